@@ -1,0 +1,207 @@
+"""`python -m adapters …`: use what recipes leave, and start recipes in several processes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from adapters.errors import DataError, SettingsError, UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from adapters.predictor import Loaded
+
+CHUNK = 512
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (0 done, 2 the user's input, 130 Ctrl-C)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser, commands = _parser()
+    if argv and not argv[0].startswith("-") and argv[0] not in commands:
+        print(f"{argv[0]}: no such command: {did_you_mean(argv[0], commands)}", file=sys.stderr)
+        return 2
+    if argv[:1] == ["launch"]:  # all behind the recipe's name is the recipe's
+        given, recipe = _launch_arguments(argv[1:], commands["launch"])
+        return _guarded(lambda: _launch(given, recipe))
+    given = parser.parse_args(argv)
+    if not argv:
+        parser.print_help()
+        return 0
+    return _guarded(lambda: given.run(given))
+
+
+def _guarded(run: Callable[[], int]) -> int:
+    try:
+        return run()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone (`| head`), which is no fault
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    parser = argparse.ArgumentParser(prog="python -m adapters", description=__doc__)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    predict = commands.add_parser("predict", help="answer texts, or a file of them, with an artifact")
+    predict.add_argument("artifact", type=Path, help="the artifact folder of a run")
+    predict.add_argument("text", nargs="*", help="texts to answer")
+    predict.add_argument("--input", type=Path, help="file of requests: JSONL, or .txt with a text a line")
+    predict.add_argument(
+        "--output", type=Path, help="file for the answers, one JSON object a line (default: the screen)"
+    )
+    predict.add_argument("--base", help="base model by path, alias or Hub id (default: the one the artifact names)")
+    predict.add_argument("--json", action="store_true", help="print answers as JSON lines")
+    predict.add_argument(
+        "--plugin_dir", "--plugin-dir", nargs="*", default=[], help="folders with methods and tasks of yours"
+    )
+    predict.set_defaults(run=_predict)
+    inspect = commands.add_parser("inspect", help="what is in an artifact, and what is wrong with it")
+    inspect.add_argument("artifact", type=Path)
+    inspect.set_defaults(run=_inspect)
+    prompts = commands.add_parser("prompts", help="list the prompts that come with the project")
+    prompts.set_defaults(run=_prompts)
+    launch = commands.add_parser("launch", help="run a recipe in several processes on this machine")
+    launch.add_argument("--num_processes", "--num-processes", type=int, required=True)
+    return parser, dict(commands.choices)
+
+
+def _predict(given: argparse.Namespace) -> int:
+    from adapters import predictor
+    from adapters.processes import use_all_cores
+
+    if bool(given.text) == (given.input is not None):
+        raise SettingsError("Give texts, or --input with a file of them (one of the two).")
+    if given.input is not None and not given.input.is_file():
+        raise DataError(f"--input {given.input}: {'is a folder' if given.input.is_dir() else 'no such file'}.")
+    if given.output is not None and (given.output.is_dir() or not given.output.parent.is_dir()):
+        raise DataError(f"--output {given.output}: its folder does not exist, or it is a folder itself.")
+    use_all_cores()
+    loaded = predictor.load(given.artifact, base=given.base, plugin_dirs=given.plugin_dir)
+    if given.input is None and given.output is None and not given.json:
+        return _print_answers(loaded, given.text)
+    requests = _requests(given.input) if given.input is not None else iter(given.text)
+    if given.output is None:
+        return _write_answers(loaded, requests, sys.stdout)
+    # Written under another name first: an answer file is whole, or it is not there.
+    handle, draft = tempfile.mkstemp(dir=given.output.parent, prefix=f".{given.output.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            failed = _write_answers(loaded, requests, stream)
+        os.chmod(draft, 0o644)
+        os.replace(draft, given.output)
+    finally:
+        Path(draft).unlink(missing_ok=True)
+    return failed
+
+
+def _print_answers(loaded: Loaded, texts: Sequence[str]) -> int:
+    from rich.console import Console
+
+    from adapters.report import highlight
+
+    console = Console(highlight=False, soft_wrap=True)
+    for answer in loaded.answer(texts):
+        if "error" in answer:
+            console.print(answer["error"], markup=False)
+        elif loaded.task.highlights:
+            console.print(highlight(answer["output"]))
+        else:
+            console.print(json.dumps(answer["output"], ensure_ascii=False), markup=False)
+    return 0
+
+
+def _requests(path: Path) -> Iterator[Any]:
+    """Requests of a file: texts of a .txt, objects of a JSONL; a line that is no JSON keeps its place as a fault."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as stream:
+        for number, line in enumerate(stream, 1):
+            line = line.rstrip("\r\n")
+            if path.suffix == ".txt":
+                yield {"id": str(number), "inputs": {"text": line}}
+            elif line.strip():
+                yield _request(line, f"{path}:{number}", number)
+
+
+def _request(line: str, where: str, number: int) -> Any:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        return {"id": str(number), "inputs": {"error": f"{where}: not JSON ({error})"}}
+    if isinstance(value, dict):
+        return {"id": str(number), **value}
+    return {"id": str(number), "inputs": {"text": value}}
+
+
+def _write_answers(loaded: Loaded, requests: Iterator[Any], stream: IO[str]) -> int:
+    """Answers as JSON lines in the order of the requests. Says how many could not be answered; they keep their line."""
+    done = failed = 0
+    while chunk := list(islice(requests, CHUNK)):
+        for answer in loaded.answer(chunk):
+            done, failed = done + 1, failed + ("error" in answer)
+            stream.write(json.dumps(answer, ensure_ascii=True) + "\n")
+        if stream is not sys.stdout:
+            print(f"\r{done:,} answered", end="", file=sys.stderr, flush=True)
+    if stream is not sys.stdout:
+        print(f"\r{done:,} answered, {failed:,} of them with an error", file=sys.stderr)
+    return 0
+
+
+def _inspect(given: argparse.Namespace) -> int:
+    from adapters import artifact
+
+    card = artifact.read_card(given.artifact)
+    scores = card["scores"]
+    print(f"{card['method']['name']} for {card['task']['name']} on {card['base']['name']}")
+    print(f"labels: {', '.join(card['task']['labels'])}")
+    print(f"{scores['dataset']} {scores['split']} ({scores['n']:,} examples): {scores['metric']} {scores['score']} "
+          f"{100 * scores['value']:.2f} ({100 * scores['low']:.2f} to {100 * scores['high']:.2f})")  # fmt: skip
+    print("settings: " + json.dumps(card["method"]["settings"]))
+    for file, tensors in card["tensors"].items():
+        print(f"{file}: {len(tensors)} tensors, {sum(_size(shape) for shape in tensors.values()):,} numbers")
+    artifact.verify(given.artifact)
+    print("verified: every file is as it was saved")
+    return 0
+
+
+def _size(shape: Sequence[int]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def _prompts(given: argparse.Namespace) -> int:
+    import tomllib
+
+    from adapters.files import packaged
+
+    for path in sorted(packaged("prompts").glob("*.toml")):
+        prompt = tomllib.loads(path.read_text(encoding="utf-8"))
+        print(f"{path.stem:24} {prompt.get('task', ''):16} {prompt.get('note', '')}")
+    return 0
+
+
+def _launch_arguments(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:
+    at = next((i for i, word in enumerate(argv) if word.endswith(".py")), len(argv))
+    return parser.parse_args(argv[:at]), list(argv[at:])
+
+
+def _launch(given: argparse.Namespace, recipe: Sequence[str]) -> int:
+    from adapters.processes import launch
+
+    return launch(given.num_processes, recipe)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

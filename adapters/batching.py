@@ -1,0 +1,76 @@
+"""Batches of rows of like length, and how several processes share them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from adapters.alignment import IGNORED
+
+if TYPE_CHECKING:
+    import torch
+
+
+def by_length(
+    lengths: Sequence[int], *, pieces: int | None, rows: int | None, generator: random.Random | None = None
+) -> list[list[int]]:
+    """Group rows of like length into batches.
+
+    Args:
+        lengths: pieces of each row.
+        pieces: bound on a batch's pieces, padding included (a longer row is a batch alone).
+        rows: bound on a batch's rows. One of the two bounds is given.
+        generator: breaks ties between equal lengths and shuffles the batches; None keeps everything in order.
+
+    Returns:
+        Batches of row numbers; every row is in exactly one.
+    """
+    assert (pieces is None) != (rows is None)
+    order = list(range(len(lengths)))
+    if generator is not None:
+        generator.shuffle(order)
+    order.sort(key=lengths.__getitem__)
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    for row in order:
+        # Sorted, so this row is the batch's longest and every row is padded to it.
+        full = len(batch) == rows if rows is not None else lengths[row] * (len(batch) + 1) > (pieces or 0)
+        if batch and full:
+            batches.append(batch)
+            batch = []
+        batch.append(row)
+    if batch:
+        batches.append(batch)
+    if generator is not None:
+        generator.shuffle(batches)
+    return batches
+
+
+def share(batch: Sequence[int], rank: int, world: int) -> list[int]:
+    """The rows of a batch that one of several processes takes; shares differ by at most one row."""
+    return list(batch[rank::world])
+
+
+def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
+    """int64 `[rows, longest]`, shorter rows filled with `value` on the right."""
+    import torch
+
+    longest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows], dtype=torch.long)
+
+
+def collate(
+    inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Model inputs (`input_ids` and, where rows differ in length, `attention_mask`, both `[rows, pieces]`) and targets.
+
+    Where no row is padded there is no mask: attention without one takes a faster path, with the same result.
+    """
+    import torch
+
+    batch = {"input_ids": pad(inputs, pad_id)}
+    lengths = torch.tensor([len(row) for row in inputs])
+    if int(lengths.min()) != int(lengths.max()):
+        batch["attention_mask"] = (torch.arange(int(lengths.max())) < lengths[:, None]).long()
+    return batch, pad(targets, IGNORED)

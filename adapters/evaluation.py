@@ -1,0 +1,123 @@
+"""One evaluator for every method: a predictor, examples, and metrics -> counts, scores, intervals, cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adapters.files import digest_value
+from adapters.inference import Predictor
+from adapters.metrics import Metric
+from adapters.statistics import bootstrap
+from adapters.tasks import Example, Prediction
+
+LATENCY_EXAMPLES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What a predictor did on a split.
+
+    Attributes:
+        split: the split's name as it may be reported (`dev` where there is no test split).
+        examples: in order.
+        predictions: one an example.
+        counts: per metric int64 `[examples, width]`.
+        metrics: the task's own first.
+        quality: per metric, per score, `{value, low, high}`; the interval is a 95 % bootstrap over examples.
+        examples_per_second: of the whole split in batches.
+    """
+
+    split: str
+    examples: Sequence[Example]
+    predictions: list[Prediction]
+    metrics: list[Metric]
+    counts: dict[str, np.ndarray]
+    quality: dict[str, dict[str, dict[str, float]]]
+    examples_per_second: float
+
+    @property
+    def main(self) -> dict[str, float]:
+        """Value and interval of the score that stands for the task."""
+        first = self.metrics[0]
+        return self.quality[first.name][first.main]
+
+    def failures(self) -> dict[str, int]:
+        """Answers that could not be read, and inputs that did not reach the model whole."""
+        return {
+            "parse_failures": sum(p.unparsed for p in self.predictions),
+            "truncated": sum(p.truncated for p in self.predictions),
+        }
+
+
+def evaluate(
+    predictor: Predictor, examples: Sequence[Example], metrics: Sequence[Metric], *, split: str, seed: int = 0
+) -> Evaluation:
+    """Score a predictor on a split, with intervals.
+
+    Args:
+        predictor: anything with `predict(examples)`.
+        examples: with gold answers; scored in this order.
+        metrics: of the task, the main one first.
+        split: name for the report.
+        seed: of the resampling.
+    """
+    begin = time.perf_counter()
+    predictions = predictor.predict(examples)
+    seconds = time.perf_counter() - begin
+    assert len(predictions) == len(examples), (len(predictions), len(examples))
+    golds = [example.gold for example in examples]
+    answers = [prediction.value for prediction in predictions]
+    counts = {metric.name: metric.count_all(golds, answers) for metric in metrics}
+    return Evaluation(
+        split=split,
+        examples=examples,
+        predictions=predictions,
+        metrics=list(metrics),
+        counts=counts,
+        quality={metric.name: _quality(metric, counts[metric.name], seed) for metric in metrics},
+        examples_per_second=len(examples) / max(seconds, 1e-9),
+    )
+
+
+def main_score(predictor: Predictor, examples: Sequence[Example], metric: Metric) -> float:
+    """The main score alone, without interval: what training looks at after each epoch."""
+    predictions = predictor.predict(examples)
+    sums = metric.count_all([e.gold for e in examples], [p.value for p in predictions]).sum(0)
+    return float(metric.scores(sums)[metric.main])
+
+
+def latency(predictor: Predictor, examples: Sequence[Example]) -> dict[str, float]:
+    """Milliseconds of answering one example alone: median and 95th percentile of the first examples, once warm."""
+    times = []
+    for example in [examples[0], *examples[:LATENCY_EXAMPLES]]:
+        begin = time.perf_counter()
+        predictor.predict([example])
+        times.append(1000 * (time.perf_counter() - begin))
+    p50, p95 = np.percentile(times[1:], [50, 95])
+    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}
+
+
+def overlap(test: Sequence[Example], train: Sequence[Example]) -> dict[str, Any]:
+    """Test examples whose inputs stand in train too: how many, and where the first of them stand."""
+    seen = {example.digest(): example.where for example in train}
+    both = [(example, seen[digest]) for example in test if (digest := example.digest()) in seen]
+    first = [{"test": example.where, "train": where} for example, where in both[:5]]
+    return {"count": len(both), "first": first}
+
+
+def split_digest(examples: Sequence[Example]) -> str:
+    """sha256 of inputs and gold answers in order: equal digests are the same examples in the same order."""
+    return digest_value([[example.digest(), example.gold] for example in examples])
+
+
+def _quality(metric: Metric, counts: np.ndarray, seed: int) -> dict[str, dict[str, float]]:
+    values = metric.scores(counts.sum(0))
+    bounds = bootstrap(metric, counts, seed=seed)
+    return {
+        name: {"value": float(value), "low": bounds[name][0], "high": bounds[name][1]} for name, value in values.items()
+    }

@@ -1,0 +1,167 @@
+"""Settings from the command line or from one file, in the manner of transformers' examples."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import sys
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adapters.errors import SettingsError, did_you_mean
+
+ALIASES = {"max_seq_length": "max_length"}
+_TRUE, _FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
+FILES = (".toml", ".yaml", ".yml", ".json")
+
+
+def parse(kind: type, defaults: Mapping[str, Any], description: str, argv: Sequence[str]) -> Any:
+    """Settings of the dataclass `kind`, from flags or from a single settings file.
+
+    Args:
+        kind: a frozen keyword-only dataclass; its fields are the flags.
+        defaults: what differs from the dataclass's own defaults.
+        description: shown by --help.
+        argv: flags without the program's name.
+
+    Raises:
+        SettingsError: an unknown flag, or a value of the wrong type.
+        SystemExit: for --help, with code 0.
+    """
+    import tyro
+
+    hints = typing.get_type_hints(kind)
+    unknown = set(defaults) - set(hints)
+    assert not unknown, f"a recipe's defaults name no setting: {unknown}"
+    if len(argv) == 1 and argv[0].lower().endswith(FILES):
+        argv = _from_file(Path(argv[0]), hints)
+    normal = _normal(argv, hints)
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(shown):
+            return tyro.cli(
+                kind, default=kind(**defaults), args=normal, description=description,
+                config=(tyro.conf.FlagConversionOff,), use_underscores=True, compact_help=False,
+            )  # fmt: skip
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise SettingsError(_plain(shown.getvalue())) from None
+
+
+def _normal(argv: Sequence[str], hints: Mapping[str, Any]) -> list[str]:
+    """Flags in the one form that the parser takes: `--name value…`, underscores, lists and booleans spelled out."""
+    out: list[str] = []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--"):
+            raise SettingsError(
+                f"{word!r} is not a flag: flags begin with --, as in --seed 1. (Values of a list may stand "
+                "side by side, or between commas.)"
+            )
+        if word == "--help":
+            out.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        name = ALIASES.get(name, name)
+        values = [value] if equals else []
+        while not equals and words and not _is_flag(words[0]):
+            values.append(words.pop(0))
+        if name.startswith("no_") and hints.get(name[3:]) is bool and not values:
+            name, values = name[3:], ["false"]
+        if name not in hints:
+            near = did_you_mean(f"--{name}", [f"--{known}" for known in hints])
+            raise SettingsError(f"--{name}: there is no such flag: {near}")
+        out += [f"--{name}", *_values(name, values, hints[name])]
+    return out
+
+
+def _is_flag(word: str) -> bool:
+    """`--name` is a flag; `-4` is a value."""
+    return word.startswith("--") and len(word) > 2
+
+
+def _values(name: str, values: list[str], hint: Any) -> list[str]:
+    """The values of one flag as the parser takes them."""
+    if hint is bool:
+        word = values[0].lower() if values else "true"
+        if len(values) > 1 or word not in _TRUE | _FALSE:
+            raise SettingsError(f"--{name} {' '.join(values)}: must be true or false (or --{name} and --no_{name}).")
+        return ["True" if word in _TRUE else "False"]
+    if typing.get_origin(hint) is list:
+        return [item for value in values for item in value.split(",") if item]
+    if len(values) != 1:
+        raise SettingsError(f"--{name} takes one value, found {len(values)}{': ' if values else ''}{' '.join(values)}.")
+    if values[0].lower() == "none" and types.NoneType in typing.get_args(hint):
+        return ["None"]
+    return values
+
+
+def _from_file(path: Path, hints: Mapping[str, Any]) -> list[str]:
+    """A settings file as flags, so that both pass the same checks."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}). Give a .toml, .yaml or .json of settings."
+        ) from error
+    try:
+        if path.suffix == ".toml":
+            import tomllib
+
+            values = tomllib.loads(text)
+        elif path.suffix == ".json":
+            values = json.loads(text)
+        else:
+            import yaml
+
+            values = yaml.safe_load(text)
+    except Exception as error:  # each parser has an error of its own, all of them the file's fault
+        raise SettingsError(f"{path}: not valid {path.suffix[1:]}: {error}") from error
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: must hold settings by name, found {type(values).__name__}.")
+    flags: list[str] = []
+    for name, value in values.items():
+        if name == "format" and name not in hints:  # a run's own settings.json can be given as it is
+            continue
+        items = value if isinstance(value, list) else [value]
+        flags += [f"--{name}", *("None" if item is None else str(item) for item in items)]
+    return flags
+
+
+def _plain(boxed: str) -> str:
+    """The parser's message without the box that it draws around it."""
+    lines = [line.strip("│╭╮╰╯─ \t") for line in boxed.splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith("For full helptext"))
+
+
+def as_dict(settings: Any) -> dict[str, Any]:
+    """Settings by name, as settings.json holds them."""
+    return dataclasses.asdict(settings)
+
+
+def main_exit(code: int, message: str) -> typing.NoReturn:
+    """Print a message for the user and end the process with the code."""
+    print(message, file=sys.stderr, flush=True)
+    raise SystemExit(code)
+
+
+def peek(argv: Sequence[str], name: str) -> list[str]:
+    """The values of one list flag before the others are known: `--plugin_dir` decides what flags there are."""
+    out: list[str] = []
+    taking = False
+    for word in argv:
+        if _is_flag(word):
+            key, _, value = word.partition("=")
+            taking = key[2:].replace("-", "_") == name
+            word = value
+        if taking:
+            out += [item for item in word.split(",") if item]
+    return out

@@ -1,0 +1,104 @@
+"""Methods: what a file of this folder offers. What differs between methods is asked of them, never branched on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adapters import discovery
+from adapters.errors import ModelError
+from adapters.inference import ModelPredictor, Predictor
+from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER, Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapters.model import Base
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+class Method(ABC):
+    """What a file of this folder offers, as a class `Method`, beside its settings, a dataclass `Settings`.
+
+    A method puts what it trains around a base model, saves that, and loads it again. `Settings` may give fields of
+    `CommonSettings` (the learning rate, say) the defaults that suit the method.
+    """
+
+    name: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]] = (ENCODER, CAUSAL, ENCODER_DECODER)
+    """Kinds of base model the method fits."""
+    trains: ClassVar[bool] = True
+    """Whether it has parameters to train; else it only prompts."""
+    self_contained: ClassVar[bool] = False
+    """Whether its artifact holds the whole model, so that no base is needed beside it."""
+
+    def __init__(self, settings: Any) -> None:
+        """Args: settings: of the run, the method's own among them. Raises SettingsError for values that cannot work."""
+        self.settings = settings
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Positions of the model that the method takes from the text."""
+        return 0
+
+    def check(self, base: Base, task: Task) -> None:
+        """Raises ModelError where this base or task cannot be used, with what could."""
+        for what, kinds in ((f"the method {self.name}", self.kinds), (f"the task {task.name}", task.kinds)):
+            if base.kind not in kinds:
+                raise ModelError(f"{base.name} is of the kind {base.kind}; {what} works with {', '.join(kinds)}.")
+        if self.virtual_tokens >= base.positions // 2:
+            raise ModelError(
+                f"{self.name} takes {self.virtual_tokens} of the {base.positions} positions of {base.name}."
+            )
+
+    def budget(self, base: Base, max_length: int) -> int:
+        """Pieces that a window may have beside what the method adds."""
+        return min(max_length, base.positions - self.virtual_tokens)
+
+    @abstractmethod
+    def wrap(self, base: Base, task: Task) -> torch.nn.Module:
+        """The base with the task's head, ready to train: what trains has `requires_grad`. On the CPU, fp32."""
+
+    @abstractmethod
+    def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
+        """Write what was trained, as safetensors, into an empty folder."""
+
+    @abstractmethod
+    def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
+        """The model that `save` wrote, on the CPU. The folder has been verified."""
+
+    def recorded(self) -> dict[str, Any]:
+        """The method's own settings, for the card."""
+        own = discovery.load("methods", self.name, self.settings.plugin_dir).Settings
+        return {name: getattr(self.settings, name) for name in own.__annotations__ if hasattr(self.settings, name)}
+
+    def predictor(self, model: torch.nn.Module, base: Base, task: Task, *, precision: str = "no") -> Predictor:
+        """The model as a predictor."""
+        return ModelPredictor(
+            model, base, task, budget=self.budget(base, self.settings.max_length), precision=precision,
+            batch_rows=self.settings.per_device_eval_batch_size,
+        )  # fmt: skip
+
+
+def load(name: str, plugin_dirs: Sequence[str] = ()) -> type[Method]:
+    """The method class of that name. Raises SettingsError with the names there are."""
+    method = discovery.load("methods", name, plugin_dirs).Method
+    assert issubclass(method, Method), name
+    return method  # type: ignore[no-any-return]
+
+
+def headed(base: Base, task: Task, settings: Any) -> Any:
+    """The base with the task's head drawn anew, and the run's dropouts."""
+    return base.load(
+        task.auto_class(base.kind), task.config(),
+        dropout=settings.dropout, attention_dropout=settings.attention_dropout,
+    )  # fmt: skip
+
+
+def head_names(model: torch.nn.Module, body: torch.nn.Module) -> set[str]:
+    """Names of a headed model's parameters that its base does not have: the head's."""
+    inside = {id(parameter) for parameter in body.parameters()}
+    return {name for name, parameter in model.named_parameters() if id(parameter) not in inside}

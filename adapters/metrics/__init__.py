@@ -1,0 +1,123 @@
+"""Metrics: counts for each example, scores from summed counts, so that 10,000 resamples are one matrix product."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from adapters import discovery
+
+if TYPE_CHECKING:
+    import evaluate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of a report: rows of numbers under a title, with a remark where a number could mislead."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[float, ...]], ...]
+    remark: str = ""
+
+
+class Metric(ABC):
+    """What a file of this folder offers, as a class `Metric`.
+
+    A metric never sees a whole split: it turns one example's gold and prediction into counts, and sums of counts into
+    scores. Scores are shares between 0 and 1.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    main: ClassVar[str]
+    """The key of `scores` that stands for this metric in a table."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        """Args: labels: the label names of the task, in the model's order."""
+        self.labels = tuple(labels)
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Number of counts for an example."""
+
+    @abstractmethod
+    def counts(self, gold: Any, prediction: Any) -> np.ndarray:
+        """int64 `[width]`: what one example adds to the sums."""
+
+    @abstractmethod
+    def scores(self, sums: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Scores by name, each `[...]`, of summed counts `[..., width]`."""
+
+    @abstractmethod
+    def sections(self, sums: np.ndarray) -> list[Section]:
+        """The report of summed counts `[width]`."""
+
+    def count_all(self, golds: Sequence[Any], predictions: Sequence[Any]) -> np.ndarray:
+        """int64 `[examples, width]`."""
+        out = np.zeros((len(golds), self.width), dtype=np.int64)
+        for row, gold, prediction in zip(out, golds, predictions, strict=True):
+            row[:] = self.counts(gold, prediction)
+        return out
+
+
+def load(name: str, labels: Sequence[str], plugin_dirs: Sequence[str] = ()) -> Metric:
+    """The metric of that name for a label set. Raises SettingsError where there is none."""
+    metric = discovery.load("metrics", name, plugin_dirs).Metric(labels)
+    assert isinstance(metric, Metric), name
+    return metric
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Element-wise division that gives 0 where the denominator is 0, as seqeval and scikit-learn do by default."""
+    out = np.zeros(np.broadcast(numerator, denominator).shape)
+    np.divide(numerator, denominator, out=out, where=np.asarray(denominator) != 0)
+    return out
+
+
+def precision_recall_f1(hit: np.ndarray, predicted: np.ndarray, gold: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Precision, recall and their harmonic mean of counts of any (equal) shape."""
+    return ratio(hit, predicted), ratio(hit, gold), ratio(2 * hit, predicted + gold)
+
+
+def averaged_rows(
+    names: Sequence[str], hit: np.ndarray, predicted: np.ndarray, gold: np.ndarray
+) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """Report rows (precision, recall, F1, support) of each class `[classes]`, then the three averages."""
+    table = np.stack([*precision_recall_f1(hit, predicted, gold), gold], axis=1)
+    micro = [*map(float, precision_recall_f1(hit.sum(), predicted.sum(), gold.sum())), float(gold.sum())]
+    macro = [*table[:, :3].mean(0), gold.sum()]
+    weighted = [*ratio((table[:, :3] * gold[:, None]).sum(0), gold.sum()), gold.sum()]
+    averages = {"micro avg": micro, "macro avg": macro, "weighted avg": weighted}
+    every = [*zip(names, table, strict=True), *averages.items()]
+    return tuple((name, tuple(float(value) for value in row)) for name, row in every)
+
+
+def as_evaluate(metric: Metric) -> evaluate.Metric:
+    """The metric as Hugging Face's `evaluate` knows it: `.compute(predictions=…, references=…)` gives the scores.
+
+    `evaluate.load` would ask the Hub for a script; this is the same interface around our own counts.
+    """
+    import datasets
+    import evaluate
+
+    class Shown(evaluate.Metric):  # type: ignore[misc]
+        def _info(self) -> evaluate.MetricInfo:
+            feature = datasets.Sequence(datasets.Value("string"))
+            return evaluate.MetricInfo(
+                description=f"{metric.name} of taskswap, version {metric.version}",
+                citation="",
+                inputs_description=metric.__doc__ or "",
+                features=datasets.Features(predictions=feature, references=feature),
+            )
+
+        def _compute(self, predictions: Any, references: Any) -> dict[str, float]:
+            sums = metric.count_all(references, predictions).sum(0)
+            return {name: float(value) for name, value in metric.scores(sums).items()}
+
+    return Shown()

@@ -1,0 +1,219 @@
+"""The base model of any kind: its kind, its budget of positions, its digests, and its loading with a task's head."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.alignment import Pieces
+from adapters.errors import ModelError, SettingsError
+from adapters.files import cache_folder, digest_file, digest_value, write_json
+from adapters.sources import Source, resolve
+from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+# The names that architectures give to the same two dropouts.
+_HIDDEN_DROPOUT = ("hidden_dropout_prob", "resid_pdrop", "embd_pdrop", "dropout", "classifier_dropout")
+_ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attn_pdrop", "attention_dropout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A base model that has been found but not loaded: config and tokenizer are at hand, weights stay on disk."""
+
+    source: Source
+    config: PretrainedConfig
+    tokenizer: PreTrainedTokenizerFast
+
+    @property
+    def name(self) -> str:
+        """The name that a card may bear: a Hub id or an alias, never a cache path."""
+        return self.source.public_name
+
+    @property
+    def folder(self) -> Path:
+        """Where the config, the tokenizer and the weights lie."""
+        assert self.source.path is not None
+        return self.source.path
+
+    @cached_property
+    def kind(self) -> str:
+        """encoder, causal or encoder-decoder, by what transformers can make of the architecture."""
+        from transformers.models.auto import modeling_auto as known
+
+        if getattr(self.config, "is_encoder_decoder", False):
+            return ENCODER_DECODER
+        # BERT has a causal class too; what it was trained for shows in its masked one.
+        if self.config.model_type in known.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+            return ENCODER
+        if self.config.model_type in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return CAUSAL
+        return ENCODER
+
+    @cached_property
+    def positions(self) -> int:
+        """Pieces, special ones included, that one input may have."""
+        limit = int(getattr(self.config, "max_position_embeddings", 0) or 512)
+        # RoBERTa's table of positions begins behind its padding index.
+        if "roberta" in self.config.model_type or self.config.model_type in ("camembert", "mpnet", "longformer"):
+            limit -= int(self.config.pad_token_id or 0) + 1
+        return min(limit, int(self.tokenizer.model_max_length))
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the weight file (of the list of sha256s where there are several), cached by path, size, mtime."""
+        files = sorted(self.folder.glob("*.safetensors"))
+        assert files, self.folder
+        digests = [_cached_digest(file) for file in files]
+        return digests[0] if len(digests) == 1 else digest_value(digests)
+
+    @cached_property
+    def tokenizer_digest(self) -> str:
+        """sha256 of the files that decide how a text becomes pieces."""
+        whole = self.folder / "tokenizer.json"
+        if whole.is_file():
+            return digest_file(whole)
+        parts = [self.folder / name for name in ("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model")]
+        return digest_value([[part.name, digest_file(part)] for part in parts if part.is_file()])
+
+    def pieces(self) -> Pieces:
+        """The tokenizer from the words' side; a model that reads leftwards labels the last piece of a part."""
+        return Pieces(self.tokenizer, labelled="last" if self.kind == CAUSAL else "first")
+
+    def load(
+        self, auto_class: str, changes: dict[str, Any], *, dropout: float | None = None, attention_dropout: float = 0.0
+    ) -> PreTrainedModel:
+        """The model with a head that is drawn anew, in fp32.
+
+        Args:
+            auto_class: a class of transformers, `AutoModelFor…`.
+            changes: config entries that give the head its size and labels.
+            dropout: of the hidden states; None keeps the config's own.
+            attention_dropout: of the attention weights.
+        """
+        import copy
+
+        import torch
+
+        config = copy.deepcopy(self.config)
+        for name in _HIDDEN_DROPOUT if dropout is not None else ():
+            if hasattr(config, name):
+                setattr(config, name, dropout)
+        for name in _ATTENTION_DROPOUT:
+            if hasattr(config, name):
+                setattr(config, name, attention_dropout)
+        for name, value in changes.items():
+            setattr(config, name, value)
+        if getattr(config, "pad_token_id", None) is None:
+            config.pad_token_id = self.tokenizer.pad_token_id
+        return load_quietly(auto_class, self.folder, config=config, dtype=torch.float32)
+
+
+def open_base(name: str) -> Base:
+    """Find a base model by path, alias or Hub id, and read its config and tokenizer. Raises SourceError, ModelError."""
+    from transformers import AutoConfig
+
+    source = resolve(name, "model")
+    assert source.path is not None, name
+    try:
+        config = AutoConfig.from_pretrained(source.path)
+    except (ValueError, KeyError, OSError) as error:
+        raise ModelError(f"{name}: its config.json is not one that transformers knows ({error}).") from error
+    return Base(source=source, config=config, tokenizer=_open_tokenizer(source.path, name))
+
+
+def load_quietly(auto_class: str, folder: Path, **options: Any) -> PreTrainedModel:
+    """`from_pretrained` without the report that the head is new, which is meant here. Safetensors only."""
+    import transformers
+
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        loader = getattr(transformers, auto_class)
+        model: PreTrainedModel = loader.from_pretrained(folder, use_safetensors=True, **options)
+    except ValueError as error:
+        if "Unrecognized configuration class" not in str(error):
+            raise
+        raise ModelError(f"{folder}: transformers has no {auto_class} for this architecture.") from error
+    finally:
+        transformers.logging.set_verbosity(before)
+    return model
+
+
+def fastest_precision(device: torch.device, wanted: str) -> str:
+    """`no`, `bf16` or `fp16`: what was asked for, or for `auto` what this machine multiplies faster in.
+
+    Some CPUs have bf16 instructions that are slower than their fp32 ones, so the feature flag does not decide: two
+    matrix products are timed, once a machine (the answer is kept in the cache folder, so that runs agree).
+    """
+    import platform
+
+    import torch
+
+    if wanted != "auto":
+        if wanted == "fp16" and device.type == "cpu":
+            raise SettingsError("--mixed_precision fp16: not for training on a CPU. Use bf16, no or auto.")
+        return wanted
+    if device.type != "cpu":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
+    chip = [platform.processor(), torch.__version__, torch.get_num_threads(), torch.cpu.get_capabilities()]
+    file = cache_folder("machine") / f"{digest_value(str(chip))[:16]}.json"
+    try:
+        return str(json.loads(file.read_text())["precision"])
+    except (OSError, ValueError, KeyError):
+        pass
+    times = {dtype: _time_products(dtype) for dtype in (torch.float32, torch.bfloat16)}
+    precision = "bf16" if times[torch.bfloat16] < 0.8 * times[torch.float32] else "no"
+    write_json(file, {"precision": precision, "seconds": {str(d): t for d, t in times.items()}})
+    return precision
+
+
+def _time_products(dtype: torch.dtype) -> float:
+    """Seconds of the quickest of some matrix products of a size that training has."""
+    import time
+
+    import torch
+
+    left, right = (torch.randn(768, 768).to(dtype) for _ in range(2))
+    times = []
+    for _ in range(8):
+        begin = time.perf_counter()
+        left @ right
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def _open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
+    """A fast tokenizer that puts a space before every word and can pad."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(f"{name}: has no fast tokenizer (tokenizer.json), which offsets and words need.")
+    backend = tokenizer.backend_tokenizer.pre_tokenizer
+    if "ByteLevel(add_prefix_space=False" in repr(backend):
+        # A word in a list must become the pieces that it has inside a sentence, " Paris" and not "Paris".
+        tokenizer = AutoTokenizer.from_pretrained(folder, add_prefix_space=True)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def _cached_digest(file: Path) -> str:
+    """sha256 of a weight file, remembered by path, size and mtime: hashing some GB takes seconds."""
+    status = file.stat()
+    seen = [str(file.resolve()), status.st_size, status.st_mtime_ns]
+    note = cache_folder("digests") / f"{digest_value(seen)}.json"
+    try:
+        return str(json.loads(note.read_text())["sha256"])
+    except (OSError, ValueError, KeyError):
+        digest = digest_file(file)
+        write_json(note, {"sha256": digest, "file": seen})
+        return digest

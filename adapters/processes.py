@@ -1,0 +1,75 @@
+"""How many processes run, how many cores each may use, and how several are started on one machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapters.errors import SettingsError
+
+ASKED_VARIABLE = "TASKSWAP_NUM_PROCESSES"
+
+
+def world() -> tuple[int, int]:
+    """(rank, number of processes) of this process, as torch's process group has it; (0, 1) before there is one."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def check_world() -> None:
+    """Raises SettingsError where fewer processes run than a launcher was asked for.
+
+    `accelerate launch` without MPI starts one process on a CPU, however many it was asked for, and says nothing.
+    """
+    asked = max(int(os.environ.get(name) or 1) for name in (ASKED_VARIABLE, "WORLD_SIZE"))
+    found = world()[1]
+    if asked > found:
+        raise SettingsError(
+            f"{asked} processes were asked for, {found} runs. "
+            f"Use: python -m adapters launch --num_processes {asked} recipes/<recipe>.py …"
+        )
+
+
+def use_all_cores() -> None:
+    """Let a process that is alone on a CPU use every core it may, unless the user set a number of threads.
+
+    `accelerate launch` sets OMP_NUM_THREADS=1 for a single CPU process too, which costs a third of the speed and more.
+    A 1 from that launcher is therefore taken for no choice at all; any other number is the user's.
+    """
+    import torch
+
+    launched = any(name.startswith("ACCELERATE_") for name in os.environ)
+    chosen = os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS")
+    if world()[1] > 1 or (chosen is not None and not (launched and chosen == "1")):
+        return
+    torch.set_num_threads(cores())
+
+
+def cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def launch(processes: int, command: Sequence[str]) -> int:
+    """Run a recipe in several processes on this machine, by torchrun; returns the exit code.
+
+    Args:
+        processes: how many; they share the cores.
+        command: the recipe's file and its flags.
+    """
+    if processes < 1:
+        raise SettingsError(f"--num_processes {processes}: must be at least 1.")
+    if not command or not Path(command[0]).is_file():
+        raise SettingsError(f"launch needs a recipe's file, found {command[0] if command else 'nothing'!r}.")
+    environment = {**os.environ, ASKED_VARIABLE: str(processes)}
+    environment.setdefault("OMP_NUM_THREADS", str(max(cores() // processes, 1)))
+    starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    return subprocess.run([*starter, *command], env=environment, check=False).returncode

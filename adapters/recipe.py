@@ -1,0 +1,251 @@
+"""A recipe's five verbs: read the task, build the method, fit, evaluate, save and print."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from adapters import discovery, flags
+from adapters.errors import DataError, SettingsError, UserError
+from adapters.files import write_json, write_text
+from adapters.settings import CommonSettings, join
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from adapters.evaluation import Evaluation
+    from adapters.inference import Predictor
+    from adapters.methods import Method
+    from adapters.model import Base
+    from adapters.tasks import Examples, Task
+    from adapters.training import History
+
+OURS = ("settings.json", "artifact", "predictions.jsonl", "scores.json", "report.txt", "checkpoints")
+"""All that a run writes into its folder."""
+
+
+def start(
+    doc: str | None, *, task: str, method: str, defaults: Mapping[str, Any], argv: Sequence[str] | None = None
+) -> Run:
+    """Read the settings of a recipe from its flags.
+
+    Args:
+        doc: the recipe's docstring, shown by --help.
+        task: name of the task.
+        method: name of the method.
+        defaults: what differs from the defaults of task and method.
+        argv: the flags; None takes those of the process.
+
+    Returns:
+        The run, to be used as a context manager, which turns a user's error into a message and exit code 2.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        plugins = flags.peek(argv, "plugin_dir")
+        parts = [discovery.load("tasks", task, plugins), discovery.load("methods", method, plugins)]
+        kind = join(CommonSettings, *(part.Settings for part in parts))
+        settings = flags.parse(kind, defaults, (doc or "").strip(), argv)
+        settings.check()
+    except UserError as error:
+        flags.main_exit(2, str(error))
+    return Run(task, method, settings)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """SIGTERM ends the process as an exception, so that what is half-written is removed on the way out."""
+    raise SystemExit(128 + number)
+
+
+class Run:
+    """One run of a recipe: its settings, and what the verbs have made so far."""
+
+    def __init__(self, task: str, method: str, settings: Any) -> None:
+        """Args: names of task and method, and the joined settings."""
+        self.task_name, self.method_name, self.settings = task, method, settings
+        self.folder = Path(settings.output_dir)
+        self.begun = time.perf_counter()
+        self.splits: dict[str, Examples] = {}
+        self.history: History | None = None
+
+    def __enter__(self) -> Run:
+        """Begin."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """A user's error: its message and exit code 2. Ctrl-C: 130. Others pass."""
+        if isinstance(error, UserError):
+            flags.main_exit(2, f"\n{error}" if self._first_process() else "")
+        if isinstance(error, KeyboardInterrupt):
+            flags.main_exit(130, "\nInterrupted.")
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """Accelerate, started once, in the precision of this run."""
+        import accelerate
+        import torch
+
+        from adapters.model import fastest_precision
+        from adapters.processes import check_world, use_all_cores
+
+        # Accelerate warns of kernel versions and of launchers that set no value; neither helps the user of a recipe.
+        warnings.filterwarnings("ignore", module="accelerate")
+        device = accelerate.PartialState().device
+        check_world()
+        use_all_cores()
+        self.precision = fastest_precision(torch.device(device), self.settings.mixed_precision)
+        return accelerate.Accelerator(mixed_precision=self.precision)
+
+    @cached_property
+    def base(self) -> Base:
+        """The base model, found but not loaded."""
+        from adapters.model import open_base
+
+        return open_base(self.settings.model_name_or_path)
+
+    def read_task(self) -> Task:
+        """Read, check and cut the splits; the task knows its labels then."""
+        from adapters import tasks
+        from adapters.splits import open_sources, with_dev, with_limits
+
+        self._check_output()
+        accelerator = self.accelerator
+        with accelerator.main_process_first():
+            sources = open_sources(self.settings, self._say)
+            if "train" not in sources and self._method_class().trains:
+                raise DataError("There is no training split: give --train_file.")
+            task, splits = tasks.load(self.task_name, self.settings.plugin_dir).read(sources, self.settings)
+            self.splits = with_limits(with_dev(splits, self.settings), self.settings)
+        sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
+        self._say(f"data: {self.dataset_name}: {sizes}; {len(task.labels)} labels")
+        return task
+
+    def build_method(self) -> Method:
+        """The method with its settings, checked."""
+        return self._method_class()(self.settings)
+
+    def fit(self, task: Task, method: Method) -> Predictor:
+        """Put the method around the base and train it if it trains; the best model by dev score stays."""
+        import torch
+        from accelerate.utils import set_seed
+
+        from adapters import metrics
+        from adapters.evaluation import main_score
+        from adapters.training import Trainer
+
+        settings = self.settings
+        method.check(self.base, task)
+        self.task, self.method = task, method
+        self.metrics = [metrics.load(name, task.labels.names, settings.plugin_dir)
+                        for name in dict.fromkeys((*task.metrics, *settings.metrics))]  # fmt: skip
+        self._check_pieces()
+        set_seed(settings.seed)
+        self.model = method.wrap(self.base, task)
+        budget = method.budget(self.base, settings.max_length)
+        predictor = method.predictor(self.model, self.base, task, precision=self.precision)
+        if method.trains:
+            trainer = Trainer(
+                self.model, task, self.base, self.splits["train"], settings, self.accelerator, budget=budget
+            )
+            self._claim_output()
+            self._say(
+                f"model: {self.base.name}, {self.parameters()[0]:,} of {self.parameters()[1]:,} parameters trained"
+            )
+            torch.manual_seed(settings.seed + self.accelerator.process_index)
+            dev = self.splits["validation"]
+            self.history = trainer.run(lambda: main_score(predictor, dev, self.metrics[0]))
+        else:
+            self._claim_output()
+        return predictor
+
+    def evaluate(self, predictor: Predictor) -> Evaluation:
+        """Score the test split; where there is none, the dev split, and call it dev."""
+        from adapters.evaluation import evaluate, latency
+
+        name = "test" if "test" in self.splits else "validation"
+        self.scored = self.splits[name]
+        shown = name if name == "test" else "dev"
+        evaluation = evaluate(predictor, self.scored[:], self.metrics, split=shown, seed=self.settings.seed)
+        self.latency = latency(predictor, evaluation.examples) if self.accelerator.num_processes == 1 else None
+        return evaluation
+
+    def save_and_print(self, evaluation: Evaluation) -> None:
+        """Write the run's folder and print the report, on the main process."""
+        from adapters import report
+        from adapters.records import save_artifact, score_record, write_predictions
+
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
+        record = score_record(self, evaluation)
+        record["cost"]["artifact_bytes"] = save_artifact(self, record, evaluation)
+        write_predictions(self.folder / "predictions.jsonl", evaluation)
+        record["seconds"] = round(time.perf_counter() - self.begun, 1)
+        write_json(self.folder / "scores.json", record)
+        shown = report.run_report(record, evaluation)
+        write_text(self.folder / "report.txt", report.plain(shown))
+        report.show(shown)
+        self._say(f"\nwritten to {self.folder}/ in {record['seconds']:.0f} s. Try:\n"
+                  f'  python -m adapters predict {self.folder}/artifact "Angela Merkel visited Paris."')  # fmt: skip
+
+    @property
+    def dataset_name(self) -> str:
+        """The dataset as the user named it."""
+        return str(self.settings.train_file or self.settings.dataset_name or self.settings.test_file)
+
+    def _method_class(self) -> type[Method]:
+        from adapters import methods
+
+        return methods.load(self.method_name, self.settings.plugin_dir)
+
+    def parameters(self) -> tuple[int, int]:
+        """Trained and total parameters."""
+        counts = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
+        return sum(n for n, trained in counts if trained), sum(n for n, _ in counts)
+
+    def _check_output(self) -> None:
+        """Refuse a folder that holds a finished run, or anything that is not a run's."""
+        if self.folder.is_file():
+            raise SettingsError(f"--output_dir {self.folder}: is a file. Name a folder.")
+        there = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
+        foreign = [name for name in there if name not in OURS and not name.startswith(".")]
+        if foreign:
+            raise SettingsError(f"--output_dir {self.folder}: holds files of others ({', '.join(foreign[:5])}). "
+                                "Name another folder.")  # fmt: skip
+        if there != ["settings.json"] and there and not self.settings.overwrite_output_dir:
+            raise SettingsError(f"--output_dir {self.folder}: holds another run ({', '.join(there)}). Name another, "
+                                "or add --overwrite_output_dir to replace it.")  # fmt: skip
+
+    def _claim_output(self) -> None:
+        """The folder with this run's settings alone in it."""
+        if not self.accelerator.is_main_process:
+            return
+        for name in OURS:
+            path = self.folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        settings = {"task": self.task_name, "method": self.method_name, **flags.as_dict(self.settings)}
+        write_json(self.folder / "settings.json", settings)
+
+    def _check_pieces(self) -> None:
+        from adapters.splits import check_pieces
+
+        first = self.splits.get("train") or next(iter(self.splits.values()))
+        check_pieces(first, self.base, allowed=self.settings.allow_unknown, say=self._say)
+
+    def _first_process(self) -> bool:
+        return os.environ.get("RANK", "0") == "0"
+
+    def _say(self, line: str) -> None:
+        if self._first_process():
+            print(line, file=sys.stderr, flush=True)

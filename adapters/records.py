@@ -1,0 +1,161 @@
+"""What a run writes down: scores.json, predictions.jsonl, the artifact with its card."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters import artifact, report
+from adapters.evaluation import Evaluation, overlap, split_digest
+from adapters.files import digest_value, write_text
+from adapters.flags import as_dict
+from adapters.memory import peak_bytes
+from adapters.processes import cores
+
+if TYPE_CHECKING:
+    from adapters.recipe import Run
+
+PACKAGES = ("taskswap", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
+# What changes neither a model nor a score, and so stays out of the settings' digest.
+_INCIDENTAL = frozenset({"output_dir", "overwrite_output_dir"})
+
+
+def score_record(run: Run, evaluation: Evaluation) -> dict[str, Any]:
+    """The contents of scores.json, but for the artifact's size."""
+    trained, total = run.parameters()
+    history = run.history.record() if run.history else {}
+    settings = {name: value for name, value in as_dict(run.settings).items() if name not in _INCIDENTAL}
+    split = run.scored
+    data = {
+        "name": run.dataset_name,
+        "split": evaluation.split,
+        "n": len(evaluation.examples),
+        "digest": split_digest(evaluation.examples),
+        "sizes": {name: len(examples) for name, examples in run.splits.items()},
+        "notes": {
+            name: {k: v for k, v in examples.notes.items() if k != "source"} for name, examples in run.splits.items()
+        },
+    }
+    return {
+        "task": run.task_name,
+        "method": run.method_name,
+        "base": run.base.name,
+        "dataset": data,
+        "label_digest": run.task.labels.digest,
+        "metric_versions": {metric.name: metric.version for metric in evaluation.metrics},
+        "main": {"metric": evaluation.metrics[0].name, "score": evaluation.metrics[0].main, **evaluation.main},
+        "quality": evaluation.quality,
+        "reports": _sections(evaluation),
+        "overlap": overlap(evaluation.examples, run.splits["train"])
+        if "train" in run.splits and split.name != "train"
+        else {},
+        "cost": {
+            "trainable_params": trained,
+            "total_params": total,
+            "train_seconds": history.get("seconds", 0.0),
+            "train_pieces_per_second": history.get("pieces_per_second", 0.0),
+            "peak_memory_bytes": peak_bytes(run.accelerator.device),
+            "latency_ms": run.latency,
+            "examples_per_second": round(evaluation.examples_per_second, 2),
+        },
+        **evaluation.failures(),
+        "stopped_early": history.get("stopped_early", False),
+        "training": history,
+        "seed": run.settings.seed,
+        "precision": run.precision,
+        "processes": run.accelerator.num_processes,
+        "settings_digest": digest_value(settings),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def save_artifact(run: Run, record: dict[str, Any], evaluation: Evaluation) -> int:
+    """Write the artifact and its card; returns its size in bytes."""
+    base = run.base
+    card = {
+        "task": run.task.card(),
+        "method": {"name": run.method_name, "settings": run.method.recorded()},
+        "max_length": run.settings.max_length,
+        "label_digest": run.task.labels.digest,
+        "base": {
+            "name": base.name,
+            "kind": base.kind,
+            "hub_id": base.source.hub_id,
+            "revision": base.source.revision,
+            "weights_sha256": base.digest,
+            "tokenizer_sha256": base.tokenizer_digest,
+        },
+        "scores": {"dataset": record["dataset"]["name"], "split": evaluation.split, "n": len(evaluation.examples),
+                   **record["main"]},
+        "versions": record["versions"],
+    }  # fmt: skip
+    readme = report.model_card(card, record, evaluation, as_dict(run.settings))
+    folder = run.folder / "artifact"
+    artifact.write(folder, lambda draft: run.method.save(run.model, base, draft), card, readme)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def write_predictions(path: Path, evaluation: Evaluation) -> None:
+    """One line an example: id, digest of its input, gold, prediction, and each metric's counts."""
+    lines = []
+    for number, (example, prediction) in enumerate(zip(evaluation.examples, evaluation.predictions, strict=True)):
+        counts = {name: rows[number].tolist() for name, rows in evaluation.counts.items()}
+        line = {"id": example.id, "input": example.digest(), "gold": example.gold, "prediction": prediction.value}
+        lines.append(json.dumps({**line, "counts": counts}, ensure_ascii=True))
+    write_text(path, "".join(line + "\n" for line in lines))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result hangs on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+@cache
+def hardware() -> dict[str, Any]:
+    """The machine that a time was measured on."""
+    import psutil
+    import torch
+
+    return {
+        "cpu": _cpu_name(),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _cpu_name() -> str:
+    """The processor's name where Linux tells it, with the instructions that matter for speed."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    name = next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), "")
+    told = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if f" {flag} " in text.replace(os.linesep, " ")]
+    return f"{name or platform.machine()} ({' '.join(told)})" if told else name or platform.machine()
+
+
+def _sections(evaluation: Evaluation) -> dict[str, Any]:
+    """The report's tables, as numbers."""
+    return {
+        metric.name: [
+            {"title": part.title, "remark": part.remark,
+             "rows": {name: dict(zip(part.columns, values, strict=True)) for name, values in part.rows}}
+            for part in metric.sections(evaluation.counts[metric.name].sum(0))
+        ]
+        for metric in evaluation.metrics
+    }  # fmt: skip

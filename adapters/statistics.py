@@ -1,0 +1,50 @@
+"""Intervals by resampling examples; sums of counts are resampled, no example is scored again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from adapters.metrics import Metric
+
+RESAMPLES = 10_000
+_CHUNK = 500
+
+
+def bootstrap(
+    metric: Metric, counts: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES, level: float = 0.95
+) -> Mapping[str, tuple[float, float]]:
+    """Percentile bootstrap intervals over examples (Efron & Tibshirani 1993, ch. 13).
+
+    Args:
+        metric: turns summed counts into scores.
+        counts: int64 `[examples, width]`.
+        seed: of the resampling; the same seed draws the same examples whatever the metric.
+        resamples: how often as many examples are drawn with replacement.
+        level: share of the resampled scores inside the interval.
+
+    Returns:
+        (low, high) of each score.
+    """
+    drawn = resampled_sums(counts, seed=seed, resamples=resamples)
+    tail = 100 * (1 - level) / 2
+    return {
+        name: (float(np.percentile(values, tail)), float(np.percentile(values, 100 - tail)))
+        for name, values in metric.scores(drawn).items()
+    }
+
+
+def resampled_sums(counts: np.ndarray, *, seed: int, resamples: int) -> np.ndarray:
+    """float64 `[resamples, width]`: summed counts of each resample, as products of draw frequencies and counts."""
+    examples = len(counts)
+    generator = np.random.default_rng(seed)
+    values = counts.astype(np.float64)
+    out = np.empty((resamples, counts.shape[1]))
+    for begin in range(0, resamples, _CHUNK):
+        size = min(_CHUNK, resamples - begin)
+        drawn = generator.integers(0, examples, size=(size, examples), dtype=np.int32)
+        drawn += (np.arange(size, dtype=np.int32) * examples)[:, None]
+        frequency = np.bincount(drawn.ravel(), minlength=size * examples).reshape(size, examples)
+        out[begin : begin + size] = frequency.astype(np.float64) @ values
+    return out

@@ -1,0 +1,25 @@
+"""Raw text cut into words by one rule, the same where a model learns from character spans and where it predicts."""
+
+from __future__ import annotations
+
+import regex
+
+# A character of a script that puts no spaces between words is a word by itself, with the marks that belong to it; a
+# run of letters, digits and marks is a word; any other visible grapheme (a punctuation mark, an emoji) is a word. White
+# space and invisible format characters (zero-width space, byte-order mark, bidi controls) belong to no word.
+_ALONE = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_INVISIBLE = r"\s\p{Cf}\p{Cc}\p{Zl}\p{Zp}\p{Zs}"
+_WORD = regex.compile(
+    rf"(?V1)[{_ALONE}][\p{{M}}ー]*+|[[\p{{L}}\p{{N}}]--[{_ALONE}]][[\p{{L}}\p{{M}}\p{{N}}]--[{_ALONE}]]*+"
+    rf"|(?=[^{_INVISIBLE}])\X"
+)
+
+
+def cut(text: str) -> list[tuple[int, int]]:
+    """Cut a text into words.
+
+    Returns:
+        (start, end) character offsets of each word, in order, none empty, none overlapping. What lies between two words
+        is white space or invisible. Linear in the length of the text.
+    """
+    return [match.span() for match in _WORD.finditer(text)]

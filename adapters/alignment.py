@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 IGNORED = -100
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,14 @@ class Pieces:
             if not pieces:
                 out.append(Part(number, True, (self.blank,)))
                 continue
-            starts = () if word.isalnum() else {start for start, _ in cut(word)}
+            starts = () if word.isascii() and word.isalnum() else {start for start, _ in cut(word)[1:]}
             group: list[int] = []
-            first = True
+            first, begin = True, pieces[0][1]
             for piece, start in pieces:
-                if group and start in starts:
+                # Several pieces share a start where a space or the bytes of one character are pieces of their own.
+                if start > begin and start in starts:
                     out.append(Part(number, first, tuple(group)))
-                    group, first = [], False
+                    group, first, begin = [], False, start
                 group.append(piece)
             out.append(Part(number, first, tuple(group)))
         return out
@@ -124,8 +127,8 @@ def window_bounds(sizes: Sequence[int], room: int) -> list[tuple[int, int, int, 
 
     Returns:
         (begin, end, first owned, one past the last owned) of each window, in items. Owned ranges tile the items.
-        Between two windows up to a quarter of the room is shared, and each item of it is owned by the window that sees more of
-        its surroundings.
+        Between two windows up to a quarter of the room is shared, and each item of it is owned by the window that
+        sees more of its surroundings.
     """
     if sum(sizes) <= room:
         return [(0, len(sizes), 0, len(sizes))] if sizes else []
@@ -164,11 +167,7 @@ def _special_pieces(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _valid(word: str) -> str:
     """A word that a tokenizer accepts: a lone surrogate is no Unicode character and becomes U+FFFD, lengths stay."""
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        return word.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return word
+    return word if word.isascii() else _SURROGATE.sub("\ufffd", word)
 
 
 def unknown_share(

@@ -48,19 +48,28 @@ def find_columns(source: RowSource, text: str | None, labels: str | None) -> Col
     def first(names: Sequence[str]) -> str | None:
         return next((name for name in names if name in source.columns), None)
 
-    tokens = text if text is not None and text not in TEXT_COLUMNS else first(TOKEN_COLUMNS)
-    if tokens is not None and text in (None, tokens):
-        tags = labels or first(TAG_COLUMNS)
-        if tags is not None:
-            return Columns(text=tokens, labels=tags, tagged=True)
-    raw, marked = text or first(TEXT_COLUMNS), labels or first(SPAN_COLUMNS)
-    if raw is not None and marked is not None:
-        return Columns(text=raw, labels=marked, tagged=False)
+    tagged = (text or first(TOKEN_COLUMNS), labels or first(TAG_COLUMNS), True)
+    marked = (text or first(TEXT_COLUMNS), labels or first(SPAN_COLUMNS), False)
+    ways = [
+        Columns(text=sentence, labels=label, tagged=is_tagged)
+        for sentence, label, is_tagged in ((marked, tagged) if text in TEXT_COLUMNS else (tagged, marked))
+        if sentence is not None and label is not None
+    ]
+    # A name says little where the user gave it, or where it is `labels`: what is in the column says more.
+    fitting = [way for way in ways if _holds_spans(source, way.labels) in (None, not way.tagged)]
+    if ways:
+        return (fitting or ways)[0]
     raise DataError(
         f"{source.name}: no tagged sentences. Needed: a column of words ({' or '.join(TOKEN_COLUMNS)}) and one of tags "
         f"({' or '.join(TAG_COLUMNS)}), or a text with a list of entities {{start, end, label}}. Columns found: "
         f"{', '.join(source.columns)}. Name them with --text_column_name and --label_column_name."
     )
+
+
+def _holds_spans(source: RowSource, labels: str) -> bool | None:
+    """Whether the first labels of a column are spans, not tags; None where it holds no labels at all."""
+    cells = (_listed(row.values.get(labels)) for row in source.rows(Faults(source.name)))
+    return next((isinstance(cell[0], (dict, list)) for cell in cells if cell), None)
 
 
 def find_scheme(source: RowSource, columns: Columns, wanted: str | None) -> str:

@@ -12,8 +12,11 @@ from adapters.files import digest_value
 
 OUTSIDE = "O"
 SCHEMES = ("iob1", "iob2", "bioes", "bmes", "io")
-# Prefixes that begin, continue, end and are alone, per scheme; None where the scheme has no such prefix.
-_PREFIXES = {"iob1": "BI", "iob2": "BI", "bioes": "BIESLU", "bmes": "BMES"}
+# The prefixes of each scheme. Sets, not strings: "" is in every string, and a tag without prefix must not pass.
+_PREFIXES = {
+    scheme: frozenset(letters)
+    for scheme, letters in {"iob1": "BI", "iob2": "BI", "bioes": "BIESLU", "bmes": "BMES", "io": ""}.items()
+}
 _CONTINUE = frozenset("IMEL")
 _ALONE = frozenset("SU")
 _END = frozenset("EL")
@@ -57,10 +60,10 @@ def entity_types(labels: LabelSet) -> tuple[str, ...]:
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """`B-PER` -> (`B`, `PER`); `O` -> (`O`, ``); a tag without a prefix -> (``, tag)."""
+    """`B-PER` -> (`B`, `PER`); `O` -> (`O`, ``); a tag without a prefix (and `O-PER`) -> (``, tag)."""
     if tag == OUTSIDE:
         return OUTSIDE, ""
-    if len(tag) > 2 and tag[1] in "-_" and tag[0].isupper():
+    if len(tag) > 2 and tag[1] in "-_" and tag[0].isupper() and tag[0] != OUTSIDE:
         return tag[0], tag[2:]
     return "", tag
 
@@ -105,9 +108,9 @@ def to_iob2(tags: Sequence[str], scheme: str) -> tuple[list[str], list[tuple[int
     before, before_type = OUTSIDE, ""
     for position, tag in enumerate(tags):
         prefix, kind = split_tag(tag)
-        if scheme == "io" and tag != OUTSIDE:
-            prefix, kind = "I", tag
-        elif prefix != OUTSIDE and (not kind or prefix not in _PREFIXES[scheme]):
+        if scheme == "io" and tag not in (OUTSIDE, ""):  # some write it with the one prefix I-
+            prefix, kind = "I", kind if prefix == "I" else tag
+        elif prefix != OUTSIDE and prefix not in _PREFIXES[scheme]:
             faults.append((position, f"the tag {tag!r} is not of the scheme {scheme}"))
             prefix, kind = OUTSIDE, ""
         inside = before != OUTSIDE and before_type == kind and before not in _END | _ALONE

@@ -128,13 +128,24 @@ def open_base(name: str) -> Base:
     return Base(source=source, config=config, tokenizer=_open_tokenizer(source.path, name))
 
 
+def quiet_libraries() -> None:
+    """Silence what libraries say that no user of this project can act on; their errors still show."""
+    import logging
+    import warnings
+
+    import transformers
+
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # speaks of optional kernels at import
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # PEFT's use of a transformers name
+    transformers.logging.disable_progress_bar()
+
+
 def load_quietly(auto_class: str, folder: Path, **options: Any) -> PreTrainedModel:
     """`from_pretrained` without the report that the head is new, which is meant here. Safetensors only."""
     import transformers
 
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
     try:
         loader = getattr(transformers, auto_class)
         model: PreTrainedModel = loader.from_pretrained(folder, use_safetensors=True, **options)

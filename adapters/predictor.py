@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters import artifact, methods, tasks
 from adapters.discovery import load as load_module
-from adapters.errors import DataError
+from adapters.errors import DataError, SourceError
 from adapters.inference import Predictor
 from adapters.settings import CommonSettings, join
 from adapters.tasks import Example, Prediction, Task
+
+if TYPE_CHECKING:
+    from adapters.model import Base
 
 
 class Loaded:
@@ -79,8 +82,9 @@ def load(folder: str | Path, *, base: str | None = None, plugin_dirs: Sequence[s
         ArtifactError: the artifact is damaged, or was trained on another base.
         SourceError: the base cannot be found.
     """
-    from adapters.model import open_base
+    from adapters.model import open_base, quiet_libraries
 
+    quiet_libraries()
     folder = Path(folder)
     card = artifact.verify(folder)
     method_class = methods.load(card["method"]["name"], plugin_dirs)
@@ -90,10 +94,24 @@ def load(folder: str | Path, *, base: str | None = None, plugin_dirs: Sequence[s
         **card["method"]["settings"], max_length=card["max_length"], plugin_dir=list(plugin_dirs)
     )
     method = method_class(settings)
-    on = open_base(str(folder) if method.self_contained and base is None else base or card["base"]["name"])
+    on = open_base(str(folder)) if method.self_contained and base is None else _base_of(card, base)
     if not (method.self_contained and base is None):
         artifact.check_base(card, on.name, on.digest, on.tokenizer_digest)
     return Loaded(card, task, method.predictor(method.load(on, task, folder), on, task))
+
+
+def _base_of(card: Mapping[str, Any], base: str | None) -> Base:
+    """The base asked for, else the one that the card names. A local folder's name alone does not find it again."""
+    from adapters.model import open_base
+
+    try:
+        return open_base(base or card["base"]["name"])
+    except SourceError as error:
+        if base is not None:
+            raise
+        raise SourceError(
+            f"{error}\nThe artifact's base can be given by its path: --base FOLDER (base=… in Python)."
+        ) from error
 
 
 def _parts_of(request: str | Mapping[str, Any], name: str) -> tuple[str, Mapping[str, Any]]:

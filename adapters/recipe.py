@@ -7,7 +7,6 @@ import shutil
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -96,11 +95,10 @@ class Run:
         import accelerate
         import torch
 
-        from adapters.model import fastest_precision
+        from adapters.model import fastest_precision, quiet_libraries
         from adapters.processes import check_world, use_all_cores
 
-        # Accelerate warns of kernel versions and of launchers that set no value; neither helps the user of a recipe.
-        warnings.filterwarnings("ignore", module="accelerate")
+        quiet_libraries()
         device = accelerate.PartialState().device
         check_world()
         use_all_cores()
@@ -122,7 +120,7 @@ class Run:
         self._check_output()
         accelerator = self.accelerator
         with accelerator.main_process_first():
-            sources = open_sources(self.settings, self._say)
+            sources = open_sources(self.settings)
             if "train" not in sources and self._method_class().trains:
                 raise DataError("There is no training split: give --train_file.")
             task, splits = tasks.load(self.task_name, self.settings.plugin_dir).read(sources, self.settings)

@@ -31,8 +31,7 @@ def main_line(evaluation: Evaluation) -> str:
     metric, main = evaluation.metrics[0], evaluation.main
     return (
         f"{evaluation.split} {metric.name} {metric.main}: {100 * main['value']:.2f}  "
-        f"(95 % interval {100 * main['low']:.2f} to {100 * main['high']:.2f}, "
-        f"bootstrap over {len(evaluation.examples):,} examples)"
+        f"(95 % interval {100 * main['low']:.2f} to {100 * main['high']:.2f}, bootstrap)"
     )
 
 

@@ -68,7 +68,8 @@ class _Alias:
 def resolve(name: str, kind: Kind, *, aliases: Path = ALIASES) -> Source:
     """Find a model or a dataset, fetching it when it is not here yet.
 
-    `name` is a local path, an alias of the file `aliases`, or a Hub id (`id@revision` for a pinned revision).
+    `name` is a local path, an alias of the file `aliases`, or a Hub id (`id@revision` for a pinned revision). A Hub id
+    whose bytes an alias has is taken from there, so that an artifact that names it is used without the Hub.
 
     Raises: SourceError, when nothing by that name can be had.
     """
@@ -79,6 +80,9 @@ def resolve(name: str, kind: Kind, *, aliases: Path = ALIASES) -> Source:
         return _from_path(name, kind)
     if name in known:
         return _from_alias(known[name], kind, known)
+    for alias in known.values():
+        if alias.hub_id == name:
+            return _from_alias(alias, kind, known)
     hub_id = _HUB_ID.fullmatch(name)
     if not hub_id or name.startswith(".") or Path(name).suffix in _DATA_SUFFIXES:
         raise SourceError(_unknown(name, kind, known, ""))

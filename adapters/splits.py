@@ -20,12 +20,10 @@ WARN_UNKNOWN, REFUSE_UNKNOWN = 0.05, 0.30
 _SAMPLE = 1000
 
 
-def open_sources(settings: CommonSettings, say: Callable[[str], None]) -> dict[str, RowSource]:
+def open_sources(settings: CommonSettings) -> dict[str, RowSource]:
     """The splits that the settings name, not yet read. Raises SourceError, DataError."""
     files = {"train": settings.train_file, "validation": settings.validation_file, "test": settings.test_file}
     source = None if any(files.values()) else resolve(str(settings.dataset_name), "dataset")
-    if source is not None and source.notice:
-        say(f"{settings.dataset_name}: {source.notice}")
     in_folder = source is not None and source.path is not None and source.path.is_dir()
     if source is not None and source.path is not None and not in_folder:
         files["train"] = str(source.path)

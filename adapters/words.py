@@ -6,12 +6,13 @@ import regex
 
 # A character of a script that puts no spaces between words is a word by itself, with the marks that belong to it; a
 # run of letters, digits and marks is a word; any other visible grapheme (a punctuation mark, an emoji) is a word. White
-# space and invisible format characters (zero-width space, byte-order mark, bidi controls) belong to no word.
+# space and invisible format characters (zero-width space, byte-order mark, bidi controls) belong to no word. Flags have
+# a rule of their own, as \X counts their halves from the beginning of a run, which takes quadratic time.
 _ALONE = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _INVISIBLE = r"\s\p{Cf}\p{Cc}\p{Zl}\p{Zp}\p{Zs}"
 _WORD = regex.compile(
     rf"(?V1)[{_ALONE}][\p{{M}}ー]*+|[[\p{{L}}\p{{N}}]--[{_ALONE}]][[\p{{L}}\p{{M}}\p{{N}}]--[{_ALONE}]]*+"
-    rf"|(?=[^{_INVISIBLE}])\X"
+    rf"|\p{{RI}}\p{{RI}}?+[\p{{GCB=EX}}\p{{GCB=SM}}\p{{GCB=ZWJ}}]*+|(?=[^{_INVISIBLE}])\X"
 )
 
 

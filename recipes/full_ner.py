@@ -6,9 +6,7 @@
 Expect a test entity F1 of about 86 in about 6 minutes on two CPU cores (README, Results).
 """
 
-from adapters.recipe import (
-    start,
-)  # No module named 'adapters.recipe'? AdapterHub's `adapters` hides this project: `pip uninstall adapters`, then `pip install -e .` in the clone of taskswap.
+from adapters.recipe import start  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .
 
 DEFAULTS = {"output_dir": "runs/full_ner"}
 

@@ -382,3 +382,14 @@ def test_minilm_is_fetched_with_the_hubs_own_weights() -> None:
     assert source.path is not None and source.public_name == "sentence-transformers/all-MiniLM-L6-v2"
     digest = files.digest_file(source.path / "model.safetensors")
     assert digest == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def test_a_hub_id_whose_bytes_an_alias_has_is_taken_from_the_alias(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adapters import sources
+
+    seen: list[str] = []
+    monkeypatch.setattr(sources, "_from_alias", lambda alias, kind, known: seen.append(alias.name))
+    sources.resolve("sentence-transformers/all-MiniLM-L6-v2", "model")
+    assert seen == ["minilm"]

@@ -14,6 +14,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -144,6 +145,15 @@ def in_another_process(aliases: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def commands_that_name(path: Path) -> list[str]:
+    """Command lines of running processes with this path in them (none where there is no /proc)."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(file.read_text())
+    return [command for command in found if str(path) in command]
+
+
 def left_in(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.glob("*") if path.suffix != ".lock") if cache.exists() else []
 
@@ -182,7 +192,7 @@ def test_a_wrong_digest_is_refused_and_nothing_stays(wheel: Path, cache: Path) -
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for pip is a shell script")
 def test_the_digest_is_checked_even_if_pip_did_not(tiny: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = tiny.with_name("python")  # answers `python -P -m pip download … -d FOLDER` with a file of its own
+    fake = tiny.with_name("python")  # answers `python … download … -d FOLDER` with a file of its own
     fake.write_text(
         '#!/bin/sh\nfor last; do :; done\nmkdir "$last"; echo evil > "$last/tiny_data-1.0-py3-none-any.whl"\n'
     )
@@ -280,6 +290,10 @@ def test_a_kill_in_the_middle_leaves_no_half_cache(tiny: Path, index: Index, cac
     assert index.half_way.wait(30)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
+    deadline = time.monotonic() + 5
+    while commands_that_name(cache) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert commands_that_name(cache) == [], "pip goes on without us"
     assert [name for name in left_in(cache) if not name.startswith(".")] == [] and left_in(cache) != []
     index.go_on.set()
     path = resolve("tiny", "dataset", aliases=tiny).path

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adapters import discovery
 from adapters.errors import ModelError
 from adapters.inference import ModelPredictor, Predictor
+from adapters.settings import require
 from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER, Task
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ class Method(ABC):
             )
 
     def budget(self, base: Base, max_length: int) -> int:
-        """Pieces that a window may have beside what the method adds."""
+        """Pieces that a window may have beside what the method adds. Raises SettingsError where no word would fit."""
+        pieces = base.pieces()
+        special = len(pieces.before) + len(pieces.after)
+        require(max_length > special, "max_length", max_length, f"above {special}, the special pieces of {base.name}")
         return min(max_length, base.positions - self.virtual_tokens)
 
     @abstractmethod

@@ -178,7 +178,12 @@ def _read_split(name: str, source: RowSource, columns: Columns, scheme: str, rep
 
     faults = Faults(source.name)
     digest = source.digest()
-    how = {"columns": [columns.text, columns.labels, columns.tagged], "scheme": scheme, "repair": repair}
+    how = {
+        "reader": [type(source).__name__, getattr(source, "encoding", None)],
+        "columns": [columns.text, columns.labels, columns.tagged],
+        "scheme": scheme,
+        "repair": repair,
+    }
     key = digest_value({"source": digest, "name": source.name, "how": how, "task": "ner", "stored_as": STORED_AS})
     text, words, numbers = pa.string(), pa.list_(pa.string()), pa.list_(pa.int32())
     schema = pa.schema(
@@ -198,7 +203,7 @@ def _read_split(name: str, source: RowSource, columns: Columns, scheme: str, rep
         found = sentences(source, columns, scheme, repair=repair, faults=faults)
         for number, (row, sentence) in enumerate(found):
             yield {
-                "id": str(row.values.get("id", number)),
+                "id": str(number if row.values.get("id") is None else row.values["id"]),
                 "tokens": sentence.words,
                 "tags": sentence.tags,
                 "text": sentence.text,

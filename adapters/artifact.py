@@ -27,8 +27,8 @@ def write(folder: Path, fill: Callable[[Path], None], card: Mapping[str, Any], r
     with new_folder(folder) as draft:
         fill(draft)
         (draft / "README.md").write_text(readme, encoding="utf-8")
-        files = {str(path.relative_to(draft)): digest_file(path) for path in sorted(draft.rglob("*")) if path.is_file()}
-        assert not any(Path(name).suffix in PICKLES for name in files), files
+        files = {name: digest_file(path) for name, path in _files(draft).items()}
+        assert not any(map(_is_pickle, files)), files
         body = {"format": FORMAT, **card, "files": files, "tensors": tensor_shapes(draft)}
         write_json(draft / CARD, {**body, "digest": digest_value(body)})
 
@@ -38,9 +38,9 @@ def tensor_shapes(folder: Path) -> dict[str, dict[str, list[int]]]:
     from safetensors import safe_open
 
     out: dict[str, dict[str, list[int]]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
+    for file, path in _files(folder, ".safetensors").items():
         with safe_open(path, framework="np") as tensors:
-            out[path.name] = {name: list(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+            out[file] = {name: list(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
     return out
 
 
@@ -55,7 +55,8 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{folder}: holds no {CARD}, so it is not an artifact of taskswap.")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        digest_value(card)  # NaN is no JSON, though Python reads it
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: damaged, not JSON ({error}). {HEALING}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise ArtifactError(
@@ -76,15 +77,19 @@ def verify(folder: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: says what was expected and what was found.
     """
+    from safetensors import SafetensorError
+
     card = read_card(folder)
-    found = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    found = _files(folder)
     del found[CARD]
     for name in found:
-        if Path(name).suffix in PICKLES:
+        if _is_pickle(name):
             raise ArtifactError(
                 f"{folder / name}: a pickle can run code when it is loaded, so none is ever read. Remove it."
             )
-    expected = card["files"]
+    expected, shapes = card.get("files"), card.get("tensors")
+    if not isinstance(expected, dict) or not isinstance(shapes, dict):
+        raise ArtifactError(f"{folder / CARD}: does not say which files and tensors belong to it. {HEALING}")
     if set(found) != set(expected):
         missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
         raise ArtifactError(
@@ -96,9 +101,13 @@ def verify(folder: Path) -> dict[str, Any]:
             raise ArtifactError(
                 f"{path}: damaged or changed: expected sha256 {expected[name]}, found {digest}. {HEALING}"
             )
-    if tensor_shapes(folder) != card["tensors"]:
-        raise ArtifactError(f"{folder}: tensor names or shapes differ from the card's. {HEALING}")
-    _check_finite(folder)
+    try:
+        if tensor_shapes(folder) != shapes:
+            raise ArtifactError(f"{folder}: tensor names or shapes differ from the card's. {HEALING}")
+        _check_finite(folder)
+    except SafetensorError as error:
+        names = ", ".join(_files(folder, ".safetensors"))
+        raise ArtifactError(f"{folder}: not safetensors files ({error}): {names}. {HEALING}") from error
     return card
 
 
@@ -116,11 +125,21 @@ def check_base(card: Mapping[str, Any], name: str, weights: str, tokenizer: str)
             )
 
 
+def _files(folder: Path, ending: str = "") -> dict[str, Path]:
+    """All files below a folder, by their paths in it."""
+    paths = [path for path in sorted(folder.rglob(f"*{ending}")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+def _is_pickle(name: str) -> bool:
+    return Path(name).suffix.lower() in PICKLES
+
+
 def _check_finite(folder: Path) -> None:
     import numpy as np
     from safetensors import safe_open
 
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in _files(folder, ".safetensors").values():
         with safe_open(path, framework="pt") as tensors:
             for name in tensors.keys():  # noqa: SIM118
                 if not np.isfinite(tensors.get_tensor(name).float().numpy()).all():

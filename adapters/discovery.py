@@ -28,7 +28,7 @@ def load(folder: str, name: str, plugin_dirs: Sequence[str] = ()) -> ModuleType:
     for place in _places(folder, plugin_dirs):
         path = place / f"{name}.py"
         if name.isidentifier() and not name.startswith("_") and path.is_file():
-            own = place.parent == Path(__file__).parent
+            own = place.parent == Path(__file__).parent.resolve()
             return importlib.import_module(f"adapters.{folder}.{name}") if own else _load_plugin(path)
     kind = "reader" if folder == "data" else folder.removesuffix("s")
     raise SettingsError(f"No {kind} is called {name!r}: {did_you_mean(name, names(folder, plugin_dirs))}")
@@ -58,5 +58,9 @@ def _load_plugin(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # or the next call would be given what was read up to the error
+        raise
     return module

@@ -85,12 +85,26 @@ def new_folder(target: Path) -> Iterator[Path]:
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             _flush(path)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
+        _replace(target, temporary)
         _flush(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(target: Path, new: Path) -> None:
+    """Put a folder in the place of another, which is set aside until the new one stands there."""
+    old = new.with_name(f"{new.name}.old")
+    there = target.exists()
+    if there:
+        target.rename(old)
+    try:
+        new.rename(target)
+    except BaseException:
+        if there:
+            old.rename(target)
+        raise
+    if there:
+        shutil.rmtree(old)
 
 
 def _flush(path: Path) -> None:

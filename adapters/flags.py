@@ -18,6 +18,8 @@ from adapters.errors import SettingsError, did_you_mean
 ALIASES = {"max_seq_length": "max_length"}
 _TRUE, _FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
 FILES = (".toml", ".yaml", ".yml", ".json")
+# What a run's own settings.json records beside its settings, so that it can be given back as it is.
+_RECORDED = frozenset({"format", "task", "method"})
 
 
 def parse(kind: type, defaults: Mapping[str, Any], description: str, argv: Sequence[str]) -> Any:
@@ -38,7 +40,7 @@ def parse(kind: type, defaults: Mapping[str, Any], description: str, argv: Seque
     hints = typing.get_type_hints(kind)
     unknown = set(defaults) - set(hints)
     assert not unknown, f"a recipe's defaults name no setting: {unknown}"
-    if len(argv) == 1 and argv[0].lower().endswith(FILES):
+    if _is_file(argv):
         argv = _from_file(Path(argv[0]), hints)
     normal = _normal(argv, hints)
     shown = io.StringIO()
@@ -57,7 +59,7 @@ def parse(kind: type, defaults: Mapping[str, Any], description: str, argv: Seque
 def _normal(argv: Sequence[str], hints: Mapping[str, Any]) -> list[str]:
     """Flags in the one form that the parser takes: `--name value…`, underscores, lists and booleans spelled out."""
     out: list[str] = []
-    words = list(argv)
+    words = ["--help" if word == "-h" else word for word in argv]
     while words:
         word = words.pop(0)
         if not word.startswith("--"):
@@ -69,8 +71,7 @@ def _normal(argv: Sequence[str], hints: Mapping[str, Any]) -> list[str]:
             out.append(word)
             continue
         name, equals, value = word[2:].partition("=")
-        name = name.replace("-", "_")
-        name = ALIASES.get(name, name)
+        name = _name(name)
         values = [value] if equals else []
         while not equals and words and not _is_flag(words[0]):
             values.append(words.pop(0))
@@ -81,6 +82,17 @@ def _normal(argv: Sequence[str], hints: Mapping[str, Any]) -> list[str]:
             raise SettingsError(f"--{name}: there is no such flag: {near}")
         out += [f"--{name}", *_values(name, values, hints[name])]
     return out
+
+
+def _name(written: str) -> str:
+    """The setting that a flag or a line of a file means."""
+    name = written.replace("-", "_")
+    return ALIASES.get(name, name)
+
+
+def _is_file(argv: Sequence[str]) -> bool:
+    """Whether a single settings file stands in place of all flags."""
+    return len(argv) == 1 and not argv[0].startswith("-") and argv[0].lower().endswith(FILES)
 
 
 def _is_flag(word: str) -> bool:
@@ -104,35 +116,48 @@ def _values(name: str, values: list[str], hint: Any) -> list[str]:
     return values
 
 
-def _from_file(path: Path, hints: Mapping[str, Any]) -> list[str]:
-    """A settings file as flags, so that both pass the same checks."""
+def _read(path: Path, kind: str) -> dict[str, Any]:
+    """The contents of a settings file of a kind of `FILES`. Raises SettingsError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise SettingsError(
-            f"{path}: cannot be read ({error.strerror}). Give a .toml, .yaml or .json of settings."
-        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise SettingsError(f"{path}: cannot be read ({why}). Give a .toml, .yaml or .json of settings.") from error
     try:
-        if path.suffix == ".toml":
+        if kind == ".toml":
             import tomllib
 
             values = tomllib.loads(text)
-        elif path.suffix == ".json":
+        elif kind == ".json":
             values = json.loads(text)
         else:
             import yaml
 
-            values = yaml.safe_load(text)
+            # Every value stays the word it is, as on the command line: `mixed_precision: no` is no truth value.
+            values = yaml.BaseLoader(text).get_single_data()
     except Exception as error:  # each parser has an error of its own, all of them the file's fault
-        raise SettingsError(f"{path}: not valid {path.suffix[1:]}: {error}") from error
+        raise SettingsError(f"{path}: not valid {kind[1:]}: {error}") from error
     if not isinstance(values, dict):
         raise SettingsError(f"{path}: must hold settings by name, found {type(values).__name__}.")
+    return values
+
+
+def _from_file(path: Path, hints: Mapping[str, Any]) -> list[str]:
+    """A settings file as flags, so that both pass the same checks."""
+    kind = path.suffix.lower()
     flags: list[str] = []
-    for name, value in values.items():
-        if name == "format" and name not in hints:  # a run's own settings.json can be given as it is
+    for name, value in _read(path, kind).items():
+        hint = hints.get(_name(str(name)))
+        if hint is None and name in _RECORDED:
             continue
+        if value is None or (kind in (".yaml", ".yml") and value in ("", "~", "null", "Null", "NULL")):
+            if hint is not None and typing.get_origin(hint) is not list and types.NoneType not in typing.get_args(hint):
+                raise SettingsError(f"{path}: {name}: must not be empty. Leave the line out for the default.")
+            value = [] if typing.get_origin(hint) is list else "None"
         items = value if isinstance(value, list) else [value]
-        flags += [f"--{name}", *("None" if item is None else str(item) for item in items)]
+        if any(item is None or isinstance(item, (dict, list)) for item in items):
+            raise SettingsError(f"{path}: {name}: must be a value or a list of values, found {str(value)[:60]}.")
+        flags += [f"--{name}", *map(str, items)]
     return flags
 
 
@@ -157,7 +182,7 @@ def peek(argv: Sequence[str], name: str) -> list[str]:
     """The values of one list flag before the others are known: `--plugin_dir` decides what flags there are."""
     out: list[str] = []
     taking = False
-    for word in argv:
+    for word in _from_file(Path(argv[0]), {}) if _is_file(argv) else argv:
         if _is_flag(word):
             key, _, value = word.partition("=")
             taking = key[2:].replace("-", "_") == name

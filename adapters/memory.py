@@ -32,9 +32,9 @@ def available_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     ):
         try:
             bound, taken = int((cgroup / limit).read_text()), int((cgroup / used).read_text())
-            lines = (cgroup / stat).read_text().splitlines()
         except (OSError, ValueError):  # no such control group, or its limit is the word "max"
             continue
+        lines = (cgroup / stat).read_text().splitlines() if (cgroup / stat).is_file() else []
         reclaimable = next((int(line.split()[-1]) for line in lines if line.startswith(cache)), 0)
         free = min(free, bound - taken + reclaimable)
     return max(free, 0)

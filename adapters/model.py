@@ -101,6 +101,8 @@ class Base:
 
         import torch
 
+        from adapters.dropout import use_byte_dropout
+
         config = copy.deepcopy(self.config)
         for name in _HIDDEN_DROPOUT if dropout is not None else ():
             if hasattr(config, name):
@@ -112,7 +114,9 @@ class Base:
             setattr(config, name, value)
         if getattr(config, "pad_token_id", None) is None:
             config.pad_token_id = self.tokenizer.pad_token_id
-        return load_quietly(auto_class, self.folder, config=config, dtype=torch.float32)
+        model = load_quietly(auto_class, self.folder, config=config, dtype=torch.float32)
+        use_byte_dropout(model)
+        return model
 
 
 def open_base(name: str) -> Base:

@@ -27,13 +27,21 @@ def check_world() -> None:
 
     `accelerate launch` without MPI starts one process on a CPU, however many it was asked for, and says nothing.
     """
-    asked = max(int(os.environ.get(name) or 1) for name in (ASKED_VARIABLE, "WORLD_SIZE"))
+    asked = max(_number(name) for name in (ASKED_VARIABLE, "WORLD_SIZE"))
     found = world()[1]
     if asked > found:
         raise SettingsError(
             f"{asked} processes were asked for, {found} runs. "
             f"Use: python -m adapters launch --num_processes {asked} recipes/<recipe>.py …"
         )
+
+
+def _number(variable: str) -> int:
+    """The number in an environment variable, 1 where it is not set."""
+    value = os.environ.get(variable) or "1"
+    if not value.isdecimal():
+        raise SettingsError(f"{variable}={value}: must be a number of processes. Unset it, or let the launcher set it.")
+    return int(value)
 
 
 def use_all_cores() -> None:

@@ -172,9 +172,8 @@ class Run:
         from adapters.evaluation import evaluate, latency
 
         name = "test" if "test" in self.splits else "validation"
-        self.scored = self.splits[name]
         shown = name if name == "test" else "dev"
-        evaluation = evaluate(predictor, self.scored[:], self.metrics, split=shown, seed=self.settings.seed)
+        evaluation = evaluate(predictor, self.splits[name][:], self.metrics, split=shown, seed=self.settings.seed)
         self.latency = latency(predictor, evaluation.examples) if self.accelerator.num_processes == 1 else None
         return evaluation
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from adapters import artifact, report
 from adapters.evaluation import Evaluation, overlap, split_digest
@@ -18,19 +17,55 @@ from adapters.memory import peak_bytes
 from adapters.processes import cores
 
 if TYPE_CHECKING:
-    from adapters.recipe import Run
+    import torch
+    from accelerate import Accelerator
+
+    from adapters.methods import Method
+    from adapters.model import Base
+    from adapters.tasks import Examples, Task
+    from adapters.training import History
 
 PACKAGES = ("taskswap", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 # What changes neither a model nor a score, and so stays out of the settings' digest.
 _INCIDENTAL = frozenset({"output_dir", "overwrite_output_dir"})
 
 
-def score_record(run: Run, evaluation: Evaluation) -> dict[str, Any]:
+class Finished(Protocol):
+    """What is recorded of a run: recipe.Run has it all once its verbs are done."""
+
+    task_name: str
+    method_name: str
+    settings: Any
+    folder: Path
+    splits: dict[str, Examples]
+    history: History | None
+    task: Task
+    method: Method
+    model: torch.nn.Module
+    precision: str
+    latency: dict[str, float] | None
+
+    @property
+    def base(self) -> Base:
+        """The base model."""
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """Accelerate."""
+
+    @property
+    def dataset_name(self) -> str:
+        """The dataset as the user named it."""
+
+    def parameters(self) -> tuple[int, int]:
+        """Trained and total parameters."""
+
+
+def score_record(run: Finished, evaluation: Evaluation) -> dict[str, Any]:
     """The contents of scores.json, but for the artifact's size."""
     trained, total = run.parameters()
     history = run.history.record() if run.history else {}
     settings = {name: value for name, value in as_dict(run.settings).items() if name not in _INCIDENTAL}
-    split = run.scored
     data = {
         "name": run.dataset_name,
         "split": evaluation.split,
@@ -51,9 +86,7 @@ def score_record(run: Run, evaluation: Evaluation) -> dict[str, Any]:
         "main": {"metric": evaluation.metrics[0].name, "score": evaluation.metrics[0].main, **evaluation.main},
         "quality": evaluation.quality,
         "reports": _sections(evaluation),
-        "overlap": overlap(evaluation.examples, run.splits["train"])
-        if "train" in run.splits and split.name != "train"
-        else {},
+        "overlap": overlap(evaluation.examples, run.splits.get("train", ())),
         "cost": {
             "trainable_params": trained,
             "total_params": total,
@@ -75,12 +108,12 @@ def score_record(run: Run, evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def save_artifact(run: Run, record: dict[str, Any], evaluation: Evaluation) -> int:
+def save_artifact(run: Finished, record: dict[str, Any], evaluation: Evaluation) -> int:
     """Write the artifact and its card; returns its size in bytes."""
     base = run.base
     card = {
         "task": run.task.card(),
-        "method": {"name": run.method_name, "settings": run.method.recorded()},
+        "method": {"name": run.method_name, "library": run.method.library, "settings": run.method.recorded()},
         "max_length": run.settings.max_length,
         "label_digest": run.task.labels.digest,
         "base": {
@@ -122,7 +155,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-@cache
 def hardware() -> dict[str, Any]:
     """The machine that a time was measured on."""
     import psutil

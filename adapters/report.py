@@ -14,6 +14,8 @@ from adapters.evaluation import Evaluation
 from adapters.metrics import Section
 
 WIDTH = 80
+_USE = ("## Use", "", "```python", "from adapters.predictor import load", "",
+        'print(load("this/folder").answer(["A text."]))', "```", "")  # fmt: skip
 _STYLES = ("bold cyan", "bold green", "bold magenta", "bold yellow", "bold blue", "bold red")
 
 
@@ -73,7 +75,7 @@ def model_card(
     lines = [
         "---",
         f"base_model: {base}",
-        f"library_name: {'transformers' if method == 'full' else 'peft'}",
+        f"library_name: {card['method']['library']}",
         f"tags: [taskswap, {task}, {method}]",
         "---",
         f"# {method} for {task} on {base}",
@@ -100,14 +102,7 @@ def model_card(
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in rows.items()),
         "",
-        "## Use",
-        "",
-        "```python",
-        "from adapters.predictor import load",
-        "",
-        'print(load("this/folder").answer(["A text."]))',
-        "```",
-        "",
+        *_USE,
     ]
     return "\n".join(lines)
 
@@ -128,8 +123,7 @@ def _cost_lines(record: Mapping[str, Any]) -> list[str]:
         f"artifact {cost['artifact_bytes'] / 1e6:.1f} MB",
         f"training: {cost['train_seconds']:.0f} s, {cost['train_pieces_per_second']:,.0f} pieces/s; "
         f"peak memory {cost['peak_memory_bytes'] / 1024**3:.2f} GiB",
-        f"answering: {cost['examples_per_second']:,.0f} examples/s in batches, one alone "
-        f"{cost['latency_ms']['p50']:.1f} ms (p95 {cost['latency_ms']['p95']:.1f} ms)",
+        f"answering: {cost['examples_per_second']:,.0f} examples/s in batches{_latency(cost['latency_ms'])}",
     ]
     both = record["overlap"]["count"]
     if both:
@@ -137,6 +131,13 @@ def _cost_lines(record: Mapping[str, Any]) -> list[str]:
             f"note: {both} of the {record['dataset']['split']} examples stand in train too (scores.json, overlap)"
         )
     return lines
+
+
+def _latency(milliseconds: Mapping[str, float] | None) -> str:
+    """One example's time, where it was measured (with several processes it is not)."""
+    if milliseconds is None:
+        return ""
+    return f"; one alone {milliseconds['p50']:.1f} ms (p95 {milliseconds['p95']:.1f} ms)"
 
 
 def _table(section: Section) -> Table:

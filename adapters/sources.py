@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
+from adapters import hub
+from adapters.conversion import gguf_to_safetensors
 from adapters.errors import SourceError, did_you_mean
-from adapters.wheels import Wheel, gguf_to_safetensors, local_folder, say
+from adapters.wheels import Wheel, local_folder, say
 
 Kind = Literal["model", "dataset"]
-T = TypeVar("T")
 
 ALIASES = Path(__file__).with_name("sources.toml")
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?", re.ASCII)
 _WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
-_HUB_FILES = ("*.json", "*.txt", "*.model", "*.jinja", "model.safetensors", "model-*-of-*.safetensors")
 _HUB_SECONDS = 15.0
 _HUB_SECONDS_NEAR_AN_ALIAS = 3.0
 _DATA_SUFFIXES = frozenset(
@@ -196,11 +195,11 @@ def _from_hub(name: str, repository: str, revision: str | None, kind: Kind, know
     ask = api.dataset_info if kind == "dataset" else api.model_info
     commit, folder = revision, None
     try:
-        info: Any = _within(seconds, lambda: ask(repository, revision=revision, timeout=seconds))
+        info: Any = hub.within(seconds, lambda: ask(repository, revision=revision, timeout=seconds))
     except Exception as error:  # whatever the Hub's client raises; the HTTP library below it has changed more than once
-        folder = _in_hub_cache(repository, revision, kind)
+        folder = hub.in_cache(repository, revision, kind)
         if not folder:
-            raise SourceError(_unknown(name, kind, known, _hub_fault(error, repository, revision))) from error
+            raise SourceError(_unknown(name, kind, known, hub.fault(error, repository, revision))) from error
     else:
         commit = info.sha
         if kind == "model":
@@ -226,82 +225,18 @@ def _download_snapshot(name: str, repository: str, revision: str | None, listed:
         )
     try:
         folder = huggingface_hub.snapshot_download(
-            repository, revision=revision, allow_patterns=list(_HUB_FILES), ignore_patterns=["*/*"]
+            repository, revision=revision, allow_patterns=list(hub.FILES), ignore_patterns=["*/*"]
         )
     except Exception as error:  # as above; a full disk too
         cache = huggingface_hub.constants.HF_HUB_CACHE
         raise SourceError(
-            f"model {name!r}: fetching it from the Hub into {cache} stopped: {_first_line(error)}. What has arrived is "
-            "kept there by the Hub's client; try again, or set HF_HOME to a folder with room"
+            f"model {name!r}: fetching it from the Hub into {cache} stopped: {hub.first_line(error)}. What has "
+            "arrived is kept there by the Hub's client; try again, or set HF_HOME to a folder with room"
         ) from error
     return Path(folder)
 
 
-def _in_hub_cache(repository: str, revision: str | None, kind: Kind) -> Path | None:
-    """The folder in the Hub's cache of a model, or of what `load_dataset` has kept of a dataset, if there is one."""
-    import huggingface_hub
-
-    if kind == "dataset":
-        folder = Path(huggingface_hub.constants.HF_HUB_CACHE, f"datasets--{repository.replace('/', '--')}")
-        return folder if folder.is_dir() else None
-    try:
-        local = huggingface_hub.snapshot_download(
-            repository,
-            revision=revision,
-            local_files_only=True,
-            allow_patterns=list(_HUB_FILES),
-            ignore_patterns=["*/*"],
-        )
-    except Exception:
-        return None
-    return Path(local)
-
-
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """`work()`, or TimeoutError. A client's own limit counts anew for each address, and not while DNS is asked."""
-    done: list[T] = []
-    failed: list[Exception] = []
-
-    def run() -> None:
-        try:
-            done.append(work())
-        except Exception as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if failed:
-        raise failed[0]
-    if not done:
-        raise TimeoutError(f"no answer within {seconds:.0f} seconds")
-    return done[0]
-
-
-def _hub_fault(error: Exception, repository: str, revision: str | None) -> str:
-    """Why the Hub gave nothing, as a clause."""
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.GatedRepoError):
-        return (
-            f"the Hub asks for its terms to be accepted: open https://huggingface.co/{repository}, then `hf auth login`"
-        )
-    if isinstance(error, errors.RevisionNotFoundError):
-        return f"the Hub has it, but no revision {revision!r}"
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return "the Hub does not have it, or not for you (a private one needs `hf auth login`)"
-    if isinstance(error, errors.HFValidationError):
-        return "it cannot be a Hub id either"
-    if isinstance(error, errors.OfflineModeIsEnabled):
-        return "the Hub was not asked, as HF_HUB_OFFLINE is set, and its cache does not hold it"
-    return f"the Hub could not be asked ({_first_line(error)}), and its cache does not hold it"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "").rstrip(".") or type(error).__name__
-
-
-def _unknown(name: str, kind: Kind, known: Mapping[str, _Alias], hub: str) -> str:
+def _unknown(name: str, kind: Kind, known: Mapping[str, _Alias], reason: str) -> str:
     """The message for a name that is nothing: where was looked, what is near, what could be given."""
     aliases = [alias.name for alias in known.values() if alias.kind == kind]
     parent, beside = os.path.split(name)
@@ -311,6 +246,6 @@ def _unknown(name: str, kind: Kind, known: Mapping[str, _Alias], hub: str) -> st
         neighbours = []
     hint = did_you_mean(name, [*aliases, *neighbours])
     hint = f"; {hint}" if hint.startswith("did you mean") else ""  # naming all that lies beside it would help nobody
-    where = f"{kind} {name!r} is no local path and no alias" + (f", and {hub}" if hub else "")
+    where = f"{kind} {name!r} is no local path and no alias" + (f", and {reason}" if reason else "")
     wanted = "a folder with safetensors" if kind == "model" else "a file or a folder"
     return f"{where}. Give {wanted}, a Hub id, or an alias ({', '.join(sorted(aliases))}){hint}"

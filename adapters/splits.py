@@ -23,7 +23,8 @@ _SAMPLE = 1000
 def open_sources(settings: CommonSettings) -> dict[str, RowSource]:
     """The splits that the settings name, not yet read. Raises SourceError, DataError."""
     files = {"train": settings.train_file, "validation": settings.validation_file, "test": settings.test_file}
-    source = None if any(files.values()) else resolve(str(settings.dataset_name), "dataset")
+    named = None if settings.train_file else settings.dataset_name
+    source = resolve(named, "dataset") if named else None
     in_folder = source is not None and source.path is not None and source.path.is_dir()
     if source is not None and source.path is not None and not in_folder:
         files["train"] = str(source.path)

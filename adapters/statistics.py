@@ -9,7 +9,7 @@ import numpy as np
 from adapters.metrics import Metric
 
 RESAMPLES = 10_000
-_CHUNK = 500
+_DRAWS = 2**21  # at a time: some 40 MB, however many examples there are
 
 
 def bootstrap(
@@ -41,8 +41,9 @@ def resampled_sums(counts: np.ndarray, *, seed: int, resamples: int) -> np.ndarr
     generator = np.random.default_rng(seed)
     values = counts.astype(np.float64)
     out = np.empty((resamples, counts.shape[1]))
-    for begin in range(0, resamples, _CHUNK):
-        size = min(_CHUNK, resamples - begin)
+    chunk = max(_DRAWS // examples, 1)
+    for begin in range(0, resamples, chunk):
+        size = min(chunk, resamples - begin)
         drawn = generator.integers(0, examples, size=(size, examples), dtype=np.int32)
         drawn += (np.arange(size, dtype=np.int32) * examples)[:, None]
         frequency = np.bincount(drawn.ravel(), minlength=size * examples).reshape(size, examples)

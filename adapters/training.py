@@ -191,7 +191,8 @@ class Trainer:
         if processes > 1:
             import torch
 
-            total = float(accelerator.reduce(torch.tensor(total, dtype=torch.float64, device=accelerator.device)))
+            local = torch.tensor(total, dtype=torch.float64, device=accelerator.device)
+            total = float(accelerator.reduce(local, reduction="sum"))
         if not math.isfinite(total):
             raise ModelError(
                 f"The loss is {total} at step {self.history.steps + 1}; nothing was updated. "

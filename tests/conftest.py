@@ -15,12 +15,12 @@ SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 FIRST = ["Ada", "Alan", "Grace", "Emmy", "Kurt", "Rosa", "Niels", "Marie"]
 LAST = ["Lovelace", "Turing", "Hopper", "Noether", "Parks", "Bohr", "Curie"]
 PLACES = ["London", "Paris", "Berlin", "Oslo", "Rome", "New York", "San Marino"]
-FILLERS = "lived worked in near the old town with a friend and wrote about machines .".split()
+FILLERS = ["lived", "worked", "in", "near", "the", "old", "town", "with", "a", "friend", "and", "wrote", "notes", "."]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of the test run's own, unless the caller chose one (CI gives an empty folder, so wheels are fetched once)."""
+    """A cache of the test run's own, unless the caller chose one (CI gives an empty folder)."""
     if "TASKSWAP_CACHE" in os.environ:
         yield
         return

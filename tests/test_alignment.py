@@ -54,9 +54,7 @@ def unigram() -> Any:
         CORPUS, trainers.UnigramTrainer(vocab_size=60, special_tokens=special, unk_token="<unk>", show_progress=False)
     )
     trained.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=trained, unk_token="<unk>", pad_token="<pad>", eos_token="</s>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=trained, unk_token="<unk>", pad_token="<pad>", eos_token="</s>")
 
 
 KINDS: list[str] = ["wordpiece", "byte_level", "unigram"]

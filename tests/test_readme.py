@@ -54,7 +54,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("train", "dev", "test"):
         write_tagged(folder / f"{name}.conll", 40)
     notes = [{"text": "Ada lived in Paris.", "entities": [{"start": 0, "end": 3, "label": "PER"}]}] * 20
-    notes += [{"text": f"Alan wrote {n} notes.", "entities": [{"start": 0, "end": 4, "label": "PER"}]} for n in range(40)]
+    notes += [
+        {"text": f"Alan wrote {n} notes.", "entities": [{"start": 0, "end": 4, "label": "PER"}]} for n in range(40)
+    ]
     (folder / "notes.jsonl").write_text("".join(json.dumps(note) + "\n" for note in notes))
     texts = [{"id": f"t{n}", "text": "Angela Merkel visited Paris."} for n in range(3)]
     (folder / "texts.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))

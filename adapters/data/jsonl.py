@@ -64,8 +64,8 @@ class JsonSource(FileSource):
                 yield line.number, value, problems
 
 
-_KINDS = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number", bool: "a truth value"}
-_KINDS[type(None)] = "null"
+_KINDS = {dict: "an object", list: "a list", str: "a string", int: "a number", float: "a number", bool: "a truth value",
+          type(None): "null"}  # fmt: skip
 
 
 def _decode(text: str, start: int, end_expected: bool = False) -> tuple[Any, int, list[str]]:

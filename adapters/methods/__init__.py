@@ -35,6 +35,8 @@ class Method(ABC):
     """Whether it has parameters to train; else it only prompts."""
     self_contained: ClassVar[bool] = False
     """Whether its artifact holds the whole model, so that no base is needed beside it."""
+    library: ClassVar[str] = "taskswap"
+    """The library that can load the artifact without this project, for the model card."""
 
     def __init__(self, settings: Any) -> None:
         """Args: settings: of the run, the method's own among them. Raises SettingsError for values that cannot work."""

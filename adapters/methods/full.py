@@ -28,6 +28,7 @@ class Method(methods.Method):
 
     name = "full"
     self_contained = True
+    library = "transformers"
 
     def wrap(self, base: Base, task: Task) -> torch.nn.Module:
         """The headed base as it is: all of it trains."""

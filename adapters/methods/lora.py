@@ -46,6 +46,7 @@ class Method(methods.Method):
     """PEFT's LoRA with the head trained whole beside it."""
 
     name = "lora"
+    library = "peft"
 
     def __init__(self, settings: Any) -> None:
         """Args: settings: `lora_*` of `Settings`."""

@@ -85,13 +85,18 @@ def precision_recall_f1(hit: np.ndarray, predicted: np.ndarray, gold: np.ndarray
     return ratio(hit, predicted), ratio(hit, gold), ratio(2 * hit, predicted + gold)
 
 
+def macro_mean(values: np.ndarray, predicted: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """Mean of `[..., classes]` over the classes that gold or predictions hold, as seqeval and scikit-learn take it."""
+    return ratio(values.sum(-1), ((predicted + gold) > 0).sum(-1))
+
+
 def averaged_rows(
     names: Sequence[str], hit: np.ndarray, predicted: np.ndarray, gold: np.ndarray
 ) -> tuple[tuple[str, tuple[float, ...]], ...]:
     """Report rows (precision, recall, F1, support) of each class `[classes]`, then the three averages."""
     table = np.stack([*precision_recall_f1(hit, predicted, gold), gold], axis=1)
     micro = [*map(float, precision_recall_f1(hit.sum(), predicted.sum(), gold.sum())), float(gold.sum())]
-    macro = [*table[:, :3].mean(0), gold.sum()]
+    macro = [*macro_mean(table[:, :3].T, predicted, gold), gold.sum()]
     weighted = [*ratio((table[:, :3] * gold[:, None]).sum(0), gold.sum()), gold.sum()]
     averages = {"micro avg": micro, "macro avg": macro, "weighted avg": weighted}
     every = [*zip(names, table, strict=True), *averages.items()]

@@ -41,10 +41,10 @@ class Metric(metrics.Metric):
         return out.reshape(-1)
 
     def scores(self, sums: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Micro precision, recall, f1, and macro_f1."""
+        """Micro precision, recall, f1, and macro_f1 (over the types that there are)."""
         hit, predicted, gold = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, -1), -2, 0)
         micro = metrics.precision_recall_f1(hit.sum(-1), predicted.sum(-1), gold.sum(-1))
-        macro = metrics.precision_recall_f1(hit, predicted, gold)[2].mean(-1)
+        macro = metrics.macro_mean(metrics.precision_recall_f1(hit, predicted, gold)[2], predicted, gold)
         return {**dict(zip(("precision", "recall", "f1"), micro, strict=True)), "macro_f1": macro}
 
     def sections(self, sums: np.ndarray) -> list[metrics.Section]:

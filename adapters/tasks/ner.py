@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from adapters.labels import OUTSIDE, LabelSet, best_tags, entity_types, spans, t
 from adapters.store import store
 from adapters.tasks import CAUSAL, ENCODER, Encoded, Example, Examples, Prediction
 from adapters.words import cut
+
+if TYPE_CHECKING:
+    import pyarrow
 
 STORED_AS = 1
 """Raised when the rows of `_schema` change their meaning, so that older caches are not read."""
@@ -174,8 +177,6 @@ class Task(tasks.Task):
 
 def _read_split(name: str, source: RowSource, columns: Columns, scheme: str, repair: bool) -> Examples:
     """Sentences of one source, checked, stored as Arrow and memory-mapped."""
-    import pyarrow as pa
-
     faults = Faults(source.name)
     digest = source.digest()
     how = {
@@ -185,19 +186,6 @@ def _read_split(name: str, source: RowSource, columns: Columns, scheme: str, rep
         "repair": repair,
     }
     key = digest_value({"source": digest, "name": source.name, "how": how, "task": "ner", "stored_as": STORED_AS})
-    text, words, numbers = pa.string(), pa.list_(pa.string()), pa.list_(pa.int32())
-    schema = pa.schema(
-        {
-            "id": text,
-            "tokens": words,
-            "tags": words,
-            "text": text,
-            "starts": numbers,
-            "ends": numbers,
-            "where": text,
-            "repaired": pa.int32(),
-        }
-    )
 
     def rows() -> Iterator[dict[str, Any]]:
         found = sentences(source, columns, scheme, repair=repair, faults=faults)
@@ -214,11 +202,30 @@ def _read_split(name: str, source: RowSource, columns: Columns, scheme: str, rep
             }
         faults.raise_if_any()
 
-    dataset = store(rows(), schema, key)
+    dataset = store(rows(), _schema(), key)
     if not len(dataset):
         raise DataError(f"{source.name}: the file holds no sentence. Give one with words and tags.")
     notes = {"source": source.name, "digest": digest, "tag_scheme": scheme, "repaired_tags": sum(dataset["repaired"])}
     return Examples(name, dataset, Task, notes)
+
+
+def _schema() -> pyarrow.Schema:
+    """Columns of a stored sentence; text, starts and ends only where there was a raw text."""
+    import pyarrow as pa
+
+    text, words, numbers = pa.string(), pa.list_(pa.string()), pa.list_(pa.int32())
+    return pa.schema(
+        {
+            "id": text,
+            "tokens": words,
+            "tags": words,
+            "text": text,
+            "starts": numbers,
+            "ends": numbers,
+            "where": text,
+            "repaired": pa.int32(),
+        }
+    )
 
 
 def _types(split: Examples) -> set[str]:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from conftest import REPOSITORY, write_tagged
 
-METHODS = ("full", "lora")
+# Learning rates at which the tiny model is right about some entities after two epochs and wrong about others.
+METHODS = {"full": "0.003", "lora": "0.015"}
 FILES = {"settings.json", "artifact", "predictions.jsonl", "scores.json", "report.txt"}
 WEIGHTS = {"full": "model.safetensors", "lora": "adapter_model.safetensors"}
 TEXT = "Ada Lovelace lived in London."
@@ -28,13 +29,26 @@ def run(method: str, folder: Path, base: Path, data: Path, *flags: str) -> Path:
     AcceleratorState._reset_state(reset_partial_state=True)
     path = str(REPOSITORY / "recipes" / f"{method}_ner.py")
     own = ["--model_name_or_path", str(base), "--dataset_name", str(data), "--output_dir", str(folder)]
-    size = ["--per_device_train_batch_size", "8", "--num_train_epochs", "2", "--learning_rate", "0.003"]
+    size = ["--per_device_train_batch_size", "8", "--num_train_epochs", "2", "--learning_rate", METHODS[method]]
     before, sys.argv = sys.argv, [path, *own, *size, "--mixed_precision", "no", *flags]
     try:
         runpy.run_path(path, run_name="__main__")
     finally:
         sys.argv = before
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """A model of this size is slower on two cores than on one, most of all where others use them too."""
+    import torch
+
+    before = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(1)
+        yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +71,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path, data: Path) 
     return folder_of
 
 
-@pytest.fixture(scope="module", params=METHODS)
+@pytest.fixture(scope="module", params=sorted(METHODS))
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -125,11 +139,10 @@ def test_a_runs_settings_file_is_taken_in_place_of_flags(folder, method, tmp_pat
 
 def test_scores_hold_every_field_of_the_design(folder, method):
     scores = read(folder / "scores.json")
-    wanted = (
-        "task method base dataset label_digest metric_versions overlap quality cost parse_failures truncated "
-        "stopped_early seed settings_digest versions hardware"
-    ).split()
-    assert set(wanted) <= set(scores)
+    assert {
+        "task", "method", "base", "dataset", "label_digest", "metric_versions", "overlap", "quality", "cost",
+        "parse_failures", "truncated", "stopped_early", "seed", "settings_digest", "versions", "hardware",
+    } <= set(scores)  # fmt: skip
     assert {"name", "revision", "split", "n", "digest"} <= set(scores["dataset"])
     assert {
         "trainable_params", "total_params", "train_seconds", "train_pieces_per_second", "peak_memory_bytes",
@@ -235,8 +248,8 @@ def test_the_model_card_holds_the_real_numbers(folder, method):
     assert head["base_model"] == "tiny-bert"
     assert {"ner", method} <= set(head["tags"])
     main = scores["main"]
-    row = f"| test | 30 | entity_f1 f1 | {100 * main['value']:.2f} | {100 * main['low']:.2f} to {100 * main['high']:.2f} |"
-    assert row in body
+    value, low, high = (f"{100 * main[name]:.2f}" for name in ("value", "low", "high"))
+    assert f"| test | 30 | entity_f1 f1 | {value} | {low} to {high} |" in body
     assert f"{scores['cost']['trainable_params']:,} of {scores['cost']['total_params']:,}" in body
     for kind in ("LOC", "PER"):
         f1 = scores["reports"]["entity_f1"][0]["rows"][kind]["F1"]
@@ -256,7 +269,9 @@ def test_the_card_verifies_and_says_what_the_model_was_made_of(folder, method, t
     assert card["base"]["tokenizer_sha256"] == digest_file(tiny_bert / "tokenizer.json")
     assert card["scores"]["value"] == scores["main"]["value"]
     assert card["label_digest"] == scores["label_digest"]
-    present = {str(path.relative_to(folder / "artifact")) for path in (folder / "artifact").rglob("*") if path.is_file()}
+    present = {
+        str(path.relative_to(folder / "artifact")) for path in (folder / "artifact").rglob("*") if path.is_file()
+    }
     assert set(card["files"]) | {"card.json"} == present
     assert WEIGHTS[method] in card["tensors"]
     assert (folder / "artifact" / "adapter_config.json").is_file() == (method == "lora")
@@ -372,7 +387,9 @@ def test_the_loaded_artifact_predicts_what_the_run_predicted(folder, loaded, dat
         for block in (data / "test.conll").read_text().strip().split("\n\n")
     ]
     answers = loaded.answer([{"tokens": sentence} for sentence in words])
-    assert [a["output"]["tags"] for a in answers] == [line["prediction"] for line in lines(folder / "predictions.jsonl")]
+    assert [a["output"]["tags"] for a in answers] == [
+        line["prediction"] for line in lines(folder / "predictions.jsonl")
+    ]
 
 
 def test_an_artifact_is_refused_on_another_base(folder, other_bert):
@@ -388,7 +405,7 @@ def test_an_artifact_is_refused_on_another_base(folder, other_bert):
 
 @pytest.fixture
 def command(folder: Path, tiny_bert: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """`command("predict", …)`: run `python -m adapters` on the artifact in this process -> exit code, stdout, stderr."""
+    """`command("predict", …)`: run `python -m adapters` on the artifact -> exit code, stdout, stderr."""
     from adapters.__main__ import main
 
     def call(name: str, *words: str | Path) -> tuple[int, str, str]:
@@ -497,7 +514,7 @@ def test_a_line_with_broken_bytes_spoils_no_other(command, tmp_path):
 
 
 def test_predict_reads_a_txt_file_line_by_line(command, tmp_path):
-    (tmp_path / "x.txt").write_bytes(f"{TEXT}\r\n\n{{\"text\": 1}}\nnear\u2028Rome".encode())
+    (tmp_path / "x.txt").write_bytes(f'{TEXT}\r\n\n{{"text": 1}}\nnear\u2028Rome'.encode())
     code, _, _ = command("predict", "--input", tmp_path / "x.txt", "--output", tmp_path / "y.jsonl")
     assert code == 0
     answers = lines(tmp_path / "y.jsonl")
@@ -620,7 +637,9 @@ def test_examples_that_stand_in_train_and_test_are_counted(tiny_bert, data, tmp_
     shown = (data / "train.conll").read_text().split("\n\n")
     (tmp_path / "both.conll").write_text("\n\n".join([*shown[:3], (data / "test.conll").read_text()]))
     files = [str(data / "train.conll"), str(data / "dev.conll"), str(tmp_path / "both.conll")]
-    flags = [word for pair in zip(("--train_file", "--validation_file", "--test_file"), files, strict=True) for word in pair]
+    flags = [
+        word for pair in zip(("--train_file", "--validation_file", "--test_file"), files, strict=True) for word in pair
+    ]
     folder = run("lora", tmp_path / "run", tiny_bert, data, *flags, "--max_train_steps", "2")
     scores = read(folder / "scores.json")
     assert scores["overlap"]["count"] == 3

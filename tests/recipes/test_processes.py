@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from conftest import REPOSITORY
 
@@ -24,7 +28,7 @@ def flags(base: Path, data: Path, folder: Path) -> list[str]:
         "--train_batch_pieces": 100,
         "--gradient_accumulation_steps": 2,
         "--num_train_epochs": 2,
-        "--learning_rate": 0.003,
+        "--learning_rate": 0.02,
         "--dropout": 0,
         "--mixed_precision": "no",
     }
@@ -34,9 +38,17 @@ def flags(base: Path, data: Path, folder: Path) -> list[str]:
 def start(*command: str) -> subprocess.CompletedProcess[str]:
     """A command in the clone, in the environment of someone who has started nothing yet."""
     environment = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
-    ended = subprocess.run(
-        [sys.executable, "-m", *command], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300
-    )
+    words = [sys.executable, "-m", *command]
+    # Into files: a pipe would be held open by a process that outlives its launcher.
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(words, cwd=REPOSITORY, env=environment, stdout=out, stderr=err)
+        try:
+            process.wait(timeout=300)
+        except subprocess.TimeoutExpired:
+            for started in [*psutil.Process(process.pid).children(recursive=True), process]:
+                started.kill()
+            raise
+        ended = subprocess.CompletedProcess(words, process.returncode, *(f.seek(0) or f.read() for f in (out, err)))
     print(ended.stdout, ended.stderr)
     return ended
 
@@ -61,8 +73,10 @@ def test_two_processes_learn_and_answer_what_one_does(run_recipe, tiny_bert, tag
     assert lines[0] == lines[1]
     assert len(lines[0]) == 30
     assert one["quality"] == two["quality"]
-    assert one["quality"]["entity_f1"]["f1"]["value"] > 0.1
+    assert one["quality"]["entity_f1"]["f1"]["value"] > 0.3
     assert ended.stdout.count("test entity_f1 f1:") == 1, "one process prints"
+    assert ended.stderr.count("epoch 1: loss") == 1, "one process prints"
+    assert (tmp_path / "two" / "report.txt").is_file()
 
 
 def test_the_user_error_of_two_processes_stands_once_and_leaves_nothing(tiny_bert, tagged, tmp_path):
@@ -77,18 +91,25 @@ def test_accelerate_launch_that_starts_one_process_for_two_is_refused(tiny_bert,
     """On a CPU, without MPI, it starts one process however many it was asked for, and says nothing."""
     recipe = ["recipes/lora_ner.py", *flags(tiny_bert, tagged, tmp_path / "run")]
     ended = start("accelerate.commands.launch", "--cpu", "--num_processes", "2", *recipe)
-    assert ended.returncode != 0
+    assert ended.returncode != 0, "train in fewer processes than asked for"
     assert "python -m adapters launch --num_processes" in ended.stderr
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("words", [("--num_processes", "0", "recipes/lora_ner.py"), ("--num_processes", "2", "nope.py")])
-def test_launch_refuses_what_it_cannot_start(words, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--num_processes", "0", "recipes/lora_ner.py"), "--num_processes 0: must be at least 1"),
+        (("--num_processes", "2", "nope.py"), "launch needs a recipe's file, found 'nope.py'"),
+        (("--num_processes", "2"), "launch needs a recipe's file, found 'nothing'"),
+    ],
+)
+def test_launch_refuses_what_it_cannot_start(words, said, capsys, monkeypatch):
     from adapters.__main__ import main
 
     monkeypatch.chdir(REPOSITORY)
     assert main(["launch", *words]) == 2
-    assert any(told in capsys.readouterr().err for told in ("must be at least 1", "needs a recipe's file"))
+    assert said in capsys.readouterr().err
 
 
 def test_a_launcher_that_was_asked_for_more_processes_than_run_is_refused(run_recipe, monkeypatch, tmp_path, capsys):
@@ -98,3 +119,34 @@ def test_a_launcher_that_was_asked_for_more_processes_than_run_is_refused(run_re
     assert "3 processes were asked for, 1 runs" in told
     assert "python -m adapters launch --num_processes 3" in told
     assert not (tmp_path / "run").exists()
+
+
+WAITING = """
+import os, sys, time
+open(os.path.join(sys.argv[1], "rank" + os.environ["RANK"]), "w").write(str(os.getpid()))
+time.sleep(300)
+"""
+
+
+def test_stopping_the_launcher_stops_the_processes_it_started(tmp_path):
+    """A launcher that dies alone leaves orphans that hold cores and memory."""
+    (tmp_path / "waiting.py").write_text(WAITING)
+    (tmp_path / "seen").mkdir()
+    command = ["-m", "adapters", "launch", "--num_processes", "2", str(tmp_path / "waiting.py"), str(tmp_path / "seen")]
+    launcher = subprocess.Popen([sys.executable, *command], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    try:
+        notes = [tmp_path / "seen" / f"rank{rank}" for rank in (0, 1)]
+        while not all(note.is_file() and note.read_text() for note in notes):
+            assert launcher.poll() is None, "the launcher ended before its processes began"
+            time.sleep(0.1)
+        started = [psutil.Process(int(note.read_text())) for note in notes]
+        started += [process for process in started[0].parents()[:1] if process.pid != launcher.pid]
+        launcher.send_signal(signal.SIGTERM)
+        launcher.wait(60)
+        _, alive = psutil.wait_procs(started, timeout=30)
+        for process in alive:
+            process.kill()
+        assert not alive, "processes outlive their launcher"
+    finally:
+        launcher.kill()
+        launcher.wait()

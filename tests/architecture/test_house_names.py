@@ -212,7 +212,9 @@ def test_a_new_method_and_a_new_metric_are_one_new_file_each(plugins, tmp_path, 
     assert 0 <= scores["quality"]["share_of_o"]["share"]["value"] <= 1
     loaded = predictor.load(folder / "artifact", base=str(tiny_bert), plugin_dirs=[str(plugins)])
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
-    answers = loaded.answer([{"tokens": run.scored[i].inputs["tokens"]} for i in range(len(lines))])
+    blocks = (tagged / "test.conll").read_text().strip().split("\n\n")
+    words = [[line.split("\t")[0] for line in block.splitlines()] for block in blocks]
+    answers = loaded.answer([{"tokens": sentence} for sentence in words])
     assert [answer["output"]["tags"] for answer in answers] == [line["prediction"] for line in lines]
 
 

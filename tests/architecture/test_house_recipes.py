@@ -85,7 +85,9 @@ def test_a_training_recipe_calls_the_five_verbs_in_order(path):
     asked = sorted(
         (node.lineno, node.func.attr)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and house.dotted(node.func.value) == "run"
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and house.dotted(node.func.value) == "run"
     )
     assert [name for _, name in asked] == VERBS
     given = started(tree)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import collections
+import types
 from collections.abc import Iterator
 
 import house
@@ -14,10 +16,9 @@ UNCHANGING = frozenset(
 )
 UNCHANGING_ENDS = frozenset({"with_name", "resolve", "absolute", "joinpath"})
 MEMOS = frozenset({"cache", "lru_cache", "functools.cache", "functools.lru_cache"})
-CHANGERS = frozenset(
-    "append extend insert remove pop clear sort reverse add discard update setdefault popitem "
-    "difference_update intersection_update symmetric_difference_update __setitem__ appendleft".split()
-)
+CHANGERS = {name for kind in (list, dict, set, collections.deque) for name in dir(kind)} - {
+    name for kind in (tuple, frozenset, types.MappingProxyType) for name in dir(kind)
+}
 
 
 def state(module: house.Module) -> Iterator[str]:
@@ -43,8 +44,8 @@ def _bound(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
     waiting: list[ast.stmt] = list(tree.body)
     while waiting:
         node = waiting.pop(0)
-        waiting += [child for child in ast.iter_child_nodes(node) if isinstance(node, ast.If | ast.Try | ast.For | ast.With)
-                    and isinstance(child, ast.stmt)]  # fmt: skip
+        if isinstance(node, ast.If | ast.Try | ast.For | ast.With):
+            waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
                 for name in target.elts if isinstance(target, ast.Tuple | ast.List) else [target]:

@@ -20,6 +20,7 @@ FUNCTION_LINES = 45
 EMPTY_WORDS = frozenset({"utils", "util", "helper", "helpers", "manager", "handler", "engine", "misc", "common"})
 # Loading with these can run code that the file holds; a name stands for itself and for what is below it.
 PICKLING = ("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")
+SAFE_YAML = ("yaml.SafeLoader", "yaml.CSafeLoader", "yaml.BaseLoader")
 LOADERS = ("torch.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "numpy.load", "np.load")
 HEAVY = ("torch", "transformers", "peft", "datasets", "accelerate", "evaluate", "pyarrow", "sklearn", "scipy")
 
@@ -35,19 +36,25 @@ def functions(module: house.Module) -> Iterator[tuple[int, str]]:
 
 def dangerous(module: house.Module) -> Iterator[str]:
     """Each call or import that can run code out of a file."""
+    safe = {
+        id(node.func)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+        and any(k.arg == "Loader" and house.dotted(k.value) in SAFE_YAML for k in node.keywords)
+    }
     for node in ast.walk(module.tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Attribute):
+        elif isinstance(node, ast.Attribute) and id(node) not in safe:
             names = [house.dotted(node)]
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("eval", "exec"):
             yield f"{module.at(node)}: {node.func.id}"
         elif isinstance(node, ast.keyword) and node.arg in ("trust_remote_code", "allow_pickle"):
-            if not (isinstance(node.value, ast.Constant) and node.value.value is False):
-                yield f"{module.at(node.value)}: {node.arg}"
+            refused = isinstance(node.value, ast.Constant) and node.value.value is False
+            yield from [] if refused else [f"{module.at(node.value)}: {node.arg}"]
         for name in names:
             if name in LOADERS or any(name == bad or name.startswith(f"{bad}.") for bad in PICKLING):
                 yield f"{module.at(node)}: {name}"
@@ -89,6 +96,7 @@ def test_nothing_is_loaded_that_can_run_code():
         "from torch import load",
         "import dill as d",
         "x = torch.load(path)",
+        "x = yaml.load(text)",
         "x = yaml.load(text, Loader=yaml.Loader)",
         "x = eval(text)",
         "exec(text)",
@@ -108,7 +116,10 @@ def test_a_loader_that_can_run_code_is_found(tmp_path, line):
 def test_evaluation_mode_and_safe_loaders_are_let_pass(tmp_path):
     path = tmp_path / "adapters" / "x.py"
     path.parent.mkdir()
-    path.write_text("model.eval()\nyaml.safe_load(t)\njson.load(f)\nf(name, trust_remote_code=False)\n")
+    path.write_text(
+        "model.eval()\nyaml.safe_load(t)\nyaml.load(t, Loader=yaml.BaseLoader)\njson.load(f)\n"
+        "f(name, trust_remote_code=False)\n"
+    )
     assert not list(dangerous(house.Module("x", path)))
 
 

@@ -1,0 +1,134 @@
+"""One evaluator: the same examples, in order, for whatever predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters import evaluation, metrics
+from adapters.data import open_splits
+from adapters.evaluation import evaluate, latency, main_score, overlap, split_digest
+from adapters.labels import tag_labels
+from adapters.tasks import Example, Prediction
+from adapters.tasks.ner import Settings, Task
+
+LABELS = tag_labels(["LOC", "PER"]).names
+GOLD = [["B-PER", "O"], ["O", "B-LOC"], ["B-LOC", "I-LOC"]]
+FOUND = [["B-PER", "O"], ["O", "O"], ["B-LOC", "O"]]
+EXAMPLES = [
+    Example(id=str(i), inputs={"tokens": [f"w{i}", "x"]}, gold=gold, where=f"a.conll:{3 * i + 1}")
+    for i, gold in enumerate(GOLD)
+]
+
+
+class Fixed:
+    """Says what it was told to, and remembers what it was asked."""
+
+    def __init__(self, answers: Sequence[Prediction]) -> None:
+        self.answers = {example.id: answer for example, answer in zip(EXAMPLES, answers, strict=True)}
+        self.asked: list[list[str]] = []
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        self.asked.append([example.id for example in examples])
+        return [self.answers[example.id] for example in examples]
+
+
+def both() -> list[metrics.Metric]:
+    return [metrics.load("entity_f1", LABELS), metrics.load("token_f1", LABELS)]
+
+
+def test_a_predictor_is_scored_on_all_examples_with_every_metric() -> None:
+    predictor = Fixed([Prediction(value=value) for value in FOUND])
+    result = evaluate(predictor, EXAMPLES, both(), split="test")
+    assert predictor.asked == [["0", "1", "2"]]
+    assert list(result.quality) == ["entity_f1", "token_f1"]
+    # One of two predicted entities is right, and one of three gold ones is found.
+    assert result.main["value"] == result.quality["entity_f1"]["f1"]["value"] == pytest.approx(0.4)
+    assert result.quality["entity_f1"]["precision"]["value"] == pytest.approx(1 / 2)
+    assert result.quality["entity_f1"]["recall"]["value"] == pytest.approx(1 / 3)
+    assert result.quality["token_f1"]["accuracy_with_o"]["value"] == pytest.approx(4 / 6)
+    assert (result.split, result.examples, [p.value for p in result.predictions]) == ("test", EXAMPLES, FOUND)
+    assert result.examples_per_second > 0
+
+
+def test_counts_stand_in_the_order_of_the_examples() -> None:
+    result = evaluate(Fixed([Prediction(value=value) for value in FOUND]), EXAMPLES, both(), split="test")
+    for metric in both():
+        rows = [metric.counts(gold, found) for gold, found in zip(GOLD, FOUND, strict=True)]
+        np.testing.assert_array_equal(result.counts[metric.name], rows)
+
+
+def test_each_score_lies_in_its_interval_and_the_seed_decides_the_interval() -> None:
+    predictor = Fixed([Prediction(value=value) for value in FOUND])
+    first, again, other = (evaluate(predictor, EXAMPLES, both(), split="test", seed=seed) for seed in (0, 0, 1))
+    assert first.quality == again.quality
+    assert first.main["value"] == other.main["value"]
+    for scores in first.quality.values():
+        for score in scores.values():
+            assert 0 <= score["low"] <= score["value"] <= score["high"] <= 1
+            assert set(map(type, score.values())) == {float}
+
+
+def test_answers_that_failed_are_counted() -> None:
+    answers = [
+        Prediction(value=FOUND[0], truncated=True),
+        Prediction(value=FOUND[1], unparsed=True, truncated=True),
+        Prediction(value=FOUND[2]),
+    ]
+    result = evaluate(Fixed(answers), EXAMPLES, both(), split="test")
+    assert result.failures() == {"parse_failures": 1, "truncated": 2}
+
+
+def test_a_predictor_that_leaves_out_an_example_is_our_own_mistake() -> None:
+    class Lazy:
+        def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+            return [Prediction(value=["O", "O"])] * (len(examples) - 1)
+
+    with pytest.raises(AssertionError):
+        evaluate(Lazy(), EXAMPLES, both(), split="test")
+
+
+def test_the_main_score_is_that_of_the_whole_evaluation() -> None:
+    predictor = Fixed([Prediction(value=value) for value in FOUND])
+    for metric in both():
+        value = evaluate(predictor, EXAMPLES, [metric], split="dev").main["value"]
+        assert main_score(predictor, EXAMPLES, metric) == value > 0
+
+
+def test_latency_is_of_single_examples_after_one_that_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Fixed([Prediction(value=value) for value in FOUND])
+    clock = iter([0, 100, 200, 201, 300, 303, 400, 402])  # the first takes 100 s, the others 1, 3 and 2 s
+    monkeypatch.setattr(evaluation.time, "perf_counter", lambda: next(clock))
+    assert latency(predictor, EXAMPLES) == {"p50": 2000.0, "p95": 2900.0}
+    assert predictor.asked == [["0"], ["0"], ["1"], ["2"]]
+
+
+def test_latency_asks_for_64_examples_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Fixed([Prediction(value=value) for value in FOUND])
+    latency(predictor, EXAMPLES * 100)
+    assert len(predictor.asked) == 65
+
+
+def test_test_examples_that_stand_in_train_are_counted_with_their_places() -> None:
+    def example(word: str, where: str) -> Example:
+        return Example(id=where, inputs={"tokens": [word]}, gold=["O"], where=where)
+
+    train = [example(word, f"train:{i}") for i, word in enumerate("abcdefgh")]
+    test = [example(word, f"test:{i}") for i, word in enumerate("xaybzcdefg")]
+    found = overlap(test, train)
+    assert found["count"] == 7
+    assert found["first"][0] == {"test": "test:1", "train": "train:0"} and len(found["first"]) == 5
+    assert overlap(test, []) == {"count": 0, "first": []}
+
+
+def test_a_split_has_the_same_digest_only_with_the_same_examples_answers_and_order(tagged: Path) -> None:
+    base = split_digest(EXAMPLES)
+    renamed = [Example(id="x", inputs=e.inputs, gold=e.gold, where="elsewhere") for e in EXAMPLES]
+    assert split_digest(renamed) == base
+    other_gold = [Example(id=e.id, inputs=e.inputs, gold=["O", "O"]) for e in EXAMPLES]
+    assert len({base, split_digest(EXAMPLES[::-1]), split_digest(EXAMPLES[:2]), split_digest(other_gold)}) == 4
+    splits = Task.read(open_splits(folder=tagged), Settings())[1]
+    assert split_digest(splits["test"]) == split_digest(splits["test"][:]) != split_digest(splits["validation"])

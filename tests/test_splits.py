@@ -1,0 +1,186 @@
+"""Splits: a dev split cut by a hash, limits, and a tokenizer that does not know the text."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.errors import DataError, ModelError, SettingsError, SourceError
+from adapters.settings import CommonSettings
+from adapters.splits import check_pieces, open_sources, with_dev, with_limits
+from adapters.tasks import Examples
+from adapters.tasks.ner import Settings, Task
+
+
+def common(**changes: Any) -> CommonSettings:
+    return replace(CommonSettings(), **changes)
+
+
+def write(path: Path, sentences: list[str]) -> Path:
+    """A sentence of one word and a name for each word given."""
+    path.write_text("".join(f"{word}\tO\nAda\tB-PER\n\n" for word in sentences), encoding="utf-8")
+    return path
+
+
+def read(**files: Any) -> dict[str, Examples]:
+    return Task.read(open_sources(common(**files)), Settings())[1]
+
+
+def words(split: Examples) -> list[str]:
+    return [example.inputs["tokens"][0] for example in split]
+
+
+WORDS = [f"w{i}" for i in range(300)]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> dict[str, Examples]:
+    return read(train_file=str(write(tmp_path / "all.conll", WORDS)))
+
+
+# the cut of a dev split -----------------------------------------------------------------------------------------------
+
+
+def test_a_dev_split_is_cut_from_train_and_both_together_are_train(train: dict[str, Examples]) -> None:
+    cut = with_dev(train, common(validation_split_percentage=20))
+    assert sorted(words(cut["train"]) + words(cut["validation"])) == sorted(WORDS)
+    assert 0.12 < len(cut["validation"]) / 300 < 0.28
+    assert (cut["validation"].name, cut["train"].name) == ("validation", "train")
+    said = "20 % of train by a hash with seed 0"
+    assert cut["validation"].notes["cut_from_train"] == cut["train"].notes["without_dev"] == said
+    assert [words(cut["train"]), words(cut["validation"])] == [
+        sorted(words(split), key=WORDS.index) for split in (cut["train"], cut["validation"])
+    ]
+
+
+def test_the_cut_is_the_same_each_time_and_another_with_another_seed(train: dict[str, Examples]) -> None:
+    def cut(seed: int) -> list[str]:
+        return words(with_dev(train, common(seed=seed))["validation"])
+
+    assert cut(0) == cut(0) != cut(1)
+    # It must stay the same over releases: scores of one dev split cannot be compared with those of another.
+    assert cut(0)[:5] == ["w6", "w20", "w33", "w41", "w45"]
+
+
+def test_the_cut_does_not_hang_on_the_order_of_the_examples(train: dict[str, Examples], tmp_path: Path) -> None:
+    shuffled = random.Random(0).sample(WORDS, len(WORDS))
+    other = read(train_file=str(write(tmp_path / "shuffled.conll", shuffled)))
+    first, second = (set(words(with_dev(splits, common())["validation"])) for splits in (train, other))
+    assert first == second
+
+
+def test_a_smaller_share_is_a_part_of_a_larger_one(train: dict[str, Examples]) -> None:
+    shares = [set(words(with_dev(train, common(validation_split_percentage=p))["validation"])) for p in (5, 10, 40)]
+    assert shares[0] < shares[1] < shares[2]
+
+
+def test_equal_examples_stay_on_one_side(tmp_path: Path) -> None:
+    splits = read(train_file=str(write(tmp_path / "a.conll", [f"w{i % 20}" for i in range(200)])))
+    cut = with_dev(splits, common(validation_split_percentage=40))
+    left, right = words(cut["train"]), words(cut["validation"])
+    assert left and right and not set(left) & set(right)
+    assert len(left) + len(right) == 200
+
+
+def test_a_dev_split_that_is_there_is_not_cut_again(tagged: Path) -> None:
+    splits = read(dataset_name=str(tagged))
+    assert with_dev(splits, common()) == splits
+    without_train = {"test": splits["test"]}
+    assert with_dev(without_train, common()) == without_train
+
+
+def test_a_cut_that_would_leave_one_side_empty_is_refused(tmp_path: Path) -> None:
+    splits = read(train_file=str(write(tmp_path / "a.conll", ["same"] * 9)))
+    with pytest.raises(DataError, match=r"train has 9 examples, of which 10 % as dev leaves one side empty\."):
+        with_dev(splits, common())
+
+
+# limits ---------------------------------------------------------------------------------------------------------------
+
+
+def test_each_split_is_cut_to_its_own_limit(tagged: Path) -> None:
+    splits = read(dataset_name=str(tagged))
+    limits = {"max_train_samples": 7, "max_eval_samples": 5, "max_predict_samples": 30}
+    limited = with_limits(splits, common(**limits))
+    assert {name: len(split) for name, split in limited.items()} == {"train": 7, "validation": 5, "test": 30}
+    assert limited["train"][:] == splits["train"][:7]
+    assert limited["train"].notes["limit"] == 7
+    assert limited["test"] is splits["test"] and "limit" not in limited["test"].notes
+
+
+# sources --------------------------------------------------------------------------------------------------------------
+
+
+def test_files_stand_in_for_the_dataset(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.conll", ["x"])
+    sources = open_sources(common(train_file=str(path), test_file=str(path)))
+    assert {split: source.name for split, source in sources.items()} == {"train": str(path), "test": str(path)}
+
+
+def test_a_dataset_may_be_a_folder_or_one_file(tagged: Path) -> None:
+    assert list(open_sources(common(dataset_name=str(tagged)))) == ["train", "validation", "test"]
+    single = open_sources(common(dataset_name=str(tagged / "dev.conll")))
+    assert {split: Path(source.name).name for split, source in single.items()} == {"train": "dev.conll"}
+
+
+def test_a_file_stands_in_for_one_split_of_the_dataset(tagged: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "other.conll", ["x"])
+    sources = open_sources(common(dataset_name=str(tagged), test_file=str(path)))
+    assert {split: Path(source.name).name for split, source in sources.items()} == {
+        "train": "train.conll",
+        "validation": "dev.conll",
+        "test": "other.conll",
+    }
+
+
+def test_a_dataset_is_not_read_where_there_is_a_train_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.conll", ["x"])
+    sources = open_sources(common(dataset_name=str(tmp_path / "nowhere"), train_file=str(path)))
+    assert list(sources) == ["train"]
+
+
+def test_no_data_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"No data was named\. Give --dataset_name, or --train_file"):
+        open_sources(common(dataset_name=None))
+
+
+def test_a_dataset_that_is_nowhere_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError):
+        open_sources(common(dataset_name=str(tmp_path / "nowhere")))
+
+
+# pieces ---------------------------------------------------------------------------------------------------------------
+
+
+def checked(tmp_path: Path, base: Path, sentences: list[str], *, allowed: bool = False) -> list[str]:
+    from adapters.model import open_base
+
+    said: list[str] = []
+    splits = read(train_file=str(write(tmp_path / "a.conll", sentences)))
+    check_pieces(splits["train"], open_base(str(base)), allowed=allowed, say=said.append)
+    return said
+
+
+def test_a_text_that_the_tokenizer_knows_passes_without_a_word(tmp_path: Path, tiny_bert: Path) -> None:
+    assert checked(tmp_path, tiny_bert, ["london"] * 95 + ["Ж"] * 5) == []  # 2.5 % of the pieces
+
+
+def test_more_than_5_percent_unknown_pieces_are_a_warning(tmp_path: Path, tiny_bert: Path) -> None:
+    (said,) = checked(tmp_path, tiny_bert, ["london"] * 80 + ["Ж"] * 20)
+    assert said == f"warning: 10% of the pieces of train are unknown to {tiny_bert.name}, for example in Ж"
+
+
+def test_more_than_30_percent_unknown_pieces_are_refused_unless_allowed(tmp_path: Path, tiny_bert: Path) -> None:
+    sentences = ["london"] * 20 + ["Ж"] * 80
+    with pytest.raises(ModelError, match=r"40% of the pieces of train are unknown.*in Ж: this base.*--allow_unknown"):
+        checked(tmp_path, tiny_bert, sentences)
+    (said,) = checked(tmp_path, tiny_bert, sentences, allowed=True)
+    assert said.startswith("warning: 40% of the pieces")
+
+
+def test_only_the_first_thousand_examples_are_looked_at(tmp_path: Path, tiny_bert: Path) -> None:
+    assert checked(tmp_path, tiny_bert, ["london"] * 1000 + ["Ж"] * 3000) == []

@@ -83,7 +83,7 @@ def _predict(given: argparse.Namespace) -> int:
 
     if bool(given.text) == (given.input is not None):
         raise SettingsError("Give texts, or --input with a file of them (one of the two).")
-    if given.input is not None and not given.input.is_file():
+    if given.input is not None and (given.input.is_dir() or not given.input.exists()):
         raise DataError(f"--input {given.input}: {'is a folder' if given.input.is_dir() else 'no such file'}.")
     if given.output is not None and (given.output.is_dir() or not given.output.parent.is_dir()):
         raise DataError(f"--output {given.output}: its folder does not exist, or it is a folder itself.")
@@ -91,7 +91,7 @@ def _predict(given: argparse.Namespace) -> int:
     loaded = predictor.load(given.artifact, base=given.base, plugin_dirs=given.plugin_dir)
     if given.input is None and given.output is None and not given.json:
         return _print_answers(loaded, given.text)
-    requests = _requests(given.input) if given.input is not None else iter(given.text)
+    requests = _requests(given.input) if given.input is not None else _texts(given.text)
     if given.output is None:
         return _write_answers(loaded, requests, sys.stdout)
     # Written under another name first: an answer file is whole, or it is not there.
@@ -133,11 +133,16 @@ def _requests(path: Path) -> Iterator[Any]:
                 yield _request(line, f"{path}:{number}", number)
 
 
+def _texts(texts: Sequence[str]) -> Iterator[Any]:
+    """Requests of texts, with ids that stay apart however they are batched."""
+    return ({"id": str(number), "inputs": {"text": text}} for number, text in enumerate(texts))
+
+
 def _request(line: str, where: str, number: int) -> Any:
     try:
         value = json.loads(line)
     except ValueError as error:
-        return {"id": str(number), "inputs": {"error": f"{where}: not JSON ({error})"}}
+        return {"id": str(number), "inputs": DataError(f"{where}: not JSON ({error}).")}
     if isinstance(value, dict):
         return {"id": str(number), **value}
     return {"id": str(number), "inputs": {"text": value}}

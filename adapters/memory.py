@@ -73,7 +73,9 @@ def saved_bytes(run: Callable[[], torch.Tensor], model: torch.nn.Module) -> int:
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def check_fits(*, rows: int, pieces: int, row_bytes: int, fixed_bytes: int, available: int | None = None) -> None:
+def check_fits(
+    *, rows: int, pieces: int, row_bytes: int, fixed_bytes: int, available: int | None = None, sharing: int = 1
+) -> None:
     """Refuse a batch that would not fit into the memory of a CPU.
 
     Args:
@@ -82,11 +84,12 @@ def check_fits(*, rows: int, pieces: int, row_bytes: int, fixed_bytes: int, avai
         row_bytes: what one such row takes between forward and backward pass.
         fixed_bytes: what does not grow with the batch (gradients, optimizer state).
         available: bytes there are; None asks the machine.
+        sharing: processes that share them.
 
     Raises:
         ModelError: names the largest batch that fits.
     """
-    free = int((available_bytes() if available is None else available) * SPARE)
+    free = int((available_bytes() if available is None else available) * SPARE) // sharing
     needed = fixed_bytes + rows * row_bytes
     if needed <= free:
         return

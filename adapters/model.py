@@ -147,12 +147,16 @@ def quiet_libraries() -> None:
 def load_quietly(auto_class: str, folder: Path, **options: Any) -> PreTrainedModel:
     """`from_pretrained` without the report that the head is new, which is meant here. Safetensors only."""
     import transformers
+    from safetensors import SafetensorError
 
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
         loader = getattr(transformers, auto_class)
         model: PreTrainedModel = loader.from_pretrained(folder, use_safetensors=True, **options)
+    except SafetensorError as error:
+        names = ", ".join(path.name for path in sorted(folder.glob("*.safetensors")))
+        raise ModelError(f"{folder}: {names} damaged or cut short ({error}). Fetch the model again.") from error
     except ValueError as error:
         if "Unrecognized configuration class" not in str(error):
             raise
@@ -209,7 +213,13 @@ def _open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
     """A fast tokenizer that puts a space before every word and can pad."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # each kind of tokenizer has errors of its own, all of them the files' fault
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{name}: tokenizer.json or its like is missing or damaged ({said}). Fetch the model again."
+        ) from error
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(f"{name}: has no fast tokenizer (tokenizer.json), which offsets and words need.")
     backend = tokenizer.backend_tokenizer.pre_tokenizer

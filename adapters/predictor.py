@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters import artifact, methods, tasks
 from adapters.discovery import load as load_module
-from adapters.errors import DataError, SourceError
+from adapters.errors import ArtifactError, DataError, SourceError
 from adapters.inference import Predictor
 from adapters.settings import CommonSettings, join
 from adapters.tasks import Example, Prediction, Task
@@ -52,10 +52,9 @@ class Loaded:
         read: list[Example | None] = []
         answers: list[dict[str, Any]] = []
         for number, request in enumerate(requests):
-            name = str(number)
+            name: Any = request.get("id", str(number)) if isinstance(request, Mapping) else str(number)
             try:
-                name, inputs = _parts_of(request, name)
-                read.append(self.task.from_request(inputs, name))
+                read.append(self.task.from_request(_inputs_of(request), str(name)))
                 answers.append({"id": name})
             except DataError as error:
                 read.append(None)
@@ -87,6 +86,9 @@ def load(folder: str | Path, *, base: str | None = None, plugin_dirs: Sequence[s
     quiet_libraries()
     folder = Path(folder)
     card = artifact.verify(folder)
+    missing = [name for name in ("task", "method", "base", "max_length") if name not in card]
+    if missing:
+        raise ArtifactError(f"{folder}: its card says nothing of {', '.join(missing)}.")
     method_class = methods.load(card["method"]["name"], plugin_dirs)
     task = tasks.load(card["task"]["name"], plugin_dirs).from_card(card["task"])
     own = load_module("methods", card["method"]["name"], plugin_dirs).Settings
@@ -114,16 +116,17 @@ def _base_of(card: Mapping[str, Any], base: str | None) -> Base:
         ) from error
 
 
-def _parts_of(request: str | Mapping[str, Any], name: str) -> tuple[str, Mapping[str, Any]]:
-    """Id and inputs of a request in any of its forms."""
+def _inputs_of(request: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    """Inputs of a request in any of its forms; a DataError in their place is what was wrong with them."""
     if isinstance(request, str):
-        return name, {"text": request}
+        return {"text": request}
     if not isinstance(request, Mapping):
         raise DataError(f"a request is a text or an object, found {type(request).__name__}.")
-    name = str(request.get("id", name))
     inputs = request.get("inputs")
     if inputs is None:
         inputs = {key: value for key, value in request.items() if key not in ("id", "adapter")}
+    if isinstance(inputs, DataError):
+        raise inputs
     if not isinstance(inputs, Mapping):
         raise DataError(f"'inputs' must be an object, found {type(inputs).__name__}.")
-    return name, inputs
+    return inputs

@@ -22,16 +22,24 @@ def world() -> tuple[int, int]:
     return 0, 1
 
 
-def check_world() -> None:
-    """Raises SettingsError where fewer processes run than a launcher was asked for.
+def check_world(found: int | None = None) -> None:
+    """Raises SettingsError where fewer processes work together than a launcher was asked for.
 
-    `accelerate launch` without MPI starts one process on a CPU, however many it was asked for, and says nothing.
+    `accelerate launch` without MPI starts one process on a CPU, however many it was asked for, and says nothing. Its
+    only trace is a port for processes to meet at, with no rank for this one.
+
+    Args:
+        found: processes that Accelerate counts; None asks torch.
     """
+    found = world()[1] if found is None else found
     asked = max(_number(name) for name in (ASKED_VARIABLE, "WORLD_SIZE"))
-    found = world()[1]
+    ranks = ("LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+    alone = "ACCELERATE_MIXED_PRECISION" in os.environ and not any(name in os.environ for name in ranks)
+    unknown = alone and asked < 2 and "MASTER_PORT" in os.environ
+    asked = 2 if unknown else asked
     if asked > found:
         raise SettingsError(
-            f"{asked} processes were asked for, {found} runs. "
+            f"{'At least ' if unknown else ''}{asked} processes were asked for, {found} runs. "
             f"Use: python -m adapters launch --num_processes {asked} recipes/<recipe>.py …"
         )
 
@@ -67,7 +75,9 @@ def cores() -> int:
 
 
 def launch(processes: int, command: Sequence[str]) -> int:
-    """Run a recipe in several processes on this machine, by torchrun; returns the exit code.
+    """Run a recipe in several processes on this machine, by torchrun; returns the exit code where it returns.
+
+    On POSIX torchrun takes the place of this process, so that a signal sent here reaches it and its workers.
 
     Args:
         processes: how many; they share the cores.
@@ -80,4 +90,6 @@ def launch(processes: int, command: Sequence[str]) -> int:
     environment = {**os.environ, ASKED_VARIABLE: str(processes)}
     environment.setdefault("OMP_NUM_THREADS", str(max(cores() // processes, 1)))
     starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    if os.name == "posix":
+        os.execve(sys.executable, [*starter, *command], environment)
     return subprocess.run([*starter, *command], env=environment, check=False).returncode

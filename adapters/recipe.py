@@ -99,11 +99,13 @@ class Run:
         from adapters.processes import check_world, use_all_cores
 
         quiet_libraries()
-        device = accelerate.PartialState().device
-        check_world()
+        # Without being told, Accelerate takes CPU processes of torchrun for strangers to each other.
+        cpu = not torch.accelerator.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+        state = accelerate.PartialState(cpu=cpu)
+        check_world(state.num_processes)
         use_all_cores()
-        self.precision = fastest_precision(torch.device(device), self.settings.mixed_precision)
-        return accelerate.Accelerator(mixed_precision=self.precision)
+        self.precision = fastest_precision(torch.device(state.device), self.settings.mixed_precision)
+        return accelerate.Accelerator(mixed_precision=self.precision, cpu=cpu)
 
     @cached_property
     def base(self) -> Base:
@@ -115,12 +117,14 @@ class Run:
     def read_task(self) -> Task:
         """Read, check and cut the splits; the task knows its labels then."""
         from adapters import tasks
-        from adapters.splits import open_sources, with_dev, with_limits
+        from adapters.splits import dataset_source, open_sources, with_dev, with_limits
 
         self._check_output()
         accelerator = self.accelerator
         with accelerator.main_process_first():
-            sources = open_sources(self.settings)
+            source = dataset_source(self.settings)
+            self.revision = source.revision if source else None
+            sources = open_sources(self.settings, source)
             if "train" not in sources and self._method_class().trains:
                 raise DataError("There is no training split: give --train_file.")
             task, splits = tasks.load(self.task_name, self.settings.plugin_dir).read(sources, self.settings)
@@ -213,8 +217,11 @@ class Run:
 
     def _check_output(self) -> None:
         """Refuse a folder that holds a finished run, or anything that is not a run's."""
-        if self.folder.is_file():
-            raise SettingsError(f"--output_dir {self.folder}: is a file. Name a folder.")
+        parent = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            why = "cannot be written to" if parent.is_dir() else "is a file"
+            which = "" if parent == self.folder else f"{parent} "
+            raise SettingsError(f"--output_dir {self.folder}: {which}{why}. Name a folder.")
         there = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
         foreign = [name for name in there if name not in OURS and not name.startswith(".")]
         if foreign:

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from adapters import artifact, report
+from adapters import __version__, artifact, report
 from adapters.evaluation import Evaluation, overlap, split_digest
 from adapters.files import digest_value, write_text
 from adapters.flags import as_dict
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from adapters.tasks import Examples, Task
     from adapters.training import History
 
-PACKAGES = ("taskswap", "torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 # What changes neither a model nor a score, and so stays out of the settings' digest.
 _INCIDENTAL = frozenset({"output_dir", "overwrite_output_dir"})
 
@@ -44,6 +44,7 @@ class Finished(Protocol):
     model: torch.nn.Module
     precision: str
     latency: dict[str, float] | None
+    revision: str | None
 
     @property
     def base(self) -> Base:
@@ -66,21 +67,11 @@ def score_record(run: Finished, evaluation: Evaluation) -> dict[str, Any]:
     trained, total = run.parameters()
     history = run.history.record() if run.history else {}
     settings = {name: value for name, value in as_dict(run.settings).items() if name not in _INCIDENTAL}
-    data = {
-        "name": run.dataset_name,
-        "split": evaluation.split,
-        "n": len(evaluation.examples),
-        "digest": split_digest(evaluation.examples),
-        "sizes": {name: len(examples) for name, examples in run.splits.items()},
-        "notes": {
-            name: {k: v for k, v in examples.notes.items() if k != "source"} for name, examples in run.splits.items()
-        },
-    }
     return {
         "task": run.task_name,
         "method": run.method_name,
         "base": run.base.name,
-        "dataset": data,
+        "dataset": _dataset(run, evaluation),
         "label_digest": run.task.labels.digest,
         "metric_versions": {metric.name: metric.version for metric in evaluation.metrics},
         "main": {"metric": evaluation.metrics[0].name, "score": evaluation.metrics[0].main, **evaluation.main},
@@ -105,6 +96,21 @@ def score_record(run: Finished, evaluation: Evaluation) -> dict[str, Any]:
         "settings_digest": digest_value(settings),
         "versions": versions(),
         "hardware": hardware(),
+    }
+
+
+def _dataset(run: Finished, evaluation: Evaluation) -> dict[str, Any]:
+    """What was scored, so that other records can be held against it."""
+    return {
+        "name": run.dataset_name,
+        "revision": run.revision,
+        "split": evaluation.split,
+        "n": len(evaluation.examples),
+        "digest": split_digest(evaluation.examples),
+        "sizes": {name: len(examples) for name, examples in run.splits.items()},
+        "notes": {
+            name: {k: v for k, v in examples.notes.items() if k != "source"} for name, examples in run.splits.items()
+        },
     }
 
 
@@ -146,7 +152,7 @@ def write_predictions(path: Path, evaluation: Evaluation) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of what a result hangs on."""
-    found = {"python": platform.python_version()}
+    found = {"taskswap": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)

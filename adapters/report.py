@@ -109,10 +109,8 @@ def model_card(
 
 def _headline(record: Mapping[str, Any], evaluation: Evaluation) -> str:
     data = record["dataset"]
-    return (
-        f"{record['method']} on {record['base']} for {record['task']}: {data['name']}, "
-        f"{evaluation.split}, {len(evaluation.examples):,} examples"
-    )
+    what = f"{record['method']} for {record['task']} on {record['base']}"
+    return f"{what}: {data['name']} {evaluation.split}, n = {len(evaluation.examples):,}"
 
 
 def _cost_lines(record: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ class CommonSettings:
     model_name_or_path: str = "minilm"
     """Base model: a folder, a Hub id (bert-base-cased) or an alias (minilm, smollm2)."""
     dataset_name: str | None = "conll2003"
-    """Dataset: a file's folder, a Hub id, or an alias (conll2003). Not read where --train_file is given."""
+    """Dataset: a folder of files, a Hub id, or an alias (conll2003). Not read where --train_file is given;
+    --validation_file and --test_file stand in for its splits."""
     dataset_config_name: str | None = None
     """Configuration of a Hub dataset."""
     train_file: str | None = None
@@ -91,12 +93,18 @@ class CommonSettings:
         for name in (*at_least_one, *optional):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "at least 1")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "between 0 and 4294967295")
+        warmup = self.num_warmup_steps
+        require(warmup is None or warmup >= 0, "num_warmup_steps", warmup, "0 or more")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         require(self.num_train_epochs > 0, "num_train_epochs", self.num_train_epochs, "above 0")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         require(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "above 0")
         require(0 < self.validation_split_percentage < 100, "validation_split_percentage",
                 self.validation_split_percentage, "between 1 and 99")  # fmt: skip
+        finite = ("learning_rate", "num_train_epochs", "weight_decay", "max_grad_norm")
+        for name in finite:
+            require(math.isfinite(getattr(self, name)), name, getattr(self, name), "a finite number")
         require(0 <= self.attention_dropout < 1, "attention_dropout", self.attention_dropout, "in [0, 1)")
         require(self.dropout is None or 0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
         precisions = ("auto", "no", "bf16", "fp16")

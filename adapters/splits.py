@@ -10,7 +10,7 @@ from adapters.alignment import unknown_share
 from adapters.data import RowSource, open_splits
 from adapters.errors import DataError, ModelError
 from adapters.settings import CommonSettings
-from adapters.sources import resolve
+from adapters.sources import Source, resolve
 from adapters.tasks import Examples
 
 if TYPE_CHECKING:
@@ -20,11 +20,21 @@ WARN_UNKNOWN, REFUSE_UNKNOWN = 0.05, 0.30
 _SAMPLE = 1000
 
 
-def open_sources(settings: CommonSettings) -> dict[str, RowSource]:
-    """The splits that the settings name, not yet read. Raises SourceError, DataError."""
-    files = {"train": settings.train_file, "validation": settings.validation_file, "test": settings.test_file}
+def dataset_source(settings: CommonSettings) -> Source | None:
+    """Where the dataset that the settings name lies; None where train comes from a file. Raises SourceError."""
     named = None if settings.train_file else settings.dataset_name
-    source = resolve(named, "dataset") if named else None
+    return resolve(named, "dataset") if named else None
+
+
+def open_sources(settings: CommonSettings, source: Source | None = None) -> dict[str, RowSource]:
+    """The splits that the settings name, not yet read. Raises SourceError, DataError.
+
+    Args:
+        settings: of the run; its files stand in for splits of the dataset.
+        source: what `dataset_source` found; None looks it up.
+    """
+    files = {"train": settings.train_file, "validation": settings.validation_file, "test": settings.test_file}
+    source = source or dataset_source(settings)
     in_folder = source is not None and source.path is not None and source.path.is_dir()
     if source is not None and source.path is not None and not in_folder:
         files["train"] = str(source.path)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from adapters.model import Base
 
-ENCODED_AS = 1
+ENCODED_AS = 2
 """Raised when stored windows change their meaning, so that older caches are not read."""
 
 
@@ -228,8 +228,14 @@ class Trainer:
             each = saved_bytes(lambda: self.task.loss(self.task.logits(self.plain(**inputs)), targets)[0], self.plain)
         trained = sum(p.numel() for p in self.plain.parameters() if p.requires_grad)
         # A gradient, two moments and the kept best weights: four numbers of four bytes a trained parameter.
-        check_fits(rows=math.ceil(len(largest) / self.accelerator.num_processes), pieces=self.lengths[longest],
-                   row_bytes=each, fixed_bytes=16 * trained)  # fmt: skip
+        processes = self.accelerator.num_processes  # on a CPU they share one memory
+        check_fits(
+            rows=math.ceil(len(largest) / processes),
+            pieces=self.lengths[longest],
+            row_bytes=each,
+            fixed_bytes=16 * trained,
+            sharing=processes,
+        )
 
 
 def _adamw(model: torch.nn.Module, settings: CommonSettings) -> torch.optim.Optimizer:

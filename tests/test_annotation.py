@@ -277,3 +277,25 @@ def test_spans_of_a_text_are_the_same_as_tags_of_its_words(tmp_path: Path, words
     (marked,), faults = read(jsonl(tmp_path / "spans.jsonl", {"text": text, "entities": entities}))
     assert faults == []
     assert (marked.words, marked.tags) == (tagged.words, tagged.tags)
+
+
+@pytest.mark.parametrize(
+    "name, scheme",
+    [("wnut17/test.conll", "iob2"), ("crossner/ai/train.conll", "iob2"), ("zh_resume_ner/dev.char.bmes", "bmes")],
+)
+def test_real_files_have_no_fault_and_the_entities_that_seqeval_finds(
+    shared_data: Path, name: str, scheme: str
+) -> None:
+    from seqeval.metrics.sequence_labeling import get_entities
+    from seqeval.scheme import IOB2, IOBES, auto_detect
+
+    source = open_file(shared_data / name)
+    columns = find_columns(source, None, None)
+    assert find_scheme(source, columns, None) == scheme
+    found, faults = read(shared_data / name)
+    raw = [row.values["tags"] for row in source.rows(Faults(name))]
+    assert faults == [] and len(found) == len(raw) > 90
+    if scheme == "bmes":  # seqeval knows it by the letters of IOBES
+        raw = [[tag.replace("M-", "I-") for tag in tags] for tags in raw]
+    assert auto_detect(raw) in (IOB2, IOBES)
+    assert [get_entities(tags) for tags in raw] == [get_entities(sentence.tags) for sentence in found]

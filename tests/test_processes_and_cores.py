@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -109,11 +108,11 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, 
     """Commands that would have been started."""
     found: list[tuple[list[str], dict[str, str]]] = []
 
-    def run(command: list[str], *, env: dict[str, str], check: bool) -> Any:
-        found.append((command, env))
-        return subprocess.CompletedProcess(command, 7)
+    def take_over(program: str, command: list[str], environment: dict[str, str]) -> None:
+        found.append((command, environment))
+        raise SystemExit(7)  # as torchrun would end in this process's place
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(os, "execve", take_over)
     monkeypatch.setattr(processes, "cores", lambda: 8)
     return found
 
@@ -123,7 +122,8 @@ def test_a_recipe_is_started_by_torchrun_and_told_how_many_were_asked_for(
 ) -> None:
     recipe = tmp_path / "recipe.py"
     recipe.touch()
-    assert launch(3, [str(recipe), "--seed", "1"]) == 7
+    with pytest.raises(SystemExit, match="7"):
+        launch(3, [str(recipe), "--seed", "1"])
     ((command, environment),) = started
     assert command[:3] == [sys.executable, "-m", "torch.distributed.run"]
     assert "--nproc_per_node=3" in command and command[-3:] == [str(recipe), "--seed", "1"]
@@ -136,10 +136,12 @@ def test_a_number_of_threads_of_the_users_is_kept(
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     (tmp_path / "recipe.py").touch()
-    launch(16, [str(tmp_path / "recipe.py")])
+    with pytest.raises(SystemExit):
+        launch(16, [str(tmp_path / "recipe.py")])
     assert started[0][1]["OMP_NUM_THREADS"] == "5"
     monkeypatch.delenv("OMP_NUM_THREADS")
-    launch(16, [str(tmp_path / "recipe.py")])
+    with pytest.raises(SystemExit):
+        launch(16, [str(tmp_path / "recipe.py")])
     assert started[1][1]["OMP_NUM_THREADS"] == "1"
 
 

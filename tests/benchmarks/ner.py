@@ -67,19 +67,17 @@ def header() -> None:
     print("| " + " | ".join(names) + " |\n|" + "---|" * len(names), flush=True)
 
 
-def default(seeds: list[int]) -> list[dict[str, Any]]:
-    """The two recipes with no flag but the seed."""
+def default(seeds: list[int], recipes: list[str]) -> list[dict[str, Any]]:
+    """The recipes with no flag but the seed."""
     return [
-        row(f"{recipe} conll2003", *run_recipe(recipe, "--seed", str(seed)))
-        for recipe in ("lora_ner", "full_ner")
-        for seed in seeds
+        row(f"{recipe} conll2003", *run_recipe(recipe, "--seed", str(seed))) for recipe in recipes for seed in seeds
     ]
 
 
-def wnut17(folder: str, seeds: list[int]) -> list[dict[str, Any]]:
-    """Both recipes on wnut17, and mean and deviation over seeds."""
+def wnut17(folder: str, seeds: list[int], recipes: list[str]) -> list[dict[str, Any]]:
+    """The recipes on wnut17, and mean and deviation over seeds."""
     rows: list[dict[str, Any]] = []
-    for recipe in ("lora_ner", "full_ner"):
+    for recipe in recipes:
         flags = ["--dataset_name", str(Path(folder).resolve())]
         own = [row(f"{recipe} wnut17", *run_recipe(recipe, *flags, "--seed", str(seed))) for seed in seeds]
         scores = [found["test_f1"] for found in own]
@@ -114,15 +112,16 @@ def main() -> None:
     parser.add_argument("--only", choices=["default", "wnut17", "startup"])
     parser.add_argument("--data", default=str(REPOSITORY.parent / "shared/data/wnut17"), help="folder of wnut17")
     parser.add_argument("--seeds", type=int, nargs="*")
+    parser.add_argument("--recipes", nargs="*", default=["lora_ner", "full_ner"])
     given = parser.parse_args()
     result: dict[str, Any] = {"benchmark": "ner"}
     if given.only in (None, "startup"):
         result["startup"] = startup()
     header()
     if given.only in (None, "default"):
-        result["default"] = default(given.seeds or [0])
+        result["default"] = default(given.seeds or [0], given.recipes)
     if given.only in (None, "wnut17"):
-        result["wnut17"] = wnut17(given.data, given.seeds or [0, 1, 2])
+        result["wnut17"] = wnut17(given.data, given.seeds or [0, 1, 2], given.recipes)
     print(json.dumps(result))
 
 

@@ -185,7 +185,8 @@ def test_a_folder_without_a_training_file_says_what_it_holds(refused, tmp_path):
 
 
 def test_a_test_split_alone_cannot_be_trained_on(refused, tagged):
-    assert "There is no training split: give --train_file" in refused("--test_file", tagged / "test.conll")
+    told = refused("--dataset_name", "none", "--test_file", tagged / "test.conll")
+    assert "There is no training split: give --train_file" in told
 
 
 def test_a_dataset_without_tags_says_which_columns_it_needs_and_has(refused, tmp_path):

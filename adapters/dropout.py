@@ -1,4 +1,4 @@
-"""Dropout whose mask is drawn a byte an element: on a CPU torch's own costs a tenth to a fifth of a training step."""
+"""Dropout whose mask is drawn a byte an element: on a CPU torch's own is slow enough to be felt in a training step."""
 
 from __future__ import annotations
 

@@ -139,6 +139,9 @@ class Trainer:
                 if waited >= settings.early_stopping_patience and history.steps < self.total:
                     history.stopped_early = True
                     break
+            if history.best_score == 0:
+                lower = f"lower --learning_rate (it is {settings.learning_rate}) or train longer"
+                bar.say(f"warning: the dev score stayed 0, the model finds nothing: {lower}.")
         _restore(self.plain, best)
         return history
 

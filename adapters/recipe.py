@@ -47,6 +47,7 @@ def start(
     Returns:
         The run, to be used as a context manager, which turns a user's error into a message and exit code 2.
     """
+    _check_package()
     signal.signal(signal.SIGTERM, _stop)
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -58,6 +59,20 @@ def start(
     except UserError as error:
         flags.main_exit(2, str(error))
     return Run(task, method, settings)
+
+
+def _check_package() -> None:
+    """Raises ImportError where another package of this name stands over ours.
+
+    In an editable install the other's `adapters` is imported, and what it lacks is still found here: a mixture of two.
+    """
+    import adapters
+
+    if Path(str(adapters.__file__)).parent.resolve() != Path(__file__).parent.resolve():
+        raise ImportError(
+            f"`adapters` is {adapters.__file__}, not this project's: AdapterHub's package, most likely. "
+            "Use an environment without it, or: pip uninstall adapters, then pip install -e . in the clone of taskswap."
+        )
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from adapters.errors import DataError, SettingsError, UserError, did_you_mean
+from adapters.files import new_file, packaged
 
 if TYPE_CHECKING:
     from adapters.predictor import Loaded
@@ -93,17 +94,11 @@ def _predict(given: argparse.Namespace) -> int:
         return _print_answers(loaded, given.text)
     requests = _requests(given.input) if given.input is not None else _texts(given.text)
     if given.output is None:
-        return _write_answers(loaded, requests, sys.stdout)
-    # Written under another name first: an answer file is whole, or it is not there.
-    handle, draft = tempfile.mkstemp(dir=given.output.parent, prefix=f".{given.output.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            failed = _write_answers(loaded, requests, stream)
-        os.chmod(draft, 0o644)
-        os.replace(draft, given.output)
-    finally:
-        Path(draft).unlink(missing_ok=True)
-    return failed
+        _write_answers(loaded, requests, sys.stdout)
+        return 0
+    with new_file(given.output) as stream:
+        _write_answers(loaded, requests, stream)
+    return 0
 
 
 def _print_answers(loaded: Loaded, texts: Sequence[str]) -> int:
@@ -148,7 +143,7 @@ def _request(line: str, where: str, number: int) -> Any:
     return {"id": str(number), "inputs": {"text": value}}
 
 
-def _write_answers(loaded: Loaded, requests: Iterator[Any], stream: IO[str]) -> int:
+def _write_answers(loaded: Loaded, requests: Iterator[Any], stream: IO[str]) -> None:
     """Answers as JSON lines in the order of the requests. Says how many could not be answered; they keep their line."""
     done = failed = 0
     while chunk := list(islice(requests, CHUNK)):
@@ -159,7 +154,6 @@ def _write_answers(loaded: Loaded, requests: Iterator[Any], stream: IO[str]) -> 
             print(f"\r{done:,} answered", end="", file=sys.stderr, flush=True)
     if stream is not sys.stdout:
         print(f"\r{done:,} answered, {failed:,} of them with an error", file=sys.stderr)
-    return 0
 
 
 def _inspect(given: argparse.Namespace) -> int:
@@ -173,23 +167,14 @@ def _inspect(given: argparse.Namespace) -> int:
           f"{100 * scores['value']:.2f} ({100 * scores['low']:.2f} to {100 * scores['high']:.2f})")  # fmt: skip
     print("settings: " + json.dumps(card["method"]["settings"]))
     for file, tensors in card["tensors"].items():
-        print(f"{file}: {len(tensors)} tensors, {sum(_size(shape) for shape in tensors.values()):,} numbers")
+        print(f"{file}: {len(tensors)} tensors, {sum(map(math.prod, tensors.values())):,} numbers")
     artifact.verify(given.artifact)
     print("verified: every file is as it was saved")
     return 0
 
 
-def _size(shape: Sequence[int]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
-
-
 def _prompts(given: argparse.Namespace) -> int:
     import tomllib
-
-    from adapters.files import packaged
 
     for path in sorted(packaged("prompts").glob("*.toml")):
         prompt = tomllib.loads(path.read_text(encoding="utf-8"))

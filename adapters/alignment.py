@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -188,8 +187,3 @@ def unknown_share(
         if len(examples) < 8 and word not in examples:
             examples.append(word)
     return count / max(total, 1), examples
-
-
-def flatten(lists: Sequence[Sequence[Any]]) -> list[Any]:
-    """One list of the items of several."""
-    return list(itertools.chain.from_iterable(lists))

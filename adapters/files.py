@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import platformdirs
 
@@ -49,13 +49,19 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a crash leaves the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def new_file(path: Path, *, text: bool = True) -> Iterator[IO[Any]]:
+    """A stream to a file that appears under its name only when the block has ended without an error.
+
+    Args:
+        path: a file that is there already is replaced, whole for whole; its folder must exist.
+        text: UTF-8 with line ends as given (a lone surrogate is kept), else bytes.
+    """
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogatepass", "newline": ""} if text else {}
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogatepass", newline="") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "w" if text else "wb", **how) as stream:
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o644)
@@ -63,6 +69,13 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a crash leaves the old one or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with new_file(path) as stream:
+        stream.write(text)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.files import cache_folder
+from adapters.files import cache_folder, new_file
 
 if TYPE_CHECKING:
     import datasets
@@ -59,17 +57,7 @@ def _write(path: Path, rows: Rows, schema: pyarrow.Schema) -> None:
     """Write a batch at a time under another name, so that the file is complete or absent."""
     import pyarrow
 
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            with pyarrow.ipc.new_stream(stream, schema) as writer:
-                remaining = iter(rows)
-                while batch := list(islice(remaining, _BATCH_ROWS)):
-                    writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema=schema))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with new_file(path, text=False) as stream, pyarrow.ipc.new_stream(stream, schema) as writer:
+        remaining = iter(rows)
+        while batch := list(islice(remaining, _BATCH_ROWS)):
+            writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema=schema))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from adapters.alignment import IGNORED
 from adapters.batching import by_length, collate, share
 from adapters.errors import ModelError, SettingsError, did_you_mean
 from adapters.files import digest_value
@@ -172,7 +173,7 @@ class Trainer:
         """One update from some batches, which all processes share. Returns the mean loss over labelled positions."""
         accelerator, processes = self.accelerator, self.accelerator.num_processes
         rows = self.windows[[row for batch in batches for row in batch]]
-        count = sum(target != -100 for targets in rows["targets"] for target in targets)
+        count = sum(target != IGNORED for targets in rows["targets"] for target in targets)
         total = 0.0
         begin = 0
         for number, batch in enumerate(batches):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from adapters.errors import DataError, SettingsError, UserError, did_you_mean
-from adapters.files import new_file, packaged
+from adapters.files import new_file
 
 if TYPE_CHECKING:
     from adapters.predictor import Loaded
@@ -31,11 +31,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv[:1] == ["launch"]:  # all behind the recipe's name is the recipe's
         given, recipe = _launch_arguments(argv[1:], commands["launch"])
         return _guarded(lambda: _launch(given, recipe))
-    given = parser.parse_args(argv)
+    given = _parsed(parser, argv)
     if not argv:
         parser.print_help()
         return 0
     return _guarded(lambda: given.run(given))
+
+
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments; texts may stand behind flags too, where argparse no longer takes them for what they are."""
+    given, rest = parser.parse_known_args(argv)
+    if rest and not (hasattr(given, "text") and all(not word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        given.text += rest
+    return given
 
 
 def _guarded(run: Callable[[], int]) -> int:
@@ -64,15 +74,16 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     )
     predict.add_argument("--base", help="base model by path, alias or Hub id (default: the one the artifact names)")
     predict.add_argument("--json", action="store_true", help="print answers as JSON lines")
-    predict.add_argument(
-        "--plugin_dir", "--plugin-dir", nargs="*", default=[], help="folders with methods and tasks of yours"
-    )
     predict.set_defaults(run=_predict)
     inspect = commands.add_parser("inspect", help="what is in an artifact, and what is wrong with it")
     inspect.add_argument("artifact", type=Path)
     inspect.set_defaults(run=_inspect)
     prompts = commands.add_parser("prompts", help="list the prompts that come with the project")
     prompts.set_defaults(run=_prompts)
+    for command in (predict, prompts):
+        command.add_argument(
+            "--plugin_dir", "--plugin-dir", nargs="*", default=[], help="folders with methods, tasks, prompts of yours"
+        )
     launch = commands.add_parser("launch", help="run a recipe in several processes on this machine")
     launch.add_argument("--num_processes", "--num-processes", type=int, required=True)
     return parser, dict(commands.choices)
@@ -176,9 +187,11 @@ def _inspect(given: argparse.Namespace) -> int:
 def _prompts(given: argparse.Namespace) -> int:
     import tomllib
 
-    for path in sorted(packaged("prompts").glob("*.toml")):
+    from adapters.prompting import template
+
+    for name, path in sorted(template.paths(given.plugin_dir).items()):
         prompt = tomllib.loads(path.read_text(encoding="utf-8"))
-        print(f"{path.stem:24} {prompt.get('task', ''):16} {prompt.get('note', '')}")
+        print(f"{name:24} {prompt.get('task', ''):16} {prompt.get('note', '')}")
     return 0
 
 

@@ -65,7 +65,7 @@ class Pieces:
 
     def parts(self, sentences: Sequence[Sequence[str]]) -> list[list[Part]]:
         """The parts of every word of every sentence, in order; each word has at least one, each part a piece."""
-        flat = [[_valid(word) for word in words] for words in sentences if words]
+        flat = [[valid_text(word) for word in words] for words in sentences if words]
         if not flat:
             return [[] for _ in sentences]
         encoded = self.tokenizer(
@@ -164,9 +164,9 @@ def _special_pieces(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(full[:at]), tuple(full[at + len(bare) :])
 
 
-def _valid(word: str) -> str:
-    """A word that a tokenizer accepts: a lone surrogate is no Unicode character and becomes U+FFFD, lengths stay."""
-    return word if word.isascii() else _SURROGATE.sub("\ufffd", word)
+def valid_text(text: str) -> str:
+    """A text that a tokenizer accepts: a lone surrogate is no Unicode character and becomes U+FFFD, lengths stay."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def unknown_share(

@@ -61,15 +61,19 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
 
 
 def collate(
-    inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int
-) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int,
+    token_types: Sequence[Sequence[int]] = (),
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:  # fmt: skip
     """Model inputs (`input_ids` and, where rows differ in length, `attention_mask`, both `[rows, pieces]`) and targets.
 
-    Where no row is padded there is no mask: attention without one takes a faster path, with the same result.
+    Where no row is padded there is no mask: attention without one takes a faster path, with the same result. Token
+    types are given on where the rows have some.
     """
     import torch
 
     batch = {"input_ids": pad(inputs, pad_id)}
+    if any(map(len, token_types)):
+        batch["token_type_ids"] = pad(token_types, 0)
     lengths = torch.tensor([len(row) for row in inputs])
     if int(lengths.min()) != int(lengths.max()):
         batch["attention_mask"] = (torch.arange(int(lengths.max())) < lengths[:, None]).long()

@@ -178,6 +178,32 @@ def main_exit(code: int, message: str) -> typing.NoReturn:
     raise SystemExit(code)
 
 
+def choose(argv: Sequence[str], name: str, known: Sequence[str]) -> tuple[str, list[str]]:
+    """The value of a flag that decides which other flags there are, and what stands beside it.
+
+    In a settings file it is an entry of that name, which stays there.
+
+    Args:
+        argv: flags without the program's name, or a settings file.
+        name: of the flag.
+        known: its values, the default first.
+
+    Raises:
+        SettingsError: another value than those.
+    """
+    chosen, rest = known[0], list(argv)
+    if _is_file(argv):
+        chosen = str(_read(Path(argv[0]), Path(argv[0]).suffix.lower()).get(name, chosen))
+    else:
+        at = next((i for i, word in enumerate(rest) if word.partition("=")[0] == f"--{name}"), None)
+        if at is not None:
+            word = rest.pop(at)
+            chosen = word.partition("=")[2] or (rest.pop(at) if at < len(rest) else "")
+    if chosen not in known:
+        raise SettingsError(f"--{name} {chosen}: {did_you_mean(chosen, known)}")
+    return chosen, rest
+
+
 def peek(argv: Sequence[str], name: str) -> list[str]:
     """The values of one list flag before the others are known: `--plugin_dir` decides what flags there are."""
     out: list[str] = []

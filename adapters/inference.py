@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -32,7 +32,7 @@ class ModelPredictor:
 
     def __init__(
         self, model: torch.nn.Module, base: Base, task: Task, *, budget: int, batch_rows: int | None = None,
-        batch_pieces: int = 4096, precision: str = "no",
+        batch_pieces: int | None = None, precision: str = "no",
     ) -> None:  # fmt: skip
         """Args:
         model: called as transformers' models are, on the device where its parameters lie.
@@ -40,7 +40,7 @@ class ModelPredictor:
         task: encodes and decodes.
         budget: pieces of a window.
         batch_rows: rows of a batch; None bounds the batch by `batch_pieces` instead.
-        batch_pieces: pieces of a batch, padding included.
+        batch_pieces: pieces of a batch, padding included; None takes what suits the device.
         precision: `no`, `bf16` or `fp16`: autocast of the forward pass.
         """
         self.model = model
@@ -49,31 +49,23 @@ class ModelPredictor:
         self.pieces = base.pieces()
         self.budget = budget
         self.batch_rows = batch_rows
-        self.batch_pieces = None if batch_rows else batch_pieces
+        self.batch_pieces = None if batch_rows else batch_pieces or self._usual_pieces()
         self.precision = precision
+
+    def _usual_pieces(self) -> int:
+        """A CPU's caches hold the activations of so many; a GPU wants more at once."""
+        return 1024 if next(self.model.parameters()).device.type == "cpu" else 16384
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction an example, in order, each example computed once over all processes."""
-        rank, processes = world()
-        mine = share(range(len(examples)), rank, processes)
-        found: list[tuple[int, Prediction]] = []
-        for begin in range(0, len(mine), CHUNK):
-            numbers = mine[begin : begin + CHUNK]
-            found += zip(numbers, self._predict_here([examples[i] for i in numbers]), strict=True)
-        if processes > 1:
-            found = _gather(found)
-        out: list[Prediction | None] = [None] * len(examples)
-        for number, prediction in found:
-            assert out[number] is None, number
-            out[number] = prediction
-        return [prediction for prediction in out if prediction is not None]
+        return shared_out(examples, self._predict_here)
 
     def _predict_here(self, examples: list[Example]) -> list[Prediction]:
         encoded = self.task.encode(examples, self.pieces, self.budget)
-        return self.task.decode(examples, encoded, self._forward(encoded))
+        return self.task.decode(examples, encoded, self._forward(encoded), self.pieces)
 
     def _forward(self, encoded: Sequence[Encoded]) -> list[np.ndarray]:
-        """The model's answers, fp32, to each row without its padding: `[pieces, …]`, or as the head gives them."""
+        """The model's answers to each row, as the task takes them: `[pieces with padding, …]` of a token head, say."""
         import torch
 
         device = next(self.model.parameters()).device
@@ -85,14 +77,31 @@ class ModelPredictor:
             for batch in by_length(lengths, pieces=self.batch_pieces, rows=self.batch_rows):
                 rows = [encoded[i] for i in batch]
                 inputs, _ = collate(
-                    [row.input_ids for row in rows], [[0]] * len(rows), self.base.tokenizer.pad_token_id
-                )
-                outputs = self.model(**{name: tensor.to(device) for name, tensor in inputs.items()})
-                logits = self.task.logits(outputs).float().cpu().numpy()
-                for i, answer in zip(batch, logits, strict=True):
+                    [row.input_ids for row in rows], [[0]] * len(rows), self.base.tokenizer.pad_token_id,
+                    [row.token_types for row in rows],
+                )  # fmt: skip
+                placed = {name: tensor.to(device) for name, tensor in inputs.items()}
+                for i, answer in zip(batch, self.task.answers(self.model, placed, self.pieces), strict=True):
                     answers[i] = answer
         self.model.train(training)
         return answers
+
+
+def shared_out(examples: Sequence[Example], predict: Callable[[list[Example]], list[Prediction]]) -> list[Prediction]:
+    """Predictions of all examples, of which each process computes a share, a chunk at a time."""
+    rank, processes = world()
+    mine = share(range(len(examples)), rank, processes)
+    found: list[tuple[int, Prediction]] = []
+    for begin in range(0, len(mine), CHUNK):
+        numbers = mine[begin : begin + CHUNK]
+        found += zip(numbers, predict([examples[i] for i in numbers]), strict=True)
+    if processes > 1:
+        found = _gather(found)
+    out: list[Prediction | None] = [None] * len(examples)
+    for number, prediction in found:
+        assert out[number] is None, number
+        out[number] = prediction
+    return [prediction for prediction in out if prediction is not None]
 
 
 def autocast(device: torch.device, precision: str) -> Any:

@@ -118,6 +118,35 @@ class Base:
         use_byte_dropout(model)
         return model
 
+    @cached_property
+    def text_tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer for running text: no space of its own before the first word, padding on the left."""
+        return _open_tokenizer(self.folder, self.name, words=False)
+
+    @cached_property
+    def takes_cache(self) -> bool:
+        """Whether the architecture takes keys and values from outside, as a cache of what came before."""
+        import inspect
+
+        import transformers
+
+        body = transformers.AutoModel._model_mapping[type(self.config)]
+        return "past_key_values" in inspect.signature(body.forward).parameters
+
+    def load_generator(self) -> PreTrainedModel:
+        """The model with the language-model head that it was trained with. Raises ModelError where it has none."""
+        import torch
+
+        auto_class = "AutoModelForSeq2SeqLM" if self.kind == ENCODER_DECODER else "AutoModelForCausalLM"
+        model, report = load_quietly(auto_class, self.folder, dtype=torch.float32, output_loading_info=True)
+        drawn = sorted(report["missing_keys"])
+        if drawn:
+            raise ModelError(
+                f"{self.name}: its weights hold no language-model head ({', '.join(drawn[:3])} missing), so it cannot "
+                "write answers. Use a checkpoint with its head (smollm2, gpt2), or train a method."
+            )
+        return model
+
 
 def open_base(name: str) -> Base:
     """Find a base model by path, alias or Hub id, and read its config and tokenizer. Raises SourceError, ModelError."""
@@ -209,8 +238,8 @@ def _time_products(dtype: torch.dtype) -> float:
     return min(times)
 
 
-def _open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
-    """A fast tokenizer that puts a space before every word and can pad."""
+def _open_tokenizer(folder: Path, name: str, *, words: bool = True) -> PreTrainedTokenizerFast:
+    """A fast tokenizer that can pad and, for lists of words, puts a space before every one of them."""
     from transformers import AutoTokenizer
 
     try:
@@ -223,7 +252,7 @@ def _open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(f"{name}: has no fast tokenizer (tokenizer.json), which offsets and words need.")
     backend = tokenizer.backend_tokenizer.pre_tokenizer
-    if "ByteLevel(add_prefix_space=False" in repr(backend):
+    if words and "ByteLevel(add_prefix_space=False" in repr(backend):
         # A word in a list must become the pieces that it has inside a sentence, " Paris" and not "Paris".
         tokenizer = AutoTokenizer.from_pretrained(folder, add_prefix_space=True)
     if tokenizer.pad_token_id is None:

@@ -33,14 +33,15 @@ OURS = ("settings.json", "artifact", "predictions.jsonl", "scores.json", "report
 
 
 def start(
-    doc: str | None, *, task: str, method: str, defaults: Mapping[str, Any], argv: Sequence[str] | None = None
-) -> Run:
+    doc: str | None, *, task: str, method: str | Sequence[str], defaults: Mapping[str, Any],
+    argv: Sequence[str] | None = None,
+) -> Run:  # fmt: skip
     """Read the settings of a recipe from its flags.
 
     Args:
         doc: the recipe's docstring, shown by --help.
         task: name of the task.
-        method: name of the method.
+        method: name of the method; or of several, among which --method chooses, the first one if it does not.
         defaults: what differs from the defaults of task and method.
         argv: the flags; None takes those of the process.
 
@@ -52,6 +53,7 @@ def start(
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         plugins = flags.peek(argv, "plugin_dir")
+        method, argv = (method, argv) if isinstance(method, str) else flags.choose(argv, "method", method)
         parts = [discovery.load("tasks", task, plugins), discovery.load("methods", method, plugins)]
         kind = join(CommonSettings, *(part.Settings for part in parts))
         settings = flags.parse(kind, defaults, (doc or "").strip(), argv)
@@ -168,7 +170,8 @@ class Run:
                         for name in dict.fromkeys((*task.metrics, *settings.metrics))]  # fmt: skip
         self._check_pieces()
         set_seed(settings.seed)
-        self.model = method.wrap(self.base, task)
+        self.model = method.wrap(self.base, task, self.splits.get("train", ()))
+        self.model.to(self.accelerator.device)
         budget = method.budget(self.base, settings.max_length)
         predictor = method.predictor(self.model, self.base, task, precision=self.precision)
         if method.trains:

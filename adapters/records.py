@@ -70,6 +70,7 @@ def score_record(run: Finished, evaluation: Evaluation) -> dict[str, Any]:
     return {
         "task": run.task_name,
         "method": run.method_name,
+        "method_notes": run.method.notes(),
         "base": run.base.name,
         "dataset": _dataset(run, evaluation),
         "label_digest": run.task.labels.digest,
@@ -146,6 +147,7 @@ def write_predictions(path: Path, evaluation: Evaluation) -> None:
     for number, (example, prediction) in enumerate(zip(evaluation.examples, evaluation.predictions, strict=True)):
         counts = {name: rows[number].tolist() for name, rows in evaluation.counts.items()}
         line = {"id": example.id, "input": example.digest(), "gold": example.gold, "prediction": prediction.value}
+        line.update({"written": prediction.written} if prediction.written is not None else {})
         lines.append(json.dumps({**line, "counts": counts}, ensure_ascii=True))
     write_text(path, "".join(line + "\n" for line in lines))
 

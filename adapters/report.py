@@ -80,7 +80,7 @@ def model_card(
         "---",
         f"# {method} for {task} on {base}",
         "",
-        f"Trained with taskswap on {data['name']}; labels: {', '.join(card['task']['labels'])}.",
+        f"Made with taskswap from {data['name']}; labels: {', '.join(card['task']['labels'])}.",
         "",
         "## Results",
         "",
@@ -116,10 +116,12 @@ def _headline(record: Mapping[str, Any], evaluation: Evaluation) -> str:
 def _cost_lines(record: Mapping[str, Any]) -> list[str]:
     cost = record["cost"]
     share = 100 * cost["trainable_params"] / max(cost["total_params"], 1)
+    training = f"training: {cost['train_seconds']:.0f} s, {cost['train_pieces_per_second']:,.0f} pieces/s"
     lines = [
+        *_prompt_lines(record),
         f"parameters trained: {cost['trainable_params']:,} of {cost['total_params']:,} ({share:.2f} %); "
         f"artifact {cost['artifact_bytes'] / 1e6:.1f} MB",
-        f"training: {cost['train_seconds']:.0f} s, {cost['train_pieces_per_second']:,.0f} pieces/s; "
+        f"{training if cost['trainable_params'] else 'no training'}; "
         f"peak memory {cost['peak_memory_bytes'] / 1024**3:.2f} GiB",
         f"answering: {cost['examples_per_second']:,.0f} examples/s in batches{_latency(cost['latency_ms'])}",
     ]
@@ -128,6 +130,21 @@ def _cost_lines(record: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"note: {both} of the {record['dataset']['split']} examples stand in train too (scores.json, overlap)"
         )
+    return lines
+
+
+def _prompt_lines(record: Mapping[str, Any]) -> list[str]:
+    """What a prompted model was asked, and how often that went wrong; nothing for other methods."""
+    notes, n = record["method_notes"], record["dataset"]["n"]
+    if not notes:
+        return []
+    lines = [
+        f"prompt: {notes['prompt']}, shots: {notes['shots']} (some dropped, for want of room, in "
+        f"{record['shots_dropped']:,} of {n:,} prompts)",
+        f"answers not readable whole: {record['parse_failures']:,} of {n:,} (what was readable in them counts)",
+    ]
+    if record["truncated"]:
+        lines.append(f"inputs too long for the model, answered with nothing: {record['truncated']:,}")
     return lines
 
 

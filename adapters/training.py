@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.alignment import IGNORED
 from adapters.batching import by_length, collate, share
-from adapters.errors import ModelError, SettingsError, did_you_mean
+from adapters.errors import ModelError
 from adapters.files import digest_value
 from adapters.memory import check_fits, out_of_memory, saved_bytes
+from adapters.optimization import adamw, schedule, start_at_prior
 from adapters.progress import Bar
 from adapters.settings import CommonSettings
 from adapters.store import store
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from adapters.model import Base
 
-ENCODED_AS = 2
+ENCODED_AS = 3
 """Raised when stored windows change their meaning, so that older caches are not read."""
 
 
@@ -59,7 +60,10 @@ class History:
 
 
 def encode_split(split: Examples, task: Task, base: Base, budget: int) -> datasets.Dataset:
-    """The split's model inputs and targets, tokenised once and memory-mapped: columns `input_ids` and `targets`."""
+    """The split's model inputs and targets, tokenised once and memory-mapped.
+
+    Columns `input_ids`, `targets` and `token_types`, a list of numbers each; token types may be empty.
+    """
     import pyarrow as pa
 
     made_of = [
@@ -71,13 +75,13 @@ def encode_split(split: Examples, task: Task, base: Base, budget: int) -> datase
         budget,
         ENCODED_AS,
     ]
-    schema = pa.schema({"input_ids": pa.list_(pa.int32()), "targets": pa.list_(pa.int32())})
+    schema = pa.schema({name: pa.list_(pa.int32()) for name in ("input_ids", "targets", "token_types")})
 
     def rows() -> Iterator[dict[str, Any]]:
         pieces = base.pieces()
         for begin in range(0, len(split), 1024):
-            for row in task.encode(split[begin : begin + 1024], pieces, budget):
-                yield {"input_ids": row.input_ids, "targets": row.targets}
+            for row in task.encode(split[begin : begin + 1024], pieces, budget, learning=True):
+                yield {"input_ids": row.input_ids, "targets": row.targets, "token_types": row.token_types}
 
     return store(rows(), schema, digest_value(str(made_of)))
 
@@ -111,10 +115,11 @@ class Trainer:
         epochs = settings.num_train_epochs
         self.total = settings.max_train_steps or max(math.ceil(self.steps_an_epoch * epochs), 1)
         self.plain = model
+        start_at_prior(model, task.prior(self.windows.with_format("numpy")["targets"]))
         self.check_memory()
-        optimizer = _adamw(model, settings)
+        optimizer = adamw(model, settings)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
-        self.schedule = _schedule(self.optimizer, settings, self.total)
+        self.schedule = schedule(self.optimizer, settings, self.total)
         self.history = History()
 
     def run(self, score: Callable[[], float]) -> History:
@@ -182,13 +187,10 @@ class Trainer:
             weight = 1.0
             if not mine:  # every process must take part in the backward pass: a row that counts nothing
                 mine, weight = [begin - 1], 0.0
-            inputs, targets = collate(
-                [rows["input_ids"][i] for i in mine], [rows["targets"][i] for i in mine], self.pad_id
-            )
+            inputs, targets = self._collate(rows, mine)
             last = number == len(batches) - 1
             with accelerator.autocast(), _sync(accelerator, self.model, last):
-                outputs = self.model(**{name: value.to(accelerator.device) for name, value in inputs.items()})
-                summed, _ = self.task.loss(self.task.logits(outputs), targets.to(accelerator.device))
+                summed, _ = self.task.loss(self.task.logits(self.model, inputs, targets), targets)
                 # DDP averages gradients over processes; times their number it is the sum again.
                 accelerator.backward(summed * (weight * processes / max(count, 1)))
             total += float(summed.detach()) * weight
@@ -219,17 +221,26 @@ class Trainer:
             generator=random.Random(f"{settings.seed}/{epoch}"),
         )
 
+    def _collate(self, rows: Any, chosen: Sequence[int]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Inputs and targets of some of the rows, where the model is."""
+        columns = ("input_ids", "targets", "token_types")
+        ids, targets, types = ([rows[name][i] for i in chosen] for name in columns)
+        inputs, wanted = collate(ids, targets, self.pad_id, types)
+        device = self.accelerator.device
+        return {name: value.to(device) for name, value in inputs.items()}, wanted.to(device)
+
     def check_memory(self) -> None:
         """Refuse, before the first step, a batch that a CPU's memory cannot hold: one row is run and counted."""
         if self.accelerator.device.type != "cpu":
             return
         largest = max(self._batches(0), key=lambda batch: len(batch) * max(self.lengths[row] for row in batch))
         longest = max(largest, key=self.lengths.__getitem__)
-        row = self.windows[[longest]]
-        inputs, targets = collate(row["input_ids"], row["targets"], self.pad_id)
+        inputs, targets = self._collate(self.windows[[longest]], [0])
         with self.accelerator.autocast():
             self.plain.train()
-            each = saved_bytes(lambda: self.task.loss(self.task.logits(self.plain(**inputs)), targets)[0], self.plain)
+            each = saved_bytes(
+                lambda: self.task.loss(self.task.logits(self.plain, inputs, targets), targets)[0], self.plain
+            )
         trained = sum(p.numel() for p in self.plain.parameters() if p.requires_grad)
         # A gradient, two moments and the kept best weights: four numbers of four bytes a trained parameter.
         processes = self.accelerator.num_processes  # on a CPU they share one memory
@@ -240,31 +251,6 @@ class Trainer:
             fixed_bytes=16 * trained,
             sharing=processes,
         )
-
-
-def _adamw(model: torch.nn.Module, settings: CommonSettings) -> torch.optim.Optimizer:
-    """AdamW; vectors (biases, norms) do not decay."""
-    import torch
-
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    assert trained, "a method that trains must leave a parameter to train"
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
-
-
-def _schedule(optimizer: Any, settings: CommonSettings, total: int) -> Any:
-    """transformers' schedule of that name over so many steps."""
-    from transformers import SchedulerType, get_scheduler
-
-    names = [kind.value for kind in SchedulerType]
-    if settings.lr_scheduler_type not in names:
-        known = did_you_mean(settings.lr_scheduler_type, names)
-        raise SettingsError(f"--lr_scheduler_type {settings.lr_scheduler_type}: {known}")
-    warmup = settings.num_warmup_steps if settings.num_warmup_steps is not None else total // 10
-    return get_scheduler(settings.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=total)
 
 
 def _sync(accelerator: Accelerator, model: Any, last: bool) -> Any:

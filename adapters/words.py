@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import regex
 
 # A character of a script that puts no spaces between words is a word by itself, with the marks that belong to it; a
@@ -24,3 +26,12 @@ def cut(text: str) -> list[tuple[int, int]]:
         is white space or invisible. Linear in the length of the text.
     """
     return [match.span() for match in _WORD.finditer(text)]
+
+
+def joined_offsets(words: Sequence[str]) -> list[tuple[int, int]]:
+    """(start, end) of words in their join by single spaces."""
+    offsets, at = [], 0
+    for word in words:
+        offsets.append((at, at + len(word)))
+        at += len(word) + 1
+    return offsets

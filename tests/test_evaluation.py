@@ -79,7 +79,7 @@ def test_answers_that_failed_are_counted() -> None:
         Prediction(value=FOUND[2]),
     ]
     result = evaluate(Fixed(answers), EXAMPLES, both(), split="test")
-    assert result.failures() == {"parse_failures": 1, "truncated": 2}
+    assert result.failures() == {"parse_failures": 1, "truncated": 2, "shots_dropped": 0}
 
 
 def test_a_predictor_that_leaves_out_an_example_is_our_own_mistake() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +12,7 @@ from adapters import discovery
 from adapters.errors import ModelError
 from adapters.inference import ModelPredictor, Predictor
 from adapters.settings import require
-from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER, Task
+from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER, Example, Task
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from adapters.model import Base
 
 WEIGHTS = "adapter_model.safetensors"
+EXAMPLES = {ENCODER: "minilm, bert-base-cased", CAUSAL: "smollm2, gpt2", ENCODER_DECODER: "t5-small"}
+"""Base models to name to someone who has chosen one of a kind that does not fit."""
+
+# PEFT finds the model class that puts soft prompts in by the kind of head.
+_PEFT_TASKS = {
+    "AutoModelForTokenClassification": "TOKEN_CLS",
+    "AutoModelForSequenceClassification": "SEQ_CLS",
+    "AutoModelForQuestionAnswering": "QUESTION_ANS",
+    "AutoModelForCausalLM": "CAUSAL_LM",
+    "AutoModelForSeq2SeqLM": "SEQ_2_SEQ_LM",
+}
 
 
 class Method(ABC):
@@ -49,12 +61,20 @@ class Method(ABC):
 
     def check(self, base: Base, task: Task) -> None:
         """Raises ModelError where this base or task cannot be used, with what could."""
-        for what, kinds in ((f"the method {self.name}", self.kinds), (f"the task {task.name}", task.kinds)):
-            if base.kind not in kinds:
-                raise ModelError(f"{base.name} is of the kind {base.kind}; {what} works with {', '.join(kinds)}.")
+        self.check_kind(base, self.kinds, f"the method {self.name}")
+        self.check_kind(base, task.kinds, f"the task {task.name}")
         if self.virtual_tokens >= base.positions // 2:
             raise ModelError(
                 f"{self.name} takes {self.virtual_tokens} of the {base.positions} positions of {base.name}."
+            )
+
+    @staticmethod
+    def check_kind(base: Base, kinds: Sequence[str], what: str) -> None:
+        """Raises ModelError where the base is of none of the kinds that something works with."""
+        if base.kind not in kinds:
+            raise ModelError(
+                f"{base.name} is of the kind {base.kind}; {what} works with {', '.join(kinds)} "
+                f"({', '.join(EXAMPLES[kind] for kind in kinds)})."
             )
 
     def budget(self, base: Base, max_length: int) -> int:
@@ -65,8 +85,11 @@ class Method(ABC):
         return min(max_length, base.positions - self.virtual_tokens)
 
     @abstractmethod
-    def wrap(self, base: Base, task: Task) -> torch.nn.Module:
-        """The base with the task's head, ready to train: what trains has `requires_grad`. On the CPU, fp32."""
+    def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
+        """The base with the task's head, ready to train: what trains has `requires_grad`. On the CPU, fp32.
+
+        `train` is there for methods that draw on examples before training begins (shots, a prefix of real text).
+        """
 
     @abstractmethod
     def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
@@ -79,7 +102,11 @@ class Method(ABC):
     def recorded(self) -> dict[str, Any]:
         """The method's own settings, for the card."""
         own = discovery.load("methods", self.name, self.settings.plugin_dir).Settings
-        return {name: getattr(self.settings, name) for name in own.__annotations__ if hasattr(self.settings, name)}
+        return {field.name: getattr(self.settings, field.name) for field in fields(own)}
+
+    def notes(self) -> dict[str, Any]:
+        """What reports say of the method beside its settings and its size; for one that prompts, its prompt."""
+        return {}
 
     def predictor(self, model: torch.nn.Module, base: Base, task: Task, *, precision: str = "no") -> Predictor:
         """The model as a predictor."""
@@ -104,7 +131,41 @@ def headed(base: Base, task: Task, settings: Any) -> Any:
     )  # fmt: skip
 
 
-def head_names(model: torch.nn.Module, body: torch.nn.Module) -> set[str]:
-    """Names of a headed model's parameters that its base does not have: the head's."""
-    inside = {id(parameter) for parameter in body.parameters()}
-    return {name for name, parameter in model.named_parameters() if id(parameter) not in inside}
+def head_modules(model: Any, task: Task) -> list[str]:
+    """Names of a headed model's modules that were drawn anew for the task; none where it generates."""
+    if not task.has_head:
+        return []
+    inside = {id(parameter) for parameter in model.base_model.parameters()}
+    return sorted({name.rpartition(".")[0] for name, p in model.named_parameters() if id(p) not in inside})
+
+
+class PeftMethod(Method):
+    """A method of PEFT's: `config` says which, the head is trained whole beside it, the folder is PEFT's own."""
+
+    library = "peft"
+
+    @abstractmethod
+    def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:
+        """PEFT's config of what is put around a headed model whose head are the modules of these names."""
+
+    def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
+        """The headed base, frozen, with PEFT's parameters and a trained head."""
+        import peft
+
+        model = headed(base, task, self.settings)
+        config = self.config(model, base, task, head_modules(model, task))
+        config.task_type = _PEFT_TASKS.get(task.auto_class(base.kind))
+        wrapped: torch.nn.Module = peft.get_peft_model(model, config)
+        config.base_model_name_or_path = base.name
+        return wrapped
+
+    def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
+        """PEFT's own folder."""
+        model.save_pretrained(folder, save_embedding_layers=False)  # type: ignore[operator]
+
+    def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
+        """PEFT's own loading, onto the headed base."""
+        import peft
+
+        wrapped: torch.nn.Module = peft.PeftModel.from_pretrained(headed(base, task, self.settings), folder)
+        return wrapped

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapters import methods
-from adapters.tasks import Task
+from adapters.tasks import Example, Task
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,7 @@ class Method(methods.Method):
     self_contained = True
     library = "transformers"
 
-    def wrap(self, base: Base, task: Task) -> torch.nn.Module:
+    def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """The headed base as it is: all of it trains."""
         return methods.headed(base, task, self.settings)  # type: ignore[no-any-return]
 

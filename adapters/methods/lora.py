@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters import methods
@@ -42,11 +41,10 @@ class Settings:
     """Layers to adapt, by the last part of their names (query value); all-linear: every linear layer but the head."""
 
 
-class Method(methods.Method):
+class Method(methods.PeftMethod):
     """PEFT's LoRA with the head trained whole beside it."""
 
     name = "lora"
-    library = "peft"
 
     def __init__(self, settings: Any) -> None:
         """Args: settings: `lora_*` of `Settings`."""
@@ -57,35 +55,20 @@ class Method(methods.Method):
         require(0 <= settings.lora_dropout < 1, "lora_dropout", settings.lora_dropout, "in [0, 1)")
         require(bool(settings.lora_target_modules), "lora_target_modules", "", f"names of layers, or {ALL}")
 
-    def wrap(self, base: Base, task: Task) -> torch.nn.Module:
-        """The headed base, frozen, with LoRA layers and a trained head."""
+    def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:
+        """LoRA on the target modules."""
         import peft
+        from transformers.pytorch_utils import Conv1D
 
-        model = methods.headed(base, task, self.settings)
-        head = {name.rsplit(".", 1)[0] for name in methods.head_names(model, model.base_model)}
-        targets = _targets(model, head, self.settings.lora_target_modules)
-        config = peft.LoraConfig(
+        targets = _targets(model, set(head), self.settings.lora_target_modules)
+        return peft.LoraConfig(
             r=self.settings.lora_r,
             lora_alpha=self.settings.lora_alpha,
             lora_dropout=self.settings.lora_dropout,
             target_modules=targets,
-            modules_to_save=sorted(head),
+            modules_to_save=head,
+            fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2's own linear layer
         )
-        wrapped: torch.nn.Module = peft.get_peft_model(model, config)
-        config.base_model_name_or_path = base.name
-        return wrapped
-
-    def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
-        """PEFT's own folder."""
-        model.save_pretrained(folder, save_embedding_layers=False)  # type: ignore[operator]
-
-    def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
-        """PEFT's own loading, onto the headed base."""
-        import peft
-
-        model = methods.headed(base, task, self.settings)
-        wrapped: torch.nn.Module = peft.PeftModel.from_pretrained(model, folder)
-        return wrapped
 
 
 def _targets(model: torch.nn.Module, head: set[str], wanted: Sequence[str]) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
@@ -44,13 +44,17 @@ class Prediction:
         value: the answer as metrics compare it with `Example.gold`.
         detail: what the task's `output` shows beside it (probabilities, say).
         truncated: a part of the input did not reach the model.
-        unparsed: a prompted model's answer could not be read.
+        written: what a prompted model wrote.
+        unparsed: not all of what it wrote could be read.
+        shots_dropped: demonstrations that did not fit in front of the input.
     """
 
     value: Any
     detail: Any = None
     truncated: bool = False
+    written: str | None = None
     unparsed: bool = False
+    shots_dropped: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,13 +65,30 @@ class Encoded:
         example: index among the examples encoded together; a long example has several rows.
         input_ids: pieces.
         targets: classes or pieces to learn, `IGNORED` where there is nothing to learn; as long as the task wants it.
+        token_types: 0 or 1 a piece, where the tokenizer tells two texts apart so; else empty.
         detail: what the task needs to read the model's answer back.
     """
 
     example: int
     input_ids: list[int]
     targets: list[int]
+    token_types: list[int] = field(default_factory=list)
     detail: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerForm:
+    """How a prompted model shall write its answer.
+
+    Attributes:
+        format: one of the task's `answer_formats`.
+        names: what a label is called in the prompt, for labels that are not called by their own names.
+        where: the prompt's file, for messages.
+    """
+
+    format: str
+    names: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
 
 
 class Examples(Sequence[Example]):
@@ -123,6 +144,14 @@ class Task(ABC):
     """The usual metrics; the first one's main score stands for the task."""
     highlights: ClassVar[bool] = False
     """Whether an output's `entities` can be shown inside its text."""
+    has_head: ClassVar[bool] = True
+    """Whether a head is drawn anew for the task; else the base generates with its own."""
+    answer_formats: ClassVar[tuple[str, ...]] = ()
+    """Ways in which a prompted model can write its answer; none: the task cannot be prompted."""
+    holes: ClassVar[tuple[str, ...]] = ()
+    """Holes of a prompt that an example fills, each of which its query must have."""
+    common_holes: ClassVar[tuple[str, ...]] = ()
+    """Holes of a prompt that are the same for every example (the label names, say)."""
 
     labels: LabelSet
 
@@ -150,14 +179,19 @@ class Task(ABC):
         """The class of transformers that puts the task's head on a base of this kind (`AutoModelFor…`)."""
 
     @abstractmethod
-    def encode(self, examples: Sequence[Example], pieces: Pieces, budget: int) -> list[Encoded]:
-        """Model inputs of at most `budget` pieces, in the order of the examples."""
+    def encode(
+        self, examples: Sequence[Example], pieces: Pieces, budget: int, *, learning: bool = False
+    ) -> list[Encoded]:
+        """Model inputs of at most `budget` pieces, in the order of the examples; with targets if they are to be learnt.
+
+        Without `learning` nothing of the gold answers may reach the inputs.
+        """
 
     @abstractmethod
     def decode(
-        self, examples: Sequence[Example], encoded: Sequence[Encoded], logits: Sequence[np.ndarray]
+        self, examples: Sequence[Example], encoded: Sequence[Encoded], answers: Sequence[np.ndarray], pieces: Pieces
     ) -> list[Prediction]:
-        """Predictions, one an example, from the model's answers to each encoded row (`[pieces, …]` or `[classes]`)."""
+        """Predictions, one an example, from `answers` to each encoded row (`[pieces, …]`, `[classes]` or pieces)."""
 
     @abstractmethod
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
@@ -172,10 +206,33 @@ class Task(ABC):
         names = dict(enumerate(self.labels.names))
         return {"num_labels": len(names), "id2label": names, "label2id": {n: i for i, n in names.items()}}
 
-    def logits(self, outputs: Any) -> torch.Tensor:
-        """The part of a model's outputs that `loss` and `decode` read."""
-        tensor: torch.Tensor = outputs.logits
+    def logits(
+        self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Run the model; what `loss` holds against the targets. An encoder-decoder model is fed the targets, too."""
+        tensor: torch.Tensor = model(**inputs).logits
         return tensor
+
+    def answers(
+        self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], pieces: Pieces
+    ) -> Sequence[np.ndarray]:
+        """Run the model on a batch; what `decode` reads, a row each: its logits, or the pieces that it generates."""
+        return list(self.logits(model, inputs).float().cpu().numpy())
+
+    def prior(self, targets: Iterable[np.ndarray]) -> np.ndarray | None:
+        """Where the head's bias begins: the log share of each class among the targets `[positions]`, a row each.
+
+        A head that begins at the classes' shares has nothing to gain from pushing every position towards the frequent
+        ones, which at the learning rates of adapters can wreck the body in the first steps (README, Results; the idea
+        for rare classes: Lin et al. 2017, arXiv:1708.02002, sec. 4.1). None leaves the bias as it is.
+        """
+        if not self.has_head:
+            return None
+        counts = np.ones(len(self.labels))
+        for row in targets:
+            counts += np.bincount(row[row != IGNORED], minlength=len(counts))
+        logs: np.ndarray = np.log(counts / counts.sum())
+        return logs
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross-entropy summed over the labelled positions, in fp32, and how many there are (both scalars)."""
@@ -183,6 +240,22 @@ class Task(ABC):
 
         flat, wanted = logits.flatten(0, -2).float(), targets.flatten()
         return f.cross_entropy(flat, wanted, ignore_index=IGNORED, reduction="sum"), (wanted != IGNORED).sum()
+
+    def check_form(self, form: AnswerForm) -> None:
+        """Raises SettingsError where a prompt's way of answering cannot hold the task's labels."""
+        raise AssertionError(f"{self.name} has no answer_formats, so nobody may ask")
+
+    def fill(self, example: Example | None, form: AnswerForm) -> dict[str, str]:
+        """Texts for the holes: the common ones and, for an example, its own."""
+        raise AssertionError(f"{self.name} has no answer_formats, so nobody may ask")
+
+    def write_answer(self, example: Example, form: AnswerForm) -> str:
+        """The gold answer as a prompted model shall write it."""
+        raise AssertionError(f"{self.name} has no answer_formats, so nobody may ask")
+
+    def read_answer(self, example: Example, written: str, form: AnswerForm) -> Prediction:
+        """What a prompted model wrote as a prediction, `unparsed` where a part of it could not be read."""
+        raise AssertionError(f"{self.name} has no answer_formats, so nobody may ask")
 
 
 def load(name: str, plugin_dirs: Sequence[str] = ()) -> type[Task]:

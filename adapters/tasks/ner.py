@@ -12,12 +12,13 @@ from adapters import tasks
 from adapters.alignment import IGNORED, Part, Pieces, Window
 from adapters.annotation import Columns, find_columns, find_scheme, sentences
 from adapters.data import RowSource
+from adapters.entity_answers import FORMATS, check_names, place
 from adapters.errors import DataError, Faults
 from adapters.files import digest_value
-from adapters.labels import OUTSIDE, LabelSet, best_tags, entity_types, spans, tag_labels
+from adapters.labels import OUTSIDE, LabelSet, best_tags, entity_types, spans, tag_labels, tags_of
 from adapters.store import store
-from adapters.tasks import CAUSAL, ENCODER, Encoded, Example, Examples, Prediction
-from adapters.words import cut
+from adapters.tasks import CAUSAL, ENCODER, AnswerForm, Encoded, Example, Examples, Prediction
+from adapters.words import cut, joined_offsets
 
 if TYPE_CHECKING:
     import pyarrow
@@ -47,6 +48,9 @@ class Task(tasks.Task):
     kinds = (ENCODER, CAUSAL)
     metrics = ("entity_f1", "token_f1")
     highlights = True
+    answer_formats = tuple(FORMATS)
+    holes = ("text",)
+    common_holes = ("types",)
 
     def __init__(self, labels: LabelSet) -> None:
         """Args: labels: IOB2 tags."""
@@ -111,7 +115,9 @@ class Task(tasks.Task):
         """A linear head on every piece, as transformers has it for encoders and causal models alike."""
         return "AutoModelForTokenClassification"
 
-    def encode(self, examples: Sequence[Example], pieces: Pieces, budget: int) -> list[Encoded]:
+    def encode(
+        self, examples: Sequence[Example], pieces: Pieces, budget: int, *, learning: bool = False
+    ) -> list[Encoded]:
         """Windows over each sentence. A word is labelled at its first part; its other parts learn to continue it."""
         words = [example.inputs["tokens"] for example in examples]
         parts = pieces.parts(words)
@@ -119,8 +125,8 @@ class Task(tasks.Task):
         for window in pieces.windows(parts, budget):
             targets = [IGNORED] * len(window.input_ids)
             gold = examples[window.example].gold
-            if gold is not None:
-                self._fill(targets, window, parts[window.example], gold)
+            if learning and gold is not None:
+                self._fill_targets(targets, window, parts[window.example], gold)
             scored = [
                 (position, parts[window.example][part].word)
                 for position, part, owned in zip(window.positions, window.parts, window.owned, strict=True)
@@ -129,7 +135,7 @@ class Task(tasks.Task):
             out.append(Encoded(example=window.example, input_ids=window.input_ids, targets=targets, detail=scored))
         return out
 
-    def _fill(self, targets: list[int], window: Window, parts: Sequence[Part], gold: Sequence[str]) -> None:
+    def _fill_targets(self, targets: list[int], window: Window, parts: Sequence[Part], gold: Sequence[str]) -> None:
         for position, number, owned in zip(window.positions, window.parts, window.owned, strict=True):
             if owned:
                 part = parts[number]
@@ -138,11 +144,11 @@ class Task(tasks.Task):
                 targets[position] = self.labels.index[tag]
 
     def decode(
-        self, examples: Sequence[Example], encoded: Sequence[Encoded], logits: Sequence[np.ndarray]
+        self, examples: Sequence[Example], encoded: Sequence[Encoded], answers: Sequence[np.ndarray], pieces: Pieces
     ) -> list[Prediction]:
         """The likeliest valid tag sequence of each sentence, as many tags as words."""
         scores = [np.zeros((len(example.inputs["tokens"]), len(self.labels))) for example in examples]
-        for row, answer in zip(encoded, logits, strict=True):
+        for row, answer in zip(encoded, answers, strict=True):
             for position, word in row.detail:
                 scores[row.example][word] = answer[position]
         log_probs = [_log_softmax(score) for score in scores]
@@ -158,9 +164,7 @@ class Task(tasks.Task):
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """Tags, and entities with character offsets into the text (or into the words joined by single spaces)."""
         words: Sequence[str] = example.inputs["tokens"]
-        text, offsets = example.inputs.get("text"), example.inputs.get("offsets")
-        if text is None or offsets is None:
-            text, offsets = " ".join(words), _joined_offsets(words)
+        text, offsets = _text(example)
         entities = []
         for kind, begin, end in spans(prediction.value):
             start, stop = offsets[begin][0], offsets[end - 1][1]
@@ -169,6 +173,38 @@ class Task(tasks.Task):
                 entity["score"] = round(float(np.mean(prediction.detail[begin:end])), 4)
             entities.append(entity)
         return {"text": text, "entities": entities, "tokens": list(words), "tags": list(prediction.value)}
+
+    def check_form(self, form: AnswerForm) -> None:
+        """Every type must have a name of its own that the format can hold."""
+        check_names(self._names(form), form.format, form.where)
+
+    def fill(self, example: Example | None, form: AnswerForm) -> dict[str, str]:
+        """`types`: the names of the entity types; `text`: the sentence."""
+        filled = {"types": ", ".join(self._names(form).values())}
+        if example is not None:
+            filled["text"] = _text(example)[0]
+        return filled
+
+    def write_answer(self, example: Example, form: AnswerForm) -> str:
+        """The gold entities in the prompt's format."""
+        text, offsets = _text(example)
+        names = self._names(form)
+        entities = [(names[kind], offsets[begin][0], offsets[end - 1][1]) for kind, begin, end in spans(example.gold)]
+        return FORMATS[form.format].write(entities, text)
+
+    def read_answer(self, example: Example, written: str, form: AnswerForm) -> Prediction:
+        """Entities of known types that stand in the sentence (`entity_answers.place` says where) as tags."""
+        text, offsets = _text(example)
+        mentions = FORMATS[form.format].read(written, text)
+        types = {name.lower(): kind for kind, name in self._names(form).items()}
+        known = [(types[name.lower()], words) for name, words in mentions.found if name.lower() in types]
+        found, placed = place(known, text, offsets)
+        whole = mentions.whole and placed and len(known) == len(mentions.found)
+        return Prediction(value=tags_of(found, len(offsets)), written=written, unparsed=not whole)
+
+    def _names(self, form: AnswerForm) -> dict[str, str]:
+        """What each entity type is called in a prompt."""
+        return {kind: form.names.get(kind, kind) for kind in entity_types(self.labels)}
 
     def card(self) -> dict[str, Any]:
         """The label list, and the entity types for people."""
@@ -245,13 +281,12 @@ def _raise_unknown(split: Examples, unknown: set[str], learnt: set[str]) -> None
     faults.raise_if_any()
 
 
-def _joined_offsets(words: Sequence[str]) -> list[tuple[int, int]]:
-    """Offsets of words in their join by single spaces."""
-    offsets, at = [], 0
-    for word in words:
-        offsets.append((at, at + len(word)))
-        at += len(word) + 1
-    return offsets
+def _text(example: Example) -> tuple[str, Sequence[tuple[int, int]]]:
+    """The text, or the words joined by single spaces, and the offsets of the words in it."""
+    inputs = example.inputs
+    if "text" in inputs:
+        return inputs["text"], inputs["offsets"]
+    return " ".join(inputs["tokens"]), joined_offsets(inputs["tokens"])
 
 
 def _log_softmax(scores: np.ndarray) -> np.ndarray:

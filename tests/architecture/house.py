@@ -42,6 +42,11 @@ class Module:
         first = self.name.partition(".")[0]
         return first if first in FOLDERS else ""
 
+    @property
+    def place(self) -> str:
+        """What a layer counts as one: a folder with its files (`tasks`, `prompting`), or a file beside them."""
+        return self.name.partition(".")[0]
+
 
 def modules(package: Path = PACKAGE) -> Mapping[str, Module]:
     """Every .py file under a package by its name; the package's own `__init__` is called `adapters`."""

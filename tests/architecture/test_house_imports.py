@@ -21,15 +21,16 @@ LAYERS = (
         "store",
         "metrics",
         "labels",
+        "entity_answers",
         "words",
         "alignment",
         "settings",
         "flags",
         "memory",
     ),
-    ("annotation", "tasks", "batching"),
-    ("model", "artifact", "splits", "inference", "training"),
-    ("methods",),
+    ("annotation", "tasks", "batching", "generation"),
+    ("model", "artifact", "splits", "inference", "optimization", "training"),
+    ("methods", "prompting"),
     ("evaluation", "statistics", "predictor", "report"),
     ("records", "recipe", "__main__"),
 )
@@ -40,9 +41,9 @@ def climbing(modules: Mapping[str, house.Module]) -> list[str]:
     """Each import that goes up, or sideways into a file of a folder, as `file:line` with what it imports."""
     found = []
     for module in modules.values():
-        own = module.folder or module.name
+        own = module.place
         for target, node in house.imports(module, modules):
-            wanted = modules[target].folder or target
+            wanted = modules[target].place
             if LAYER_OF[wanted] > LAYER_OF[own]:
                 found.append(
                     f"{module.at(node)}: {module.name} (layer {LAYER_OF[own]}) imports {target} "
@@ -85,9 +86,9 @@ def test_every_file_of_the_package_has_a_layer():
     modules = house.modules()
     assert len(modules) > 30
     assert {module.path for module in modules.values()} == set(house.PACKAGE.rglob("*.py"))
-    without = {module.folder or name for name, module in modules.items()} - set(LAYER_OF)
+    without = {module.place for module in modules.values()} - set(LAYER_OF)
     assert not without, f"give {sorted(without)} a place in LAYERS, and in the picture of README"
-    gone = set(LAYER_OF) - {module.folder or name for name, module in modules.items()}
+    gone = set(LAYER_OF) - {module.place for module in modules.values()}
     assert not gone, f"{sorted(gone)} stand in LAYERS but not in adapters/"
 
 

@@ -255,10 +255,10 @@ def test_perfect_answers_give_back_the_gold_tags(labelled: str, tokenizer: Any) 
     @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(gold_examples(), st.integers(3, 40))
     def check(examples: list[Example], budget: int) -> None:
-        encoded = task.encode(examples, pieces, budget)
+        encoded = task.encode(examples, pieces, budget, learning=True)
         assert all(len(row.input_ids) == len(row.targets) <= budget for row in encoded)
         assert [row.example for row in encoded] == sorted(row.example for row in encoded)
-        predictions = task.decode(examples, encoded, [perfect(row) for row in encoded])
+        predictions = task.decode(examples, encoded, [perfect(row) for row in encoded], pieces)
         assert [prediction.value for prediction in predictions] == [example.gold for example in examples]
         assert all(len(p.detail) == len(p.value) and (p.detail > 0.99).all() for p in predictions)
         assert not any(prediction.truncated for prediction in predictions)
@@ -273,16 +273,19 @@ def test_each_part_is_learnt_in_one_window_and_only_its_first_part_begins_an_ent
     example = Example(id="1", inputs={"tokens": tokens}, gold=tags)
     parts = pieces.parts([tokens])[0]
     for budget in (12, 20, 200):
-        learnt = [t for row in task.encode([example], pieces, budget) for t in row.targets if t != IGNORED]
+        learnt = [
+            t for row in task.encode([example], pieces, budget, learning=True) for t in row.targets if t != IGNORED
+        ]
         expected = [tags[part.word] if part.first_of_word else tags[part.word].replace("B-", "I-") for part in parts]
         assert [LABELS.names[target] for target in learnt] == expected
 
 
-def test_examples_without_gold_have_nothing_to_learn_and_the_same_rows(tokenizer: Any) -> None:
+def test_gold_answers_reach_the_targets_alone_and_only_in_learning(tokenizer: Any) -> None:
     pieces, task = Pieces(tokenizer), Task(LABELS)
     known = Example(id="1", inputs={"tokens": ["Ada", "lived", "."] * 9}, gold=["B-PER", "O", "O"] * 9)
     asked = replace(known, gold=None)
-    with_gold, without = task.encode([known], pieces, 16), task.encode([asked], pieces, 16)
+    with_gold, without = (task.encode([example], pieces, 16, learning=True) for example in (known, asked))
+    assert task.encode([known], pieces, 16) == task.encode([asked], pieces, 16) == without
     assert len(with_gold) > 1
     assert [(r.input_ids, r.detail) for r in with_gold] == [(r.input_ids, r.detail) for r in without]
     assert {target for row in without for target in row.targets} == {IGNORED}
@@ -332,7 +335,7 @@ def test_a_text_without_words_has_an_answer(tokenizer: Any) -> None:
     pieces, task = Pieces(tokenizer), Task(LABELS)
     examples = [task.from_request({"text": text}, "1") for text in ("", " \u200b ")]
     assert task.encode(examples, pieces, 8) == []
-    predictions = task.decode(examples, [], [])
+    predictions = task.decode(examples, [], [], pieces)
     assert [task.output(e, p)["entities"] for e, p in zip(examples, predictions, strict=True)] == [[], []]
 
 

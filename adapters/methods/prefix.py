@@ -1,0 +1,107 @@
+"""Prefix tuning (Li & Liang 2021, arXiv:2101.00190; for tagging Liu et al. 2022, arXiv:2110.07602) by PEFT.
+
+Every layer's attention sees keys and values of `num_virtual_tokens` pieces that are not there; they are trained, along
+with the task's head. They begin as those of real text from the training split: a prefix drawn at random, as PEFT has
+it, disturbs a small encoder so much that it takes epochs to recover (README, Results).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from adapters import methods
+from adapters.errors import ModelError
+from adapters.settings import require
+from adapters.tasks import CAUSAL, ENCODER, Example, Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapters.model import Base
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Prefix tuning."""
+
+    learning_rate: float = 1e-2
+    """Peak learning rate."""
+    num_virtual_tokens: int = 16
+    """Keys and values before the text in every layer; they take as many of the model's positions."""
+    prefix_projection: bool = False
+    """Train the prefix through a two-layer MLP, which is thrown away afterwards (Li & Liang's reparametrisation)."""
+    encoder_hidden_size: int | None = None
+    """Width of that MLP. Default: the base's own."""
+    prefix_init: str = "text"
+    """text: keys and values of training examples; random: PEFT's own. With --prefix_projection always random."""
+
+
+class Method(methods.PeftMethod):
+    """PEFT's prefix with the head trained whole beside it."""
+
+    name = "prefix"
+    kinds = (ENCODER, CAUSAL)
+
+    def __init__(self, settings: Any) -> None:
+        """Args: settings: those of `Settings`."""
+        super().__init__(settings)
+        require(settings.num_virtual_tokens >= 1, "num_virtual_tokens", settings.num_virtual_tokens, "at least 1")
+        width = settings.encoder_hidden_size
+        require(width is None or width >= 1, "encoder_hidden_size", width, "at least 1")
+        require(settings.prefix_init in ("text", "random"), "prefix_init", settings.prefix_init, "text or random")
+
+    @property
+    def virtual_tokens(self) -> int:
+        """The prefix takes positions from the text."""
+        return int(self.settings.num_virtual_tokens)
+
+    def check(self, base: Base, task: Task) -> None:
+        """PEFT hands the prefix to the model as a cache of past keys and values, which not every encoder takes."""
+        super().check(base, task)
+        if not base.takes_cache:
+            raise ModelError(
+                f"{base.name}: a model of the type {base.config.model_type} takes no keys and values from outside, so "
+                "it can have no prefix. Use lora, head or full, or a BERT, RoBERTa, GPT-2 or Llama class base."
+            )
+
+    def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:
+        """A prefix in every layer. PEFT trains heads called classifier or score beside it, and saves them."""
+        import peft
+
+        return peft.PrefixTuningConfig(
+            num_virtual_tokens=self.settings.num_virtual_tokens,
+            prefix_projection=self.settings.prefix_projection,
+            encoder_hidden_size=self.settings.encoder_hidden_size or base.config.hidden_size,
+        )
+
+    def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
+        """As PEFT does it; then the prefix takes the keys and values of real text."""
+        wrapped = super().wrap(base, task, train)
+        if self.settings.prefix_init == "text" and not self.settings.prefix_projection and len(train):
+            encoded = task.encode([train[i] for i in range(min(len(train), self.virtual_tokens))], base.pieces(),
+                                  self.budget(base, self.settings.max_length))  # fmt: skip
+            ids = list(chain.from_iterable(row.input_ids for row in encoded))
+            _begin_as_text(wrapped, ids)
+        return wrapped
+
+
+def _begin_as_text(model: Any, ids: list[int]) -> None:
+    """Set a prefix to the keys and values that the base computes for these pieces, repeated if they are too few."""
+    import torch
+    from transformers import DynamicCache
+
+    weight = model.prompt_encoder[model.active_adapter].embedding.weight  # [tokens, layers * 2 * heads * width]
+    tokens = len(weight)
+    ids = (ids * (tokens // len(ids) + 1))[:tokens]
+    body = model.get_base_model().base_model
+    training = body.training
+    body.eval()
+    cache = DynamicCache()
+    with torch.no_grad():
+        body(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True)
+        pairs = [part[0].transpose(0, 1) for layer in cache.layers for part in (layer.keys, layer.values)]
+        weight.copy_(torch.stack(pairs, 1).flatten(1))  # each [tokens, heads, width]
+    body.train(training)

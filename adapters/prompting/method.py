@@ -1,0 +1,112 @@
+"""What the methods that only prompt share: a frozen language model, a prompt, and shots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adapters import methods
+from adapters.errors import ArtifactError, ModelError, SettingsError, did_you_mean
+from adapters.files import write_json
+from adapters.inference import Predictor
+from adapters.prompting import template
+from adapters.prompting.decoding import PromptPredictor
+from adapters.prompting.shots import draw
+from adapters.settings import require
+from adapters.tasks import CAUSAL, ENCODER_DECODER, Example, Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapters.model import Base
+
+FILE = "prompt.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSettings:
+    """Settings of every method that prompts."""
+
+    prompt: str | None = None
+    """Name of a prompt (python -m adapters prompts lists them) or a .toml file. Default: the task's first."""
+    max_new_tokens: int = 64
+    """Longest answer, in pieces."""
+
+
+class PromptMethod(methods.Method):
+    """Nothing is trained; the artifact is the prompt with its shots, as JSON."""
+
+    kinds = (CAUSAL, ENCODER_DECODER)
+    trains = False
+    shots: ClassVar[bool] = False
+    """Whether demonstrations are shown; else `Settings` has no `shots`."""
+
+    def __init__(self, settings: Any) -> None:
+        """Args: settings: `prompt`, `max_new_tokens` and, where there are some, `shots`."""
+        super().__init__(settings)
+        require(settings.max_new_tokens >= 1, "max_new_tokens", settings.max_new_tokens, "at least 1")
+        self.wanted = settings.shots if self.shots else 0
+        require(self.wanted >= 0, "shots", self.wanted, "0 or more")
+        self.prompt: template.Prompt | None = None
+        self.examples: list[Example] = []
+
+    def check(self, base: Base, task: Task) -> None:
+        """The base must generate, and the task must be one that can be asked."""
+        self.check_kind(base, self.kinds, f"the method {self.name}")
+        if not task.answer_formats:
+            raise ModelError(f"The task {task.name} cannot be prompted; train a method for it.")
+        room = base.positions - self.settings.max_new_tokens
+        bound = f"below {base.positions}, the positions of {base.name}"
+        require(room > 0, "max_new_tokens", self.settings.max_new_tokens, bound)
+
+    def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
+        """The base with its language-model head, frozen."""
+        self.prompt = template.load(self._prompt_name(task), task, self.settings.plugin_dir)
+        self.examples = draw(train, self.wanted, self.settings.seed)
+        return self._model(base)
+
+    def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
+        """The prompt and the shots, with nothing of the model."""
+        assert self.prompt is not None
+        shots = [{"id": e.id, "inputs": dict(e.inputs), "gold": e.gold} for e in self.examples]
+        write_json(folder / FILE, {"prompt": self.prompt.record(), "shots": shots})
+
+    def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
+        """The base; prompt and shots come from the folder."""
+        found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        try:
+            self.prompt = template.from_record(found["prompt"])
+            self.examples = [Example(id=s["id"], inputs=s["inputs"], gold=s["gold"]) for s in found["shots"]]
+            task.check_form(self.prompt.form)
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(f"{folder / FILE}: not a prompt of taskswap ({error!r}).") from error
+        return self._model(base)
+
+    def notes(self) -> dict[str, Any]:
+        """The prompt's name and the number of shots."""
+        assert self.prompt is not None
+        return {"prompt": self.prompt.name, "shots": len(self.examples)}
+
+    def predictor(self, model: torch.nn.Module, base: Base, task: Task, *, precision: str = "no") -> Predictor:
+        """The prompted model."""
+        assert self.prompt is not None
+        return PromptPredictor(
+            model, base, task, self.prompt, self.examples, max_new_tokens=self.settings.max_new_tokens,
+            batch_rows=self.settings.per_device_eval_batch_size, precision=precision,
+        )  # fmt: skip
+
+    def _model(self, base: Base) -> torch.nn.Module:
+        model: torch.nn.Module = base.load_generator()
+        return model.requires_grad_(False)
+
+    def _prompt_name(self, task: Task) -> str:
+        """The prompt asked for, or the task's one for this method, `<task>_<zero|few>`."""
+        known = template.paths(self.settings.plugin_dir)
+        usual = f"{task.name}_{self.name.removesuffix('_shot')}"
+        name = self.settings.prompt or usual
+        if self.settings.prompt is None and usual not in known:
+            raise SettingsError(f"There is no prompt {usual}: {did_you_mean(usual, known)} Give --prompt.")
+        return str(name)

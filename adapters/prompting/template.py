@@ -1,0 +1,160 @@
+"""A prompt is one TOML file of data: texts with `{{holes}}`, filled in one pass; nothing in it or in the data is run.
+
+task = "ner"                   the task it asks
+answer = "lines"               how the answer is written: one of the task's answer_formats
+instruction = "… {{types}} …"  stands once, at the top
+query = "Text: {{text}}\\n…"    asks; must have every hole that an example fills
+shot = "…{{answer}}"           a demonstration; by default the query followed by its answer
+separator = "\\n\\n"             stands between the parts, and ends an answer
+language, note                 for people
+[names]                        what labels are called in the prompt
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adapters.alignment import valid_text
+from adapters.errors import SettingsError, did_you_mean
+from adapters.files import packaged
+from adapters.tasks import AnswerForm, Example, Task
+
+ANSWER = "answer"
+_HOLE = re.compile(r"\{\{\s*(\w*)\s*\}\}")
+_KEYS = ("task", "answer", "language", "note", "instruction", "query", "shot", "separator", "names")
+_NEEDED = ("task", "answer", "query")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """A prompt that has been read and checked."""
+
+    name: str
+    task: str
+    answer: str
+    query: str
+    shot: str
+    instruction: str = ""
+    separator: str = "\n\n"
+    language: str = ""
+    note: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def form(self) -> AnswerForm:
+        """How the answer is written."""
+        return AnswerForm(format=self.answer, names=self.names, where=self.name)
+
+    def head(self, task: Task) -> str:
+        """What stands in front of the first shot, the separator included."""
+        text = fill(self.instruction, task.fill(None, self.form))
+        return text + self.separator if text else ""
+
+    def demonstration(self, task: Task, example: Example) -> str:
+        """A shot, the separator behind it included."""
+        answer = task.write_answer(example, self.form)
+        return fill(self.shot, {**task.fill(example, self.form), ANSWER: answer}) + self.separator
+
+    def question(self, task: Task, example: Example) -> str:
+        """The query about an example."""
+        return fill(self.query, task.fill(example, self.form))
+
+    def record(self) -> dict[str, Any]:
+        """As JSON; `from_record` takes it back."""
+        return {name: value for name in ("name", *_KEYS) if (value := getattr(self, name))}
+
+
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """The text with each hole replaced by its value, in one pass: a hole inside a value stays as it is written."""
+    return valid_text(_HOLE.sub(lambda match: values[match[1]], text))
+
+
+def from_record(record: Mapping[str, Any]) -> Prompt:
+    """A prompt that `Prompt.record` described."""
+    return Prompt(**record)
+
+
+def paths(plugin_dirs: Sequence[str] = ()) -> dict[str, Path]:
+    """Prompt files by name: those that come with the project and those in `<plugin_dir>/prompts/`."""
+    places = [*(Path(folder) / "prompts" for folder in reversed(plugin_dirs)), packaged("prompts")]
+    return {path.stem: path for place in places for path in sorted(place.glob("*.toml"))}
+
+
+def load(name: str, task: Task, plugin_dirs: Sequence[str] = ()) -> Prompt:
+    """The prompt of that name, or in the file of that path, checked against the task.
+
+    Raises:
+        SettingsError: no such prompt; a fault in it, as `file:line`.
+    """
+    known = paths(plugin_dirs)
+    path = Path(name) if name.endswith(".toml") else known.get(name)
+    if path is None or not path.is_file():
+        raise SettingsError(f"--prompt {name}: no prompt or .toml file of that name: {did_you_mean(name, known)}")
+    return read(path, task)
+
+
+def read(path: Path, task: Task) -> Prompt:
+    """Read and check a prompt file. Raises SettingsError."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        values = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read as a prompt ({error}).") from error
+
+    def fault(what: str, key: str) -> SettingsError:
+        return SettingsError(f"{path}:{_line_of(text, key)}: {what}")
+
+    for key, value in values.items():
+        if key not in _KEYS:
+            raise fault(f"unknown key {key!r}: {did_you_mean(key, _KEYS)}", key)
+        words = value.values() if key == "names" and isinstance(value, dict) else [value]
+        if (key == "names") != isinstance(value, dict) or not all(isinstance(word, str) for word in words):
+            raise fault(f"{key} must be {'a table of texts' if key == 'names' else 'a text'}.", key)
+    missing = [key for key in _NEEDED if key not in values]
+    if missing:
+        raise SettingsError(f"{path}: has no {', '.join(missing)}. A prompt needs {', '.join(_NEEDED)}.")
+    if values["task"] != task.name:
+        raise fault(f"is a prompt for {values['task']}, not for {task.name}.", "task")
+    if values["answer"] not in task.answer_formats:
+        known = did_you_mean(values["answer"], task.answer_formats)
+        raise fault(f"{task.name} has no answer format {values['answer']!r}: {known}", "answer")
+    # An answer could not be told from what follows it, nor would generation know where to end.
+    if not values.get("separator", "\n\n"):
+        raise fault("separator must not be empty.", "separator")
+    values.setdefault("shot", values["query"] + "{{" + ANSWER + "}}")
+    _check_holes(values, task, fault)
+    prompt = Prompt(name=path.stem, **values)
+    task.check_form(AnswerForm(format=prompt.answer, names=prompt.names, where=str(path)))
+    return prompt
+
+
+def _check_holes(values: Mapping[str, Any], task: Task, fault: Callable[[str, str], SettingsError]) -> None:
+    """Each text may have these holes, and must have those."""
+    allowed = {
+        "instruction": (task.common_holes, ()),
+        "query": ((*task.holes, *task.common_holes), task.holes),
+        "shot": ((*task.holes, *task.common_holes, ANSWER), (*task.holes, ANSWER)),
+    }
+    for key, (may, must) in allowed.items():
+        found = _HOLE.findall(values.get(key, ""))
+        for name in found:
+            if name not in may:
+                raise fault(f"{key}: unknown hole {{{{{name}}}}}: {did_you_mean(name, may)}", f"{{{{{name}}}}}")
+        unused = [name for name in must if name not in found]
+        if unused:
+            raise fault(
+                f"{key}: the hole {{{{{unused[0]}}}}} is not used; without it the model sees no {unused[0]}.", key
+            )
+
+
+def _line_of(text: str, key: str) -> int:
+    """Line of a key or of a hole in a TOML text, 1 where it cannot be told."""
+    is_hole = key.startswith("{{")
+    pattern = rf"\{{\{{\s*{re.escape(key.strip('{}'))}\s*\}}\}}" if is_hole else rf"^\s*\[?\s*\"?{re.escape(key)}\b"
+    match = re.search(pattern, text, re.MULTILINE)
+    return text.count("\n", 0, match.end()) + 1 if match else 1

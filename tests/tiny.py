@@ -1,0 +1,135 @@
+"""Tiny base models of every class with random weights, and tokenizers of the kinds that go with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+TEXT = [
+    "Ada Lovelace lived in London .", "Alan Turing worked near Paris .", "Grace Hopper wrote notes in New York .",
+    "Emmy Noether and Kurt Bohr lived in San Marino with a friend .", "Text : Entities : person : location : none",
+]  # fmt: skip
+POSITIONS = 128
+
+
+def _byte_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Vocabulary and merges of a byte-level BPE trained on `TEXT`."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "<|endoftext|>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=340, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(TEXT, trainer)
+    model = json.loads(tokenizer.to_str())["model"]
+    return model["vocab"], [tuple(pair) for pair in model["merges"]]
+
+
+def gpt2(folder: Path, *, seed: int = 0, positions: int = POSITIONS) -> Path:
+    """GPT-2: absolute positions, byte-level BPE with leading spaces, no piece to pad with, Conv1D layers."""
+    from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
+
+    vocabulary, merges = _byte_pairs()
+    tokenizer = GPT2TokenizerFast(vocab=vocabulary, merges=merges, model_max_length=positions)
+    end = tokenizer.eos_token_id
+    config = GPT2Config(
+        vocab_size=len(vocabulary), n_embd=32, n_layer=2, n_head=2, n_positions=positions,
+        bos_token_id=end, eos_token_id=end,
+    )  # fmt: skip
+    return _save(folder, seed, tokenizer, lambda: GPT2LMHeadModel(config))
+
+
+def llama(folder: Path, *, seed: int = 0, positions: int = POSITIONS) -> Path:
+    """Llama: rotary positions, grouped keys and values, the tokenizer of smollm2."""
+    from transformers import GPT2TokenizerFast, LlamaConfig, LlamaForCausalLM
+
+    vocabulary, merges = _byte_pairs()
+    tokenizer = GPT2TokenizerFast(vocab=vocabulary, merges=merges, model_max_length=positions)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=positions, tie_word_embeddings=True,
+        bos_token_id=tokenizer.eos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    return _save(folder, seed, tokenizer, lambda: LlamaForCausalLM(config))
+
+
+def roberta(folder: Path, *, seed: int = 0, positions: int = POSITIONS) -> Path:
+    """RoBERTa: positions begin behind the padding index, words need a space in front."""
+    from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
+
+    vocabulary, merges = _byte_pairs()
+    tokenizer = RobertaTokenizerFast(vocab=vocabulary, merges=merges, model_max_length=positions)
+    config = RobertaConfig(
+        vocab_size=len(vocabulary), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=positions + 2, pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, type_vocab_size=1,
+    )  # fmt: skip
+    return _save(folder, seed, tokenizer, lambda: RobertaModel(config))
+
+
+def _unigram(folder: Path, special: Iterable[str], **names: str) -> Any:
+    """A SentencePiece-like tokenizer, `▁` before words."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    letters = sorted({c for text in TEXT for c in text} | set('abcdefghijklmnopqrstuvwxyz:.,<>/[]{}"'))
+    trainer = trainers.UnigramTrainer(
+        vocab_size=160, special_tokens=list(special), unk_token=names["unk_token"], initial_alphabet=letters,
+        show_progress=False,
+    )  # fmt: skip
+    tokenizer.train_from_iterator(TEXT, trainer)
+    begin, end = names.get("cls_token"), names.get("sep_token") or names["eos_token"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A {end}" if begin else f"$A {end}",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in (begin, end) if name],
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=POSITIONS, **names)
+
+
+def deberta(folder: Path, *, seed: int = 0) -> Path:
+    """DeBERTa v2: relative positions, a disentangled attention of its own."""
+    from transformers import DebertaV2Config, DebertaV2Model
+
+    names = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
+    tokenizer = _unigram(folder, ["[PAD]", "[CLS]", "[SEP]", "[UNK]"], **names)
+    config = DebertaV2Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=POSITIONS, relative_attention=True, position_buckets=16, pos_att_type=["p2c", "c2p"],
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return _save(folder, seed, tokenizer, lambda: DebertaV2Model(config))
+
+
+def t5(folder: Path, *, seed: int = 0) -> Path:
+    """T5: an encoder-decoder."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    names = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    tokenizer = _unigram(folder, ["<pad>", "</s>", "<unk>"], **names)
+    config = T5Config(
+        vocab_size=len(tokenizer), d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2,
+        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return _save(folder, seed, tokenizer, lambda: T5ForConditionalGeneration(config))
+
+
+def _save(folder: Path, seed: int, tokenizer: Any, build: Callable[[], Any]) -> Path:
+    import torch
+
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    build().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+BUILDERS = {"gpt2": gpt2, "llama": llama, "roberta": roberta, "deberta": deberta, "t5": t5}

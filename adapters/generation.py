@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _TAIL = 8
-"""Pieces at the end of an answer in which its end is looked for: an end may be spread over several."""
+"""Pieces in which the end of an answer is looked for, beside one for each byte of it: some pieces are no text."""
+# What a model's own generation config may say that is not greedy search: sampling, beams, penalties and lengths. A
+# penalty on what stands in the input would count the padding too, so that a row's answer hung on the rows beside it.
+_BENDING = (
+    "temperature", "top_p", "top_k", "top_h", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff",
+    "repetition_penalty", "encoder_repetition_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
+    "min_length", "min_new_tokens", "forced_eos_token_id", "exponential_decay_length_penalty", "early_stopping",
+    "length_penalty", "num_return_sequences", "guidance_scale", "watermarking_config", "stop_strings", "max_time",
+    "max_length", "prompt_lookup_num_tokens", "return_dict_in_generate",
+)  # fmt: skip
 
 
 def generate(
@@ -21,31 +30,45 @@ def generate(
     Args:
         model: causal or encoder-decoder, with its language-model head.
         tokenizer: knows the pieces.
-        rows: pieces of each input, of any lengths; shorter ones are padded on the left, out of attention's sight.
+        rows: pieces of each input, of any lengths; shorter ones are padded out of attention's sight: a causal model's
+            on the left, where it goes on from the right; an encoder's on the right, as it may count positions.
         max_new_tokens: of each answer.
         end: text at which an answer ends; it ends at the end-of-text piece in any case.
 
     Returns:
-        Pieces of each answer, without those that end it.
+        Pieces of each answer: those of `end` are there, and may hold more text behind it; an end-of-text piece is not.
     """
     import torch
     from transformers import StoppingCriteriaList
 
     device = next(model.parameters()).device
-    longest = max(map(len, rows))
     pad = int(tokenizer.pad_token_id)
-    ids = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in rows], device=device)
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
-    before = 0 if model.config.is_encoder_decoder else longest
+    rows = [row or [_first_piece(tokenizer)] for row in rows]
+    longest = max(map(len, rows))
+    encoded = bool(model.config.is_encoder_decoder)
+    ids = torch.tensor([_padded(row, pad, longest, left=not encoded) for row in rows], device=device)
+    mask = torch.tensor([_padded([1] * len(row), 0, longest, left=not encoded) for row in rows], device=device)
+    before = 1 if encoded else longest  # an encoder-decoder writes behind one piece that is given
     with torch.inference_mode():
         out = model.generate(
             input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1,
             pad_token_id=pad, stopping_criteria=StoppingCriteriaList([_ends(tokenizer, end, before)] if end else []),
-            **_greedy(model.generation_config),
+            **{name: None for name in _BENDING if getattr(model.generation_config, name, None) is not None},
         )  # fmt: skip
     last = model.generation_config.eos_token_id
     ends = {pad, *(last if isinstance(last, list) else [last])}
-    return [_until(answer, ends) for answer in out[:, before or 1 :].tolist()]
+    return [_until(answer, ends) for answer in out[:, before:].tolist()]
+
+
+def _first_piece(tokenizer: PreTrainedTokenizerFast) -> int:
+    """What stands for an input without a piece."""
+    known = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return next(int(piece) for piece in known if piece is not None)
+
+
+def _padded(row: Sequence[int], value: int, longest: int, *, left: bool) -> list[int]:
+    filling = [value] * (longest - len(row))
+    return [*filling, *row] if left else [*row, *filling]
 
 
 def _until(answer: Sequence[int], ends: set[int | None]) -> list[int]:
@@ -54,17 +77,12 @@ def _until(answer: Sequence[int], ends: set[int | None]) -> list[int]:
     return list(answer[:stop])
 
 
-def _greedy(config: Any) -> dict[str, Any]:
-    """What a model's own generation config says of sampling, which greedy search does not read, taken back."""
-    sampling = ("temperature", "top_p", "top_k", "min_p", "typical_p")
-    return {name: None for name in sampling if getattr(config, name, None) is not None}
-
-
 def _ends(tokenizer: PreTrainedTokenizerFast, end: str, before: int) -> Callable[..., torch.Tensor]:
     """A stopping criterion: a row is done when `end` stands in what it has written."""
+    tail = _TAIL + len(end.encode())
 
     def done(ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        tails = tokenizer.batch_decode(ids[:, max(before, ids.shape[1] - _TAIL) :])
+        tails = tokenizer.batch_decode(ids[:, max(before, ids.shape[1] - tail) :], clean_up_tokenization_spaces=False)
         return ids.new_tensor([end in tail for tail in tails]).bool()
 
     return done

@@ -65,7 +65,8 @@ class Method(ABC):
         self.check_kind(base, task.kinds, f"the task {task.name}")
         if self.virtual_tokens >= base.positions // 2:
             raise ModelError(
-                f"{self.name} takes {self.virtual_tokens} of the {base.positions} positions of {base.name}."
+                f"{self.name} would take {self.virtual_tokens} of the {base.positions} positions of {base.name} from "
+                f"the text. Give --num_virtual_tokens {base.positions // 4} or fewer."
             )
 
     @staticmethod

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 class Settings:
     """The head alone."""
 
-    learning_rate: float = 1e-2
+    learning_rate: float = 3e-2
     """Peak learning rate."""
+    num_train_epochs: float = 5.0
+    """Passes over the training examples; without a backward pass through the body they are cheap."""
     dropout: float | None = 0.0
     """Dropout of the base's hidden states while training: a linear layer on fixed features has no need of it."""
 

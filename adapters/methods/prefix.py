@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 class Settings:
     """Prefix tuning."""
 
-    learning_rate: float = 1e-2
-    """Peak learning rate."""
-    num_virtual_tokens: int = 16
+    learning_rate: float = 3e-2
+    """Peak learning rate. With --prefix_projection about 3e-3."""
+    num_virtual_tokens: int = 32
     """Keys and values before the text in every layer; they take as many of the model's positions."""
     prefix_projection: bool = False
     """Train the prefix through a two-layer MLP, which is thrown away afterwards (Li & Liang's reparametrisation)."""

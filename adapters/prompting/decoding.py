@@ -72,11 +72,17 @@ class PromptPredictor:
     def fit(self, example: Example) -> tuple[list[int] | None, int]:
         """Pieces of an example's prompt with as many shots as fit, and how many; None where not even the query fits."""
         question = self.prompt.question(self.task, example)
-        for number in range(len(self.shots), -1, -1):
+        fitting: tuple[list[int] | None, int] = None, 0
+        low, high = 0, len(self.shots)
+        number = high
+        while low <= high:  # all shots are tried first, then halves: there may be far more than fit
             row = self._pieces(self.head + "".join(self.shots[:number]) + question)
             if len(row) <= self.room:
-                return row, number
-        return None, 0
+                fitting, low = (row, number), number + 1
+            else:
+                high = number - 1
+            number = (low + high) // 2
+        return fitting
 
     def _pieces(self, text: str) -> list[int]:
         ids: list[int] = self.base.text_tokenizer(text, verbose=False).input_ids
@@ -88,5 +94,7 @@ class PromptPredictor:
         with autocast(device, self.precision):
             answers = generate(self.model, self.base.text_tokenizer, rows, max_new_tokens=self.max_new_tokens,
                                end=self.prompt.separator)  # fmt: skip
-        texts = self.base.text_tokenizer.batch_decode(answers, skip_special_tokens=True)
+        texts = self.base.text_tokenizer.batch_decode(
+            answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         return [text.split(self.prompt.separator)[0] for text in texts]

@@ -77,12 +77,17 @@ class PromptMethod(methods.Method):
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
         """The base; prompt and shots come from the folder."""
         found = json.loads((folder / FILE).read_text(encoding="utf-8"))
+
+        def fault(what: str, *where: str) -> ArtifactError:
+            return ArtifactError(f"{folder / FILE}: not a prompt that can be used: {what}")
+
         try:
             self.prompt = template.from_record(found["prompt"])
+            template.check({key: value for key, value in found["prompt"].items() if key != "name"}, task, fault)
             self.examples = [Example(id=s["id"], inputs=s["inputs"], gold=s["gold"]) for s in found["shots"]]
-            task.check_form(self.prompt.form)
         except (KeyError, TypeError) as error:
             raise ArtifactError(f"{folder / FILE}: not a prompt of taskswap ({error!r}).") from error
+        task.check_form(self.prompt.form)
         return self._model(base)
 
     def notes(self) -> dict[str, Any]:

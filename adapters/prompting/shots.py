@@ -13,7 +13,7 @@ def draw(train: Sequence[Example], number: int, seed: int) -> list[Example]:
     """So many different training examples, drawn and ordered by the seed. Raises SettingsError if there are fewer."""
     if number > len(train):
         raise SettingsError(
-            f"--shots {number}: there are {len(train)} training examples. Give --shots {len(train)} or fewer."
+            f"--shots {number}: there are {len(train)} training examples. Give at most --shots {len(train)}."
         )
     chosen = random.Random(f"shots/{seed}").sample(range(len(train)), number)
     return [train[i] for i in chosen]

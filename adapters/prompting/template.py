@@ -25,7 +25,7 @@ from adapters.files import packaged
 from adapters.tasks import AnswerForm, Example, Task
 
 ANSWER = "answer"
-_HOLE = re.compile(r"\{\{\s*(\w*)\s*\}\}")
+_HOLE = re.compile(r"\{\{([^{}]*+)\}\}")
 _KEYS = ("task", "answer", "language", "note", "instruction", "query", "shot", "separator", "names")
 _NEEDED = ("task", "answer", "query")
 
@@ -71,7 +71,7 @@ class Prompt:
 
 def fill(text: str, values: Mapping[str, str]) -> str:
     """The text with each hole replaced by its value, in one pass: a hole inside a value stays as it is written."""
-    return valid_text(_HOLE.sub(lambda match: values[match[1]], text))
+    return valid_text(_HOLE.sub(lambda match: values[match[1].strip()], text))
 
 
 def from_record(record: Mapping[str, Any]) -> Prompt:
@@ -100,15 +100,33 @@ def load(name: str, task: Task, plugin_dirs: Sequence[str] = ()) -> Prompt:
 
 def read(path: Path, task: Task) -> Prompt:
     """Read and check a prompt file. Raises SettingsError."""
+    text = ""
     try:
         text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read as a prompt ({error}).") from error
+    except (OSError, ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError of Python's own
+        said = re.search(r"at line (\d+)", str(error))
+        line = said[1] if said else text.rstrip().count("\n") + 1
+        where = f"{path}:{line}" if text else str(path)
+        raise SettingsError(f"{where}: cannot be read as a prompt ({error}).") from error
 
-    def fault(what: str, key: str) -> SettingsError:
-        return SettingsError(f"{path}:{_line_of(text, key)}: {what}")
+    def fault(what: str, key: str | None = None, part: str = "") -> SettingsError:
+        return SettingsError(f"{path}: {what}" if key is None else f"{path}:{_line_of(text, key, part)}: {what}")
 
+    check(values, task, fault)
+    prompt = Prompt(name=path.stem, **values)
+    task.check_form(AnswerForm(format=prompt.answer, names=prompt.names, where=str(path)))
+    return prompt
+
+
+def check(values: dict[str, Any], task: Task, fault: Callable[..., Exception]) -> None:
+    """Check the keys of a prompt, and set the shot where there is none.
+
+    Args:
+        values: by key; a default is set in place.
+        task: what is asked.
+        fault: the error to raise, from what is wrong, in which key, and in which part of its text.
+    """
     for key, value in values.items():
         if key not in _KEYS:
             raise fault(f"unknown key {key!r}: {did_you_mean(key, _KEYS)}", key)
@@ -117,7 +135,7 @@ def read(path: Path, task: Task) -> Prompt:
             raise fault(f"{key} must be {'a table of texts' if key == 'names' else 'a text'}.", key)
     missing = [key for key in _NEEDED if key not in values]
     if missing:
-        raise SettingsError(f"{path}: has no {', '.join(missing)}. A prompt needs {', '.join(_NEEDED)}.")
+        raise fault(f"has no {', '.join(missing)}. A prompt needs {', '.join(_NEEDED)}.")
     if values["task"] != task.name:
         raise fault(f"is a prompt for {values['task']}, not for {task.name}.", "task")
     if values["answer"] not in task.answer_formats:
@@ -128,12 +146,9 @@ def read(path: Path, task: Task) -> Prompt:
         raise fault("separator must not be empty.", "separator")
     values.setdefault("shot", values["query"] + "{{" + ANSWER + "}}")
     _check_holes(values, task, fault)
-    prompt = Prompt(name=path.stem, **values)
-    task.check_form(AnswerForm(format=prompt.answer, names=prompt.names, where=str(path)))
-    return prompt
 
 
-def _check_holes(values: Mapping[str, Any], task: Task, fault: Callable[[str, str], SettingsError]) -> None:
+def _check_holes(values: Mapping[str, Any], task: Task, fault: Callable[..., Exception]) -> None:
     """Each text may have these holes, and must have those."""
     allowed = {
         "instruction": (task.common_holes, ()),
@@ -141,20 +156,19 @@ def _check_holes(values: Mapping[str, Any], task: Task, fault: Callable[[str, st
         "shot": ((*task.holes, *task.common_holes, ANSWER), (*task.holes, ANSWER)),
     }
     for key, (may, must) in allowed.items():
-        found = _HOLE.findall(values.get(key, ""))
-        for name in found:
+        holes = {match[0]: match[1].strip() for match in _HOLE.finditer(values.get(key, ""))}
+        for hole, name in holes.items():
             if name not in may:
-                raise fault(f"{key}: unknown hole {{{{{name}}}}}: {did_you_mean(name, may)}", f"{{{{{name}}}}}")
-        unused = [name for name in must if name not in found]
+                raise fault(f"{key}: unknown hole {{{{{name}}}}}: {did_you_mean(name, may)}", key, hole)
+        unused = [name for name in must if name not in holes.values()]
         if unused:
             raise fault(
                 f"{key}: the hole {{{{{unused[0]}}}}} is not used; without it the model sees no {unused[0]}.", key
             )
 
 
-def _line_of(text: str, key: str) -> int:
-    """Line of a key or of a hole in a TOML text, 1 where it cannot be told."""
-    is_hole = key.startswith("{{")
-    pattern = rf"\{{\{{\s*{re.escape(key.strip('{}'))}\s*\}}\}}" if is_hole else rf"^\s*\[?\s*\"?{re.escape(key)}\b"
-    match = re.search(pattern, text, re.MULTILINE)
-    return text.count("\n", 0, match.end()) + 1 if match else 1
+def _line_of(text: str, key: str, part: str) -> int:
+    """Line in a TOML text of a part of a key's value, or of the key where that is not found; 1 without the key."""
+    match = re.search(rf"^[ \t]*+\[{{0,2}}[ \t]*+[\"']?{re.escape(key)}[\"']?[ \t]*+[=\].]", text, re.MULTILINE)
+    at = match.start() if match else 0
+    return text.count("\n", 0, max(at, text.find(part, at))) + 1

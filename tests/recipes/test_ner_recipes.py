@@ -1,4 +1,4 @@
-"""The two recipes for named entities, run whole on a tiny model: what they leave, and that it can be used."""
+"""The training recipes for named entities, run whole on a tiny model: what they leave, and that it can be used."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ import pytest
 from conftest import REPOSITORY, write_tagged
 
 # Learning rates at which the tiny model is right about some entities after two epochs and wrong about others.
-METHODS = {"full": "0.003", "lora": "0.015"}
+METHODS = {"full": "0.003", "head": "0.1", "lora": "0.015", "prefix": "0.1"}
 FILES = {"settings.json", "artifact", "predictions.jsonl", "scores.json", "report.txt"}
-WEIGHTS = {"full": "model.safetensors", "lora": "adapter_model.safetensors"}
+WEIGHTS = dict.fromkeys(METHODS, "adapter_model.safetensors") | {"full": "model.safetensors"}
 TEXT = "Ada Lovelace lived in London."
 
 
@@ -274,7 +274,7 @@ def test_the_card_verifies_and_says_what_the_model_was_made_of(folder, method, t
     }
     assert set(card["files"]) | {"card.json"} == present
     assert WEIGHTS[method] in card["tensors"]
-    assert (folder / "artifact" / "adapter_config.json").is_file() == (method == "lora")
+    assert (folder / "artifact" / "adapter_config.json").is_file() == (method in ("lora", "prefix"))
 
 
 def test_no_file_of_an_artifact_holds_the_place_of_the_base(folder, tiny_bert):

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+import tiny
 from conftest import REPOSITORY
 
 ENVIRONMENT = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -28,7 +29,6 @@ def flags(base: Path, data: Path, folder: Path) -> list[str]:
         "--train_batch_pieces": 100,
         "--gradient_accumulation_steps": 2,
         "--num_train_epochs": 2,
-        "--learning_rate": 0.02,
         "--dropout": 0,
         "--mixed_precision": "no",
     }
@@ -57,9 +57,11 @@ def scores(folder: Path) -> Any:
     return json.loads((folder / "scores.json").read_text())
 
 
-def test_two_processes_learn_and_answer_what_one_does(run_recipe, tiny_bert, tagged, tmp_path):
-    assert run_recipe("lora_ner", *flags(tiny_bert, tagged, tmp_path / "one")) == 0
-    recipe = ["recipes/lora_ner.py", *flags(tiny_bert, tagged, tmp_path / "two")]
+@pytest.mark.parametrize(("method", "rate"), [("full", 0.01), ("head", 0.1), ("lora", 0.02), ("prefix", 0.1)])
+def test_two_processes_learn_and_answer_what_one_does(method, rate, run_recipe, tiny_bert, tagged, tmp_path):
+    rates = ["--learning_rate", str(rate)]
+    assert run_recipe(f"{method}_ner", *flags(tiny_bert, tagged, tmp_path / "one"), *rates) == 0
+    recipe = [f"recipes/{method}_ner.py", *flags(tiny_bert, tagged, tmp_path / "two"), *rates]
     ended = start("adapters", "launch", "--num_processes", "2", *recipe)
     assert ended.returncode == 0
     one, two = scores(tmp_path / "one"), scores(tmp_path / "two")
@@ -73,10 +75,25 @@ def test_two_processes_learn_and_answer_what_one_does(run_recipe, tiny_bert, tag
     assert lines[0] == lines[1]
     assert len(lines[0]) == 30
     assert one["quality"] == two["quality"]
-    assert one["quality"]["entity_f1"]["f1"]["value"] > 0.3
+    assert one["quality"]["entity_f1"]["f1"]["value"] > 0.1
     assert ended.stdout.count("test entity_f1 f1:") == 1, "one process prints"
     assert ended.stderr.count("epoch 1: loss") == 1, "one process prints"
     assert (tmp_path / "two" / "report.txt").is_file()
+
+
+def test_two_processes_ask_a_prompted_model_of_each_example_once(tmp_path, tagged):
+    base = tiny.llama(tmp_path / "llama")
+    for processes, folder in (("1", tmp_path / "one"), ("2", tmp_path / "two")):
+        given = ["--model_name_or_path", base, "--dataset_name", tagged, "--output_dir", folder, "--shots", "1"]
+        words = [str(word) for word in [*given, "--max_new_tokens", "8", "--mixed_precision", "no"]]
+        ended = start("adapters", "launch", "--num_processes", processes, "recipes/prompt_ner.py", *words)
+        assert ended.returncode == 0
+    one, two = scores(tmp_path / "one"), scores(tmp_path / "two")
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["cost"]["trainable_params"] == 0 and one["method_notes"] == {"prompt": "ner_few", "shots": 1}
+    lines = [(tmp_path / name / "predictions.jsonl").read_text().splitlines() for name in ("one", "two")]
+    assert lines[0] == lines[1]
+    assert len(lines[0]) == 30 and all("written" in json.loads(line) for line in lines[0])
 
 
 def test_the_user_error_of_two_processes_stands_once_and_leaves_nothing(tiny_bert, tagged, tmp_path):

@@ -75,6 +75,13 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     predict.add_argument("--base", help="base model by path, alias or Hub id (default: the one the artifact names)")
     predict.add_argument("--json", action="store_true", help="print answers as JSON lines")
     predict.set_defaults(run=_predict)
+    run = commands.add_parser("run", help="run again what a run's settings.json says")
+    run.add_argument("settings", type=Path, help="settings.json of a run (its output folder must be free)")
+    run.set_defaults(run=_run)
+    compare = commands.add_parser("compare", help="hold finished runs side by side")
+    compare.add_argument("runs", type=Path, nargs="+", help="folders of runs on the same test examples")
+    compare.add_argument("--output_dir", "--output-dir", type=Path, help="folder for comparison.json, .md and .html")
+    compare.set_defaults(run=_compare)
     inspect = commands.add_parser("inspect", help="what is in an artifact, and what is wrong with it")
     inspect.add_argument("artifact", type=Path)
     inspect.set_defaults(run=_inspect)
@@ -165,6 +172,32 @@ def _write_answers(loaded: Loaded, requests: Iterator[Any], stream: IO[str]) -> 
             print(f"\r{done:,} answered", end="", file=sys.stderr, flush=True)
     if stream is not sys.stdout:
         print(f"\r{done:,} answered, {failed:,} of them with an error", file=sys.stderr)
+
+
+def _run(given: argparse.Namespace) -> int:
+    """The five verbs, with settings that name their task and method."""
+    from adapters.recipe import start
+
+    try:
+        settings = json.loads(given.settings.read_text(encoding="utf-8"))
+        task, method = settings["task"], settings["method"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"{given.settings}: not the settings.json of a run ({error!r}).") from error
+    with start(None, task=str(task), method=str(method), defaults={}, argv=[str(given.settings)]) as run:
+        task = run.read_task()
+        predictor = run.fit(task, run.build_method())
+        run.save_and_print(run.evaluate(predictor))
+    return 0
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from adapters.comparison import results
+    from adapters.comparison.output import save_and_print
+
+    records = [results.load(folder) for folder in given.runs]
+    results.check_alike(records)
+    save_and_print(results.grouped(records), given.output_dir, command="python -m adapters compare")
+    return 0
 
 
 def _inspect(given: argparse.Namespace) -> int:

@@ -197,26 +197,32 @@ FORMATS: Mapping[str, Format] = {
         read=_read_lines,
         forbidden=(
             rf"[:\r\n]|^\s|\s$|^[-*•]|^{NONE}\.*$|^$",
-            f"without a colon, a line break, a bullet in front or white space at its ends, and not the lone word {NONE}",
+            f"without a colon, a line break, a bullet in front or white space around it, and not the lone word {NONE}",
         ),
     ),
     "json": Format(write=_write_json, read=_read_json, forbidden=(r"\A\Z", "something")),
     "inline": Format(
         write=_write_inline,
         read=_read_inline,
-        forbidden=(r"[<>/\r\n]|^\s|\s$|^$", "without < > /, a line break or white space at its ends, and not empty"),
+        forbidden=(r"[<>/\r\n]|^\s|\s$|^$", "without < > /, a line break or white space around it, and not empty"),
     ),
 }
 
 
-def check_names(names: Mapping[str, str], format: str, where: str) -> None:
-    """Raises SettingsError where a format cannot hold the names of the types, or cannot tell two of them apart.
+def check_form(names: Mapping[str, str], format: str, separator: str, where: str) -> None:
+    """Raises SettingsError where a format cannot hold the names of the types, cannot tell two apart, or is cut short.
 
     Args:
         names: what each type is called.
         format: a name of `FORMATS`.
+        separator: text that ends an answer.
         where: the prompt's file, for the message.
     """
+    if separator in FORMATS[format].write([("", 0, 1), ("", 1, 2)], "ab"):
+        raise SettingsError(
+            f"{where}: the separator {separator!r} stands inside an answer of the format {format!r} and would end it. "
+            "Give another separator (a blank line, say)."
+        )
     pattern, words = FORMATS[format].forbidden
     for kind, name in names.items():
         if re.search(pattern, name, re.IGNORECASE):

@@ -32,6 +32,10 @@ class ArtifactError(UserError):
     """An artifact is damaged, foreign, or belongs to another base model."""
 
 
+class ComparisonError(UserError):
+    """Runs cannot be held side by side."""
+
+
 class Faults:
     """Collects faults of a dataset so that the first twenty are shown at once.
 

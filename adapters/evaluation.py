@@ -110,11 +110,11 @@ def latency(predictor: Predictor, examples: Sequence[Example]) -> dict[str, floa
 
 
 def overlap(test: Sequence[Example], train: Sequence[Example]) -> dict[str, Any]:
-    """Test examples whose inputs stand in train too: how many, and where the first of them stand."""
+    """Test examples whose inputs stand in train too: how many, which (by number), and where the first of them stand."""
     seen = {example.digest(): example.where for example in train}
-    both = [(example, seen[digest]) for example in test if (digest := example.digest()) in seen]
-    first = [{"test": example.where, "train": where} for example, where in both[:5]]
-    return {"count": len(both), "first": first}
+    both = [(n, example, seen[digest]) for n, example in enumerate(test) if (digest := example.digest()) in seen]
+    first = [{"test": example.where, "train": where} for _, example, where in both[:5]]
+    return {"count": len(both), "first": first, "numbers": [number for number, *_ in both]}
 
 
 def split_digest(examples: Sequence[Example]) -> str:

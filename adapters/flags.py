@@ -178,6 +178,13 @@ def main_exit(code: int, message: str) -> typing.NoReturn:
     raise SystemExit(code)
 
 
+def given(argv: Sequence[str]) -> set[str]:
+    """Names of the settings that were given, by flags or in a settings file."""
+    words = _from_file(Path(argv[0]), {}) if _is_file(argv) else argv
+    names = {_name(word[2:].partition("=")[0]) for word in words if _is_flag(word)}
+    return names | {name[3:] for name in names if name.startswith("no_")}
+
+
 def choose(argv: Sequence[str], name: str, known: Sequence[str]) -> tuple[str, list[str]]:
     """The value of a flag that decides which other flags there are, and what stands beside it.
 

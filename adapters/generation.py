@@ -17,8 +17,8 @@ _BENDING = (
     "temperature", "top_p", "top_k", "top_h", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff",
     "repetition_penalty", "encoder_repetition_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
     "min_length", "min_new_tokens", "forced_eos_token_id", "exponential_decay_length_penalty", "early_stopping",
-    "length_penalty", "num_return_sequences", "guidance_scale", "watermarking_config", "stop_strings", "max_time",
-    "max_length", "prompt_lookup_num_tokens", "return_dict_in_generate",
+    "length_penalty", "guidance_scale", "watermarking_config", "stop_strings", "max_time", "max_length",
+    "prompt_lookup_num_tokens",
 )  # fmt: skip
 
 
@@ -52,7 +52,8 @@ def generate(
     with torch.inference_mode():
         out = model.generate(
             input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1,
-            pad_token_id=pad, stopping_criteria=StoppingCriteriaList([_ends(tokenizer, end, before)] if end else []),
+            num_return_sequences=1, return_dict_in_generate=False, pad_token_id=pad,
+            stopping_criteria=StoppingCriteriaList([_ends(tokenizer, end, before)] if end else []),
             **{name: None for name in _BENDING if getattr(model.generation_config, name, None) is not None},
         )  # fmt: skip
     last = model.generation_config.eos_token_id

@@ -7,7 +7,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -21,6 +22,7 @@ from adapters.settings import CommonSettings, join
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from adapters.comparison.run import Comparison
     from adapters.evaluation import Evaluation
     from adapters.inference import Predictor
     from adapters.methods import Method
@@ -63,6 +65,33 @@ def start(
     return Run(task, method, settings)
 
 
+@contextmanager
+def compare(
+    doc: str | None, *, task: str, defaults: Mapping[str, Any], argv: Sequence[str] | None = None
+) -> Iterator[Comparison]:
+    """Read the settings of a comparison recipe from its flags; the arguments are those of `start`."""
+    from adapters.comparison.run import Comparison
+
+    _check_package()
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        yield Comparison(doc, task=task, defaults=defaults, argv=argv)
+    except (UserError, KeyboardInterrupt) as error:
+        _end(error)
+
+
+def _end(error: BaseException | None) -> None:
+    """End the process with what an error means to a user; do nothing for any other."""
+    if isinstance(error, UserError):
+        flags.main_exit(2, f"\n{error}" if _first_process() else "")
+    if isinstance(error, KeyboardInterrupt):
+        flags.main_exit(130, "\nInterrupted.")
+
+
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _check_package() -> None:
     """Raises ImportError where another package of this name stands over ours.
 
@@ -101,10 +130,7 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """A user's error: its message and exit code 2. Ctrl-C: 130. Others pass."""
-        if isinstance(error, UserError):
-            flags.main_exit(2, f"\n{error}" if self._first_process() else "")
-        if isinstance(error, KeyboardInterrupt):
-            flags.main_exit(130, "\nInterrupted.")
+        _end(error)
 
     @cached_property
     def accelerator(self) -> Accelerator:
@@ -133,19 +159,15 @@ class Run:
 
     def read_task(self) -> Task:
         """Read, check and cut the splits; the task knows its labels then."""
-        from adapters import tasks
-        from adapters.splits import dataset_source, open_sources, with_dev, with_limits
+        from adapters import splits
 
         self._check_output()
         accelerator = self.accelerator
         with accelerator.main_process_first():
-            source = dataset_source(self.settings)
+            task, self.splits, source = splits.read(self.task_name, self.settings)
             self.revision = source.revision if source else None
-            sources = open_sources(self.settings, source)
-            if "train" not in sources and self._method_class().trains:
+            if "train" not in self.splits and self._method_class().trains:
                 raise DataError("There is no training split: give --train_file.")
-            task, splits = tasks.load(self.task_name, self.settings.plugin_dir).read(sources, self.settings)
-            self.splits = with_limits(with_dev(splits, self.settings), self.settings)
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
         self._say(f"data: {self.dataset_name}: {sizes}; {len(task.labels)} labels")
         return task
@@ -209,7 +231,7 @@ class Run:
             return
         record = score_record(self, evaluation)
         record["cost"]["artifact_bytes"] = save_artifact(self, record, evaluation)
-        write_predictions(self.folder / "predictions.jsonl", evaluation)
+        write_predictions(self.folder / "predictions.jsonl", evaluation, record["overlap"].pop("numbers"))
         record["seconds"] = round(time.perf_counter() - self.begun, 1)
         write_json(self.folder / "scores.json", record)
         shown = report.run_report(record, evaluation)
@@ -265,9 +287,6 @@ class Run:
         first = self.splits.get("train") or next(iter(self.splits.values()))
         check_pieces(first, self.base, allowed=self.settings.allow_unknown, say=self._say)
 
-    def _first_process(self) -> bool:
-        return os.environ.get("RANK", "0") == "0"
-
     def _say(self, line: str) -> None:
-        if self._first_process():
+        if _first_process():
             print(line, file=sys.stderr, flush=True)

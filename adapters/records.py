@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +16,7 @@ from adapters.files import digest_value, write_text
 from adapters.flags import as_dict
 from adapters.memory import peak_bytes
 from adapters.processes import cores
+from adapters.settings import INCIDENTAL
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from adapters.training import History
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
-# What changes neither a model nor a score, and so stays out of the settings' digest.
-_INCIDENTAL = frozenset({"output_dir", "overwrite_output_dir"})
 
 
 class Finished(Protocol):
@@ -66,13 +66,14 @@ def score_record(run: Finished, evaluation: Evaluation) -> dict[str, Any]:
     """The contents of scores.json, but for the artifact's size."""
     trained, total = run.parameters()
     history = run.history.record() if run.history else {}
-    settings = {name: value for name, value in as_dict(run.settings).items() if name not in _INCIDENTAL}
+    settings = {name: value for name, value in as_dict(run.settings).items() if name not in INCIDENTAL}
     return {
         "task": run.task_name,
         "method": run.method_name,
         "method_notes": run.method.notes(),
         "base": run.base.name,
         "dataset": _dataset(run, evaluation),
+        "labels": list(run.task.labels.names),
         "label_digest": run.task.labels.digest,
         "metric_versions": {metric.name: metric.version for metric in evaluation.metrics},
         "main": {"metric": evaluation.metrics[0].name, "score": evaluation.metrics[0].main, **evaluation.main},
@@ -95,6 +96,7 @@ def score_record(run: Finished, evaluation: Evaluation) -> dict[str, Any]:
         "precision": run.precision,
         "processes": run.accelerator.num_processes,
         "settings_digest": digest_value(settings),
+        "row_digest": digest_value({name: value for name, value in settings.items() if name != "seed"}),
         "versions": versions(),
         "hardware": hardware(),
     }
@@ -141,12 +143,20 @@ def save_artifact(run: Finished, record: dict[str, Any], evaluation: Evaluation)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def write_predictions(path: Path, evaluation: Evaluation) -> None:
-    """One line an example: id, digest of its input, gold, prediction, and each metric's counts."""
+def write_predictions(path: Path, evaluation: Evaluation, in_train: Sequence[int]) -> None:
+    """One line an example: id, inputs and their digest, gold, prediction, counts, and whether train has it.
+
+    Args:
+        path: of the file.
+        evaluation: what was predicted.
+        in_train: numbers of the examples that stand in train too.
+    """
     lines = []
+    shared = frozenset(in_train)
     for number, (example, prediction) in enumerate(zip(evaluation.examples, evaluation.predictions, strict=True)):
         counts = {name: rows[number].tolist() for name, rows in evaluation.counts.items()}
-        line = {"id": example.id, "input": example.digest(), "gold": example.gold, "prediction": prediction.value}
+        line = {"id": example.id, "input": example.digest(), "inputs": dict(example.inputs), "gold": example.gold,
+                "prediction": prediction.value, "in_train": number in shared}  # fmt: skip
         line.update({"written": prediction.written} if prediction.written is not None else {})
         lines.append(json.dumps({**line, "counts": counts}, ensure_ascii=True))
     write_text(path, "".join(line + "\n" for line in lines))

@@ -8,6 +8,9 @@ from typing import Any
 
 from adapters.errors import SettingsError
 
+INCIDENTAL = frozenset({"output_dir", "overwrite_output_dir"})
+"""Settings that change neither a model nor a score, and so stay out of digests of settings."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CommonSettings:

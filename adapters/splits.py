@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from adapters import tasks
 from adapters.alignment import unknown_share
 from adapters.data import RowSource, open_splits
 from adapters.errors import DataError, ModelError
 from adapters.settings import CommonSettings
 from adapters.sources import Source, resolve
-from adapters.tasks import Examples
+from adapters.tasks import Examples, Task
 
 if TYPE_CHECKING:
     from adapters.model import Base
@@ -48,6 +49,14 @@ def open_sources(settings: CommonSettings, source: Source | None = None) -> dict
         reader=settings.dataset_format,
         plugin_dirs=settings.plugin_dir,
     )
+
+
+def read(task_name: str, settings: Any) -> tuple[Task, dict[str, Examples], Source | None]:
+    """The task with its splits: read, checked, dev cut where there is none, and limited. Raises what they raise."""
+    source = dataset_source(settings)
+    sources = open_sources(settings, source)
+    task, splits = tasks.load(task_name, settings.plugin_dir).read(sources, settings)
+    return task, with_limits(with_dev(splits, settings), settings), source
 
 
 def with_dev(splits: Mapping[str, Examples], settings: CommonSettings) -> dict[str, Examples]:

@@ -133,3 +133,27 @@ def _save(folder: Path, seed: int, tokenizer: Any, build: Callable[[], Any]) -> 
 
 
 BUILDERS = {"gpt2": gpt2, "llama": llama, "roberta": roberta, "deberta": deberta, "t5": t5}
+
+
+def method(name: str, **changes: Any) -> Any:
+    """A method with the settings of a short run."""
+    from adapters import discovery, methods
+    from adapters.settings import CommonSettings, join
+
+    kind = join(CommonSettings, discovery.load("methods", name).Settings)
+    short = {
+        "max_train_steps": 4, "per_device_train_batch_size": 8, "learning_rate": 0.01, "mixed_precision": "no",
+        "num_virtual_tokens": 8, "max_new_tokens": 8, "shots": 1,
+    }  # fmt: skip
+    known = {key: value for key, value in short.items() if key in kind.__dataclass_fields__}
+    return methods.load(name)(kind(**{**known, **changes}))
+
+
+def trainer(method: Any, model: Any, base: Any, task: Any, train: Any) -> Any:
+    """The trainer that `recipe.Run.fit` makes."""
+    from accelerate import Accelerator
+
+    from adapters.training import Trainer
+
+    budget = method.budget(base, method.settings.max_length)
+    return Trainer(model, task, base, train, method.settings, Accelerator(cpu=True), budget=budget)

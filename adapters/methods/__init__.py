@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from adapters.model import Base
 
 WEIGHTS = "adapter_model.safetensors"
+LEAST_ROOM = 16
+"""Positions that a method must leave for the text: special pieces and a few words."""
 EXAMPLES = {ENCODER: "minilm, bert-base-cased", CAUSAL: "smollm2, gpt2", ENCODER_DECODER: "t5-small"}
 """Base models to name to someone who has chosen one of a kind that does not fit."""
 
@@ -45,6 +47,8 @@ class Method(ABC):
     """Kinds of base model the method fits."""
     trains: ClassVar[bool] = True
     """Whether it has parameters to train; else it only prompts."""
+    seeded: ClassVar[bool] = True
+    """Whether another seed can give another answer; else a comparison runs it once."""
     self_contained: ClassVar[bool] = False
     """Whether its artifact holds the whole model, so that no base is needed beside it."""
     library: ClassVar[str] = "taskswap"
@@ -63,10 +67,11 @@ class Method(ABC):
         """Raises ModelError where this base or task cannot be used, with what could."""
         self.check_kind(base, self.kinds, f"the method {self.name}")
         self.check_kind(base, task.kinds, f"the task {task.name}")
-        if self.virtual_tokens >= base.positions // 2:
+        if base.positions - self.virtual_tokens < LEAST_ROOM:
             raise ModelError(
-                f"{self.name} would take {self.virtual_tokens} of the {base.positions} positions of {base.name} from "
-                f"the text. Give --num_virtual_tokens {base.positions // 4} or fewer."
+                f"{self.name} would take {self.virtual_tokens} of the {base.positions} positions of {base.name}, and "
+                f"fewer than {LEAST_ROOM} would be left for the text. Give --num_virtual_tokens "
+                f"{max(base.positions - LEAST_ROOM, 1)} or fewer."
             )
 
     @staticmethod

@@ -16,3 +16,4 @@ class Method(PromptMethod):
     """The prompt without demonstrations."""
 
     name = "zero_shot"
+    seeded = False

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class Prompt:
     @property
     def form(self) -> AnswerForm:
         """How the answer is written."""
-        return AnswerForm(format=self.answer, names=self.names, where=self.name)
+        return AnswerForm(format=self.answer, names=self.names, separator=self.separator, where=self.name)
 
     def head(self, task: Task) -> str:
         """What stands in front of the first shot, the separator included."""
@@ -115,7 +115,7 @@ def read(path: Path, task: Task) -> Prompt:
 
     check(values, task, fault)
     prompt = Prompt(name=path.stem, **values)
-    task.check_form(AnswerForm(format=prompt.answer, names=prompt.names, where=str(path)))
+    task.check_form(replace(prompt.form, where=str(path)))
     return prompt
 
 

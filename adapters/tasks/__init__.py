@@ -83,10 +83,12 @@ class AnswerForm:
     Attributes:
         format: one of the task's `answer_formats`.
         names: what a label is called in the prompt, for labels that are not called by their own names.
+        separator: text that ends an answer, so that none may hold it.
         where: the prompt's file, for messages.
     """
 
     format: str
+    separator: str = "\n\n"
     names: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
 

@@ -12,7 +12,7 @@ from adapters import tasks
 from adapters.alignment import IGNORED, Part, Pieces, Window
 from adapters.annotation import Columns, find_columns, find_scheme, sentences
 from adapters.data import RowSource
-from adapters.entity_answers import FORMATS, check_names, place
+from adapters.entity_answers import FORMATS, check_form, place
 from adapters.errors import DataError, Faults
 from adapters.files import digest_value
 from adapters.labels import OUTSIDE, LabelSet, best_tags, entity_types, spans, tag_labels, tags_of
@@ -176,7 +176,7 @@ class Task(tasks.Task):
 
     def check_form(self, form: AnswerForm) -> None:
         """Every type must have a name of its own that the format can hold."""
-        check_names(self._names(form), form.format, form.where)
+        check_form(self._names(form), form.format, form.separator, form.where)
 
     def fill(self, example: Example | None, form: AnswerForm) -> dict[str, str]:
         """`types`: the names of the entity types; `text`: the sentence."""

@@ -32,7 +32,7 @@ LAYERS = (
     ("model", "artifact", "splits", "inference", "optimization", "training"),
     ("methods", "prompting"),
     ("evaluation", "statistics", "predictor", "report"),
-    ("records", "recipe", "__main__"),
+    ("records", "comparison", "recipe", "__main__"),
 )
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
 

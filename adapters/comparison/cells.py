@@ -1,0 +1,132 @@
+"""Cells of a comparison: which runs it takes, and each of them in a process of its own, one at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adapters.files import digest_value, write_json
+from adapters.settings import INCIDENTAL
+
+LAUNCHERS = ("ACCELERATE_", "TORCHELASTIC_", "OMPI_", "PMI_", "MV2_", "TASKSWAP_NUM_PROCESSES")
+RANKS = frozenset({"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK", "MASTER_ADDR",
+                   "MASTER_PORT", "ROLE_NAME", "ROLE_WORLD_SIZE", "GROUP_WORLD_SIZE", "FORK_LAUNCH"})  # fmt: skip
+_REASON_LINES = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of a comparison.
+
+    Attributes:
+        method: name of the method.
+        base: base model as the user named it.
+        seed: of the run.
+        size: number of training examples where the comparison varies it, else empty.
+        settings: of the run, `task` and `method` among them, without `output_dir`.
+    """
+
+    method: str
+    base: str
+    seed: int
+    size: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def row(self) -> tuple[str, str, str]:
+        """Cells of one row differ in their seed alone."""
+        return self.method, self.base, self.size
+
+    @property
+    def name(self) -> str:
+        """Name of the cell's folder: the same settings have the same name, so a finished cell is found again."""
+        settings = {name: value for name, value in self.settings.items() if name not in INCIDENTAL}
+        size = f"-{self.size}" if self.size else ""
+        return f"{self.method}-{Path(self.base).name}{size}-seed{self.seed}-{digest_value(settings)[:10]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a cell: a run's folder, or why there is none."""
+
+    cell: Cell
+    folder: Path
+    error: str = ""
+    seconds: float = 0.0
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run ended there: scores.json is written when all else that is compared stands."""
+    return (folder / "scores.json").is_file()
+
+
+def run(cell: Cell, folder: Path, processes: int) -> Outcome:
+    """Run a cell that is not finished yet, as `python -m adapters run` does, in a process of its own.
+
+    Args:
+        cell: what to run.
+        folder: of the comparison; the cell's own is below it.
+        processes: how many a cell is shared among.
+    """
+    own = folder / "cells" / cell.name
+    begin = time.perf_counter()
+    if not finished(own):
+        settings = folder / "cells" / f"{cell.name}.json"
+        write_json(settings, {**cell.settings, "output_dir": str(own), "overwrite_output_dir": True})
+        error = _run_alone(settings, folder / "cells" / f"{cell.name}.log", processes)
+        if error:
+            return Outcome(cell=cell, folder=own, error=error, seconds=time.perf_counter() - begin)
+    return Outcome(cell=cell, folder=own, seconds=time.perf_counter() - begin)
+
+
+def _run_alone(settings: Path, log: Path, processes: int) -> str:
+    """Run the command to its end; the reason if it failed."""
+    several = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"] if processes > 1 else []
+    command = [sys.executable, "-m", *several, "adapters", "run", str(settings)]
+    with log.open("w", encoding="utf-8") as stream:
+        process = subprocess.Popen(command, env=clean_environment(os.environ), stdout=stream, stderr=subprocess.STDOUT)
+        try:
+            code = process.wait()
+        except BaseException:  # Ctrl-C or SIGTERM: the cell must not go on alone
+            process.terminate()
+            process.wait()
+            raise
+    return _reason(log, code) if code else ""
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what a launcher left in it: a cell is started by the comparison, not by that launcher.
+
+    A launcher's OMP_NUM_THREADS=1 goes with it; one that the user chose stays.
+    """
+    launched = any(name.startswith("ACCELERATE_") or name == "LOCAL_RANK" for name in environment)
+    dropped = {name for name in environment if name.startswith(LAUNCHERS) or name in RANKS}
+    if launched and environment.get("OMP_NUM_THREADS") == "1":
+        dropped.add("OMP_NUM_THREADS")
+    return {name: value for name, value in environment.items() if name not in dropped}
+
+
+def _reason(log: Path, code: int) -> str:
+    """The end of what a failed cell said."""
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    signal = f"ended by signal {-code}; " if code < 0 else ""
+    said = "\n".join(lines[-_REASON_LINES:])
+    return f"{signal}exit code {code}: {said}" if code != 2 else said
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """One of our JSON files."""
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
+
+
+def rows(cells: Sequence[Cell]) -> list[tuple[str, str, str]]:
+    """The rows of some cells, in order."""
+    return list(dict.fromkeys(cell.row for cell in cells))

@@ -1,0 +1,494 @@
+"""Tasks of other shapes fit the protocol: span answers, a pair of marked entities, generated text."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import tiny
+from conftest import FIRST, LAST
+
+from adapters import artifact, methods, tasks
+from adapters.alignment import IGNORED, Pieces
+from adapters.data import RowSource, open_splits
+from adapters.errors import DataError, Faults, ModelError
+from adapters.files import write_json
+from adapters.generation import generate
+from adapters.inference import shared_out
+from adapters.labels import LabelSet
+from adapters.settings import CommonSettings
+from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER, Encoded, Example, Examples, Prediction
+
+CITIES = ["London", "Paris", "Berlin", "Oslo", "Rome"]
+WRITTEN = 6  # pieces of the longest answer
+
+
+class Stub(tasks.Task):
+    """What the three have in common: rows of JSONL, whose columns are the inputs, and a gold answer."""
+
+    metrics = ()
+    columns: ClassVar[tuple[str, ...]]
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.labels = labels
+
+    @classmethod
+    def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[tasks.Task, dict[str, Examples]]:
+        import datasets
+
+        splits = {}
+        for name, source in sources.items():
+            faults = Faults(source.name)
+            rows = [{"where": row.where(), **row.values} for row in source.rows(faults)]
+            faults.raise_if_any()
+            splits[name] = Examples(name, datasets.Dataset.from_list(rows), cls, {"source": source.name})
+        return cls(cls.find_labels(splits["train"])), splits
+
+    @classmethod
+    def find_labels(cls, train: Examples) -> LabelSet:
+        return LabelSet(())
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> tasks.Task:
+        return cls(LabelSet(tuple(card["labels"])))
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Example:
+        inputs = {name: row[name] for name in cls.columns}
+        return Example(id=row["id"], inputs=inputs, gold=row["gold"], where=row["where"])
+
+    def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
+        if set(inputs) != set(self.columns):
+            raise DataError(f"{self.name} takes {', '.join(self.columns)}, found {', '.join(inputs)}.")
+        return Example(id=id, inputs=dict(inputs))
+
+    def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
+        return {"answer": prediction.value}
+
+
+class Spans(Stub):
+    """Span answers (extractive question answering): the first and the last piece of the answer in a context."""
+
+    name = "spans"
+    kinds = (ENCODER, CAUSAL)
+    columns = ("question", "context")
+
+    def auto_class(self, kind: str) -> str:
+        return "AutoModelForQuestionAnswering"
+
+    def config(self) -> dict[str, Any]:
+        return {}
+
+    def prior(self, targets: Any) -> None:
+        """None: the targets are places in a row, not classes."""
+
+    def encode(
+        self, examples: Sequence[Example], pieces: Pieces, budget: int, *, learning: bool = False
+    ) -> list[Encoded]:
+        texts = ([e.inputs[column] for e in examples] for column in self.columns)
+        made = pieces.tokenizer(*texts, truncation="only_second", max_length=budget, return_offsets_mapping=True)
+        out = []
+        for number, example in enumerate(examples):
+            of_text, offsets = made.sequence_ids(number), made.offset_mapping[number]
+            where = [pair if text == 1 else None for text, pair in zip(of_text, offsets, strict=True)]
+            targets = self._places(where, example) if learning else [IGNORED, IGNORED]
+            types = made["token_type_ids"][number] if "token_type_ids" in made else []
+            out.append(
+                Encoded(example=number, input_ids=made.input_ids[number], targets=targets, token_types=types,
+                        detail=where)
+            )  # fmt: skip
+        return out
+
+    @staticmethod
+    def _places(where: Sequence[tuple[int, int] | None], example: Example) -> list[int]:
+        """The pieces in which the answer begins and ends; IGNORED where it was cut off."""
+        begin = example.inputs["context"].index(example.gold)
+        inside = [i for i, at in enumerate(where) if at and at[1] > begin and at[0] < begin + len(example.gold)]
+        return [inside[0], inside[-1]] if inside else [IGNORED, IGNORED]
+
+    def logits(self, model: Any, inputs: Mapping[str, Any], targets: Any = None) -> Any:
+        """`[rows, 2, pieces]`: the pieces are the classes of the begin and of the end; padding is none of them."""
+        import torch
+
+        out = model(**inputs)
+        both = torch.stack([out.start_logits, out.end_logits], 1)
+        mask = inputs.get("attention_mask")
+        return both if mask is None else both.masked_fill(mask[:, None] == 0, torch.finfo(both.dtype).min)
+
+    def decode(
+        self, examples: Sequence[Example], encoded: Sequence[Encoded], answers: Sequence[np.ndarray], pieces: Pieces
+    ) -> list[Prediction]:
+        out = []
+        for example, row, (begins, ends) in zip(examples, encoded, answers, strict=True):
+            there = [i for i, at in enumerate(row.detail) if at]
+            pairs = [(begins[i] + ends[j], i, j) for i in there for j in there if i <= j < i + 8]
+            score, i, j = max(pairs)
+            answer = example.inputs["context"][row.detail[i][0] : row.detail[j][1]]
+            out.append(Prediction(value=answer, detail=float(score)))
+        return out
+
+
+class Relations(Stub):
+    """A pair of marked entities: what the text says of a subject and an object in it."""
+
+    name = "relations"
+    kinds = (ENCODER, CAUSAL)
+    columns = ("text", "subject", "object")
+
+    @classmethod
+    def find_labels(cls, train: Examples) -> LabelSet:
+        return LabelSet(tuple(sorted({example.gold for example in train})))
+
+    def auto_class(self, kind: str) -> str:
+        return "AutoModelForSequenceClassification"
+
+    @staticmethod
+    def marked(example: Example) -> str:
+        """The text with marks around the two: `( Ada ) lived in ! London !`."""
+        text, marks = example.inputs["text"], []
+        for column, before, after in (("subject", "( ", " )"), ("object", "! ", " !")):
+            begin, end = example.inputs[column]
+            marks += [(begin, before), (end, after)]
+        for at, mark in sorted(marks, reverse=True):
+            text = text[:at] + mark + text[at:]
+        return text
+
+    def encode(
+        self, examples: Sequence[Example], pieces: Pieces, budget: int, *, learning: bool = False
+    ) -> list[Encoded]:
+        made = pieces.tokenizer([self.marked(e) for e in examples], truncation=True, max_length=budget)
+        return [
+            Encoded(
+                example=i, input_ids=made.input_ids[i], targets=[self.labels.index[e.gold] if learning else IGNORED]
+            )
+            for i, e in enumerate(examples)
+        ]
+
+    def decode(
+        self, examples: Sequence[Example], encoded: Sequence[Encoded], answers: Sequence[np.ndarray], pieces: Pieces
+    ) -> list[Prediction]:
+        return [Prediction(value=self.labels.names[answer.argmax()], detail=float(answer.max())) for answer in answers]
+
+
+class Texts(Stub):
+    """Generated text: the base writes with the head that it has."""
+
+    name = "texts"
+    kinds = (CAUSAL, ENCODER_DECODER)
+    columns = ("text",)
+    has_head = False
+
+    def auto_class(self, kind: str) -> str:
+        return "AutoModelForSeq2SeqLM" if kind == ENCODER_DECODER else "AutoModelForCausalLM"
+
+    def config(self) -> dict[str, Any]:
+        return {}
+
+    def encode(
+        self, examples: Sequence[Example], pieces: Pieces, budget: int, *, learning: bool = False
+    ) -> list[Encoded]:
+        """A causal model reads the answer behind the text, and each piece's target is the next piece."""
+        tokenizer, leftwards = pieces.tokenizer, pieces.labelled == "last"
+        out = []
+        for number, example in enumerate(examples):
+            ids = list(tokenizer(f"{example.inputs['text']} :", truncation=True, max_length=budget - WRITTEN).input_ids)
+            targets = [IGNORED]
+            if learning:
+                answer = tokenizer(example.gold).input_ids
+                if leftwards:
+                    targets = [IGNORED] * (len(ids) - 1) + answer + [tokenizer.eos_token_id]
+                    ids += answer
+                else:
+                    targets = answer  # with the end that the tokenizer puts there
+            out.append(Encoded(example=number, input_ids=ids, targets=targets))
+        return out
+
+    def logits(self, model: Any, inputs: Mapping[str, Any], targets: Any = None) -> Any:
+        """An encoder-decoder model shifts the targets to the right for its decoder."""
+        return model(**inputs, **({"labels": targets} if model.config.is_encoder_decoder else {})).logits
+
+    def answers(self, model: Any, inputs: Mapping[str, Any], pieces: Pieces) -> Sequence[np.ndarray]:
+        ids, mask = inputs["input_ids"], inputs.get("attention_mask")
+        rows = [row.tolist() if mask is None else row[mask[i] == 1].tolist() for i, row in enumerate(ids)]
+        return [np.array(row, int) for row in generate(model, pieces.tokenizer, rows, max_new_tokens=WRITTEN)]
+
+    def decode(
+        self, examples: Sequence[Example], encoded: Sequence[Encoded], answers: Sequence[np.ndarray], pieces: Pieces
+    ) -> list[Prediction]:
+        texts = pieces.tokenizer.batch_decode([answer.tolist() for answer in answers], skip_special_tokens=True)
+        return [Prediction(value=text.strip(), written=text) for text in texts]
+
+
+def rows_of(stub: type[Stub], number: int) -> list[dict[str, Any]]:
+    """Made-up rows, of which a small model can learn something in a second."""
+    draw, out = random.Random(number), []
+    for i in range(number):
+        name, city, verb = (
+            f"{draw.choice(FIRST)} {draw.choice(LAST)}",
+            draw.choice(CITIES),
+            draw.choice(["lived", "worked"]),
+        )
+        text = " ".join([name, verb, "in", city, *["with a friend"] * draw.randint(0, 3), "."])
+        at = text.index(city)
+        given = {
+            "spans": {"question": f"{verb} in", "context": text, "gold": city},
+            "relations": {"text": text, "subject": [0, len(name)], "object": [at, at + len(city)], "gold": verb},
+            "texts": {"text": text, "gold": city},
+        }
+        out.append({"id": f"n{i}", **given[stub.name]})
+    return out
+
+
+# A stub of each task on a base of each kind that it accepts, and steps in which a tiny model learns something of it.
+STUBS = {stub.name: stub for stub in (Spans, Relations, Texts)}
+STEPS = {"spans": 30, "relations": 48, "texts": 60}
+PAIRS = [("spans", "bert"), ("spans", "gpt2"), ("relations", "bert"), ("relations", "gpt2"), ("texts", "gpt2"),
+         ("texts", "t5")]  # fmt: skip
+TRAINED = [(stub, on, name) for stub, on in PAIRS for name in ("full", "lora")]
+HEADS = {("spans", "bert"): ["qa_outputs"], ("spans", "gpt2"): ["qa_outputs"], ("relations", "bert"): ["classifier"],
+         ("relations", "gpt2"): ["score"], ("texts", "gpt2"): [], ("texts", "t5"): []}  # fmt: skip
+LAYERS = {"gpt2": ["c_attn", "c_proj", "c_fc"], "t5": ["q", "k", "v", "o", "wi", "wo"]}
+each_pair = pytest.mark.parametrize(("stub", "on"), PAIRS)
+each_trained = pytest.mark.parametrize(("stub", "on", "name"), TRAINED)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """A model of this size is slower on two cores than on one."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _loud(folder: Path) -> Path:
+    """With larger embeddings: they are its head, too, and with fresh ones every next piece is about as likely."""
+    from transformers import GPT2LMHeadModel
+
+    model = GPT2LMHeadModel.from_pretrained(folder)
+    model.transformer.wte.weight.data.mul_(20)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str, Any]:
+    from adapters.model import open_base, quiet_libraries
+
+    quiet_libraries()
+    root = tmp_path_factory.mktemp("tiny")
+    folders = {"bert": tiny_bert, "gpt2": _loud(tiny.gpt2(root / "gpt2")), "t5": tiny.t5(root / "t5")}
+    return {name: open_base(str(folder)) for name, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Any]]:
+    """Each task and its training examples, read from a file."""
+    found = {}
+    for name, stub in STUBS.items():
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of(stub, 48)))
+        task, splits = stub.read(open_splits(folder=folder), None)
+        found[name] = task, splits["train"]
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A method around a base, trained, and its predictions of what it was trained on."""
+
+    method: Any
+    model: Any
+    losses: list[float]
+    predictor: Any
+    predictions: list[Prediction]
+
+
+@pytest.fixture(scope="module")
+def trained(bases: dict[str, Any], read: dict[str, Any]) -> Callable[[str, str, str], Trained]:
+    """`trained(stub, base, method)`: trained when it is first asked for."""
+    import torch
+
+    done: dict[Any, Trained] = {}
+
+    def train(stub: str, on: str, name: str) -> Trained:
+        (task, examples), base = read[stub], bases[on]
+        adapted = {"lora_target_modules": LAYERS[on]} if (stub, name) == ("texts", "lora") else {}
+        method = tiny.method(name, max_train_steps=STEPS[stub], learning_rate=0.015, dropout=0.0, **adapted)
+        method.check(base, task)
+        torch.manual_seed(0)
+        model = method.wrap(base, task, examples)
+        rising = count()
+        history = tiny.trainer(method, model, base, task, examples).run(lambda: float(next(rising)))
+        predictor = method.predictor(model, base, task)
+        return Trained(method=method, model=model, losses=history.losses, predictor=predictor,
+                       predictions=predictor.predict(examples))  # fmt: skip
+
+    def ask(*asked: str) -> Trained:
+        if asked not in done:
+            done[asked] = train(*asked)
+        return done[asked]
+
+    return ask
+
+
+def values(predictions: Sequence[Prediction]) -> list[Any]:
+    return [prediction.value for prediction in predictions]
+
+
+def assert_same(some: Sequence[Prediction], others: Sequence[Prediction]) -> None:
+    assert values(some) == values(others)
+    assert np.allclose([p.detail or 0 for p in some], [p.detail or 0 for p in others], rtol=0, atol=1e-5)
+
+
+@each_trained
+def test_a_stub_learns(stub, on, name, trained):
+    made = trained(stub, on, name)
+    assert len(made.losses) == STEPS[stub]
+    assert np.mean(made.losses[-6:]) < 0.7 * np.mean(made.losses[:6])
+
+
+@each_trained
+def test_what_trains_is_the_methods_own_and_the_head_of_the_task(stub, on, name, trained, read):
+    model = trained(stub, on, name).model
+    named = {parameter for parameter, value in model.named_parameters() if value.requires_grad}
+    if name == "full":
+        assert len(named) == len([*model.parameters()])
+        assert methods.head_modules(model, read[stub][0]) == HEADS[stub, on]
+    else:
+        beside = {parameter for parameter in named if ".lora_" not in parameter}
+        assert beside < named
+        assert {parameter.split(".")[2] for parameter in beside} == set(HEADS[stub, on])
+
+
+@each_trained
+def test_there_is_one_prediction_an_example_in_their_order(stub, on, name, trained, read):
+    made, examples = trained(stub, on, name), read[stub][1]
+    assert len(made.predictions) == len(examples)
+    assert len(set(values(made.predictions))) > 1, "or their order could not be seen"
+    order = random.Random(0).sample(range(len(examples)), 20)
+    together = made.predictor.predict([examples[i] for i in order])
+    assert_same(together, [made.predictions[i] for i in order])
+    alone = [made.predictor.predict([examples[i]])[0] for i in order[:8]]
+    assert_same(together[:8], alone)
+
+
+@each_trained
+def test_a_saved_stub_is_loaded_with_the_same_answers(stub, on, name, trained, read, bases, tmp_path):
+    made, (task, examples), base = trained(stub, on, name), read[stub], bases[on]
+    folder = tmp_path / "artifact"
+    artifact.write(
+        folder, lambda draft: made.method.save(made.model, base, draft), {"task": task.card()}, "# A model\n"
+    )
+    again = STUBS[stub].from_card(artifact.verify(folder)["task"])
+    fresh = tiny.method(name, **made.method.recorded())
+    loaded = fresh.predictor(fresh.load(base, again, folder), base, again).predict(examples)
+    assert_same(loaded, made.predictions)
+    assert [again.output(e, p) for e, p in zip(examples, loaded, strict=True)] == [
+        {"answer": value} for value in values(made.predictions)
+    ]
+
+
+@each_pair
+def test_nothing_of_the_gold_answer_reaches_the_inputs(stub, on, read, bases):
+    task, train = read[stub]
+    blind = [task.from_request(example.inputs, example.id) for example in train]
+    shown, hidden = (task.encode(some, bases[on].pieces(), 64) for some in (train, blind))
+    assert shown == hidden
+    learnt = task.encode(train, bases[on].pieces(), 64, learning=True)
+    assert all(set(row.targets) == {IGNORED} for row in hidden)
+    assert all(set(row.targets) != {IGNORED} for row in learnt)
+
+
+def test_two_texts_are_told_apart_by_their_token_types_where_the_base_knows_some(read, bases):
+    task, train = read["spans"]
+    assert {kind for row in task.encode(train, bases["bert"].pieces(), 64) for kind in row.token_types} == {0, 1}
+    assert not any(row.token_types for row in task.encode(train, bases["gpt2"].pieces(), 64))
+
+
+@pytest.mark.parametrize(
+    ("stub", "on", "name", "said"),
+    [
+        ("spans", "t5", "full", "the task spans works with encoder, causal"),
+        ("relations", "t5", "lora", "the task relations works with encoder, causal"),
+        ("texts", "tiny-bert", "lora", "the task texts works with causal, encoder-decoder"),
+        ("texts", "t5", "head", "texts has no head to train alone"),
+        ("texts", "gpt2", "zero_shot", "texts cannot be prompted"),
+    ],
+)
+def test_a_base_or_a_method_that_does_not_fit_a_stub_is_refused(stub, on, name, said, read, bases):
+    with pytest.raises(ModelError) as refusal:
+        tiny.method(name).check(bases[on.removeprefix("tiny-")], read[stub][0])
+    assert said in str(refusal.value)
+
+
+# A method that generates
+
+
+class Writer:
+    """Writes behind (an encoder-decoder: in answer to) a question about each example."""
+
+    def __init__(self, model: Any, base: Any, question: str) -> None:
+        self.model, self.tokenizer, self.question = model, base.text_tokenizer, question
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        return shared_out(examples, self.write)
+
+    def write(self, examples: list[Example]) -> list[Prediction]:
+        rows = [self.tokenizer(self.question + example.inputs["text"]).input_ids for example in examples]
+        answers = generate(self.model, self.tokenizer, rows, max_new_tokens=WRITTEN)
+        texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        return [Prediction(value=text.strip(), written=text) for text in texts]
+
+
+class Asking(methods.Method):
+    """A frozen model with its own head, and a question."""
+
+    name = "asking"
+    kinds = (CAUSAL, ENCODER_DECODER)
+    trains = False
+    question = ""
+
+    def wrap(self, base: Any, task: tasks.Task, train: Sequence[Example]) -> Any:
+        self.question = f"{train[0].gold} : "
+        return base.load_generator().requires_grad_(False)
+
+    def save(self, model: Any, base: Any, folder: Path) -> None:
+        write_json(folder / "question.json", {"question": self.question})
+
+    def load(self, base: Any, task: tasks.Task, folder: Path) -> Any:
+        self.question = json.loads((folder / "question.json").read_text())["question"]
+        return base.load_generator()
+
+    def predictor(self, model: Any, base: Any, task: tasks.Task, *, precision: str = "no") -> Writer:
+        return Writer(model, base, self.question)
+
+
+@pytest.mark.parametrize("on", ["gpt2", "t5"])
+def test_a_method_that_generates_answers_a_task_of_texts(on, read, bases, tmp_path):
+    task, train = read["texts"]
+    method = Asking(CommonSettings())
+    method.check(bases[on], task)
+    model = method.wrap(bases[on], task, train)
+    predictor = method.predictor(model, bases[on], task)
+    predictions = predictor.predict(train)
+    assert values(predictions) == values([predictor.predict([example])[0] for example in train])
+    assert len(predictions) == len(train) and all(p.written is not None for p in predictions)
+    folder = tmp_path / "artifact"
+    artifact.write(folder, lambda draft: method.save(model, bases[on], draft), {"task": task.card()}, "# A question\n")
+    artifact.verify(folder)
+    fresh = Asking(CommonSettings())
+    again = fresh.load(bases[on], task, folder)
+    assert fresh.question == method.question == "Rome : "
+    assert fresh.predictor(again, bases[on], task).predict(train) == predictions
+    with pytest.raises(ModelError, match="the method asking works with causal, encoder-decoder"):
+        method.check(bases["bert"], task)

@@ -62,7 +62,7 @@ class Paired:
         low: lower end of its 95 % interval, a paired bootstrap.
         high: upper end.
         p: two-sided p-value of an approximate randomisation test; chance would show as large a difference so often.
-        detectable: the smallest true difference that as many examples would show (at 5 %) four times out of five.
+        detectable: the smallest true difference that as many examples would show (at 5 %) about four times out of five.
     """
 
     difference: float

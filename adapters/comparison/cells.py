@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,21 +78,48 @@ def run(cell: Cell, folder: Path, processes: int) -> Outcome:
     """
     own = folder / "cells" / cell.name
     begin = time.perf_counter()
-    if not finished(own):
-        settings = folder / "cells" / f"{cell.name}.json"
-        write_json(settings, {**cell.settings, "output_dir": str(own), "overwrite_output_dir": True})
-        error = _run_alone(settings, folder / "cells" / f"{cell.name}.log", processes)
-        if error:
-            return Outcome(cell=cell, folder=own, error=error, seconds=time.perf_counter() - begin)
-    return Outcome(cell=cell, folder=own, seconds=time.perf_counter() - begin)
+    error = ""
+    with _lock(folder / "cells" / f"{cell.name}.lock") as held:
+        if not finished(own):
+            settings = folder / "cells" / f"{cell.name}.json"
+            write_json(settings, {**cell.settings, "output_dir": str(own), "overwrite_output_dir": True})
+            error = _run_alone(settings, folder / "cells" / f"{cell.name}.log", processes, held)
+    return Outcome(cell=cell, folder=own, error=error, seconds=time.perf_counter() - begin)
 
 
-def _run_alone(settings: Path, log: Path, processes: int) -> str:
+@contextmanager
+def _lock(path: Path) -> Iterator[int | None]:
+    """Wait until no process runs the cell; yields what a cell's process must inherit to hold the lock too.
+
+    A comparison that is killed leaves its cell running. The lock lives as long as that process, so the next comparison
+    waits for it and finds the cell finished, where both would write into one folder otherwise. POSIX only.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield None
+        return
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print(f"waiting for {path.stem}, which an earlier comparison left running", file=sys.stderr, flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _run_alone(settings: Path, log: Path, processes: int, held: int | None) -> str:
     """Run the command to its end; the reason if it failed."""
     several = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"] if processes > 1 else []
     command = [sys.executable, "-m", *several, "adapters", "run", str(settings)]
+    inherited = () if held is None else (held,)
     with log.open("w", encoding="utf-8") as stream:
-        process = subprocess.Popen(command, env=clean_environment(os.environ), stdout=stream, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, env=clean_environment(os.environ), stdout=stream, stderr=subprocess.STDOUT,
+                                   pass_fds=inherited)  # fmt: skip
         try:
             code = process.wait()
         except BaseException:  # Ctrl-C or SIGTERM: the cell must not go on alone

@@ -47,15 +47,15 @@ class Row:
         """As it stands in a sentence."""
         return f"{self.method}{f' at {self.size}' if self.size else ''}"
 
-    def cost(self, *keys: str) -> float:
-        """Mean over seeds of a number below `cost` (NaN where it was not measured)."""
+    def cost(self, *keys: str) -> float | None:
+        """Mean over seeds of a number below `cost`; None where it was not measured."""
         values = []
         for record in self.records:
             value: Any = record.scores["cost"]
             for key in keys:
                 value = value.get(key) if isinstance(value, Mapping) else None
-            values.append(float("nan") if value is None else float(value))
-        return float(np.mean(values))
+            values.append(value)
+        return None if None in values else float(np.mean(values))
 
 
 def load(folder: Path) -> Record:

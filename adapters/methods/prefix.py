@@ -84,12 +84,15 @@ class Method(methods.PeftMethod):
             encoded = task.encode([train[i] for i in range(min(len(train), self.virtual_tokens))], base.pieces(),
                                   self.budget(base, self.settings.max_length))  # fmt: skip
             ids = list(chain.from_iterable(row.input_ids for row in encoded))
-            _begin_as_text(wrapped, ids)
+            _begin_as_text(wrapped, base, ids)
         return wrapped
 
 
-def _begin_as_text(model: Any, ids: list[int]) -> None:
-    """Set a prefix to the keys and values that the base computes for these pieces, repeated if they are too few."""
+def _begin_as_text(model: Any, base: Base, ids: list[int]) -> None:
+    """Set a prefix to the keys and values that the base computes for these pieces, repeated if they are too few.
+
+    Raises ModelError where PEFT's prefix is not of their shape (Falcon, whose heads share one key).
+    """
     import torch
     from transformers import DynamicCache
 
@@ -103,5 +106,11 @@ def _begin_as_text(model: Any, ids: list[int]) -> None:
     with torch.no_grad():
         body(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True)
         pairs = [part[0].transpose(0, 1) for layer in cache.layers for part in (layer.keys, layer.values)]
-        weight.copy_(torch.stack(pairs, 1).flatten(1))  # each [tokens, heads, width]
+        begun = torch.stack(pairs, 1).flatten(1)  # each [tokens, heads, width]
+        if begun.shape != weight.shape:
+            raise ModelError(
+                f"{base.name}: keys and values of a piece are {begun.shape[1]} numbers, PEFT's prefix has "
+                f"{weight.shape[1]}: it knows no prefix for this base. Use lora, head or full."
+            )
+        weight.copy_(begun)
     body.train(training)

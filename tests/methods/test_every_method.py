@@ -427,19 +427,32 @@ def test_a_random_prefix_and_one_of_no_examples_are_pefts_own(bases, read, metho
     assert not torch.equal(random.at_first[name], text.at_first[name])
 
 
+def test_a_prefix_on_a_base_whose_keys_pefts_prefix_does_not_fit_is_refused(folders, read, method_of, tmp_path):
+    from transformers import AutoTokenizer, FalconConfig, FalconModel
+
+    from adapters.model import open_base
+
+    tokenizer = AutoTokenizer.from_pretrained(folders["llama"])
+    config = FalconConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=4)
+    FalconModel(config).save_pretrained(tmp_path / "falcon")
+    tokenizer.save_pretrained(tmp_path / "falcon")
+    with pytest.raises(ModelError, match=r"falcon: keys and values of a piece are 16 numbers, PEFT's .* has 64"):
+        wrapped(method_of("prefix"), open_base(str(tmp_path / "falcon")), *read)
+
+
 # Positions
 
 
 @pytest.mark.parametrize("base", WORKS["prefix"])
-def test_a_prefix_of_half_the_positions_or_more_is_refused(base, bases, read, method_of):
+def test_a_prefix_that_leaves_no_room_for_a_text_is_refused(base, bases, read, method_of):
     positions = bases[base].positions
-    for tokens in (positions // 2, positions, 10 * positions):
+    most = positions - methods.LEAST_ROOM
+    for tokens in (most + 1, positions, 10 * positions):
         with pytest.raises(ModelError) as refusal:
             method_of("prefix", num_virtual_tokens=tokens).check(bases[base], read[0])
-        told = f"prefix would take {tokens} of the {positions} positions of {bases[base].name} from the text"
-        assert told in str(refusal.value)
-    fewer = int(str(refusal.value).split("Give --num_virtual_tokens ")[1].split()[0])
-    method_of("prefix", num_virtual_tokens=fewer).check(bases[base], read[0])
+        assert f"prefix would take {tokens} of the {positions} positions of {bases[base].name}" in str(refusal.value)
+        assert f"Give --num_virtual_tokens {most} or fewer" in str(refusal.value)
+    method_of("prefix", num_virtual_tokens=most).check(bases[base], read[0])
 
 
 @pytest.mark.parametrize("changes", [{"num_virtual_tokens": 0}, {"num_virtual_tokens": -1}, {"encoder_hidden_size": 0}])
@@ -454,7 +467,7 @@ def test_a_prefix_of_nothing_is_refused(changes, method_of):
 def test_the_longest_prefix_and_the_longest_window_fill_the_positions_and_no_more(base, tokens, bases, read, method_of):
     task, train = read
     positions = bases[base].positions
-    number = 1 if tokens == "one" else positions // 2 - 1
+    number = 1 if tokens == "one" else positions - methods.LEAST_ROOM
     built = wrapped(method_of("prefix", num_virtual_tokens=number, max_length=1000), bases[base], task, train)
     long = [Example(id="0", inputs={"tokens": ["in"] * 2 * positions})]
     rows = rows_of(built, long)

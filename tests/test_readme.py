@@ -16,6 +16,8 @@ from conftest import REPOSITORY, write_tagged
 SMALL = [
     "--max_train_steps", "2", "--max_train_samples", "40", "--max_eval_samples", "10", "--max_predict_samples", "10",
 ]  # fmt: skip
+FEW = ["--seeds", "1", "--methods", "head,lora,few_shot", "--max_new_tokens", "4", "--also_on_prompt_base"]
+"""A comparison of three cells; test_compare_recipe.py runs all six methods at tiny size."""
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]+) -->\n)?```(?P<kind>\w+)\n(?P<body>.*?)```", re.DOTALL)
 
 
@@ -71,7 +73,8 @@ def test_every_command_of_readme_runs_at_two_steps_size(clone: Path) -> None:
     assert len(every) >= 10
     for command in every:
         recipe = any(word.startswith("recipes/") for word in command)
-        done = run([*command, *(SMALL if recipe else [])], clone)
+        several = any(word.startswith("recipes/compare_") for word in command)
+        done = run([*command, *(SMALL if recipe else []), *(FEW if several else [])], clone)
         assert done.returncode == 0, (command, done.stderr[-2000:])
         assert done.stdout.strip() or "--output" in command, command
     answers = [json.loads(line) for line in (clone / "answers.jsonl").read_text().splitlines()]
@@ -103,6 +106,17 @@ def test_commands_that_need_the_hub_name_flags_that_exist_and_run_on_local_files
         flags = [local.get(word, word) for word in command[2:]]
         flags[flags.index("--output_dir") + 1] = str(tagged / "run")
         assert run_recipe(Path(command[1]).stem, *flags, *SMALL) == 0, command
+
+
+def test_the_prompt_of_readme_is_one(tmp_path: Path) -> None:
+    from adapters.labels import tag_labels
+    from adapters.prompting import template
+    from adapters.tasks.ner import Task
+
+    ((_, lines),) = blocks("README.md", "toml")
+    (tmp_path / "mine.toml").write_text("\n".join(lines))
+    prompt = template.read(tmp_path / "mine.toml", Task(tag_labels(["PER", "LOC"])))
+    assert prompt.names == {"PER": "person"} and prompt.query.startswith("Text: {{text}}")
 
 
 def test_the_translation_has_the_same_commands_and_numbers() -> None:

@@ -63,6 +63,11 @@ class Pieces:
         self.blank = next(int(piece) for piece in known if piece is not None)
         self.before, self.after = _special_pieces(tokenizer)
 
+    @property
+    def leftwards(self) -> bool:
+        """Whether the model reads only leftwards."""
+        return self.labelled == "last"
+
     def parts(self, sentences: Sequence[Sequence[str]]) -> list[list[Part]]:
         """The parts of every word of every sentence, in order; each word has at least one, each part a piece."""
         flat = [[valid_text(word) for word in words] for words in sentences if words]

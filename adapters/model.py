@@ -114,7 +114,16 @@ class Base:
             setattr(config, name, value)
         if getattr(config, "pad_token_id", None) is None:
             config.pad_token_id = self.tokenizer.pad_token_id
-        model = load_quietly(auto_class, self.folder, config=config, dtype=torch.float32)
+        model, report = load_quietly(auto_class, self.folder, config=config, dtype=torch.float32,
+                                     output_loading_info=True, ignore_mismatched_sizes=True)  # fmt: skip
+        model.drawn_anew = sorted(report["missing_keys"])
+        body = {id(parameter) for parameter in model.base_model.parameters()}
+        lost = [n for n, p in model.named_parameters() if n in report["missing_keys"] and id(p) in body]
+        if 2 * len(lost) > len(body):
+            raise ModelError(
+                f"{self.name}: {type(model).__name__} finds none of its weights ({', '.join(lost[:3])} missing), its "
+                "body would be noise. Use a base of another type (minilm, bert-base-cased, gpt2)."
+            )
         use_byte_dropout(model)
         return model
 
@@ -122,6 +131,12 @@ class Base:
     def text_tokenizer(self) -> PreTrainedTokenizerFast:
         """The tokenizer for running text: no space of its own before the first word, padding on the left."""
         return _open_tokenizer(self.folder, self.name, words=False)
+
+    def has_class(self, auto_class: str) -> bool:
+        """Whether transformers has this architecture with a head of that kind."""
+        import transformers
+
+        return type(self.config) in getattr(transformers, auto_class)._model_mapping
 
     @cached_property
     def takes_cache(self) -> bool:

@@ -67,6 +67,11 @@ class Method(ABC):
         """Raises ModelError where this base or task cannot be used, with what could."""
         self.check_kind(base, self.kinds, f"the method {self.name}")
         self.check_kind(base, task.kinds, f"the task {task.name}")
+        if not base.has_class(task.auto_class(base.kind)):
+            raise ModelError(
+                f"{base.name}: transformers has no {task.auto_class(base.kind)} for {base.config.model_type}, so "
+                f"it cannot do {task.name}. Use another base ({', '.join(EXAMPLES[kind] for kind in task.kinds)})."
+            )
         if base.positions - self.virtual_tokens < LEAST_ROOM:
             raise ModelError(
                 f"{self.name} would take {self.virtual_tokens} of the {base.positions} positions of {base.name}, and "
@@ -130,19 +135,36 @@ def load(name: str, plugin_dirs: Sequence[str] = ()) -> type[Method]:
 
 
 def headed(base: Base, task: Task, settings: Any) -> Any:
-    """The base with the task's head drawn anew, and the run's dropouts."""
-    return base.load(
+    """The base with the task's head drawn anew, and the run's dropouts.
+
+    Raises ModelError where the task generates and the base has no head to do it with.
+    """
+    model = base.load(
         task.auto_class(base.kind), task.config(),
         dropout=settings.dropout, attention_dropout=settings.attention_dropout,
     )  # fmt: skip
+    if model.drawn_anew and not task.has_head:
+        raise ModelError(
+            f"{base.name}: its weights hold no language-model head ({', '.join(model.drawn_anew[:3])} missing), so it "
+            f"cannot write what {task.name} asks for. Use a checkpoint with its head (smollm2, gpt2, t5-small)."
+        )
+    for name in head_modules(model, task):
+        if not any(key.startswith(f"{name}.") for key in model.drawn_anew):  # a checkpoint of another task had one
+            model.get_submodule(name).apply(lambda part: getattr(part, "reset_parameters", lambda: None)())
+    return model
 
 
 def head_modules(model: Any, task: Task) -> list[str]:
-    """Names of a headed model's modules that were drawn anew for the task; none where it generates."""
+    """Names of a headed model's modules that are the task's own: beside the body, or drawn anew inside it (a pooler).
+
+    A head of several layers is one module (RoBERTa's `classifier`), as PEFT knows it. None where the base generates.
+    """
     if not task.has_head:
         return []
     inside = {id(parameter) for parameter in model.base_model.parameters()}
-    return sorted({name.rpartition(".")[0] for name, p in model.named_parameters() if id(p) not in inside})
+    beside = {name.partition(".")[0] for name, p in model.named_parameters() if id(p) not in inside}
+    drawn = {name.rpartition(".")[0] for name in model.drawn_anew if name.partition(".")[0] not in beside}
+    return sorted(beside | drawn)
 
 
 class PeftMethod(Method):

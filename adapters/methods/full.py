@@ -38,7 +38,7 @@ class Method(methods.Method):
     def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
         """`save_pretrained` of model and tokenizer; the folder can be a base model itself."""
         model.save_pretrained(folder)  # type: ignore[operator]
-        base.tokenizer.save_pretrained(folder)
+        base.text_tokenizer.save_pretrained(folder)
 
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
         """The saved model; the base gives only the tokenizer."""

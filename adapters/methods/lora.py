@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from adapters import methods
-from adapters.errors import SettingsError
+from adapters.errors import ModelError, SettingsError
 from adapters.settings import require
 from adapters.tasks import Task
 
@@ -76,7 +76,15 @@ def _targets(model: torch.nn.Module, head: set[str], wanted: Sequence[str]) -> l
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    layers = [n for n, m in model.named_modules() if isinstance(m, torch.nn.Linear | Conv1D) and n not in head]
+    writing = model.get_output_embeddings()  # type: ignore[operator]  # a language-model head, often tied
+    layers = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not writing
+        and not any(name == part or name.startswith(f"{part}.") for part in head)
+    ]  # fmt: skip
+    if not layers:
+        raise ModelError(f"{type(model).__name__} has no linear layer that LoRA could change. Use full or head.")
     ends = sorted({name.rsplit(".", 1)[-1] for name in layers})
     if list(wanted) == [ALL]:
         return ends

@@ -68,13 +68,14 @@ class Method(methods.PeftMethod):
             )
 
     def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:
-        """A prefix in every layer. PEFT trains heads called classifier or score beside it, and saves them."""
+        """A prefix in every layer."""
         import peft
 
         return peft.PrefixTuningConfig(
             num_virtual_tokens=self.settings.num_virtual_tokens,
             prefix_projection=self.settings.prefix_projection,
             encoder_hidden_size=self.settings.encoder_hidden_size or base.config.hidden_size,
+            modules_to_save=head or None,
         )
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:

@@ -211,7 +211,10 @@ class Task(ABC):
     def logits(
         self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], targets: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Run the model; what `loss` holds against the targets. An encoder-decoder model is fed the targets, too."""
+        """Run the model; what `loss` holds against the targets. An encoder-decoder model is fed the targets, too.
+
+        The model may be wrapped for several processes; its config is `config_of(model)`.
+        """
         tensor: torch.Tensor = model(**inputs).logits
         return tensor
 
@@ -228,7 +231,7 @@ class Task(ABC):
         ones, which at the learning rates of adapters can wreck the body in the first steps (README, Results; the idea
         for rare classes: Lin et al. 2017, arXiv:1708.02002, sec. 4.1). None leaves the bias as it is.
         """
-        if not self.has_head:
+        if not self.has_head or not len(self.labels):
             return None
         counts = np.ones(len(self.labels))
         for row in targets:
@@ -258,6 +261,11 @@ class Task(ABC):
     def read_answer(self, example: Example, written: str, form: AnswerForm) -> Prediction:
         """What a prompted model wrote as a prediction, `unparsed` where a part of it could not be read."""
         raise AssertionError(f"{self.name} has no answer_formats, so nobody may ask")
+
+
+def config_of(model: Any) -> Any:
+    """The config of a model that may be wrapped for several processes."""
+    return getattr(model, "module", model).config
 
 
 def load(name: str, plugin_dirs: Sequence[str] = ()) -> type[Task]:

@@ -136,8 +136,9 @@ def test_a_folder_of_another_comparison_or_of_something_else_is_refused(place: P
 
 
 def test_the_launchers_variables_do_not_reach_a_cell() -> None:
-    launched = {"ACCELERATE_MIXED_PRECISION": "no", "RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": "1", "LOCAL_RANK": "0",
-                "TORCHELASTIC_RUN_ID": "x", "OMP_NUM_THREADS": "1", "HOME": "/h", "TASKSWAP_CACHE": "/c"}  # fmt: skip
+    launched = {"ACCELERATE_MIXED_PRECISION": "no", "RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": "1",
+                "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "x", "OMP_NUM_THREADS": "1", "HOME": "/h",
+                "TASKSWAP_CACHE": "/c"}  # fmt: skip
     assert clean_environment(launched) == {"HOME": "/h", "TASKSWAP_CACHE": "/c"}
     assert clean_environment({"OMP_NUM_THREADS": "1", "HOME": "/h"}) == {"OMP_NUM_THREADS": "1", "HOME": "/h"}
     assert clean_environment({**launched, "OMP_NUM_THREADS": "2"})["OMP_NUM_THREADS"] == "2"

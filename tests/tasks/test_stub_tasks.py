@@ -235,7 +235,7 @@ def rows_of(stub: type[Stub], number: int) -> list[dict[str, Any]]:
             draw.choice(CITIES),
             draw.choice(["lived", "worked"]),
         )
-        text = " ".join([name, verb, "in", city, *["with a friend"] * draw.randint(0, 3), "."])
+        text = " ".join([name, verb, "in", city, *["with a friend"] * draw.randint(0, 1), "."])
         at = text.index(city)
         given = {
             "spans": {"question": f"{verb} in", "context": text, "gold": city},
@@ -414,6 +414,24 @@ def test_two_texts_are_told_apart_by_their_token_types_where_the_base_knows_some
     task, train = read["spans"]
     assert {kind for row in task.encode(train, bases["bert"].pieces(), 64) for kind in row.token_types} == {0, 1}
     assert not any(row.token_types for row in task.encode(train, bases["gpt2"].pieces(), 64))
+
+
+def test_token_types_reach_the_model_while_it_learns_and_while_it_answers(read, bases):
+    task, train = read["spans"]
+    method, base = tiny.method("full"), bases["bert"]
+    model = method.wrap(base, task, train)
+    seen = []
+
+    def note(module: Any, args: Any, given: Mapping[str, Any]) -> None:
+        types = given["token_type_ids"]
+        assert types.shape == given["input_ids"].shape
+        seen.append((module.training, set(types.flatten().tolist())))
+
+    model.register_forward_pre_hook(note, with_kwargs=True)
+    tiny.trainer(method, model, base, task, train).run(lambda: 0.5)
+    method.predictor(model, base, task).predict(train)
+    assert {training for training, _ in seen} == {True, False}
+    assert all(types == {0, 1} for _, types in seen)
 
 
 @pytest.mark.parametrize(

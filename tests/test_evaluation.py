@@ -119,9 +119,11 @@ def test_test_examples_that_stand_in_train_are_counted_with_their_places() -> No
     train = [example(word, f"train:{i}") for i, word in enumerate("abcdefgh")]
     test = [example(word, f"test:{i}") for i, word in enumerate("xaybzcdefg")]
     found = overlap(test, train)
-    assert found["count"] == 7
+    assert found["count"] == 7 and [test[number].where for number in found["numbers"]] == [
+        f"test:{i}" for i, word in enumerate("xaybzcdefg") if word in "abcdefgh"
+    ]
     assert found["first"][0] == {"test": "test:1", "train": "train:0"} and len(found["first"]) == 5
-    assert overlap(test, []) == {"count": 0, "first": []}
+    assert overlap(test, []) == {"count": 0, "first": [], "numbers": []}
 
 
 def test_a_split_has_the_same_digest_only_with_the_same_examples_answers_and_order(tagged: Path) -> None:

@@ -61,6 +61,7 @@ def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     tracked = {f"adapters/{p.relative_to(REPOSITORY / 'adapters')}" for p in (REPOSITORY / "adapters").rglob("*.py")}
     tracked |= {f"adapters/{path.name}" for path in (REPOSITORY / "adapters").glob("*.toml")}
+    tracked |= {f"adapters/comparison/page.{kind}" for kind in ("css", "js")}
     for folder in ("prompts", "accelerate_configs"):
         tracked |= {f"adapters/{folder}/{path.name}" for path in (REPOSITORY / folder).iterdir() if path.is_file()}
     assert len(tracked) > 35

@@ -1,4 +1,7 @@
-"""The head alone: the body stays as it was trained, and is only read. What every other method must beat."""
+"""The head alone: the body stays as it was trained, and is only read. What every other method must beat.
+
+The rate was chosen on dev (CoNLL-2003, minilm, 3,000 sentences, three epochs): 3e-3 57.0, 1e-2 65.2, 3e-2 68.0.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """LoRA (Hu et al. 2021, arXiv:2106.09685) by PEFT: low-rank changes to linear layers, and the task's head.
 
-The defaults train all linear layers of the body: on CoNLL-2003 that comes nearer to full fine-tuning than the query and
-value layers alone (README, Results).
+The defaults train all linear layers of the body; README, Results, has what that scores beside full fine-tuning.
 """
 
 from __future__ import annotations

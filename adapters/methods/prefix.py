@@ -1,8 +1,10 @@
 """Prefix tuning (Li & Liang 2021, arXiv:2101.00190; for tagging Liu et al. 2022, arXiv:2110.07602) by PEFT.
 
 Every layer's attention sees keys and values of `num_virtual_tokens` pieces that are not there; they are trained, along
-with the task's head. They begin as those of real text from the training split: a prefix drawn at random, as PEFT has
-it, disturbs a small encoder so much that it takes epochs to recover (README, Results).
+with the task's head. They begin as those of real text from the training split, as Li & Liang advise: after three epochs
+on 3,000 sentences of CoNLL-2003, minilm, that scored 78.6 on dev where PEFT's random beginning scored 76.7 (16 tokens,
+rate 1e-2). The same sweep chose the defaults: rate 3e-2 82.1, 1e-1 80.7; 5e-2 with 32 tokens 82.8, with 64 82.8;
+through the MLP at 3e-3 78.7, at 1e-2 nothing is learnt.
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ class Texts(Stub):
         self, examples: Sequence[Example], pieces: Pieces, budget: int, *, learning: bool = False
     ) -> list[Encoded]:
         """A causal model reads the answer behind the text, and each piece's target is the next piece."""
-        tokenizer, leftwards = pieces.tokenizer, pieces.labelled == "last"
+        tokenizer, leftwards = pieces.tokenizer, pieces.leftwards
         out = []
         for number, example in enumerate(examples):
             ids = list(tokenizer(f"{example.inputs['text']} :", truncation=True, max_length=budget - WRITTEN).input_ids)
@@ -212,7 +212,7 @@ class Texts(Stub):
 
     def logits(self, model: Any, inputs: Mapping[str, Any], targets: Any = None) -> Any:
         """An encoder-decoder model shifts the targets to the right for its decoder."""
-        return model(**inputs, **({"labels": targets} if model.config.is_encoder_decoder else {})).logits
+        return model(**inputs, **({"labels": targets} if tasks.config_of(model).is_encoder_decoder else {})).logits
 
     def answers(self, model: Any, inputs: Mapping[str, Any], pieces: Pieces) -> Sequence[np.ndarray]:
         ids, mask = inputs["input_ids"], inputs.get("attention_mask")

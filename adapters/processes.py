@@ -22,6 +22,11 @@ def world() -> tuple[int, int]:
     return 0, 1
 
 
+def is_first() -> bool:
+    """Whether this is the process that speaks to the user, known before processes have met: by the launcher's RANK."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def check_world(found: int | None = None) -> None:
     """Raises SettingsError where fewer processes work together than a launcher was asked for.
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from adapters import discovery, flags
 from adapters.errors import DataError, SettingsError, UserError
 from adapters.files import write_json, write_text
+from adapters.processes import is_first
 from adapters.settings import CommonSettings, join
 
 if TYPE_CHECKING:
@@ -83,13 +84,9 @@ def compare(
 def _end(error: BaseException | None) -> None:
     """End the process with what an error means to a user; do nothing for any other."""
     if isinstance(error, UserError):
-        flags.main_exit(2, f"\n{error}" if _first_process() else "")
+        flags.main_exit(2, f"\n{error}" if is_first() else "")
     if isinstance(error, KeyboardInterrupt):
         flags.main_exit(130, "\nInterrupted.")
-
-
-def _first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _check_package() -> None:
@@ -288,5 +285,5 @@ class Run:
         check_pieces(first, self.base, allowed=self.settings.allow_unknown, say=self._say)
 
     def _say(self, line: str) -> None:
-        if _first_process():
+        if is_first():
             print(line, file=sys.stderr, flush=True)

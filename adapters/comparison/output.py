@@ -8,13 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
-from adapters.comparison import results
+from adapters.comparison import plots, results
 from adapters.comparison.page import page
 from adapters.comparison.table import markdown, rich_table
 from adapters.comparison.verdict import sentences
 from adapters.files import write_json, write_text
 
-FILES = ("comparison.json", "comparison.md", "comparison.html")
 DISAGREEMENTS = 10
 
 
@@ -38,7 +37,7 @@ def save_and_print(
     if folder is not None:
         repeat = {"command": command, "settings": settings, "dataset": summary["dataset"],
                   "versions": summary["versions"], "hardware": summary["hardware"],
-                  "runs": {plot_name(row): row["runs"] for row in summary["rows"]}}  # fmt: skip
+                  "runs": {plots.name(row): row["runs"] for row in summary["rows"]}}  # fmt: skip
         write_json(folder / "comparison.json", {**summary, "command": command, "settings": settings})
         write_text(folder / "comparison.md", markdown(summary, verdict, failures))
         write_text(folder / "comparison.html", page(summary, verdict, failures, disagreements(rows), repeat))
@@ -52,17 +51,10 @@ def save_and_print(
     return summary
 
 
-def plot_name(row: Mapping[str, Any]) -> str:
-    """A row's name, as the pictures have it."""
-    from adapters.comparison import plots
-
-    return plots.name(row)
-
-
 def disagreements(rows: Sequence[results.Row]) -> list[dict[str, Any]]:
     """The examples to which the rows' first seeds give the most different answers."""
     records = [row.records[0] for row in rows]
-    names = [plot_name({"method": row.method, "base": row.base, "size": row.size}) for row in rows]
+    names = [plots.name({"method": row.method, "base": row.base, "size": row.size}) for row in rows]
     found = []
     for number, lines in enumerate(zip(*(record.lines for record in records), strict=True)):
         answers = [_shown(line["inputs"], line["prediction"]) for line in lines]

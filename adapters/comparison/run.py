@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from adapters.comparison.board import Board
 from adapters.comparison.cells import Cell, Outcome, read_json, run
 from adapters.errors import ComparisonError, DataError, SettingsError
 from adapters.files import write_json
+from adapters.processes import is_first
 from adapters.settings import INCIDENTAL, CommonSettings, join, require
 
 LIMITS = ("max_train_samples", "max_eval_samples", "max_predict_samples")
@@ -70,7 +70,7 @@ class Comparison:
         self.defaults = {k: v for k, v in defaults.items() if not (self.settings.full and k in LIMITS)}
         self.folder = Path(self.settings.output_dir)
         self.outcomes: list[Outcome] = []
-        self.main_process = os.environ.get("RANK", "0") == "0"
+        self.main_process = is_first()
 
     def check(self) -> None:
         """Refuse what cannot work before anything is trained. Raises UserError."""

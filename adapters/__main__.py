@@ -28,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv and not argv[0].startswith("-") and argv[0] not in commands:
         print(f"{argv[0]}: no such command: {did_you_mean(argv[0], commands)}", file=sys.stderr)
         return 2
+    if argv[:1] == ["run"] and argv[1:] not in ([], ["-h"], ["--help"]):  # its flags hang on the method and the task
+        return _guarded(lambda: _run(argv[1:]))
+    if argv[:1] == ["compare"] and any(word.partition("=")[0] == "--task" for word in argv):
+        return _guarded(lambda: _compare_task(argv[1:]))
     if argv[:1] == ["launch"]:  # all behind the recipe's name is the recipe's
         given, recipe = _launch_arguments(argv[1:], commands["launch"])
         return _guarded(lambda: _launch(given, recipe))
@@ -75,11 +79,11 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     predict.add_argument("--base", help="base model by path, alias or Hub id (default: the one the artifact names)")
     predict.add_argument("--json", action="store_true", help="print answers as JSON lines")
     predict.set_defaults(run=_predict)
-    run = commands.add_parser("run", help="run again what a run's settings.json says")
-    run.add_argument("settings", type=Path, help="settings.json of a run (its output folder must be free)")
-    run.set_defaults(run=_run)
-    compare = commands.add_parser("compare", help="hold finished runs side by side")
-    compare.add_argument("runs", type=Path, nargs="+", help="folders of runs on the same test examples")
+    run = commands.add_parser("run", help="any task by any method, yours too: --task T --method M and a recipe's flags")
+    run.add_argument("settings", nargs="+", help="settings.json of a run (its output folder must be free), or flags")
+    compare = commands.add_parser("compare", help="hold finished runs side by side, or run a comparison: --task T …")
+    compare.add_argument("runs", type=Path, nargs="+", help="folders of runs on the same test examples; or --task T "
+                         "and the flags of a comparison recipe")  # fmt: skip
     compare.add_argument("--output_dir", "--output-dir", type=Path, help="folder for comparison.json, .md and .html")
     compare.set_defaults(run=_compare)
     inspect = commands.add_parser("inspect", help="what is in an artifact, and what is wrong with it")
@@ -174,19 +178,31 @@ def _write_answers(loaded: Loaded, requests: Iterator[Any], stream: IO[str]) -> 
         print(f"\r{done:,} answered, {failed:,} of them with an error", file=sys.stderr)
 
 
-def _run(given: argparse.Namespace) -> int:
+def _run(argv: Sequence[str]) -> int:
     """The five verbs, with settings that name their task and method."""
+    from adapters import discovery, flags
     from adapters.recipe import start
 
-    try:
-        settings = json.loads(given.settings.read_text(encoding="utf-8"))
-        task, method = settings["task"], settings["method"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingsError(f"{given.settings}: not the settings.json of a run ({error!r}).") from error
-    with start(None, task=str(task), method=str(method), defaults={}, argv=[str(given.settings)]) as run:
+    plugins = flags.peek(argv, "plugin_dir")
+    chosen, argv = flags.choose(argv, "task", discovery.names("tasks", plugins), needed=True)
+    method, argv = flags.choose(argv, "method", discovery.names("methods", plugins), needed=True)
+    with start(None, task=chosen, method=method, defaults={"output_dir": f"runs/{method}_{chosen}"}, argv=argv) as run:
         task = run.read_task()
         predictor = run.fit(task, run.build_method())
         run.save_and_print(run.evaluate(predictor))
+    return 0
+
+
+def _compare_task(argv: Sequence[str]) -> int:
+    """A comparison of any task, as its recipe makes it."""
+    from adapters import discovery, flags
+    from adapters.recipe import compare
+
+    task, argv = flags.choose(argv, "task", discovery.names("tasks", flags.peek(argv, "plugin_dir")), needed=True)
+    with compare(None, task=task, defaults={"output_dir": f"runs/compare_{task}"}, argv=argv) as comparison:
+        comparison.check()
+        comparison.run_cells()
+        comparison.save_and_print()
     return 0
 
 

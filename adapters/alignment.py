@@ -106,6 +106,38 @@ class Pieces:
             out.append(Part(number, first, tuple(group)))
         return out
 
+    @property
+    def tells_pairs_apart(self) -> bool:
+        """Whether the tokenizer puts something between the two texts of a pair."""
+        return bool(self.tokenizer("a", "a").input_ids != self.tokenizer("a a").input_ids)
+
+    def texts(self, texts: Sequence[str], budget: int) -> list[list[list[int]]]:
+        """Windows of at most `budget` pieces, special ones included, over each text, overlapping by a quarter."""
+        room = budget - len(self.before) - len(self.after)
+        assert room > 0, budget
+        encoded = self.tokenizer(
+            list(texts), truncation=True, max_length=budget, stride=room // 4, return_overflowing_tokens=True,
+            verbose=False,
+        )  # fmt: skip
+        out: list[list[list[int]]] = [[] for _ in texts]
+        for ids, number in zip(encoded.input_ids, encoded.overflow_to_sample_mapping, strict=True):
+            out[number].append(ids or [self.blank])
+        return out
+
+    def pairs(
+        self, firsts: Sequence[str], seconds: Sequence[str], budget: int
+    ) -> list[tuple[list[int], list[int], bool]]:
+        """Pieces of each pair of texts, their token types (if the model has some), and whether a part was cut off.
+
+        Of a pair that takes more than `budget` pieces the longer side is cut, piece by piece.
+        """
+        both = list(firsts), list(seconds)
+        whole = self.tokenizer(*both, verbose=False).input_ids
+        encoded = self.tokenizer(*both, truncation="longest_first", max_length=budget, verbose=False)
+        types = encoded.get("token_type_ids") or [[] for _ in whole]
+        rows = zip(encoded.input_ids, types, whole, strict=True)
+        return [(ids or [self.blank], kinds, len(ids) < len(uncut)) for ids, kinds, uncut in rows]
+
     def windows(self, sentences: Sequence[Sequence[Part]], budget: int) -> list[Window]:
         """Cut sentences into windows of at most `budget` pieces, overlapping by a quarter, each part owned by one.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from adapters.files import digest_value
 from adapters.inference import Predictor
-from adapters.metrics import Metric
+from adapters.metrics import Metric, Section
 from adapters.statistics import bootstrap
 from adapters.tasks import Example, Prediction
 
@@ -29,7 +29,8 @@ class Evaluation:
         predictions: one an example.
         counts: per metric int64 `[examples, width]`.
         metrics: the task's own first.
-        quality: per metric, per score, `{value, low, high}`; the interval is a 95 % bootstrap over examples.
+        quality: per metric, per score, `{value, low, high}`; the interval is a 95 % bootstrap over examples. A score
+            that nothing could be judged by is absent.
         examples_per_second: of the whole split in batches.
     """
 
@@ -46,6 +47,14 @@ class Evaluation:
         """Value and interval of the score that stands for the task."""
         first = self.metrics[0]
         return self.quality[first.name][first.main]
+
+    def sections(self, metric: Metric) -> list[Section]:
+        """A metric's report: of its summed counts, and what it says of single answers beside it."""
+        golds = [example.gold for example in self.examples]
+        return [
+            *metric.sections(self.counts[metric.name].sum(0)),
+            *metric.details(golds, _asked(metric, self.predictions)),
+        ]
 
     def failures(self) -> dict[str, int]:
         """Examples whose answer could not be read whole, whose input was cut, and whose prompt had shots dropped."""
@@ -73,8 +82,7 @@ def evaluate(
     seconds = time.perf_counter() - begin
     assert len(predictions) == len(examples), (len(predictions), len(examples))
     golds = [example.gold for example in examples]
-    answers = [prediction.value for prediction in predictions]
-    counts = {metric.name: metric.count_all(golds, answers) for metric in metrics}
+    counts = {metric.name: metric.count_all(golds, _asked(metric, predictions)) for metric in metrics}
     return Evaluation(
         split=split,
         examples=examples,
@@ -87,9 +95,9 @@ def evaluate(
 
 
 def main_score(predictor: Predictor, examples: Sequence[Example], metric: Metric) -> float:
-    """The main score alone, without interval: what training looks at after each epoch."""
+    """The main score alone, without interval: what training looks at after each epoch; nan where it has none."""
     predictions = predictor.predict(examples)
-    sums = metric.count_all([e.gold for e in examples], [p.value for p in predictions]).sum(0)
+    sums = metric.count_all([e.gold for e in examples], _asked(metric, predictions)).sum(0)
     return float(metric.scores(sums)[metric.main])
 
 
@@ -122,9 +130,17 @@ def split_digest(examples: Sequence[Example]) -> str:
     return digest_value([[example.digest(), example.gold] for example in examples])
 
 
+def _asked(metric: Metric, predictions: Sequence[Prediction]) -> list[Any]:
+    """What the metric compares with gold."""
+    return [getattr(prediction, metric.of) for prediction in predictions]
+
+
 def _quality(metric: Metric, counts: np.ndarray, seed: int) -> dict[str, dict[str, float]]:
-    values = metric.scores(counts.sum(0))
-    bounds = bootstrap(metric, counts, seed=seed)
-    return {
-        name: {"value": float(value), "low": bounds[name][0], "high": bounds[name][1]} for name, value in values.items()
-    }
+    """The metric's scores with intervals, without those that are nan (JSON has no such number)."""
+    if metric.of != "value":
+        # A None there is no wrong answer but no answer: were it drawn, a resample could hold nothing to judge by.
+        counts = counts[counts.any(1)]
+    values = {name: float(value) for name, value in metric.scores(counts.sum(0)).items()}
+    told = {name: value for name, value in values.items() if not np.isnan(value)}
+    bounds = bootstrap(metric, counts, seed=seed) if told else {}
+    return {name: {"value": value, "low": bounds[name][0], "high": bounds[name][1]} for name, value in told.items()}

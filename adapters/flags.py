@@ -185,7 +185,7 @@ def given(argv: Sequence[str]) -> set[str]:
     return names | {name[3:] for name in names if name.startswith("no_")}
 
 
-def choose(argv: Sequence[str], name: str, known: Sequence[str]) -> tuple[str, list[str]]:
+def choose(argv: Sequence[str], name: str, known: Sequence[str], *, needed: bool = False) -> tuple[str, list[str]]:
     """The value of a flag that decides which other flags there are, and what stands beside it.
 
     In a settings file it is an entry of that name, which stays there.
@@ -194,11 +194,12 @@ def choose(argv: Sequence[str], name: str, known: Sequence[str]) -> tuple[str, l
         argv: flags without the program's name, or a settings file.
         name: of the flag.
         known: its values, the default first.
+        needed: there is no default.
 
     Raises:
-        SettingsError: another value than those.
+        SettingsError: another value than those, or none where one is needed.
     """
-    chosen, rest = known[0], list(argv)
+    chosen, rest = "" if needed else known[0], list(argv)
     if _is_file(argv):
         chosen = str(_read(Path(argv[0]), Path(argv[0]).suffix.lower()).get(name, chosen))
     else:
@@ -207,7 +208,7 @@ def choose(argv: Sequence[str], name: str, known: Sequence[str]) -> tuple[str, l
             word = rest.pop(at)
             chosen = word.partition("=")[2] or (rest.pop(at) if at < len(rest) else "")
     if chosen not in known:
-        raise SettingsError(f"--{name} {chosen}: {did_you_mean(chosen, known)}")
+        raise SettingsError(f"--{name} {chosen}".rstrip() + f": {did_you_mean(chosen, known)}")
     return chosen, rest
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerFast
 
+LEAST_SHARED = 16
+"""Pieces that rows must begin with alike for their keys and values to be computed once for all of them."""
 _TAIL = 8
 """Pieces in which the end of an answer is looked for, beside one for each byte of it: some pieces are no text."""
 # What a model's own generation config may say that is not greedy search: sampling, beams, penalties and lengths. A
@@ -31,7 +35,8 @@ def generate(
         model: causal or encoder-decoder, with its language-model head.
         tokenizer: knows the pieces.
         rows: pieces of each input, of any lengths; shorter ones are padded out of attention's sight: a causal model's
-            on the left, where it goes on from the right; an encoder's on the right, as it may count positions.
+            on the left, where it goes on from the right; an encoder's on the right, as it may count positions. What a
+            causal model's rows begin with alike (shots, an instruction) is read once for all of them.
         max_new_tokens: of each answer.
         end: text at which an answer ends; it ends at the end-of-text piece in any case.
 
@@ -46,13 +51,19 @@ def generate(
     rows = [row or [_first_piece(tokenizer)] for row in rows]
     longest = max(map(len, rows))
     encoded = bool(model.config.is_encoder_decoder)
-    ids = torch.tensor([_padded(row, pad, longest, left=not encoded) for row in rows], device=device)
-    mask = torch.tensor([_padded([1] * len(row), 0, longest, left=not encoded) for row in rows], device=device)
+    shared = 0 if encoded or len(rows) < 2 else shared_beginning(rows)
+    shared = shared if shared >= LEAST_SHARED else 0
+    padded = partial(_padded, shared=shared, longest=longest, left=not encoded)
+    ids = torch.tensor([padded(row, pad) for row in rows], device=device)
+    mask = torch.tensor([padded([1] * len(row), 0) for row in rows], device=device)
     before = 1 if encoded else longest  # an encoder-decoder writes behind one piece that is given
     with torch.inference_mode():
+        cache = read_once(model, rows[0][:shared]) if shared else None
+        if cache is not None:
+            cache.batch_repeat_interleave(len(rows))
         out = model.generate(
-            input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1,
-            num_return_sequences=1, return_dict_in_generate=False, pad_token_id=pad,
+            input_ids=ids, attention_mask=mask, past_key_values=cache, max_new_tokens=max_new_tokens, do_sample=False,
+            num_beams=1, num_return_sequences=1, return_dict_in_generate=False, pad_token_id=pad,
             stopping_criteria=StoppingCriteriaList([_ends(tokenizer, end, before)] if end else []),
             **{name: None for name in _BENDING if getattr(model.generation_config, name, None) is not None},
         )  # fmt: skip
@@ -61,15 +72,30 @@ def generate(
     return [_until(answer, ends) for answer in out[:, before:].tolist()]
 
 
+def shared_beginning(rows: Sequence[Sequence[int]]) -> int:
+    """Pieces that all rows begin with, at least one piece of each row left out."""
+    columns = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
+    return min(sum(1 for _ in columns), min(map(len, rows)) - 1)
+
+
+def read_once(model: Any, ids: Sequence[int]) -> Any:
+    """A causal model's cache of keys and values of some pieces, for one row."""
+    import torch
+
+    device = next(model.parameters()).device
+    return model(input_ids=torch.tensor([ids], device=device), use_cache=True, logits_to_keep=1).past_key_values
+
+
 def _first_piece(tokenizer: PreTrainedTokenizerFast) -> int:
     """What stands for an input without a piece."""
     known = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return next(int(piece) for piece in known if piece is not None)
 
 
-def _padded(row: Sequence[int], value: int, longest: int, *, left: bool) -> list[int]:
+def _padded(row: Sequence[int], value: int, *, shared: int, longest: int, left: bool) -> list[int]:
+    """A row filled up to the longest; on the left that is behind what all rows share."""
     filling = [value] * (longest - len(row))
-    return [*filling, *row] if left else [*row, *filling]
+    return [*row[:shared], *filling, *row[shared:]] if left else [*row, *filling]
 
 
 def _until(answer: Sequence[int], ends: set[int | None]) -> list[int]:

@@ -149,16 +149,21 @@ class Base:
         return "past_key_values" in inspect.signature(body.forward).parameters
 
     def load_generator(self) -> PreTrainedModel:
-        """The model with the language-model head that it was trained with. Raises ModelError where it has none."""
+        """The model with the language-model head that it was trained with; an encoder's fills masks.
+
+        Raises ModelError where it has none.
+        """
         import torch
 
-        auto_class = "AutoModelForSeq2SeqLM" if self.kind == ENCODER_DECODER else "AutoModelForCausalLM"
+        classes = {ENCODER_DECODER: "AutoModelForSeq2SeqLM", ENCODER: "AutoModelForMaskedLM"}
+        auto_class = classes.get(self.kind, "AutoModelForCausalLM")
         model, report = load_quietly(auto_class, self.folder, dtype=torch.float32, output_loading_info=True)
         drawn = sorted(report["missing_keys"])
         if drawn:
             raise ModelError(
                 f"{self.name}: its weights hold no language-model head ({', '.join(drawn[:3])} missing), so it cannot "
-                "write answers. Use a checkpoint with its head (smollm2, gpt2), or train a method."
+                f"{'fill masks' if self.kind == ENCODER else 'write answers'}. Use a checkpoint with its head "
+                f"({'bert-base-cased' if self.kind == ENCODER else 'smollm2, gpt2'}), or train a method."
             )
         return model
 

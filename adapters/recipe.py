@@ -185,8 +185,7 @@ class Run:
         settings = self.settings
         method.check(self.base, task)
         self.task, self.method = task, method
-        self.metrics = [metrics.load(name, task.labels.names, settings.plugin_dir)
-                        for name in dict.fromkeys((*task.metrics, *settings.metrics))]  # fmt: skip
+        self.metrics = metrics.for_task(task, settings.metrics, settings.plugin_dir)
         self._check_pieces()
         set_seed(settings.seed)
         self.model = method.wrap(self.base, task, self.splits.get("train", ()))
@@ -234,8 +233,9 @@ class Run:
         shown = report.run_report(record, evaluation)
         write_text(self.folder / "report.txt", report.plain(shown))
         report.show(shown)
+        asked = report.asked(evaluation.examples[0])
         self._say(f"\nwritten to {self.folder}/ in {record['seconds']:.0f} s. Try:\n"
-                  f'  python -m adapters predict {self.folder}/artifact "Angela Merkel visited Paris."')  # fmt: skip
+                  f"  python -m adapters predict {self.folder}/artifact {asked}")  # fmt: skip
 
     @property
     def dataset_name(self) -> str:

@@ -205,7 +205,7 @@ def _sections(evaluation: Evaluation) -> dict[str, Any]:
         metric.name: [
             {"title": part.title, "remark": part.remark,
              "rows": {name: dict(zip(part.columns, values, strict=True)) for name, values in part.rows}}
-            for part in metric.sections(evaluation.counts[metric.name].sum(0))
+            for part in evaluation.sections(metric)
         ]
         for metric in evaluation.metrics
     }  # fmt: skip

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import io
+import json
+import shlex
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from adapters.evaluation import Evaluation
-from adapters.metrics import Section
+from adapters.metrics import Metric, Section
+from adapters.tasks import Example
 
 WIDTH = 80
+NAME_WIDTH = 24
+"""So much of a table's width is left to the names of its rows; longer names are folded."""
+LONGEST_NAME = 120
 _USE = ("## Use", "", "```python", "from adapters.predictor import load", "",
         'print(load("this/folder").answer(["A text."]))', "```", "")  # fmt: skip
+_NUMBER_WIDTH = 9
 _STYLES = ("bold cyan", "bold green", "bold magenta", "bold yellow", "bold blue", "bold red")
 
 
@@ -23,7 +32,7 @@ def run_report(record: Mapping[str, Any], evaluation: Evaluation) -> RenderableT
     """The report at the end of a run: each metric's tables, the main score with its interval, the cost."""
     parts: list[RenderableType] = [Text(_headline(record, evaluation), style="bold"), Text()]
     for metric in evaluation.metrics:
-        for section in metric.sections(evaluation.counts[metric.name].sum(0)):
+        for section in evaluation.sections(metric):
             parts += [_table(section), Text(section.remark, style="italic"), Text()]
     return Group(*parts, Text(main_line(evaluation), style="bold"), *(Text(line) for line in _cost_lines(record)))
 
@@ -32,9 +41,14 @@ def main_line(evaluation: Evaluation) -> str:
     """The score that stands for the task, with its interval, in words."""
     metric, main = evaluation.metrics[0], evaluation.main
     return (
-        f"{evaluation.split} {metric.name} {metric.main}: {100 * main['value']:.2f}  "
+        f"{evaluation.split} {_score_name(metric)}: {100 * main['value']:.2f}  "
         f"(95 % interval {100 * main['low']:.2f} to {100 * main['high']:.2f}, bootstrap)"
     )
+
+
+def _score_name(metric: Metric) -> str:
+    """The main score of a metric, not said twice where it bears the metric's name."""
+    return metric.name if metric.name == metric.main else f"{metric.name} {metric.main}"
 
 
 def plain(renderable: RenderableType) -> str:
@@ -48,6 +62,14 @@ def show(renderable: RenderableType) -> None:
     """Print to standard output, with colours where it is a terminal."""
     console = Console(highlight=False)
     Console(highlight=False, width=min(console.width, WIDTH) if console.is_terminal else WIDTH).print(renderable)
+
+
+def asked(example: Example) -> str:
+    """Arguments of `predict` that ask about an example as a user would write it."""
+    inputs = dict(example.inputs)
+    if set(inputs) <= {"text", "tokens", "offsets"}:
+        return shlex.quote(shorten(str(inputs.get("text") or " ".join(inputs["tokens"])), 60, placeholder=""))
+    return f"--input requests.jsonl   (each line: {json.dumps(dict.fromkeys(inputs, '…'), ensure_ascii=False)})"
 
 
 def highlight(output: Mapping[str, Any]) -> Text:
@@ -86,7 +108,7 @@ def model_card(
         "",
         "| split | examples | metric | value | 95 % interval |",
         "|---|---|---|---|---|",
-        f"| {evaluation.split} | {len(evaluation.examples)} | {metric.name} {metric.main} "
+        f"| {evaluation.split} | {len(evaluation.examples)} | {_score_name(metric)} "
         f"| {100 * main['value']:.2f} | {100 * main['low']:.2f} to {100 * main['high']:.2f} |",
         "",
         *_markdown(metric.sections(evaluation.counts[metric.name].sum(0))),
@@ -156,27 +178,45 @@ def _latency(milliseconds: Mapping[str, float] | None) -> str:
 
 
 def _table(section: Section) -> Table:
+    """A section in 80 columns. Where its heads are too wide, those that name a row give way to that row's number."""
+    names, heads = [_shown(name) for name, _ in section.rows], [_shown(column) for column in section.columns]
+    cells = [_cells(section, values) for _, values in section.rows]
+    room = WIDTH - min(NAME_WIDTH, max(map(cell_len, names), default=0)) - 2
+    own = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
+    least = _NUMBER_WIDTH if sum(max(width, _NUMBER_WIDTH) + 2 for width in own) <= room else None
+    if least is None and sum(width + 2 for width in own) > room:
+        numbers = {name: str(number) for number, (name, _) in enumerate(section.rows, 1)}
+        heads = [numbers.get(column, head) for column, head in zip(section.columns, heads, strict=True)]
+        names = [f"{number} {name}" for number, name in enumerate(names, 1)]
     table = Table(
-        title=section.title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
-    )
-    table.add_column("")
-    for column in section.columns:
-        table.add_column(column, justify="right", min_width=9)
-    for name, values in section.rows:
-        table.add_row(name, *_cells(section, values), end_section=False)
+        title=Text(section.title), title_justify="left", title_style="bold", box=None, pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )  # fmt: skip
+    table.add_column("", overflow="fold")
+    for head in heads:
+        table.add_column(Text(head), justify="right", min_width=least, overflow="fold")
+    for name, row in zip(names, cells, strict=True):
+        table.add_row(Text(name), *row)
     return table
 
 
 def _cells(section: Section, values: Sequence[float]) -> list[str]:
-    """Shares in percent with two decimals; a support is a whole number."""
-    return [f"{value:,.0f}" if column == "support" else f"{100 * value:.2f}"
+    """Shares in percent with two decimals, counts as whole numbers."""
+    return [f"{value:,.0f}" if column in section.counts else f"{100 * value:.2f}"
             for column, value in zip(section.columns, values, strict=True)]  # fmt: skip
+
+
+def _shown(name: str) -> str:
+    """A name of the user's on one line: no characters that steer a terminal, the middle of a long one left out."""
+    plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    half = LONGEST_NAME // 2
+    return plain if len(plain) <= LONGEST_NAME else f"{plain[:half]}…{plain[-half:]}"
 
 
 def _markdown(sections: Sequence[Section]) -> list[str]:
     lines = []
     for section in sections:
-        lines += ["| | " + " | ".join(section.columns) + " |", "|---" * (len(section.columns) + 1) + "|"]
-        lines += ["| " + " | ".join([name, *_cells(section, values)]) + " |" for name, values in section.rows]
-        lines.append("")
+        table = [("", *section.columns), *((name, *_cells(section, values)) for name, values in section.rows)]
+        head, *rows = ["| " + " | ".join(_shown(cell).replace("|", "\\|") for cell in row) + " |" for row in table]
+        lines += [head, "|---" * (len(section.columns) + 1) + "|", *rows, ""]
     return lines

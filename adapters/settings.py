@@ -24,23 +24,25 @@ class CommonSettings:
     dataset_config_name: str | None = None
     """Configuration of a Hub dataset."""
     train_file: str | None = None
-    """Training examples: column file, JSONL, CSV or parquet."""
+    """Training examples: column file, JSONL, CSV, parquet, or lines of a label and a text."""
     validation_file: str | None = None
     """Dev examples; where there are none, they are cut from train."""
     test_file: str | None = None
     """Test examples; where there are none, scores are named dev."""
     dataset_format: str | None = None
-    """Reader of the files: columns, jsonl, csv, parquet. Default: by their names and first lines."""
+    """Reader of the files: columns, jsonl, csv, parquet, labelled. Default: by their names and first lines."""
     encoding: str = "utf-8"
     """Encoding of text files."""
     validation_split_percentage: int = 10
     """Share of train that becomes dev where there is no dev split (chosen by a seeded hash of the text)."""
     max_train_samples: int | None = None
-    """Use the first so many training examples."""
+    """Use so many training examples."""
     max_eval_samples: int | None = None
-    """Use the first so many dev examples."""
+    """Use so many dev examples."""
     max_predict_samples: int | None = None
-    """Use the first so many test examples."""
+    """Use so many test examples."""
+    sample_selection: str = "first"
+    """Which examples those are: the first ones, or a random draw, the same in every run (for files in some order)."""
     allow_unknown: bool = False
     """Train although the base's tokenizer does not know more than 30 % of the pieces."""
 
@@ -110,6 +112,9 @@ class CommonSettings:
             require(math.isfinite(getattr(self, name)), name, getattr(self, name), "a finite number")
         require(0 <= self.attention_dropout < 1, "attention_dropout", self.attention_dropout, "in [0, 1)")
         require(self.dropout is None or 0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        require(
+            self.sample_selection in ("first", "random"), "sample_selection", self.sample_selection, "first or random"
+        )
         precisions = ("auto", "no", "bf16", "fp16")
         require(self.mixed_precision in precisions, "mixed_precision", self.mixed_precision, f"one of {precisions}")
 

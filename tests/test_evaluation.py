@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from adapters import evaluation, metrics
+from adapters import evaluation, metrics, records
 from adapters.data import open_splits
 from adapters.evaluation import evaluate, latency, main_score, overlap, split_digest
+from adapters.files import write_json
 from adapters.labels import tag_labels
 from adapters.tasks import Example, Prediction
 from adapters.tasks.ner import Settings, Task
@@ -96,6 +98,55 @@ def test_the_main_score_is_that_of_the_whole_evaluation() -> None:
     for metric in both():
         value = evaluate(predictor, EXAMPLES, [metric], split="dev").main["value"]
         assert main_score(predictor, EXAMPLES, metric) == value > 0
+
+
+# metrics of what stands beside the answer -------------------------------------------------------------------------
+
+CLASSES = ["neg", "pos"]
+TEXTS = [Example(id=str(i), inputs={"text": f"t{i}"}, gold=CLASSES[i % 2], where=f"a.csv:{i + 2}") for i in range(40)]
+
+
+class Sure:
+    """Says `pos` of everything, with probabilities for the first examples only."""
+
+    def __init__(self, with_detail: int) -> None:
+        self.with_detail = with_detail
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        detail = np.array([0.25, 0.75])
+        return [Prediction(value="pos", detail=detail if int(e.id) < self.with_detail else None) for e in examples]
+
+
+def of_both(with_detail: int) -> evaluation.Evaluation:
+    chosen = [metrics.load(name, CLASSES) for name in ("accuracy", "calibration")]
+    return evaluate(Sure(with_detail), TEXTS, chosen, split="test")
+
+
+def test_a_metric_is_given_the_part_of_the_prediction_that_it_asks_for() -> None:
+    result = of_both(40)
+    assert result.main["value"] == 0.5
+    assert result.quality["calibration"]["ece"]["value"] == pytest.approx(0.25)
+    assert main_score(Sure(40), TEXTS, metrics.load("calibration", CLASSES)) == pytest.approx(0.25)
+
+
+def test_an_interval_is_of_the_examples_that_had_what_was_asked_for() -> None:
+    # Of 40 examples one resample in three holds none of a single one: its score would be nan.
+    (error,) = of_both(1).quality["calibration"].values()
+    assert error == {"value": 0.75, "low": 0.75, "high": 0.75}
+    two = evaluate(Sure(2), TEXTS[:2], [metrics.load("calibration", CLASSES)], split="test").quality
+    assert of_both(2).quality["calibration"] == two["calibration"]
+
+
+def test_a_score_that_nothing_can_be_judged_by_is_left_out_and_json_stays_valid(tmp_path: Path) -> None:
+    result = of_both(0)
+    assert result.quality["calibration"] == {} and result.counts["calibration"].shape == (40, 45)
+    assert np.isnan(main_score(Sure(0), TEXTS, metrics.load("calibration", CLASSES)))
+    write_json(tmp_path / "scores.json", {"quality": result.quality, "reports": records._sections(result)})
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert written["reports"]["calibration"][0]["rows"] == {}
+    confusions = written["reports"]["accuracy"][1]
+    assert confusions["title"] == "Confusion matrix"
+    assert confusions["rows"] == {"neg": {"neg": 0, "pos": 20}, "pos": {"neg": 0, "pos": 20}}
 
 
 def test_latency_is_of_single_examples_after_one_that_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:

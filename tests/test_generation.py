@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import tiny
 
-from adapters.generation import generate
+from adapters.generation import LEAST_SHARED, generate
 
 TEXTS = [
     "Ada", "Alan Turing worked near Paris .", "a", "Emmy Noether and Kurt Bohr lived in San Marino with a friend .",
@@ -206,3 +206,22 @@ def test_the_settings_of_the_model_stay_as_they_were(writer: Writer) -> None:
     writer.write(end="x")
     assert writer.model.generation_config.to_dict() == before
     assert not writer.model.training
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@pytest.mark.parametrize("length", [3, LEAST_SHARED, 40])
+def test_rows_that_begin_alike_are_answered_as_each_alone(
+    name: str, length: int, build: Callable[[str], Writer]
+) -> None:
+    writer = build(name)
+    beginning = (writer.rows[3] * 4)[:length]
+    rows = [beginning + row for row in writer.rows] + [beginning + writer.rows[0] * 3]
+    read: list[tuple[int, ...]] = []
+    handle = writer.model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    together = writer.write(rows)
+    handle.remove()
+    assert together == [writer.write([row])[0] for row in rows]
+    assert (read[0] == (1, length)) == (length >= LEAST_SHARED)
+    assert all(rows == len(together) for rows, _ in read[1:])

@@ -87,8 +87,8 @@ def test_every_command_of_readme_runs_at_two_steps_size(clone: Path) -> None:
 def test_the_three_lines_of_python_and_the_lines_of_stock_peft_run(clone: Path, minilm_folder: Path) -> None:
     if not (clone / "runs/lora_ner/artifact").is_dir():
         assert run(["python", "recipes/lora_ner.py", *SMALL], clone).returncode == 0
-    snippets = ["\n".join(lines) for _, lines in blocks("README.md", "python")]
-    assert len(snippets) == 2
+    snippets = ["\n".join(lines) for _, lines in blocks("README.md", "python")][:2]  # more: test_plugins_of_readme.py
+    assert all("import" in snippet and "artifact" in snippet for snippet in snippets)
     for snippet in snippets:
         local = snippet.replace("sentence-transformers/all-MiniLM-L6-v2", str(minilm_folder))
         done = run(["python", "-c", local], clone)
@@ -113,7 +113,7 @@ def test_the_prompt_of_readme_is_one(tmp_path: Path) -> None:
     from adapters.prompting import template
     from adapters.tasks.ner import Task
 
-    ((_, lines),) = blocks("README.md", "toml")
+    (_, lines), *_ = blocks("README.md", "toml")
     (tmp_path / "mine.toml").write_text("\n".join(lines))
     prompt = template.read(tmp_path / "mine.toml", Task(tag_labels(["PER", "LOC"])))
     assert prompt.names == {"PER": "person"} and prompt.query.startswith("Text: {{text}}")

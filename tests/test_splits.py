@@ -1,18 +1,23 @@
-"""Splits: a dev split cut by a hash, limits, and a tokenizer that does not know the text."""
+"""Splits: dev and test cut by a hash, what an alias says, limits, and a tokenizer that does not know the text."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adapters.errors import DataError, ModelError, SettingsError, SourceError
+from adapters import splits as splits_module
+from adapters.data import RowSource
+from adapters.errors import DataError, Faults, ModelError, SettingsError, SourceError
 from adapters.settings import CommonSettings
-from adapters.splits import check_pieces, open_sources, with_dev, with_limits
-from adapters.tasks import Examples
+from adapters.sources import Source
+from adapters.splits import check_pieces, open_sources, with_dev, with_limits, with_options, with_test
+from adapters.tasks import Example, Examples
 from adapters.tasks.ner import Settings, Task
 
 
@@ -151,6 +156,132 @@ def test_no_data_at_all_is_refused(tmp_path: Path) -> None:
 def test_a_dataset_that_is_nowhere_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError):
         open_sources(common(dataset_name=str(tmp_path / "nowhere")))
+
+
+# what an alias says of its data ---------------------------------------------------------------------------------------
+
+REVIEWS = [(f"t{i % 250}", ("fresh", "plot", "rotten")[i % 3]) for i in range(300)]
+OPTIONS = {"text_column": "quote", "label_column": "verdict", "drop": ["plot"], "test_percentage": 15}
+
+
+class Stub:
+    """A task that notes the settings it was given, and takes whatever rows there are."""
+
+    given: Any = None
+
+    @classmethod
+    def from_row(cls, row: dict[str, str]) -> Example:
+        return Example(id=row["where"], inputs={"text": row["text"]}, gold=row["label"], where=row["where"])
+
+    @classmethod
+    def read(cls, sources: dict[str, RowSource], given: Any) -> tuple[Any, dict[str, Examples]]:
+        from datasets import Dataset
+
+        cls.given, splits = given, {}
+        for name, source in sources.items():
+            text, label = (given.text_column_name or "text", given.label_column_name or "label")
+            rows = [{"text": r.values[text], "label": r.values[label], "where": r.where()}
+                    for r in source.rows(Faults("x"))]  # fmt: skip
+            splits[name] = Examples(name, Dataset.from_list(rows), cls, {"digest": source.digest()})
+        return cls(), splits
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithColumns(CommonSettings):
+    text_column_name: str | None = None
+    label_column_name: str | None = None
+
+
+@pytest.fixture
+def reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Examples]]:
+    """Reads an alias of one CSV file with `OPTIONS`, as the stub task and the given settings have it."""
+    path = tmp_path / "reviews.csv"
+    path.write_text("verdict,quote\n" + "".join(f"{label},{text}\n" for text, label in REVIEWS))
+    monkeypatch.setattr(splits_module.tasks, "load", lambda *_: Stub)
+
+    def read(options: dict[str, Any] = OPTIONS, **given: Any) -> dict[str, Examples]:
+        alias = Source(name="reviews", path=path, alias="reviews", options=options)
+        monkeypatch.setattr(splits_module, "resolve", lambda *_: alias)
+        return splits_module.read("stub", WithColumns(**{"dataset_name": "reviews", **given}))[1]
+
+    return read
+
+
+def texts(split: Examples) -> list[str]:
+    return [example.inputs["text"] for example in split]
+
+
+def test_an_alias_names_its_columns_drops_labels_and_has_a_test_split_cut_off(reviews: Any) -> None:
+    splits = reviews()
+    assert list(splits) == ["train", "test", "validation"]
+    rows = [(example.inputs["text"], example.gold) for split in splits.values() for example in split]
+    assert sorted(rows) == sorted((text, label) for text, label in REVIEWS if label != "plot")
+    sides = [set(texts(split)) for split in splits.values()]
+    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert (Stub.given.text_column_name, Stub.given.label_column_name) == ("quote", "verdict")
+    assert splits["test"].notes["cut_from_train"] == "15 % of train by a hash, the same for every seed"
+    assert splits["train"].notes["without_test"] == splits["test"].notes["cut_from_train"]
+    assert splits["train"].notes["without_dev"] == "10 % of train by a hash with seed 0"
+    assert {split.notes["without"] for split in splits.values()} == {"rows whose verdict is plot"}
+    assert splits["train"][0].where.endswith("reviews.csv:2")
+
+
+def test_the_test_split_of_an_alias_is_the_same_for_every_seed_and_none_of_it_is_in_dev(reviews: Any) -> None:
+    one, other = reviews(seed=0), reviews(seed=1, validation_split_percentage=50)
+    assert texts(one["test"]) == texts(other["test"]) != []
+    assert texts(one["validation"]) != texts(other["validation"])
+    # As for dev: scores of one test split cannot be compared with those of another.
+    assert texts(one["test"])[:5] == ["t2", "t5", "t6", "t12", "t14"]
+    assert 0.08 < len(one["test"]) / 200 < 0.22 and 0.05 < len(one["validation"]) / 170 < 0.16
+
+
+def test_columns_that_the_user_names_win_over_the_aliass(reviews: Any) -> None:
+    splits = reviews(label_column_name="quote")
+    assert (Stub.given.text_column_name, Stub.given.label_column_name) == ("quote", "quote")
+    assert [example.gold for example in splits["test"]] == texts(splits["test"])
+    assert sum(map(len, splits.values())) == 200  # what the alias drops, it drops by its own column
+
+
+def test_a_test_file_of_the_users_stands_in_whole_and_nothing_is_cut_off(reviews: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("verdict,quote\nfresh,a\nplot,b\n")
+    splits = reviews(test_file=str(path))
+    assert texts(splits["test"]) == ["a", "b"] and "without" not in splits["test"].notes
+    assert len(splits["train"]) + len(splits["validation"]) == 200
+
+
+def test_no_test_split_is_cut_off_a_users_own_file(reviews: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("label,text\n" + "".join(f"plot,{text}\n" for text, _ in REVIEWS))
+    splits = reviews(train_file=str(path))
+    assert list(splits) == ["train", "validation"] and len(splits["train"]) + len(splits["validation"]) == 300
+
+
+def test_what_is_dropped_changes_the_digest(reviews: Any) -> None:
+    digests = [reviews({**OPTIONS, "drop": drop})["train"].notes["digest"] for drop in ([], ["plot"], ["plot", "x"])]
+    assert len(set(digests)) == 3
+
+
+def test_a_test_split_that_would_leave_one_side_empty_is_refused(train: dict[str, Examples]) -> None:
+    few = {"train": train["train"].select(range(1))}
+    with pytest.raises(DataError, match=r"train has 1 examples, of which 15 % as test leaves.*Give --test_file"):
+        with_test(few, {"test_percentage": 15})
+
+
+def test_an_alias_says_nothing_to_a_task_without_such_settings() -> None:
+    assert with_options(common(), OPTIONS) == common()
+    told = with_options(Settings(label_column_name="mine"), {**OPTIONS, "tag_scheme": "iob2", "columns": ["a"]})
+    assert told == Settings(text_column_name="quote", label_column_name="mine", tag_scheme="iob2")
+
+
+@pytest.mark.network
+def test_rotten_tomatoes_has_its_published_reviews_in_splits_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits_module.tasks, "load", lambda *_: Stub)
+    _, splits, source = splits_module.read("stub", WithColumns(dataset_name="rotten_tomatoes"))
+    assert source is not None and source.options == {**OPTIONS, "text_column": "text", "label_column": "category"}
+    assert {name: len(split) for name, split in splits.items()} == {"train": 9796, "validation": 1088, "test": 1924}
+    found = Counter(example.gold for split in splits.values() for example in split)
+    assert found == {"fresh": 7403, "rotten": 5405}
 
 
 # pieces ---------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapters import discovery, flags, methods
+from adapters import discovery, flags, methods, metrics
 from adapters.comparison import output, results
 from adapters.comparison.board import Board
 from adapters.comparison.cells import Cell, Outcome, read_json, run
@@ -94,6 +94,7 @@ class Comparison:
             raise DataError(f"the {name} split has no examples; there is nothing to score.")
         for method, base in dict.fromkeys((cell.method, cell.base) for cell in self.cells):
             methods.load(method, self.plugins)(self._settings_of(method, {})).check(open_base(base), task)
+        metrics.for_task(task, settings.metrics, self.plugins)
         shared = overlap(found[name], found.get("train", ()))
         if shared["count"] and settings.forbid_overlap:
             first = shared["first"][0]

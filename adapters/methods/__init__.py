@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters import discovery
-from adapters.errors import ModelError
+from adapters.errors import ArtifactError, ModelError, SettingsError
 from adapters.inference import ModelPredictor, Predictor
 from adapters.settings import require
 from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER, Example, Task
@@ -167,10 +169,89 @@ def head_modules(model: Any, task: Task) -> list[str]:
     return sorted(beside | drawn)
 
 
+def linear_layers(model: Any, head: Iterable[str]) -> dict[str, torch.nn.Module]:
+    """Linear layers of a headed model by name, those of the head and of a language-model head (often tied) left out."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    writing = model.get_output_embeddings()
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D) and module is not writing
+        and not any(name == part or name.startswith(f"{part}.") for part in head)
+    }  # fmt: skip
+
+
+def matches(layer: str, end: str) -> bool:
+    """Whether a layer bears a name or ends with it: what PEFT takes for a target module."""
+    return layer == end or layer.endswith(f".{end}")
+
+
+def last_parts(layers: Iterable[str]) -> list[str]:
+    """By what the layers are called in a flag and in a message: the last parts of their names."""
+    return sorted({name.rsplit(".", 1)[-1] for name in layers})
+
+
+def require_layers(flag: str, wanted: Iterable[str], layers: Iterable[str], *, also: str = "") -> None:
+    """Raises SettingsError that lists the layers there are, unless each name of a flag matches one of them."""
+    ends = last_parts(layers)
+    for name in wanted:
+        if not any(matches(layer, name) for layer in layers):
+            near = difflib.get_close_matches(name, ends, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise SettingsError(
+                f"--{flag} {name}: matches no linear layer of this base.{hint} Its layers: {', '.join(ends)}{also}."
+            )
+
+
+class TensorsMethod(Method):
+    """A method whose artifact is the tensors it trained, under the names that the model around the base gives them."""
+
+    def frozen(self, base: Base, task: Task) -> Any:
+        """The headed base of which only the head takes gradients."""
+        model = headed(base, task, self.settings).requires_grad_(False)
+        for name in head_modules(model, task):
+            model.get_submodule(name).requires_grad_(True)
+        return model
+
+    def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
+        """What takes gradients, in one file."""
+        from safetensors.torch import save_file
+
+        trained = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+        save_file(trained, folder / WEIGHTS, metadata={"format": "pt"})
+
+    def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
+        """The base wrapped again, with the saved tensors. Raises ArtifactError unless they are all that it trains."""
+        from safetensors.torch import load_file
+
+        model = self.wrap(base, task, ())
+        saved = load_file(folder / WEIGHTS)
+        wanted = {name: p.shape for name, p in model.named_parameters() if p.requires_grad}
+        wrong = sorted(name for name, tensor in saved.items() if wanted.get(name) != tensor.shape)
+        missing = sorted(wanted.keys() - saved.keys())
+        if wrong or missing:
+            raise ArtifactError(
+                f"{folder / WEIGHTS}: not the {len(wanted)} tensors that {self.name} trains on {base.name}: of another "
+                f"name or shape: {', '.join(wrong[:5]) or 'none'}; missing: {', '.join(missing[:5]) or 'none'}. "
+                "Use it with the versions and settings that its card names, or train it again."
+            )
+        model.load_state_dict(saved, strict=False)
+        return model
+
+
 class PeftMethod(Method):
     """A method of PEFT's: `config` says which, the head is trained whole beside it, the folder is PEFT's own."""
 
     library = "peft"
+
+    def first_pieces(self, base: Base, task: Task, train: Sequence[Example], number: int) -> list[int]:
+        """So many pieces of the first training examples, repeated where they are too few: text to begin a prompt as."""
+        encoded = task.encode([train[i] for i in range(min(len(train), number))], base.pieces(),
+                              self.budget(base, self.settings.max_length))  # fmt: skip
+        ids = list(chain.from_iterable(row.input_ids for row in encoded))
+        return (ids * (number // len(ids) + 1))[:number]
 
     @abstractmethod
     def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:

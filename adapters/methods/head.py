@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapters import methods
@@ -32,7 +31,7 @@ class Settings:
     """Dropout of the base's hidden states while training: a linear layer on fixed features has no need of it."""
 
 
-class Method(methods.Method):
+class Method(methods.TensorsMethod):
     """A frozen body under a trained head."""
 
     name = "head"
@@ -45,24 +44,5 @@ class Method(methods.Method):
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """The headed base; only the head takes gradients, so none is computed below it."""
-        model: torch.nn.Module = methods.headed(base, task, self.settings)
-        model.requires_grad_(False)
-        for name in methods.head_modules(model, task):
-            model.get_submodule(name).requires_grad_(True)
-        return model
-
-    def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
-        """The head's tensors under the names that transformers gives them."""
-        from safetensors.torch import save_file
-
-        head = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
-        save_file(head, folder / methods.WEIGHTS, metadata={"format": "pt"})
-
-    def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
-        """The headed base with the saved head."""
-        from safetensors.torch import load_file
-
-        model = self.wrap(base, task, ())
-        extra = model.load_state_dict(load_file(folder / methods.WEIGHTS), strict=False).unexpected_keys
-        assert not extra, extra
+        model: torch.nn.Module = self.frozen(base, task)
         return model

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from adapters import methods
@@ -84,15 +83,12 @@ class Method(methods.PeftMethod):
         """As PEFT does it; then the prefix takes the keys and values of real text."""
         wrapped = super().wrap(base, task, train)
         if self.settings.prefix_init == "text" and not self.settings.prefix_projection and len(train):
-            encoded = task.encode([train[i] for i in range(min(len(train), self.virtual_tokens))], base.pieces(),
-                                  self.budget(base, self.settings.max_length))  # fmt: skip
-            ids = list(chain.from_iterable(row.input_ids for row in encoded))
-            _begin_as_text(wrapped, base, ids)
+            _begin_as_text(wrapped, base, self.first_pieces(base, task, train, self.virtual_tokens))
         return wrapped
 
 
 def _begin_as_text(model: Any, base: Base, ids: list[int]) -> None:
-    """Set a prefix to the keys and values that the base computes for these pieces, repeated if they are too few.
+    """Set a prefix to the keys and values that the base computes for as many pieces.
 
     Raises ModelError where PEFT's prefix is not of their shape (Falcon, whose heads share one key).
     """
@@ -100,8 +96,6 @@ def _begin_as_text(model: Any, base: Base, ids: list[int]) -> None:
     from transformers import DynamicCache
 
     weight = model.prompt_encoder[model.active_adapter].embedding.weight  # [tokens, layers * 2 * heads * width]
-    tokens = len(weight)
-    ids = (ids * (tokens // len(ids) + 1))[:tokens]
     body = model.get_base_model().base_model
     training = body.training
     body.eval()

@@ -17,6 +17,7 @@ class Metric(metrics.Metric):
     """
 
     name = "entity_f1"
+    compares = ("tags",)
     main = "f1"
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -53,4 +54,4 @@ class Metric(metrics.Metric):
         rows = metrics.averaged_rows(self.types, hit, predicted, gold)
         columns = ("precision", "recall", "F1", "support")
         remark = "An entity counts when its type and both ends are right."
-        return [metrics.Section(title="Entities", columns=columns, rows=rows, remark=remark)]
+        return [metrics.Section(title="Entities", columns=columns, rows=rows, remark=remark, counts=("support",))]

@@ -14,6 +14,7 @@ class Metric(metrics.Metric):
     """Counts words, not entities: gold and prediction are tags of one sentence."""
 
     name = "token_f1"
+    compares = ("tags",)
     main = "f1_without_o"
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -64,11 +65,13 @@ class Metric(metrics.Metric):
                 columns=columns,
                 rows=without,
                 remark="Single words: an entity with one end wrong still earns its other words.",
+                counts=("support",),
             ),
             metrics.Section(
                 title="Tags of words, with O",
                 columns=columns,
                 rows=tuple(own),
                 remark="Flattering: most words are O, so the micro average is near 1 for any model.",
+                counts=("support",),
             ),
         ]

@@ -1,4 +1,4 @@
-"""A prompted model as a predictor: prompts are built, the model writes, the task reads what it wrote."""
+"""A prompted model as a predictor: prompts are built, and the model writes an answer or chooses among known ones."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from adapters.batching import by_length
 from adapters.generation import generate
 from adapters.inference import autocast, shared_out
 from adapters.progress import Bar
+from adapters.prompting.choosing import Choices
 from adapters.prompting.template import Prompt
-from adapters.tasks import Example, Prediction, Task
+from adapters.tasks import Encoded, Example, Prediction, Task
 
 if TYPE_CHECKING:
     from adapters.model import Base
@@ -45,9 +46,12 @@ class PromptPredictor:
         self.model, self.base, self.task, self.prompt = model, base, task, prompt
         self.max_new_tokens, self.precision = max_new_tokens, precision
         self.batch_rows, self.batch_pieces = batch_rows, None if batch_rows else batch_pieces
-        self.room = base.positions - max_new_tokens
         self.head = prompt.head(task)
         self.shots = [prompt.demonstration(task, shot) for shot in shots]
+        self.choices: Choices | None = None
+        if prompt.answer in task.chosen_formats:
+            self.choices = Choices(model, base, prompt, task.choices(prompt.form))
+        self.room = base.positions - (self.choices.longest if self.choices else max_new_tokens)
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction an example, in order, each example asked once over all processes."""
@@ -56,36 +60,66 @@ class PromptPredictor:
     def _predict_here(self, examples: list[Example]) -> list[Prediction]:
         out = [dataclasses.replace(self.task.read_answer(e, "", self.prompt.form), unparsed=True, truncated=True)
                for e in examples]  # fmt: skip
-        fitted = [self.fit(example) for example in examples]
-        asked = [i for i, (row, _) in enumerate(fitted) if row is not None]
-        rows = [row for row, _ in fitted if row is not None]
+        fitting = [self.fit(example) for example in examples]
+        asked = [(i, number) for i, number in enumerate(fitting) if number is not None]
+        if asked:
+            answer = self._chosen if self.choices else self._written
+            found = answer([examples[i] for i, _ in asked], [number for _, number in asked])
+            for (i, number), prediction in zip(asked, found, strict=True):
+                out[i] = dataclasses.replace(prediction, shots_dropped=len(self.shots) - number)
+        return out
+
+    def _written(self, examples: list[Example], shots: list[int]) -> list[Prediction]:
+        """What the model writes, as the task reads it."""
+        rows = [self.pieces(example, number) for example, number in zip(examples, shots, strict=True)]
+        out: list[Prediction | None] = [None] * len(rows)
         lengths = [len(row) + self.max_new_tokens for row in rows]
         with Bar("answering", len(rows), shown=len(rows) >= BAR_FROM) as bar:
             for batch in by_length(lengths, pieces=self.batch_pieces, rows=self.batch_rows):
-                for number, written in zip(batch, self._write([rows[i] for i in batch]), strict=True):
-                    i = asked[number]
-                    read = self.task.read_answer(examples[i], written, self.prompt.form)
-                    out[i] = dataclasses.replace(read, shots_dropped=len(self.shots) - fitted[i][1])
+                for i, written in zip(batch, self._write([rows[i] for i in batch]), strict=True):
+                    out[i] = self.task.read_answer(examples[i], written, self.prompt.form)
                     bar.step("")
-        return out
+        return [prediction for prediction in out if prediction is not None]
 
-    def fit(self, example: Example) -> tuple[list[int] | None, int]:
-        """Pieces of an example's prompt with as many shots as fit, and how many; None where not even the query fits."""
-        question = self.prompt.question(self.task, example)
-        fitting: tuple[list[int] | None, int] = None, 0
+    def _chosen(self, examples: list[Example], shots: list[int]) -> list[Prediction]:
+        """The likeliest of the known answers, as the task decodes a head's answer."""
+        assert self.choices is not None
+
+        def ask(mask: str) -> list[list[int]]:
+            return [self.pieces(example, number, mask) for example, number in zip(examples, shots, strict=True)]
+
+        with Bar("answering", len(examples), shown=len(examples) >= BAR_FROM) as bar:
+
+            def step(done: int) -> None:
+                for _ in range(done):
+                    bar.step("")
+
+            scores = self.choices.scores(ask, precision=self.precision, step=step)
+        encoded = [Encoded(example=i, input_ids=[], targets=[]) for i in range(len(examples))]
+        return self.task.decode(examples, encoded, list(scores), self.base.pieces())
+
+    def fit(self, example: Example) -> int | None:
+        """How many shots fit in front of an example's query; None where not even the query fits."""
+        mask = self.choices.mask(self.choices.longest) if self.choices else ""
+        fitting = None
         low, high = 0, len(self.shots)
         number = high
         while low <= high:  # all shots are tried first, then halves: there may be far more than fit
-            row = self._pieces(self.head + "".join(self.shots[:number]) + question)
-            if len(row) <= self.room:
-                fitting, low = (row, number), number + 1
+            if len(self.pieces(example, number, mask)) <= self.room:
+                fitting, low = number, number + 1
             else:
                 high = number - 1
             number = (low + high) // 2
         return fitting
 
-    def _pieces(self, text: str) -> list[int]:
-        ids: list[int] = self.base.text_tokenizer(text, verbose=False).input_ids
+    def pieces(self, example: Example, shots: int, mask: str = "") -> list[int]:
+        """Pieces of an example's prompt with the first so many shots.
+
+        A blank at its end is left to the answer where that is one of known words: it is a part of their first piece.
+        """
+        question = self.prompt.question(self.task, example, mask)
+        text = self.head + "".join(self.shots[:shots]) + question
+        ids: list[int] = self.base.text_tokenizer(text.rstrip(" ") if self.choices else text, verbose=False).input_ids
         return ids
 
     def _write(self, rows: Sequence[Sequence[int]]) -> list[str]:

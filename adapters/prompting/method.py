@@ -16,7 +16,7 @@ from adapters.prompting import template
 from adapters.prompting.decoding import PromptPredictor
 from adapters.prompting.shots import draw
 from adapters.settings import require
-from adapters.tasks import CAUSAL, ENCODER_DECODER, Example, Task
+from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER, Example, Task
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ class PromptSettings:
 class PromptMethod(methods.Method):
     """Nothing is trained; the artifact is the prompt with its shots, as JSON."""
 
-    kinds = (CAUSAL, ENCODER_DECODER)
+    kinds = (CAUSAL, ENCODER_DECODER, ENCODER)
     trains = False
     shots: ClassVar[bool] = False
     """Whether demonstrations are shown; else `Settings` has no `shots`."""
@@ -54,17 +54,30 @@ class PromptMethod(methods.Method):
         self.examples: list[Example] = []
 
     def check(self, base: Base, task: Task) -> None:
-        """The base must generate, and the task must be one that can be asked."""
-        self.check_kind(base, self.kinds, f"the method {self.name}")
+        """The task must be one that can be asked, and the base must write, or fill the mask that the prompt has."""
         if not task.answer_formats:
             raise ModelError(f"The task {task.name} cannot be prompted; train a method for it.")
+        if not task.chosen_formats:
+            self.check_kind(base, (CAUSAL, ENCODER_DECODER), f"the method {self.name}")
+        prompt = self._prompt(base, task)
+        if prompt.masked and base.kind != ENCODER:
+            raise ModelError(
+                f"The prompt {prompt.name} has a {{{{mask}}}}, which only an encoder fills; {base.name} is of the kind "
+                f"{base.kind}. Give another --prompt, or an encoder ({methods.EXAMPLES[ENCODER]})."
+            )
+        if base.kind == ENCODER and not prompt.masked:
+            raise ModelError(
+                f"{base.name} is an encoder, which does not write but fills masks: give a --prompt whose query has "
+                f"{{{{mask}}}} ({task.name}_cloze), or a base that writes ({methods.EXAMPLES[CAUSAL]})."
+            )
         room = base.positions - self.settings.max_new_tokens
         bound = f"below {base.positions}, the positions of {base.name}"
-        require(room > 0, "max_new_tokens", self.settings.max_new_tokens, bound)
+        if prompt.answer not in task.chosen_formats:
+            require(room > 0, "max_new_tokens", self.settings.max_new_tokens, bound)
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """The base with its language-model head, frozen."""
-        self.prompt = template.load(self._prompt_name(task), task, self.settings.plugin_dir)
+        self.prompt = self._prompt(base, task)
         self.examples = draw(train, self.wanted, self.settings.seed)
         return self._model(base)
 
@@ -107,11 +120,10 @@ class PromptMethod(methods.Method):
         model: torch.nn.Module = base.load_generator()
         return model.requires_grad_(False)
 
-    def _prompt_name(self, task: Task) -> str:
-        """The prompt asked for, or the task's one for this method, `<task>_<zero|few>`."""
+    def _prompt(self, base: Base, task: Task) -> template.Prompt:
+        """The prompt asked for, or the task's one for this method or base, `<task>_<zero|few|cloze>`."""
         known = template.paths(self.settings.plugin_dir)
-        usual = f"{task.name}_{self.name.removesuffix('_shot')}"
-        name = self.settings.prompt or usual
+        usual = f"{task.name}_{'cloze' if base.kind == ENCODER else self.name.removesuffix('_shot')}"
         if self.settings.prompt is None and usual not in known:
             raise SettingsError(f"There is no prompt {usual}: {did_you_mean(usual, known)} Give --prompt.")
-        return str(name)
+        return template.load(self.settings.prompt or usual, task, self.settings.plugin_dir)

@@ -7,14 +7,16 @@ query = "Text: {{text}}\\n…"    asks; must have every hole that an example fil
 shot = "…{{answer}}"           a demonstration; by default the query followed by its answer
 separator = "\\n\\n"             stands between the parts, and ends an answer
 language, note                 for people
-[names]                        what labels are called in the prompt
+[names]                        what labels are called in the prompt: a text, or several (["good", "great"])
+
+Where the answer is one of known words, the query may hold {{mask}}: an encoder's masked-language-model head fills it.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,9 @@ from adapters.errors import SettingsError, did_you_mean
 from adapters.files import packaged
 from adapters.tasks import AnswerForm, Example, Task
 
-ANSWER = "answer"
+ANSWER, MASK = "answer", "mask"
 _HOLE = re.compile(r"\{\{([^{}]*+)\}\}")
+_MASKED = re.compile(r"\{\{\s*+" + MASK + r"\s*+\}\}")
 _KEYS = ("task", "answer", "language", "note", "instruction", "query", "shot", "separator", "names")
 _NEEDED = ("task", "answer", "query")
 
@@ -43,12 +46,18 @@ class Prompt:
     separator: str = "\n\n"
     language: str = ""
     note: str = ""
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str | list[str]] = field(default_factory=dict)
 
     @property
     def form(self) -> AnswerForm:
         """How the answer is written."""
-        return AnswerForm(format=self.answer, names=self.names, separator=self.separator, where=self.name)
+        names = {label: [words] if isinstance(words, str) else words for label, words in self.names.items()}
+        return AnswerForm(format=self.answer, names=names, separator=self.separator, where=self.name)
+
+    @property
+    def masked(self) -> bool:
+        """Whether the answer is what a model puts in the place of `{{mask}}`, not what it writes behind the query."""
+        return MASK in _holes(self.query)
 
     def head(self, task: Task) -> str:
         """What stands in front of the first shot, the separator included."""
@@ -60,9 +69,17 @@ class Prompt:
         answer = task.write_answer(example, self.form)
         return fill(self.shot, {**task.fill(example, self.form), ANSWER: answer}) + self.separator
 
-    def question(self, task: Task, example: Example) -> str:
-        """The query about an example."""
-        return fill(self.query, task.fill(example, self.form))
+    def question(self, task: Task, example: Example, mask: str = "") -> str:
+        """The query about an example; `mask` fills the hole of that name, and stands nowhere else."""
+        values = task.fill(example, self.form)
+        if mask:
+            values = {name: value.replace(mask, " ") for name, value in values.items()}
+        return fill(self.query, {**values, MASK: mask})
+
+    def in_front_of_answer(self) -> str:
+        """The prompt's own text between the query's last hole and its mask, or its end: the same for every example."""
+        before = _MASKED.split(self.query)[0] if self.masked else self.query
+        return _HOLE.split(before)[-1]
 
     def record(self) -> dict[str, Any]:
         """As JSON; `from_record` takes it back."""
@@ -130,9 +147,9 @@ def check(values: dict[str, Any], task: Task, fault: Callable[..., Exception]) -
     for key, value in values.items():
         if key not in _KEYS:
             raise fault(f"unknown key {key!r}: {did_you_mean(key, _KEYS)}", key)
-        words = value.values() if key == "names" and isinstance(value, dict) else [value]
-        if (key == "names") != isinstance(value, dict) or not all(isinstance(word, str) for word in words):
-            raise fault(f"{key} must be {'a table of texts' if key == 'names' else 'a text'}.", key)
+        texts = [*_words(value)] if key == "names" and isinstance(value, dict) else [value]
+        if (key == "names") != isinstance(value, dict) or not all(isinstance(text, str) for text in texts):
+            raise fault(f"{key} must be {'a table of texts, or lists of them' if key == 'names' else 'a text'}.", key)
     missing = [key for key in _NEEDED if key not in values]
     if missing:
         raise fault(f"has no {', '.join(missing)}. A prompt needs {', '.join(_NEEDED)}.")
@@ -144,19 +161,22 @@ def check(values: dict[str, Any], task: Task, fault: Callable[..., Exception]) -
     # An answer could not be told from what follows it, nor would generation know where to end.
     if not values.get("separator", "\n\n"):
         raise fault("separator must not be empty.", "separator")
-    values.setdefault("shot", values["query"] + "{{" + ANSWER + "}}")
+    shown = "{{" + ANSWER + "}}"
+    masked = MASK in _holes(values["query"])
+    values.setdefault("shot", _MASKED.sub(shown, values["query"]) if masked else values["query"] + shown)
     _check_holes(values, task, fault)
 
 
 def _check_holes(values: Mapping[str, Any], task: Task, fault: Callable[..., Exception]) -> None:
     """Each text may have these holes, and must have those."""
+    masks = (MASK,) if values["answer"] in task.chosen_formats else ()
     allowed = {
         "instruction": (task.common_holes, ()),
-        "query": ((*task.holes, *task.common_holes), task.holes),
+        "query": ((*task.holes, *task.common_holes, *masks), task.holes),
         "shot": ((*task.holes, *task.common_holes, ANSWER), (*task.holes, ANSWER)),
     }
     for key, (may, must) in allowed.items():
-        holes = {match[0]: match[1].strip() for match in _HOLE.finditer(values.get(key, ""))}
+        holes = _holes_as_written(values.get(key, ""))
         for hole, name in holes.items():
             if name not in may:
                 raise fault(f"{key}: unknown hole {{{{{name}}}}}: {did_you_mean(name, may)}", key, hole)
@@ -165,6 +185,21 @@ def _check_holes(values: Mapping[str, Any], task: Task, fault: Callable[..., Exc
             raise fault(
                 f"{key}: the hole {{{{{unused[0]}}}}} is not used; without it the model sees no {unused[0]}.", key
             )
+
+
+def _holes_as_written(text: str) -> dict[str, str]:
+    """Each hole of a text as it stands there, and its name."""
+    return {match[0]: match[1].strip() for match in _HOLE.finditer(text)}
+
+
+def _holes(text: str) -> set[str]:
+    return set(_holes_as_written(text).values())
+
+
+def _words(names: Mapping[str, Any]) -> Iterator[Any]:
+    """The words in a table of names; a list without one counts as none."""
+    for value in names.values():
+        yield from (value or [None]) if isinstance(value, list) else [value]
 
 
 def _line_of(text: str, key: str, part: str) -> int:

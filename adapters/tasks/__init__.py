@@ -82,14 +82,14 @@ class AnswerForm:
 
     Attributes:
         format: one of the task's `answer_formats`.
-        names: what a label is called in the prompt, for labels that are not called by their own names.
+        names: the words that stand for a label in the prompt, for labels that are not called by their own names.
         separator: text that ends an answer, so that none may hold it.
         where: the prompt's file, for messages.
     """
 
     format: str
     separator: str = "\n\n"
-    names: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     where: str = ""
 
 
@@ -142,15 +142,19 @@ class Task(ABC):
     name: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]
     """Kinds of base model that can do this task with a head or by generating: encoder, causal, encoder-decoder."""
-    metrics: ClassVar[tuple[str, ...]]
+    answer: str = ""
+    """What an answer is, for metrics that compare answers of one sort alone: tags, label, labels."""
+    metrics: tuple[str, ...]
     """The usual metrics; the first one's main score stands for the task."""
     highlights: ClassVar[bool] = False
     """Whether an output's `entities` can be shown inside its text."""
     has_head: ClassVar[bool] = True
     """Whether a head is drawn anew for the task; else the base generates with its own."""
-    answer_formats: ClassVar[tuple[str, ...]] = ()
+    answer_formats: tuple[str, ...] = ()
     """Ways in which a prompted model can write its answer; none: the task cannot be prompted."""
-    holes: ClassVar[tuple[str, ...]] = ()
+    chosen_formats: tuple[str, ...] = ()
+    """Those of them in which the answer is one of `choices`: their likelihoods are compared, and nothing is written."""
+    holes: tuple[str, ...] = ()
     """Holes of a prompt that an example fills, each of which its query must have."""
     common_holes: ClassVar[tuple[str, ...]] = ()
     """Holes of a prompt that are the same for every example (the label names, say)."""
@@ -257,6 +261,13 @@ class Task(ABC):
     def write_answer(self, example: Example, form: AnswerForm) -> str:
         """The gold answer as a prompted model shall write it."""
         raise AssertionError(f"{self.name} has no answer_formats, so nobody may ask")
+
+    def choices(self, form: AnswerForm) -> list[tuple[str, int]]:
+        """For a format of `chosen_formats`: every text that may be the answer, and its class.
+
+        `decode` is given log-probabilities `[classes]` of the answers as a head's answer.
+        """
+        raise AssertionError(f"{self.name} has no chosen_formats, so nobody may ask")
 
     def read_answer(self, example: Example, written: str, form: AnswerForm) -> Prediction:
         """What a prompted model wrote as a prediction, `unparsed` where a part of it could not be read."""

@@ -13,7 +13,7 @@ from adapters.alignment import IGNORED, Part, Pieces, Window
 from adapters.annotation import Columns, find_columns, find_scheme, sentences
 from adapters.data import RowSource
 from adapters.entity_answers import FORMATS, check_form, place
-from adapters.errors import DataError, Faults
+from adapters.errors import DataError, Faults, SettingsError
 from adapters.files import digest_value
 from adapters.labels import OUTSIDE, LabelSet, best_tags, entity_types, spans, tag_labels, tags_of
 from adapters.store import store
@@ -46,6 +46,7 @@ class Task(tasks.Task):
 
     name = "ner"
     kinds = (ENCODER, CAUSAL)
+    answer = "tags"
     metrics = ("entity_f1", "token_f1")
     highlights = True
     answer_formats = tuple(FORMATS)
@@ -175,7 +176,10 @@ class Task(tasks.Task):
         return {"text": text, "entities": entities, "tokens": list(words), "tags": list(prediction.value)}
 
     def check_form(self, form: AnswerForm) -> None:
-        """Every type must have a name of its own that the format can hold."""
+        """Every type must have a name of its own, and one alone, that the format can hold."""
+        several = [kind for kind in entity_types(self.labels) if len(form.names.get(kind, ())) > 1]
+        if several:
+            raise SettingsError(f"{form.where}: {several[0]} has several names; ner needs one. Change [names].")
         check_form(self._names(form), form.format, form.separator, form.where)
 
     def fill(self, example: Example | None, form: AnswerForm) -> dict[str, str]:
@@ -204,7 +208,7 @@ class Task(tasks.Task):
 
     def _names(self, form: AnswerForm) -> dict[str, str]:
         """What each entity type is called in a prompt."""
-        return {kind: form.names.get(kind, kind) for kind in entity_types(self.labels)}
+        return {kind: form.names.get(kind, (kind,))[0] for kind in entity_types(self.labels)}
 
     def card(self) -> dict[str, Any]:
         """The label list, and the entity types for people."""

@@ -24,8 +24,8 @@ def found(folder: Path, **options: object) -> dict[str, str]:
     return {split: Path(source.name).name for split, source in splits.items()}
 
 
-def test_there_are_five_readers() -> None:
-    assert discovery.names("data") == ["columns", "csv", "hub", "jsonl", "parquet"]
+def test_there_are_six_readers() -> None:
+    assert discovery.names("data") == ["columns", "csv", "hub", "jsonl", "labelled", "parquet"]
 
 
 def test_each_reader_offers_what_the_protocol_lists() -> None:
@@ -134,7 +134,7 @@ def test_an_unknown_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
 
 def test_an_unrecognised_file_is_refused_with_the_readers_and_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "train.txt"
-    path.write_text("1 a good film\n0 a bad one\n")
+    path.write_text("good: a film\nbad: a film\n")
     with pytest.raises(DataError) as caught:
         open_file(path)
     for part in ("columns (.conll", "csv (.csv .tsv)", "jsonl (.jsonl", "parquet (.parquet)", "--dataset_format NAME"):
@@ -153,7 +153,7 @@ def test_an_unknown_reader_is_refused_with_the_nearest_name(tmp_path: Path) -> N
 
 PLUGIN = """
 from adapters.data import FileSource, Row, lines
-EXTENSIONS = (".labelled",)
+EXTENSIONS = (".numbered",)
 def recognises(path, head): return head.startswith("0 ")
 def open(path, encoding): return Source(path=path, encoding=encoding, columns=["label", "text"])
 class Source(FileSource):
@@ -163,12 +163,12 @@ class Source(FileSource):
 """
 
 
-@pytest.mark.parametrize("name", ["train.labelled", "train.labelled.gz", "train.txt"])
+@pytest.mark.parametrize("name", ["train.numbered", "train.numbered.gz", "train.txt"])
 def test_a_reader_of_a_plugin_folder_needs_one_file(tmp_path: Path, name: str) -> None:
     import gzip
 
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "labelled.py").write_text(PLUGIN)
+    (tmp_path / "data" / "numbered.py").write_text(PLUGIN)
     text = b"0 a bad film\n"
     (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     source = open_file(tmp_path / name, plugin_dirs=[str(tmp_path)])
@@ -177,7 +177,7 @@ def test_a_reader_of_a_plugin_folder_needs_one_file(tmp_path: Path, name: str) -
 
 def test_two_readers_for_one_extension_are_refused_until_one_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "other.py").write_text(PLUGIN.replace(".labelled", ".conll"))
+    (tmp_path / "data" / "other.py").write_text(PLUGIN.replace(".numbered", ".conll"))
     path = fill(tmp_path, "train.conll") / "train.conll"
     with pytest.raises(DataError, match=r"columns and other can all read it.*--dataset_format columns"):
         open_file(path, plugin_dirs=[str(tmp_path)])

@@ -25,13 +25,20 @@ HEADED = ("bert", "roberta", "deberta", "gpt2", "llama")
 WRITING = ("gpt2", "llama", "t5")
 # The bases that each method works with for named entities; a method that does not stand here tries all of them.
 WORKS = {
+    "bitfit": ("bert", "roberta", "deberta", "gpt2"),
+    "bottleneck": HEADED,
+    "dora": HEADED,
     "few_shot": WRITING,
     "full": HEADED,
     "head": HEADED,
+    "ia3": HEADED,
     "lora": HEADED,
     "prefix": ("bert", "roberta", "gpt2", "llama"),
+    "prompt_tuning": HEADED,
+    "rslora": HEADED,
     "zero_shot": WRITING,
 }
+SOFT = [(name, base) for name in ("prefix", "prompt_tuning") for base in WORKS[name]]
 # What a refusal names in place of the base, one of these.
 INSTEAD = ("minilm, bert-base-cased, smollm2, gpt2", "smollm2, gpt2, t5-small", "Use lora, head or full")
 PROMPT = 'task = "ner"\nanswer = "lines"\nquery = "{{text}}"\nshot = "{{text}} {{answer}}"\n'
@@ -55,6 +62,8 @@ class Case:
 CASES = [Case(name=name, label=name) for name in NAMES] + [
     Case(name="prefix", label="prefix_projected", changes={"prefix_projection": True}),
     Case(name="prefix", label="prefix_random", changes={"prefix_init": "random"}),
+    Case(name="prompt_tuning", label="prompt_random", changes={"prompt_init": "random"}),
+    Case(name="bottleneck", label="pfeiffer", changes={"bottleneck_where": "pfeiffer", "bottleneck_size": 5}),
 ]
 PAIRS = [(case, base) for case in CASES for base in WORKS.get(case.name, BASES)]
 PEFT = [(case, base) for case, base in PAIRS if methods.load(case.name).library == "peft"]
@@ -63,12 +72,19 @@ PEFT = [(case, base) for case, base in PAIRS if methods.load(case.name).library 
 def is_trained(case: Case, base: str, name: str) -> bool:
     """Whether a parameter of this name shall train."""
     head = "score" if base == "llama" else "classifier"
-    beside = f".{head}.modules_to_save.default." in name
+    own, beside = name.startswith(f"{head}."), f".{head}.modules_to_save.default." in name
+    low_rank = ".lora_A.default." in name or ".lora_B.default." in name
     rules = {
+        "bitfit": own or name.endswith(".bias"),
+        "bottleneck": own or ".bottleneck." in name,
+        "dora": low_rank or ".lora_magnitude_vector.default." in name or beside,
         "full": True,
-        "head": name.startswith(f"{head}."),
-        "lora": ".lora_A.default." in name or ".lora_B.default." in name or beside,
+        "head": own,
+        "ia3": name.endswith(".ia3_l.default") or beside,
+        "lora": low_rank or beside,
         "prefix": name.startswith("prompt_encoder.default.") or beside,
+        "prompt_tuning": name == "prompt_encoder.default.embedding.weight" or beside,
+        "rslora": low_rank or beside,
         "few_shot": False,
         "zero_shot": False,
     }
@@ -237,8 +253,8 @@ def said(predictions: Sequence[Any]) -> list[Any]:
 # What works
 
 
-def test_there_are_at_least_six_methods_and_six_bases():
-    assert {"few_shot", "full", "head", "lora", "prefix", "zero_shot"} <= set(NAMES)
+def test_there_are_at_least_twelve_methods_and_six_bases():
+    assert len(WORKS) == 12
     assert set(WORKS) <= set(NAMES)
     assert set(BASES) == {"bert", "roberta", "deberta", "gpt2", "llama", "t5"}
 
@@ -337,7 +353,8 @@ def test_stock_peft_gives_the_same_logits_on_a_stock_model(case, base, build):
     def answers(model: Any) -> list[np.ndarray]:
         with torch.inference_mode():
             found = model.eval()(input_ids=ids, attention_mask=mask).logits.numpy()
-        return [answer[: len(row)] for answer, row in zip(found, rows, strict=True)]
+        text = found[:, found.shape[1] - longest :]  # stock PEFT answers for the pieces of a soft prompt, too
+        return [answer[: len(row)] for answer, row in zip(text, rows, strict=True)]
 
     bare = AutoModelForTokenClassification.from_pretrained(built.base.folder, num_labels=5)
     before = answers(bare)
@@ -347,14 +364,17 @@ def test_stock_peft_gives_the_same_logits_on_a_stock_model(case, base, build):
 
 
 def test_what_peft_knows_is_held_against_stock_peft():
-    assert {"lora", "prefix", "prefix_projected", "prefix_random"} <= {case.label for case, _ in PEFT}
+    prompts = {"prefix", "prefix_projected", "prefix_random", "prompt_tuning", "prompt_random"}
+    assert {"dora", "ia3", "lora", "rslora"} | prompts <= {case.label for case, _ in PEFT}
 
 
 # Where the head begins
 
 
-@pytest.mark.parametrize("base", ["bert", "llama"])
-@pytest.mark.parametrize("name", ["full", "head", "lora", "prefix"])
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [(name, base) for name in WORKS if methods.load(name).trains for base in ("bert", "llama") if base in WORKS[name]],
+)
 def test_the_bias_of_the_head_begins_at_the_log_share_of_each_class(name, base, bases, read, method_of):
     task, train = read
     method = method_of(name)
@@ -443,29 +463,44 @@ def test_a_prefix_on_a_base_whose_keys_pefts_prefix_does_not_fit_is_refused(fold
 # Positions
 
 
-@pytest.mark.parametrize("base", WORKS["prefix"])
-def test_a_prefix_that_leaves_no_room_for_a_text_is_refused(base, bases, read, method_of):
+@pytest.mark.parametrize(("name", "base"), SOFT)
+def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(name, base, bases, read, method_of):
     positions = bases[base].positions
     most = positions - methods.LEAST_ROOM
     for tokens in (most + 1, positions, 10 * positions):
         with pytest.raises(ModelError) as refusal:
-            method_of("prefix", num_virtual_tokens=tokens).check(bases[base], read[0])
-        assert f"prefix would take {tokens} of the {positions} positions of {bases[base].name}" in str(refusal.value)
+            method_of(name, num_virtual_tokens=tokens).check(bases[base], read[0])
+        assert f"{name} would take {tokens} of the {positions} positions of {bases[base].name}" in str(refusal.value)
         assert f"Give --num_virtual_tokens {most} or fewer" in str(refusal.value)
-    method_of("prefix", num_virtual_tokens=most).check(bases[base], read[0])
+    method_of(name, num_virtual_tokens=most).check(bases[base], read[0])
 
 
-@pytest.mark.parametrize("changes", [{"num_virtual_tokens": 0}, {"num_virtual_tokens": -1}, {"encoder_hidden_size": 0}])
-def test_a_prefix_of_nothing_is_refused(changes, method_of):
-    ((flag, value),) = changes.items()
-    with pytest.raises(SettingsError, match=f"--{flag} {value}: must be at least 1"):
-        method_of("prefix", **changes)
+@pytest.mark.parametrize(
+    ("name", "flag", "value", "needed"),
+    [
+        ("prefix", "num_virtual_tokens", 0, "at least 1"),
+        ("prefix", "num_virtual_tokens", -1, "at least 1"),
+        ("prefix", "encoder_hidden_size", 0, "at least 1"),
+        ("prefix", "prefix_init", "texts", "text or random"),
+        ("prompt_tuning", "num_virtual_tokens", 0, "at least 1"),
+        ("prompt_tuning", "prompt_init", "texts", "text or random"),
+        ("bottleneck", "bottleneck_size", 0, "at least 1"),
+        ("bottleneck", "bottleneck_where", "pfeifer", "houlsby or pfeiffer"),
+        ("ia3", "ia3_feedforward_modules", ["dense"], "among --ia3_target_modules"),
+        ("dora", "lora_r", 0, "at least 1"),
+        ("rslora", "lora_alpha", 0, "above 0 and at most 16384"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(name, flag, value, needed, method_of):
+    shown = " ".join(value) if isinstance(value, list) else value
+    with pytest.raises(SettingsError, match=f"--{flag} {shown}: must be {needed}"):
+        method_of(name, **{flag: value})
 
 
-@pytest.mark.parametrize("base", WORKS["prefix"])
+@pytest.mark.parametrize(("name", "base"), SOFT)
 @pytest.mark.parametrize("tokens", ["one", "most"])
-def test_the_longest_prefix_and_the_longest_window_fill_the_positions_and_no_more(
-    base, tokens, folders, read, method_of
+def test_the_longest_prompt_and_the_longest_window_fill_the_positions_and_no_more(
+    name, base, tokens, folders, read, method_of
 ):
     from adapters.model import open_base
 
@@ -474,8 +509,9 @@ def test_the_longest_prefix_and_the_longest_window_fill_the_positions_and_no_mor
     on.tokenizer.model_max_length = 10**9  # the table of positions alone is the bound
     positions = on.positions
     number = 1 if tokens == "one" else positions - methods.LEAST_ROOM
-    built = wrapped(method_of("prefix", num_virtual_tokens=number, max_length=1000), on, task, train)
-    long = [Example(id="0", inputs={"tokens": ["in"] * 2 * positions})]
+    built = wrapped(method_of(name, num_virtual_tokens=number, max_length=1000), on, task, train)
+    word = "a" if base == "deberta" else "in"  # one piece
+    long = [Example(id="0", inputs={"tokens": [word] * 2 * positions})]
     rows = rows_of(built, long)
     assert max(map(len, rows)) + number == positions
     (prediction,) = built.predictor.predict(long)

@@ -91,6 +91,10 @@ def fixed(base: Any, answers: str | Callable[[str], str]) -> Any:
             self.generation_config = SimpleNamespace(eos_token_id=base.tokenizer.eos_token_id)
             self.asked: list[str] = []
 
+        def forward(self, **_: Any) -> Any:
+            """What rows begin with alike is read once; nothing is remembered of it."""
+            return SimpleNamespace(past_key_values=SimpleNamespace(batch_repeat_interleave=lambda rows: None))
+
         def generate(self, input_ids: Any, attention_mask: Any, max_new_tokens: int, **_: Any) -> Any:
             asked = [base.text_tokenizer.decode(row[keep.bool()]) for row, keep in zip(input_ids, attention_mask)]  # noqa: B905
             self.asked += asked
@@ -147,7 +151,9 @@ def test_as_many_shots_are_shown_as_fit_and_the_question_is_never_cut(base: Any,
             pieces(base, "".join(asked.shots[:number]) + PROMPT.question(TASK, one)) for number in range(len(SHOTS) + 1)
         ]
         fitting = [(row, number) for number, row in enumerate(rows) if len(row) <= room]
-        assert asked.fit(one) == (fitting[-1] if fitting else (None, 0))
+        assert asked.fit(one) == (fitting[-1][1] if fitting else None)
+        if fitting:
+            assert asked.pieces(one, fitting[-1][1]) == fitting[-1][0]
 
 
 def test_shots_that_do_not_fit_are_dropped_and_counted(base: Any) -> None:
@@ -189,16 +195,16 @@ def test_an_answer_may_take_all_the_room_that_is_left(gpt2: Any) -> None:
 
 def test_many_more_shots_than_fit_cost_little(gpt2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
-    cut = PromptPredictor._pieces
+    cut = PromptPredictor.pieces
 
-    def count(self: PromptPredictor, text: str) -> list[int]:
-        counted.append(len(text))
-        return cut(self, text)
+    def count(self: PromptPredictor, example: Example, shots: int, mask: str = "") -> list[int]:
+        counted.append(shots)
+        return cut(self, example, shots, mask)
 
-    monkeypatch.setattr(PromptPredictor, "_pieces", count)
+    monkeypatch.setattr(PromptPredictor, "pieces", count)
     asked = predictor(None, gpt2, shots=SHOTS * 50)
-    row, number = asked.fit(EXAMPLES[0])
-    assert row is not None and 0 < number < 600
+    number = asked.fit(EXAMPLES[0])
+    assert number is not None and 0 < number < 600
     assert len(counted) <= 12
 
 
@@ -245,7 +251,7 @@ def test_answers_that_cannot_be_read_are_counted(gpt2: Any) -> None:
     assert found.failures() == {"parse_failures": 3, "truncated": 1, "shots_dropped": 5}
 
 
-@pytest.mark.parametrize("name", [*template.paths()])
+@pytest.mark.parametrize("name", [name for name in template.paths() if name.startswith("ner_")])
 def test_a_model_that_writes_as_it_is_shown_is_read_right(name: str, gpt2: Any) -> None:
     prompt = template.load(name, TASK)
     gold = {prompt.question(TASK, one): TASK.write_answer(one, prompt.form) for one in EXAMPLES}
@@ -258,7 +264,7 @@ def test_a_model_that_writes_as_it_is_shown_is_read_right(name: str, gpt2: Any) 
     assert not any(prediction.unparsed for prediction in predictions)
 
 
-@pytest.mark.parametrize("name", [*template.paths()])
+@pytest.mark.parametrize("name", [name for name in template.paths() if name.startswith("ner_")])
 def test_a_question_is_cut_into_the_pieces_with_which_a_shot_begins(name: str, gpt2: Any) -> None:
     prompt = template.load(name, TASK)
     for one in EXAMPLES:
@@ -338,7 +344,7 @@ def test_a_body_without_its_language_model_head_is_refused(name: str, bases: dic
         ("zero_shot", {"max_new_tokens": 512}, "--max_new_tokens 512: must be below 512, the positions of gpt2"),
         ("few_shot", {"max_new_tokens": 10**9}, "--max_new_tokens 1000000000: must be below 512"),
         ("zero_shot", {"prompt": "ner_few_shot"}, "--prompt ner_few_shot: no prompt or .toml file of that name: did"),
-        ("zero_shot", {"prompt": "no.toml"}, "--prompt no.toml: no prompt or .toml file of that name: known: ner_few"),
+        ("zero_shot", {"prompt": "no.toml"}, "--prompt no.toml: no prompt or .toml file of that name: known: "),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused(

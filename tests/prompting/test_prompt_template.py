@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from adapters.tasks.ner import Task
 TASK = Task(tag_labels(["PER", "ORG", "LOC", "MISC"]))
 ADA = Example(id="0", inputs={"tokens": ["Ada", "left", "New", "York"]}, gold=["B-PER", "O", "B-LOC", "I-LOC"])
 LINES = ['task = "ner"', 'answer = "lines"', 'instruction = "Types: {{types}}"', 'query = "T: {{text}}\\nE:"']
-NAMES = sorted(path.stem for path in packaged("prompts").glob("*.toml"))
+NAMES = sorted(path.stem for path in packaged("prompts").glob("ner_*.toml"))
 
 
 def save(path: Path, *lines: str) -> Path:
@@ -62,14 +63,14 @@ def file(tmp_path: Path) -> Path:
         ({4: "", 5: '  "shots" = 3'}, ":6: unknown key 'shots': did you mean 'shot'?"),
         ({4: '"" = 1'}, ":5: unknown key '': known: "),
         ({4: "[nams]", 5: 'PER = "x"'}, ":5: unknown key 'nams': did you mean 'names'?"),
-        ({4: "[[names]]", 5: 'PER = "x"'}, ":5: names must be a table of texts."),
+        ({4: "[[names]]", 5: 'PER = "x"'}, ":5: names must be a table of texts, or lists of them."),
         ({4: "name = 'x'"}, ":5: unknown key 'name': did you mean 'names'"),
         ({3: "query = 1"}, ":4: query must be a text."),
         ({4: "separator = ['x']"}, ":5: separator must be a text."),
         ({4: "note.x = 'y'"}, ":5: note must be a text."),
-        ({4: "names = 'x'"}, ":5: names must be a table of texts."),
-        ({4: "", 5: "[names]", 6: "PER = 3"}, ":6: names must be a table of texts."),
-        ({4: "names.PER = 3"}, ":5: names must be a table of texts."),
+        ({4: "names = 'x'"}, ":5: names must be a table of texts, or lists of them."),
+        ({4: "", 5: "[names]", 6: "PER = 3"}, ":6: names must be a table of texts, or lists of them."),
+        ({4: "names.PER = 3"}, ":5: names must be a table of texts, or lists of them."),
         ({0: 'task = "qa"'}, ":1: is a prompt for qa, not for ner."),
         ({0: "task = 'NER'"}, ":1: is a prompt for NER, not for ner."),
         ({1: 'answer = "line"'}, ":2: ner has no answer format 'line': did you mean 'lines'"),
@@ -228,7 +229,10 @@ def test_a_record_is_the_prompt_again(more: Sequence[str], file: Path) -> None:
 
 def test_there_are_prompts_and_their_names_begin_with_their_task() -> None:
     assert len(NAMES) >= 4 and {"ner_few", "ner_zero"} <= {*NAMES}
-    assert [*template.paths()] == NAMES
+    every = [*template.paths()]
+    assert [name for name in every if name.startswith("ner_")] == NAMES
+    tasks = {name: tomllib.loads(path.read_text())["task"] for name, path in template.paths().items()}
+    assert len(every) >= 10 and all(name.startswith(f"{task}_") for name, task in tasks.items())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -258,7 +262,7 @@ def test_a_prompt_may_lie_in_a_file_or_in_a_plugin_folder(tmp_path: Path) -> Non
         for name in ("ner_few", "mine"):
             save(folder / "prompts" / f"{name}.toml", *LINES, f"note = '{folder.name}'")
     dirs = [str(first), str(second), str(tmp_path / "none")]
-    assert sorted(template.paths(dirs)) == sorted([*NAMES, "mine"])
+    assert sorted(template.paths(dirs)) == sorted([*template.paths(), "mine"])
     assert template.load("mine", TASK, dirs).note == "first"  # as of methods, the first folder's
     assert template.load("ner_few", TASK, dirs) == template.load("ner_few", TASK)  # and ours above all
     assert template.load(str(second / "prompts" / "mine.toml"), TASK).note == "second"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,60 +17,25 @@ from conftest import FIRST, LAST
 
 from adapters import artifact, methods, tasks
 from adapters.alignment import IGNORED, Pieces
-from adapters.data import RowSource, open_splits
-from adapters.errors import DataError, Faults, ModelError
+from adapters.data import open_splits
+from adapters.errors import ModelError
 from adapters.files import write_json
 from adapters.generation import generate
 from adapters.inference import shared_out
-from adapters.labels import LabelSet
+from adapters.row_task import RowTask
 from adapters.settings import CommonSettings
-from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER, Encoded, Example, Examples, Prediction
+from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER, Encoded, Example, Prediction
 
 CITIES = ["London", "Paris", "Berlin", "Oslo", "Rome"]
 WRITTEN = 6  # pieces of the longest answer
 
 
-class Stub(tasks.Task):
+class Stub(RowTask):
     """What the three have in common: rows of JSONL, whose columns are the inputs, and a gold answer."""
 
     metrics = ()
-    columns: ClassVar[tuple[str, ...]]
-
-    def __init__(self, labels: LabelSet) -> None:
-        self.labels = labels
-
-    @classmethod
-    def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[tasks.Task, dict[str, Examples]]:
-        import datasets
-
-        splits = {}
-        for name, source in sources.items():
-            faults = Faults(source.name)
-            rows = [{"where": row.where(), **row.values} for row in source.rows(faults)]
-            faults.raise_if_any()
-            splits[name] = Examples(name, datasets.Dataset.from_list(rows), cls, {"source": source.name})
-        return cls(cls.find_labels(splits["train"])), splits
-
-    @classmethod
-    def find_labels(cls, train: Examples) -> LabelSet:
-        return LabelSet(())
-
-    @classmethod
-    def from_card(cls, card: Mapping[str, Any]) -> tasks.Task:
-        return cls(LabelSet(tuple(card["labels"])))
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Example:
-        inputs = {name: row[name] for name in cls.columns}
-        return Example(id=row["id"], inputs=inputs, gold=row["gold"], where=row["where"])
-
-    def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
-        if set(inputs) != set(self.columns):
-            raise DataError(f"{self.name} takes {', '.join(self.columns)}, found {', '.join(inputs)}.")
-        return Example(id=id, inputs=dict(inputs))
-
-    def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
-        return {"answer": prediction.value}
+    gold = "gold"
+    labelled = False
 
 
 class Spans(Stub):
@@ -82,9 +47,6 @@ class Spans(Stub):
 
     def auto_class(self, kind: str) -> str:
         return "AutoModelForQuestionAnswering"
-
-    def config(self) -> dict[str, Any]:
-        return {}
 
     def prior(self, targets: Any) -> None:
         """None: the targets are places in a row, not classes."""
@@ -141,10 +103,7 @@ class Relations(Stub):
     name = "relations"
     kinds = (ENCODER, CAUSAL)
     columns = ("text", "subject", "object")
-
-    @classmethod
-    def find_labels(cls, train: Examples) -> LabelSet:
-        return LabelSet(tuple(sorted({example.gold for example in train})))
+    labelled = True
 
     def auto_class(self, kind: str) -> str:
         return "AutoModelForSequenceClassification"
@@ -187,9 +146,6 @@ class Texts(Stub):
 
     def auto_class(self, kind: str) -> str:
         return "AutoModelForSeq2SeqLM" if kind == ENCODER_DECODER else "AutoModelForCausalLM"
-
-    def config(self) -> dict[str, Any]:
-        return {}
 
     def encode(
         self, examples: Sequence[Example], pieces: Pieces, budget: int, *, learning: bool = False
@@ -394,9 +350,8 @@ def test_a_saved_stub_is_loaded_with_the_same_answers(stub, on, name, trained, r
     fresh = tiny.method(name, **made.method.recorded())
     loaded = fresh.predictor(fresh.load(base, again, folder), base, again).predict(examples)
     assert_same(loaded, made.predictions)
-    assert [again.output(e, p) for e, p in zip(examples, loaded, strict=True)] == [
-        {"answer": value} for value in values(made.predictions)
-    ]
+    outputs = [again.output(e, p) for e, p in zip(examples, loaded, strict=True)]
+    assert outputs == [{**e.inputs, "gold": p.value} for e, p in zip(examples, made.predictions, strict=True)]
 
 
 @each_pair

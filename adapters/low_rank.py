@@ -1,0 +1,77 @@
+"""What the methods of LoRA's family share: low-rank changes to linear layers by PEFT, and the task's head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adapters import methods
+from adapters.errors import ModelError
+from adapters.settings import require
+from adapters.tasks import Task
+
+if TYPE_CHECKING:
+    from adapters.model import Base
+
+ALL = "all-linear"
+MAX_ALPHA_PER_RANK = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowRankSettings:
+    """Settings of every method of the family."""
+
+    learning_rate: float = 2e-3
+    """Peak learning rate."""
+    lora_r: int = 16
+    """Rank of the change to each layer."""
+    lora_alpha: float = 32
+    """The change is scaled by alpha / r."""
+    lora_dropout: float = 0.0
+    """Dropout of a layer's input on the low-rank path."""
+    lora_target_modules: list[str] = field(default_factory=lambda: [ALL])
+    """Layers to adapt, by the last part of their names (query value); all-linear: every linear layer but the head."""
+
+
+class LowRankMethod(methods.PeftMethod):
+    """PEFT's LoRA, or a variant of it, with the head trained whole beside it."""
+
+    variant: ClassVar[tuple[str, ...]] = ()
+    """What the method switches on in PEFT's LoraConfig."""
+
+    def __init__(self, settings: Any) -> None:
+        """Args: settings: `lora_*` of `Settings`."""
+        super().__init__(settings)
+        require(settings.lora_r >= 1, "lora_r", settings.lora_r, "at least 1")
+        bound = MAX_ALPHA_PER_RANK * settings.lora_r
+        require(0 < settings.lora_alpha <= bound, "lora_alpha", settings.lora_alpha, f"above 0 and at most {bound}")
+        require(0 <= settings.lora_dropout < 1, "lora_dropout", settings.lora_dropout, "in [0, 1)")
+        require(bool(settings.lora_target_modules), "lora_target_modules", "", f"names of layers, or {ALL}")
+
+    def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:
+        """LoRA on the target modules."""
+        import peft
+        from transformers.pytorch_utils import Conv1D
+
+        targets = _targets(model, head, self.settings.lora_target_modules)
+        return peft.LoraConfig(
+            r=self.settings.lora_r,
+            lora_alpha=self.settings.lora_alpha,
+            lora_dropout=self.settings.lora_dropout,
+            target_modules=targets,
+            modules_to_save=head,
+            fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2's own linear layer
+            **dict.fromkeys(self.variant, True),
+        )
+
+
+def _targets(model: Any, head: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Names that PEFT matches by their ends. Raises SettingsError that lists the layers there are."""
+    layers = methods.linear_layers(model, head)
+    if not layers:
+        raise ModelError(f"{type(model).__name__} has no linear layer that LoRA could change. Use full or head.")
+    if list(wanted) == [ALL]:
+        return methods.last_parts(layers)
+    methods.require_layers("lora_target_modules", wanted, layers, also=f"; or {ALL}")
+    return list(wanted)

@@ -1,0 +1,26 @@
+"""Rank-stabilised LoRA (Kalajdzievski 2023, arXiv:2312.03732) by PEFT: changes are scaled by alpha / √r, not alpha / r.
+
+So a higher rank does not shrink the steps, and one rate suits all ranks. The default alpha scales the change of rank 16
+by 2, as lora's defaults do; there the two are the same method, and differ as soon as --lora_r does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.low_rank import LowRankMethod, LowRankSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(LowRankSettings):
+    """Rank-stabilised LoRA."""
+
+    lora_alpha: float = 8
+    """The change is scaled by alpha / √r."""
+
+
+class Method(LowRankMethod):
+    """PEFT's LoRA, scaled by the root of the rank, with the head trained whole beside it."""
+
+    name = "rslora"
+    variant = ("use_rslora",)

@@ -1,0 +1,32 @@
+"""Which approach for text classification: full fine-tuning, LoRA, prefix, …, zero- and few-shot, side by side.
+
+    accelerate launch recipes/compare_classification.py
+    python recipes/compare_classification.py --train_file train.csv --test_file test.csv --full --output_dir runs/mine
+    python recipes/compare_classification.py --model_name_or_path smollm2 --methods lora,few_shot --output_dir runs/one
+
+Expect 8 rows, a verdict and a page (README, Results).
+"""
+
+from adapters.recipe import compare  # missing? AdapterHub's package hides ours: pip uninstall adapters
+
+DEFAULTS = {
+    "output_dir": "runs/compare_classification",
+    "prompt_model_name_or_path": "smollm2",
+    "also_on_prompt_base": ["full", "lora"],
+    "prompt": "classification_sentiment",
+    "max_train_samples": 1000,
+    "max_eval_samples": 300,
+    "max_predict_samples": 500,
+}
+
+
+def main() -> None:
+    """Check, run what is missing, save and print."""
+    with compare(__doc__, task="classification", defaults=DEFAULTS) as comparison:
+        comparison.check()
+        comparison.run_cells()
+        comparison.save_and_print()
+
+
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ from adapters.statistics import bootstrap
 from adapters.tasks import Example, Prediction
 
 LATENCY_EXAMPLES = 64
-LATENCY_SECONDS = 20.0
+LATENCY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ def main_score(predictor: Predictor, examples: Sequence[Example], metric: Metric
 def latency(predictor: Predictor, examples: Sequence[Example]) -> dict[str, float]:
     """Milliseconds of answering one example alone: median and 95th percentile of the first examples, once warm.
 
-    Of up to 64 examples, fewer where they would take longer than 20 seconds (a model that writes).
+    Of up to 64 examples, fewer where they would take longer than 10 seconds (a model that writes).
     """
     times: list[float] = []
     for example in [examples[0], *examples[:LATENCY_EXAMPLES]]:

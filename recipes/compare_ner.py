@@ -13,9 +13,13 @@ DEFAULTS = {
     "output_dir": "runs/compare_ner",
     "prompt_model_name_or_path": "smollm2",
     "also_on_prompt_base": ["full", "lora"],
-    "max_train_samples": 1000,
-    "max_eval_samples": 300,
-    "max_predict_samples": 300,
+    "max_train_samples": 300,
+    "max_eval_samples": 100,
+    "max_predict_samples": 200,
+    "sample_selection": "random",
+    "train_batch_pieces": 256,
+    "num_train_epochs": 5.0,
+    "max_new_tokens": 32,
 }
 
 

@@ -60,6 +60,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"text": f"Alan wrote {n} notes.", "entities": [{"start": 0, "end": 4, "label": "PER"}]} for n in range(40)
     ]
     (folder / "notes.jsonl").write_text("".join(json.dumps(note) + "\n" for note in notes))
+    for name in ("reviews", "more"):
+        lines = [f"{'Good' if n % 2 else 'Bad'} film {n},{'fresh' if n % 2 else 'rotten'}" for n in range(40)]
+        (folder / f"{name}.csv").write_text("\n".join(["text,label", *lines]) + "\n")
     texts = [{"id": f"t{n}", "text": "Angela Merkel visited Paris."} for n in range(3)]
     (folder / "texts.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
     return folder
@@ -72,7 +75,7 @@ def test_every_command_of_readme_runs_at_two_steps_size(clone: Path) -> None:
     every = [main, *commands(hub=False)]
     assert len(every) >= 10
     for command in every:
-        recipe = any(word.startswith("recipes/") for word in command)
+        recipe = any(word.startswith("recipes/") or word == "run" for word in command)
         several = any(word.startswith("recipes/compare_") for word in command)
         done = run([*command, *(SMALL if recipe else []), *(FEW if several else [])], clone)
         assert done.returncode == 0, (command, done.stderr[-2000:])

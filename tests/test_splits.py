@@ -117,6 +117,19 @@ def test_each_split_is_cut_to_its_own_limit(tagged: Path) -> None:
     assert limited["test"] is splits["test"] and "limit" not in limited["test"].notes
 
 
+def test_a_random_limit_draws_the_same_examples_in_every_run_and_keeps_their_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.conll", WORDS)
+    splits = read(train_file=str(path), test_file=str(path))
+    limits = {"max_train_samples": 40, "max_predict_samples": 40, "sample_selection": "random"}
+    first, again = (with_limits(splits, common(seed=seed, **limits)) for seed in (0, 1))
+    drawn = words(first["train"])
+    assert words(again["train"]) == drawn and drawn == sorted(drawn, key=WORDS.index) and drawn != WORDS[:40]
+    assert words(first["test"]) != drawn
+    assert first["train"].notes["limit"] == "40 drawn"
+    with pytest.raises(SettingsError, match="--sample_selection best: must be first or random"):
+        common(sample_selection="best").check()
+
+
 # sources --------------------------------------------------------------------------------------------------------------
 
 

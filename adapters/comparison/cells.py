@@ -32,6 +32,7 @@ class Cell:
         seed: of the run.
         size: number of training examples where the comparison varies it, else empty.
         settings: of the run, `task` and `method` among them, without `output_dir`.
+        data: digest of the data's contents, so that files changed in place are other cells.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Cell:
     seed: int
     size: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    data: str = ""
 
     @property
     def row(self) -> tuple[str, str, str]:
@@ -50,7 +52,8 @@ class Cell:
         """Name of the cell's folder: the same settings have the same name, so a finished cell is found again."""
         settings = {name: value for name, value in self.settings.items() if name not in INCIDENTAL}
         size = f"-{self.size}" if self.size else ""
-        return f"{self.method}-{Path(self.base).name}{size}-seed{self.seed}-{digest_value(settings)[:10]}"
+        digest = digest_value([settings, self.data])[:10]
+        return f"{self.method}-{Path(self.base).name}{size}-seed{self.seed}-{digest}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from adapters.comparison import output, results
 from adapters.comparison.board import Board
 from adapters.comparison.cells import Cell, Outcome, read_json, run
 from adapters.errors import ComparisonError, DataError, SettingsError
-from adapters.files import write_json
+from adapters.files import digest_value, write_json
 from adapters.processes import is_first
 from adapters.settings import INCIDENTAL, CommonSettings, join, require
 
@@ -89,6 +89,8 @@ class Comparison:
         quiet_libraries()
         common = self._settings_of(settings.methods[0], {})
         task, found, _ = splits.read(self.task_name, common)
+        data = digest_value({name: split.notes.get("digest") for name, split in found.items()})
+        self.cells = [dataclasses.replace(cell, data=data) for cell in self.cells]
         name = "test" if "test" in found else "validation"
         if not len(found.get(name, ())):
             raise DataError(f"the {name} split has no examples; there is nothing to score.")

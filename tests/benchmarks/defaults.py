@@ -1,0 +1,91 @@
+"""Every method's defaults on four tasks: how far each stays behind full fine-tuning, and how much of the base it trains.
+
+    python tests/benchmarks/defaults.py                                        # full and lora, seeds 0 1 2: an hour and a half
+    python tests/benchmarks/defaults.py --methods prefix,ia3 --seeds 0         # others
+    python tests/benchmarks/defaults.py --data trec banking77 --more --learning_rate 1e-3
+
+Datasets but conll2003 are folders of --folder. Prints a Markdown table as it goes and one JSON line last. Run it with
+nothing else on the machine, or `taskset -c 0` it to a core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DATA = {
+    "conll2003": ["--task", "ner"],
+    "sst2": ["--task", "classification"],
+    "trec": ["--task", "classification", "--encoding", "latin-1", "--label_column_name", "coarse"],
+    "banking77": ["--task", "classification"],
+}
+"""Flags of each dataset beside its place."""
+EPOCHS = {"trec": "5", "banking77": "8"}
+"""Passes over the training examples where three are too few for every method: 77 classes of 130 questions each."""
+
+
+def run(data: str, method: str, seed: int, place: str, more: list[str]) -> dict[str, Any]:
+    """One run in a process of its own; returns its scores.json."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        where = data if data == "conll2003" else str(Path(place).resolve() / data)
+        flags = ["--dataset_name", where, "--method", method, "--seed", str(seed), "--output_dir", str(out)]
+        flags += ["--num_train_epochs", EPOCHS[data]] if data in EPOCHS else []
+        command = [sys.executable, "-m", "adapters", "run", *DATA[data], *flags, *more]
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{method} on {data} failed with {done.returncode}:\n{done.stderr[-3000:]}")
+        record: dict[str, Any] = json.loads((out / "scores.json").read_text())
+        return record
+
+
+def row(data: str, method: str, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """What README records of a method on a dataset."""
+    tests = [100 * record["main"]["value"] for record in records]
+    best = [max(epoch["score"] for epoch in record["training"]["dev_scores"]) for record in records]
+    cost = records[0]["cost"]
+    found = {
+        "data": data,
+        "method": method,
+        "dev": [round(100 * value, 2) for value in best],
+        "test": [round(value, 2) for value in tests],
+        "mean": round(statistics.mean(tests), 2),
+        "sd": round(statistics.stdev(tests), 2) if len(tests) > 1 else None,
+        "trained_share": round(100 * cost["trainable_params"] / cost["total_params"], 2),
+        "train_seconds": round(statistics.mean(record["cost"]["train_seconds"] for record in records), 1),
+    }
+    spread = "" if found["sd"] is None else f" ± {found['sd']}"
+    cells = [data, method, ", ".join(map(str, found["dev"])), ", ".join(map(str, found["test"])),
+             f"{found['mean']}{spread}", found["trained_share"], found["train_seconds"]]  # fmt: skip
+    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+    return found
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", default="full,lora", help="names, between commas")
+    parser.add_argument("--data", nargs="*", choices=[*DATA], default=[*DATA])
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--folder", default=str(REPOSITORY.parent / "shared/data"), help="folder of the datasets")
+    parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="last: further flags of every run")
+    given = parser.parse_args()
+    names = ["data", "method", "dev", "test", "mean ± sd", "% trained", "train s"]
+    print("| " + " | ".join(names) + " |\n|" + "---|" * len(names), flush=True)
+    rows = []
+    for data in given.data:
+        for method in given.methods.split(","):
+            records = [run(data, method, seed, given.folder, given.more) for seed in given.seeds]
+            rows.append(row(data, method, records))
+    print(json.dumps({"benchmark": "defaults", "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()

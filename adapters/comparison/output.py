@@ -10,7 +10,7 @@ from rich.console import Console
 
 from adapters.comparison import plots, results
 from adapters.comparison.page import page
-from adapters.comparison.table import markdown, rich_table
+from adapters.comparison.table import markdown, natural_width, rich_table
 from adapters.comparison.verdict import sentences
 from adapters.files import write_json, write_text
 
@@ -42,8 +42,8 @@ def save_and_print(
         write_text(folder / "comparison.md", markdown(summary, verdict, failures))
         write_text(folder / "comparison.html", page(summary, verdict, failures, disagreements(rows), repeat))
     console = Console(highlight=False)
-    wide = console.width if console.is_terminal else 200
-    Console(highlight=False, width=wide).print(rich_table(summary, width=wide))
+    table = rich_table(summary, width=console.width if console.is_terminal else None)
+    Console(highlight=False, width=None if console.is_terminal else natural_width(table)).print(table)
     for line in ("", *verdict):
         console.print(line, markup=False)
     for cell, why in failures:

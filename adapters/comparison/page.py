@@ -90,24 +90,37 @@ def _overlap(summary: Mapping[str, Any]) -> str:
     if not count:
         return '<p class="dim">No example of this split stands in train.</p>'
     first = summary["overlap"]["first"]
-    shown = f", the first {first[0]['test']} as {first[0]['train']}" if first else ""
+    shown = f", the first {_place(first[0]['test'])} as {_place(first[0]['train'])}" if first else ""
     said = f"{count:,} examples of this split stand in train too{shown}; the column “without overlap” leaves them out."
     return f'<p class="dim">{escape(said)}</p>'
+
+
+def _place(where: str) -> str:
+    """`file:line` without the folders above the data's own, which on another machine are others."""
+    return "/".join(Path(where).parts[-2:])
+
+
+def _pair(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Two rows that are held against each other; they are always of one base."""
+    size = f" at {one['size']}" if one["size"] and one["size"] == other["size"] else ""
+    names = [row["method"] + (f" at {row['size']}" if row["size"] and not size else "") for row in (one, other)]
+    return f"{names[0]} − {names[1]}{size} ({one['base'].rpartition('/')[2]})"
 
 
 def _tests(summary: Mapping[str, Any]) -> str:
     rows = ""
     for test in summary["tests"]:
-        one, other = (plots.name(summary["rows"][i]) for i in test["rows"])
+        one, other = (summary["rows"][i] for i in test["rows"])
         n = summary["dataset"]["n"]
         said = "a difference is shown" if test["differs"] else f"no difference shown at n = {n:,}"
         rows += (
-            f"<tr><td>{escape(one)} − {escape(other)}</td><td class=n>{points(test['difference'])}</td>"
+            f"<tr><td>{escape(_pair(one, other))}</td><td class=n>{points(test['difference'])}</td>"
             f"<td>{points(test['low'])} to {points(test['high'])}</td><td class=n>{test['p']:.4f}</td>"
             f"<td class=n>{test['p_holm']:.4f}</td><td>{said}</td><td class=n>{points(test['detectable'])}</td></tr>"
         )
-    head = "".join(f"<th>{title}</th>" for title in (
-        "pair", "difference", "95 % interval", "p", "p, Holm", "", "smallest difference n could show"))  # fmt: skip
+    titles = {"pair": "", "difference": "n", "95 % interval": "", "p": "n", "p, Holm": "n", "": "",
+              "smallest difference n could show": "n"}  # fmt: skip
+    head = "".join(f'<th class="{kind}">{title}</th>' for title, kind in titles.items())
     note = ("Each method against the best and against full fine-tuning on its base. p: approximate randomisation on "
             "paired examples; interval: paired bootstrap; a true difference as large as the last column would be shown "
             "four times out of five.")  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from adapters.comparison.verdict import points
@@ -77,13 +78,25 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
     return out
 
 
-def rich_table(summary: Mapping[str, Any], *, width: int) -> Table:
-    """For a terminal; the wide columns only where there is room."""
-    chosen = [c for c in columns(summary["rows"], summary["score"]) if not c.wide or width >= 180]
+def rich_table(summary: Mapping[str, Any], *, width: int | None) -> Table:
+    """For a terminal of that width (None: for a file); all columns only where nothing of them would be cut."""
+    every = columns(summary["rows"], summary["score"])
+    table = _rich(summary["rows"], every)
+    if width is None or natural_width(table) <= width:
+        return table
+    return _rich(summary["rows"], [column for column in every if not column.wide])
+
+
+def natural_width(table: Table) -> int:
+    """Characters that a table takes where nothing of it is wrapped or cut."""
+    return Console(width=10_000).measure(table).maximum
+
+
+def _rich(rows: Sequence[Mapping[str, Any]], chosen: Sequence[Column]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in chosen:
         table.add_column(column.title, justify="right" if column.key else "left", no_wrap=not column.key)
-    for row in summary["rows"]:
+    for row in rows:
         table.add_row(*(column.shown(row) for column in chosen))
     return table
 

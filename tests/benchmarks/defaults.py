@@ -1,7 +1,7 @@
-"""Every method's defaults on four tasks: how far each stays behind full fine-tuning, and how much of the base it trains.
+"""Every method on four tasks: how far its defaults stay behind full fine-tuning, and what share of the base it trains.
 
-    python tests/benchmarks/defaults.py                                        # full and lora, seeds 0 1 2: an hour and a half
-    python tests/benchmarks/defaults.py --methods prefix,ia3 --seeds 0         # others
+    python tests/benchmarks/defaults.py                                   # full and lora, seeds 0 1 2: some two hours
+    python tests/benchmarks/defaults.py --methods prefix,ia3 --seeds 0    # others
     python tests/benchmarks/defaults.py --data trec banking77 --more --learning_rate 1e-3
 
 Datasets but conll2003 are folders of --folder. Prints a Markdown table as it goes and one JSON line last. Run it with

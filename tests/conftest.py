@@ -29,6 +29,19 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     del os.environ["TASKSWAP_CACHE"]
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """One thread for torch, in this process and in those it starts: a tiny model is slower on two cores than on one."""
+    import torch
+
+    before = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(1)
+        yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True)
 def _fresh_accelerate() -> Iterator[None]:
     """Accelerate keeps its state for the process; each test begins without."""

@@ -80,7 +80,7 @@ def test_a_name_that_is_no_name_of_a_file_is_refused(name: str) -> None:
     "folder, name, message",
     [
         ("tasks", "nre", "No task is called 'nre': did you mean 'ner'?"),
-        ("metrics", "xxxxx", "No metric is called 'xxxxx': known: entity_f1, "),
+        ("metrics", "xxxxx", "No metric is called 'xxxxx': known: accuracy, "),
         ("methods", "lorra", "No method is called 'lorra': did you mean 'lora'"),
         ("data", "jsnl", "No reader is called 'jsnl': did you mean 'jsonl'?"),
     ],

@@ -227,7 +227,7 @@ OUTSIDE = ["O"] * 4
 
 
 def answer(format: str, written: str, example: Example = ADA) -> Prediction:
-    return TASK.read_answer(example, written, AnswerForm(format=format, names={"PER": "person"}))
+    return TASK.read_answer(example, written, AnswerForm(format=format, names={"PER": ("person",)}))
 
 
 @pytest.mark.parametrize(

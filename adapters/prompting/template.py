@@ -51,7 +51,7 @@ class Prompt:
     @property
     def form(self) -> AnswerForm:
         """How the answer is written."""
-        names = {label: [words] if isinstance(words, str) else words for label, words in self.names.items()}
+        names = {label: (words,) if isinstance(words, str) else tuple(words) for label, words in self.names.items()}
         return AnswerForm(format=self.answer, names=names, separator=self.separator, where=self.name)
 
     @property

@@ -89,7 +89,7 @@ class AnswerForm:
 
     format: str
     separator: str = "\n\n"
-    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     where: str = ""
 
 

@@ -222,7 +222,7 @@ def test_a_pair_lacking_a_side_is_refused():
 
 def test_an_answer_names_a_label_by_any_of_its_words():
     task = Task(LabelSet(("neg", "pos")))
-    form = AnswerForm(format="label", names={"pos": ["good", "great"]})
+    form = AnswerForm(format="label", names={"pos": ("good", "great")})
     one = Example(id="0", inputs={"text": "x"}, gold="pos")
     assert task.choices(form) == [("neg", 0), ("good", 1), ("great", 1)]
     assert task.write_answer(one, form) == "good"

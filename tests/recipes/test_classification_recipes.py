@@ -159,23 +159,26 @@ def test_several_labels_pairs_weights_and_windows_train(run_recipe: RunRecipe, t
     assert isinstance(answer["output"]["labels"], list)
 
 
-def test_a_comparison_of_all_kinds_of_methods_ends_with_a_table(texts: Path, tmp_path: Path) -> None:
+def test_a_comparison_over_training_sizes_ends_with_a_table_and_a_curve(texts: Path, tmp_path: Path) -> None:
     from adapters.comparison.cells import clean_environment
 
     build_tiny_bert(tmp_path / "bert")
     tiny.llama(tmp_path / "llama")
     given: dict[str, Any] = {
         "--model_name_or_path": tmp_path / "bert", "--prompt_model_name_or_path": tmp_path / "llama",
-        "--dataset_name": texts, "--output_dir": tmp_path / "out", "--methods": "bitfit,lora,few_shot",
-        "--also_on_prompt_base": "lora", "--seeds": 1, "--num_train_epochs": 1, "--mixed_precision": "no",
+        "--dataset_name": texts, "--output_dir": tmp_path / "out", "--methods": "bitfit,few_shot",
+        "--train_sizes": "40,all", "--seeds": 1, "--num_train_epochs": 1, "--mixed_precision": "no",
         "--shots": 1, "--prompt": "classification_few",
     }  # fmt: skip
-    words = [str(word) for pair in given.items() for word in pair]
+    words = [*(str(word) for pair in given.items() for word in pair), "--also_on_prompt_base"]
     done = subprocess.run(
         [sys.executable, "recipes/compare_classification.py", *words], cwd=REPOSITORY, capture_output=True, text=True,
         check=False, env={**clean_environment(os.environ), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     summary = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert [row["method"] for row in summary["rows"]] == ["bitfit", "lora", "few_shot", "lora"]
+    rows = [(row["method"], row["size"], row["train_examples"]) for row in summary["rows"]]
+    assert rows == [("bitfit", "40", 40), ("bitfit", "all", 120), ("few_shot", "", 120)]
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert "How many labelled examples?" in page and any("few_shot" in line for line in summary["verdict"])
     assert summary["score"] == "accuracy" and set(summary["rows"][0]["by_label"]) == {"other", "person", "place"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from adapters.words import cut
@@ -106,7 +107,7 @@ class Pieces:
             out.append(Part(number, first, tuple(group)))
         return out
 
-    @property
+    @cached_property
     def tells_pairs_apart(self) -> bool:
         """Whether the tokenizer puts something between the two texts of a pair."""
         return bool(self.tokenizer("a", "a").input_ids != self.tokenizer("a a").input_ids)

@@ -90,8 +90,10 @@ def labelled(
             yield Labelled(row=row, text=text, pair=pair, labels=labels)
 
 
-def stored(source: RowSource, columns: Columns, separator: str | None) -> datasets.Dataset:
+def stored(source: RowSource, columns: Columns, separator: str | None, digest: str) -> datasets.Dataset:
     """The examples of a source, checked, stored as Arrow and memory-mapped; see `labelled` for the arguments.
+
+    `digest` is the source's, which its caller records: the file is read for it once.
 
     Columns `id, text, text_pair` (null but of pairs), `label` where there is one a text, else `labels`, and `where`.
     Raises DataError with the first faults, or where there is no example.
@@ -116,7 +118,7 @@ def stored(source: RowSource, columns: Columns, separator: str | None) -> datase
         faults.raise_if_any()
 
     how = [type(source).__name__, getattr(source, "encoding", None), astuple(columns), separator]
-    dataset = store(rows, schema, digest_value([source.digest(), source.name, how, "labelled texts", STORED_AS]))
+    dataset = store(rows, schema, digest_value([digest, source.name, how, "labelled texts", STORED_AS]))
     if not len(dataset):
         raise DataError(f"{source.name}: the file holds no example. Give one with texts and labels.")
     return dataset

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from adapters.errors import Faults
 from adapters.files import digest_value
 
 OUTSIDE = "O"
@@ -47,6 +49,26 @@ class LabelSet:
     def __len__(self) -> int:
         """Number of classes."""
         return len(self.names)
+
+
+def refuse_unknown(
+    subject: str, examples: Iterable[Any], labels_of: Callable[[Any], Iterable[str]], known: Sequence[str]
+) -> None:
+    """Raises DataError, with `file:line` of the first of them, where examples have labels that train lacks.
+
+    Args:
+        subject: what is being read, for the message.
+        examples: each with its place as `where`.
+        labels_of: the labels of an example's gold answer.
+        known: the labels of train, as the message shall list them.
+    """
+    faults, there = Faults(subject), frozenset(known)
+    listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    for example in examples:
+        for label in sorted(set(labels_of(example.gold)) - there):
+            advice = f"train knows {listed}. Remove the label, or add examples of it to train."
+            faults.add(example.where, f"label {label!r} does not occur in train", advice)
+    faults.raise_if_any()
 
 
 def tag_labels(types: Iterable[str]) -> LabelSet:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from adapters.data import RowSource
 from adapters.errors import DataError, Faults
 from adapters.files import digest_value
-from adapters.labels import LabelSet
+from adapters.labels import LabelSet, refuse_unknown
 from adapters.store import store
 from adapters.tasks import Example, Examples, Prediction, Task
 
@@ -42,16 +42,11 @@ class RowTask(Task):
             return cls(LabelSet(())), splits
         answers = {name: {example.gold for example in split} for name, split in splits.items()}
         learnt = answers.get("train") or set().union(*answers.values())
+        known = sorted(map(str, learnt))
         for name, split in splits.items():
-            faults = Faults(f"{split.notes['source']} ({name})")
-            for example in split if answers[name] - learnt else ():
-                if example.gold not in learnt:
-                    known = ", ".join(sorted(map(str, learnt))[:20])
-                    faults.add(
-                        example.where, f"label {example.gold!r} does not occur in train", f"train knows {known}."
-                    )
-            faults.raise_if_any()
-        return cls(LabelSet(tuple(sorted(map(str, learnt))))), splits
+            if answers[name] - learnt:
+                refuse_unknown(f"{split.notes['source']} ({name})", split, lambda gold: [gold], known)
+        return cls(LabelSet(tuple(known))), splits
 
     @classmethod
     def _split(cls, name: str, source: RowSource) -> Examples:
@@ -64,7 +59,7 @@ class RowTask(Task):
                 f"{source.name}: {cls.name} needs the columns {', '.join(wanted)}; {', '.join(missing)} missing. "
                 f"Columns found: {', '.join(source.columns)}."
             )
-        faults = Faults(source.name)
+        faults, digest = Faults(source.name), source.digest()
 
         def rows() -> Iterator[dict[str, str]]:
             for number, row in enumerate(source.rows(faults)):
@@ -78,10 +73,10 @@ class RowTask(Task):
 
         schema = pa.schema(dict.fromkeys(("id", "values", "where"), pa.string()))
         how = [type(source).__name__, getattr(source, "encoding", None), wanted, cls.name, STORED_AS]
-        dataset = store(rows, schema, digest_value([source.digest(), source.name, how]))
+        dataset = store(rows, schema, digest_value([digest, source.name, how]))
         if not len(dataset):
             raise DataError(f"{source.name}: the file holds no example. Give one with rows.")
-        return Examples(name, dataset, cls, {"source": source.name, "digest": source.digest()})
+        return Examples(name, dataset, cls, {"source": source.name, "digest": digest})
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Task:

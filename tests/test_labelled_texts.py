@@ -129,10 +129,10 @@ def test_balanced_weights_are_those_of_scikit_learn(labels):
 def test_stored_rows_are_counted_and_read_once(tmp_path):
     source = open_file(save(tmp_path / "a.jsonl", [{"text": "t", "label": name} for name in "abab"] * 2))
     columns = find_columns(source, None, None, None)
-    assert count_labels(stored(source, columns, None)) == {"a": 4, "b": 4}
+    assert count_labels(stored(source, columns, None, source.digest())) == {"a": 4, "b": 4}
     several = open_file(save(tmp_path / "b.jsonl", [{"text": "t", "label": ["a", "b"]}, {"text": "u", "label": []}]))
-    assert count_labels(stored(several, columns, ",")) == {"a": 1, "b": 1}
-    assert stored(source, columns, None)["label"] == [*"abab", *"abab"]
+    assert count_labels(stored(several, columns, ",", several.digest())) == {"a": 1, "b": 1}
+    assert stored(source, columns, None, source.digest())["label"] == [*"abab", *"abab"]
 
 
 def test_a_label_goes_by_its_own_name_unless_a_prompt_has_words_for_it():

@@ -12,10 +12,10 @@ import numpy as np
 from adapters import tasks
 from adapters.alignment import IGNORED, Pieces, valid_text
 from adapters.data import RowSource
-from adapters.errors import DataError, Faults, SettingsError
+from adapters.errors import DataError, SettingsError
 from adapters.label_words import check_words, label_words
 from adapters.labelled_texts import balanced_weights, count_labels, find_columns, in_order, stored
-from adapters.labels import LabelSet
+from adapters.labels import LabelSet, refuse_unknown
 from adapters.settings import require
 from adapters.tasks import CAUSAL, ENCODER, AnswerForm, Encoded, Example, Examples, Prediction
 
@@ -95,16 +95,17 @@ class Task(tasks.Task):
             for name, source in sources.items()
         }
         separator = settings.label_separator if settings.multi_label else None
-        splits = {
-            name: Examples(name, stored(source, columns[name], separator), cls,
-                           {"source": source.name, "digest": source.digest()})
-            for name, source in sources.items()
-        }  # fmt: skip
+        splits = {}
+        for name, source in sources.items():
+            digest = source.digest()
+            dataset = stored(source, columns[name], separator, digest)
+            splits[name] = Examples(name, dataset, cls, {"source": source.name, "digest": digest})
         counts = {name: count_labels(split.dataset) for name, split in splits.items()}
         learnt = counts.get("train") or sum(counts.values(), Counter())
         for name, split in splits.items():
             if set(counts[name]) - set(learnt):
-                _raise_unknown(split, set(counts[name]) - set(learnt), learnt)
+                subject = f"{split.notes['source']} ({name})"
+                refuse_unknown(subject, split, lambda gold: gold if settings.multi_label else [gold], in_order(learnt))
         first = splits.get("train") or next(iter(splits.values()))
         if len(learnt) < (1 if settings.multi_label else 2):
             raise DataError(
@@ -278,16 +279,6 @@ def _check(settings: Any) -> None:
     require(settings.long_texts in ("truncate", "window"), "long_texts", settings.long_texts, "truncate or window")
     if not settings.label_separator:
         raise SettingsError("--label_separator: must not be empty.")
-
-
-def _raise_unknown(split: Examples, unknown: set[str], learnt: Mapping[str, int]) -> None:
-    faults = Faults(f"{split.notes['source']} ({split.name})")
-    known = ", ".join(in_order(learnt)[:20]) + (", …" if len(learnt) > 20 else "")
-    for example in split:
-        for name in sorted({*(example.gold if isinstance(example.gold, list) else [example.gold])} & unknown):
-            faults.add(example.where, f"label {name!r} does not occur in train",
-                       f"train knows {known}. Remove the row, or add examples of the label to train.")  # fmt: skip
-    faults.raise_if_any()
 
 
 def _shape(value: Any) -> str:

@@ -15,7 +15,7 @@ from adapters.data import RowSource
 from adapters.entity_answers import FORMATS, check_form, place
 from adapters.errors import DataError, Faults, SettingsError
 from adapters.files import digest_value
-from adapters.labels import OUTSIDE, LabelSet, best_tags, entity_types, spans, tag_labels, tags_of
+from adapters.labels import OUTSIDE, LabelSet, best_tags, entity_types, refuse_unknown, spans, tag_labels, tags_of
 from adapters.store import store
 from adapters.tasks import CAUSAL, ENCODER, AnswerForm, Encoded, Example, Examples, Prediction
 from adapters.words import cut, joined_offsets
@@ -81,7 +81,8 @@ class Task(tasks.Task):
                     "with entities, or name its columns with --text_column_name and --label_column_name."
                 )
             if types[name] - learnt:
-                _raise_unknown(split, types[name] - learnt, learnt)
+                subject = f"{split.notes['source']} ({name})"
+                refuse_unknown(subject, split, lambda tags: {tag[2:] for tag in tags if tag != OUTSIDE}, sorted(learnt))
         return cls(tag_labels(learnt)), splits
 
     @classmethod
@@ -274,15 +275,6 @@ def _types(split: Examples) -> set[str]:
 
     tags = {tag for chunk in split.dataset.data.column("tags").chunks for tag in pc.unique(chunk.flatten()).to_pylist()}
     return {tag[2:] for tag in tags if tag != OUTSIDE}
-
-
-def _raise_unknown(split: Examples, unknown: set[str], learnt: set[str]) -> None:
-    faults = Faults(f"{split.notes['source']} ({split.name})")
-    for example in split:
-        for kind in sorted({tag[2:] for tag in example.gold} & unknown):
-            advice = f"train knows {', '.join(sorted(learnt))}. Remove the label, or add examples of it to train."
-            faults.add(example.where, f"label {kind!r} does not occur in train", advice)
-    faults.raise_if_any()
 
 
 def _text(example: Example) -> tuple[str, Sequence[tuple[int, int]]]:

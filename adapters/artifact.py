@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters.errors import ArtifactError
-from adapters.files import FORMAT, digest_file, digest_value, new_folder, write_json
+from adapters.files import FORMAT, as_json, digest_file, digest_value, new_folder, write_text
+
+if TYPE_CHECKING:
+    import torch
 
 CARD = "card.json"
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"})
 HEALING = "Train it again, or copy it again from where it was whole."
+_FIELDS = {
+    "task.name": str, "task.labels": list, "method.name": str, "method.settings": dict, "max_length": int,
+    "base.name": str, "base.weights_sha256": str, "base.tokenizer_sha256": str,
+}  # fmt: skip
+"""What a card must say of an artifact for it to be loaded, and as what."""
 
 
 def write(folder: Path, fill: Callable[[Path], None], card: Mapping[str, Any], readme: str) -> None:
@@ -30,7 +39,7 @@ def write(folder: Path, fill: Callable[[Path], None], card: Mapping[str, Any], r
         files = {name: digest_file(path) for name, path in _files(draft).items()}
         assert not any(map(_is_pickle, files)), files
         body = {"format": FORMAT, **card, "files": files, "tensors": tensor_shapes(draft)}
-        write_json(draft / CARD, {**body, "digest": digest_value(body)})
+        write_text(draft / CARD, as_json({**body, "digest": digest_value(body)}))
 
 
 def tensor_shapes(folder: Path) -> dict[str, dict[str, list[int]]]:
@@ -54,8 +63,9 @@ def read_card(folder: Path) -> dict[str, Any]:
             raise ArtifactError(f"{folder} is a run's folder; its artifact is {folder / 'artifact'}.")
         raise ArtifactError(f"{folder}: holds no {CARD}, so it is not an artifact of taskswap.")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        digest_value(card)  # NaN is no JSON, though Python reads it
+        text = path.read_text(encoding="utf-8")
+        card = json.loads(text)
+        written = as_json(card)  # NaN is no JSON, though Python reads it
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: damaged, not JSON ({error}). {HEALING}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
@@ -63,7 +73,7 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{path}: expected format {FORMAT}, found {card.get('format') if isinstance(card, dict) else card!r}."
         )
     body = {name: value for name, value in card.items() if name != "digest"}
-    if digest_value(body) != card.get("digest"):
+    if digest_value(body) != card.get("digest") or written != text:
         raise ArtifactError(f"{path}: its own digest does not match: it was changed or damaged. {HEALING}")
     return card
 
@@ -79,36 +89,76 @@ def verify(folder: Path) -> dict[str, Any]:
     """
     from safetensors import SafetensorError
 
-    card = read_card(folder)
-    found = _files(folder)
-    del found[CARD]
-    for name in found:
-        if _is_pickle(name):
-            raise ArtifactError(
-                f"{folder / name}: a pickle can run code when it is loaded, so none is ever read. Remove it."
-            )
-    expected, shapes = card.get("files"), card.get("tensors")
-    if not isinstance(expected, dict) or not isinstance(shapes, dict):
-        raise ArtifactError(f"{folder / CARD}: does not say which files and tensors belong to it. {HEALING}")
-    if set(found) != set(expected):
-        missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-        raise ArtifactError(
-            f"{folder}: files missing: {missing or 'none'}; files not in the card: {extra or 'none'}. {HEALING}"
-        )
+    card, found = _listed(folder)
     for name, path in found.items():
-        digest = digest_file(path)
-        if digest != expected[name]:
-            raise ArtifactError(
-                f"{path}: damaged or changed: expected sha256 {expected[name]}, found {digest}. {HEALING}"
-            )
+        _check_digest(path, card["files"][name], digest_file(path))
     try:
-        if tensor_shapes(folder) != shapes:
+        if tensor_shapes(folder) != card["tensors"]:
             raise ArtifactError(f"{folder}: tensor names or shapes differ from the card's. {HEALING}")
         _check_finite(folder)
     except SafetensorError as error:
         names = ", ".join(_files(folder, ".safetensors"))
         raise ArtifactError(f"{folder}: not safetensors files ({error}): {names}. {HEALING}") from error
     return card
+
+
+def open_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The card of an adapter and its tensors, verified as `verify` does it but for finite values.
+
+    Each file is read once, so that what was verified is what is used, whatever happens to the folder meanwhile.
+    """
+    card, found = _listed(folder)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, path in found.items():
+        data = path.read_bytes()
+        _check_digest(path, card["files"][name], hashlib.sha256(data).hexdigest())
+        if path.suffix == ".safetensors":
+            there = parse_tensors(data, path)
+            shapes = {key: list(tensor.shape) for key, tensor in there.items()}
+            if shapes != card["tensors"].get(name):
+                raise ArtifactError(f"{path}: tensor names or shapes differ from the card's. {HEALING}")
+            tensors.update(there)
+    return card, tensors
+
+
+def parse_tensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors file. Raises ArtifactError where it is none, or holds none."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors: dict[str, torch.Tensor] = load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path}: not a safetensors file ({error}). {HEALING}") from error
+    if not tensors:
+        raise ArtifactError(f"{path}: holds no tensor. {HEALING}")
+    return tensors
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Raises ArtifactError where a folder holds a file whose loading could run code."""
+    for name in _files(folder):
+        if _is_pickle(name):
+            raise ArtifactError(
+                f"{folder / name}: a pickle can run code when it is loaded, so none is ever read. Remove it."
+            )
+
+
+def check_fields(card: Mapping[str, Any], folder: Path) -> None:
+    """Raises ArtifactError unless a card says what is needed to load its artifact, each thing of the right kind."""
+    for path, kind in _FIELDS.items():
+        value: Any = card
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ArtifactError(
+                f"{folder / CARD}: says nothing of {path}, or no {kind.__name__}: found {value!r:.60}. {HEALING}"
+            )
+    labels = card["task"]["labels"]
+    if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
+        raise ArtifactError(f"{folder / CARD}: its labels must be different texts, found {labels!r:.200}.")
+    if card.get("label_digest", digest_value(labels)) != digest_value(labels):
+        raise ArtifactError(f"{folder / CARD}: its labels are not those that its label digest is of. {HEALING}")
 
 
 def check_base(card: Mapping[str, Any], name: str, weights: str, tokenizer: str) -> None:
@@ -123,6 +173,28 @@ def check_base(card: Mapping[str, Any], name: str, weights: str, tokenizer: str)
                 f"This artifact was trained on {wanted['name']} ({what} {expected[:12]}…), not on {name} "
                 f"({what} {found[:12]}…). Its answers there would be noise: use it with {wanted['name']}."
             )
+
+
+def _listed(folder: Path) -> tuple[dict[str, Any], dict[str, Path]]:
+    """The card, and the files, which are exactly those that it lists, no pickle among them."""
+    card = read_card(folder)
+    refuse_pickles(folder)
+    found = _files(folder)
+    del found[CARD]
+    expected = card.get("files")
+    if not isinstance(expected, dict) or not isinstance(card.get("tensors"), dict):
+        raise ArtifactError(f"{folder / CARD}: does not say which files and tensors belong to it. {HEALING}")
+    if set(found) != set(expected):
+        missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+        raise ArtifactError(
+            f"{folder}: files missing: {missing or 'none'}; files not in the card: {extra or 'none'}. {HEALING}"
+        )
+    return card, found
+
+
+def _check_digest(path: Path, expected: Any, found: str) -> None:
+    if found != expected:
+        raise ArtifactError(f"{path}: damaged or changed: expected sha256 {expected}, found {found}. {HEALING}")
 
 
 def _files(folder: Path, ending: str = "") -> dict[str, Path]:

@@ -32,6 +32,10 @@ class ArtifactError(UserError):
     """An artifact is damaged, foreign, or belongs to another base model."""
 
 
+class BankError(UserError):
+    """An adapter's name is unknown, taken or not allowed, or the bank has no room for it."""
+
+
 class ComparisonError(UserError):
     """Runs cannot be held side by side."""
 

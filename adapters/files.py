@@ -78,10 +78,14 @@ def write_text(path: Path, text: str) -> None:
         stream.write(text)
 
 
+def as_json(value: Any) -> str:
+    """A JSON file's text, readable by people; equal values have one text if their keys stand in one order."""
+    return json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write one of our JSON files (`format: 1` is added), readable by people, complete or absent."""
-    text = json.dumps({"format": FORMAT, **value}, indent=1, ensure_ascii=True, allow_nan=False)
-    write_text(path, text + "\n")
+    """Write one of our JSON files (`format: 1` is added), complete or absent."""
+    write_text(path, as_json({"format": FORMAT, **value}))
 
 
 @contextmanager

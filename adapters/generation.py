@@ -51,7 +51,8 @@ def generate(
     rows = [row or [_first_piece(tokenizer)] for row in rows]
     longest = max(map(len, rows))
     encoded = bool(model.config.is_encoder_decoder)
-    shared = 0 if encoded or len(rows) < 2 else shared_beginning(rows)
+    alone = encoded or len(rows) < 2 or getattr(model, "rows_differ", False)
+    shared = 0 if alone else shared_beginning(rows)
     shared = shared if shared >= LEAST_SHARED else 0
     padded = partial(_padded, shared=shared, longest=longest, left=not encoded)
     ids = torch.tensor([padded(row, pad) for row in rows], device=device)

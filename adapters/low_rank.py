@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters import methods
+from adapters.changes import Change, LayerChange, Saved
 from adapters.errors import ModelError
+from adapters.layers import last_parts, layer_size, linear_layers, matches, require_layers
 from adapters.settings import require
 from adapters.tasks import Task
 
@@ -37,8 +39,12 @@ class LowRankSettings:
 class LowRankMethod(methods.PeftMethod):
     """PEFT's LoRA, or a variant of it, with the head trained whole beside it."""
 
-    variant: ClassVar[tuple[str, ...]] = ()
-    """What the method switches on in PEFT's LoraConfig."""
+    peft_type = "LORA"
+    peft_switches: ClassVar[dict[str, bool]] = {"use_dora": False, "use_rslora": False}
+    peft_options: ClassVar[dict[str, str]] = {
+        "r": "lora_r", "lora_alpha": "lora_alpha", "lora_dropout": "lora_dropout",
+        "target_modules": "lora_target_modules",
+    }  # fmt: skip
 
     def __init__(self, settings: Any) -> None:
         """Args: settings: `lora_*` of `Settings`."""
@@ -62,16 +68,38 @@ class LowRankMethod(methods.PeftMethod):
             target_modules=targets,
             modules_to_save=head,
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2's own linear layer
-            **dict.fromkeys(self.variant, True),
+            **self.peft_switches,
         )
+
+    @property
+    def scaling(self) -> float:
+        """What the low-rank change is multiplied by."""
+        return float(self.settings.lora_alpha / self.settings.lora_r)
+
+    def change(self, saved: Saved, base: Base, task: Task) -> Change:
+        """A low-rank change to each target module of the body."""
+        layers = saved.linear_layers()
+        wanted = (
+            last_parts(layers) if [*self.settings.lora_target_modules] == [ALL] else self.settings.lora_target_modules
+        )
+        require_layers("lora_target_modules", wanted, layers)
+        chosen = {name: layer for name, layer in layers.items() if any(matches(name, end) for end in wanted)}
+        return Change(layers={name: self.layer_change(saved, name, layer) for name, layer in chosen.items()})
+
+    def layer_change(self, saved: Saved, name: str, layer: Any) -> LayerChange:
+        """The change to one layer, alpha / r in `up`."""
+        into, out = layer_size(layer)
+        down = saved.of_body(name, "lora_A.weight", (self.settings.lora_r, into))
+        up = saved.of_body(name, "lora_B.weight", (out, self.settings.lora_r)).T * self.scaling
+        return LayerChange(down=down, up=up)
 
 
 def _targets(model: Any, head: Sequence[str], wanted: Sequence[str]) -> list[str]:
     """Names that PEFT matches by their ends. Raises SettingsError that lists the layers there are."""
-    layers = methods.linear_layers(model, head)
+    layers = linear_layers(model, head)
     if not layers:
         raise ModelError(f"{type(model).__name__} has no linear layer that LoRA could change. Use full or head.")
     if list(wanted) == [ALL]:
-        return methods.last_parts(layers)
-    methods.require_layers("lora_target_modules", wanted, layers, also=f"; or {ALL}")
+        return last_parts(layers)
+    require_layers("lora_target_modules", wanted, layers, also=f"; or {ALL}")
     return list(wanted)

@@ -57,12 +57,15 @@ class Base:
         return ENCODER
 
     @cached_property
+    def first_position(self) -> int:
+        """Number of a text's first position: RoBERTa's table of positions begins behind its padding index."""
+        behind = "roberta" in self.config.model_type or self.config.model_type in ("camembert", "mpnet", "longformer")
+        return int(self.config.pad_token_id or 0) + 1 if behind else 0
+
+    @cached_property
     def positions(self) -> int:
         """Pieces, special ones included, that one input may have."""
-        limit = int(getattr(self.config, "max_position_embeddings", 0) or 512)
-        # RoBERTa's table of positions begins behind its padding index.
-        if "roberta" in self.config.model_type or self.config.model_type in ("camembert", "mpnet", "longformer"):
-            limit -= int(self.config.pad_token_id or 0) + 1
+        limit = int(getattr(self.config, "max_position_embeddings", 0) or 512) - self.first_position
         return min(limit, int(self.tokenizer.model_max_length))
 
     @cached_property
@@ -147,6 +150,19 @@ class Base:
 
         body = transformers.AutoModel._model_mapping[type(self.config)]
         return "past_key_values" in inspect.signature(body.forward).parameters
+
+    def load_body(self) -> PreTrainedModel:
+        """The model without a head, or, of a causal base whose weights have it, with its language-model head."""
+        import torch
+
+        auto_class = "AutoModelForCausalLM" if self.kind == CAUSAL else "AutoModel"
+        model, report = load_quietly(auto_class, self.folder, dtype=torch.float32, output_loading_info=True)
+        drawn = [name for name in report["missing_keys"] if "pooler" not in name]  # a head brings a pooler of its own
+        if drawn and self.kind == CAUSAL:
+            return load_quietly("AutoModel", self.folder, dtype=torch.float32)
+        if drawn:
+            raise ModelError(f"{self.name}: its weights lack {', '.join(drawn[:3])}. Fetch the model again.")
+        return model
 
     def load_generator(self) -> PreTrainedModel:
         """The model with the language-model head that it was trained with; an encoder's fills masks.

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from adapters import artifact, methods, tasks
 from adapters.discovery import load as load_module
-from adapters.errors import ArtifactError, DataError, SourceError
+from adapters.errors import ArtifactError, SourceError
 from adapters.inference import Predictor
+from adapters.requests import answer, request_of
 from adapters.settings import CommonSettings, join
 from adapters.tasks import Example, Prediction, Task
 
@@ -49,24 +50,26 @@ class Loaded:
         Returns:
             For each `{id, task, output, truncated}`, or `{id, error}` where a request cannot be read.
         """
-        read: list[Example | None] = []
-        answers: list[dict[str, Any]] = []
-        for number, request in enumerate(requests):
-            name: Any = request.get("id", str(number)) if isinstance(request, Mapping) else str(number)
-            try:
-                read.append(self.task.from_request(_inputs_of(request), str(name)))
-                answers.append({"id": name})
-            except DataError as error:
-                read.append(None)
-                answers.append({"id": name, "error": str(error)})
-        examples = [example for example in read if example is not None]
-        found = iter(self.predict(examples) if examples else [])
-        for answer, example in zip(answers, read, strict=True):
-            if example is not None:
-                prediction = next(found)
-                output = self.task.output(example, prediction)
-                answer.update(task=self.task.name, output=output, truncated=prediction.truncated)
-        return answers
+        read = [request_of(given, number) for number, given in enumerate(requests)]
+        return answer(read, lambda _: self.task, lambda pairs: self.predict([example for _, example in pairs]))
+
+
+def parts(card: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str] = ()) -> tuple[Task, methods.Method]:
+    """The task and the method of a card, with its settings. Raises ArtifactError, SettingsError."""
+    artifact.check_fields(card, folder)
+    name, recorded = card["method"]["name"], card["method"]["settings"]
+    task_class = tasks.load(card["task"]["name"], plugin_dirs)
+    method_class = methods.load(name, plugin_dirs)
+    kind = join(CommonSettings, load_module("methods", name, plugin_dirs).Settings)
+    try:
+        task = task_class.from_card(card["task"])
+        settings = kind(**{**recorded, "max_length": card["max_length"], "plugin_dir": list(plugin_dirs)})
+        return task, method_class(settings)
+    except (LookupError, TypeError, ValueError, AssertionError) as error:
+        raise ArtifactError(
+            f"{folder}: its card describes no {card['task']['name']} by {name} that can be made: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def load(folder: str | Path, *, base: str | None = None, plugin_dirs: Sequence[str] = ()) -> Loaded:
@@ -86,16 +89,7 @@ def load(folder: str | Path, *, base: str | None = None, plugin_dirs: Sequence[s
     quiet_libraries()
     folder = Path(folder)
     card = artifact.verify(folder)
-    missing = [name for name in ("task", "method", "base", "max_length") if name not in card]
-    if missing:
-        raise ArtifactError(f"{folder}: its card says nothing of {', '.join(missing)}.")
-    method_class = methods.load(card["method"]["name"], plugin_dirs)
-    task = tasks.load(card["task"]["name"], plugin_dirs).from_card(card["task"])
-    own = load_module("methods", card["method"]["name"], plugin_dirs).Settings
-    settings = join(CommonSettings, own)(
-        **card["method"]["settings"], max_length=card["max_length"], plugin_dir=list(plugin_dirs)
-    )
-    method = method_class(settings)
+    task, method = parts(card, folder, plugin_dirs)
     on = open_base(str(folder)) if method.self_contained and base is None else _base_of(card, base)
     if not (method.self_contained and base is None):
         artifact.check_base(card, on.name, on.digest, on.tokenizer_digest)
@@ -114,19 +108,3 @@ def _base_of(card: Mapping[str, Any], base: str | None) -> Base:
         raise SourceError(
             f"{error}\nThe artifact's base can be given by its path: --base FOLDER (base=… in Python)."
         ) from error
-
-
-def _inputs_of(request: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    """Inputs of a request in any of its forms; a DataError in their place is what was wrong with them."""
-    if isinstance(request, str):
-        return {"text": request}
-    if not isinstance(request, Mapping):
-        raise DataError(f"a request is a text or an object, found {type(request).__name__}.")
-    inputs = request.get("inputs")
-    if inputs is None:
-        inputs = {key: value for key, value in request.items() if key not in ("id", "adapter")}
-    if isinstance(inputs, DataError):
-        raise inputs
-    if not isinstance(inputs, Mapping):
-        raise DataError(f"'inputs' must be an object, found {type(inputs).__name__}.")
-    return inputs

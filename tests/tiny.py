@@ -157,3 +157,44 @@ def trainer(method: Any, model: Any, base: Any, task: Any, train: Any) -> Any:
 
     budget = method.budget(base, method.settings.max_length)
     return Trainer(model, task, base, train, method.settings, Accelerator(cpu=True), budget=budget)
+
+
+def tagging(types: Iterable[str] = ("PER", "LOC")) -> Any:
+    """A task of named entities, of no data."""
+    from adapters.labels import tag_labels
+    from adapters.tasks.ner import Task
+
+    return Task(tag_labels(types))
+
+
+def classifying(labels: Iterable[str] = ("bad", "good"), **options: Any) -> Any:
+    """A task of text classification, of no data."""
+    from adapters.labels import LabelSet
+    from adapters.tasks.classification import Task
+
+    return Task(LabelSet(tuple(labels)), **options)
+
+
+def adapter(folder: Path, name: str, base: Any, task: Any, *, seed: int = 0, **changes: Any) -> Path:
+    """An artifact of a method whose trained parameters are random, large enough to change every answer."""
+    import torch
+
+    from adapters import artifact
+
+    how = method(name, **changes)
+    how.check(base, task)
+    torch.manual_seed(seed)
+    model = how.wrap(base, task, ())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    card = {
+        "task": task.card(),
+        "method": {"name": name, "library": how.library, "settings": how.recorded()},
+        "max_length": how.settings.max_length,
+        "label_digest": task.labels.digest,
+        "base": {"name": base.name, "weights_sha256": base.digest, "tokenizer_sha256": base.tokenizer_digest},
+    }
+    artifact.write(folder, lambda draft: how.save(model, base, draft), card, "# An adapter\n")
+    return folder

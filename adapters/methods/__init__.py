@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters import discovery
-from adapters.errors import ArtifactError, ModelError, SettingsError
+from adapters.changes import Change, Saved
+from adapters.errors import ArtifactError, ModelError
 from adapters.inference import ModelPredictor, Predictor
 from adapters.settings import require
 from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER, Example, Task
@@ -28,7 +28,7 @@ EXAMPLES = {ENCODER: "minilm, bert-base-cased", CAUSAL: "smollm2, gpt2", ENCODER
 """Base models to name to someone who has chosen one of a kind that does not fit."""
 
 # PEFT finds the model class that puts soft prompts in by the kind of head.
-_PEFT_TASKS = {
+PEFT_TASKS = {
     "AutoModelForTokenClassification": "TOKEN_CLS",
     "AutoModelForSequenceClassification": "SEQ_CLS",
     "AutoModelForQuestionAnswering": "QUESTION_ANS",
@@ -53,6 +53,8 @@ class Method(ABC):
     """Whether another seed can give another answer; else a comparison runs it once."""
     self_contained: ClassVar[bool] = False
     """Whether its artifact holds the whole model, so that no base is needed beside it."""
+    unmixed: ClassVar[str] = "Load it alone: adapters.predictor.load, or python -m adapters predict."
+    """What to do where its rows cannot join those of other adapters in a batch."""
     library: ClassVar[str] = "taskswap"
     """The library that can load the artifact without this project, for the model card."""
 
@@ -112,6 +114,15 @@ class Method(ABC):
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
         """The model that `save` wrote, on the CPU. The folder has been verified."""
 
+    def change(self, saved: Saved, base: Base, task: Task) -> Change:
+        """What its adapter does to a row of a mixed batch, taken from `saved`; the head's tensors stay there.
+
+        Raises:
+            ModelError: rows of this method cannot join a mixed batch.
+            ArtifactError: a tensor is missing, or is not of the shape that the settings say.
+        """
+        raise ModelError(f"{self.name}: {saved.subject} cannot be mixed with other adapters in a batch. {self.unmixed}")
+
     def recorded(self) -> dict[str, Any]:
         """The method's own settings, for the card."""
         own = discovery.load("methods", self.name, self.settings.plugin_dir).Settings
@@ -169,42 +180,6 @@ def head_modules(model: Any, task: Task) -> list[str]:
     return sorted(beside | drawn)
 
 
-def linear_layers(model: Any, head: Iterable[str]) -> dict[str, torch.nn.Module]:
-    """Linear layers of a headed model by name, those of the head and of a language-model head (often tied) left out."""
-    import torch
-    from transformers.pytorch_utils import Conv1D
-
-    writing = model.get_output_embeddings()
-    return {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D) and module is not writing
-        and not any(name == part or name.startswith(f"{part}.") for part in head)
-    }  # fmt: skip
-
-
-def matches(layer: str, end: str) -> bool:
-    """Whether a layer bears a name or ends with it: what PEFT takes for a target module."""
-    return layer == end or layer.endswith(f".{end}")
-
-
-def last_parts(layers: Iterable[str]) -> list[str]:
-    """By what the layers are called in a flag and in a message: the last parts of their names."""
-    return sorted({name.rsplit(".", 1)[-1] for name in layers})
-
-
-def require_layers(flag: str, wanted: Iterable[str], layers: Iterable[str], *, also: str = "") -> None:
-    """Raises SettingsError that lists the layers there are, unless each name of a flag matches one of them."""
-    ends = last_parts(layers)
-    for name in wanted:
-        if not any(matches(layer, name) for layer in layers):
-            near = difflib.get_close_matches(name, ends, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise SettingsError(
-                f"--{flag} {name}: matches no linear layer of this base.{hint} Its layers: {', '.join(ends)}{also}."
-            )
-
-
 class TensorsMethod(Method):
     """A method whose artifact is the tensors it trained, under the names that the model around the base gives them."""
 
@@ -245,6 +220,20 @@ class PeftMethod(Method):
     """A method of PEFT's: `config` says which, the head is trained whole beside it, the folder is PEFT's own."""
 
     library = "peft"
+    peft_type: ClassVar[str]
+    """PEFT's name of it."""
+    peft_options: ClassVar[Mapping[str, str]]
+    """Options of PEFT's config that change what the adapter does: the settings that they are here."""
+    peft_switches: ClassVar[Mapping[str, bool]] = {}
+    """Options that tell the method from others of the same PEFT type."""
+
+    @classmethod
+    def settings_of(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The settings that a PEFT config stands for, where it is this method's. What else it says is not looked at."""
+        own = config.get("peft_type") == cls.peft_type
+        if not own or any(bool(config.get(name)) != on for name, on in cls.peft_switches.items()):
+            return None
+        return {ours: config[theirs] for theirs, ours in cls.peft_options.items() if theirs in config}
 
     def first_pieces(self, base: Base, task: Task, train: Sequence[Example], number: int) -> list[int]:
         """So many pieces of the first training examples, repeated where they are too few: text to begin a prompt as."""
@@ -263,7 +252,7 @@ class PeftMethod(Method):
 
         model = headed(base, task, self.settings)
         config = self.config(model, base, task, head_modules(model, task))
-        config.task_type = _PEFT_TASKS.get(task.auto_class(base.kind))
+        config.task_type = PEFT_TASKS.get(task.auto_class(base.kind))
         wrapped: torch.nn.Module = peft.get_peft_model(model, config)
         config.base_model_name_or_path = base.name
         return wrapped

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adapters import methods
+from adapters.changes import Change, LayerChange, Saved
 from adapters.errors import ModelError
 from adapters.tasks import Example, Task
 
@@ -41,6 +42,22 @@ class Method(methods.TensorsMethod):
                 f"{base.name}: a model of the type {base.config.model_type} has no biases, so BitFit has nothing to "
                 "train in it. Use lora, head or full, or a base with biases (minilm, bert-base-cased, gpt2)."
             )
+
+    def change(self, saved: Saved, base: Base, task: Task) -> Change:
+        """What is added to the output of each layer with a bias: the trained one less the base's.
+
+        Raises ModelError for biases that are not their layer's last addition (DeBERTa's `q_bias`).
+        """
+        changes = {}
+        for name, parameter in saved.body.named_parameters():
+            layer, _, last = name.rpartition(".")
+            if not _is_bias(name) or layer not in saved.modules:
+                continue
+            if last != "bias":
+                raise ModelError(f"{base.name}: rows with biases of their own cannot be mixed where {name} is one.")
+            shift = saved.of_body(layer, last, parameter.shape) - parameter.float()
+            changes[layer] = LayerChange(shift=shift[None])
+        return Change(layers=changes)
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """The headed base; biases and the head take gradients."""

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from adapters import methods
+from adapters.changes import Change, LayerChange, Saved
 from adapters.errors import ModelError
+from adapters.layers import last_parts, layer_size, linear_layers, matches, require_layers
 from adapters.settings import require
 from adapters.tasks import Example, Task
 
@@ -71,10 +73,24 @@ class Method(methods.TensorsMethod):
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """The headed base; bottlenecks and the head take gradients."""
         model: torch.nn.Module = self.frozen(base, task)
-        layers = methods.linear_layers(model, methods.head_modules(model, task))
+        layers = linear_layers(model, methods.head_modules(model, task))
         for name in self._places(base, list(layers)):
             _put_behind(layers[name], self.settings.bottleneck_size)
         return model
+
+    def change(self, saved: Saved, base: Base, task: Task) -> Change:
+        """A bottleneck behind each of its places."""
+        layers = saved.linear_layers()
+        size, changes = self.settings.bottleneck_size, {}
+        for name in self._places(base, list(layers)):
+            width = layer_size(layers[name])[1]
+            changes[name] = LayerChange(
+                squeeze=saved.of_body(name, "bottleneck.down.weight", (size, width)),
+                squeeze_bias=saved.of_body(name, "bottleneck.down.bias", (size,))[:, None],
+                expand=saved.of_body(name, "bottleneck.up.weight", (width, size)).T,
+                expand_bias=saved.of_body(name, "bottleneck.up.bias", (width,))[None],
+            )
+        return Change(layers=changes)
 
     def _places(self, base: Base, layers: list[str]) -> list[str]:
         """Names of the layers that get a bottleneck.
@@ -85,7 +101,7 @@ class Method(methods.TensorsMethod):
         """
         wanted = self.settings.bottleneck_target_modules
         if wanted:
-            methods.require_layers("bottleneck_target_modules", wanted, layers)
+            require_layers("bottleneck_target_modules", wanted, layers)
             return _ending(layers, wanted)
         attention = _ending(layers, ATTENTION)
         forward = [name for name in _ending(layers, FEED_FORWARD) if name not in attention]
@@ -94,21 +110,21 @@ class Method(methods.TensorsMethod):
             raise ModelError(
                 f"{base.name}: in a model of the type {base.config.model_type} it is not known which layers end "
                 f"{'attention and ' if houlsby else ''}the feed-forward. Name them: --bottleneck_target_modules, of "
-                f"{', '.join(methods.last_parts(layers))}."
+                f"{', '.join(last_parts(layers))}."
             )
         return [name for name in layers if name in forward or (houlsby and name in attention)]
 
 
 def _ending(layers: Sequence[str], ends: Sequence[str]) -> list[str]:
     """Those of the layers whose names end so."""
-    return [name for name in layers if any(methods.matches(name, end) for end in ends)]
+    return [name for name in layers if any(matches(name, end) for end in ends)]
 
 
 def _put_behind(layer: Any, size: int) -> None:
     """Add a bottleneck to what a linear layer puts out (`[…, width]`); the layer's own parameters keep their names."""
     from torch import nn
 
-    width = layer.out_features if isinstance(layer, nn.Linear) else layer.nf  # GPT-2's own linear layer
+    width = layer_size(layer)[1]
     down, up = nn.Linear(width, size), nn.Linear(size, width)
     nn.init.zeros_(up.weight)
     nn.init.zeros_(up.bias)

@@ -7,8 +7,11 @@ Each layer's weight becomes m · (W + s·B·A) / ‖W + s·B·A‖ (eq. 5), the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
+from adapters.changes import LayerChange, Saved
+from adapters.layers import layer_size
 from adapters.low_rank import LowRankMethod, LowRankSettings
 
 
@@ -21,4 +24,16 @@ class Method(LowRankMethod):
     """PEFT's DoRA with the head trained whole beside it."""
 
     name = "dora"
-    variant = ("use_dora",)
+    peft_switches: ClassVar[dict[str, bool]] = {"use_dora": True, "use_rslora": False}
+
+    def layer_change(self, saved: Saved, name: str, layer: Any) -> LayerChange:
+        """LoRA's, scaled an output at a time by m / ‖W + s·B·A‖; the layer's own bias stays as it is."""
+        into, out = layer_size(layer)
+        low_rank = super().layer_change(saved, name, layer)
+        assert low_rank.down is not None and low_rank.up is not None
+        weight = layer.weight.float()
+        weight = weight if weight.shape == (out, into) and hasattr(layer, "out_features") else weight.T
+        changed = weight + low_rank.up.T @ low_rank.down
+        scale = saved.of_body(name, "lora_magnitude_vector", (out,)) / changed.norm(dim=1)
+        shift = None if layer.bias is None else (layer.bias.float() * (1 - scale))[None]
+        return replace(low_rank, scale_out=scale[None], shift=shift)

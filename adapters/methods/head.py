@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adapters import methods
+from adapters.changes import Change, Saved
 from adapters.errors import ModelError
 from adapters.tasks import Example, Task
 
@@ -41,6 +42,10 @@ class Method(methods.TensorsMethod):
         super().check(base, task)
         if not task.has_head:
             raise ModelError(f"{task.name} has no head to train alone: use full, lora or prefix.")
+
+    def change(self, saved: Saved, base: Base, task: Task) -> Change:
+        """Nothing: the body is the base's."""
+        return Change()
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """The headed base; only the head takes gradients, so none is computed below it."""

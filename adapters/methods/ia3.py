@@ -9,10 +9,12 @@ with a weight decay of 0.01 1e-2 73.0.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters import methods
+from adapters.changes import Change, LayerChange, Saved
 from adapters.errors import ModelError
+from adapters.layers import last_parts, layer_size, linear_layers, matches, require_layers
 from adapters.settings import require
 from adapters.tasks import Task
 
@@ -38,6 +40,10 @@ class Method(methods.PeftMethod):
     """PEFT's (IA)³ with the head trained whole beside it."""
 
     name = "ia3"
+    peft_type = "IA3"
+    peft_options: ClassVar[dict[str, str]] = {
+        "target_modules": "ia3_target_modules", "feedforward_modules": "ia3_feedforward_modules",
+    }  # fmt: skip
 
     def __init__(self, settings: Any) -> None:
         """Args: settings: those of `Settings`."""
@@ -51,16 +57,30 @@ class Method(methods.PeftMethod):
         import peft
         from transformers.pytorch_utils import Conv1D
 
-        layers = methods.linear_layers(model, head)
+        layers = linear_layers(model, head)
         targets, inputs = self._modules(base, list(layers))
-        methods.require_layers("ia3_target_modules", targets, layers)
-        chosen = [layer for name, layer in layers.items() if any(methods.matches(name, end) for end in targets)]
+        require_layers("ia3_target_modules", targets, layers)
+        chosen = [layer for name, layer in layers.items() if any(matches(name, end) for end in targets)]
         return peft.IA3Config(
             target_modules=targets,
             feedforward_modules=inputs,
             modules_to_save=head,
             fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in chosen),  # GPT-2's own linear layer
         )
+
+    def change(self, saved: Saved, base: Base, task: Task) -> Change:
+        """A scale of each target module's output, of the feed-forward ones' input."""
+        layers = saved.linear_layers()
+        targets, inputs = self._modules(base, list(layers))
+        require_layers("ia3_target_modules", targets, layers)
+        changes = {}
+        for name, layer in layers.items():
+            into, out = layer_size(layer)
+            if any(matches(name, end) for end in inputs):
+                changes[name] = LayerChange(scale_in=saved.of_body(name, "ia3_l", (1, into)))
+            elif any(matches(name, end) for end in targets):
+                changes[name] = LayerChange(scale_out=saved.of_body(name, "ia3_l", (out, 1)).T)
+        return Change(layers=changes)
 
     def _modules(self, base: Base, layers: list[str]) -> tuple[list[str], list[str]]:
         """Target modules, and those of them whose input is scaled: the ones asked for, or PEFT's.
@@ -76,7 +96,7 @@ class Method(methods.PeftMethod):
             raise ModelError(
                 f"{base.name}: PEFT's table has no layers for (IA)³ in a model of the type {kind}. Give the keys, the "
                 "values and the feed-forward's last layer as --ia3_target_modules, and the last of these also as "
-                f"--ia3_feedforward_modules. Its linear layers: {', '.join(methods.last_parts(layers))}."
+                f"--ia3_feedforward_modules. Its linear layers: {', '.join(last_parts(layers))}."
             )
         usual = constants.TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(kind, [])
         return targets, list(self.settings.ia3_feedforward_modules or [name for name in usual if name in targets])

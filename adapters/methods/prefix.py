@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters import methods
+from adapters.changes import Change, Saved
 from adapters.errors import ModelError
 from adapters.settings import require
 from adapters.tasks import CAUSAL, ENCODER, Example, Task
@@ -44,6 +45,8 @@ class Method(methods.PeftMethod):
     """PEFT's prefix with the head trained whole beside it."""
 
     name = "prefix"
+    peft_type = "PREFIX_TUNING"
+    peft_options: ClassVar[dict[str, str]] = {"num_virtual_tokens": "num_virtual_tokens"}
     kinds = (ENCODER, CAUSAL)
 
     def __init__(self, settings: Any) -> None:
@@ -78,6 +81,14 @@ class Method(methods.PeftMethod):
             encoder_hidden_size=self.settings.encoder_hidden_size or base.config.hidden_size,
             modules_to_save=head or None,
         )
+
+    def change(self, saved: Saved, base: Base, task: Task) -> Change:
+        """Keys and values in front of the text; PEFT saves those that an MLP made, not the MLP."""
+        config = base.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        whole = config.num_hidden_layers * 2 * heads * width
+        return Change(prefix=saved.take("prompt_embeddings", (self.virtual_tokens, whole)))
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """As PEFT does it; then the prefix takes the keys and values of real text."""

@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters import methods
+from adapters.changes import Change, Saved
 from adapters.errors import ModelError
 from adapters.settings import require
 from adapters.tasks import CAUSAL, ENCODER, Example, Task
@@ -45,6 +46,8 @@ class Method(methods.PeftMethod):
     """PEFT's soft prompt with the head trained whole beside it."""
 
     name = "prompt_tuning"
+    peft_type = "PROMPT_TUNING"
+    peft_options: ClassVar[dict[str, str]] = {"num_virtual_tokens": "num_virtual_tokens"}
     kinds = (ENCODER, CAUSAL)
 
     def __init__(self, settings: Any) -> None:
@@ -74,6 +77,13 @@ class Method(methods.PeftMethod):
             prompt_tuning_init="RANDOM",
             modules_to_save=head or None,
         )
+
+    def change(self, saved: Saved, base: Base, task: Task) -> Change:
+        """Embeddings in front of the text's; an encoder's classification head reads the first of them."""
+        width = saved.body.get_input_embeddings().weight.shape[1]
+        prompt = saved.take("prompt_embeddings", (self.virtual_tokens, width))
+        kind = methods.PEFT_TASKS.get(task.auto_class(base.kind), "")
+        return Change(prompt=prompt, prompt_read=base.kind == ENCODER and kind not in _OF_POSITIONS)
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """As PEFT does it; then the prompt takes the embeddings of real text."""

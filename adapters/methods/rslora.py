@@ -7,6 +7,7 @@ by 2, as lora's defaults do; there the two are the same method, and differ as so
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from adapters.low_rank import LowRankMethod, LowRankSettings
 
@@ -23,4 +24,9 @@ class Method(LowRankMethod):
     """PEFT's LoRA, scaled by the root of the rank, with the head trained whole beside it."""
 
     name = "rslora"
-    variant = ("use_rslora",)
+    peft_switches: ClassVar[dict[str, bool]] = {"use_dora": False, "use_rslora": True}
+
+    @property
+    def scaling(self) -> float:
+        """alpha / √r."""
+        return float(self.settings.lora_alpha / self.settings.lora_r**0.5)

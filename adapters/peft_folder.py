@@ -1,0 +1,158 @@
+"""A plain PEFT folder, which has no card: one is made from its config, and what could not be checked is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters import artifact, discovery, methods
+from adapters.errors import ArtifactError
+from adapters.settings import CommonSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapters.model import Base
+
+CONFIG = "adapter_config.json"
+TASKS = {"TOKEN_CLS": "ner", "SEQ_CLS": "classification"}
+"""The task that is meant by PEFT's task type, unless another is asked for."""
+INERT = frozenset({
+    "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
+    "modules_to_save", "fan_in_fan_out", "runtime_config", "init_lora_weights", "init_ia3_weights", "loftq_config",
+    "eva_config", "corda_config", "lora_ga_config", "prompt_tuning_init", "prompt_tuning_init_text",
+    "tokenizer_name_or_path", "tokenizer_kwargs", "token_dim", "num_layers", "num_attention_heads",
+    "ensure_weight_tying", "prefix_projection", "encoder_hidden_size", "ephemeral_gpu_offload", "megatron_core",
+})  # fmt: skip
+"""Options that say where an adapter comes from or how it was begun; its answers follow from the others."""
+
+
+def is_plain(folder: Path) -> bool:
+    """Whether a folder is PEFT's and nothing more."""
+    return (folder / CONFIG).is_file() and not (folder / artifact.CARD).is_file()
+
+
+def read(
+    folder: Path, base: Base, *, task: str | None = None, labels: Sequence[str] | None = None,
+    plugin_dirs: Sequence[str] = (),
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:  # fmt: skip
+    """A card for a plain PEFT folder, and its tensors.
+
+    Args:
+        folder: with `adapter_config.json` and `adapter_model.safetensors`.
+        base: the model that it is to change; that it was trained on this one cannot be known.
+        task: name of the task. Default: the one that PEFT's task type stands for.
+        labels: names of the classes, in order. Default: LABEL_0, LABEL_1, … where any names will do.
+        plugin_dirs: folders with methods and tasks of your own.
+
+    Returns:
+        The card, `unchecked` in it: what its digests would have shown; and the tensors.
+
+    Raises:
+        ArtifactError: the folder is damaged, of a method that is not known, or needs labels.
+    """
+    artifact.refuse_pickles(folder)
+    config = _config(folder / CONFIG)
+    method, settings = _method(config, folder, plugin_dirs)
+    weights = folder / methods.WEIGHTS
+    if not weights.is_file():
+        raise ArtifactError(f"{folder}: holds no {methods.WEIGHTS}. {artifact.HEALING}")
+    tensors = artifact.parse_tensors(weights.read_bytes(), weights)
+    name = task or TASKS.get(str(config.get("task_type")))
+    if name is None:
+        raise ArtifactError(
+            f"{folder / CONFIG}: task_type is {config.get('task_type')!r}, which names no task here "
+            f"({', '.join(TASKS)}). Say which it is: task=…, or --task with the command."
+        )
+    names = list(labels) if labels else _usual_labels(tensors, name, folder)
+    card = {
+        "task": {"name": name, "labels": names, "multi_label": False, "pair": False, "windows": False},
+        "method": {"name": method, "library": "peft", "settings": settings},
+        "max_length": CommonSettings().max_length,
+        "base": {
+            "name": config.get("base_model_name_or_path") or base.name,
+            "weights_sha256": base.digest,
+            "tokenizer_sha256": base.tokenizer_digest,
+        },
+        "unchecked": [
+            f"whether it was trained on {base.name} with its tokenizer (it says "
+            f"{config.get('base_model_name_or_path')!r})",
+            "whether a bit of it has changed since it was saved",
+            f"what its classes mean ({'as you say' if labels else 'they are called'}: {', '.join(names[:5])}…)",
+        ],
+    }  # fmt: skip
+    return card, tensors
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: damaged, not JSON ({error}). {artifact.HEALING}") from error
+    if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
+        raise ArtifactError(f"{path}: names no peft_type, so it is not PEFT's. {artifact.HEALING}")
+    return config
+
+
+def _method(config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The method whose config it is, and its settings; every other option must be at PEFT's default."""
+    known = {name: methods.load(name, plugin_dirs) for name in discovery.names("methods", plugin_dirs)}
+    ours = {name: method for name, method in known.items() if issubclass(method, methods.PeftMethod)}
+    for name, method in ours.items():
+        settings = method.settings_of(config)
+        if settings is not None:
+            _check_options(config, {*method.peft_options, *method.peft_switches}, folder)
+            return name, _checked(settings, folder)
+    kinds = sorted({method.peft_type for method in ours.values()})
+    raise ArtifactError(
+        f"{folder / CONFIG}: expected a peft_type of {', '.join(kinds)}, found {config['peft_type']!r}."
+    )
+
+
+def _checked(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings without those left at None; a pattern in the place of names of layers is refused."""
+    settings = {name: value for name, value in settings.items() if value is not None}
+    for name, value in settings.items():
+        if name.endswith("_modules"):
+            value = [value] if value == "all-linear" else value
+            if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+                raise ArtifactError(f"{folder / CONFIG}: {name}: expected a list of names of layers, found {value!r}.")
+            settings[name] = value
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise ArtifactError(f"{folder / CONFIG}: {name}: expected a number, found {value!r}.")
+    return settings
+
+
+def _check_options(config: Mapping[str, Any], read: set[str], folder: Path) -> None:
+    """Raises ArtifactError for an option that would change the answers and is not known here."""
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    usual = {}
+    for field in dataclasses.fields(PEFT_TYPE_TO_CONFIG_MAPPING[config["peft_type"]]):
+        made = field.default_factory
+        usual[field.name] = made() if made is not dataclasses.MISSING else field.default
+    for name, value in config.items():
+        if name not in read and name not in INERT and value and value != usual.get(name):
+            raise ArtifactError(
+                f"{folder / CONFIG}: {name} is {value!r:.80}, which changes what the adapter does and is not known "
+                "here. Load it with PEFT itself."
+            )
+
+
+def _usual_labels(tensors: Mapping[str, Any], task: str, folder: Path) -> list[str]:
+    """LABEL_0, … as many as the head has classes; tags have no such names."""
+    heads = [tensor for name, tensor in tensors.items() if tensor.dim() == 2 and not _of_method(name)]
+    if task == "ner" or not heads:
+        raise ArtifactError(
+            f"{folder}: a plain PEFT folder does not name its labels, and {task} needs them in the head's order. Give "
+            "them: labels=[…], or --labels with the command."
+        )
+    return [f"LABEL_{number}" for number in range(heads[-1].shape[0])]
+
+
+def _of_method(name: str) -> bool:
+    """Whether a tensor is what PEFT puts in, not a head's."""
+    return any(part in name for part in ("lora_", "ia3_", "prompt_embeddings"))

@@ -1,0 +1,81 @@
+"""Requests in any of their forms: the same from Python, over HTTP, and in a file of lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.errors import DataError, UserError
+from adapters.tasks import Example, Prediction, Task
+
+
+@dataclass(frozen=True)
+class Request:
+    """One thing to answer.
+
+    Attributes:
+        adapter: name or alias in a bank; None is the base alone.
+        inputs: a text, or the task's columns (`text`; `tokens`; `text, text_pair`).
+        id: comes back with the answer. Default: the request's number.
+    """
+
+    adapter: str | None
+    inputs: str | Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
+
+
+def request_of(given: Any, number: int, adapter: str | None = None) -> Request:
+    """A text, `{id?, adapter?, inputs: {column: value}}`, or the inputs themselves (`{text: …}`) as a Request.
+
+    What cannot be read becomes inputs that no task takes: its answer is then an error in its own place.
+    """
+    if isinstance(given, Request):
+        return given if given.id is not None else Request(given.adapter, given.inputs, str(number))
+    if not isinstance(given, Mapping):
+        return Request(adapter, given, str(number))
+    inputs = given.get("inputs")
+    if inputs is None:
+        inputs = {key: value for key, value in given.items() if key not in ("id", "adapter")}
+    return Request(given.get("adapter", adapter), inputs, given.get("id", str(number)))
+
+
+def example_of(request: Request, task: Task) -> Example:
+    """The example that a request asks for. Raises DataError that says what is wrong with its inputs."""
+    inputs: Any = request.inputs
+    if isinstance(inputs, DataError):
+        raise inputs
+    if isinstance(inputs, str):
+        inputs = {"text": inputs}
+    if not isinstance(inputs, Mapping):
+        raise DataError(f"'inputs' must be a text or an object, found {type(inputs).__name__}.")
+    return task.from_request(inputs, str(request.id))
+
+
+def answer(
+    requests: Sequence[Request], task_of: Callable[[Request], Task],
+    predict: Callable[[Sequence[tuple[Request, Example]]], Sequence[Prediction]],
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Answers in the order of the requests.
+
+    Args:
+        requests: with their ids.
+        task_of: the task of a request. Raises UserError where there is none.
+        predict: predictions of all that could be read, in order.
+
+    Returns:
+        For each `{id, task, output, truncated}`, or `{id, error}` where a request cannot be read.
+    """
+    answers: list[dict[str, Any]] = []
+    read: list[tuple[dict[str, Any], Task, Request, Example]] = []
+    for request in requests:
+        answers.append({"id": request.id})
+        try:
+            task = task_of(request)
+            read.append((answers[-1], task, request, example_of(request, task)))
+        except UserError as error:
+            answers[-1]["error"] = str(error)
+    found = predict([(request, example) for _, _, request, example in read]) if read else []
+    for (filled, task, _, example), prediction in zip(read, found, strict=True):
+        filled.update(task=task.name, output=task.output(example, prediction), truncated=prediction.truncated)
+    return answers

@@ -1,0 +1,68 @@
+"""A causal base that writes in mixed batches: each row goes on as its own adapter makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adapters.mixed import MixedBody
+
+if TYPE_CHECKING:
+    import torch
+
+
+class MixedWriter:
+    """A model for `generation.generate` and for the answers of tasks that write. Rows keep their order and slots."""
+
+    rows_differ = True
+    """What two rows begin with alike need not have the same keys and values."""
+
+    def __init__(self, model: Any, mixed: MixedBody, slots: Sequence[int]) -> None:
+        """Args:
+        model: with its language-model head; `mixed` is around its body.
+        mixed: holds the adapters.
+        slots: of each row.
+        """
+        self.model, self.mixed = model, mixed
+        self.slots = np.asarray(slots, np.int64)
+        self.config, self.generation_config = model.config, model.generation_config
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """The base's."""
+        found: Iterator[torch.nn.Parameter] = self.model.parameters()
+        return found
+
+    def generate(
+        self, *, input_ids: torch.Tensor, attention_mask: torch.Tensor, past_key_values: None = None,
+        stopping_criteria: Any = (), **options: Any,
+    ) -> torch.Tensor:  # fmt: skip
+        """As transformers' `generate`; the prefixes stand in front as a cache, and are not seen from outside."""
+        import torch
+        from transformers import StoppingCriteriaList
+
+        prefixes = self.mixed.sizes("prefix", self.slots)
+        longest = int(prefixes.max())
+        if longest:
+            device = input_ids.device
+            seen = torch.from_numpy((np.arange(longest) < prefixes[:, None]).astype(np.int64)).to(device)
+            # generate() takes the first pieces for those that the cache stands for.
+            input_ids = torch.cat([torch.full_like(seen, self.mixed.pad_id), input_ids], 1)
+            attention_mask = torch.cat([seen, attention_mask], 1)
+            options["past_key_values"] = self.mixed.prefix_cache(self.slots, longest)
+        criteria = StoppingCriteriaList(_behind(longest, criterion) for criterion in stopping_criteria)
+        with self.mixed.using(self.slots):
+            out: torch.Tensor = self.model.generate(
+                input_ids=input_ids, attention_mask=attention_mask, stopping_criteria=criteria, **options
+            )
+        return out[:, longest:]
+
+
+def _behind(longest: int, criterion: Any) -> Any:
+    """A stopping criterion that sees the pieces behind a prefix."""
+
+    def done(ids: torch.Tensor, scores: Any, **named: Any) -> Any:
+        return criterion(ids[:, longest:], scores, **named)
+
+    return done

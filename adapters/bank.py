@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters.embedding import Task as Embedding
 from adapters.errors import BankError, ModelError
@@ -20,10 +20,11 @@ from adapters.mixed import NOTHING, MixedBody
 from adapters.mixed_inference import MixedInference, Placed
 from adapters.requests import Request, answer, request_of
 from adapters.residency import Residency
-from adapters.staging import Adapter, Source, Stage, Staged
-from adapters.tasks import Example, Prediction, Task
+from adapters.staging import Adapter, Source, Stage
+from adapters.tasks import CAUSAL, ENCODER, Example, Prediction, Task
 
-__all__ = ["AdapterBank", "Request"]
+if TYPE_CHECKING:
+    from adapters.model import Base
 
 
 class AdapterBank:
@@ -48,31 +49,24 @@ class AdapterBank:
             SourceError: the base cannot be found.
             BankError: a bound that cannot work.
         """
-        import torch
-
         from adapters.model import open_base, quiet_libraries
-        from adapters.tasks import CAUSAL, ENCODER
 
-        if capacity < 1 or batch_pieces < 1 or (max_bytes is not None and max_bytes < 1):
-            raise BankError(
-                f"capacity {capacity}, batch_pieces {batch_pieces}, max_bytes {max_bytes}: must be above 0."
-            )
+        bounds = {"capacity": capacity, "max_bytes": max_bytes, "batch_pieces": batch_pieces}
+        for name, value in bounds.items():
+            if value is not None and value < 1:
+                raise BankError(f"{name}={value}: must be at least 1.")
         quiet_libraries()
         self.base = open_base(base)
-        if self.base.kind not in (ENCODER, CAUSAL):
-            raise ModelError(f"{self.base.name} is of the kind {self.base.kind}; a bank takes {ENCODER} and {CAUSAL}.")
-        model: Any = self.base.load_body().to(device, getattr(torch, dtype)).eval().requires_grad_(False)
-        writes = model.get_output_embeddings() is not None
-        body = model.base_model
+        model = _frozen(self.base, dtype, device)
+        self.writes = model.get_output_embeddings() is not None
         self.mixed = MixedBody(
-            body, pad_id=int(self.base.tokenizer.pad_token_id), positions=self.base.positions,
+            model.base_model, pad_id=int(self.base.tokenizer.pad_token_id), positions=self.base.positions,
             first_position=self.base.first_position,
         )  # fmt: skip
         root = None if adapter_root is None else Path(adapter_root)
-        self.stage = Stage(self.base, body, writes=writes, root=root, plugin_dirs=plugin_dirs)
+        self.stage = Stage(self.base, model.base_model, writes=self.writes, root=root, plugin_dirs=plugin_dirs)
         self.inference = MixedInference(model, self.base, self.mixed, batch_pieces=batch_pieces)
-        self.residency = Residency(self.mixed, self._read, capacity=capacity, max_bytes=max_bytes)
-        self.writes = writes
+        self.residency = Residency(self.mixed, self.stage.read, capacity=capacity, max_bytes=max_bytes)
         embedding = Embedding()
         self.bare = Placed(
             slot=NOTHING, task=embedding, budget=min(self.base.positions, 512), head=self.stage.heads.none(embedding)
@@ -104,7 +98,7 @@ class AdapterBank:
             folder=Path(folder), require_card=require_card, task=task, labels=None if labels is None else tuple(labels)
         )
         self.residency.check_free(name)
-        return self.residency.add(name, source, self._read(source), pin=pin).told()
+        return self.residency.add(name, source, self.stage.read(source), pin=pin).told()
 
     def reload(self, name: str, folder: str | Path | None = None) -> dict[str, Any]:
         """Read an adapter anew, from its folder or another: a new generation. Batches under way finish on the old one.
@@ -115,7 +109,7 @@ class AdapterBank:
         source = (
             before.source if folder is None else Source(folder=Path(folder), require_card=before.source.require_card)
         )
-        return self.residency.replace(before.name, source, self._read(source)).told()
+        return self.residency.replace(before.name, source, self.stage.read(source)).told()
 
     def unload(self, name: str) -> None:
         """Forget an adapter and its aliases. Batches under way finish. Raises BankError where there is none."""
@@ -211,9 +205,6 @@ class AdapterBank:
         self.residency.find(name)
         return BankPredictor(self, name)
 
-    def _read(self, source: Source) -> Staged:
-        return self.stage.read(source)
-
 
 class BankPredictor:
     """An adapter of a bank, as all that the evaluator knows of a method."""
@@ -227,3 +218,13 @@ class BankPredictor:
         with self.bank.lease(self.name) as held:
             placed = held[self.name].placed
             return self.bank.inference.predict([(placed, example) for example in examples])
+
+
+def _frozen(base: Base, dtype: str, device: str) -> Any:
+    """The base, with its language-model head if it has one. Raises ModelError where no batch of it can be mixed."""
+    import torch
+
+    if base.kind not in (ENCODER, CAUSAL):
+        raise ModelError(f"{base.name} is of the kind {base.kind}; a bank takes {ENCODER} and {CAUSAL} models.")
+    model: Any = base.load_body()
+    return model.to(device, getattr(torch, dtype)).eval().requires_grad_(False)

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.alignment import Pieces
-from adapters.errors import ModelError, SettingsError
+from adapters.errors import ModelError
 from adapters.files import cache_folder, digest_file, digest_value, write_json
 from adapters.sources import Source, resolve
 from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 # The names that architectures give to the same two dropouts.
@@ -229,49 +228,6 @@ def load_quietly(auto_class: str, folder: Path, **options: Any) -> PreTrainedMod
     finally:
         transformers.logging.set_verbosity(before)
     return model
-
-
-def fastest_precision(device: torch.device, wanted: str) -> str:
-    """`no`, `bf16` or `fp16`: what was asked for, or for `auto` what this machine multiplies faster in.
-
-    Some CPUs have bf16 instructions that are slower than their fp32 ones, so the feature flag does not decide: two
-    matrix products are timed, once a machine (the answer is kept in the cache folder, so that runs agree).
-    """
-    import platform
-
-    import torch
-
-    if wanted != "auto":
-        if wanted == "fp16" and device.type == "cpu":
-            raise SettingsError("--mixed_precision fp16: not for training on a CPU. Use bf16, no or auto.")
-        return wanted
-    if device.type != "cpu":
-        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
-    chip = [platform.processor(), torch.__version__, torch.get_num_threads(), torch.cpu.get_capabilities()]
-    file = cache_folder("machine") / f"{digest_value(str(chip))[:16]}.json"
-    try:
-        return str(json.loads(file.read_text())["precision"])
-    except (OSError, ValueError, KeyError):
-        pass
-    times = {dtype: _time_products(dtype) for dtype in (torch.float32, torch.bfloat16)}
-    precision = "bf16" if times[torch.bfloat16] < 0.8 * times[torch.float32] else "no"
-    write_json(file, {"precision": precision, "seconds": {str(d): t for d, t in times.items()}})
-    return precision
-
-
-def _time_products(dtype: torch.dtype) -> float:
-    """Seconds of the quickest of some matrix products of a size that training has."""
-    import time
-
-    import torch
-
-    left, right = (torch.randn(768, 768).to(dtype) for _ in range(2))
-    times = []
-    for _ in range(8):
-        begin = time.perf_counter()
-        left @ right
-        times.append(time.perf_counter() - begin)
-    return min(times)
 
 
 def _open_tokenizer(folder: Path, name: str, *, words: bool = True) -> PreTrainedTokenizerFast:

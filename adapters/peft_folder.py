@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters import artifact, discovery, methods
+from adapters import artifact, discovery, methods, tasks
 from adapters.errors import ArtifactError
 from adapters.settings import CommonSettings
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from adapters.model import Base
 
 CONFIG = "adapter_config.json"
-TASKS = {"TOKEN_CLS": "ner", "SEQ_CLS": "classification"}
-"""The task that is meant by PEFT's task type, unless another is asked for."""
 INERT = frozenset({
     "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
     "modules_to_save", "fan_in_fan_out", "runtime_config", "init_lora_weights", "init_ia3_weights", "loftq_config",
@@ -61,30 +59,37 @@ def read(
     if not weights.is_file():
         raise ArtifactError(f"{folder}: holds no {methods.WEIGHTS}. {artifact.HEALING}")
     tensors = artifact.parse_tensors(weights.read_bytes(), weights)
-    name = task or TASKS.get(str(config.get("task_type")))
-    if name is None:
-        raise ArtifactError(
-            f"{folder / CONFIG}: task_type is {config.get('task_type')!r}, which names no task here "
-            f"({', '.join(TASKS)}). Say which it is: task=…, or --task with the command."
-        )
-    names = list(labels) if labels else _usual_labels(tensors, name, folder)
+    chosen = _task(task, config, folder, plugin_dirs)
+    names = list(labels) if labels else _usual_labels(tensors, chosen, folder)
+    trained_on = config.get("base_model_name_or_path")
     card = {
-        "task": {"name": name, "labels": names, "multi_label": False, "pair": False, "windows": False},
+        "task": {"name": chosen.name, "labels": names},
         "method": {"name": method, "library": "peft", "settings": settings},
         "max_length": CommonSettings().max_length,
-        "base": {
-            "name": config.get("base_model_name_or_path") or base.name,
-            "weights_sha256": base.digest,
-            "tokenizer_sha256": base.tokenizer_digest,
-        },
+        "base": {"name": trained_on or base.name, "weights_sha256": base.digest,
+                 "tokenizer_sha256": base.tokenizer_digest},
         "unchecked": [
-            f"whether it was trained on {base.name} with its tokenizer (it says "
-            f"{config.get('base_model_name_or_path')!r})",
+            f"whether it was trained on {base.name} with its tokenizer (it says {trained_on!r})",
             "whether a bit of it has changed since it was saved",
             f"what its classes mean ({'as you say' if labels else 'they are called'}: {', '.join(names[:5])}…)",
         ],
     }  # fmt: skip
     return card, tensors
+
+
+def _task(name: str | None, config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]) -> type[tasks.Task]:
+    """The task asked for, or the one that PEFT's task type stands for. Raises ArtifactError where none does."""
+    if name is not None:
+        return tasks.load(name, plugin_dirs)
+    kind = config.get("task_type")
+    known = [tasks.load(one, plugin_dirs) for one in discovery.names("tasks", plugin_dirs)]
+    fitting = [one for one in known if kind and one.peft_task == kind]
+    if len(fitting) != 1:
+        raise ArtifactError(
+            f"{folder / CONFIG}: task_type is {kind!r}, which does not tell one task here "
+            f"({', '.join(one.name for one in known)}). Say which: task=…, or --task with the command."
+        )
+    return fitting[0]
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -142,13 +147,13 @@ def _check_options(config: Mapping[str, Any], read: set[str], folder: Path) -> N
             )
 
 
-def _usual_labels(tensors: Mapping[str, Any], task: str, folder: Path) -> list[str]:
-    """LABEL_0, … as many as the head has classes; tags have no such names."""
+def _usual_labels(tensors: Mapping[str, Any], task: type[tasks.Task], folder: Path) -> list[str]:
+    """LABEL_0, … as many as the head has classes, where such names will do."""
     heads = [tensor for name, tensor in tensors.items() if tensor.dim() == 2 and not _of_method(name)]
-    if task == "ner" or not heads:
+    if not task.free_labels or not heads:
         raise ArtifactError(
-            f"{folder}: a plain PEFT folder does not name its labels, and {task} needs them in the head's order. Give "
-            "them: labels=[…], or --labels with the command."
+            f"{folder}: a plain PEFT folder does not name its labels, and {task.name} needs them in the head's order. "
+            "Give them: labels=[…], or --labels with the command."
         )
     return [f"LABEL_{number}" for number in range(heads[-1].shape[0])]
 

@@ -135,7 +135,8 @@ class Run:
         import accelerate
         import torch
 
-        from adapters.model import fastest_precision, quiet_libraries
+        from adapters.model import quiet_libraries
+        from adapters.precision import fastest_precision
         from adapters.processes import check_world, use_all_cores
 
         quiet_libraries()

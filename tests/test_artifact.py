@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from adapters.artifact import check_base, read_card, tensor_shapes, verify, write
 from adapters.errors import ArtifactError
-from adapters.files import digest_file, digest_value
+from adapters.files import as_json, digest_file, digest_value
 
 CARD = {
     "task": {"name": "ner", "labels": ["O", "B-é"]},
@@ -50,7 +50,7 @@ def resealed(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     card = json.loads(path.read_text())
     change(card)
     card.pop("digest", None)
-    path.write_text(json.dumps({**card, "digest": digest_value(card)}))
+    path.write_text(as_json({**card, "digest": digest_value(card)}))
 
 
 # whole ----------------------------------------------------------------------------------------------------------------

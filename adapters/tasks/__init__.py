@@ -148,6 +148,10 @@ class Task(ABC):
     """The usual metrics; the first one's main score stands for the task."""
     highlights: ClassVar[bool] = False
     """Whether an output's `entities` can be shown inside its text."""
+    peft_task: ClassVar[str] = ""
+    """PEFT's task type whose folders without a card are taken for this task's."""
+    free_labels: ClassVar[bool] = True
+    """Whether classes may be called LABEL_0, LABEL_1, … where nobody says what they are."""
     has_head: ClassVar[bool] = True
     """Whether a head is drawn anew for the task; else the base generates with its own."""
     answer_formats: tuple[str, ...] = ()

@@ -59,6 +59,7 @@ class Task(tasks.Task):
     name = "classification"
     kinds = (ENCODER, CAUSAL)
     answer: str = "label"
+    peft_task = "SEQ_CLS"
     metrics: tuple[str, ...] = ("accuracy", "calibration")
     answer_formats: tuple[str, ...] = ("label",)
     chosen_formats: tuple[str, ...] = ("label",)
@@ -125,7 +126,8 @@ class Task(tasks.Task):
     def from_card(cls, card: Mapping[str, Any]) -> tasks.Task:
         """The task with the label list of a card."""
         labels = LabelSet(tuple(card["labels"]))
-        return cls(labels, multi_label=card["multi_label"], pair=card["pair"], windows=card["windows"])
+        multi_label, pair, windows = (bool(card.get(name)) for name in ("multi_label", "pair", "windows"))
+        return cls(labels, multi_label=multi_label, pair=pair, windows=windows)
 
     def card(self) -> dict[str, Any]:
         """The label list, and what an input and an answer are."""

@@ -49,6 +49,8 @@ class Task(tasks.Task):
     answer = "tags"
     metrics = ("entity_f1", "token_f1")
     highlights = True
+    peft_task = "TOKEN_CLS"
+    free_labels = False
     answer_formats = tuple(FORMATS)
     holes = ("text",)
     common_holes = ("types",)

@@ -29,6 +29,7 @@ LAYERS = (
         "settings",
         "flags",
         "memory",
+        "precision",
     ),
     ("annotation", "labelled_texts", "tasks", "row_task", "batching", "generation", "requests", "changes"),
     (

@@ -47,7 +47,8 @@ TASKS = {
 }  # fmt: skip
 TEXTS = [
     "Ada", "Ada Lovelace lived in New York .",
-    "Alan Turing wrote notes near the old town of Paris with a friend .", "Grace Hopper", "in the town", "Emmy Noether worked in San Marino , and Kurt Bohr wrote notes near Rome .",
+    "Alan Turing wrote notes near the old town of Paris with a friend .", "Grace Hopper",
+    "in the town", "Emmy Noether worked in San Marino , and Kurt Bohr wrote notes near Rome .",
 ]  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from adapters.embedding import Task as Embedding
 from adapters.errors import BankError, ModelError
 from adapters.mixed import NOTHING, MixedBody
 from adapters.mixed_inference import MixedInference, Placed
-from adapters.requests import Request, answer, request_of
+from adapters.requests import Request as Request
+from adapters.requests import answer, request_of
 from adapters.residency import Residency
 from adapters.staging import Adapter, Source, Stage
 from adapters.tasks import CAUSAL, ENCODER, Example, Prediction, Task

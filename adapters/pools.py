@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mmap import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,9 +88,18 @@ class Pool:
 
     def _grow(self, number: int) -> None:
         """Copy to a longer tensor."""
-        import torch
-
         size = max(int(len(self.rows) * SPARE), self.used + number - len(self.free))
-        longer = torch.empty((size, self.rows.shape[1]), dtype=self.rows.dtype, device=self.rows.device)
+        longer = _empty(size, self.rows)
         longer[: self.used] = self.rows[: self.used]
         self.rows = longer
+
+
+def _empty(size: int, like: torch.Tensor) -> torch.Tensor:
+    """`[size, width]`. On a CPU in pages of its own: what a heap frees while pools grow, it keeps (measured: 1.6 times
+    the adapters' bytes were resident)."""
+    import torch
+
+    if like.device.type != "cpu":
+        return torch.empty((size, like.shape[1]), dtype=like.dtype, device=like.device)
+    numbers = size * like.shape[1]
+    return torch.frombuffer(mmap(-1, numbers * like.element_size()), dtype=like.dtype, count=numbers).view(size, -1)

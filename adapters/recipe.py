@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from adapters import discovery, flags
-from adapters.errors import DataError, SettingsError, UserError
-from adapters.files import write_json, write_text
+from adapters.errors import UserError
 from adapters.processes import is_first
+from adapters.run import Run
 from adapters.settings import CommonSettings, join
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from adapters.comparison.run import Comparison
-    from adapters.evaluation import Evaluation
-    from adapters.inference import Predictor
-    from adapters.methods import Method
-    from adapters.model import Base
-    from adapters.tasks import Examples, Task
-    from adapters.training import History
-
-OURS = ("settings.json", "artifact", "predictions.jsonl", "scores.json", "report.txt", "checkpoints")
-"""All that a run writes into its folder."""
+    from adapters.swapping import Swap
 
 
+@contextmanager
 def start(
     doc: str | None, *, task: str, method: str | Sequence[str], defaults: Mapping[str, Any],
     argv: Sequence[str] | None = None,
-) -> Run:  # fmt: skip
-    """Read the settings of a recipe from its flags.
+) -> Iterator[Run]:  # fmt: skip
+    """Read the settings of a recipe from its flags, and yield the run that its verbs work on.
 
     Args:
         doc: the recipe's docstring, shown by --help.
@@ -47,23 +34,16 @@ def start(
         method: name of the method; or of several, among which --method chooses, the first one if it does not.
         defaults: what differs from the defaults of task and method.
         argv: the flags; None takes those of the process.
-
-    Returns:
-        The run, to be used as a context manager, which turns a user's error into a message and exit code 2.
     """
-    _check_package()
-    signal.signal(signal.SIGTERM, _stop)
-    argv = list(sys.argv[1:] if argv is None else argv)
-    try:
+    with _command():
+        argv = list(sys.argv[1:] if argv is None else argv)
         plugins = flags.peek(argv, "plugin_dir")
         method, argv = (method, argv) if isinstance(method, str) else flags.choose(argv, "method", method)
         parts = [discovery.load("tasks", task, plugins), discovery.load("methods", method, plugins)]
         kind = join(CommonSettings, *(part.Settings for part in parts))
         settings = flags.parse(kind, defaults, (doc or "").strip(), argv)
         settings.check()
-    except UserError as error:
-        flags.main_exit(2, str(error))
-    return Run(task, method, settings)
+        yield Run(task, method, settings)
 
 
 @contextmanager
@@ -73,19 +53,32 @@ def compare(
     """Read the settings of a comparison recipe from its flags; the arguments are those of `start`."""
     from adapters.comparison.run import Comparison
 
+    with _command():
+        yield Comparison(doc, task=task, defaults=defaults, argv=argv)
+
+
+@contextmanager
+def swap(
+    doc: str | None, *, wanted: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any],
+    argv: Sequence[str] | None = None,
+) -> Iterator[Swap]:  # fmt: skip
+    """Read the settings of a recipe that swaps adapters; `wanted` says of each what `swapping.Wanted` asks."""
+    from adapters.swapping import Swap
+
+    with _command():
+        yield Swap(doc, wanted, defaults, list(sys.argv[1:] if argv is None else argv), start)
+
+
+@contextmanager
+def _command() -> Iterator[None]:
+    """What commands begin and end with: our package, SIGTERM as an exception, a user's error as exit code 2."""
     _check_package()
     signal.signal(signal.SIGTERM, _stop)
     try:
-        yield Comparison(doc, task=task, defaults=defaults, argv=argv)
-    except (UserError, KeyboardInterrupt) as error:
-        _end(error)
-
-
-def _end(error: BaseException | None) -> None:
-    """End the process with what an error means to a user; do nothing for any other."""
-    if isinstance(error, UserError):
+        yield
+    except UserError as error:
         flags.main_exit(2, f"\n{error}" if is_first() else "")
-    if isinstance(error, KeyboardInterrupt):
+    except KeyboardInterrupt:
         flags.main_exit(130, "\nInterrupted.")
 
 
@@ -106,185 +99,3 @@ def _check_package() -> None:
 def _stop(number: int, frame: FrameType | None) -> None:
     """SIGTERM ends the process as an exception, so that what is half-written is removed on the way out."""
     raise SystemExit(128 + number)
-
-
-class Run:
-    """One run of a recipe: its settings, and what the verbs have made so far."""
-
-    def __init__(self, task: str, method: str, settings: Any) -> None:
-        """Args: names of task and method, and the joined settings."""
-        self.task_name, self.method_name, self.settings = task, method, settings
-        self.folder = Path(settings.output_dir)
-        self.begun = time.perf_counter()
-        self.splits: dict[str, Examples] = {}
-        self.history: History | None = None
-
-    def __enter__(self) -> Run:
-        """Begin."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """A user's error: its message and exit code 2. Ctrl-C: 130. Others pass."""
-        _end(error)
-
-    @cached_property
-    def accelerator(self) -> Accelerator:
-        """Accelerate, started once, in the precision of this run."""
-        import accelerate
-        import torch
-
-        from adapters.model import quiet_libraries
-        from adapters.precision import fastest_precision
-        from adapters.processes import check_world, use_all_cores
-
-        quiet_libraries()
-        # Without being told, Accelerate takes CPU processes of torchrun for strangers to each other.
-        cpu = not torch.accelerator.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
-        state = accelerate.PartialState(cpu=cpu)
-        check_world(state.num_processes)
-        use_all_cores()
-        self.precision = fastest_precision(torch.device(state.device), self.settings.mixed_precision)
-        return accelerate.Accelerator(mixed_precision=self.precision, cpu=cpu)
-
-    @cached_property
-    def base(self) -> Base:
-        """The base model, found but not loaded."""
-        from adapters.model import open_base
-
-        return open_base(self.settings.model_name_or_path)
-
-    def read_task(self) -> Task:
-        """Read, check and cut the splits; the task knows its labels then."""
-        from adapters import splits
-
-        self._check_output()
-        accelerator = self.accelerator
-        with accelerator.main_process_first():
-            task, self.splits, source = splits.read(self.task_name, self.settings)
-            self.revision = source.revision if source else None
-            if "train" not in self.splits and self._method_class().trains:
-                raise DataError("There is no training split: give --train_file.")
-        sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
-        self._say(f"data: {self.dataset_name}: {sizes}; {len(task.labels)} labels")
-        return task
-
-    def build_method(self) -> Method:
-        """The method with its settings, checked."""
-        return self._method_class()(self.settings)
-
-    def fit(self, task: Task, method: Method) -> Predictor:
-        """Put the method around the base and train it if it trains; the best model by dev score stays."""
-        import torch
-        from accelerate.utils import set_seed
-
-        from adapters import metrics
-        from adapters.evaluation import main_score
-        from adapters.training import Trainer
-
-        settings = self.settings
-        method.check(self.base, task)
-        self.task, self.method = task, method
-        self.metrics = metrics.for_task(task, settings.metrics, settings.plugin_dir)
-        self._check_pieces()
-        set_seed(settings.seed)
-        self.model = method.wrap(self.base, task, self.splits.get("train", ()))
-        self.model.to(self.accelerator.device)
-        budget = method.budget(self.base, settings.max_length)
-        predictor = method.predictor(self.model, self.base, task, precision=self.precision)
-        if method.trains:
-            trainer = Trainer(
-                self.model, task, self.base, self.splits["train"], settings, self.accelerator, budget=budget
-            )
-            self._claim_output()
-            self._say(
-                f"model: {self.base.name}, {self.parameters()[0]:,} of {self.parameters()[1]:,} parameters trained"
-            )
-            torch.manual_seed(settings.seed + self.accelerator.process_index)
-            dev = self.splits["validation"]
-            self.history = trainer.run(lambda: main_score(predictor, dev, self.metrics[0]))
-        else:
-            self._claim_output()
-        return predictor
-
-    def evaluate(self, predictor: Predictor) -> Evaluation:
-        """Score the test split; where there is none, the dev split, and call it dev."""
-        from adapters.evaluation import evaluate, latency
-
-        name = "test" if "test" in self.splits else "validation"
-        shown = name if name == "test" else "dev"
-        evaluation = evaluate(predictor, self.splits[name][:], self.metrics, split=shown, seed=self.settings.seed)
-        self.latency = latency(predictor, evaluation.examples) if self.accelerator.num_processes == 1 else None
-        return evaluation
-
-    def save_and_print(self, evaluation: Evaluation) -> None:
-        """Write the run's folder and print the report, on the main process."""
-        from adapters import report
-        from adapters.records import save_artifact, score_record, write_predictions
-
-        self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process:
-            return
-        record = score_record(self, evaluation)
-        record["cost"]["artifact_bytes"] = save_artifact(self, record, evaluation)
-        write_predictions(self.folder / "predictions.jsonl", evaluation, record["overlap"].pop("numbers"))
-        record["seconds"] = round(time.perf_counter() - self.begun, 1)
-        write_json(self.folder / "scores.json", record)
-        shown = report.run_report(record, evaluation)
-        write_text(self.folder / "report.txt", report.plain(shown))
-        report.show(shown)
-        asked = report.asked(evaluation.examples[0])
-        self._say(f"\nwritten to {self.folder}/ in {record['seconds']:.0f} s. Try:\n"
-                  f"  python -m adapters predict {self.folder}/artifact {asked}")  # fmt: skip
-
-    @property
-    def dataset_name(self) -> str:
-        """The dataset as the user named it."""
-        return str(self.settings.train_file or self.settings.dataset_name or self.settings.test_file)
-
-    def _method_class(self) -> type[Method]:
-        from adapters import methods
-
-        return methods.load(self.method_name, self.settings.plugin_dir)
-
-    def parameters(self) -> tuple[int, int]:
-        """Trained and total parameters."""
-        counts = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
-        return sum(n for n, trained in counts if trained), sum(n for n, _ in counts)
-
-    def _check_output(self) -> None:
-        """Refuse a folder that holds a finished run, or anything that is not a run's."""
-        parent = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
-            why = "cannot be written to" if parent.is_dir() else "is a file"
-            which = "" if parent == self.folder else f"{parent} "
-            raise SettingsError(f"--output_dir {self.folder}: {which}{why}. Name a folder.")
-        there = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
-        foreign = [name for name in there if name not in OURS and not name.startswith(".")]
-        if foreign:
-            raise SettingsError(f"--output_dir {self.folder}: holds files of others ({', '.join(foreign[:5])}). "
-                                "Name another folder.")  # fmt: skip
-        if there != ["settings.json"] and there and not self.settings.overwrite_output_dir:
-            raise SettingsError(f"--output_dir {self.folder}: holds another run ({', '.join(there)}). Name another, "
-                                "or add --overwrite_output_dir to replace it.")  # fmt: skip
-
-    def _claim_output(self) -> None:
-        """The folder with this run's settings alone in it."""
-        if not self.accelerator.is_main_process:
-            return
-        for name in OURS:
-            path = self.folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        settings = {"task": self.task_name, "method": self.method_name, **flags.as_dict(self.settings)}
-        write_json(self.folder / "settings.json", settings)
-
-    def _check_pieces(self) -> None:
-        from adapters.splits import check_pieces
-
-        first = self.splits.get("train") or next(iter(self.splits.values()))
-        check_pieces(first, self.base, allowed=self.settings.allow_unknown, say=self._say)
-
-    def _say(self, line: str) -> None:
-        if is_first():
-            print(line, file=sys.stderr, flush=True)

@@ -31,7 +31,7 @@ PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenize
 
 
 class Finished(Protocol):
-    """What is recorded of a run: recipe.Run has it all once its verbs are done."""
+    """What is recorded of a run: run.Run has it all once its verbs are done."""
 
     task_name: str
     method_name: str

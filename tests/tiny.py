@@ -150,7 +150,7 @@ def method(name: str, **changes: Any) -> Any:
 
 
 def trainer(method: Any, model: Any, base: Any, task: Any, train: Any) -> Any:
-    """The trainer that `recipe.Run.fit` makes."""
+    """The trainer that `run.Run.fit` makes."""
     from accelerate import Accelerator
 
     from adapters.training import Trainer

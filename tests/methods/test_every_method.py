@@ -153,7 +153,7 @@ def method_of(prompt: Path) -> Callable[..., Any]:
 
 
 def wrapped(method: Any, base: Any, task: Any, train: Any) -> Built:
-    """A method around a base as `recipe.Run.fit` puts it there."""
+    """A method around a base as `run.Run.fit` puts it there."""
     import torch
 
     method.check(base, task)

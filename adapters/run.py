@@ -1,0 +1,201 @@
+"""One run of a recipe: its settings, and what the five verbs have made so far."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters import flags
+from adapters.errors import DataError, SettingsError
+from adapters.files import write_json, write_text
+from adapters.processes import is_first
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from adapters.evaluation import Evaluation
+    from adapters.inference import Predictor
+    from adapters.methods import Method
+    from adapters.model import Base
+    from adapters.tasks import Examples, Task
+    from adapters.training import History
+
+OURS = ("settings.json", "artifact", "predictions.jsonl", "scores.json", "report.txt", "checkpoints")
+"""All that a run writes into its folder."""
+
+
+class Run:
+    """One run of a recipe: its settings, and what the verbs have made so far."""
+
+    def __init__(self, task: str, method: str, settings: Any) -> None:
+        """Args: names of task and method, and the joined settings."""
+        self.task_name, self.method_name, self.settings = task, method, settings
+        self.folder = Path(settings.output_dir)
+        self.begun = time.perf_counter()
+        self.splits: dict[str, Examples] = {}
+        self.history: History | None = None
+
+    @cached_property
+    def accelerator(self) -> Accelerator:
+        """Accelerate, started once, in the precision of this run."""
+        import accelerate
+        import torch
+
+        from adapters.model import quiet_libraries
+        from adapters.precision import fastest_precision
+        from adapters.processes import check_world, use_all_cores
+
+        quiet_libraries()
+        # Without being told, Accelerate takes CPU processes of torchrun for strangers to each other.
+        cpu = not torch.accelerator.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+        state = accelerate.PartialState(cpu=cpu)
+        check_world(state.num_processes)
+        use_all_cores()
+        self.precision = fastest_precision(torch.device(state.device), self.settings.mixed_precision)
+        return accelerate.Accelerator(mixed_precision=self.precision, cpu=cpu)
+
+    @cached_property
+    def base(self) -> Base:
+        """The base model, found but not loaded."""
+        from adapters.model import open_base
+
+        return open_base(self.settings.model_name_or_path)
+
+    def read_task(self) -> Task:
+        """Read, check and cut the splits; the task knows its labels then."""
+        from adapters import splits
+
+        self._check_output()
+        accelerator = self.accelerator
+        with accelerator.main_process_first():
+            task, self.splits, source = splits.read(self.task_name, self.settings)
+            self.revision = source.revision if source else None
+            if "train" not in self.splits and self._method_class().trains:
+                raise DataError("There is no training split: give --train_file.")
+        sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
+        self._say(f"data: {self.dataset_name}: {sizes}; {len(task.labels)} labels")
+        return task
+
+    def build_method(self) -> Method:
+        """The method with its settings, checked."""
+        return self._method_class()(self.settings)
+
+    def fit(self, task: Task, method: Method) -> Predictor:
+        """Put the method around the base and train it if it trains; the best model by dev score stays."""
+        import torch
+        from accelerate.utils import set_seed
+
+        from adapters import metrics
+        from adapters.evaluation import main_score
+        from adapters.training import Trainer
+
+        settings = self.settings
+        method.check(self.base, task)
+        self.task, self.method = task, method
+        self.metrics = metrics.for_task(task, settings.metrics, settings.plugin_dir)
+        self._check_pieces()
+        set_seed(settings.seed)
+        self.model = method.wrap(self.base, task, self.splits.get("train", ()))
+        self.model.to(self.accelerator.device)
+        budget = method.budget(self.base, settings.max_length)
+        predictor = method.predictor(self.model, self.base, task, precision=self.precision)
+        if method.trains:
+            trainer = Trainer(
+                self.model, task, self.base, self.splits["train"], settings, self.accelerator, budget=budget
+            )
+            self._claim_output()
+            self._say(
+                f"model: {self.base.name}, {self.parameters()[0]:,} of {self.parameters()[1]:,} parameters trained"
+            )
+            torch.manual_seed(settings.seed + self.accelerator.process_index)
+            dev = self.splits["validation"]
+            self.history = trainer.run(lambda: main_score(predictor, dev, self.metrics[0]))
+        else:
+            self._claim_output()
+        return predictor
+
+    def evaluate(self, predictor: Predictor) -> Evaluation:
+        """Score the test split; where there is none, the dev split, and call it dev."""
+        from adapters.evaluation import evaluate, latency
+
+        name = "test" if "test" in self.splits else "validation"
+        shown = name if name == "test" else "dev"
+        evaluation = evaluate(predictor, self.splits[name][:], self.metrics, split=shown, seed=self.settings.seed)
+        self.latency = latency(predictor, evaluation.examples) if self.accelerator.num_processes == 1 else None
+        return evaluation
+
+    def save_and_print(self, evaluation: Evaluation) -> None:
+        """Write the run's folder and print the report, on the main process."""
+        from adapters import report
+        from adapters.records import save_artifact, score_record, write_predictions
+
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
+        record = score_record(self, evaluation)
+        record["cost"]["artifact_bytes"] = save_artifact(self, record, evaluation)
+        write_predictions(self.folder / "predictions.jsonl", evaluation, record["overlap"].pop("numbers"))
+        record["seconds"] = round(time.perf_counter() - self.begun, 1)
+        write_json(self.folder / "scores.json", record)
+        shown = report.run_report(record, evaluation)
+        write_text(self.folder / "report.txt", report.plain(shown))
+        report.show(shown)
+        asked = report.asked(evaluation.examples[0])
+        self._say(f"\nwritten to {self.folder}/ in {record['seconds']:.0f} s. Try:\n"
+                  f"  python -m adapters predict {self.folder}/artifact {asked}")  # fmt: skip
+
+    @property
+    def dataset_name(self) -> str:
+        """The dataset as the user named it."""
+        return str(self.settings.train_file or self.settings.dataset_name or self.settings.test_file)
+
+    def _method_class(self) -> type[Method]:
+        from adapters import methods
+
+        return methods.load(self.method_name, self.settings.plugin_dir)
+
+    def parameters(self) -> tuple[int, int]:
+        """Trained and total parameters."""
+        counts = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
+        return sum(n for n, trained in counts if trained), sum(n for n, _ in counts)
+
+    def _check_output(self) -> None:
+        """Refuse a folder that holds a finished run, or anything that is not a run's."""
+        parent = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            why = "cannot be written to" if parent.is_dir() else "is a file"
+            which = "" if parent == self.folder else f"{parent} "
+            raise SettingsError(f"--output_dir {self.folder}: {which}{why}. Name a folder.")
+        there = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
+        foreign = [name for name in there if name not in OURS and not name.startswith(".")]
+        if foreign:
+            raise SettingsError(f"--output_dir {self.folder}: holds files of others ({', '.join(foreign[:5])}). "
+                                "Name another folder.")  # fmt: skip
+        if there != ["settings.json"] and there and not self.settings.overwrite_output_dir:
+            raise SettingsError(f"--output_dir {self.folder}: holds another run ({', '.join(there)}). Name another, "
+                                "or add --overwrite_output_dir to replace it.")  # fmt: skip
+
+    def _claim_output(self) -> None:
+        """The folder with this run's settings alone in it."""
+        if not self.accelerator.is_main_process:
+            return
+        for name in OURS:
+            path = self.folder / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        settings = {"task": self.task_name, "method": self.method_name, **flags.as_dict(self.settings)}
+        write_json(self.folder / "settings.json", settings)
+
+    def _check_pieces(self) -> None:
+        from adapters.splits import check_pieces
+
+        first = self.splits.get("train") or next(iter(self.splits.values()))
+        check_pieces(first, self.base, allowed=self.settings.allow_unknown, say=self._say)
+
+    def _say(self, line: str) -> None:
+        if is_first():
+            print(line, file=sys.stderr, flush=True)

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
 
-from adapters.errors import DataError, SettingsError, UserError, did_you_mean
-from adapters.files import new_file
-
-if TYPE_CHECKING:
-    from adapters.predictor import Loaded
-
-CHUNK = 512
+from adapters.errors import UserError, did_you_mean
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,6 +67,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "--output", type=Path, help="file for the answers, one JSON object a line (default: the screen)"
     )
     predict.add_argument("--base", help="base model by path, alias or Hub id (default: the one the artifact names)")
+    predict.add_argument("--labels", nargs="+", help="of a plain PEFT folder: its labels in the head's order")
+    predict.add_argument("--task", help="of a plain PEFT folder: the task, where its config does not say")
     predict.add_argument("--json", action="store_true", help="print answers as JSON lines")
     predict.set_defaults(run=_predict)
     run = commands.add_parser("run", help="any task by any method, yours too: --task T --method M and a recipe's flags")
@@ -87,11 +79,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     compare.add_argument("--output_dir", "--output-dir", type=Path, help="folder for comparison.json, .md and .html")
     compare.set_defaults(run=_compare)
     inspect = commands.add_parser("inspect", help="what is in an artifact, and what is wrong with it")
-    inspect.add_argument("artifact", type=Path)
+    inspect.add_argument("artifact", type=Path, help="an artifact, or a plain PEFT folder")
+    inspect.add_argument("--base", help="base model to check it against (default: the one that it names)")
     inspect.set_defaults(run=_inspect)
     prompts = commands.add_parser("prompts", help="list the prompts that come with the project")
     prompts.set_defaults(run=_prompts)
-    for command in (predict, prompts):
+    for command in (predict, inspect, prompts):
         command.add_argument(
             "--plugin_dir", "--plugin-dir", nargs="*", default=[], help="folders with methods, tasks, prompts of yours"
         )
@@ -101,81 +94,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
 
 def _predict(given: argparse.Namespace) -> int:
-    from adapters import predictor
-    from adapters.processes import use_all_cores
+    from adapters.predicting import predict
 
-    if bool(given.text) == (given.input is not None):
-        raise SettingsError("Give texts, or --input with a file of them (one of the two).")
-    if given.input is not None and (given.input.is_dir() or not given.input.exists()):
-        raise DataError(f"--input {given.input}: {'is a folder' if given.input.is_dir() else 'no such file'}.")
-    if given.output is not None and (given.output.is_dir() or not given.output.parent.is_dir()):
-        raise DataError(f"--output {given.output}: its folder does not exist, or it is a folder itself.")
-    use_all_cores()
-    loaded = predictor.load(given.artifact, base=given.base, plugin_dirs=given.plugin_dir)
-    if given.input is None and given.output is None and not given.json:
-        return _print_answers(loaded, given.text)
-    requests = _requests(given.input) if given.input is not None else _texts(given.text)
-    if given.output is None:
-        _write_answers(loaded, requests, sys.stdout)
-        return 0
-    with new_file(given.output) as stream:
-        _write_answers(loaded, requests, stream)
-    return 0
-
-
-def _print_answers(loaded: Loaded, texts: Sequence[str]) -> int:
-    from rich.console import Console
-
-    from adapters.report import highlight
-
-    console = Console(highlight=False, soft_wrap=True)
-    for answer in loaded.answer(texts):
-        if "error" in answer:
-            console.print(answer["error"], markup=False)
-        elif loaded.task.highlights:
-            console.print(highlight(answer["output"]))
-        else:
-            console.print(json.dumps(answer["output"], ensure_ascii=False), markup=False)
-    return 0
-
-
-def _requests(path: Path) -> Iterator[Any]:
-    """Requests of a file: texts of a .txt, objects of a JSONL; a line that is no JSON keeps its place as a fault."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as stream:
-        for number, line in enumerate(stream, 1):
-            line = line.rstrip("\r\n")
-            if path.suffix == ".txt":
-                yield {"id": str(number), "inputs": {"text": line}}
-            elif line.strip():
-                yield _request(line, f"{path}:{number}", number)
-
-
-def _texts(texts: Sequence[str]) -> Iterator[Any]:
-    """Requests of texts, with ids that stay apart however they are batched."""
-    return ({"id": str(number), "inputs": {"text": text}} for number, text in enumerate(texts))
-
-
-def _request(line: str, where: str, number: int) -> Any:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        return {"id": str(number), "inputs": DataError(f"{where}: not JSON ({error}).")}
-    if isinstance(value, dict):
-        return {"id": str(number), **value}
-    return {"id": str(number), "inputs": {"text": value}}
-
-
-def _write_answers(loaded: Loaded, requests: Iterator[Any], stream: IO[str]) -> None:
-    """Answers as JSON lines in the order of the requests. Says how many could not be answered; they keep their line."""
-    done = failed = 0
-    while chunk := list(islice(requests, CHUNK)):
-        for answer in loaded.answer(chunk):
-            done, failed = done + 1, failed + ("error" in answer)
-            stream.write(json.dumps(answer, ensure_ascii=True) + "\n")
-        if stream is not sys.stdout:
-            print(f"\r{done:,} answered", end="", file=sys.stderr, flush=True)
-    if stream is not sys.stdout:
-        print(f"\r{done:,} answered, {failed:,} of them with an error", file=sys.stderr)
+    return predict(given)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -217,20 +138,9 @@ def _compare(given: argparse.Namespace) -> int:
 
 
 def _inspect(given: argparse.Namespace) -> int:
-    from adapters import artifact
+    from adapters.inspection import inspect
 
-    card = artifact.read_card(given.artifact)
-    scores = card["scores"]
-    print(f"{card['method']['name']} for {card['task']['name']} on {card['base']['name']}")
-    print(f"labels: {', '.join(card['task']['labels'])}")
-    print(f"{scores['dataset']} {scores['split']} ({scores['n']:,} examples): {scores['metric']} {scores['score']} "
-          f"{100 * scores['value']:.2f} ({100 * scores['low']:.2f} to {100 * scores['high']:.2f})")  # fmt: skip
-    print("settings: " + json.dumps(card["method"]["settings"]))
-    for file, tensors in card["tensors"].items():
-        print(f"{file}: {len(tensors)} tensors, {sum(map(math.prod, tensors.values())):,} numbers")
-    artifact.verify(given.artifact)
-    print("verified: every file is as it was saved")
-    return 0
+    return inspect(given.artifact, given.base, given.plugin_dir)
 
 
 def _prompts(given: argparse.Namespace) -> int:

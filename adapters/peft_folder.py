@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 CONFIG = "adapter_config.json"
 INERT = frozenset({
-    "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision", "inference_mode",
-    "modules_to_save", "fan_in_fan_out", "runtime_config", "init_lora_weights", "init_ia3_weights", "loftq_config",
-    "eva_config", "corda_config", "lora_ga_config", "prompt_tuning_init", "prompt_tuning_init_text",
+    "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision",
+    "inference_mode", "modules_to_save", "fan_in_fan_out", "runtime_config", "init_lora_weights", "init_ia3_weights",
+    "loftq_config", "eva_config", "corda_config", "lora_ga_config", "prompt_tuning_init", "prompt_tuning_init_text",
     "tokenizer_name_or_path", "tokenizer_kwargs", "token_dim", "num_layers", "num_attention_heads",
-    "ensure_weight_tying", "prefix_projection", "encoder_hidden_size", "ephemeral_gpu_offload", "megatron_core",
+    "ensure_weight_tying", "num_transformer_submodules", "prefix_projection", "encoder_hidden_size",
+    "ephemeral_gpu_offload", "megatron_core",
 })  # fmt: skip
 """Options that say where an adapter comes from or how it was begun; its answers follow from the others."""
 
@@ -53,7 +54,7 @@ def read(
         ArtifactError: the folder is damaged, of a method that is not known, or needs labels.
     """
     artifact.refuse_pickles(folder)
-    config = _config(folder / CONFIG)
+    config = read_config(folder)
     method, settings = _method(config, folder, plugin_dirs)
     weights = folder / methods.WEIGHTS
     if not weights.is_file():
@@ -92,7 +93,9 @@ def _task(name: str | None, config: Mapping[str, Any], folder: Path, plugin_dirs
     return fitting[0]
 
 
-def _config(path: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """PEFT's config of a folder. Raises ArtifactError where it is none."""
+    path = folder / CONFIG
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -100,6 +103,14 @@ def _config(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
         raise ArtifactError(f"{path}: names no peft_type, so it is not PEFT's. {artifact.HEALING}")
     return config
+
+
+def base_of(folder: Path) -> str:
+    """The base that a folder's config names. Raises ArtifactError where it names none."""
+    named = read_config(folder).get("base_model_name_or_path")
+    if not isinstance(named, str) or not named:
+        raise ArtifactError(f"{folder / CONFIG}: names no base_model_name_or_path. Give its base: --base.")
+    return named
 
 
 def _method(config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]) -> tuple[str, dict[str, Any]]:
@@ -149,13 +160,25 @@ def _check_options(config: Mapping[str, Any], read: set[str], folder: Path) -> N
 
 def _usual_labels(tensors: Mapping[str, Any], task: type[tasks.Task], folder: Path) -> list[str]:
     """LABEL_0, … as many as the head has classes, where such names will do."""
-    heads = [tensor for name, tensor in tensors.items() if tensor.dim() == 2 and not _of_method(name)]
-    if not task.free_labels or not heads:
+    names = _numbered(tensors)
+    if not task.free_labels or not names:
         raise ArtifactError(
             f"{folder}: a plain PEFT folder does not name its labels, and {task.name} needs them in the head's order. "
             "Give them: labels=[…], or --labels with the command."
         )
-    return [f"LABEL_{number}" for number in range(heads[-1].shape[0])]
+    return names
+
+
+def some_labels(folder: Path) -> list[str]:
+    """Names for the classes of a folder whose labels nobody needs to know."""
+    artifact.refuse_pickles(folder)
+    weights = folder / methods.WEIGHTS
+    return _numbered(artifact.parse_tensors(weights.read_bytes(), weights)) if weights.is_file() else []
+
+
+def _numbered(tensors: Mapping[str, Any]) -> list[str]:
+    heads = [tensor for name, tensor in tensors.items() if tensor.dim() == 2 and not _of_method(name)]
+    return [f"LABEL_{number}" for number in range(heads[-1].shape[0])] if heads else []
 
 
 def _of_method(name: str) -> bool:

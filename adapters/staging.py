@@ -10,7 +10,7 @@ from typing import Any
 
 from adapters import artifact, peft_folder
 from adapters.changes import Change, Saved
-from adapters.errors import ArtifactError, ModelError
+from adapters.errors import ArtifactError, ModelError, SettingsError
 from adapters.files import digest_value
 from adapters.heads import Head, Heads
 from adapters.mixed_inference import Placed
@@ -159,7 +159,10 @@ class Stage:
             tensors, self.body, body_name=self.heads.body_name(task), modules=self.heads.body_modules(task),
             subject=str(folder),
         )  # fmt: skip
-        change = method.change(saved, self.base, task)
+        try:
+            change = method.change(saved, self.base, task)
+        except SettingsError as error:
+            raise ArtifactError(f"{folder}: its settings do not fit {self.base.name}: {error}") from error
         head = None
         if task.has_head:
             head = self.heads.build(task, saved, reads_prompt=change.prompt_read)

@@ -1,0 +1,259 @@
+"""What a bank knows, holds and lets go: names, room, leases, generations; a failure changes nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.bank import AdapterBank, Request
+from adapters.errors import ArtifactError, BankError
+from adapters.pools import Pool
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TEXT = "Ada Lovelace lived in New York ."
+
+
+@pytest.fixture(scope="module")
+def base(tiny_bert: Path) -> Any:
+    from adapters.model import open_base
+
+    return open_base(str(tiny_bert))
+
+
+@pytest.fixture(scope="module")
+def folders(base: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Six LoRA adapters, each with answers of its own."""
+    root = tmp_path_factory.mktemp("adapters")
+    return [tiny.adapter(root / f"a{i}", "lora", base, tiny.classifying(), seed=i, lora_r=i + 1) for i in range(6)]
+
+
+@pytest.fixture
+def bank(tiny_bert: Path) -> AdapterBank:
+    return AdapterBank(str(tiny_bert), capacity=3)
+
+
+def scores(bank: AdapterBank, name: str) -> dict[str, float]:
+    (answer,) = bank.predict([Request(name, TEXT)])
+    assert "error" not in answer, answer
+    found: dict[str, float] = answer["output"]["scores"]
+    return found
+
+
+def resident(bank: AdapterBank) -> list[str]:
+    return [told["name"] for told in bank.adapters() if told["resident"]]
+
+
+def state(bank: AdapterBank) -> Any:
+    """All that a failed load must leave as it was."""
+    rows = {n: {k: p.counts.sum() for k, p in layer.pools.items()} for n, layer in bank.mixed.layers.items()}
+    return json.dumps([bank.adapters(), sorted(bank.residency.free), len(bank.residency.holding)]), str(rows)
+
+
+def test_the_least_recently_used_makes_room_and_comes_back_by_itself(bank: AdapterBank, folders: list[Path]) -> None:
+    for number in range(3):
+        bank.load(f"a{number}", folders[number])
+    before = {name: scores(bank, name) for name in ("a0", "a1", "a2")}
+    scores(bank, "a0")
+    bank.load("a3", folders[3])
+    assert resident(bank) == ["a0", "a2", "a3"], "a1 was asked for longest ago"
+    assert scores(bank, "a1") == before["a1"]
+    assert resident(bank) == ["a0", "a1", "a3"]
+    assert bank.residency.evictions == 2
+    assert len({json.dumps(one) for one in before.values()}) == 3
+
+
+def test_a_pinned_adapter_stays_and_room_that_is_never_there_is_an_error(
+    bank: AdapterBank, folders: list[Path]
+) -> None:
+    bank.load("a0", folders[0], pin=True)
+    for number in range(1, 6):
+        bank.load(f"a{number}", folders[number])
+    assert "a0" in resident(bank)
+    for name in resident(bank):
+        bank.pin(name)
+    before = state(bank)
+    with pytest.raises(BankError, match="pinned"):
+        bank.load("more", folders[1])
+    assert state(bank) == before
+    evicted = next(told["name"] for told in bank.adapters() if not told["resident"])
+    (answer,) = bank.predict([Request(evicted, TEXT)])
+    assert "pinned" in answer["error"]
+    bank.pin("a0", False)
+    assert "error" not in bank.predict([Request(evicted, TEXT)])[0]
+
+
+def test_more_adapters_than_there_is_room_for_are_answered_in_one_call(bank: AdapterBank, folders: list[Path]) -> None:
+    for number, folder in enumerate(folders):
+        bank.load(f"a{number}", folder)
+    alone = [scores(bank, f"a{i}") for i in range(6)]
+    numbers = [i % 6 for i in range(30)]
+    answers = bank.predict([Request(f"a{i}", TEXT, f"r{at}") for at, i in enumerate(numbers)])
+    assert [answer["output"]["scores"] for answer in answers] == [alone[i] for i in numbers]
+    assert [answer["id"] for answer in answers] == [f"r{at}" for at in range(30)]
+    assert len(resident(bank)) == 3
+
+
+def test_a_bound_of_bytes_evicts_too(tiny_bert: Path, folders: list[Path]) -> None:
+    sizes = [AdapterBank(str(tiny_bert)).load("a", folder)["bytes"] for folder in folders[:3]]
+    bank = AdapterBank(str(tiny_bert), max_bytes=sizes[1] + sizes[2])
+    for number in range(3):
+        bank.load(f"a{number}", folders[number])
+    assert resident(bank) == ["a1", "a2"]
+    with pytest.raises(BankError, match="bytes"):
+        AdapterBank(str(tiny_bert), max_bytes=sizes[0] - 1).load("a0", folders[0])
+
+
+def test_an_alias_is_another_name_and_moves(bank: AdapterBank, folders: list[Path]) -> None:
+    bank.load("a0", folders[0])
+    bank.load("a1", folders[1])
+    bank.alias("best", "a0")
+    assert scores(bank, "best") == scores(bank, "a0")
+    bank.alias("best", "a1")
+    assert scores(bank, "best") == scores(bank, "a1")
+    assert [told["aliases"] for told in bank.adapters()] == [[], ["best"]]
+    with pytest.raises(BankError, match="loaded already"):
+        bank.alias("a0", "a1")
+    with pytest.raises(BankError, match="loaded already"):
+        bank.load("best", folders[2])
+    bank.unload("best")
+    assert [told["name"] for told in bank.adapters()] == ["a0"]
+    with pytest.raises(BankError, match="No adapter is called"):
+        bank.unload("best")
+
+
+def test_a_lease_holds_the_old_generation_while_a_new_one_answers(bank: AdapterBank, folders: list[Path]) -> None:
+    bank.load("a", folders[0])
+    old = scores(bank, "a")
+    with bank.lease("a") as held:
+        told = bank.reload("a", folders[1])
+        assert told["generation"] == 2
+        new = scores(bank, "a")
+        example = held["a"].placed.task.from_request({"text": TEXT}, "0")
+        (inside,) = bank.inference.predict([(held["a"].placed, example)])
+        labels = held["a"].placed.task.labels.names
+        assert {n: round(float(s), 4) for n, s in zip(labels, inside.detail, strict=True)} == old
+        assert new != old
+        assert len(bank.residency.holding) == 2
+        bank.unload("a")
+        assert len(bank.residency.holding) == 1
+    assert not bank.residency.holding
+    assert sorted(bank.residency.free) == [1, 2, 3]
+
+
+def test_a_changed_folder_does_not_come_back_unnoticed(bank: AdapterBank, folders: list[Path], tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(folders[0], mine)
+    bank.load("mine", mine)
+    for number in range(1, 4):
+        bank.load(f"a{number}", folders[number])
+    assert "mine" not in resident(bank)
+    shutil.rmtree(mine)
+    shutil.copytree(folders[5], mine)
+    answers = bank.predict([Request("mine", TEXT), Request("a1", TEXT)])
+    assert "has changed since" in answers[0]["error"]
+    assert "error" not in answers[1]
+    with pytest.raises(ArtifactError, match="has changed since"), bank.lease("mine"):
+        pass
+    assert bank.reload("mine")["generation"] == 2
+    assert "error" not in bank.predict([Request("mine", TEXT)])[0]
+
+
+def test_a_failed_load_leaves_the_bank_as_it_was(
+    bank: AdapterBank, folders: list[Path], tmp_path: Path, other_bert: Path
+) -> None:
+    from adapters.model import open_base
+
+    bank.load("a0", folders[0])
+    answer, before = scores(bank, "a0"), state(bank)
+    foreign = tiny.adapter(tmp_path / "foreign", "lora", open_base(str(other_bert)), tiny.classifying())
+    full = tiny.adapter(tmp_path / "full", "full", open_base(str(bank.base.folder)), tiny.classifying())
+    for name, folder, match in (
+        ("a0", folders[1], "loaded already"), ("Capital", folders[1], "no name"), ("x/y", folders[1], "no name"),
+        ("b", foreign, "trained on"), ("b", tmp_path, "no card.json"), ("b", tmp_path / "none", "no such folder"),
+        ("b", full, "cannot be mixed"),
+    ):  # fmt: skip
+        with pytest.raises((BankError, ArtifactError, ValueError), match=match):
+            bank.load(name, folder)
+        assert state(bank) == before
+    with pytest.raises(ArtifactError):
+        bank.reload("a0", foreign)
+    assert state(bank) == before
+    assert scores(bank, "a0") == answer
+
+
+def test_a_thread_waits_for_room_until_a_lease_ends(tiny_bert: Path, folders: list[Path]) -> None:
+    bank = AdapterBank(str(tiny_bert), capacity=1)
+    bank.load("a0", folders[0])
+    bank.load("a1", folders[1])
+    found: list[dict[str, float]] = []
+    with bank.lease("a0"):
+        thread = threading.Thread(target=lambda: found.append(scores(bank, "a1")))
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive(), "the only place is taken"
+    thread.join(10)
+    assert len(found) == 1
+
+
+def test_only_folders_under_the_root_are_loaded(tiny_bert: Path, folders: list[Path], tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(folders[0], root / "inside")
+    (root / "link").symlink_to(folders[1])
+    shutil.copytree(folders[2], root / "half")
+    (root / "half" / "README.md").unlink()
+    (root / "half" / "README.md").symlink_to(folders[2] / "README.md")
+    bank = AdapterBank(str(tiny_bert), adapter_root=root)
+    bank.load("inside", root / "inside")
+    for bad in (folders[0], root / "link", root / "half", root / ".." / "root" / ".." / folders[0].name):
+        with pytest.raises(ArtifactError):
+            bank.load("bad", bad)
+
+
+class Slow:
+    """A pool as a dict of lists."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, np.ndarray] = {}
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), max_size=30), seed=st.integers(0, 99))
+def test_a_pool_gives_back_what_was_put_in_whatever_came_and_went(steps: list[tuple[int, int]], seed: int) -> None:
+    import torch
+
+    draw = np.random.default_rng(seed)
+    pool, slow = Pool(3, 1.0, torch.zeros(1)), Slow()
+    for slot, number in steps:
+        if slot in slow.rows:
+            pool.drop(slot)
+            del slow.rows[slot]
+        elif number:
+            slow.rows[slot] = draw.normal(size=(number, 3)).astype(np.float32)
+            pool.put(slot, torch.from_numpy(slow.rows[slot]))
+        slots = np.arange(12)
+        longest = pool.longest(slots)
+        assert longest == max((len(rows) for rows in slow.rows.values()), default=0)
+        if not longest:
+            continue
+        picked = pool.pick(slots, longest).numpy()
+        for line, rows in zip(picked, (slow.rows.get(int(s), np.zeros((0, 3))) for s in slots), strict=True):
+            assert (line[: len(rows)] == rows).all()
+            assert (line[len(rows) :] == 1.0).all(), "what changes nothing"
+    assert len(pool.rows) <= 1 + 9 * 5 + 5, "freed rows are used again"
+
+
+@pytest.fixture(autouse=True)
+def _threads_end() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    assert threading.active_count() == before

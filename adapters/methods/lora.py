@@ -1,8 +1,8 @@
 """LoRA (Hu et al. 2021, arXiv:2106.09685) by PEFT: low-rank changes to linear layers, and the task's head.
 
-The defaults train all linear layers of the body. Rank, alpha and rate were chosen on dev (minilm, seed 0, 2,000 training
-examples, at most 1,000 of dev; entity F1 of CoNLL-2003, accuracy of SST-2, TREC and banking77, the last two for 5 and 8
-epochs), by tests/benchmarks/defaults.py --methods lora --seeds 0 --more --max_train_samples 2000 --max_eval_samples 1000 …
+The defaults train all linear layers of the body. Rank, alpha and rate were chosen on dev (minilm, seed 0, 2,000
+training examples, at most 1,000 of dev; entity F1 of CoNLL-2003, accuracy of SST-2, TREC and banking77, the last two
+for 5 and 8 epochs; tests/benchmarks/defaults.py --methods lora --seeds 0 --more --max_train_samples 2000 …):
 
     r   alpha  rate   conll2003   sst2    trec    banking77   mean
     16  32     1e-3   78.82       83.72   91.31   78.30       83.04

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from adapters.errors import UserError, did_you_mean
 
@@ -59,6 +60,27 @@ def _guarded(run: Callable[[], int]) -> int:
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     parser = argparse.ArgumentParser(prog="python -m adapters", description=__doc__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_artifact_commands(commands)
+    run = commands.add_parser("run", help="any task by any method, yours too: --task T --method M and a recipe's flags")
+    run.add_argument("settings", nargs="+", help="settings.json of a run (its output folder must be free), or flags")
+    compare = commands.add_parser("compare", help="hold finished runs side by side, or run a comparison: --task T …")
+    compare.add_argument("runs", type=Path, nargs="+", help="folders of runs on the same test examples; or --task T "
+                         "and the flags of a comparison recipe")  # fmt: skip
+    compare.add_argument("--output_dir", "--output-dir", type=Path, help="folder for comparison.json, .md and .html")
+    compare.set_defaults(run=_compare)
+    prompts = commands.add_parser("prompts", help="list the prompts that come with the project")
+    prompts.set_defaults(run=_prompts)
+    launch = commands.add_parser("launch", help="run a recipe in several processes on this machine")
+    launch.add_argument("--num_processes", "--num-processes", type=int, required=True)
+    for name in ("predict", "inspect", "merge", "prompts"):
+        commands.choices[name].add_argument(
+            "--plugin_dir", "--plugin-dir", nargs="*", default=[], help="folders with methods, tasks, prompts of yours"
+        )
+    return parser, dict(commands.choices)
+
+
+def _add_artifact_commands(commands: Any) -> None:
+    """The commands that take what a run has left."""
     predict = commands.add_parser("predict", help="answer texts, or a file of them, with an artifact")
     predict.add_argument("artifact", type=Path, help="the artifact folder of a run")
     predict.add_argument("text", nargs="*", help="texts to answer")
@@ -71,26 +93,22 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     predict.add_argument("--task", help="of a plain PEFT folder: the task, where its config does not say")
     predict.add_argument("--json", action="store_true", help="print answers as JSON lines")
     predict.set_defaults(run=_predict)
-    run = commands.add_parser("run", help="any task by any method, yours too: --task T --method M and a recipe's flags")
-    run.add_argument("settings", nargs="+", help="settings.json of a run (its output folder must be free), or flags")
-    compare = commands.add_parser("compare", help="hold finished runs side by side, or run a comparison: --task T …")
-    compare.add_argument("runs", type=Path, nargs="+", help="folders of runs on the same test examples; or --task T "
-                         "and the flags of a comparison recipe")  # fmt: skip
-    compare.add_argument("--output_dir", "--output-dir", type=Path, help="folder for comparison.json, .md and .html")
-    compare.set_defaults(run=_compare)
     inspect = commands.add_parser("inspect", help="what is in an artifact, and what is wrong with it")
     inspect.add_argument("artifact", type=Path, help="an artifact, or a plain PEFT folder")
     inspect.add_argument("--base", help="base model to check it against (default: the one that it names)")
     inspect.set_defaults(run=_inspect)
-    prompts = commands.add_parser("prompts", help="list the prompts that come with the project")
-    prompts.set_defaults(run=_prompts)
-    for command in (predict, inspect, prompts):
-        command.add_argument(
-            "--plugin_dir", "--plugin-dir", nargs="*", default=[], help="folders with methods, tasks, prompts of yours"
-        )
-    launch = commands.add_parser("launch", help="run a recipe in several processes on this machine")
-    launch.add_argument("--num_processes", "--num-processes", type=int, required=True)
-    return parser, dict(commands.choices)
+    merge = commands.add_parser("merge", help="merge an adapter into its base, or combine LoRA adapters of one task")
+    merge.add_argument("artifacts", type=Path, nargs="+", help="one: merged into its base; several: combined into one")
+    merge.add_argument("--output_dir", "--output-dir", type=Path, required=True, help="folder for the new artifact")
+    merge.add_argument("--base", help="base model by path, alias or Hub id (default: the one the artifact names)")
+    merge.add_argument("--how", default="linear", help="linear, svd, ties, dare_linear or dare_ties")
+    merge.add_argument("--weights", nargs="+", type=float, help="one an adapter (default: equal, or chosen on dev)")
+    merge.add_argument("--density", type=float, help="share of each change that ties and dare keep")
+    merge.add_argument("--seed", type=int, default=0, help="of what dare drops")
+    merge.add_argument("--dataset_name", "--dataset-name", help="choose the weights on this dataset's dev split")
+    merge.add_argument("--validation_file", "--validation-file", help="choose the weights on this file")
+    merge.add_argument("--max_eval_samples", "--max-eval-samples", type=int, help="use so many dev examples")
+    merge.set_defaults(run=_merge)
 
 
 def _predict(given: argparse.Namespace) -> int:
@@ -141,6 +159,12 @@ def _inspect(given: argparse.Namespace) -> int:
     from adapters.inspection import inspect
 
     return inspect(given.artifact, given.base, given.plugin_dir)
+
+
+def _merge(given: argparse.Namespace) -> int:
+    from adapters.merge_command import merge_command
+
+    return merge_command(given)
 
 
 def _prompts(given: argparse.Namespace) -> int:

@@ -48,7 +48,7 @@ def generate(
 
     device = next(model.parameters()).device
     pad = int(tokenizer.pad_token_id)
-    rows = [row or [_first_piece(tokenizer)] for row in rows]
+    rows = [row or [first_piece(tokenizer)] for row in rows]
     longest = max(map(len, rows))
     encoded = bool(model.config.is_encoder_decoder)
     alone = encoded or len(rows) < 2 or getattr(model, "rows_differ", False)
@@ -87,7 +87,7 @@ def read_once(model: Any, ids: Sequence[int]) -> Any:
     return model(input_ids=torch.tensor([ids], device=device), use_cache=True, logits_to_keep=1).past_key_values
 
 
-def _first_piece(tokenizer: PreTrainedTokenizerFast) -> int:
+def first_piece(tokenizer: PreTrainedTokenizerFast) -> int:
     """What stands for an input without a piece."""
     known = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return next(int(piece) for piece in known if piece is not None)

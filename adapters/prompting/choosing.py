@@ -1,4 +1,4 @@
-"""The answers among which a prompted model chooses: their pieces, and how likely each class is by them."""
+"""The answers among which a prompted model chooses: their pieces, and how likely each of them is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.generation import first_piece
 from adapters.inference import autocast
 from adapters.prompting import scoring
+from adapters.prompting.calibration import Reading
 from adapters.prompting.template import Prompt
 from adapters.tasks import ENCODER_DECODER
 
@@ -30,6 +32,7 @@ class Choices:
         self.tokenizer = base.text_tokenizer
         self.classes = np.array([number for _, number in words])
         self.pieces = [self._pieces_of(word) for word, _ in words]
+        self.bytes = np.array([len(word.encode()) for word, _ in words])
 
     @property
     def longest(self) -> int:
@@ -40,22 +43,39 @@ class Choices:
         """What stands in the query's mask for a word of so many pieces; nothing where it has no mask."""
         return str(self.tokenizer.mask_token) * pieces if self.prompt.masked else ""
 
-    def scores(
-        self, ask: Callable[[str], list[list[int]]], *, precision: str, step: Callable[[int], None]
-    ) -> np.ndarray:
-        """Log-probability `[prompts, classes]` of each class: of its words, the mean of their probabilities.
+    def reading(
+        self, ask: Callable[[str], list[list[int]]], *, empty: int, context: bool, precision: str,
+        step: Callable[[int], None],
+    ) -> Reading:  # fmt: skip
+        """How likely each word is behind each prompt.
 
         Args:
             ask: the prompts' pieces, given what fills the mask.
+            empty: how many of them, the first ones, are of texts without content.
+            context: whether the words are to be read without a text, too.
             precision: of the forward pass.
             step: told how many prompts are done.
         """
         each = self._of_words(ask, precision, step)
-        out = np.full((len(each), self.classes.max() + 1), -np.inf)
-        for number in range(out.shape[1]):
-            own = each[:, self.classes == number]
-            out[:, number] = np.logaddexp.reduce(own, axis=1) - np.log(own.shape[1])
-        return out
+        beside: dict[str, np.ndarray] = {}
+        if context:
+            beside = {
+                "premise": self._of_words(self._asking(self.prompt.in_front_of_answer()), precision, lambda _: None)[0],
+                "nothing": self._of_words(self._asking(""), precision, lambda _: None)[0],
+            }
+        return Reading(
+            words=each[empty:], empty=each[:empty], classes=self.classes, bytes=self.bytes,
+            pieces=np.array([len(pieces) for pieces in self.pieces]), **beside,
+        )  # fmt: skip
+
+    def _asking(self, text: str) -> Callable[[str], list[list[int]]]:
+        """A prompt that is this text alone; an end of text where there is none, which models know as a beginning."""
+
+        def ask(mask: str) -> list[list[int]]:
+            ids = self.tokenizer(text.rstrip(" ") + mask, verbose=False).input_ids
+            return [ids or [first_piece(self.tokenizer)]]
+
+        return ask
 
     def _of_words(
         self, ask: Callable[[str], list[list[int]]], precision: str, step: Callable[[int], None]

@@ -10,6 +10,7 @@ from adapters.batching import by_length
 from adapters.generation import generate
 from adapters.inference import autocast, shared_out
 from adapters.progress import Bar
+from adapters.prompting.calibration import CONTENT_FREE, Calibration, Reading
 from adapters.prompting.choosing import Choices
 from adapters.prompting.template import Prompt
 from adapters.tasks import Encoded, Example, Prediction, Task
@@ -31,6 +32,7 @@ class PromptPredictor:
     def __init__(
         self, model: Any, base: Base, task: Task, prompt: Prompt, shots: Sequence[Example], *, max_new_tokens: int,
         batch_rows: int | None = None, batch_pieces: int = 4096, precision: str = "no",
+        calibration: Calibration | None = None,
     ) -> None:  # fmt: skip
         """Args:
         model: with a language-model head, where it shall run.
@@ -42,7 +44,9 @@ class PromptPredictor:
         batch_rows: rows of a batch; None bounds the batch by `batch_pieces` instead.
         batch_pieces: pieces of a batch with its answers, padding included.
         precision: `no`, `bf16` or `fp16`: autocast of the forward pass.
+        calibration: how the likelihood of known answers becomes an answer.
         """
+        self.calibration = calibration or Calibration()
         self.model, self.base, self.task, self.prompt = model, base, task, prompt
         self.max_new_tokens, self.precision = max_new_tokens, precision
         self.batch_rows, self.batch_pieces = batch_rows, None if batch_rows else batch_pieces
@@ -83,20 +87,29 @@ class PromptPredictor:
 
     def _chosen(self, examples: list[Example], shots: list[int]) -> list[Prediction]:
         """The likeliest of the known answers, as the task decodes a head's answer."""
+        scores = self.calibration.classes(self.reading(examples, shots, [self.calibration]))
+        encoded = [Encoded(example=i, input_ids=[], targets=[]) for i in range(len(examples))]
+        return self.task.decode(examples, encoded, list(scores), self.base.pieces())
+
+    def reading(self, examples: Sequence[Example], shots: Sequence[int], wanted: Sequence[Calibration]) -> Reading:
+        """How likely the words are for some examples with so many shots each, and what those calibrations need."""
         assert self.choices is not None
+        steps = {step for calibration in wanted for step in calibration.steps}
+        empty = contentless(examples[0]) if "contextual" in steps else []
+        asked = [*zip(empty, [len(self.shots)] * len(empty), strict=True), *zip(examples, shots, strict=True)]
 
         def ask(mask: str) -> list[list[int]]:
-            return [self.pieces(example, number, mask) for example, number in zip(examples, shots, strict=True)]
+            return [self.pieces(example, number, mask) for example, number in asked]
 
-        with Bar("answering", len(examples), shown=len(examples) >= BAR_FROM) as bar:
+        with Bar("answering", len(asked), shown=len(asked) >= BAR_FROM) as bar:
 
             def step(done: int) -> None:
                 for _ in range(done):
                     bar.step("")
 
-            scores = self.choices.scores(ask, precision=self.precision, step=step)
-        encoded = [Encoded(example=i, input_ids=[], targets=[]) for i in range(len(examples))]
-        return self.task.decode(examples, encoded, list(scores), self.base.pieces())
+            return self.choices.reading(
+                ask, empty=len(empty), context=bool(steps & {"pmi", "domain"}), precision=self.precision, step=step
+            )
 
     def fit(self, example: Example) -> int | None:
         """How many shots fit in front of an example's query; None where not even the query fits."""
@@ -132,3 +145,10 @@ class PromptPredictor:
             answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [text.split(self.prompt.separator)[0] for text in texts]
+
+
+def contentless(example: Example) -> list[Example]:
+    """The example with texts without content in the place of its own."""
+    return [
+        dataclasses.replace(example, inputs=dict.fromkeys(example.inputs, text), gold=None) for text in CONTENT_FREE
+    ]

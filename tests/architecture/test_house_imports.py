@@ -48,7 +48,18 @@ LAYERS = (
     ),
     ("methods", "low_rank", "prompting"),
     ("evaluation", "statistics", "predictor", "report", "peft_folder", "staging", "residency", "bank"),
-    ("records", "comparison", "swapping", "run", "predicting", "inspection", "merging", "recipe", "__main__"),
+    (
+        "records",
+        "comparison",
+        "swapping",
+        "run",
+        "predicting",
+        "inspection",
+        "merging",
+        "merge_command",
+        "recipe",
+        "__main__",
+    ),
 )
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
 

@@ -224,8 +224,8 @@ def test_without_its_folder_a_plugin_is_an_unknown_name(plugins, capsys):
 
     with pytest.raises(SettingsError, match="No method is called 'head_only'"):
         methods.load("head_only")
-    with pytest.raises(SystemExit) as stop:
-        recipe.start("", task="ner", method="head_only", defaults={}, argv=[])
+    with pytest.raises(SystemExit) as stop, recipe.start("", task="ner", method="head_only", defaults={}, argv=[]):
+        pass
     assert stop.value.code == 2
     assert "No method is called 'head_only'" in capsys.readouterr().err
 

@@ -73,8 +73,12 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{path}: expected format {FORMAT}, found {card.get('format') if isinstance(card, dict) else card!r}."
         )
     body = {name: value for name, value in card.items() if name != "digest"}
-    if digest_value(body) != card.get("digest") or written != text:
-        raise ArtifactError(f"{path}: its own digest does not match: it was changed or damaged. {HEALING}")
+    digest = digest_value(body)
+    if digest != card.get("digest") or written != text:
+        raise ArtifactError(
+            f"{path}: its own digest does not match: expected {card.get('digest')!r:.70}, found {digest!r}: it was "
+            f"changed or damaged. {HEALING}"
+        )
     return card
 
 

@@ -118,9 +118,12 @@ class Saved:
         )
         if not fits:
             raise ArtifactError(f"{self.subject}: tensor {name}: expected {wanted}, found {tuple(tensor.shape)}.")
+        if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
+            raise ArtifactError(f"{self.subject}: tensor {name}: expected floating-point values, found {tensor.dtype}.")
+        tensor = tensor.to(torch.float32)
         if not torch.isfinite(tensor).all():
-            raise ArtifactError(f"{self.subject}: tensor {name} holds values that are not finite.")
-        return tensor.to(torch.float32)
+            raise ArtifactError(f"{self.subject}: tensor {name} holds values that are not finite in fp32.")
+        return tensor
 
     def of_body(self, layer: str, part: str, shape: Sequence[int | None]) -> torch.Tensor:
         """A tensor of a layer of the body."""

@@ -12,6 +12,8 @@ from types import ModuleType
 from adapters.errors import SettingsError, did_you_mean
 
 FOLDERS = ("data", "metrics", "methods", "tasks")
+LONGEST = 100
+"""Characters of a name: file systems refuse to look for much longer ones."""
 
 
 def names(folder: str, plugin_dirs: Sequence[str] = ()) -> list[str]:
@@ -27,7 +29,7 @@ def load(folder: str, name: str, plugin_dirs: Sequence[str] = ()) -> ModuleType:
     """
     for place in _places(folder, plugin_dirs):
         path = place / f"{name}.py"
-        if name.isidentifier() and not name.startswith("_") and path.is_file():
+        if name.isidentifier() and not name.startswith("_") and len(name) <= LONGEST and path.is_file():
             own = place.parent == Path(__file__).parent.resolve()
             return importlib.import_module(f"adapters.{folder}.{name}") if own else _load_plugin(path)
     kind = "reader" if folder == "data" else folder.removesuffix("s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -62,6 +63,8 @@ class MixedInference:
         self.model, self.base, self.mixed = model, base, mixed
         self.batch_pieces = batch_pieces
         self.pieces = base.pieces()
+        self.turn = threading.Lock()
+        """Of who encodes: a tokenizer keeps how it shall cut, so that threads would cut each other's texts."""
 
     def predict(self, wanted: Sequence[tuple[Placed, Example]]) -> list[Prediction]:
         """One prediction each, in order."""
@@ -78,7 +81,8 @@ class MixedInference:
         rows: list[_Row] = []
         for theirs in numbers.values():
             placed = wanted[theirs[0]][0]
-            made = placed.task.encode([wanted[i][1] for i in theirs], self.pieces, placed.budget)
+            with self.turn:
+                made = placed.task.encode([wanted[i][1] for i in theirs], self.pieces, placed.budget)
             mine = [_Row(placed, row, len(rows) + i) for i, row in enumerate(made)]
             rows += mine
             encoded.append((theirs, mine))
@@ -165,7 +169,8 @@ class MixedInference:
         """What the base writes on behind each text, greedily."""
         tokenizer = self.base.text_tokenizer
         written: list[str] = [""] * len(texts)
-        ids = [tokenizer(text).input_ids for text in texts]
+        with self.turn:
+            ids = [tokenizer(text).input_ids for text in texts]
         for batch in self._batches([len(row) + max_new_tokens for row in ids], slots):
             writer = MixedWriter(self.model, self.mixed, [slots[i] for i in batch])
             rows = generate(writer, tokenizer, [ids[i] for i in batch], max_new_tokens=max_new_tokens)

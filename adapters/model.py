@@ -86,6 +86,11 @@ class Base:
 
     def pieces(self) -> Pieces:
         """The tokenizer from the words' side; a model that reads leftwards labels the last piece of a part."""
+        return self._pieces
+
+    @cached_property
+    def _pieces(self) -> Pieces:
+        """Made once: making it asks the tokenizer, which another thread may be using."""
         return Pieces(self.tokenizer, labelled="last" if self.kind == CAUSAL else "first")
 
     def load(

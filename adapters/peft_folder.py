@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters import artifact, discovery, methods, tasks
 from adapters.errors import ArtifactError
+from adapters.layers import matches
 from adapters.settings import CommonSettings
 
 if TYPE_CHECKING:
@@ -59,7 +61,8 @@ def read(
     weights = folder / methods.WEIGHTS
     if not weights.is_file():
         raise ArtifactError(f"{folder}: holds no {methods.WEIGHTS}. {artifact.HEALING}")
-    tensors = artifact.parse_tensors(weights.read_bytes(), weights)
+    data = weights.read_bytes()
+    tensors = artifact.parse_tensors(data, weights)
     chosen = _task(task, config, folder, plugin_dirs)
     names = list(labels) if labels else _usual_labels(tensors, chosen, folder)
     trained_on = config.get("base_model_name_or_path")
@@ -69,6 +72,7 @@ def read(
         "max_length": CommonSettings().max_length,
         "base": {"name": trained_on or base.name, "weights_sha256": base.digest,
                  "tokenizer_sha256": base.tokenizer_digest},
+        "files": {weights.name: hashlib.sha256(data).hexdigest()},
         "unchecked": [
             f"whether it was trained on {base.name} with its tokenizer (it says {trained_on!r})",
             "whether a bit of it has changed since it was saved",
@@ -76,6 +80,37 @@ def read(
         ],
     }  # fmt: skip
     return card, tensors
+
+
+def check_agrees(folder: Path, method: methods.Method, names: Iterable[str], plugin_dirs: Sequence[str] = ()) -> None:
+    """Raises ArtifactError where a folder's PEFT config, if it has one, tells other settings than its card does.
+
+    Args:
+        folder: of an adapter.
+        method: with the settings of the card.
+        names: of the adapter's tensors: the layers that the config names are those that have some.
+        plugin_dirs: folders with methods of your own.
+    """
+    if not (folder / CONFIG).is_file():
+        return
+    name, settings = _method(read_config(folder), folder, plugin_dirs)
+    if name != method.name:
+        raise ArtifactError(f"{folder / CONFIG}: expected the method {method.name} as its card says, found {name}.")
+    changed = {one.rsplit(part, 1)[0] for one in names for part in (".lora_A.", ".ia3_l") if part in one}
+    for key, found in settings.items():
+        expected = getattr(method.settings, key)
+        if not isinstance(found, list):
+            agrees = expected == found
+        elif key.endswith("target_modules"):
+            said = [*expected] in ([], ["all-linear"], found) or set(expected) == set(found)
+            agrees = said and all(any(matches(layer, end) for layer in changed) for end in found)
+            agrees = agrees and all(any(matches(layer, end) for end in found) for layer in changed)
+        else:
+            agrees = not expected or set(expected) == set(found)
+        if not agrees:
+            raise ArtifactError(
+                f"{folder / CONFIG}: {key}: expected {expected!r} as its card and its tensors say, found {found!r}."
+            )
 
 
 def _task(name: str | None, config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]) -> type[tasks.Task]:

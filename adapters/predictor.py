@@ -9,10 +9,11 @@ print(ner.answer(["Angela Merkel visited Paris."]))
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters import artifact, methods, tasks
+from adapters import artifact, methods, peft_folder, tasks
 from adapters.discovery import load as load_module
 from adapters.errors import ArtifactError, SourceError
 from adapters.inference import Predictor
@@ -61,7 +62,11 @@ def parts(card: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str] = ()
     task_class = tasks.load(card["task"]["name"], plugin_dirs)
     method_class = methods.load(name, plugin_dirs)
     kind = join(CommonSettings, load_module("methods", name, plugin_dirs).Settings)
+    lists = [field.name for field in fields(kind) if field.default_factory is not MISSING]
     try:
+        for key in set(lists) & set(recorded):
+            if not isinstance(recorded[key], list) or not all(isinstance(one, str) for one in recorded[key]):
+                raise TypeError(f"{key}: expected a list of texts, found {recorded[key]!r:.60}")
         task = task_class.from_card(card["task"])
         settings = kind(**{**recorded, "max_length": card["max_length"], "plugin_dir": list(plugin_dirs)})
         return task, method_class(settings)
@@ -90,6 +95,8 @@ def load(folder: str | Path, *, base: str | None = None, plugin_dirs: Sequence[s
     folder = Path(folder)
     card = artifact.verify(folder)
     task, method = parts(card, folder, plugin_dirs)
+    tensors = [name for file in card["tensors"].values() for name in file]
+    peft_folder.check_agrees(folder, method, tensors, plugin_dirs)
     on = open_base(str(folder)) if method.self_contained and base is None else _base_of(card, base)
     if not (method.self_contained and base is None):
         artifact.check_base(card, on.name, on.digest, on.tokenizer_digest)

@@ -30,14 +30,19 @@ def request_of(given: Any, number: int, adapter: str | None = None) -> Request:
 
     What cannot be read becomes inputs that no task takes: its answer is then an error in its own place.
     """
+    name: Any
+    inputs: Any
     if isinstance(given, Request):
-        return given if given.id is not None else Request(given.adapter, given.inputs, str(number))
-    if not isinstance(given, Mapping):
-        return Request(adapter, given, str(number))
-    inputs = given.get("inputs")
-    if inputs is None:
-        inputs = {key: value for key, value in given.items() if key not in ("id", "adapter")}
-    return Request(given.get("adapter", adapter), inputs, given.get("id", str(number)))
+        name, inputs, id = given.adapter, given.inputs, given.id
+    elif isinstance(given, Mapping):
+        name, id = given.get("adapter", adapter), given.get("id")
+        inputs = given.get("inputs")
+        if inputs is None:
+            inputs = {key: value for key, value in given.items() if key not in ("id", "adapter")}
+    else:
+        name, inputs, id = adapter, given, None
+    known = name is None or isinstance(name, str)
+    return Request(name if known else repr(name), inputs, str(number) if id is None else id)
 
 
 def example_of(request: Request, task: Task) -> Example:

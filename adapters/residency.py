@@ -64,7 +64,7 @@ class Residency:
         """Point an alias at an adapter."""
         with self.changed:
             adapter = self.find(name)
-            if alias in self.known or alias not in self.aliases:
+            if not isinstance(alias, str) or alias in self.known or alias not in self.aliases:
                 self.check_free(alias)
             if alias in self.aliases:
                 self.known[self.aliases[alias]].aliases.discard(alias)
@@ -205,18 +205,30 @@ class Residency:
                     there, absent = there - set(absent), []
                     break
                 self.changed.wait()
-            for adapter in there - set(absent):
-                adapter.users += 1
-            for adapter in absent:
-                try:
-                    self._bring_back(adapter)
-                    adapter.users += 1
-                except UserError as error:
-                    refused.update({name: error for name, one in wanted.items() if one is adapter})
+            self._take(there - set(absent), absent, wanted, refused)
             held = {name: adapter for name, adapter in wanted.items() if name not in refused}
             for adapter in held.values():
                 adapter.used = self._tick()
             return held, refused
+
+    def _take(
+        self, there: set[Adapter], absent: Sequence[Adapter], wanted: dict[str, Adapter], refused: dict[str, UserError]
+    ) -> None:
+        """Count a user more of each, those that must come back among them; whatever is raised, no user is left over."""
+        taken = list(there)
+        for adapter in taken:
+            adapter.users += 1
+        try:
+            for adapter in absent:
+                try:
+                    self._bring_back(adapter)
+                    adapter.users += 1
+                    taken.append(adapter)
+                except UserError as error:
+                    refused.update({name: error for name, one in wanted.items() if one is adapter})
+        except BaseException:
+            self.release(taken)
+            raise
 
     def _wanted(self, names: Sequence[str]) -> tuple[dict[str, Adapter], dict[str, UserError]]:
         """The current generation of each, and what is wrong with the names that have none."""
@@ -244,15 +256,19 @@ class Residency:
         with self.changed:
             pinned = {adapter for adapter in self.known.values() if adapter.pinned}
             together: set[Adapter] = set()
+            unknown: list[list[str]] = []
             for name in dict.fromkeys(names):
-                adapter = self.known.get(self.aliases.get(name, name)) if isinstance(name, str) else None
-                grown = together | ({adapter} if adapter else set())
+                adapter = self.known.get(self.aliases.get(name, name))
+                if adapter is None:  # it may be there when it is asked for: then others shall not lack room
+                    unknown.append([name])
+                    continue
+                grown = together | {adapter}
                 if together and not self._fits([], grown | pinned):
                     groups.append([])
-                    grown = {adapter} if adapter else set()
+                    grown = {adapter}
                 groups[-1].append(name)
                 together = grown
-        return groups
+        return groups + unknown
 
     def _bring_back(self, adapter: Adapter) -> None:
         """Read an evicted adapter again. Raises ArtifactError where its folder is not what it was."""

@@ -138,17 +138,25 @@ class Stage:
 
     def read(self, source: Source) -> Staged:
         """Verify an adapter and make it ready. Raises ArtifactError, ModelError, SettingsError."""
+        try:
+            return self._read(source)
+        except OSError as error:
+            raise ArtifactError(f"{str(source.folder)[:200]}: cannot be read ({error.strerror}).") from error
+
+    def _read(self, source: Source) -> Staged:
+        """As `read`. Raises OSError where a file cannot be read."""
         folder = self._inside(source.folder)
         if not source.require_card and peft_folder.is_plain(folder):
             card, tensors = peft_folder.read(
                 folder, self.base, task=source.task, labels=source.labels, plugin_dirs=self.plugin_dirs
             )
-            warnings.warn(f"{folder}: no card, so it was not checked {'; '.join(card['unchecked'])}.", stacklevel=3)
-            digest = digest_value([card, {name: list(tensor.shape) for name, tensor in tensors.items()}])
+            digest = digest_value(card)
         else:
             card, tensors = artifact.open_adapter(folder)
             digest = card["digest"]
         task, method = parts(card, folder, self.plugin_dirs)
+        if "unchecked" not in card:
+            peft_folder.check_agrees(folder, method, tensors, self.plugin_dirs)
         artifact.check_base(card, self.base.name, self.base.digest, self.base.tokenizer_digest)
         method.check(self.base, task)
         if not task.has_head and not self.writes:
@@ -169,6 +177,8 @@ class Stage:
         else:
             saved.head({})
         budget = method.budget(self.base, int(card["max_length"]))
+        if "unchecked" in card:
+            warnings.warn(f"{folder}: no card, so it was not checked {'; '.join(card['unchecked'])}.", stacklevel=4)
         return Staged(card=card, task=task, budget=budget, change=change, head=head, digest=digest)
 
     def _inside(self, folder: Path) -> Path:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.batching import by_length
 from adapters.generation import first_piece
 from adapters.inference import autocast
 from adapters.prompting import scoring
@@ -16,6 +17,10 @@ from adapters.tasks import ENCODER_DECODER
 
 if TYPE_CHECKING:
     from adapters.model import Base
+
+
+_PACKED = 1024
+"""Pieces of the texts that stand side by side behind a word."""
 
 
 class Choices:
@@ -68,6 +73,31 @@ class Choices:
             pieces=np.array([len(pieces) for pieces in self.pieces]), **beside,
         )  # fmt: skip
 
+    def channel(
+        self, fronts: Sequence[str], texts: Sequence[str], *, empty: int, precision: str, step: Callable[[int], None]
+    ) -> Reading:  # fmt: skip
+        """How likely each text is behind each word.
+
+        Args:
+            fronts: a prompt that ends in front of the text, for each word.
+            texts: what stands there, of each example.
+            empty: how many of them, the first ones, are without content.
+            precision: of the forward pass.
+            step: told how many texts are done.
+        """
+        rows = [self.tokenizer(front.rstrip(" "), verbose=False).input_ids for front in fronts]
+        found = np.zeros((len(texts), len(rows)))
+        behind = [self._continued(fronts[0], text) for text in texts]
+        pad_id = int(self.tokenizer.pad_token_id)
+        with autocast(next(self.model.parameters()).device, precision):
+            # Texts stand side by side behind each word, out of each other's sight; so many that a pass stays small.
+            for batch in by_length([len(ids) for ids in behind], pieces=_PACKED, rows=None):
+                scores = scoring.behind(self.model, rows, [behind[i] for i in batch], pad_id=pad_id)
+                found[batch] = scores.T
+                step(len(batch))
+        return Reading(words=found[empty:], empty=found[:empty], classes=self.classes, bytes=np.ones(len(rows)),
+                       pieces=np.ones(len(rows)))  # fmt: skip
+
     def _asking(self, text: str) -> Callable[[str], list[list[int]]]:
         """A prompt that is this text alone; an end of text where there is none, which models know as a beginning."""
 
@@ -101,10 +131,15 @@ class Choices:
         """A word's pieces where it stands; a blank at the query's end belongs to the word, as in running text."""
         if self.base.kind == ENCODER_DECODER:
             return self._bare(word)
-        context = self.prompt.in_front_of_answer()
+        return self._continued(self.prompt.in_front_of_answer(), word)
+
+    def _continued(self, context: str, text: str) -> list[int]:
+        """A text's pieces behind a context whose blanks at the end are its own; at least one."""
         glue = context[len(context.rstrip(" ")) :]
-        before, whole = self._bare(context.rstrip(" ")), self._bare(context + word)
-        return whole[len(before) :] if whole[: len(before)] == before else self._bare(glue + word)
+        before, whole = self._bare(context.rstrip(" ")), self._bare(context + text)
+        if whole[: len(before)] == before and len(whole) > len(before):
+            return whole[len(before) :]
+        return self._bare(glue + text) or [first_piece(self.tokenizer)]
 
     def _bare(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from adapters.batching import by_length
@@ -52,10 +53,16 @@ class PromptPredictor:
         self.batch_rows, self.batch_pieces = batch_rows, None if batch_rows else batch_pieces
         self.head = prompt.head(task)
         self.shots = [prompt.demonstration(task, shot) for shot in shots]
+        self.channels = [self._channel(shot) for shot in shots] if "channel" in self.calibration.steps else []
         self.choices: Choices | None = None
         if prompt.answer in task.chosen_formats:
             self.choices = Choices(model, base, prompt, task.choices(prompt.form))
         self.room = base.positions - (self.choices.longest if self.choices else max_new_tokens)
+
+    def _channel(self, shot: Example) -> str:
+        """A shot as the channel shows it, the separator included."""
+        answer = self.task.write_answer(shot, self.prompt.form)
+        return "".join(self.prompt.channelled(self.task, shot, answer)) + self.prompt.separator
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction an example, in order, each example asked once over all processes."""
@@ -87,7 +94,8 @@ class PromptPredictor:
 
     def _chosen(self, examples: list[Example], shots: list[int]) -> list[Prediction]:
         """The likeliest of the known answers, as the task decodes a head's answer."""
-        scores = self.calibration.classes(self.reading(examples, shots, [self.calibration]))
+        read = self.channel_reading if "channel" in self.calibration.steps else self.reading
+        scores = self.calibration.classes(read(examples, shots, [self.calibration]))
         encoded = [Encoded(example=i, input_ids=[], targets=[]) for i in range(len(examples))]
         return self.task.decode(examples, encoded, list(scores), self.base.pieces())
 
@@ -101,15 +109,36 @@ class PromptPredictor:
         def ask(mask: str) -> list[list[int]]:
             return [self.pieces(example, number, mask) for example, number in asked]
 
-        with Bar("answering", len(asked), shown=len(asked) >= BAR_FROM) as bar:
-
-            def step(done: int) -> None:
-                for _ in range(done):
-                    bar.step("")
-
+        with _steps(len(asked)) as step:
             return self.choices.reading(
                 ask, empty=len(empty), context=bool(steps & {"pmi", "domain"}), precision=self.precision, step=step
             )
+
+    def channel_reading(
+        self, examples: Sequence[Example], shots: Sequence[int], wanted: Sequence[Calibration]
+    ) -> Reading:
+        """How likely the texts are behind the words, with as many shots as the longest text leaves room for."""
+        assert self.choices is not None
+        steps = {step for calibration in wanted for step in calibration.steps}
+        empty = contentless(examples[0]) if "contextual" in steps else []
+        words = [word for word, _ in self.task.choices(self.prompt.form)]
+        texts = [self.prompt.channelled(self.task, example, words[0])[1] for example in [*empty, *examples]]
+        longest = max(texts, key=len)
+        number = min(shots)
+        while number and not self._fits(self.channel_fronts(examples[0], number, words), longest):
+            number -= 1
+        fronts = self.channel_fronts(examples[0], number, words)
+        with _steps(len(texts)) as step:
+            return self.choices.channel(fronts, texts, empty=len(empty), precision=self.precision, step=step)
+
+    def channel_fronts(self, example: Example, shots: int, words: Sequence[str]) -> list[str]:
+        """What stands in front of a text for each word: instruction, shots, and the channel up to the text."""
+        before = self.head + "".join(self.channels[:shots])
+        return [before + self.prompt.channelled(self.task, example, word)[0] for word in words]
+
+    def _fits(self, fronts: Sequence[str], text: str) -> bool:
+        tokenizer = self.base.text_tokenizer
+        return max(len(tokenizer(front + text, verbose=False).input_ids) for front in fronts) <= self.base.positions
 
     def fit(self, example: Example) -> int | None:
         """How many shots fit in front of an example's query; None where not even the query fits."""
@@ -145,6 +174,18 @@ class PromptPredictor:
             answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [text.split(self.prompt.separator)[0] for text in texts]
+
+
+@contextmanager
+def _steps(number: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar that is told how many are done."""
+    with Bar("answering", number, shown=number >= BAR_FROM) as bar:
+
+        def step(done: int) -> None:
+            for _ in range(done):
+                bar.step("")
+
+        yield step
 
 
 def contentless(example: Example) -> list[Example]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,6 +13,7 @@ from adapters.errors import ArtifactError, ModelError, SettingsError, did_you_me
 from adapters.files import write_json
 from adapters.inference import Predictor
 from adapters.prompting import template
+from adapters.prompting.calibration import Calibration
 from adapters.prompting.decoding import PromptPredictor
 from adapters.prompting.shots import draw
 from adapters.settings import require
@@ -34,6 +35,10 @@ class PromptSettings:
     """Name of a prompt (python -m adapters prompts lists them) or a .toml file. Default: the task's first."""
     max_new_tokens: int = 64
     """Longest answer, in pieces."""
+    score: str = "sum"
+    """Where known answers are compared: a word's log-likelihood whole (sum), by piece (mean), or by byte."""
+    calibration: list[str] = field(default_factory=list)
+    """What is taken out of those likelihoods: contextual, batch, pmi, domain, channel; several go together."""
 
 
 class PromptMethod(methods.Method):
@@ -50,6 +55,9 @@ class PromptMethod(methods.Method):
         require(settings.max_new_tokens >= 1, "max_new_tokens", settings.max_new_tokens, "at least 1")
         self.wanted = settings.shots if self.shots else 0
         require(self.wanted >= 0, "shots", self.wanted, "0 or more")
+        self.calibration = Calibration(
+            score=settings.score, steps=tuple(s for s in settings.calibration if s != "none")
+        )
         self.prompt: template.Prompt | None = None
         self.examples: list[Example] = []
 
@@ -70,10 +78,23 @@ class PromptMethod(methods.Method):
                 f"{base.name} is an encoder, which does not write but fills masks: give a --prompt whose query has "
                 f"{{{{mask}}}} ({task.name}_cloze), or a base that writes ({methods.EXAMPLES[CAUSAL]})."
             )
+        self._check_calibration(base, task, prompt)
         room = base.positions - self.settings.max_new_tokens
         bound = f"below {base.positions}, the positions of {base.name}"
         if prompt.answer not in task.chosen_formats:
             require(room > 0, "max_new_tokens", self.settings.max_new_tokens, bound)
+
+    def _check_calibration(self, base: Base, task: Task, prompt: template.Prompt) -> None:
+        """Raises SettingsError where there is nothing to calibrate, or the channel is not told or not read."""
+        asked = self.calibration.name
+        chosen = asked == "none" or prompt.answer in task.chosen_formats
+        require(
+            chosen, "calibration", asked, f"none: {task.name} is written by the model, no known answers are compared"
+        )
+        if "channel" in self.calibration.steps:
+            told = f"with a prompt that has a channel, which {prompt.name} lacks"
+            require(bool(prompt.channel), "calibration", asked, told)
+            require(base.kind == CAUSAL, "calibration", asked, f"with a causal base ({methods.EXAMPLES[CAUSAL]})")
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """The base with its language-model head, frozen."""
@@ -104,16 +125,17 @@ class PromptMethod(methods.Method):
         return self._model(base)
 
     def notes(self) -> dict[str, Any]:
-        """The prompt's name and the number of shots."""
+        """The prompt's name, the number of shots, and the calibration."""
         assert self.prompt is not None
-        return {"prompt": self.prompt.name, "shots": len(self.examples)}
+        calibration = {} if self.calibration.name == "none" else {"calibration": self.calibration.name}
+        return {"prompt": self.prompt.name, "shots": len(self.examples), **calibration}
 
     def predictor(self, model: torch.nn.Module, base: Base, task: Task, *, precision: str = "no") -> Predictor:
         """The prompted model."""
         assert self.prompt is not None
         return PromptPredictor(
             model, base, task, self.prompt, self.examples, max_new_tokens=self.settings.max_new_tokens,
-            batch_rows=self.settings.per_device_eval_batch_size, precision=precision,
+            batch_rows=self.settings.per_device_eval_batch_size, precision=precision, calibration=self.calibration,
         )  # fmt: skip
 
     def _model(self, base: Base) -> torch.nn.Module:

@@ -5,6 +5,7 @@ answer = "lines"               how the answer is written: one of the task's answ
 instruction = "… {{types}} …"  stands once, at the top
 query = "Text: {{text}}\\n…"    asks; must have every hole that an example fills
 shot = "…{{answer}}"           a demonstration; by default the query followed by its answer
+channel = "…{{answer}}…{{text}}"  for the noisy channel: how likely is the text behind its answer
 separator = "\\n\\n"             stands between the parts, and ends an answer
 language, note                 for people
 [names]                        what labels are called in the prompt: a text, or several (["good", "great"])
@@ -29,7 +30,7 @@ from adapters.tasks import AnswerForm, Example, Task
 ANSWER, MASK = "answer", "mask"
 _HOLE = re.compile(r"\{\{([^{}]*+)\}\}")
 _MASKED = re.compile(r"\{\{\s*+" + MASK + r"\s*+\}\}")
-_KEYS = ("task", "answer", "language", "note", "instruction", "query", "shot", "separator", "names")
+_KEYS = ("task", "answer", "language", "note", "instruction", "query", "shot", "channel", "separator", "names")
 _NEEDED = ("task", "answer", "query")
 
 
@@ -43,6 +44,7 @@ class Prompt:
     query: str
     shot: str
     instruction: str = ""
+    channel: str = ""
     separator: str = "\n\n"
     language: str = ""
     note: str = ""
@@ -75,6 +77,15 @@ class Prompt:
         if mask:
             values = {name: value.replace(mask, " ") for name, value in values.items()}
         return fill(self.query, {**values, MASK: mask})
+
+    def channelled(self, task: Task, example: Example, answer: str) -> tuple[str, str]:
+        """The channel about an example, cut in front of the first thing in it that is the example's own.
+
+        The second part is what is likely or not behind an answer, which stands in the first.
+        """
+        values = {**task.fill(example, self.form), ANSWER: answer}
+        at = min(match.start() for match in _HOLE.finditer(self.channel) if match[1].strip() in task.holes)
+        return fill(self.channel[:at], values), fill(self.channel[at:], values)
 
     def in_front_of_answer(self) -> str:
         """The prompt's own text between the query's last hole and its mask, or its end: the same for every example."""
@@ -174,6 +185,7 @@ def _check_holes(values: Mapping[str, Any], task: Task, fault: Callable[..., Exc
         "instruction": (task.common_holes, ()),
         "query": ((*task.holes, *task.common_holes, *masks), task.holes),
         "shot": ((*task.holes, *task.common_holes, ANSWER), (*task.holes, ANSWER)),
+        "channel": ((*task.holes, *task.common_holes, ANSWER), (*task.holes, ANSWER) if values.get("channel") else ()),
     }
     for key, (may, must) in allowed.items():
         holes = _holes_as_written(values.get(key, ""))
@@ -185,6 +197,11 @@ def _check_holes(values: Mapping[str, Any], task: Task, fault: Callable[..., Exc
             raise fault(
                 f"{key}: the hole {{{{{unused[0]}}}}} is not used; without it the model sees no {unused[0]}.", key
             )
+    own = [name for name in _holes_as_written(values.get("channel", "")).values() if name in (*task.holes, ANSWER)]
+    if own and own[0] != ANSWER:
+        raise fault(
+            f"channel: {{{{{ANSWER}}}}} must stand in front of {{{{{own[0]}}}}}, whose likelihood is asked.", "channel"
+        )
 
 
 def _holes_as_written(text: str) -> dict[str, str]:

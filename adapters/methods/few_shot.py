@@ -13,6 +13,11 @@ class Settings(PromptSettings):
 
     shots: int = 5
     """Demonstrations, drawn from train by the seed; those that do not fit into the context are dropped, and counted."""
+    shot_selection: str = "random"
+    """random; balanced: of each class as many; hardest: least likely without shots; nearest: to each query, by
+    --shot_encoder. The last two look among 200 examples drawn."""
+    shot_encoder: str = "minilm"
+    """Encoder whose mean hidden states say what is near."""
 
 
 class Method(PromptMethod):

@@ -13,6 +13,7 @@ from adapters.inference import autocast, shared_out
 from adapters.progress import Bar
 from adapters.prompting.calibration import CONTENT_FREE, Calibration, Reading
 from adapters.prompting.choosing import Choices
+from adapters.prompting.shots import Nearest
 from adapters.prompting.template import Prompt
 from adapters.tasks import Encoded, Example, Prediction, Task
 
@@ -33,7 +34,7 @@ class PromptPredictor:
     def __init__(
         self, model: Any, base: Base, task: Task, prompt: Prompt, shots: Sequence[Example], *, max_new_tokens: int,
         batch_rows: int | None = None, batch_pieces: int = 4096, precision: str = "no",
-        calibration: Calibration | None = None,
+        calibration: Calibration | None = None, nearest: Nearest | None = None,
     ) -> None:  # fmt: skip
         """Args:
         model: with a language-model head, where it shall run.
@@ -46,6 +47,7 @@ class PromptPredictor:
         batch_pieces: pieces of a batch with its answers, padding included.
         precision: `no`, `bf16` or `fp16`: autocast of the forward pass.
         calibration: how the likelihood of known answers becomes an answer.
+        nearest: chooses shots for each example; `shots` are then shown to texts without content alone.
         """
         self.calibration = calibration or Calibration()
         self.model, self.base, self.task, self.prompt = model, base, task, prompt
@@ -53,6 +55,9 @@ class PromptPredictor:
         self.batch_rows, self.batch_pieces = batch_rows, None if batch_rows else batch_pieces
         self.head = prompt.head(task)
         self.shots = [prompt.demonstration(task, shot) for shot in shots]
+        self.nearest = nearest
+        self.near: dict[str, list[str]] = {}
+        """Of the examples that are being predicted, the shots of each by its digest."""
         self.channels = [self._channel(shot) for shot in shots] if "channel" in self.calibration.steps else []
         self.choices: Choices | None = None
         if prompt.answer in task.chosen_formats:
@@ -71,13 +76,16 @@ class PromptPredictor:
     def _predict_here(self, examples: list[Example]) -> list[Prediction]:
         out = [dataclasses.replace(self.task.read_answer(e, "", self.prompt.form), unparsed=True, truncated=True)
                for e in examples]  # fmt: skip
+        if self.nearest is not None:
+            for example, near in zip(examples, self.nearest.of(examples), strict=True):
+                self.near[example.digest()] = [self.prompt.demonstration(self.task, shot) for shot in near]
         fitting = [self.fit(example) for example in examples]
         asked = [(i, number) for i, number in enumerate(fitting) if number is not None]
         if asked:
             answer = self._chosen if self.choices else self._written
             found = answer([examples[i] for i, _ in asked], [number for _, number in asked])
             for (i, number), prediction in zip(asked, found, strict=True):
-                out[i] = dataclasses.replace(prediction, shots_dropped=len(self.shots) - number)
+                out[i] = dataclasses.replace(prediction, shots_dropped=len(self._shots_of(examples[i])) - number)
         return out
 
     def _written(self, examples: list[Example], shots: list[int]) -> list[Prediction]:
@@ -140,11 +148,15 @@ class PromptPredictor:
         tokenizer = self.base.text_tokenizer
         return max(len(tokenizer(front + text, verbose=False).input_ids) for front in fronts) <= self.base.positions
 
+    def _shots_of(self, example: Example) -> list[str]:
+        """Demonstrations for an example, in order."""
+        return self.near.get(example.digest(), self.shots) if self.near else self.shots
+
     def fit(self, example: Example) -> int | None:
         """How many shots fit in front of an example's query; None where not even the query fits."""
         mask = self.choices.mask(self.choices.longest) if self.choices else ""
         fitting = None
-        low, high = 0, len(self.shots)
+        low, high = 0, len(self._shots_of(example))
         number = high
         while low <= high:  # all shots are tried first, then halves: there may be far more than fit
             if len(self.pieces(example, number, mask)) <= self.room:
@@ -160,7 +172,7 @@ class PromptPredictor:
         A blank at its end is left to the answer where that is one of known words: it is a part of their first piece.
         """
         question = self.prompt.question(self.task, example, mask)
-        text = self.head + "".join(self.shots[:shots]) + question
+        text = self.head + "".join(self._shots_of(example)[:shots]) + question
         ids: list[int] = self.base.text_tokenizer(text.rstrip(" ") if self.choices else text, verbose=False).input_ids
         return ids
 

@@ -15,7 +15,7 @@ from adapters.inference import Predictor
 from adapters.prompting import template
 from adapters.prompting.calibration import Calibration
 from adapters.prompting.decoding import PromptPredictor
-from adapters.prompting.shots import draw
+from adapters.prompting.shots import CANDIDATES, SELECTIONS, Nearest, balanced, draw, encoder, hardest
 from adapters.settings import require
 from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER, Example, Task
 
@@ -55,6 +55,8 @@ class PromptMethod(methods.Method):
         require(settings.max_new_tokens >= 1, "max_new_tokens", settings.max_new_tokens, "at least 1")
         self.wanted = settings.shots if self.shots else 0
         require(self.wanted >= 0, "shots", self.wanted, "0 or more")
+        self.selection = settings.shot_selection if self.shots else "random"
+        require(self.selection in SELECTIONS, "shot_selection", self.selection, f"one of {', '.join(SELECTIONS)}")
         self.calibration = Calibration(
             score=settings.score, steps=tuple(s for s in settings.calibration if s != "none")
         )
@@ -99,8 +101,30 @@ class PromptMethod(methods.Method):
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """The base with its language-model head, frozen."""
         self.prompt = self._prompt(base, task)
-        self.examples = draw(train, self.wanted, self.settings.seed)
-        return self._model(base)
+        model = self._model(base)
+        self.examples = self._select(model, base, task, train)
+        return model
+
+    def _select(self, model: torch.nn.Module, base: Base, task: Task, train: Sequence[Example]) -> list[Example]:
+        """The shots; where they hang on the query, the candidates among which each query's are."""
+        seed = self.settings.seed
+        if self.selection == "nearest":
+            draw(train, self.wanted, seed)
+            return draw(train, min(len(train), max(CANDIDATES, self.wanted + 1)), seed)
+        if self.selection == "balanced":
+            return balanced(train, self.wanted, seed)
+        if self.selection == "hardest":
+            return hardest(train, self.wanted, seed, lambda some: self._likelihoods(model, base, task, some))
+        return draw(train, self.wanted, seed)
+
+    def _likelihoods(self, model: torch.nn.Module, base: Base, task: Task, examples: list[Example]) -> list[float]:
+        """Of each gold answer, without shots."""
+        assert self.prompt is not None
+        require(self.prompt.answer in task.chosen_formats, "shot_selection", "hardest",
+                f"another: what {task.name} asks for is written, so no answer's likelihood is known")  # fmt: skip
+        asked = PromptPredictor(model, base, task, self.prompt, [], max_new_tokens=self.settings.max_new_tokens)
+        found = Calibration().classes(asked.reading(examples, [0] * len(examples), []))
+        return [float(row[task.labels.index[example.gold]]) for row, example in zip(found, examples, strict=True)]
 
     def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
         """The prompt and the shots, with nothing of the model."""
@@ -128,14 +152,19 @@ class PromptMethod(methods.Method):
         """The prompt's name, the number of shots, and the calibration."""
         assert self.prompt is not None
         calibration = {} if self.calibration.name == "none" else {"calibration": self.calibration.name}
-        return {"prompt": self.prompt.name, "shots": len(self.examples), **calibration}
+        selection = {} if self.selection == "random" else {"shot_selection": self.selection}
+        return {"prompt": self.prompt.name, "shots": min(self.wanted, len(self.examples)), **selection, **calibration}
 
     def predictor(self, model: torch.nn.Module, base: Base, task: Task, *, precision: str = "no") -> Predictor:
         """The prompted model."""
         assert self.prompt is not None
+        nearest = None
+        if self.selection == "nearest" and self.wanted:
+            nearest = Nearest(self.examples, self.wanted, encoder(self.settings.shot_encoder))
         return PromptPredictor(
-            model, base, task, self.prompt, self.examples, max_new_tokens=self.settings.max_new_tokens,
-            batch_rows=self.settings.per_device_eval_batch_size, precision=precision, calibration=self.calibration,
+            model, base, task, self.prompt, self.examples[: self.wanted], nearest=nearest,
+            max_new_tokens=self.settings.max_new_tokens, batch_rows=self.settings.per_device_eval_batch_size,
+            precision=precision, calibration=self.calibration,
         )  # fmt: skip
 
     def _model(self, base: Base) -> torch.nn.Module:

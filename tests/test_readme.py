@@ -82,6 +82,9 @@ def test_every_command_of_readme_runs_at_two_steps_size(clone: Path) -> None:
         assert done.stdout.strip() or "--output" in command, command
     answers = [json.loads(line) for line in (clone / "answers.jsonl").read_text().splitlines()]
     assert [answer["id"] for answer in answers] == ["t0", "t1", "t2"]
+    (snippet,) = ["\n".join(lines) for _, lines in blocks("README.md", "python") if "AdapterBank(" in "".join(lines)]
+    done = run(["python", "-c", snippet + "\nprint(len([a for a in answers if 'output' in a]))"], clone)
+    assert done.stdout.split()[-1] == "2", done.stderr[-2000:]
     report = (clone / "runs/lora_ner/report.txt").read_text()
     assert "Entities" in report and "95 % interval" in report
 

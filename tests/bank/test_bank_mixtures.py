@@ -59,15 +59,18 @@ class Set:
         from adapters import predictor
         from adapters.bank import AdapterBank
         from adapters.model import open_base
+        from adapters.staging import Source
 
         self.base = open_base(str(folder))
         self.bank = AdapterBank(str(folder), capacity=len(ADAPTERS))
         self.names = [adapter for adapter in ADAPTERS if (adapter, name) not in UNFIT]
         self.alone: dict[str, Any] = {}
+        self.changes: dict[str, Any] = {}
         for number, adapter in enumerate(self.names):
             method, task, changes = ADAPTERS[adapter]
             made = tiny.adapter(root / adapter, method, self.base, TASKS[task](), seed=number, **changes)
             self.bank.load(adapter, made)
+            self.changes[adapter] = self.bank.stage.read(Source(folder=made)).change
             self.alone[adapter] = predictor.load(made, base=str(folder))
 
     def encoded(self, adapter: str, text: str) -> Encoded:
@@ -202,3 +205,25 @@ def test_a_causal_base_writes_each_row_under_its_own_adapter(base: str, sets: Ca
     with torch.inference_mode():
         out = model.generate(ids, max_new_tokens=12, do_sample=False, pad_token_id=one.base.tokenizer.pad_token_id)
     assert written[0] == one.base.text_tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("base", ["gpt2", "llama"])
+def test_what_a_row_writes_is_what_its_merged_model_writes(base: str, sets: Callable[[str], Set]) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    one = sets(base)
+    one.bank.inference.batch_pieces = 4096
+    names = ["lora-tags", "lora-class", "rslora-tags"]
+    written = one.bank.write([(name, TEXTS[1]) for name in names], max_new_tokens=10)
+    ids = one.base.text_tokenizer([TEXTS[1]], return_tensors="pt").input_ids
+    for name, text in zip(names, written, strict=True):
+        model: Any = AutoModelForCausalLM.from_pretrained(one.base.folder).eval()
+        layers = dict(model.base_model.named_modules())
+        with torch.no_grad():
+            for layer, change in one.changes[name].layers.items():
+                delta = change.down.T @ change.up  # [in, out], as GPT-2 keeps its weights
+                layers[layer].weight += delta if base == "gpt2" else delta.T
+        with torch.inference_mode():
+            out = model.generate(ids, max_new_tokens=10, do_sample=False, pad_token_id=one.base.tokenizer.pad_token_id)
+        assert text == one.base.text_tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)

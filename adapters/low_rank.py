@@ -26,6 +26,8 @@ class LowRankSettings:
 
     learning_rate: float = 2e-3
     """Peak learning rate."""
+    adam_beta2: float = 0.98
+    """AdamW's memory of the squares of gradients: a shorter one does not break down at this rate (see lora)."""
     lora_r: int = 16
     """Rank of the change to each layer."""
     lora_alpha: float = 32

@@ -39,7 +39,8 @@ def adamw(model: torch.nn.Module, settings: CommonSettings) -> torch.optim.Optim
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in trained)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=fused)
+    betas = settings.adam_beta1, settings.adam_beta2
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=betas, eps=settings.adam_epsilon, fused=fused)
 
 
 def schedule(optimizer: Any, settings: CommonSettings, total: int) -> Any:

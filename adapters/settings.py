@@ -60,6 +60,12 @@ class CommonSettings:
     """Peak learning rate."""
     weight_decay: float = 0.01
     """AdamW's decay, not applied to biases and norms."""
+    adam_beta1: float = 0.9
+    """AdamW's memory of gradients."""
+    adam_beta2: float = 0.999
+    """AdamW's memory of their squares."""
+    adam_epsilon: float = 1e-8
+    """AdamW's smallest divisor."""
     num_train_epochs: float = 3.0
     """Passes over the training examples."""
     max_train_steps: int | None = None
@@ -107,7 +113,10 @@ class CommonSettings:
         require(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "above 0")
         require(0 < self.validation_split_percentage < 100, "validation_split_percentage",
                 self.validation_split_percentage, "between 1 and 99")  # fmt: skip
-        finite = ("learning_rate", "num_train_epochs", "weight_decay", "max_grad_norm")
+        for name in ("adam_beta1", "adam_beta2"):
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        require(self.adam_epsilon > 0, "adam_epsilon", self.adam_epsilon, "above 0")
+        finite = ("learning_rate", "num_train_epochs", "weight_decay", "max_grad_norm", "adam_epsilon")
         for name in finite:
             require(math.isfinite(getattr(self, name)), name, getattr(self, name), "a finite number")
         require(0 <= self.attention_dropout < 1, "attention_dropout", self.attention_dropout, "in [0, 1)")

@@ -18,6 +18,7 @@ from adapters.settings import CommonSettings, join
 
 if TYPE_CHECKING:
     from adapters.comparison.run import Comparison
+    from adapters.lab.run import Lab
     from adapters.swapping import Swap
 
 
@@ -67,6 +68,15 @@ def swap(
 
     with _command():
         yield Swap(doc, wanted, defaults, list(sys.argv[1:] if argv is None else argv), start)
+
+
+@contextmanager
+def lab(doc: str | None, *, defaults: Mapping[str, Any], argv: Sequence[str] | None = None) -> Iterator[Lab]:
+    """Read the settings of a prompt lab from its flags; `defaults` may hold, by a task's name, those of the task."""
+    from adapters.lab.run import Lab
+
+    with _command():
+        yield Lab(doc, defaults=defaults, argv=argv)
 
 
 @contextmanager

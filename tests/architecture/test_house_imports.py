@@ -53,6 +53,7 @@ LAYERS = (
         "comparison",
         "swapping",
         "run",
+        "lab",
         "predicting",
         "inspection",
         "merging",

@@ -1,0 +1,52 @@
+"""The strip of all draws: how far luck goes, condition by condition."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#3b6fb6", "#d1603d", "#4f9d69", "#8e5ea2", "#c2a136", "#5b6770", "#b5446e", "#2f9aa0")
+
+
+def strip(rows: Sequence[Mapping[str, Any]], score: str, usual: float | None) -> str:
+    """SVG: a line a row, a dot a draw, a bar at the mean; the same rows give the same bytes.
+
+    Args:
+        rows: of a table.
+        score: its name.
+        usual: the score of the most frequent answer, as a dotted line.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    # Names are the user's: a `$` in one is no formula.
+    options: Any = {"svg.hashsalt": "taskswap", "svg.fonttype": "none", "font.size": 9, "text.parse_math": False}
+    with matplotlib.rc_context(options):
+        figure = Figure(figsize=(8.5, 1.2 + 0.24 * len(rows)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, axis="x")
+        _dots(axes, rows)
+        if usual is not None:
+            axes.axvline(100 * usual, color="#888888", ls=":", lw=1)
+        axes.set(xlabel=f"{score} of each draw; bar: mean" + ("; dotted: most frequent answer" if usual else ""))
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _dots(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Dots and means; a calibration has one colour."""
+    kinds = list(dict.fromkeys(row["calibration"] for row in rows))
+    for y, row in enumerate(rows):
+        colour = COLOURS[kinds.index(row["calibration"]) % len(COLOURS)]
+        scores = [100 * draw["score"] for draw in row["draws"]]
+        axes.plot(scores, [y] * len(scores), "o", color=colour, alpha=0.55, ms=5, mew=0)
+        axes.plot([100 * row["mean"]], [y], "|", color=colour, ms=13, mew=2)
+    axes.set_yticks(range(len(rows)), [f"{row['prompt']}, {row['shots']}, {row['calibration']}" for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)

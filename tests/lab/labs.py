@@ -1,0 +1,90 @@
+"""What the tests of the prompt lab share: small data and prompts, a lab on them, and a condition run by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapters.lab.run import Lab
+from adapters.prompting import scoring, template
+from adapters.prompting.calibration import parse
+from adapters.prompting.decoding import PromptPredictor
+from adapters.prompting.shots import draw
+
+QUERY = 'query = "Text : {{text}}\\nin "\n'
+CHANNEL = 'channel = "in {{answer}}\\nText : {{text}}"\n'
+HEAD = 'task = "classification"\nanswer = "label"\nseparator = "\\n"\n'
+NAMES = '[names]\nbad = ["London", "Oslo"]\ngood = "New York"\n'
+GRID = ("--shots", "0,1,3", "--orders", "3", "--calibration", "none,contextual,channel,pmi+mean")
+
+
+def furnished(folder: Path) -> Path:
+    (folder / "data").mkdir()
+    words = ["Ada", "Alan", "Grace", "lived", "worked", "in", "near", "London", "Paris", "with", "a", "friend"]
+    for split, size in (("train", 20), ("dev", 24), ("test", 12)):
+        made = np.random.default_rng(size)
+        lines = [f"{' '.join(made.choice(words, 4))} {n},{made.choice(['bad', 'good'])}" for n in range(size)]
+        (folder / "data" / f"{split}.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    (folder / "one.toml").write_text(HEAD + QUERY + CHANNEL + NAMES)
+    (folder / "two.toml").write_text(HEAD + 'instruction = "Text : Entities :"\n' + QUERY + CHANNEL + NAMES)
+    (folder / "plain.toml").write_text(HEAD + QUERY)
+    return folder
+
+
+def lab(place: Path, out: Path, *flags: str, prompts: Sequence[str] = ("one", "two")) -> Lab:
+    files = [str(place / f"{name}.toml") for name in prompts]
+    own = ["--model_name_or_path", str(place / "model"), "--dataset_name", str(place / "data"), "--output_dir",
+           str(out), "--mixed_precision", "no", "--prompts", *files]  # fmt: skip
+    return Lab("A lab.", defaults={}, argv=[*own, *flags])
+
+
+def ran(place: Path, out: Path, *flags: str, prompts: Sequence[str] = ("one", "two")) -> dict[str, Any]:
+    experiment = lab(place, out, *flags, prompts=prompts)
+    experiment.check()
+    experiment.run_conditions()
+    experiment.save_and_print()
+    found: dict[str, Any] = json.loads((out / "lab.json").read_text())
+    return found
+
+
+class Alone:
+    """The accuracy of a condition that is run by itself."""
+
+    def __init__(self, place: Path) -> None:
+        from adapters import splits
+        from adapters.model import open_base
+
+        settings = lab(place, place / "unused", "--shots", "0").settings
+        self.task, self.data, _ = splits.read("classification", settings)
+        self.base = open_base(str(place / "model"))
+        self.model = self.base.load_generator().eval()
+
+    def __call__(self, row: dict[str, Any], order: int) -> float:
+        (wanted,) = parse([row["calibration"]])
+        shown = draw(self.data["train"], row["shots"], order)
+        asked = PromptPredictor(self.model, self.base, self.task, template.load(row["prompt"], self.task), shown,
+                                max_new_tokens=8, calibration=wanted)  # fmt: skip
+        return share(asked.predict(self.data["test"][:]), self.data["test"][:])
+
+
+def share(predictions: Sequence[Any], examples: Sequence[Any]) -> float:
+    return float(np.mean([p.value == e.gold for p, e in zip(predictions, examples, strict=True)]))
+
+
+class Rows:
+    """Counts the rows that `scoring.behind` is given."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.rows, self.calls = 0, 0
+        true = scoring.behind
+
+        def counted(model: Any, rows: Any, choices: Any, **named: Any) -> Any:
+            self.rows, self.calls = self.rows + len(rows), self.calls + 1
+            return true(model, rows, choices, **named)
+
+        patch.setattr(scoring, "behind", counted)

@@ -18,6 +18,7 @@ SMALL = [
 ]  # fmt: skip
 FEW = ["--seeds", "1", "--methods", "head,lora,few_shot", "--max_new_tokens", "4", "--also_on_prompt_base"]
 """A comparison of three cells; test_compare_recipe.py runs all six methods at tiny size."""
+GRID = ["--prompts", "classification_few", "--shots", "0,1", "--orders", "1"]
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]+) -->\n)?```(?P<kind>\w+)\n(?P<body>.*?)```", re.DOTALL)
 
 
@@ -77,7 +78,8 @@ def test_every_command_of_readme_runs_at_two_steps_size(clone: Path) -> None:
     for command in every:
         recipe = any(word.startswith("recipes/") or word == "run" for word in command)
         several = any(word.startswith("recipes/compare_") for word in command)
-        done = run([*command, *(SMALL if recipe else []), *(FEW if several else [])], clone)
+        more = FEW if several else GRID if "recipes/prompt_lab.py" in command else []
+        done = run([*command, *(SMALL if recipe else []), *more], clone)
         assert done.returncode == 0, (command, done.stderr[-2000:])
         assert done.stdout.strip() or "--output" in command, command
     answers = [json.loads(line) for line in (clone / "answers.jsonl").read_text().splitlines()]

@@ -68,7 +68,14 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
                          "and the flags of a comparison recipe")  # fmt: skip
     compare.add_argument("--output_dir", "--output-dir", type=Path, help="folder for comparison.json, .md and .html")
     compare.set_defaults(run=_compare)
-    prompts = commands.add_parser("prompts", help="list the prompts that come with the project")
+    prompts = commands.add_parser("prompts", help="list the prompts, or show one filled with real examples")
+    prompts.add_argument("name", nargs="?", help="a prompt to show, by name or as a .toml file")
+    prompts.add_argument("--shots", type=int, default=2, help="demonstrations to show")
+    prompts.add_argument("--examples", type=int, default=2, help="queries to show")
+    prompts.add_argument("--seed", type=int, default=0, help="of the demonstrations")
+    prompts.add_argument("--model_name_or_path", "--model-name-or-path", default="smollm2", help="whose pieces count")
+    prompts.add_argument("--dataset_name", "--dataset-name", help="data to fill it with (default: the task's own)")
+    prompts.add_argument("--train_file", "--train-file", help="a file to fill it with")
     prompts.set_defaults(run=_prompts)
     launch = commands.add_parser("launch", help="run a recipe in several processes on this machine")
     launch.add_argument("--num_processes", "--num-processes", type=int, required=True)
@@ -168,14 +175,9 @@ def _merge(given: argparse.Namespace) -> int:
 
 
 def _prompts(given: argparse.Namespace) -> int:
-    import tomllib
+    from adapters.previewing import list_prompts, preview
 
-    from adapters.prompting import template
-
-    for name, path in sorted(template.paths(given.plugin_dir).items()):
-        prompt = tomllib.loads(path.read_text(encoding="utf-8"))
-        print(f"{name:24} {prompt.get('task', ''):16} {prompt.get('note', '')}")
-    return 0
+    return preview(given) if given.name else list_prompts(given.plugin_dir)
 
 
 def _launch_arguments(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:

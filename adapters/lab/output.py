@@ -24,7 +24,7 @@ COLUMNS = {
     "best": "best", "orders": "orders", "shots_dropped": "shots dropped", "unreadable": "unreadable",
 }  # fmt: skip
 """Columns of the table, in order: key of a row, and title."""
-NOTE = ("Mean, sd (n − 1), worst and best are over the orders: draws of the shots and of their order by seeds 0, 1, …. "
+NOTE = ("Mean, sd (n − 1), worst and best are over the orders: draws of the shots and of their order by seed. "
         "Shots dropped and unreadable count examples, summed over the orders.")  # fmt: skip
 
 

@@ -113,6 +113,12 @@ def paths(plugin_dirs: Sequence[str] = ()) -> dict[str, Path]:
     return {path.stem: path for place in places for path in sorted(place.glob("*.toml"))}
 
 
+def path_of(name: str, known: Mapping[str, Path]) -> Path | None:
+    """The file of a prompt by its name, or by its path if that ends in .toml; None where there is none."""
+    path = Path(name) if name.endswith(".toml") else known.get(name)
+    return path if path is not None and path.is_file() else None
+
+
 def load(name: str, task: Task, plugin_dirs: Sequence[str] = ()) -> Prompt:
     """The prompt of that name, or in the file of that path, checked against the task.
 
@@ -120,8 +126,8 @@ def load(name: str, task: Task, plugin_dirs: Sequence[str] = ()) -> Prompt:
         SettingsError: no such prompt; a fault in it, as `file:line`.
     """
     known = paths(plugin_dirs)
-    path = Path(name) if name.endswith(".toml") else known.get(name)
-    if path is None or not path.is_file():
+    path = path_of(name, known)
+    if path is None:
         raise SettingsError(f"--prompt {name}: no prompt or .toml file of that name: {did_you_mean(name, known)}")
     return read(path, task)
 

@@ -55,6 +55,7 @@ LAYERS = (
         "run",
         "lab",
         "predicting",
+        "previewing",
         "inspection",
         "merging",
         "merge_command",

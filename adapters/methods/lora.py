@@ -13,7 +13,8 @@ for 5 and 8 epochs; tests/benchmarks/defaults.py --methods lora --seeds 0 --more
 
 At this rate AdamW's usual memory of squares (beta2 0.999) broke down in training on imbalanced classes (three of
 financial_phrasebank, --class_weights balanced: 27.9 on dev, everything one class, with and without the pooler); with
-0.98, the default here, the same run scored 84.1, and above conll2003 83.85, sst2 84.52, trec 92.66. The table is of 0.999.
+0.98, the default here, the same run scored 84.1, and as above conll2003 83.85, sst2 84.52, trec 92.66. The table is of
+0.999.
 
 README, Results, has what they score on the whole of these data beside full fine-tuning.
 """

@@ -14,9 +14,11 @@ DEFAULTS = {
     "prompt_model_name_or_path": "smollm2",
     "also_on_prompt_base": ["full", "lora"],
     "prompt": "classification_sentiment",
-    "max_train_samples": 1000,
-    "max_eval_samples": 300,
-    "max_predict_samples": 500,
+    "max_train_samples": 300,
+    "max_eval_samples": 100,
+    "max_predict_samples": 200,
+    "train_batch_pieces": 256,
+    "num_train_epochs": 5.0,
 }
 
 

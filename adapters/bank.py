@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,9 +108,7 @@ class AdapterBank:
         Raises what `load` raises; the old generation then stays.
         """
         before = self.residency.find(name)
-        source = (
-            before.source if folder is None else Source(folder=Path(folder), require_card=before.source.require_card)
-        )
+        source = before.source if folder is None else replace(before.source, folder=Path(folder))
         return self.residency.replace(before.name, source, self.stage.read(source)).told()
 
     def unload(self, name: str) -> None:
@@ -196,6 +195,8 @@ class AdapterBank:
         """
         if not self.writes:
             raise BankError(f"{self.base.name} has no language-model head, so it cannot write. Use a causal base.")
+        if max_new_tokens < 1:
+            raise BankError(f"max_new_tokens={max_new_tokens}: must be at least 1.")
         with self.lease(*{name for name, _ in requests if name is not None}) as held:
             slots = [NOTHING if name is None else held[name].placed.slot for name, _ in requests]
             texts = [text for _, text in requests]

@@ -71,12 +71,11 @@ class Change:
     prompt: torch.Tensor | None = None
     prompt_read: bool = False
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all tensors."""
+    def nbytes(self, itemsize: int) -> int:
+        """Bytes of all tensors, if a number takes so many."""
         whole = [tensor for layer in self.layers.values() for _, tensor in layer.tensors()]
         whole += [tensor for tensor in (self.prefix, self.prompt) if tensor is not None]
-        return sum(tensor.nbytes for tensor in whole)
+        return itemsize * sum(tensor.numel() for tensor in whole)
 
 
 class Saved:
@@ -93,6 +92,8 @@ class Saved:
         subject: the folder, for messages.
         """
         self.tensors = {PEFT_NAMES.sub("", name): tensor for name, tensor in tensors.items()}
+        if len(self.tensors) < len(tensors):
+            raise ArtifactError(f"{subject}: holds one tensor under two names, with and without PEFT's prefix.")
         self.body = body
         self.body_name = body_name
         self.subject = subject

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerFast
@@ -27,8 +29,9 @@ _BENDING = (
 
 
 def generate(
-    model: Any, tokenizer: PreTrainedTokenizerFast, rows: Sequence[Sequence[int]], *, max_new_tokens: int, end: str = ""
-) -> list[list[int]]:
+    model: Any, tokenizer: PreTrainedTokenizerFast, rows: Sequence[Sequence[int]], *, max_new_tokens: int,
+    end: str = "", allowed: Callable[[int, list[int]], list[int]] | None = None,
+) -> list[list[int]]:  # fmt: skip
     """What the model writes after (an encoder-decoder: in answer to) each row, greedily.
 
     Args:
@@ -39,6 +42,7 @@ def generate(
             causal model's rows begin with alike (shots, an instruction) is read once for all of them.
         max_new_tokens: of each answer.
         end: text at which an answer ends; it ends at the end-of-text piece in any case.
+        allowed: of a row and what it has written, the pieces that may come next; None: any.
 
     Returns:
         Pieces of each answer: those of `end` are there, and may hold more text behind it; an end-of-text piece is not.
@@ -51,9 +55,7 @@ def generate(
     rows = [row or [first_piece(tokenizer)] for row in rows]
     longest = max(map(len, rows))
     encoded = bool(model.config.is_encoder_decoder)
-    alone = encoded or len(rows) < 2 or getattr(model, "rows_differ", False)
-    shared = 0 if alone else shared_beginning(rows)
-    shared = shared if shared >= LEAST_SHARED else 0
+    shared = 0 if encoded or getattr(model, "rows_differ", False) else _worth_sharing(rows)
     padded = partial(_padded, shared=shared, longest=longest, left=not encoded)
     ids = torch.tensor([padded(row, pad) for row in rows], device=device)
     mask = torch.tensor([padded([1] * len(row), 0) for row in rows], device=device)
@@ -66,11 +68,17 @@ def generate(
             input_ids=ids, attention_mask=mask, past_key_values=cache, max_new_tokens=max_new_tokens, do_sample=False,
             num_beams=1, num_return_sequences=1, return_dict_in_generate=False, pad_token_id=pad,
             stopping_criteria=StoppingCriteriaList([_ends(tokenizer, end, before)] if end else []),
+            prefix_allowed_tokens_fn=_behind(allowed, before),
             **{name: None for name in _BENDING if getattr(model.generation_config, name, None) is not None},
         )  # fmt: skip
-    last = model.generation_config.eos_token_id
-    ends = {pad, *(last if isinstance(last, list) else [last])}
+    ends = {pad, *np.atleast_1d(model.generation_config.eos_token_id).tolist()}
     return [_until(answer, ends) for answer in out[:, before:].tolist()]
+
+
+def _worth_sharing(rows: Sequence[Sequence[int]]) -> int:
+    """Pieces of a beginning that is long enough to be read once for all rows; 0 where it is not."""
+    shared = shared_beginning(rows) if len(rows) > 1 else 0
+    return shared if shared >= LEAST_SHARED else 0
 
 
 def shared_beginning(rows: Sequence[Sequence[int]]) -> int:
@@ -114,3 +122,8 @@ def _ends(tokenizer: PreTrainedTokenizerFast, end: str, before: int) -> Callable
         return ids.new_tensor([end in tail for tail in tails]).bool()
 
     return done
+
+
+def _behind(allowed: Callable[[int, list[int]], list[int]] | None, before: int) -> Any:
+    """As transformers asks for it: with all pieces of a row, those of the input among them."""
+    return None if allowed is None else lambda row, ids: allowed(row, ids[before:].tolist())

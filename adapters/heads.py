@@ -53,7 +53,10 @@ class Head:
         with torch.inference_mode():
             self.body.here.states = (states if self.reads_prompt else states[:, prompt:]).float()
             self.body.here.pooled = None if pooled is None else pooled.float()
-            return self.task.answers(self.model, inputs, pieces)
+            try:
+                return self.task.answers(self.model, inputs, pieces)
+            finally:  # a slice of them would keep the whole batch's alive
+                self.body.here.states = self.body.here.pooled = None
 
 
 class Heads:

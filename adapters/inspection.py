@@ -12,6 +12,8 @@ from typing import Any
 from adapters import artifact, peft_folder
 from adapters.errors import SourceError
 
+SCORED = frozenset({"dataset", "split", "n", "metric", "score", "value", "low", "high"})
+
 
 def inspect(folder: Path, base: str | None, plugin_dirs: Sequence[str]) -> int:
     """Print what a folder holds; then check it, as far as can be done here.
@@ -23,9 +25,9 @@ def inspect(folder: Path, base: str | None, plugin_dirs: Sequence[str]) -> int:
     card = artifact.read_card(folder)
     artifact.check_fields(card, folder)
     _print_card(card)
+    artifact.verify(folder)
     for file, tensors in card["tensors"].items():
         print(f"{file}: {len(tensors)} tensors, {sum(map(math.prod, tensors.values())):,} numbers")
-    artifact.verify(folder)
     print("verified: every file is as it was saved")
     _check_base(card, base)
     return 0
@@ -35,7 +37,10 @@ def _print_card(card: Mapping[str, Any]) -> None:
     scores = card.get("scores")
     print(f"{card['method']['name']} for {card['task']['name']} on {card['base']['name']}")
     print(f"labels: {', '.join(card['task']['labels'])}")
-    if scores:
+    if (
+        isinstance(scores, dict)
+        and {"dataset", "split", "n", "metric", "score", "value", "low", "high"} <= scores.keys()
+    ):
         print(f"{scores['dataset']} {scores['split']} ({scores['n']:,} examples): {scores['metric']} {scores['score']} "
               f"{100 * scores['value']:.2f} ({100 * scores['low']:.2f} to {100 * scores['high']:.2f})")  # fmt: skip
     print("settings: " + json.dumps(card["method"]["settings"]))

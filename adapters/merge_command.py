@@ -36,9 +36,11 @@ def merge_command(given: argparse.Namespace) -> int:
 
 def _chosen(given: argparse.Namespace, how: dict[str, Any]) -> tuple[Sequence[float], dict[str, Any]]:
     """The weights that score best on dev, and what the card says of the choice."""
-    name = artifact.read_card(Path(given.artifacts[0]))["task"]["name"]
+    first = Path(given.artifacts[0])
+    card = artifact.read_card(first)
+    artifact.check_fields(card, first)
+    name = card["task"]["name"]
     dev = _dev(name, given)
-    card = artifact.read_card(Path(given.artifacts[0]))
     task = tasks.load(name, given.plugin_dir).from_card(card["task"])
     metric = metrics.for_task(task, (), given.plugin_dir)[0]
     best, tried = merging.choose_weights(given.artifacts, dev, metric, **how)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from adapters.changes import Change, LayerChange
 from adapters.errors import ModelError
 from adapters.layers import layer_size
+from adapters.mixed_layers import Here, Layer
 from adapters.pools import Pool
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 NOTHING = 0
 """The slot of rows without an adapter."""
-_ONES = ("scale_in", "scale_out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,78 +35,6 @@ class Hidden:
     states: torch.Tensor
     pooled: torch.Tensor | None
     prompts: np.ndarray
-
-
-class Here(threading.local):
-    """The batch that this thread runs: its rows and their slots (one, where all have the same; None: no batch)."""
-
-    rows: int = 0
-    slots: np.ndarray | None = None
-
-
-class Layer:
-    """The pools of one layer of the body. Its hooks change a batch's rows, each as its slot says."""
-
-    def __init__(self, module: Any, here: Here) -> None:
-        """Args: the layer, and what tells the batch."""
-        self.module = module
-        self.here = here
-        self.pools: dict[str, Pool] = {}
-        module.register_forward_pre_hook(self._scale)
-        module.register_forward_hook(self._change)
-
-    def put(self, slot: int, change: LayerChange) -> None:
-        """Give a slot its tensors."""
-        for name, tensor in change.tensors():
-            if name not in self.pools:
-                pool = Pool(tensor.shape[1], 1.0 if name in _ONES else 0.0, self.module.weight)
-                self.pools = {**self.pools, name: pool}
-            self.pools[name].put(slot, tensor)
-
-    def drop(self, slot: int) -> None:
-        """Forget a slot."""
-        for pool in self.pools.values():
-            pool.drop(slot)
-
-    def _of(self, name: str) -> torch.Tensor | None:
-        """`[slots, number, width]` for this batch (one slot where all rows have the same), or None: nothing to do."""
-        pool, slots = self.pools.get(name), self.here.slots
-        if pool is None or slots is None:
-            return None
-        longest = pool.longest(slots)
-        return pool.pick(slots, longest) if longest else None
-
-    def _scale(self, module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
-        if "scale_in" not in self.pools:
-            return None
-        scale = self._of("scale_in")
-        return None if scale is None else (by_row(inputs[0], self.here.rows).mul(scale).view(inputs[0].shape),)
-
-    def _change(self, module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        """Change the output in place: it was made for us, and a copy of it would cost as much as the change."""
-        if self.here.slots is None or not self.pools:
-            return
-        rows = self.here.rows
-        out = by_row(output, rows)
-        down, up = self._of("down"), self._of("up")
-        if down is not None and up is not None:
-            add_low_rank(out, by_row(inputs[0], rows), down, up)
-        scale, shift = self._of("scale_out"), self._of("shift")
-        if scale is not None:
-            out.mul_(scale)
-        if shift is not None:
-            out.add_(shift)
-        squeeze = self._of("squeeze")
-        if squeeze is not None:
-            self._bottleneck(out, squeeze)
-
-    def _bottleneck(self, out: torch.Tensor, squeeze: torch.Tensor) -> None:
-        import torch
-
-        bias, expand, shift = self._of("squeeze_bias"), self._of("expand"), self._of("expand_bias")
-        assert bias is not None and expand is not None and shift is not None
-        inner = torch.nn.functional.gelu(torch.matmul(squeeze, out.transpose(1, 2)) + bias)
-        out += torch.matmul(inner.transpose(1, 2), expand) + shift
 
 
 class MixedBody:
@@ -161,8 +88,7 @@ class MixedBody:
 
     def put(self, slot: int, change: Change) -> None:
         """Give a slot an adapter. Raises ModelError before anything is written where a layer cannot be changed."""
-        for name, layer in change.layers.items():
-            self._check(name, layer)
+        self.check(change)
         for name, layer in change.layers.items():
             self.layers[name].put(slot, layer)
         for name, tensor in (("prefix", change.prefix), ("prompt", change.prompt)):
@@ -177,6 +103,11 @@ class MixedBody:
             layer.drop(slot)
         for pool in self.outside.values():
             pool.drop(slot)
+
+    def check(self, change: Change) -> None:
+        """Raises ModelError where a layer cannot be changed."""
+        for name, layer in change.layers.items():
+            self._check(name, layer)
 
     def _check(self, name: str, change: LayerChange) -> None:
         import torch
@@ -244,11 +175,25 @@ class MixedBody:
                 [np.arange(before) < prefixes[:, None], np.arange(longest) < lengths[:, None]], axis=1
             ).astype(np.int64)
             inputs["attention_mask"] = torch.from_numpy(mask).to(device)
-        if before:
-            positions = np.minimum(prefixes[:, None] + np.arange(longest), self.positions - 1) + self.first_position
+        if before or (self.first_position and prompts.any()):
+            positions = self._positions(ids.cpu().numpy(), prompts, prefixes)
             inputs["position_ids"] = torch.from_numpy(positions).to(device)
+        if before:
             inputs["past_key_values"] = self.prefix_cache(slots, before)
         return inputs
+
+    def _positions(self, ids: np.ndarray, prompts: np.ndarray, prefixes: np.ndarray) -> np.ndarray:
+        """The position of each piece, behind those of its row's prefix.
+
+        RoBERTa counts no padding, a `<pad>` in the text neither, unless it is given embeddings (a soft prompt).
+        """
+        counted = prefixes[:, None] + np.arange(ids.shape[1])
+        if self.first_position:
+            real = ids != self.pad_id
+            read = (real.cumsum(1) + prefixes[:, None]) * real - 1
+            counted = np.where(prompts[:, None] > 0, counted, read)
+        placed: np.ndarray = np.minimum(counted, self.positions - 1) + self.first_position
+        return placed
 
     def _with_prompts(self, ids: torch.Tensor, slots: np.ndarray, prompts: np.ndarray) -> torch.Tensor:
         """Embeddings `[rows, prompt + pieces, width]`, the soft prompts at their beginnings."""
@@ -272,28 +217,6 @@ class MixedBody:
         for number, (keys, values) in enumerate(pairs):
             cache.update(keys, values, number)
         return cache
-
-
-def by_row(tensor: torch.Tensor, rows: int) -> torch.Tensor:
-    """`[rows, pieces, width]` of what a layer takes or gives, be it `[rows, width]` or `[rows * pieces, width]`."""
-    return tensor.reshape(rows, -1, tensor.shape[-1])
-
-
-def add_low_rank(out: torch.Tensor, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> None:
-    """out += x @ down.T @ up, a row each.
-
-    Args:
-        out: `[rows, pieces, out]`, changed in place.
-        x: `[rows, pieces, in]`.
-        down: `[rows, rank, in]`, or `[1, rank, in]` where all rows have the same.
-        up: `[rows, rank, out]`, or `[1, rank, out]`.
-    """
-    if len(down) == 1:
-        inner = x.flatten(0, 1) @ down[0].T
-        out.view(-1, out.shape[-1]).addmm_(inner, up[0])
-        return
-    # The pieces last: a CPU's vectors lie along the last axis, and a rank is shorter than they are.
-    out.baddbmm_(down.bmm(x.transpose(1, 2)).transpose(1, 2), up)
 
 
 def _laid_out(rows: Sequence[Sequence[int]], begins: np.ndarray, longest: int, value: int) -> np.ndarray:

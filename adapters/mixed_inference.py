@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.batching import by_length, collate
+from adapters.errors import BankError
 from adapters.generation import generate
 from adapters.heads import Head
 from adapters.mixed import MixedBody
@@ -166,17 +167,31 @@ class MixedInference:
             answers[row.number] = answer
 
     def write(self, slots: Sequence[int], texts: Sequence[str], *, max_new_tokens: int) -> list[str]:
-        """What the base writes on behind each text, greedily."""
+        """What the base writes on behind each text, greedily. Raises BankError where one is too long."""
         tokenizer = self.base.text_tokenizer
         written: list[str] = [""] * len(texts)
         with self.turn:
-            ids = [tokenizer(text).input_ids for text in texts]
+            ids = [tokenizer(text, verbose=False).input_ids for text in texts]
+        self._check_room(slots, [len(row) for row in ids], max_new_tokens)
         for batch in self._batches([len(row) + max_new_tokens for row in ids], slots):
             writer = MixedWriter(self.model, self.mixed, [slots[i] for i in batch])
             rows = generate(writer, tokenizer, [ids[i] for i in batch], max_new_tokens=max_new_tokens)
             for i, row in zip(batch, rows, strict=True):
                 written[i] = tokenizer.decode(row, skip_special_tokens=True)
         return written
+
+    def _check_room(self, slots: Sequence[int], lengths: Sequence[int], max_new_tokens: int) -> None:
+        """Raises BankError where a text and its answer take more positions than there are, or stand behind a prompt."""
+        of_rows = np.array(slots, np.int64)
+        if self.mixed.sizes("prompt", of_rows).any():
+            raise BankError("Behind a soft prompt nothing is written here. Use lora or prefix.")
+        for number, (length, prefix) in enumerate(zip(lengths, self.mixed.sizes("prefix", of_rows), strict=True)):
+            needed = length + int(prefix) + max_new_tokens
+            if needed > self.base.positions:
+                raise BankError(
+                    f"text {number}: {length} pieces, {prefix} of its prefix and {max_new_tokens} to write are "
+                    f"{needed}; {self.base.name} has {self.base.positions} positions. Shorten it, or write less."
+                )
 
 
 def _kind(placed: Placed) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
     from adapters.model import Base
 
 CONFIG = "adapter_config.json"
+_LAST = re.compile(r"(^|\.)(classifier|score|out_proj|qa_outputs)\.weight$")
+"""What transformers calls the last layer of a head."""
+_BEGINNINGS = (None, True, False, "gaussian", "orthogonal", "eva")
+"""Ways in which LoRA begins that leave the base's weights alone; PEFT changes them for others, pissa say."""
 INERT = frozenset({
     "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision",
-    "inference_mode", "modules_to_save", "fan_in_fan_out", "runtime_config", "init_lora_weights", "init_ia3_weights",
+    "inference_mode", "modules_to_save", "fan_in_fan_out", "runtime_config", "init_ia3_weights",
     "loftq_config", "eva_config", "corda_config", "lora_ga_config", "prompt_tuning_init", "prompt_tuning_init_text",
     "tokenizer_name_or_path", "tokenizer_kwargs", "token_dim", "num_layers", "num_attention_heads",
     "ensure_weight_tying", "num_transformer_submodules", "prefix_projection", "encoder_hidden_size",
@@ -172,7 +177,7 @@ def _checked(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
             if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
                 raise ArtifactError(f"{folder / CONFIG}: {name}: expected a list of names of layers, found {value!r}.")
             settings[name] = value
-        elif isinstance(value, bool) or not isinstance(value, int | float):
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
             raise ArtifactError(f"{folder / CONFIG}: {name}: expected a number, found {value!r}.")
     return settings
 
@@ -185,8 +190,14 @@ def _check_options(config: Mapping[str, Any], read: set[str], folder: Path) -> N
     for field in dataclasses.fields(PEFT_TYPE_TO_CONFIG_MAPPING[config["peft_type"]]):
         made = field.default_factory
         usual[field.name] = made() if made is not dataclasses.MISSING else field.default
+    begun = config.get("init_lora_weights")
+    if begun not in _BEGINNINGS:
+        raise ArtifactError(
+            f"{folder / CONFIG}: init_lora_weights is {begun!r}, by which PEFT changes the base's weights too; other "
+            "adapters could not share them. Load it with PEFT itself."
+        )
     for name, value in config.items():
-        if name not in read and name not in INERT and value and value != usual.get(name):
+        if name not in {*read, "init_lora_weights"} and name not in INERT and value and value != usual.get(name):
             raise ArtifactError(
                 f"{folder / CONFIG}: {name} is {value!r:.80}, which changes what the adapter does and is not known "
                 "here. Load it with PEFT itself."
@@ -212,10 +223,6 @@ def some_labels(folder: Path) -> list[str]:
 
 
 def _numbered(tensors: Mapping[str, Any]) -> list[str]:
-    heads = [tensor for name, tensor in tensors.items() if tensor.dim() == 2 and not _of_method(name)]
-    return [f"LABEL_{number}" for number in range(heads[-1].shape[0])] if heads else []
-
-
-def _of_method(name: str) -> bool:
-    """Whether a tensor is what PEFT puts in, not a head's."""
-    return any(part in name for part in ("lora_", "ia3_", "prompt_embeddings"))
+    """LABEL_0, … as many as the head's last layer has classes; none where it cannot be told."""
+    lasts = [tensor for name, tensor in tensors.items() if _LAST.search(name) and tensor.dim() == 2]
+    return [f"LABEL_{number}" for number in range(len(lasts[0]))] if len(lasts) == 1 else []

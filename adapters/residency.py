@@ -6,10 +6,11 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from adapters.errors import ArtifactError, BankError, UserError, did_you_mean
+from adapters.errors import BankError, UserError, did_you_mean
 from adapters.mixed import MixedBody
 from adapters.mixed_inference import Placed
-from adapters.staging import Adapter, Source, Staged
+from adapters.staging import Adapter, Source, Staged, read_again
+from adapters.turns import Turns
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -34,6 +35,7 @@ class Residency:
         self.holding: set[Adapter] = set()
         self.free = list(range(capacity, 0, -1))
         self.clock = 0
+        self.turns = Turns(self.changed)
         self.evictions = 0
 
     # names ------------------------------------------------------------------------------------------------------------
@@ -95,6 +97,10 @@ class Residency:
     def replace(self, name: str, source: Source, staged: Staged) -> Adapter:
         """Put a new generation in an adapter's place."""
         with self.changed:
+            self.mixed.check(staged.change)
+            there = self.find(name)
+            if not there.users:  # it makes room itself; were the new one not to fit, it comes back when it is asked for
+                self._drop(there)
             adapter = self._of(name, 0, source, staged)
             self._hold(adapter, staged)
             before = self.known.get(name)
@@ -123,8 +129,17 @@ class Residency:
 
     def _hold(self, adapter: Adapter, staged: Staged) -> None:
         """Give an adapter a slot, and it its tensors, once there is room. Raises BankError if there is never any."""
-        while not self._make_room([adapter], keep=set()):
-            self.changed.wait()
+        self.mixed.check(staged.change)
+        ticket = object()
+        try:
+            while not (self.turns.has(ticket) and self._make_room([adapter], keep=set())):
+                self.turns.wait(ticket)
+        finally:
+            self.turns.leave(ticket)
+        self._put(adapter, staged)
+
+    def _put(self, adapter: Adapter, staged: Staged) -> None:
+        """Write an adapter's tensors where there is room for them."""
         slot = self.free.pop()
         try:
             self.mixed.put(slot, staged.change)
@@ -188,47 +203,56 @@ class Residency:
     def acquire(self, names: Iterable[str]) -> tuple[dict[str, Adapter], dict[str, UserError]]:
         """Pin the current generations of some adapters, all at once, bringing back those that were evicted.
 
+        Those are read without the lock, so that nobody else waits for it.
+
         Returns:
             The adapters, to be given back by `release`; and what is wrong with those that cannot be had.
         """
-        names = list(names)
-        with self.changed:
-            while True:
-                wanted, refused = self._wanted(names)
-                there = set(wanted.values())
-                absent = sorted((one for one in there if one.held is None), key=lambda one: one.name)
-                try:
-                    if not absent or self._make_room(absent, keep=there):
-                        break
-                except BankError as error:
-                    refused.update({name: error for name, one in wanted.items() if one.held is None})
-                    there, absent = there - set(absent), []
-                    break
-                self.changed.wait()
-            self._take(there - set(absent), absent, wanted, refused)
-            held = {name: adapter for name, adapter in wanted.items() if name not in refused}
-            for adapter in held.values():
-                adapter.used = self._tick()
-            return held, refused
-
-    def _take(
-        self, there: set[Adapter], absent: Sequence[Adapter], wanted: dict[str, Adapter], refused: dict[str, UserError]
-    ) -> None:
-        """Count a user more of each, those that must come back among them; whatever is raised, no user is left over."""
-        taken = list(there)
-        for adapter in taken:
-            adapter.users += 1
+        names, ticket = list(names), object()
+        read: dict[Adapter, Staged | UserError] = {}
         try:
-            for adapter in absent:
-                try:
-                    self._bring_back(adapter)
-                    adapter.users += 1
-                    taken.append(adapter)
-                except UserError as error:
-                    refused.update({name: error for name, one in wanted.items() if one is adapter})
-        except BaseException:
-            self.release(taken)
-            raise
+            while True:
+                with self.changed:
+                    wanted, refused = self._wanted(names)
+                    absent = {adapter for adapter in wanted.values() if adapter.held is None}
+                    if absent <= read.keys():
+                        if self.turns.has(ticket) and self._fit_in(wanted, refused, read):
+                            return self._leased(wanted, refused)
+                        self.turns.wait(ticket)
+                        continue
+                for adapter in absent - read.keys():
+                    read[adapter] = read_again(self.read, adapter)
+        finally:
+            with self.changed:
+                self.turns.leave(ticket)
+
+    def _fit_in(
+        self, wanted: dict[str, Adapter], refused: dict[str, UserError], read: dict[Adapter, Staged | UserError]
+    ) -> bool:
+        """Hold what was read, all or nothing, and say in `refused` what cannot be; False where users must go first."""
+        found = {adapter: read[adapter] for adapter in wanted.values() if adapter.held is None}
+        coming = {adapter: staged for adapter, staged in found.items() if isinstance(staged, Staged)}
+        wrong = {adapter: error for adapter, error in found.items() if isinstance(error, UserError)}
+        try:
+            if not self._make_room([*coming], keep=set(wanted.values())):
+                return False
+        except BankError as error:
+            wrong, coming = {**wrong, **dict.fromkeys(coming, error)}, {}
+        for adapter, staged in coming.items():
+            self._put(adapter, staged)
+        refused.update({name: wrong[adapter] for name, adapter in wanted.items() if adapter in wrong})
+        return True
+
+    def _leased(
+        self, wanted: dict[str, Adapter], refused: dict[str, UserError]
+    ) -> tuple[dict[str, Adapter], dict[str, UserError]]:
+        """Count a user more of each that can be had."""
+        held = {name: adapter for name, adapter in wanted.items() if name not in refused}
+        for adapter in set(held.values()):
+            adapter.users += 1
+            adapter.used = self._tick()
+        self.turns.count(1)
+        return held, refused
 
     def _wanted(self, names: Sequence[str]) -> tuple[dict[str, Adapter], dict[str, UserError]]:
         """The current generation of each, and what is wrong with the names that have none."""
@@ -244,6 +268,7 @@ class Residency:
     def release(self, adapters: Iterable[Adapter]) -> None:
         """Give back what `acquire` gave."""
         with self.changed:
+            self.turns.count(-1)
             for adapter in set(adapters):
                 adapter.users -= 1
                 if adapter.retired and not adapter.users:
@@ -269,16 +294,6 @@ class Residency:
                 groups[-1].append(name)
                 together = grown
         return groups + unknown
-
-    def _bring_back(self, adapter: Adapter) -> None:
-        """Read an evicted adapter again. Raises ArtifactError where its folder is not what it was."""
-        staged = self.read(adapter.source)
-        if staged.digest != adapter.digest:
-            raise ArtifactError(
-                f"{adapter.source.folder}: has changed since {adapter.name} was loaded from it. Reload it to use what "
-                "is there now."
-            )
-        self._hold(adapter, staged)
 
     def _tick(self) -> int:
         self.clock += 1

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from adapters import artifact, peft_folder
 from adapters.changes import Change, Saved
-from adapters.errors import ArtifactError, ModelError, SettingsError
+from adapters.errors import ArtifactError, ModelError, SettingsError, UserError
 from adapters.files import digest_value
 from adapters.heads import Head, Heads
 from adapters.mixed_inference import Placed
@@ -47,6 +47,7 @@ class Staged:
         change: what it does to its rows.
         head: None where the base writes the answers.
         digest: tells one content of the folder from another.
+        nbytes: of its tensors as the bank holds them.
     """
 
     card: Mapping[str, Any]
@@ -55,11 +56,7 @@ class Staged:
     change: Change
     head: Head | None
     digest: str
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its tensors."""
-        return self.change.nbytes + (self.head.nbytes if self.head else 0)
+    nbytes: int
 
 
 @dataclass(kw_only=True, eq=False)
@@ -179,7 +176,8 @@ class Stage:
         budget = method.budget(self.base, int(card["max_length"]))
         if "unchecked" in card:
             warnings.warn(f"{folder}: no card, so it was not checked {'; '.join(card['unchecked'])}.", stacklevel=4)
-        return Staged(card=card, task=task, budget=budget, change=change, head=head, digest=digest)
+        size = change.nbytes(next(self.body.parameters()).element_size()) + (head.nbytes if head else 0)
+        return Staged(card=card, task=task, budget=budget, change=change, head=head, digest=digest, nbytes=size)
 
     def _inside(self, folder: Path) -> Path:
         """The folder, which with everything in it lies under the root. Raises ArtifactError."""
@@ -194,3 +192,17 @@ class Stage:
             if outside:
                 raise ArtifactError(f"{str(folder)[:200]}: lies outside {self.root}, or links there. Copy it there.")
         return folder
+
+
+def read_again(read: Callable[[Source], Staged], adapter: Adapter) -> Staged | UserError:
+    """An evicted adapter from its folder, or what is wrong: it must be what it was."""
+    try:
+        staged = read(adapter.source)
+    except UserError as error:
+        return error
+    if staged.digest == adapter.digest:
+        return staged
+    return ArtifactError(
+        f"{adapter.source.folder}: has changed since {adapter.name} was loaded from it. Reload it to use what is "
+        "there now."
+    )

@@ -89,11 +89,17 @@ class Swap:
                 if name in own and value != getattr(usual, name)}  # fmt: skip
 
     def _is_there(self, name: str) -> bool:
+        """Whether a run of the same task, method, data and base has left a whole artifact there."""
         try:
             artifact.verify(self.folder(name) / "artifact")
-        except ArtifactError:
+            was = json.loads((self.folder(name) / "settings.json").read_text(encoding="utf-8"))
+        except (ArtifactError, OSError, ValueError):
             return False
-        return True
+        one = self.wanted[name]
+        asked = {"task": one.task, "method": one.method, "dataset_name": one.dataset,
+                 "model_name_or_path": self.settings.model_name_or_path,
+                 "max_train_samples": self.settings.max_train_samples or one.max_train_samples}  # fmt: skip
+        return all(was.get(key) == value for key, value in asked.items())
 
     def load(self) -> AdapterBank:
         """A bank with all of them."""

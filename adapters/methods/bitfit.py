@@ -55,7 +55,7 @@ class Method(methods.TensorsMethod):
                 continue
             if last != "bias":
                 raise ModelError(f"{base.name}: rows with biases of their own cannot be mixed where {name} is one.")
-            shift = saved.of_body(layer, last, parameter.shape) - parameter.float()
+            shift = saved.of_body(layer, last, parameter.shape) - parameter.float().cpu()
             changes[layer] = LayerChange(shift=shift[None])
         return Change(layers=changes)
 

@@ -31,9 +31,9 @@ class Method(LowRankMethod):
         into, out = layer_size(layer)
         low_rank = super().layer_change(saved, name, layer)
         assert low_rank.down is not None and low_rank.up is not None
-        weight = layer.weight.float()
+        weight = layer.weight.float().cpu()
         weight = weight if weight.shape == (out, into) and hasattr(layer, "out_features") else weight.T
         changed = weight + low_rank.up.T @ low_rank.down
         scale = saved.of_body(name, "lora_magnitude_vector", (out,)) / changed.norm(dim=1)
-        shift = None if layer.bias is None else (layer.bias.float() * (1 - scale))[None]
+        shift = None if layer.bias is None else (layer.bias.float().cpu() * (1 - scale))[None]
         return replace(low_rank, scale_out=scale[None], shift=shift)

@@ -13,6 +13,7 @@ from adapters.inference import autocast, shared_out
 from adapters.progress import Bar
 from adapters.prompting.calibration import CONTENT_FREE, Calibration, Reading
 from adapters.prompting.choosing import Choices
+from adapters.prompting.constrained import walks
 from adapters.prompting.shots import Nearest
 from adapters.prompting.template import Prompt
 from adapters.tasks import Encoded, Example, Prediction, Task
@@ -34,7 +35,7 @@ class PromptPredictor:
     def __init__(
         self, model: Any, base: Base, task: Task, prompt: Prompt, shots: Sequence[Example], *, max_new_tokens: int,
         batch_rows: int | None = None, batch_pieces: int = 4096, precision: str = "no",
-        calibration: Calibration | None = None, nearest: Nearest | None = None,
+        calibration: Calibration | None = None, nearest: Nearest | None = None, constrained: bool = False,
     ) -> None:  # fmt: skip
         """Args:
         model: with a language-model head, where it shall run.
@@ -47,6 +48,7 @@ class PromptPredictor:
         batch_pieces: pieces of a batch with its answers, padding included.
         precision: `no`, `bf16` or `fp16`: autocast of the forward pass.
         calibration: how the likelihood of known answers becomes an answer.
+        constrained: only answers that the task can read may be written, where it can say which those are.
         nearest: chooses shots for each example; `shots` are then shown to texts without content alone.
         """
         self.calibration = calibration or Calibration()
@@ -55,7 +57,7 @@ class PromptPredictor:
         self.batch_rows, self.batch_pieces = batch_rows, None if batch_rows else batch_pieces
         self.head = prompt.head(task)
         self.shots = [prompt.demonstration(task, shot) for shot in shots]
-        self.nearest = nearest
+        self.nearest, self.constrained = nearest, constrained
         self.near: dict[str, list[str]] = {}
         """Of the examples that are being predicted, the shots of each by its digest."""
         self.channels = [self._channel(shot) for shot in shots] if "channel" in self.calibration.steps else []
@@ -95,7 +97,8 @@ class PromptPredictor:
         lengths = [len(row) + self.max_new_tokens for row in rows]
         with Bar("answering", len(rows), shown=len(rows) >= BAR_FROM) as bar:
             for batch in by_length(lengths, pieces=self.batch_pieces, rows=self.batch_rows):
-                for i, written in zip(batch, self._write([rows[i] for i in batch]), strict=True):
+                written_by = self._write([rows[i] for i in batch], [examples[i] for i in batch])
+                for i, written in zip(batch, written_by, strict=True):
                     out[i] = self.task.read_answer(examples[i], written, self.prompt.form)
                     bar.step("")
         return [prediction for prediction in out if prediction is not None]
@@ -176,12 +179,14 @@ class PromptPredictor:
         ids: list[int] = self.base.text_tokenizer(text.rstrip(" ") if self.choices else text, verbose=False).input_ids
         return ids
 
-    def _write(self, rows: Sequence[Sequence[int]]) -> list[str]:
+    def _write(self, rows: Sequence[Sequence[int]], examples: Sequence[Example]) -> list[str]:
         """The model's answers, up to the prompt's separator."""
+        bounds = [self.task.constraint(e, self.prompt.form) if self.constrained else None for e in examples]
+        allowed = walks(bounds, self.base.text_tokenizer, separator=self.prompt.separator, room=self.max_new_tokens)
         device = next(self.model.parameters()).device
         with autocast(device, self.precision):
             answers = generate(self.model, self.base.text_tokenizer, rows, max_new_tokens=self.max_new_tokens,
-                               end=self.prompt.separator)  # fmt: skip
+                               end=self.prompt.separator, allowed=allowed)  # fmt: skip
         texts = self.base.text_tokenizer.batch_decode(
             answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )

@@ -35,6 +35,9 @@ class PromptSettings:
     """Name of a prompt (python -m adapters prompts lists them) or a .toml file. Default: the task's first."""
     max_new_tokens: int = 64
     """Longest answer, in pieces."""
+    decoding: str = "constrained"
+    """Where the model writes: constrained to answers that can be read, as far as the answer's format knows them (lines
+    of known types and words of the text, for named entities), or free, with what cannot be read counted."""
     score: str = "sum"
     """Where known answers are compared: a word's log-likelihood whole (sum), by piece (mean), or by byte."""
     calibration: list[str] = field(default_factory=list)
@@ -53,6 +56,8 @@ class PromptMethod(methods.Method):
         """Args: settings: `prompt`, `max_new_tokens` and, where there are some, `shots`."""
         super().__init__(settings)
         require(settings.max_new_tokens >= 1, "max_new_tokens", settings.max_new_tokens, "at least 1")
+        decoding = settings.decoding
+        require(decoding in ("constrained", "free"), "decoding", decoding, "constrained or free")
         self.wanted = settings.shots if self.shots else 0
         require(self.wanted >= 0, "shots", self.wanted, "0 or more")
         self.selection = settings.shot_selection if self.shots else "random"
@@ -164,7 +169,7 @@ class PromptMethod(methods.Method):
         return PromptPredictor(
             model, base, task, self.prompt, self.examples[: self.wanted], nearest=nearest,
             max_new_tokens=self.settings.max_new_tokens, batch_rows=self.settings.per_device_eval_batch_size,
-            precision=precision, calibration=self.calibration,
+            precision=precision, calibration=self.calibration, constrained=self.settings.decoding == "constrained",
         )  # fmt: skip
 
     def _model(self, base: Base) -> torch.nn.Module:

@@ -11,6 +11,7 @@ import numpy as np
 
 from adapters import discovery
 from adapters.alignment import IGNORED, Pieces
+from adapters.constraint import Lines
 from adapters.data import RowSource
 from adapters.files import digest_value
 from adapters.labels import LabelSet
@@ -265,6 +266,10 @@ class Task(ABC):
     def write_answer(self, example: Example, form: AnswerForm) -> str:
         """The gold answer as a prompted model shall write it."""
         raise AssertionError(f"{self.name} has no answer_formats, so nobody may ask")
+
+    def constraint(self, example: Example, form: AnswerForm) -> Lines | None:
+        """What alone a prompted model may write of an example; None: anything."""
+        return None
 
     def choices(self, form: AnswerForm) -> list[tuple[str, int]]:
         """For a format of `chosen_formats`: every text that may be the answer, and its class.

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters import tasks
-from adapters.alignment import IGNORED, Part, Pieces, Window
+from adapters.alignment import IGNORED, Part, Pieces, Window, valid_text
 from adapters.annotation import Columns, find_columns, find_scheme, sentences
+from adapters.constraint import Lines, lines
 from adapters.data import RowSource
-from adapters.entity_answers import FORMATS, check_form, place
+from adapters.entity_answers import FORMATS, NONE, check_form, place
 from adapters.errors import DataError, Faults, SettingsError
 from adapters.files import digest_value
 from adapters.labels import OUTSIDE, LabelSet, best_tags, entity_types, refuse_unknown, spans, tag_labels, tags_of
@@ -198,6 +199,12 @@ class Task(tasks.Task):
         names = self._names(form)
         entities = [(names[kind], offsets[begin][0], offsets[end - 1][1]) for kind, begin, end in spans(example.gold)]
         return FORMATS[form.format].write(entities, text)
+
+    def constraint(self, example: Example, form: AnswerForm) -> Lines | None:
+        """Of the format `lines`: known types, each with words as they stand in the text."""
+        text, offsets = _text(example)
+        known = self._names(form).values()
+        return lines(known, valid_text(text), offsets, NONE) if form.format == "lines" else None
 
     def read_answer(self, example: Example, written: str, form: AnswerForm) -> Prediction:
         """Entities of known types that stand in the sentence (`entity_answers.place` says where) as tags."""

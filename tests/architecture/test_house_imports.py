@@ -30,6 +30,8 @@ LAYERS = (
         "flags",
         "memory",
         "precision",
+        "turns",
+        "constraint",
     ),
     ("annotation", "labelled_texts", "tasks", "row_task", "batching", "generation", "requests", "changes"),
     (
@@ -41,6 +43,7 @@ LAYERS = (
         "training",
         "pools",
         "mixed",
+        "mixed_layers",
         "heads",
         "embedding",
         "writing",

@@ -227,3 +227,28 @@ def test_what_a_row_writes_is_what_its_merged_model_writes(base: str, sets: Call
         with torch.inference_mode():
             out = model.generate(ids, max_new_tokens=10, do_sample=False, pad_token_id=one.base.tokenizer.pad_token_id)
         assert text == one.base.text_tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_a_padding_piece_in_a_text_does_not_hang_on_the_rows_beside_it(sets: Callable[[str], Set]) -> None:
+    one = sets("roberta")
+    text = "Ada <pad> lived in <pad> New York ."
+    row = ("lora-class", text)
+    alone = one.mixed_says([row])[0]
+    for other in ("prompt-tags", "prefix-tags", "head-class"):
+        beside = one.mixed_says([row, (other, TEXTS[2])])[0]
+        assert np.abs(beside - alone).max() < CLOSE, other
+
+
+def test_what_cannot_be_written_is_said(sets: Callable[[str], Set]) -> None:
+    from adapters.errors import BankError
+
+    one = sets("llama")
+    for rows, room, match in (
+        ([(None, "Ada " * 400)], 8, "positions"), ([(None, "Ada")], 200, "positions"),
+        ([(None, "Ada")], 0, "at least 1"),
+        ([("prompt-tags", "Ada"), (None, "Ada")], 8, "soft prompt"),
+    ):  # fmt: skip
+        with pytest.raises(BankError, match=match):
+            one.bank.write(rows, max_new_tokens=room)
+    with pytest.raises(BankError, match="cannot write"):
+        sets("bert").bank.write([(None, "Ada")])

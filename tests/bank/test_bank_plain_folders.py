@@ -178,3 +178,39 @@ def test_the_commands_read_a_plain_folder(write: Write, tiny_bert: Path, capsys:
     (folder / "adapter_config.json").write_text(json.dumps({**damaged, "r": 5}))
     assert main(["inspect", str(folder)]) == 2
     assert "expected 5 x 32, found (3, 32)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"init_lora_weights": "pissa"}, "PEFT changes the base's weights too"),
+        ({"lora_alpha": float("nan")}, "expected a number"), ({"r": 10**400}, "expected a number"),
+    ],
+)  # fmt: skip
+def test_what_the_review_found_is_refused(change: dict[str, Any], match: str, write: Write, tiny_bert: Path) -> None:
+    folder = write(configs()["lora"], 3, "AutoModelForSequenceClassification")
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ArtifactError, match=match):
+        AdapterBank(str(tiny_bert)).load("x", folder)
+
+
+def test_a_tensor_under_two_names_is_refused(write: Write, tiny_bert: Path) -> None:
+    folder = write(configs()["lora"], 3, "AutoModelForSequenceClassification")
+    tensors = load_file(folder / "adapter_model.safetensors")
+    tensors["classifier.weight"] = tensors["base_model.model.classifier.weight"] * 2
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ArtifactError, match="under two names"):
+        AdapterBank(str(tiny_bert)).load("x", folder, labels=["a", "b", "c"])
+
+
+def test_a_head_of_two_layers_has_as_many_classes_as_its_last(write: Write, tmp_path: Path) -> None:
+    import peft
+
+    from adapters.peft_folder import some_labels
+
+    base = tiny.roberta(tmp_path / "roberta")
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"])
+    folder = write(config, 3, "AutoModelForSequenceClassification", base)
+    assert some_labels(folder) == ["LABEL_0", "LABEL_1", "LABEL_2"]
+    assert AdapterBank(str(base)).load("x", folder)["labels"] == ["LABEL_0", "LABEL_1", "LABEL_2"]

@@ -257,3 +257,76 @@ def _threads_end() -> Iterator[None]:
     before = threading.active_count()
     yield
     assert threading.active_count() == before
+
+
+# found in review ------------------------------------------------------------------------------------------------------
+
+
+def test_who_waits_first_is_served_first_however_busy_the_others_are(tiny_bert: Path, folders: list[Path]) -> None:
+    import time
+
+    bank = AdapterBank(str(tiny_bert), capacity=1)
+    bank.load("a", folders[0])
+    bank.load("b", folders[1])
+    stop, got = threading.Event(), threading.Event()
+
+    def busy() -> None:
+        while not stop.is_set():
+            with bank.lease("b"):
+                time.sleep(0.01)
+
+    def asks() -> None:
+        with bank.lease("a"):
+            got.set()
+
+    threads = [threading.Thread(target=work) for work in (busy, busy, asks)]
+    for thread in threads:
+        thread.start()
+    served = got.wait(20)
+    stop.set()
+    for thread in threads:
+        thread.join(20)
+    assert served
+
+
+def test_a_lease_inside_a_lease_is_not_held_up_by_those_who_wait(tiny_bert: Path, folders: list[Path]) -> None:
+    bank = AdapterBank(str(tiny_bert), capacity=2)
+    for number in range(3):
+        bank.load(f"a{number}", folders[number])
+    with bank.lease("a0"):
+        waits = threading.Thread(target=lambda: bank.predict([Request("a1", TEXT), Request("a2", TEXT)]))
+        waits.start()
+        waits.join(0.2)
+        with bank.lease("a1"):
+            pass
+    waits.join(20)
+    assert not waits.is_alive()
+
+
+def test_a_pinned_adapter_in_a_full_bank_is_reloaded_and_evicts_nobody(tiny_bert: Path, folders: list[Path]) -> None:
+    bank = AdapterBank(str(tiny_bert), capacity=2)
+    bank.load("a", folders[0], pin=True)
+    bank.load("b", folders[1])
+    assert bank.reload("a", folders[2])["generation"] == 2
+    assert resident(bank) == ["a", "b"]
+
+
+def test_a_damaged_evicted_adapter_evicts_nobody(tiny_bert: Path, folders: list[Path], tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(folders[0], mine)
+    bank = AdapterBank(str(tiny_bert), capacity=1)
+    bank.load("mine", mine)
+    bank.load("b", folders[1])
+    (mine / "README.md").write_text("changed")
+    assert "error" in bank.predict([Request("mine", TEXT)])[0]
+    assert resident(bank) == ["b"]
+
+
+def test_a_head_keeps_nothing_of_a_batch_and_bytes_are_those_held(tiny_bert: Path, folders: list[Path]) -> None:
+    bank = AdapterBank(str(tiny_bert))
+    told = bank.load("a", folders[0])
+    scores(bank, "a")
+    head = bank.residency.find("a").placed.head
+    assert head is not None and head.body.here.states is None and head.body.here.pooled is None
+    half = AdapterBank(str(tiny_bert), dtype="bfloat16").load("a", folders[0])
+    assert half["bytes"] - head.nbytes == (told["bytes"] - head.nbytes) / 2

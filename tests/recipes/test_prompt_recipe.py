@@ -28,7 +28,7 @@ def test_a_prompted_run_leaves_its_files_and_can_be_used(
 ) -> None:
     from adapters import predictor
 
-    flags = ["--model_name_or_path", str(writer), "--shots", "1", "--max_new_tokens", "8"]
+    flags = ["--model_name_or_path", str(writer), "--shots", "1", "--max_new_tokens", "8", "--decoding", "free"]
     assert run_recipe("prompt_ner", *flags) == 0
     folder = tmp_path / "run"
     out = capsys.readouterr().out

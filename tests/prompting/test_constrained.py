@@ -1,0 +1,109 @@
+"""A constrained answer can be read, whatever the model, the text and the room; and every answer that can be is one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.constraint import Lines, lines
+from adapters.prompting.constrained import Machine, Walk
+from adapters.prompting.decoding import PromptPredictor
+from adapters.prompting.template import Prompt
+from adapters.tasks import Example
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TASK = tiny.tagging()
+PROMPT = Prompt(name="p", task="ner", answer="lines", query="{{text}}\n", shot="{{text}}\n{{answer}}",
+                names={"PER": "person", "LOC": "place"})  # fmt: skip
+END = 0
+
+
+def cut(text: str) -> list[int]:
+    return [ord(letter) for letter in text]
+
+
+def test_the_answers_are_exactly_lines_of_names_and_stretches_in_order() -> None:
+    constraint = Lines(names=("p", "q"), words=("a", "ab", "c"), between=("", " ", ""), none="-")
+
+    def everything(written: list[int]) -> Iterator[str]:
+        walk = Walk(Machine(constraint, cut, separator="|", end=END), 99)
+        for piece in walk.allowed(written):
+            if piece in (END, ord("|")):
+                yield "".join(map(chr, written))
+            else:
+                yield from everything([*written, piece])
+
+    stretches = {(0, 1): "a", (1, 2): "ab", (2, 3): "c", (0, 2): "a ab", (1, 3): "abc", (0, 3): "a abc"}
+    wanted = {"-"}
+    for number in (1, 2, 3):
+        for spans in itertools.combinations(sorted(stretches), number):
+            if all(one[1] <= other[0] for one, other in itertools.pairwise(spans)):
+                for kinds in itertools.product("pq", repeat=number):
+                    wanted.add("\n".join(f"{k}: {stretches[s]}" for k, s in zip(kinds, spans, strict=True)))
+    assert set(everything([])) == wanted
+    assert len(wanted) > 20
+
+
+@pytest.fixture(scope="module", params=["gpt2", "llama", "t5"])
+def writer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    import torch
+
+    from adapters.model import open_base
+
+    base = open_base(str(tiny.BUILDERS[request.param](tmp_path_factory.mktemp("writer") / request.param)))
+    model = base.load_generator().eval()
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.4)
+    return base, model
+
+
+WORDS = ["Ada", "Paris", "U.N.", "-", "none", "person:", "New", "York", "😀", "\u200b", ":", "<b>", "...", "á", "�"]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    texts=st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=9), min_size=1, max_size=4),
+    room=st.integers(8, 40), raw=st.booleans(),
+)  # fmt: skip
+def test_no_answer_is_unreadable(writer: tuple[Any, Any], texts: list[list[str]], room: int, raw: bool) -> None:
+    base, model = writer
+    examples = [TASK.from_request({"text": " ".join(words)} if raw else {"tokens": words}, str(i))
+                for i, words in enumerate(texts)]  # fmt: skip
+    asked = PromptPredictor(model, base, TASK, PROMPT, [], max_new_tokens=room, constrained=True)
+    for example, prediction in zip(examples, asked.predict(examples), strict=True):
+        assert prediction.written
+        if base.kind != "encoder-decoder":  # the tiny T5's pieces know no line break: it writes freely
+            assert not prediction.unparsed, prediction.written
+        assert len(prediction.value) == len(example.inputs["tokens"])
+
+
+def test_a_free_answer_is_counted_where_it_cannot_be_read(writer: tuple[Any, Any]) -> None:
+    base, model = writer
+    example = Example(id="0", inputs={"tokens": ["Ada", "in", "Paris"]})
+    (free,) = PromptPredictor(model, base, TASK, PROMPT, [], max_new_tokens=20).predict([example])
+    assert free.unparsed
+
+
+def test_words_that_are_no_stretch_do_not_follow_each_other() -> None:
+    text = "Ada (x y) Paris-Rome"
+    found = lines(["p"], text, [(0, 3), (4, 9), (10, 15), (15, 16), (16, 20)], "none")
+    assert found.words == ("Ada", "Paris", "-", "Rome")
+    assert found.between == ("", None, "", "")
+
+
+def test_the_setting_is_known_to_the_method_and_its_card(tmp_path: Path) -> None:
+    from adapters.errors import SettingsError
+
+    assert tiny.method("zero_shot").recorded()["decoding"] == "constrained"
+    with pytest.raises(SettingsError, match="--decoding"):
+        tiny.method("zero_shot", decoding="beam")

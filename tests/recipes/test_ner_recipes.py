@@ -513,7 +513,7 @@ def test_predict_reads_a_txt_file_line_by_line(command, tmp_path):
 
 
 def test_ids_of_texts_stay_apart_over_many_batches(command, monkeypatch):
-    monkeypatch.setattr("adapters.__main__.CHUNK", 2)
+    monkeypatch.setattr("adapters.predicting.CHUNK", 2)
     _, out, _ = command("predict", "in Oslo", "in Rome", "in Paris", "--json")
     answers = [json.loads(line) for line in out.splitlines()]
     assert [answer["output"]["text"] for answer in answers] == ["in Oslo", "in Rome", "in Paris"]
@@ -573,7 +573,7 @@ def test_the_answers_of_an_interrupted_predict_are_absent_not_half(command, tmp_
         return answer(self, requests)
 
     monkeypatch.setattr(Loaded, "answer", stopped)
-    monkeypatch.setattr("adapters.__main__.CHUNK", 2)
+    monkeypatch.setattr("adapters.predicting.CHUNK", 2)
     (tmp_path / "old.jsonl").write_text("kept\n")
     for name in ("y.jsonl", "old.jsonl"):
         calls.clear()

@@ -272,7 +272,8 @@ def trained(bases: dict[str, Any], read: dict[str, Any]) -> Callable[[str, str, 
         (task, examples), base = read[stub], bases[on]
         adapted = {"lora_target_modules": LAYERS[on]} if (stub, name) == ("texts", "lora") else {}
         steps, rate = RUNS[stub]
-        method = tiny.method(name, max_train_steps=steps, learning_rate=rate, dropout=0.0, **adapted)
+        short = {"max_train_steps": steps, "learning_rate": rate, "adam_beta2": 0.999}
+        method = tiny.method(name, **short, dropout=0.0, **adapted)
         method.check(base, task)
         torch.manual_seed(0)
         model = method.wrap(base, task, examples)

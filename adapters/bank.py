@@ -61,10 +61,7 @@ class AdapterBank:
         self.base = open_base(base)
         model = _frozen(self.base, dtype, device)
         self.writes = model.get_output_embeddings() is not None
-        self.mixed = MixedBody(
-            model.base_model, pad_id=int(self.base.tokenizer.pad_token_id), positions=self.base.positions,
-            first_position=self.base.first_position,
-        )  # fmt: skip
+        self.mixed = MixedBody(model.base_model, self.base)
         root = None if adapter_root is None else Path(adapter_root)
         self.stage = Stage(self.base, model.base_model, writes=self.writes, root=root, plugin_dirs=plugin_dirs)
         self.inference = MixedInference(model, self.base, self.mixed, batch_pieces=batch_pieces)

@@ -52,29 +52,29 @@ def share(batch: Sequence[int], rank: int, world: int) -> list[int]:
     return list(batch[rank::world])
 
 
-def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
-    """int64 `[rows, longest]`, shorter rows filled with `value` on the right."""
+def pad(rows: Sequence[Sequence[int]], value: int, *, least: int = 0) -> torch.Tensor:
+    """int64 `[rows, longest]`, at least `least` wide, shorter rows filled with `value` on the right."""
     import torch
 
-    longest = max(len(row) for row in rows)
+    longest = max(least, *(len(row) for row in rows))
     return torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows], dtype=torch.long)
 
 
 def collate(
     inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int,
-    token_types: Sequence[Sequence[int]] = (),
+    token_types: Sequence[Sequence[int]] = (), *, least: int = 0,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:  # fmt: skip
-    """Model inputs (`input_ids` and, where rows differ in length, `attention_mask`, both `[rows, pieces]`) and targets.
+    """Model inputs (`input_ids` and, where a row is padded, `attention_mask`, both `[rows, pieces]`) and targets.
 
     Where no row is padded there is no mask: attention without one takes a faster path, with the same result. Token
-    types are given on where the rows have some.
+    types are given on where the rows have some. Inputs are at least `least` pieces wide.
     """
     import torch
 
-    batch = {"input_ids": pad(inputs, pad_id)}
+    batch = {"input_ids": pad(inputs, pad_id, least=least)}
     if any(map(len, token_types)):
-        batch["token_type_ids"] = pad(token_types, 0)
-    lengths = torch.tensor([len(row) for row in inputs])
-    if int(lengths.min()) != int(lengths.max()):
-        batch["attention_mask"] = (torch.arange(int(lengths.max())) < lengths[:, None]).long()
+        batch["token_type_ids"] = pad(token_types, 0, least=least)
+    lengths, wide = torch.tensor([len(row) for row in inputs]), batch["input_ids"].shape[1]
+    if int(lengths.min()) < wide:
+        batch["attention_mask"] = (torch.arange(wide) < lengths[:, None]).long()
     return batch, pad(targets, IGNORED)

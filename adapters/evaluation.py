@@ -96,7 +96,11 @@ def evaluate(
 
 def main_score(predictor: Predictor, examples: Sequence[Example], metric: Metric) -> float:
     """The main score alone, without interval: what training looks at after each epoch; nan where it has none."""
-    predictions = predictor.predict(examples)
+    return score_of(metric, examples, predictor.predict(examples))
+
+
+def score_of(metric: Metric, examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
+    """The main score of predictions; nan where nothing could be judged."""
     sums = metric.count_all([e.gold for e in examples], _asked(metric, predictions)).sum(0)
     return float(metric.scores(sums)[metric.main])
 

@@ -108,13 +108,8 @@ class Heads:
         changes = task.config()
         key = canonical_json([task.auto_class(self.base.kind), {k: v for k, v in changes.items() if k not in _NAMES}])
         if key not in self.kinds:
-            config = copy.deepcopy(self.base.config)
-            for name, value in changes.items():
-                setattr(config, name, value)
-            if getattr(config, "pad_token_id", None) is None:
-                config.pad_token_id = self.base.tokenizer.pad_token_id
             with torch.device("meta"):
-                model = self._class(task)(config)
+                model = self._class(task)(self.base.config_with(changes))
             body = getattr(model, model.base_model_prefix)
             bare: Any = torch.nn.Module()
             bare.known = frozenset(name for name, _ in body.named_modules())

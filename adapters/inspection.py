@@ -13,6 +13,7 @@ from adapters import artifact, peft_folder
 from adapters.errors import SourceError
 
 SCORED = frozenset({"dataset", "split", "n", "metric", "score", "value", "low", "high"})
+"""What a card's scores must say to be shown."""
 
 
 def inspect(folder: Path, base: str | None, plugin_dirs: Sequence[str]) -> int:
@@ -37,10 +38,7 @@ def _print_card(card: Mapping[str, Any]) -> None:
     scores = card.get("scores")
     print(f"{card['method']['name']} for {card['task']['name']} on {card['base']['name']}")
     print(f"labels: {', '.join(card['task']['labels'])}")
-    if (
-        isinstance(scores, dict)
-        and {"dataset", "split", "n", "metric", "score", "value", "low", "high"} <= scores.keys()
-    ):
+    if isinstance(scores, dict) and scores.keys() >= SCORED:
         print(f"{scores['dataset']} {scores['split']} ({scores['n']:,} examples): {scores['metric']} {scores['score']} "
               f"{100 * scores['value']:.2f} ({100 * scores['low']:.2f} to {100 * scores['high']:.2f})")  # fmt: skip
     print("settings: " + json.dumps(card["method"]["settings"]))

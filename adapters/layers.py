@@ -52,3 +52,8 @@ def layer_size(layer: Any) -> tuple[int, int]:
     """Numbers that a linear layer takes and gives; GPT-2's own keeps its weight `[in, out]`."""
     rows, columns = layer.weight.shape
     return (columns, rows) if hasattr(layer, "out_features") else (rows, columns)
+
+
+def key_value_heads(config: Any) -> int:
+    """Heads of keys and values in a layer's attention, which several heads of queries may share."""
+    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)

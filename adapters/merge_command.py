@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adapters import artifact, discovery, merging, metrics, splits, tasks
+from adapters import artifact, merging, metrics, predictor, splits
 from adapters.errors import SettingsError
 from adapters.evaluation import split_digest
-from adapters.settings import CommonSettings, join
-from adapters.tasks import Examples
 
 
 def merge_command(given: argparse.Namespace) -> int:
@@ -38,10 +36,13 @@ def _chosen(given: argparse.Namespace, how: dict[str, Any]) -> tuple[Sequence[fl
     """The weights that score best on dev, and what the card says of the choice."""
     first = Path(given.artifacts[0])
     card = artifact.read_card(first)
-    artifact.check_fields(card, first)
-    name = card["task"]["name"]
-    dev = _dev(name, given)
-    task = tasks.load(name, given.plugin_dir).from_card(card["task"])
+    task, _ = predictor.parts(card, first, given.plugin_dir)
+    # Of the test split nothing is scored.
+    _, found = splits.read_named(
+        task.name, given.plugin_dir, dataset_name=given.dataset_name, validation_file=given.validation_file,
+        max_eval_samples=given.max_eval_samples,
+    )  # fmt: skip
+    dev = found["validation"]
     metric = metrics.for_task(task, (), given.plugin_dir)[0]
     best, tried = merging.choose_weights(given.artifacts, dev, metric, **how)
     for weights, score in tried:
@@ -51,12 +52,3 @@ def _chosen(given: argparse.Namespace, how: dict[str, Any]) -> tuple[Sequence[fl
               "metric": metric.name, "tried": [[list(weights), None if math.isnan(score) else score]
                                                for weights, score in tried]}  # fmt: skip
     return best, {"chosen_on": record}
-
-
-def _dev(name: str, given: argparse.Namespace) -> Examples:
-    """The dev split; of the test split nothing is scored."""
-    kind = join(CommonSettings, discovery.load("tasks", name, given.plugin_dir).Settings)
-    settings = kind(dataset_name=given.dataset_name, validation_file=given.validation_file,
-                    max_eval_samples=given.max_eval_samples, plugin_dir=given.plugin_dir)  # fmt: skip
-    _, found, _ = splits.read(name, settings)
-    return found["validation"]

@@ -11,12 +11,14 @@ import numpy as np
 
 from adapters.changes import Change, LayerChange
 from adapters.errors import ModelError
-from adapters.layers import layer_size
+from adapters.layers import key_value_heads, layer_size
 from adapters.mixed_layers import Here, Layer
 from adapters.pools import Pool
 
 if TYPE_CHECKING:
     import torch
+
+    from adapters.model import Base
 
 NOTHING = 0
 """The slot of rows without an adapter."""
@@ -40,18 +42,17 @@ class Hidden:
 class MixedBody:
     """A body, its layers' pools, and the pools of prefixes and soft prompts. Several threads may run it at once."""
 
-    def __init__(self, body: Any, *, pad_id: int, positions: int, first_position: int) -> None:
+    def __init__(self, body: Any, base: Base) -> None:
         """Args:
         body: headless, in evaluation mode, frozen.
-        pad_id: piece that shorter rows are filled up with.
-        positions: pieces that a row may have.
-        first_position: number of a text's first position.
+        base: whose body it is: what rows are filled up with, and how positions are counted.
         """
         import torch
         from transformers.pytorch_utils import Conv1D
 
         self.body = body
-        self.pad_id, self.positions, self.first_position = pad_id, positions, first_position
+        self.pad_id = int(base.tokenizer.pad_token_id)
+        self.positions, self.first_position = base.positions, base.first_position
         self.here = Here()
         # All of them now: a layer that got its hooks later might get them while a thread runs it.
         changeable = (torch.nn.Linear, Conv1D, torch.nn.LayerNorm)
@@ -210,7 +211,7 @@ class MixedBody:
         from transformers import DynamicCache
 
         config = self.body.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        heads = key_value_heads(config)
         picked = self.outside["prefix"].pick(slots, longest)  # [rows, tokens, layers * 2 * heads * width]
         pairs = picked.view(len(slots), longest, config.num_hidden_layers, 2, heads, -1).permute(2, 3, 0, 4, 1, 5)
         cache = DynamicCache()

@@ -139,31 +139,22 @@ class MixedInference:
             prompt = int(hidden.prompts[part][0])
             head = theirs[0].placed.head
             assert head is not None
-            inputs = self._inputs(ids[part], hidden.states.shape[1] - prompt)
+            inputs = self._inputs(ids[part], least=hidden.states.shape[1] - prompt)  # as wide as the states
             pooled = None if hidden.pooled is None else hidden.pooled[part]
             found = head.answers(hidden.states[part], pooled, prompt, inputs, self.pieces)
             for row, answer in zip(theirs, found, strict=True):
                 answers[row.number] = answer
 
-    def _inputs(self, ids: Sequence[Sequence[int]], longest: int) -> dict[str, Any]:
-        """Pieces and their mask, as wide as the states that a head is given."""
-        import torch
-
-        wide = torch.full((len(ids), longest), self.mixed.pad_id, dtype=torch.long)
-        for line, row in zip(wide, ids, strict=True):
-            line[: len(row)] = torch.tensor(row)
-        lengths = torch.tensor([len(row) for row in ids])
-        inputs = {"input_ids": wide}
-        if int(lengths.min()) < longest:
-            inputs["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
+    def _inputs(self, ids: Sequence[Sequence[int]], *, least: int = 0) -> dict[str, Any]:
+        """Pieces and their mask, at least so wide, where the body is."""
+        inputs, _ = collate(ids, [[0]] * len(ids), self.mixed.pad_id, least=least)
         return {name: tensor.to(self.mixed.device) for name, tensor in inputs.items()}
 
     def _written(self, rows: Sequence[_Row], answers: list[np.ndarray]) -> None:
         """What the base writes, a task's rows together, each under its own adapter."""
         writer: Any = MixedWriter(self.model, self.mixed, [row.placed.slot for row in rows])
-        inputs, _ = collate([row.encoded.input_ids for row in rows], [[0]] * len(rows), self.mixed.pad_id)
-        placed = {name: tensor.to(self.mixed.device) for name, tensor in inputs.items()}
-        for row, answer in zip(rows, rows[0].placed.task.answers(writer, placed, self.pieces), strict=True):
+        inputs = self._inputs([row.encoded.input_ids for row in rows])
+        for row, answer in zip(rows, rows[0].placed.task.answers(writer, inputs, self.pieces), strict=True):
             answers[row.number] = answer
 
     def write(self, slots: Sequence[int], texts: Sequence[str], *, max_new_tokens: int) -> list[str]:

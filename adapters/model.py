@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,6 +95,15 @@ class Base:
         """Made once: making it asks the tokenizer, which another thread may be using."""
         return Pieces(self.tokenizer, labelled="last" if self.kind == CAUSAL else "first")
 
+    def config_with(self, changes: Mapping[str, Any]) -> PretrainedConfig:
+        """The config with a head's size and labels, and a piece to pad with."""
+        config = copy.deepcopy(self.config)
+        for name, value in changes.items():
+            setattr(config, name, value)
+        if getattr(config, "pad_token_id", None) is None:
+            config.pad_token_id = self.tokenizer.pad_token_id
+        return config
+
     def load(
         self, auto_class: str, changes: dict[str, Any], *, dropout: float | None = None, attention_dropout: float = 0.0
     ) -> PreTrainedModel:
@@ -104,23 +115,14 @@ class Base:
             dropout: of the hidden states; None keeps the config's own.
             attention_dropout: of the attention weights.
         """
-        import copy
-
         import torch
 
         from adapters.dropout import use_byte_dropout
 
-        config = copy.deepcopy(self.config)
-        for name in _HIDDEN_DROPOUT if dropout is not None else ():
-            if hasattr(config, name):
-                setattr(config, name, dropout)
-        for name in _ATTENTION_DROPOUT:
-            if hasattr(config, name):
-                setattr(config, name, attention_dropout)
-        for name, value in changes.items():
-            setattr(config, name, value)
-        if getattr(config, "pad_token_id", None) is None:
-            config.pad_token_id = self.tokenizer.pad_token_id
+        dropouts = {} if dropout is None else dict.fromkeys(_HIDDEN_DROPOUT, dropout)
+        dropouts |= dict.fromkeys(_ATTENTION_DROPOUT, attention_dropout)
+        known = {name: value for name, value in dropouts.items() if hasattr(self.config, name)}
+        config = self.config_with({**known, **changes})
         model, report = load_quietly(auto_class, self.folder, config=config, dtype=torch.float32,
                                      output_loading_info=True, ignore_mismatched_sizes=True)  # fmt: skip
         model.drawn_anew = sorted(report["missing_keys"])

@@ -27,7 +27,7 @@ _BEGINNINGS = (None, True, False, "gaussian", "orthogonal", "eva")
 """Ways in which LoRA begins that leave the base's weights alone; PEFT changes them for others, pissa say."""
 INERT = frozenset({
     "peft_type", "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision",
-    "inference_mode", "modules_to_save", "fan_in_fan_out", "runtime_config", "init_ia3_weights",
+    "inference_mode", "init_lora_weights", "modules_to_save", "fan_in_fan_out", "runtime_config", "init_ia3_weights",
     "loftq_config", "eva_config", "corda_config", "lora_ga_config", "prompt_tuning_init", "prompt_tuning_init_text",
     "tokenizer_name_or_path", "tokenizer_kwargs", "token_dim", "num_layers", "num_attention_heads",
     "ensure_weight_tying", "num_transformer_submodules", "prefix_projection", "encoder_hidden_size",
@@ -98,9 +98,12 @@ def check_agrees(folder: Path, method: methods.Method, names: Iterable[str], plu
     """
     if not (folder / CONFIG).is_file():
         return
-    name, settings = _method(read_config(folder), folder, plugin_dirs)
-    if name != method.name:
+    config = read_config(folder)
+    own = method.settings_of(config) if isinstance(method, methods.PeftMethod) else None
+    if own is None:
+        name, _ = _method(config, folder, plugin_dirs)
         raise ArtifactError(f"{folder / CONFIG}: expected the method {method.name} as its card says, found {name}.")
+    settings = _read_by(method, config, own, folder)
     changed = {one.rsplit(part, 1)[0] for one in names for part in (".lora_A.", ".ia3_l") if part in one}
     for key, found in settings.items():
         expected = getattr(method.settings, key)
@@ -160,12 +163,17 @@ def _method(config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str])
     for name, method in ours.items():
         settings = method.settings_of(config)
         if settings is not None:
-            _check_options(config, {*method.peft_options, *method.peft_switches}, folder)
-            return name, _checked(settings, folder)
+            return name, _read_by(method, config, settings, folder)
     kinds = sorted({method.peft_type for method in ours.values()})
     raise ArtifactError(
         f"{folder / CONFIG}: expected a peft_type of {', '.join(kinds)}, found {config['peft_type']!r}."
     )
+
+
+def _read_by(method: Any, config: Mapping[str, Any], settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What a method reads of a config, checked; every option that it does not read must be at PEFT's default."""
+    _check_options(config, {*method.peft_options, *method.peft_switches}, folder)
+    return _checked(settings, folder)
 
 
 def _checked(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -197,7 +205,7 @@ def _check_options(config: Mapping[str, Any], read: set[str], folder: Path) -> N
             "adapters could not share them. Load it with PEFT itself."
         )
     for name, value in config.items():
-        if name not in {*read, "init_lora_weights"} and name not in INERT and value and value != usual.get(name):
+        if name not in read and name not in INERT and value and value != usual.get(name):
             raise ArtifactError(
                 f"{folder / CONFIG}: {name} is {value!r:.80}, which changes what the adapter does and is not known "
                 "here. Load it with PEFT itself."

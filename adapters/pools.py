@@ -36,7 +36,7 @@ class Pool:
     def put(self, slot: int, values: torch.Tensor) -> None:
         """Give a slot its rows, `[number, width]`."""
         number = len(values)
-        while len(self.free) + len(self.rows) - self.used < number:
+        if len(self.free) + len(self.rows) - self.used < number:
             self._grow(number)
         at = [self.free.pop() for _ in range(min(number, len(self.free)))]
         at += range(self.used, self.used + number - len(at))

@@ -13,7 +13,6 @@ from adapters.model import open_base, quiet_libraries
 from adapters.prompting import template
 from adapters.prompting.decoding import PromptPredictor
 from adapters.prompting.shots import draw
-from adapters.settings import CommonSettings, join
 
 
 def list_prompts(plugin_dirs: Sequence[str]) -> int:
@@ -83,9 +82,5 @@ def _data(given: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     tasks = discovery.names("tasks", given.plugin_dir)
     if name not in tasks:
         raise SettingsError(f"{path}: task = {name!r}: {did_you_mean(str(name), tasks)}")
-    kind = join(CommonSettings, discovery.load("tasks", name, given.plugin_dir).Settings)
     named = {"dataset_name": given.dataset_name, "train_file": given.train_file}
-    settings = kind(**{key: value for key, value in named.items() if value}, plugin_dir=given.plugin_dir)
-    settings.check()
-    task, found, _ = splits.read(name, settings)
-    return task, found
+    return splits.read_named(name, given.plugin_dir, **{key: value for key, value in named.items() if value})

@@ -16,7 +16,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 class Residency:
-    """Names, slots and leases under one lock; what it guards takes microseconds, but for reading an evicted adapter."""
+    """Names, slots and leases under one lock; adapters are read without it."""
 
     def __init__(
         self, mixed: MixedBody, read: Callable[[Source], Staged], *, capacity: int, max_bytes: int | None
@@ -74,7 +74,7 @@ class Residency:
             adapter.aliases.add(alias)
 
     def pin(self, name: str, pinned: bool) -> None:
-        """Set whether an adapter may be evicted. At most all but one may not: something must make room."""
+        """Set whether an adapter may be evicted."""
         with self.changed:
             self.find(name).pinned = pinned
             self.changed.notify_all()

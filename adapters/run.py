@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,16 +167,11 @@ class Run:
 
     def _check_output(self) -> None:
         """Refuse a folder that holds a finished run, or anything that is not a run's."""
-        parent = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
-            why = "cannot be written to" if parent.is_dir() else "is a file"
-            which = "" if parent == self.folder else f"{parent} "
-            raise SettingsError(f"--output_dir {self.folder}: {which}{why}. Name a folder.")
-        there = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
-        foreign = [name for name in there if name not in OURS and not name.startswith(".")]
-        if foreign:
-            raise SettingsError(f"--output_dir {self.folder}: holds files of others ({', '.join(foreign[:5])}). "
-                                "Name another folder.")  # fmt: skip
+        blocked = obstacle(self.folder)
+        if blocked:
+            which = "" if blocked[0] == self.folder else f"{blocked[0]} "
+            raise SettingsError(f"--output_dir {self.folder}: {which}{blocked[1]}. Name a folder.")
+        there = own_files(self.folder, OURS)
         if there != ["settings.json"] and there and not self.settings.overwrite_output_dir:
             raise SettingsError(f"--output_dir {self.folder}: holds another run ({', '.join(there)}). Name another, "
                                 "or add --overwrite_output_dir to replace it.")  # fmt: skip
@@ -199,3 +195,21 @@ class Run:
     def _say(self, line: str) -> None:
         if is_first():
             print(line, file=sys.stderr, flush=True)
+
+
+def obstacle(folder: Path) -> tuple[Path, str] | None:
+    """What keeps a folder from being made or written to: the path, and why; None where nothing does."""
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if parent.is_dir() and os.access(parent, os.W_OK):
+        return None
+    return parent, "cannot be written to" if parent.is_dir() else "is a file"
+
+
+def own_files(folder: Path, ours: Sequence[str]) -> list[str]:
+    """Names in an output folder. Raises SettingsError where one is neither ours nor hidden."""
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    foreign = [name for name in there if name not in ours and not name.startswith(".")]
+    if foreign:
+        raise SettingsError(f"--output_dir {folder}: holds files of others ({', '.join(foreign[:5])}). "
+                            "Name another folder.")  # fmt: skip
+    return there

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from adapters import tasks
+from adapters import discovery, tasks
 from adapters.alignment import unknown_share
 from adapters.data import SPLITS, Row, RowSource, open_splits
 from adapters.errors import DataError, Faults, ModelError
 from adapters.files import digest_value
-from adapters.settings import CommonSettings
+from adapters.settings import CommonSettings, join
 from adapters.sources import Source, resolve
 from adapters.tasks import Examples, Task
 
@@ -107,6 +107,15 @@ def read(task_name: str, settings: Any) -> tuple[Task, dict[str, Examples], Sour
         if isinstance(rows, Without):
             splits[name].notes["without"] = f"rows whose {rows.column} is {' or '.join(rows.dropped)}"
     return task, with_limits(with_dev(with_test(splits, options), settings), settings), source
+
+
+def read_named(task_name: str, plugin_dirs: Sequence[str], **given: Any) -> tuple[Task, dict[str, Examples]]:
+    """As `read`, where a task's own settings will do but for those given. Raises SettingsError too."""
+    kind = join(CommonSettings, discovery.load("tasks", task_name, plugin_dirs).Settings)
+    settings = kind(**given, plugin_dir=list(plugin_dirs))
+    settings.check()
+    task, splits, _ = read(task_name, settings)
+    return task, splits
 
 
 def with_options(settings: Any, options: Mapping[str, Any]) -> Any:

@@ -36,7 +36,7 @@ class MixedWriter:
 
     def generate(
         self, *, input_ids: torch.Tensor, attention_mask: torch.Tensor, past_key_values: None = None,
-        stopping_criteria: Any = (), **options: Any,
+        stopping_criteria: Any = (), prefix_allowed_tokens_fn: Any = None, **options: Any,
     ) -> torch.Tensor:  # fmt: skip
         """As transformers' `generate`; the prefixes stand in front as a cache, and are not seen from outside."""
         import torch
@@ -52,6 +52,8 @@ class MixedWriter:
             attention_mask = torch.cat([seen, attention_mask], 1)
             options["past_key_values"] = self.mixed.prefix_cache(self.slots, longest)
         criteria = StoppingCriteriaList(_behind(longest, criterion) for criterion in stopping_criteria)
+        if prefix_allowed_tokens_fn is not None:
+            options["prefix_allowed_tokens_fn"] = lambda row, ids: prefix_allowed_tokens_fn(row, ids[longest:])
         with self.mixed.using(self.slots):
             out: torch.Tensor = self.model.generate(
                 input_ids=input_ids, attention_mask=attention_mask, stopping_criteria=criteria, **options

@@ -50,6 +50,11 @@ def page(
         "<h2>To repeat it</h2>",
         f"<pre>{escape(json.dumps(repeat, indent=1, ensure_ascii=False))}</pre>",
     ]  # fmt: skip
+    return document(title, parts)
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+    """A page of these parts, in this project's style and with its sortable tables; it needs no network."""
     style, script = _part("page.css"), _part("page.js")
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '

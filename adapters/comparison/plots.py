@@ -17,20 +17,20 @@ COSTS = (
     ("train_seconds", "seconds of training"),
     ("artifact_bytes", "bytes to store for one more task"),
 )
-_COLOURS = ("#3b6fb6", "#d1603d", "#4f9d69", "#8e5ea2", "#c2a136", "#5b6770", "#b5446e", "#2f9aa0")
+COLOURS = ("#3b6fb6", "#d1603d", "#4f9d69", "#8e5ea2", "#c2a136", "#5b6770", "#b5446e", "#2f9aa0")
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 def pictures(rows: Rows, score: str) -> list[tuple[str, str]]:
     """(title, SVG) of each picture that the rows give something to draw for."""
-    out = [(f"{score} against {title}", _drawn(partial(_scatter, rows=rows, key=key, title=title, score=score)))
+    out = [(f"{score} against {title}", drawn(partial(_scatter, rows=rows, key=key, title=title, score=score)))
            for key, title in COSTS]  # fmt: skip
     if any(row["size"] for row in rows):
-        out.insert(0, ("How many labelled examples?", _drawn(lambda ax: _sizes(ax, rows, score))))
+        out.insert(0, ("How many labelled examples?", drawn(lambda ax: _sizes(ax, rows, score))))
     if any(row["curve"] for row in rows):
-        out.append(("Learning curves (dev score)", _drawn(lambda ax: _curves(ax, rows, score))))
+        out.append(("Learning curves (dev score)", drawn(lambda ax: _curves(ax, rows, score))))
     if any(row["by_label"] for row in rows):
-        out.append((f"{score} by label", _drawn(lambda ax: _labels(ax, rows, score))))
+        out.append((f"{score} by label", drawn(lambda ax: _labels(ax, rows, score))))
     return out
 
 
@@ -50,13 +50,14 @@ def name(row: Mapping[str, Any]) -> str:
     return f"{row['method']} ({row['base'].rpartition('/')[2]}{size})"
 
 
-def _drawn(draw: Callable[[Axes], None]) -> str:
-    """The SVG of one picture; the same rows give the same bytes."""
+def drawn(draw: Callable[[Axes], None], *, size: tuple[float, float] = (5.6, 3.9), **options: Any) -> str:
+    """The SVG of one picture, of so many inches; the same rows give the same bytes. `options` are matplotlib's."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": "taskswap", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(5.6, 3.9), layout="constrained")
+    style: Any = {"svg.hashsalt": "taskswap", "svg.fonttype": "none", "font.size": 9, **options}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
@@ -90,7 +91,7 @@ def _sizes(axes: Axes, rows: Rows, score: str) -> None:
     sized: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         sized.setdefault((row["method"], row["base"]), []).append(row)
-    for colour, own in zip(_COLOURS * len(sized), sized.values(), strict=False):
+    for colour, own in zip(COLOURS * len(sized), sized.values(), strict=False):
         label = f"{own[0]['method']} ({own[0]['base'].rpartition('/')[2]})"
         if not own[0]["size"]:
             axes.axhline(100 * own[0]["value"], color=colour, ls="--", label=label)
@@ -132,7 +133,7 @@ def _look(rows: Rows, number: int) -> dict[str, Any]:
     kinds = list(dict.fromkeys(row["method"] for row in rows))
     bases = list(dict.fromkeys(row["base"] for row in rows))
     row = rows[number]
-    colour = _COLOURS[kinds.index(row["method"]) % len(_COLOURS)]
+    colour = COLOURS[kinds.index(row["method"]) % len(COLOURS)]
     return {"color": colour, "marker": _MARKERS[bases.index(row["base"]) % len(_MARKERS)], "ls": ""}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from adapters import discovery, methods
 from adapters.model import Base
 from adapters.prompting.calibration import CONTENT_FREE, Calibration, Reading
 from adapters.prompting.decoding import PromptPredictor
+from adapters.prompting.scoring import packs
 from adapters.prompting.shots import CANDIDATES, Nearest, encoder
 from adapters.settings import CommonSettings, join
 from adapters.tasks import ENCODER_DECODER, Example, Prediction, Task
@@ -142,8 +142,7 @@ class SharedReading(PromptPredictor):
         assert self.choices is not None
         if self.prompt.masked:
             return len({len(pieces) for pieces in self.choices.pieces})
-        packed = "position_ids" in inspect.signature(self.model.forward).parameters
-        return 1 if packed and self.base.kind != ENCODER_DECODER else len(self.choices.pieces)
+        return 1 if packs(self.model) and self.base.kind != ENCODER_DECODER else len(self.choices.pieces)
 
 
 class Asker:

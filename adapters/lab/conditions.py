@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from adapters import metrics
-from adapters.evaluation import split_digest
+from adapters.evaluation import score_of, split_digest
 from adapters.files import digest_value
 from adapters.lab.asking import Asker, Draw
 from adapters.lab.journal import Journal
@@ -83,11 +82,8 @@ class Conditions:
 
     def _scores(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, Any]:
         """The main score of each metric (None where nothing could be judged), and what went wrong."""
-        golds, scores = [example.gold for example in examples], {}
-        for metric in self.metrics:
-            asked = [getattr(prediction, metric.of) for prediction in predictions]
-            value = float(metric.scores(metric.count_all(golds, asked).sum(0))[metric.main])
-            scores[metric.name] = None if np.isnan(value) else value
+        found = {metric.name: score_of(metric, examples, predictions) for metric in self.metrics}
+        scores = {name: None if math.isnan(value) else value for name, value in found.items()}
         return {
             "score": scores[self.metrics[0].name] or 0.0,
             "scores": scores,

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from adapters import comparison
+from adapters.comparison.page import document
 from adapters.comparison.table import natural_width
 from adapters.comparison.verdict import points
 from adapters.files import write_json, write_text
@@ -111,17 +111,7 @@ def page(summary: Mapping[str, Any], repeat: Mapping[str, Any]) -> str:
         ]
     parts += ["<h2>By calibration</h2>", _html({name: name for name in CALIBRATIONS}, summary["calibrations"])]
     parts += ["<h2>To repeat it</h2>", f"<pre>{escape(json.dumps(repeat, indent=1, ensure_ascii=False))}</pre>"]
-    style, script = _part("page.css"), _part("page.js")
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width,initial-scale=1"><title>{escape(title)}</title><style>{style}</style></head>'
-        f"<body><main>{''.join(parts)}</main><script>{script}</script></body></html>\n"
-    )
-
-
-def _part(name: str) -> str:
-    """A file of the comparison's page, which this page looks like."""
-    return (Path(str(comparison.__file__)).parent / name).read_text(encoding="utf-8")
+    return document(title, parts)
 
 
 def _html(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> str:

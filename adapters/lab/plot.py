@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from adapters.comparison.plots import COLOURS, drawn
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-COLOURS = ("#3b6fb6", "#d1603d", "#4f9d69", "#8e5ea2", "#c2a136", "#5b6770", "#b5446e", "#2f9aa0")
 
 
 def strip(rows: Sequence[Mapping[str, Any]], score: str, usual: float | None) -> str:
@@ -20,24 +19,16 @@ def strip(rows: Sequence[Mapping[str, Any]], score: str, usual: float | None) ->
         score: its name.
         usual: the score of the most frequent answer, as a dotted line.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
 
-    # Names are the user's: a `$` in one is no formula.
-    options: Any = {"svg.hashsalt": "taskswap", "svg.fonttype": "none", "font.size": 9, "text.parse_math": False}
-    with matplotlib.rc_context(options):
-        figure = Figure(figsize=(8.5, 1.2 + 0.24 * len(rows)), layout="constrained")
-        axes = figure.add_subplot()
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25, axis="x")
+    def draw(axes: Axes) -> None:
+        axes.grid(visible=False, axis="y")
         _dots(axes, rows)
         if usual is not None:
             axes.axvline(100 * usual, color="#888888", ls=":", lw=1)
         axes.set(xlabel=f"{score} of each draw; bar: mean" + ("; dotted: most frequent answer" if usual else ""))
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    text = stream.getvalue()
-    return text[text.index("<svg") :]
+
+    # Names are the user's: a `$` in one is no formula.
+    return drawn(draw, size=(8.5, 1.2 + 0.24 * len(rows)), **{"text.parse_math": False})
 
 
 def _dots(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:

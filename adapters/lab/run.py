@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from adapters.errors import DataError, SettingsError
 from adapters.files import write_json
 from adapters.lab.asking import METHOD, Draw, grid, method_of
 from adapters.lab.settings import LabSettings
-from adapters.run import Run
+from adapters.run import Run, obstacle, own_files
 from adapters.settings import CommonSettings, join, require
 
 if TYPE_CHECKING:
@@ -110,15 +109,10 @@ class Lab:
 
     def _check_folder(self) -> None:
         """Refuse a folder of something else. Raises SettingsError."""
-        parent = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
-            why = "cannot be written to" if parent.is_dir() else "is a file"
-            raise SettingsError(f"--output_dir {self.folder}: {parent} {why}. Name a folder.")
-        there = sorted(path.name for path in self.folder.iterdir()) if self.folder.is_dir() else []
-        foreign = [name for name in there if name not in OURS and not name.startswith(".")]
-        if foreign:
-            raise SettingsError(f"--output_dir {self.folder}: holds files of others ({', '.join(foreign[:5])}). Name "
-                                "another folder.")  # fmt: skip
+        blocked = obstacle(self.folder)
+        if blocked:
+            raise SettingsError(f"--output_dir {self.folder}: {blocked[0]} {blocked[1]}. Name a folder.")
+        own_files(self.folder, OURS)
 
     def run_conditions(self) -> None:
         """Score what is not scored yet; with --optimise choose on dev first. What is done stays done."""

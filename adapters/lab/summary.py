@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from adapters.comparison.verdict import points
+from adapters.evaluation import score_of
 from adapters.metrics import Metric
-from adapters.tasks import Example
+from adapters.tasks import Example, Prediction
 
 Rows = list[dict[str, Any]]
 
@@ -60,8 +61,8 @@ def usual_answer(examples: Sequence[Example], metric: Metric) -> float | None:
     golds = [example.gold for example in examples]
     if not golds or not all(isinstance(gold, str) for gold in golds) or metric.of != "value":
         return None
-    common = Counter(golds).most_common(1)[0][0]
-    return float(metric.scores(metric.count_all(golds, [common] * len(golds)).sum(0))[metric.main])
+    common = Prediction(value=Counter(golds).most_common(1)[0][0])
+    return score_of(metric, examples, [common] * len(examples))
 
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:

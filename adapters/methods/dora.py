@@ -28,11 +28,11 @@ class Method(LowRankMethod):
 
     def layer_change(self, saved: Saved, name: str, layer: Any) -> LayerChange:
         """LoRA's, scaled an output at a time by m / ‖W + s·B·A‖; the layer's own bias stays as it is."""
-        into, out = layer_size(layer)
+        _, out = layer_size(layer)
         low_rank = super().layer_change(saved, name, layer)
         assert low_rank.down is not None and low_rank.up is not None
         weight = layer.weight.float().cpu()
-        weight = weight if weight.shape == (out, into) and hasattr(layer, "out_features") else weight.T
+        weight = weight if hasattr(layer, "out_features") else weight.T  # GPT-2's own layer keeps it `[in, out]`
         changed = weight + low_rank.up.T @ low_rank.down
         scale = saved.of_body(name, "lora_magnitude_vector", (out,)) / changed.norm(dim=1)
         shift = None if layer.bias is None else (layer.bias.float().cpu() * (1 - scale))[None]

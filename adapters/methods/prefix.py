@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adapters import methods
 from adapters.changes import Change, Saved
 from adapters.errors import ModelError
+from adapters.layers import key_value_heads
 from adapters.settings import require
 from adapters.tasks import CAUSAL, ENCODER, Example, Task
 
@@ -85,9 +86,8 @@ class Method(methods.PeftMethod):
     def change(self, saved: Saved, base: Base, task: Task) -> Change:
         """Keys and values in front of the text; PEFT saves those that an MLP made, not the MLP."""
         config = base.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        whole = config.num_hidden_layers * 2 * heads * width
+        whole = config.num_hidden_layers * 2 * key_value_heads(config) * width
         return Change(prefix=saved.take("prompt_embeddings", (self.virtual_tokens, whole)))
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:

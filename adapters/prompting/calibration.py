@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from adapters.probabilities import log_softmax
 from adapters.settings import require
 
 SCORES = ("sum", "mean", "byte")
@@ -76,9 +77,9 @@ class Calibration:
 
     def classes(self, reading: Reading) -> np.ndarray:
         """Log-probability `[texts, classes]`, normalised over the classes."""
-        texts = _log_softmax(self._of_classes(reading, reading.words))
+        texts = log_softmax(self._of_classes(reading, reading.words))
         if "contextual" in self.steps:
-            texts = _divided(texts, _log_softmax(self._of_classes(reading, reading.empty)))
+            texts = _divided(texts, log_softmax(self._of_classes(reading, reading.empty)))
         if "batch" in self.steps:
             texts = _divided(texts, texts)
         return texts
@@ -113,13 +114,7 @@ def parse(texts: Sequence[str], score: str = "sum") -> list[Calibration]:
     return found
 
 
-def _log_softmax(logs: np.ndarray) -> np.ndarray:
-    shifted = logs - logs.max(1, keepdims=True)
-    out: np.ndarray = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    return out
-
-
 def _divided(texts: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Log-probabilities less the logarithm of the reference's mean probabilities, normalised."""
     usual = np.logaddexp.reduce(reference, axis=0) - np.log(len(reference))
-    return _log_softmax(texts - usual)
+    return log_softmax(texts - usual)

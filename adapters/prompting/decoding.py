@@ -48,8 +48,8 @@ class PromptPredictor:
         batch_pieces: pieces of a batch with its answers, padding included.
         precision: `no`, `bf16` or `fp16`: autocast of the forward pass.
         calibration: how the likelihood of known answers becomes an answer.
-        constrained: only answers that the task can read may be written, where it can say which those are.
         nearest: chooses shots for each example; `shots` are then shown to texts without content alone.
+        constrained: only answers that the task can read may be written, where it can say which those are.
         """
         self.calibration = calibration or Calibration()
         self.model, self.base, self.task, self.prompt = model, base, task, prompt
@@ -79,6 +79,7 @@ class PromptPredictor:
         out = [dataclasses.replace(self.task.read_answer(e, "", self.prompt.form), unparsed=True, truncated=True)
                for e in examples]  # fmt: skip
         if self.nearest is not None:
+            self.near = {}
             for example, near in zip(examples, self.nearest.of(examples), strict=True):
                 self.near[example.digest()] = [self.prompt.demonstration(self.task, shot) for shot in near]
         fitting = [self.fit(example) for example in examples]
@@ -95,12 +96,12 @@ class PromptPredictor:
         rows = [self.pieces(example, number) for example, number in zip(examples, shots, strict=True)]
         out: list[Prediction | None] = [None] * len(rows)
         lengths = [len(row) + self.max_new_tokens for row in rows]
-        with Bar("answering", len(rows), shown=len(rows) >= BAR_FROM) as bar:
+        with _steps(len(rows)) as step:
             for batch in by_length(lengths, pieces=self.batch_pieces, rows=self.batch_rows):
                 written_by = self._write([rows[i] for i in batch], [examples[i] for i in batch])
                 for i, written in zip(batch, written_by, strict=True):
                     out[i] = self.task.read_answer(examples[i], written, self.prompt.form)
-                    bar.step("")
+                step(len(batch))
         return [prediction for prediction in out if prediction is not None]
 
     def _chosen(self, examples: list[Example], shots: list[int]) -> list[Prediction]:
@@ -114,7 +115,7 @@ class PromptPredictor:
         """How likely the words are for some examples with so many shots each, and what those calibrations need."""
         assert self.choices is not None
         steps = {step for calibration in wanted for step in calibration.steps}
-        empty = contentless(examples[0]) if "contextual" in steps else []
+        empty = contentless(examples[0], wanted)
         asked = [*zip(empty, [len(self.shots)] * len(empty), strict=True), *zip(examples, shots, strict=True)]
 
         def ask(mask: str) -> list[list[int]]:
@@ -130,8 +131,7 @@ class PromptPredictor:
     ) -> Reading:
         """How likely the texts are behind the words, with as many shots as the longest text leaves room for."""
         assert self.choices is not None
-        steps = {step for calibration in wanted for step in calibration.steps}
-        empty = contentless(examples[0]) if "contextual" in steps else []
+        empty = contentless(examples[0], wanted)
         words = [word for word, _ in self.task.choices(self.prompt.form)]
         texts = [self.prompt.channelled(self.task, example, words[0])[1] for example in [*empty, *examples]]
         longest = max(texts, key=len)
@@ -205,8 +205,7 @@ def _steps(number: int) -> Iterator[Callable[[int], None]]:
         yield step
 
 
-def contentless(example: Example) -> list[Example]:
-    """The example with texts without content in the place of its own."""
-    return [
-        dataclasses.replace(example, inputs=dict.fromkeys(example.inputs, text), gold=None) for text in CONTENT_FREE
-    ]
+def contentless(example: Example, wanted: Sequence[Calibration]) -> list[Example]:
+    """The example with texts without content in the place of its own, if one of the calibrations asks for them."""
+    contents = CONTENT_FREE if any("contextual" in calibration.steps for calibration in wanted) else ()
+    return [dataclasses.replace(example, inputs=dict.fromkeys(example.inputs, text), gold=None) for text in contents]

@@ -39,7 +39,7 @@ def behind(
         batch_pieces: bound on the pieces of a batch, the shared beginning counted for each row.
         step: told how many rows are done.
     """
-    if not _packs(model):
+    if not packs(model):
         return one_by_one(model, rows, choices, pad_id=pad_id, step=step)
     import torch
 
@@ -56,7 +56,7 @@ def behind(
     return out
 
 
-def _packs(model: Any) -> bool:
+def packs(model: Any) -> bool:
     """Whether the model takes positions from outside, so that answers can stand side by side (BLOOM's does not)."""
     return "position_ids" in inspect.signature(model.forward).parameters
 

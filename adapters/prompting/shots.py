@@ -110,8 +110,7 @@ def encoder(name: str) -> Callable[[list[str]], np.ndarray]:
 
     base: Base = open_base(name)
     model: Any = base.load_body().eval().requires_grad_(False)
-    mixed = MixedBody(model.base_model, pad_id=int(base.tokenizer.pad_token_id), positions=base.positions,
-                      first_position=base.first_position)  # fmt: skip
+    mixed = MixedBody(model.base_model, base)
     task = Task()
     placed = Placed(slot=NOTHING, task=task, budget=min(base.positions, 256), head=Heads(base, "cpu").none(task))
     inference = MixedInference(model, base, mixed, batch_pieces=4096)

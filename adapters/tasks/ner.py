@@ -17,6 +17,7 @@ from adapters.entity_answers import FORMATS, NONE, check_form, place
 from adapters.errors import DataError, Faults, SettingsError
 from adapters.files import digest_value
 from adapters.labels import OUTSIDE, LabelSet, best_tags, entity_types, refuse_unknown, spans, tag_labels, tags_of
+from adapters.probabilities import log_softmax
 from adapters.store import store
 from adapters.tasks import CAUSAL, ENCODER, AnswerForm, Encoded, Example, Examples, Prediction
 from adapters.words import cut, joined_offsets
@@ -156,7 +157,7 @@ class Task(tasks.Task):
         for row, answer in zip(encoded, answers, strict=True):
             for position, word in row.detail:
                 scores[row.example][word] = answer[position]
-        log_probs = [_log_softmax(score) for score in scores]
+        log_probs = [log_softmax(score) for score in scores]
         paths = best_tags(log_probs, self.labels)
         return [
             Prediction(
@@ -292,12 +293,6 @@ def _text(example: Example) -> tuple[str, Sequence[tuple[int, int]]]:
     if "text" in inputs:
         return inputs["text"], inputs["offsets"]
     return " ".join(inputs["tokens"]), joined_offsets(inputs["tokens"])
-
-
-def _log_softmax(scores: np.ndarray) -> np.ndarray:
-    shifted = scores - scores.max(-1, keepdims=True, initial=-np.inf)
-    out: np.ndarray = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return out
 
 
 def _shape(inputs: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ LAYERS = (
         "flags",
         "memory",
         "precision",
+        "probabilities",
         "turns",
         "constraint",
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapters.errors import SettingsError
 from adapters.files import cache_folder, digest_value, write_json
@@ -38,6 +38,14 @@ def fastest_precision(device: torch.device, wanted: str) -> str:
     precision = "bf16" if times[torch.bfloat16] < 0.8 * times[torch.float32] else "no"
     write_json(file, {"precision": precision, "seconds": {str(d): t for d, t in times.items()}})
     return precision
+
+
+def frozen_in(model: Any, precision: str) -> Any:
+    """A model that is not trained, its weights held in the format that it computes in: none is cast at each pass."""
+    import torch
+
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return model if dtype is None else model.to(dtype)
 
 
 def _time_products(dtype: torch.dtype) -> float:

@@ -12,9 +12,10 @@ import numpy as np
 
 from adapters import discovery, methods
 from adapters.model import Base
+from adapters.precision import frozen_in
 from adapters.prompting.calibration import CONTENT_FREE, Calibration, Reading
 from adapters.prompting.decoding import PromptPredictor
-from adapters.prompting.scoring import packs
+from adapters.prompting.scoring import Reader, packs
 from adapters.prompting.shots import CANDIDATES, Nearest, encoder
 from adapters.settings import CommonSettings, join
 from adapters.tasks import ENCODER_DECODER, Example, Prediction, Task
@@ -142,7 +143,11 @@ class SharedReading(PromptPredictor):
         assert self.choices is not None
         if self.prompt.masked:
             return len({len(pieces) for pieces in self.choices.pieces})
-        return 1 if packs(self.model) and self.base.kind != ENCODER_DECODER else len(self.choices.pieces)
+        return (
+            1
+            if packs(self.model, self.base.positions) and self.base.kind != ENCODER_DECODER
+            else len(self.choices.pieces)
+        )
 
 
 class Asker:
@@ -165,9 +170,14 @@ class Asker:
     @cached_property
     def base(self) -> Loaded:
         """The base with its model, loaded when it is first needed."""
-        model: Any = self.found.load_generator()
+        model: Any = frozen_in(self.found.load_generator(), self.precision)
         same = {field.name: getattr(self.found, field.name) for field in dataclasses.fields(Base)}
         return Loaded(**same, model=model.to(self.device).eval())
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Reads for all draws: what one begins with as the one before is not read again."""
+        return Reader(self.base.model)
 
     def predictor(self, draw: Draw, wanted: Sequence[Calibration]) -> SharedReading:
         """The model asked as the draw says."""
@@ -179,7 +189,7 @@ class Asker:
         return SharedReading(
             model, self.base, self.task, method.prompt, method.examples[: draw.shots], wanted=wanted, nearest=nearest,
             max_new_tokens=self.settings.max_new_tokens, batch_rows=self.settings.per_device_eval_batch_size,
-            precision=self.precision,
+            reader=self.reader,
         )  # fmt: skip
 
     def passes(self, draw: Draw, wanted: Sequence[Calibration], number: int) -> int:

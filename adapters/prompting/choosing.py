@@ -9,9 +9,9 @@ import numpy as np
 
 from adapters.batching import by_length
 from adapters.generation import first_piece
-from adapters.inference import autocast
 from adapters.prompting import scoring
 from adapters.prompting.calibration import Reading
+from adapters.prompting.scoring import Reader
 from adapters.prompting.template import Prompt
 from adapters.tasks import ENCODER_DECODER
 
@@ -19,21 +19,25 @@ if TYPE_CHECKING:
     from adapters.model import Base
 
 
-_PACKED = 1024
+_PACKED = 512
 """Pieces of the texts that stand side by side behind a word."""
 
 
 class Choices:
     """The words of a task's labels as pieces behind a prompt's query, or in the place of its mask."""
 
-    def __init__(self, model: Any, base: Base, prompt: Prompt, words: Sequence[tuple[str, int]]) -> None:
+    def __init__(
+        self, model: Any, base: Base, prompt: Prompt, words: Sequence[tuple[str, int]], reader: Reader | None = None
+    ) -> None:  # fmt: skip
         """Args:
         model: with a head for language.
         base: gives the tokenizer.
         prompt: says what stands in front of a word.
         words: each answer, and its class.
+        reader: of the model, with what it has read before; None for a new one.
         """
         self.model, self.base, self.prompt = model, base, prompt
+        self.reader = reader or Reader(model)
         self.tokenizer = base.text_tokenizer
         self.classes = np.array([number for _, number in words])
         self.pieces = [self._pieces_of(word) for word, _ in words]
@@ -49,8 +53,7 @@ class Choices:
         return str(self.tokenizer.mask_token) * pieces if self.prompt.masked else ""
 
     def reading(
-        self, ask: Callable[[str], list[list[int]]], *, empty: int, context: bool, precision: str,
-        step: Callable[[int], None],
+        self, ask: Callable[[str], list[list[int]]], *, empty: int, context: bool, step: Callable[[int], None]
     ) -> Reading:  # fmt: skip
         """How likely each word is behind each prompt.
 
@@ -58,15 +61,14 @@ class Choices:
             ask: the prompts' pieces, given what fills the mask.
             empty: how many of them, the first ones, are of texts without content.
             context: whether the words are to be read without a text, too.
-            precision: of the forward pass.
             step: told how many prompts are done.
         """
-        each = self._of_words(ask, precision, step)
+        each = self._of_words(ask, step)
         beside: dict[str, np.ndarray] = {}
         if context:
             beside = {
-                "premise": self._of_words(self._asking(self.prompt.in_front_of_answer()), precision, lambda _: None)[0],
-                "nothing": self._of_words(self._asking(""), precision, lambda _: None)[0],
+                "premise": self._of_words(self._asking(self.prompt.in_front_of_answer()), lambda _: None)[0],
+                "nothing": self._of_words(self._asking(""), lambda _: None)[0],
             }
         return Reading(
             words=each[empty:], empty=each[:empty], classes=self.classes, bytes=self.bytes,
@@ -74,7 +76,7 @@ class Choices:
         )  # fmt: skip
 
     def channel(
-        self, fronts: Sequence[str], texts: Sequence[str], *, empty: int, precision: str, step: Callable[[int], None]
+        self, fronts: Sequence[str], texts: Sequence[str], *, empty: int, step: Callable[[int], None]
     ) -> Reading:  # fmt: skip
         """How likely each text is behind each word.
 
@@ -82,19 +84,16 @@ class Choices:
             fronts: a prompt that ends in front of the text, for each word.
             texts: what stands there, of each example.
             empty: how many of them, the first ones, are without content.
-            precision: of the forward pass.
             step: told how many texts are done.
         """
         rows = [self.tokenizer(front.rstrip(" "), verbose=False).input_ids for front in fronts]
         found = np.zeros((len(texts), len(rows)))
         behind = [self._continued(fronts[0], text) for text in texts]
         pad_id = int(self.tokenizer.pad_token_id)
-        with autocast(next(self.model.parameters()).device, precision):
-            # Texts stand side by side behind each word, out of each other's sight; so many that a pass stays small.
-            for batch in by_length([len(ids) for ids in behind], pieces=_PACKED, rows=None):
-                scores = scoring.behind(self.model, rows, [behind[i] for i in batch], pad_id=pad_id)
-                found[batch] = scores.T
-                step(len(batch))
+        # Texts stand side by side behind each word, out of each other's sight; so many that a pass stays small.
+        for batch in by_length([len(ids) for ids in behind], pieces=_PACKED, rows=None):
+            found[batch] = self.reader.behind(rows, [behind[i] for i in batch], pad_id=pad_id).T
+            step(len(batch))
         return Reading(words=found[empty:], empty=found[:empty], classes=self.classes, bytes=np.ones(len(rows)),
                        pieces=np.ones(len(rows)))  # fmt: skip
 
@@ -107,25 +106,23 @@ class Choices:
 
         return ask
 
-    def _of_words(
-        self, ask: Callable[[str], list[list[int]]], precision: str, step: Callable[[int], None]
-    ) -> np.ndarray:
+    def _of_words(self, ask: Callable[[str], list[list[int]]], step: Callable[[int], None]) -> np.ndarray:
         """Log-probability `[prompts, words]`."""
         pad_id = int(self.tokenizer.pad_token_id)
-        with autocast(next(self.model.parameters()).device, precision):
-            if not self.prompt.masked:
-                score = scoring.one_by_one if self.base.kind == ENCODER_DECODER else scoring.behind
-                return score(self.model, ask(""), self.pieces, pad_id=pad_id, step=step)
-            lengths = sorted(set(map(len, self.pieces)))
-            out = np.zeros((0, len(self.pieces)))
-            for length in lengths:
-                rows = ask(self.mask(length))
-                out = out if len(out) else np.zeros((len(rows), len(self.pieces)))
-                own = [i for i, pieces in enumerate(self.pieces) if len(pieces) == length]
-                out[:, own] = scoring.masked(self.model, rows, [self.pieces[i] for i in own], pad_id=pad_id,
-                                             mask_id=int(self.tokenizer.mask_token_id))  # fmt: skip
-            step(len(out))
-            return out
+        if not self.prompt.masked:
+            if self.base.kind == ENCODER_DECODER:
+                return scoring.one_by_one(self.model, ask(""), self.pieces, pad_id=pad_id, step=step)
+            return self.reader.behind(ask(""), self.pieces, pad_id=pad_id, step=step)
+        lengths = sorted(set(map(len, self.pieces)))
+        out = np.zeros((0, len(self.pieces)))
+        for length in lengths:
+            rows = ask(self.mask(length))
+            out = out if len(out) else np.zeros((len(rows), len(self.pieces)))
+            own = [i for i, pieces in enumerate(self.pieces) if len(pieces) == length]
+            out[:, own] = scoring.masked(self.model, rows, [self.pieces[i] for i in own], pad_id=pad_id,
+                                         mask_id=int(self.tokenizer.mask_token_id))  # fmt: skip
+        step(len(out))
+        return out
 
     def _pieces_of(self, word: str) -> list[int]:
         """A word's pieces where it stands; a blank at the query's end belongs to the word, as in running text."""

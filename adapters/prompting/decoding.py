@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.batching import by_length
 from adapters.generation import generate
-from adapters.inference import autocast, shared_out
+from adapters.inference import shared_out
 from adapters.progress import Bar
 from adapters.prompting.calibration import CONTENT_FREE, Calibration, Reading
 from adapters.prompting.choosing import Choices
 from adapters.prompting.constrained import walks
+from adapters.prompting.scoring import Reader
 from adapters.prompting.shots import Nearest
 from adapters.prompting.template import Prompt
 from adapters.tasks import Encoded, Example, Prediction, Task
@@ -34,8 +35,9 @@ class PromptPredictor:
 
     def __init__(
         self, model: Any, base: Base, task: Task, prompt: Prompt, shots: Sequence[Example], *, max_new_tokens: int,
-        batch_rows: int | None = None, batch_pieces: int = 4096, precision: str = "no",
+        batch_rows: int | None = None, batch_pieces: int = 4096,
         calibration: Calibration | None = None, nearest: Nearest | None = None, constrained: bool = False,
+        reader: Reader | None = None,
     ) -> None:  # fmt: skip
         """Args:
         model: with a language-model head, where it shall run.
@@ -46,14 +48,14 @@ class PromptPredictor:
         max_new_tokens: the longest answer, in pieces.
         batch_rows: rows of a batch; None bounds the batch by `batch_pieces` instead.
         batch_pieces: pieces of a batch with its answers, padding included.
-        precision: `no`, `bf16` or `fp16`: autocast of the forward pass.
         calibration: how the likelihood of known answers becomes an answer.
         nearest: chooses shots for each example; `shots` are then shown to texts without content alone.
         constrained: only answers that the task can read may be written, where it can say which those are.
+        reader: of the model, which may have read what these prompts begin with.
         """
         self.calibration = calibration or Calibration()
         self.model, self.base, self.task, self.prompt = model, base, task, prompt
-        self.max_new_tokens, self.precision = max_new_tokens, precision
+        self.max_new_tokens = max_new_tokens
         self.batch_rows, self.batch_pieces = batch_rows, None if batch_rows else batch_pieces
         self.head = prompt.head(task)
         self.shots = [prompt.demonstration(task, shot) for shot in shots]
@@ -63,7 +65,7 @@ class PromptPredictor:
         self.channels = [self._channel(shot) for shot in shots] if "channel" in self.calibration.steps else []
         self.choices: Choices | None = None
         if prompt.answer in task.chosen_formats:
-            self.choices = Choices(model, base, prompt, task.choices(prompt.form))
+            self.choices = Choices(model, base, prompt, task.choices(prompt.form), reader)
         self.room = base.positions - (self.choices.longest if self.choices else max_new_tokens)
 
     def _channel(self, shot: Example) -> str:
@@ -122,9 +124,7 @@ class PromptPredictor:
             return [self.pieces(example, number, mask) for example, number in asked]
 
         with _steps(len(asked)) as step:
-            return self.choices.reading(
-                ask, empty=len(empty), context=bool(steps & {"pmi", "domain"}), precision=self.precision, step=step
-            )
+            return self.choices.reading(ask, empty=len(empty), context=bool(steps & {"pmi", "domain"}), step=step)
 
     def channel_reading(
         self, examples: Sequence[Example], shots: Sequence[int], wanted: Sequence[Calibration]
@@ -140,7 +140,7 @@ class PromptPredictor:
             number -= 1
         fronts = self.channel_fronts(examples[0], number, words)
         with _steps(len(texts)) as step:
-            return self.choices.channel(fronts, texts, empty=len(empty), precision=self.precision, step=step)
+            return self.choices.channel(fronts, texts, empty=len(empty), step=step)
 
     def channel_fronts(self, example: Example, shots: int, words: Sequence[str]) -> list[str]:
         """What stands in front of a text for each word: instruction, shots, and the channel up to the text."""
@@ -183,10 +183,8 @@ class PromptPredictor:
         """The model's answers, up to the prompt's separator."""
         bounds = [self.task.constraint(e, self.prompt.form) if self.constrained else None for e in examples]
         allowed = walks(bounds, self.base.text_tokenizer, separator=self.prompt.separator, room=self.max_new_tokens)
-        device = next(self.model.parameters()).device
-        with autocast(device, self.precision):
-            answers = generate(self.model, self.base.text_tokenizer, rows, max_new_tokens=self.max_new_tokens,
-                               end=self.prompt.separator, allowed=allowed)  # fmt: skip
+        answers = generate(self.model, self.base.text_tokenizer, rows, max_new_tokens=self.max_new_tokens,
+                           end=self.prompt.separator, allowed=allowed)  # fmt: skip
         texts = self.base.text_tokenizer.batch_decode(
             answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )

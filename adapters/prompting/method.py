@@ -12,6 +12,7 @@ from adapters import methods
 from adapters.errors import ArtifactError, ModelError, SettingsError, did_you_mean
 from adapters.files import write_json
 from adapters.inference import Predictor
+from adapters.precision import frozen_in
 from adapters.prompting import template
 from adapters.prompting.calibration import Calibration
 from adapters.prompting.decoding import PromptPredictor
@@ -167,9 +168,9 @@ class PromptMethod(methods.Method):
         if self.selection == "nearest" and self.wanted:
             nearest = Nearest(self.examples, self.wanted, encoder(self.settings.shot_encoder))
         return PromptPredictor(
-            model, base, task, self.prompt, self.examples[: self.wanted], nearest=nearest,
+            frozen_in(model, precision), base, task, self.prompt, self.examples[: self.wanted], nearest=nearest,
             max_new_tokens=self.settings.max_new_tokens, batch_rows=self.settings.per_device_eval_batch_size,
-            precision=precision, calibration=self.calibration, constrained=self.settings.decoding == "constrained",
+            calibration=self.calibration, constrained=self.settings.decoding == "constrained",
         )  # fmt: skip
 
     def _model(self, base: Base) -> torch.nn.Module:

@@ -6,105 +6,163 @@ Schick & Schuetze 2021, arXiv:2009.07118).
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adapters.batching import by_length, pad
-from adapters.generation import LEAST_SHARED, read_once, shared_beginning
+from adapters.generation import LEAST_SHARED, shared_beginning
+from adapters.prompting.tree import Tree
 
 if TYPE_CHECKING:
     import torch
 
 Rows = Sequence[Sequence[int]]
+PIECES = 512
+"""Of a pass: with more, attention between texts that do not see each other costs more than a larger product gains."""
+_PROJECTED = 128
+"""Positions whose logits are held in fp32 at a time."""
 
 
-def behind(
-    model: Any, rows: Rows, choices: Rows, *, pad_id: int, batch_pieces: int = 8192,
-    step: Callable[[int], None] = lambda done: None,
-) -> np.ndarray:  # fmt: skip
-    """Log-probability `[rows, choices]` of each choice behind each row by a causal model, each row read once.
+class Reader:
+    """A causal model that keeps what it has read: keys and values of what the last rows began with."""
 
-    All choices stand behind a row in one input, each of them out of the others' sight, at the positions that it would
-    have alone. What all rows begin with is read once for all of them.
-
-    Args:
+    def __init__(self, model: Any, *, batch_pieces: int = PIECES) -> None:
+        """Args:
         model: causal, with its language-model head.
-        rows: pieces of the prompts, at least one each.
-        choices: pieces of the answers, at least one each.
-        pad_id: piece that fills shorter rows.
-        batch_pieces: bound on the pieces of a batch, the shared beginning counted for each row.
-        step: told how many rows are done.
+        batch_pieces: bound on the pieces of a pass; a row with all its choices is one pass, however long.
+        """
+        self.model, self.batch_pieces = model, batch_pieces
+        self.beginning: list[int] = []
+        self.cache: Any = None
+
+    def behind(
+        self, rows: Rows, choices: Rows, *, pad_id: int, step: Callable[[int], None] = lambda done: None
+    ) -> np.ndarray:  # fmt: skip
+        """Log-probability `[rows, choices]` of each choice behind each row, each row read once.
+
+        What all rows begin with is read once for all of them; what is left is a tree, in which whatever begins alike
+        stands once, and each piece sees the pieces in front of it alone, at the positions that they would have.
+
+        Args:
+            rows: pieces of the prompts, at least one each.
+            choices: pieces of the answers, at least one each.
+            pad_id: piece that fills shorter rows, for a model of which all this cannot be asked.
+            step: told how many rows are done.
+        """
+        longest = max(map(len, rows)) + max(map(len, choices))
+        if not packs(self.model, longest):
+            return one_by_one(self.model, rows, choices, pad_id=pad_id, step=step)
+        import torch
+
+        out = np.zeros((len(rows), len(choices)))
+        with torch.inference_mode():
+            shared = shared_beginning(rows)
+            begin = self._read(rows[0][:shared]) if shared >= LEAST_SHARED else 0
+            for batch in self._batches([row[begin:] for row in rows], sum(map(len, choices)) - len(choices)):
+                out[batch] = self._of_tree(begin, [rows[i][begin:] for i in batch], choices)
+                step(len(batch))
+        return out
+
+    def _batches(self, rests: Rows, behind: int) -> Iterator[list[int]]:
+        """Numbers of rows that are read in one pass; those that begin alike stand together."""
+        batch: list[int] = []
+        size = 0
+        for i in sorted(range(len(rests)), key=lambda i: list(rests[i])):
+            if batch and size + len(rests[i]) + behind > self.batch_pieces:
+                yield batch
+                batch, size = [], 0
+            batch.append(i)
+            size += len(rests[i]) + behind
+        if batch:
+            yield batch
+
+    def _read(self, ids: Sequence[int]) -> int:
+        """Have the cache hold the keys and values of these pieces, those that it lacks read now; their number."""
+        import torch
+
+        ids = list(ids)
+        same = shared_beginning([[*ids, -1], [*self.beginning, -2]])
+        if same:
+            self._crop(same)
+        else:
+            self.cache = None
+        if same < len(ids):
+            device = next(self.model.parameters()).device
+            self.cache = self.model(
+                input_ids=torch.tensor([ids[same:]], device=device), past_key_values=self.cache, use_cache=True,
+                logits_to_keep=1,
+            ).past_key_values  # fmt: skip
+        self.beginning = ids
+        return len(ids)
+
+    def _of_tree(self, begin: int, rests: Rows, choices: Rows) -> np.ndarray:
+        """Log-probabilities `[rests, choices]` in one pass behind the cache's first `begin` pieces."""
+        import torch
+
+        tree = Tree()
+        places: list[int] = []
+        for rest in rests:
+            *_, end = tree.add(-1, rest)
+            for choice in choices:
+                places += [end, *tree.add(end, choice[:-1])]  # the last piece of an answer predicts nothing
+        asked = sorted(set(places))
+        row_of = {node: row for row, node in enumerate(asked)}
+        targets = [piece for choice in choices for piece in choice] * len(rests)
+        logits = self._logits(tree, begin, asked)
+        found = _log_probs(logits, torch.tensor([row_of[node] for node in places]), torch.tensor(targets))
+        starts = np.cumsum([0, *(len(choice) for choice in choices)])[:-1]
+        return np.add.reduceat(found.reshape(len(rests), -1), starts, axis=1)
+
+    def _logits(self, tree: Tree, begin: int, asked: Sequence[int]) -> torch.Tensor:
+        """`[asked, vocabulary]` behind those nodes of a tree."""
+        import torch
+
+        first = next(self.model.parameters())
+        seen = torch.from_numpy(np.concatenate([np.ones((len(tree), begin), bool), tree.seen()], axis=1))
+        mask = torch.zeros(seen.shape, dtype=first.dtype).masked_fill(~seen, torch.finfo(first.dtype).min)
+        logits: torch.Tensor = self.model(
+            input_ids=torch.tensor([tree.pieces], device=first.device),
+            attention_mask=mask[None, None].to(first.device),
+            position_ids=torch.tensor([tree.depths], device=first.device) + begin,
+            past_key_values=self.cache if begin else None, use_cache=bool(begin),
+            logits_to_keep=torch.tensor(asked, device=first.device),
+        ).logits[0]  # fmt: skip
+        if begin:
+            self._crop(begin)
+        return logits
+
+    def _crop(self, pieces: int) -> None:
+        """Have the cache hold so many pieces; newer releases of transformers take how many to forget, no length."""
+        forget = self.cache.get_seq_length() - pieces
+        if forget:
+            self.cache.crop(-forget)
+
+
+def packs(model: Any, longest: int) -> bool:
+    """Whether a model can be shown a tree: it takes positions and what each piece sees from outside.
+
+    BLOOM takes no positions; layers that see a window, or none of the pieces but a state, would not heed what a piece
+    sees.
     """
-    if not packs(model):
-        return one_by_one(model, rows, choices, pad_id=pad_id, step=step)
+    config = model.config
+    named = inspect.signature(model.forward).parameters
+    window = getattr(config, "sliding_window", None) or longest
+    return {"position_ids", "logits_to_keep"} <= set(named) and longest <= window and (
+        {"full_attention", "sliding_attention"} >= set(getattr(config, "layer_types", None) or ())
+    )  # fmt: skip
+
+
+def _log_probs(logits: torch.Tensor, places: torch.Tensor, targets: torch.Tensor) -> np.ndarray:
+    """Of each target in its place's row of the logits, some rows in fp32 at a time."""
     import torch
 
-    out = np.zeros((len(rows), len(choices)))
-    shared = shared_beginning(rows)
-    with torch.inference_mode():
-        cache = read_once(model, rows[0][:shared]) if shared >= LEAST_SHARED else None
-        begin = shared if cache is not None else 0
-        extra = sum(map(len, choices)) - len(choices)
-        for batch in by_length([len(row) + extra for row in rows], pieces=batch_pieces, rows=None):
-            rest = [rows[i][begin:] for i in batch]
-            out[batch] = _packed(model, copy.deepcopy(cache), begin, rest, choices, pad_id).cpu().numpy()
-            step(len(batch))
-    return out
-
-
-def packs(model: Any) -> bool:
-    """Whether the model takes positions from outside, so that answers can stand side by side (BLOOM's does not)."""
-    return "position_ids" in inspect.signature(model.forward).parameters
-
-
-def _packed(model: Any, cache: Any, begin: int, rows: Rows, choices: Rows, pad_id: int) -> torch.Tensor:
-    """Log-probabilities `[rows, choices]` of one batch, in one pass.
-
-    Args:
-        model: as above.
-        cache: keys and values of the `begin` pieces in front of all rows, of one row; changed.
-        begin: their number.
-        rows: what follows them.
-        choices: the answers.
-        pad_id: fills rows on the left.
-    """
-    import torch
-
-    device = next(model.parameters()).device
-    longest = max(map(len, rows))
-    fed = [piece for choice in choices for piece in choice[:-1]]  # the last piece of an answer predicts nothing
-    owner = torch.tensor([i for i, choice in enumerate(choices) for _ in choice[:-1]], dtype=torch.long)
-    offset = torch.tensor([at for choice in choices for at in range(len(choice) - 1)], dtype=torch.long)
-    ids = torch.tensor([[*[pad_id] * (longest - len(row)), *row, *fed] for row in rows])  # [rows, longest + fed]
-    lengths = torch.tensor([len(row) for row in rows])[:, None]
-    positions = torch.cat([
-        (torch.arange(longest) - (longest - lengths)).clamp(min=0), lengths + offset,
-    ], 1) + begin  # fmt: skip  # [rows, longest + fed]
-    at = torch.arange(longest + len(fed))
-    seen = (at[None, :] <= at[:, None])[None].repeat(len(rows), 1, 1)  # [rows, query, key]
-    seen[:, longest:, longest:] &= owner[:, None] == owner[None, :]
-    seen &= (at[None, None, :] >= (longest - lengths)[:, :, None]) | (at == at[:, None])[None]
-    seen = torch.cat([torch.ones(*seen.shape[:2], begin, dtype=torch.bool), seen], 2)[:, None]
-    dtype = next(model.parameters()).dtype
-    mask = torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)
-    if cache is not None:
-        cache.batch_repeat_interleave(len(rows))
-    logits = model(
-        input_ids=ids.to(device), attention_mask=mask.to(device), position_ids=positions.to(device),
-        past_key_values=cache, use_cache=cache is not None, logits_to_keep=1 + len(fed),
-    ).logits.float()  # fmt: skip  # [rows, 1 + fed, vocabulary]
-    whole = logits.logsumexp(-1)
-    out = torch.zeros(len(rows), len(choices), device=device)
-    start = 1
-    for number, choice in enumerate(choices):
-        places = [0, *range(start, start + len(choice) - 1)]
-        start += len(choice) - 1
-        out[:, number] = (logits[:, places, list(choice)] - whole[:, places]).sum(1)
-    return out
+    parts = torch.split(logits, _PROJECTED)
+    whole = torch.cat([rows.float().logsumexp(-1) for rows in parts])
+    places, targets = places.to(logits.device), targets.to(logits.device)
+    return (logits[places, targets].float() - whole[places]).double().cpu().numpy()
 
 
 def one_by_one(

@@ -77,14 +77,14 @@ def share(predictions: Sequence[Any], examples: Sequence[Any]) -> float:
 
 
 class Rows:
-    """Counts the rows that `scoring.behind` is given."""
+    """Counts the rows that `scoring.Reader.behind` is given."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.rows, self.calls = 0, 0
-        true = scoring.behind
+        true = scoring.Reader.behind
 
-        def counted(model: Any, rows: Any, choices: Any, **named: Any) -> Any:
+        def counted(reader: Any, rows: Any, choices: Any, **named: Any) -> Any:
             self.rows, self.calls = self.rows + len(rows), self.calls + 1
-            return true(model, rows, choices, **named)
+            return true(reader, rows, choices, **named)
 
-        patch.setattr(scoring, "behind", counted)
+        patch.setattr(scoring.Reader, "behind", counted)

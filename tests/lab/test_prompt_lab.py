@@ -119,7 +119,7 @@ def test_what_is_done_is_not_done_again(small: Path, tmp_path: Path, monkeypatch
 
 def test_a_killed_lab_goes_on_where_it_stopped(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, flags = tmp_path / "out", ("--shots", "1", "--orders", "3")
-    true = scoring.behind
+    true = scoring.Reader.behind
 
     def dying(*given: Any, **named: Any) -> Any:
         if len((out / "conditions.jsonl").read_text().splitlines() if (out / "conditions.jsonl").exists() else []) > 1:
@@ -127,7 +127,7 @@ def test_a_killed_lab_goes_on_where_it_stopped(small: Path, tmp_path: Path, monk
         return true(*given, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scoring, "behind", dying)
+        patch.setattr(scoring.Reader, "behind", dying)
         with pytest.raises(KeyboardInterrupt):
             ran(small, out, *flags)
     rows = Rows(monkeypatch)

@@ -68,8 +68,9 @@ def test_answers_packed_behind_a_prompt_score_as_each_alone(writer, name, seed, 
     rows = [beginning + pieces(draw, 1, 6) for _ in range(draw.randint(1, 5))]
     choices = [pieces(draw, 1, 3) for _ in range(draw.randint(1, 4))]
     model = writer(name)
-    found = scoring.behind(model, rows, choices, pad_id=0, batch_pieces=80)
-    assert np.abs(found - slowly(model, rows, choices)).max() < CLOSE
+    reader = scoring.Reader(model, batch_pieces=20)
+    for some in (rows, rows[:1], [beginning[:20] + row for row in rows]):  # its beginning is kept, cut, and read on
+        assert np.abs(reader.behind(some, choices, pad_id=0) - slowly(model, some, choices)).max() < CLOSE
 
 
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
@@ -90,9 +91,12 @@ def test_what_all_prompts_begin_with_is_read_once(writer):
     draw = random.Random(2)
     beginning = pieces(draw, 30, 30)
     rows = [[*beginning, 5 + i, 7] for i in range(6)]
-    scoring.behind(model, rows, [[8], [9, 10]], pad_id=0)
+    reader = scoring.Reader(model)
+    reader.behind(rows, [[8], [9, 10], [9, 11]], pad_id=0)
+    assert read == [(1, 30), (1, 18)]  # two pieces of each row, and the one piece that predicts another
+    reader.behind([[*beginning, 20, 21, i] for i in range(2)], [[8]], pad_id=0)
     handle.remove()
-    assert read == [(1, 30), (6, 3)]  # two pieces of each row, and the one piece that predicts another
+    assert read[2:] == [(1, 2), (1, 2)]  # the two that the beginning has grown by, then one of each row
 
 
 def test_masks_score_as_their_own_softmax(tmp_path: Path):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -460,7 +461,10 @@ def test_a_stopped_run_says_so_by_its_code_and_leaves_no_half_artifact(
 ):
     forever = ("--num_train_epochs", "100000", "--early_stopping_patience", "100000")
     command = recipe_command(tiny_bert, tagged, tmp_path / "run", *forever)
-    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # A background job of a shell, as some CI is, ignores Ctrl-C, and so would what it starts.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                               preexec_fn=heeding)  # fmt: skip
     try:
         assert process.stderr is not None
         seen = []

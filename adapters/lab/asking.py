@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 METHOD = "few_shot"
 """The method whose shots are shown, so that a condition of the lab is a run of it."""
 _OWN = frozenset({"prompt", "shots", "seed", "calibration", "score", "shot_selection"})
+TOGETHER = ("orders", "prompts", "prompts+orders")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,13 @@ class Draw:
     prompt: str
     shots: int
     order: int
+    members: tuple[Draw, ...] = ()
+    """Of an ensemble: the draws whose class probabilities are averaged; `prompt` names them."""
+
+    @property
+    def asked(self) -> tuple[Draw, ...]:
+        """The draws that a model is asked by: the members, or this one."""
+        return self.members or (self,)
 
 
 def grid(prompts: Sequence[str], shots: Sequence[int], orders: int) -> list[Draw]:
@@ -42,6 +50,24 @@ def grid(prompts: Sequence[str], shots: Sequence[int], orders: int) -> list[Draw
     return [Draw(prompt=prompt, shots=number, order=order)
             for prompt in dict.fromkeys(prompts) for number in dict.fromkeys(shots)
             for order in range(orders if number else 1)]  # fmt: skip
+
+
+def ensembles(draws: Sequence[Draw], kinds: Sequence[str]) -> list[Draw]:
+    """Draws that answer together: those of one prompt (orders), of one order (prompts), or all of as many shots."""
+    out = []
+    for kind in dict.fromkeys(kinds):
+        over = kind.split("+")
+        together: dict[tuple[Any, ...], list[Draw]] = {}
+        for draw in draws:
+            apart = (draw.prompt * ("prompts" not in over), draw.shots, draw.order * ("orders" not in over))
+            together.setdefault(apart, []).append(draw)
+        for (_, shots, order), members in together.items():
+            orders = len({draw.order for draw in members})
+            name = " + ".join(dict.fromkeys(draw.prompt for draw in members))
+            name += f" x {orders} orders" if orders > 1 else ""
+            if len(members) > 1:
+                out.append(Draw(prompt=name, shots=shots, order=order, members=tuple(members)))
+    return out
 
 
 def method_of(settings: Any, task: str, draw: Draw, calibration: Calibration | None = None) -> Any:
@@ -183,11 +209,12 @@ class Asker:
         """The model asked as the draw says."""
         method = method_of(self.settings, self.task.name, draw)
         model = method.wrap(self.base, self.task, self.train)
+        (asked,) = method.members
         nearest = None
         if draw.shots and self.settings.shot_selection == "nearest":
-            nearest = Nearest(method.examples, draw.shots, self._embed)
+            nearest = Nearest(asked.examples, draw.shots, self._embed)
         return SharedReading(
-            model, self.base, self.task, method.prompt, method.examples[: draw.shots], wanted=wanted, nearest=nearest,
+            model, self.base, self.task, asked.prompt, asked.examples[: draw.shots], wanted=wanted, nearest=nearest,
             max_new_tokens=self.settings.max_new_tokens, batch_rows=self.settings.per_device_eval_batch_size,
             reader=self.reader,
         )  # fmt: skip

@@ -53,9 +53,10 @@ def drawn(examples: Sequence[Example], number: int) -> list[Example]:
 
 
 def cost(asker: Asker, draws: Sequence[Draw], calibrations: Sequence[Calibration], number: int) -> int:
-    """Passes of all draws: those of one prompt and number of shots cost the same."""
+    """Passes of all draws: those of one prompt and number of shots cost the same, and an ensemble its members."""
     known: dict[tuple[str, int], int] = {}
-    for draw in draws:
+    every = dict.fromkeys(asked for draw in draws for asked in draw.asked)
+    for draw in every:
         if (draw.prompt, draw.shots) not in known:
             known[draw.prompt, draw.shots] = asker.passes(draw, calibrations, number)
-    return sum(known[draw.prompt, draw.shots] for draw in draws)
+    return sum(known[draw.prompt, draw.shots] for draw in every)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from adapters import metrics
@@ -14,6 +14,7 @@ from adapters.files import digest_value
 from adapters.lab.asking import Asker, Draw
 from adapters.lab.journal import Journal
 from adapters.prompting.calibration import Calibration
+from adapters.prompting.ensemble import averaged
 from adapters.tasks import Example, Prediction
 
 Records = list[dict[str, Any]]
@@ -31,6 +32,9 @@ class Conditions:
         prompts: each prompt's record by its name.
         """
         self.asker, self.journal, self.metrics, self.prompts = asker, journal, list(scores), prompts
+        self.kept: dict[tuple[Draw, str, str], list[Prediction]] = {}
+        """Of draws that also answer in an ensemble: what they said, by calibration and data."""
+        self.members: set[Draw] = set()
         settings, base, task = asker.settings, asker.found, asker.task
         self.common: dict[str, Any] = {
             "base": [base.digest, base.tokenizer_digest], "task": task.card(), "train": split_digest(asker.train),
@@ -51,6 +55,7 @@ class Conditions:
             examples: to score, with gold answers.
         """
         data = split_digest(examples)
+        self.members = {member for draw in draws for member in draw.members}
         out, read, begin = [], 0, time.perf_counter()
         known = [[self._key(draw, one, split, data) for one in calibrations] for draw in draws]
         waiting = sum(bool(self.journal.missing(keys)) for keys in known)
@@ -71,14 +76,32 @@ class Conditions:
     ) -> None:  # fmt: skip
         """Ask the model once, and keep the score of each calibration."""
         begin = time.perf_counter()
-        predictor = self.asker.predictor(draw, wanted)
-        for one in wanted:
-            predictions = predictor.predict_by(examples, one)
+        for one, predictions in self._answers(draw, wanted, examples, data):
             self.journal.add({
                 "key": self._key(draw, one, split, data), "prompt": draw.prompt, "shots": draw.shots,
                 "order": draw.order, "calibration": one.name, "split": split, "n": len(examples),
                 **self._scores(examples, predictions), "seconds": round(time.perf_counter() - begin, 3),
             })  # fmt: skip
+
+    def _answers(
+        self, draw: Draw, wanted: Sequence[Calibration], examples: Sequence[Example], data: str
+    ) -> Iterator[tuple[Calibration, list[Prediction]]]:
+        """What a draw says by each calibration; members of an ensemble are asked again only after a restart."""
+        if not draw.members:
+            predictor = self.asker.predictor(draw, wanted)
+            for one in wanted:
+                found = predictor.predict_by(examples, one)
+                if draw in self.members:
+                    self.kept[draw, one.name, data] = found
+                yield one, found
+            return
+        for member in draw.members:
+            missing = [one for one in wanted if (member, one.name, data) not in self.kept]
+            for _ in self._answers(member, missing, examples, data) if missing else ():
+                pass
+        for one in wanted:
+            members = [self.kept[member, one.name, data] for member in draw.members]
+            yield one, averaged(self.asker.task, examples, members, self.asker.found.pieces())
 
     def _scores(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> dict[str, Any]:
         """The main score of each metric (None where nothing could be judged), and what went wrong."""
@@ -95,8 +118,9 @@ class Conditions:
     def _key(self, draw: Draw, calibration: Calibration, split: str, data: str) -> str:
         """Digest of all that the condition's score hangs on."""
         return digest_value({
-            **self.common, "prompt": self.prompts[draw.prompt], "name": draw.prompt, "shots": draw.shots,
-            "order": draw.order, "calibration": calibration.name, "split": split, "data": data,
+            **self.common, "prompts": [[self.prompts[asked.prompt], asked.order] for asked in draw.asked],
+            "name": draw.prompt, "shots": draw.shots, "order": draw.order, "calibration": calibration.name,
+            "split": split, "data": data,
         })  # fmt: skip
 
     @staticmethod

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adapters import discovery, flags
 from adapters.errors import DataError, SettingsError
 from adapters.files import write_json
-from adapters.lab.asking import METHOD, Draw, grid, method_of
+from adapters.lab.asking import METHOD, Draw, ensembles, grid, method_of
 from adapters.lab.settings import LabSettings
 from adapters.run import Run, obstacle, own_files
 from adapters.settings import CommonSettings, join, require
@@ -51,6 +51,7 @@ class Lab:
         self.calibrations = self.settings.check_lab()
         prompts = self.settings.prompts or [f"{self.task_name}_few"]
         self.draws = grid(prompts, self.settings.shots, self.settings.orders)
+        self.draws += ensembles(self.draws, self.settings.ensemble)
         self.prompts: dict[str, Mapping[str, Any]] = {}
         self.run = Run(self.task_name, METHOD, self.settings)
         self.chosen: dict[str, Any] | None = None
@@ -70,7 +71,7 @@ class Lab:
         self._check_shots()
         first = self.splits.get("train") or next(iter(self.splits.values()))
         splits.check_pieces(first, self.run.base, allowed=self.settings.allow_unknown, say=_say)
-        for prompt in dict.fromkeys(draw.prompt for draw in self.draws):
+        for prompt in dict.fromkeys(draw.prompt for draw in self.draws if not draw.members):
             draw = Draw(prompt=prompt, shots=max(self.settings.shots), order=0)
             for calibration in self.calibrations:
                 method_of(self.settings, self.task_name, draw, calibration).check(self.run.base, self.task)
@@ -89,6 +90,12 @@ class Lab:
 
         prompt = template.load(name, self.task, self.settings.plugin_dir)
         written = prompt.answer not in self.task.chosen_formats
+        require(
+            not (written and self.settings.ensemble),
+            "ensemble",
+            " ".join(self.settings.ensemble),
+            f"left out: what {self.task_name} asks for is written, so there are no probabilities to average",
+        )
         hardest = self.settings.shot_selection == "hardest" and written and max(self.settings.shots) > 0
         require(not hardest, "shot_selection", "hardest", f"another: what {self.task_name} asks for is written, so no "
                 "answer's likelihood is known")  # fmt: skip

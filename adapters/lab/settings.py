@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from adapters.errors import SettingsError
+from adapters.lab.asking import TOGETHER
 from adapters.prompting.calibration import SCORES, Calibration, parse
 from adapters.prompting.shots import SELECTIONS
 from adapters.settings import require
@@ -24,6 +25,9 @@ class LabSettings:
     """none, contextual, batch, pmi, domain, channel, or several joined by +, a score among them (pmi+mean)."""
     score: str = "sum"
     """Where --calibration names none: a word's log-likelihood whole (sum), by piece (mean), or by byte."""
+    ensemble: list[str] = field(default_factory=list)
+    """Rows in which draws answer together, by the mean of their class probabilities: orders, prompts, prompts+orders;
+    they cost nothing beyond the draws."""
     shot_selection: str = "random"
     """random; balanced: of each class as many; hardest: least likely without shots; nearest: to each query, by
     --shot_encoder. The last two look among 200 examples drawn."""
@@ -44,6 +48,8 @@ class LabSettings:
         require(self.orders >= 1, "orders", self.orders, "at least 1")
         require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "at least 1")
         require(self.score in SCORES, "score", self.score, f"one of {', '.join(SCORES)}")
+        for kind in self.ensemble:
+            require(kind in TOGETHER, "ensemble", kind, f"of {', '.join(TOGETHER)}")
         chosen = f"one of {', '.join(SELECTIONS)}"
         require(self.shot_selection in SELECTIONS, "shot_selection", self.shot_selection, chosen)
         if self.optimise and self.budget is None:

@@ -18,6 +18,8 @@ class Settings(PromptSettings):
     --shot_encoder. The last two look among 200 examples drawn."""
     shot_encoder: str = "minilm"
     """Encoder whose mean hidden states say what is near."""
+    ensemble_orders: int = 1
+    """Draws of the shots and of their order, whose class probabilities are averaged."""
 
 
 class Method(PromptMethod):

@@ -65,11 +65,23 @@ class Alone:
         self.model = self.base.load_generator().eval()
 
     def __call__(self, row: dict[str, Any], order: int) -> float:
+        return share(self.predictions(row, order), self.data["test"][:])
+
+    def shares(self, row: dict[str, Any], order: int) -> np.ndarray:
+        """Class probabilities `[examples, classes]`."""
+        return np.array([prediction.detail for prediction in self.predictions(row, order)])
+
+    def share_right(self, shares: np.ndarray) -> float:
+        """Accuracy of the likeliest classes."""
+        names = [self.task.labels.names[i] for i in shares.argmax(1)]
+        return float(np.mean([n == e.gold for n, e in zip(names, self.data["test"][:], strict=True)]))
+
+    def predictions(self, row: dict[str, Any], order: int) -> Any:
         (wanted,) = parse([row["calibration"]])
         shown = draw(self.data["train"], row["shots"], order)
         asked = PromptPredictor(self.model, self.base, self.task, template.load(row["prompt"], self.task), shown,
                                 max_new_tokens=8, calibration=wanted)  # fmt: skip
-        return share(asked.predict(self.data["test"][:]), self.data["test"][:])
+        return asked.predict(self.data["test"][:])
 
 
 def share(predictions: Sequence[Any], examples: Sequence[Any]) -> float:

@@ -54,6 +54,38 @@ def test_every_draw_scores_what_it_scores_when_it_is_run_alone(place: Path, tmp_
     assert len({one["score"] for row in table["rows"] for one in row["draws"]}) > 2, "the numbers differ at all"
 
 
+def test_draws_that_answer_together_score_what_their_mean_does(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, alone = tmp_path / "out", Alone(small)
+    flags = ("--shots", "1", "--orders", "3", "--calibration", "none,contextual")
+    rows = Rows(monkeypatch)
+    before = ran(small, out, *flags)["tables"][0]["rows"]
+    read = rows.calls
+    found = ran(small, out, *flags, "--ensemble", "orders,prompts,prompts+orders")["tables"][0]["rows"]
+    assert found[: len(before)] == before
+    assert rows.calls == 2 * read, "what was forgotten with the first process is read once more"
+    one, two = (str(small / f"{name}.toml") for name in ("one", "two"))
+    added = {
+        (row["prompt"], row["calibration"]): [draw["score"] for draw in row["draws"]] for row in found[len(before) :]
+    }
+    for calibration in ("none", "contextual"):
+        said = {(prompt, order): alone.shares({"prompt": prompt, "shots": 1, "calibration": calibration}, order)
+                for prompt in (one, two) for order in range(3)}  # fmt: skip
+
+        def score(*members: tuple[str, int], said: Any = said) -> float:
+            return alone.share_right(np.mean([said[member] for member in members], axis=0))
+
+        for prompt in (one, two):
+            assert added.pop((f"{prompt} x 3 orders", calibration)) == [score(*((prompt, i) for i in range(3)))]
+        assert added.pop((f"{one} + {two}", calibration)) == [score((one, i), (two, i)) for i in range(3)]
+        assert added.pop((f"{one} + {two} x 3 orders", calibration)) == [score(*said)]
+    assert not added
+    read = rows.calls
+    ran(small, out, *flags, "--ensemble", "orders,prompts,prompts+orders")
+    assert rows.calls == read
+
+
 def test_shots_that_do_not_fit_are_counted(small: Path, tmp_path: Path) -> None:
     (row,) = ran(small, tmp_path / "out", "--shots", "18", "--orders", "2", prompts=["one"])["tables"][0]["rows"]
     assert row["shots_dropped"] == 2 * 12 and row["unreadable"] == 0

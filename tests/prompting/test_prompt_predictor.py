@@ -397,7 +397,7 @@ def test_shots_are_drawn_by_the_seed(gpt2: Any, train: tuple[Any, Any]) -> None:
     for seed in (0, 0, 1):
         asked = method("few_shot", shots=3, seed=seed)
         asked.wrap(gpt2, *train)
-        drawn.append([shot.id for shot in asked.examples])
+        drawn.append([shot.id for shot in asked.members[0].examples])
     assert drawn[0] == drawn[1] != drawn[2]
     assert set(map(int, drawn[0])) <= {*range(20)}
 
@@ -426,8 +426,9 @@ def test_what_is_saved_is_loaded_with_the_same_prompt_shots_and_answers(
     # Shots, seed and prompt are the folder's: what else the settings say of them does not count.
     loaded = method(name)
     again = loaded.load(base, task, folder)
-    assert loaded.prompt == asked.prompt
-    assert [(e.id, e.inputs, e.gold) for e in loaded.examples] == [(e.id, e.inputs, e.gold) for e in asked.examples]
+    (one,), (other,) = loaded.members, asked.members
+    assert one.prompt == other.prompt
+    assert [(e.id, e.inputs, e.gold) for e in one.examples] == [(e.id, e.inputs, e.gold) for e in other.examples]
     assert loaded.notes() == asked.notes() == {"prompt": "mine", "shots": 2 if name == "few_shot" else 0}
     first, second = asked.predictor(model, base, task), loaded.predictor(again, base, task)
     assert (first.head, first.shots) == (second.head, second.shots)
@@ -463,7 +464,15 @@ def test_a_folder_with_another_prompt_than_ours_is_refused(change: dict[str, Any
     asked.save(asked.wrap(gpt2, TASK, EXAMPLES), gpt2, tmp_path)
     found = json.loads((tmp_path / FILE).read_text())
     for key, value in change.items():
-        found[key] = {**found[key], **value} if isinstance(value, dict) else value
+        (member,) = found["members"]
+        member[key] = {**member[key], **value} if isinstance(value, dict) else value
     (tmp_path / FILE).write_text(json.dumps(found))
+    with pytest.raises(ArtifactError, match=r"prompt.json: not a prompt"):
+        method("few_shot").load(gpt2, TASK, tmp_path)
+
+
+@pytest.mark.parametrize("content", [{}, {"members": []}, {"members": None}, {"members": [3]}])
+def test_a_folder_without_a_prompt_is_refused(content: dict[str, Any], gpt2: Any, tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(json.dumps(content))
     with pytest.raises(ArtifactError, match=r"prompt.json: not a prompt"):
         method("few_shot").load(gpt2, TASK, tmp_path)

@@ -93,7 +93,8 @@ def test_a_seed_draws_other_shots(gpt2: Path, run_recipe: RunRecipe, tmp_path: P
     for seed in ("0", "0", "1"):
         flags = ["--model_name_or_path", str(gpt2), "--seed", seed, "--shots", "3", "--max_new_tokens", "1"]
         assert run_recipe("prompt_ner", *flags, "--overwrite_output_dir", "--max_predict_samples", "3") == 0
-        drawn.append(json.loads((tmp_path / "run" / "artifact" / "prompt.json").read_text())["shots"])
+        (member,) = json.loads((tmp_path / "run" / "artifact" / "prompt.json").read_text())["members"]
+        drawn.append(member["shots"])
     assert drawn[0] == drawn[1] != drawn[2]
     assert all(len(shots) == 3 for shots in drawn)
 

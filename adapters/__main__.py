@@ -23,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _guarded(lambda: _run(argv[1:]))
     if argv[:1] == ["compare"] and any(word.partition("=")[0] == "--task" for word in argv):
         return _guarded(lambda: _compare_task(argv[1:]))
+    if argv[:1] == ["prompts"] and argv[1:] and not argv[1].startswith("-"):
+        return _guarded(lambda: _show_prompt(argv[1], argv[2:]))
     if argv[:1] == ["launch"]:  # all behind the recipe's name is the recipe's
         given, recipe = _launch_arguments(argv[1:], commands["launch"])
         return _guarded(lambda: _launch(given, recipe))
@@ -69,14 +71,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     compare.add_argument("--output_dir", "--output-dir", type=Path, help="folder for comparison.json, .md and .html")
     compare.set_defaults(run=_compare)
     prompts = commands.add_parser("prompts", help="list the prompts, or show one filled with real examples")
-    prompts.add_argument("name", nargs="?", help="a prompt to show, by name or as a .toml file")
-    prompts.add_argument("--shots", type=int, default=2, help="demonstrations to show")
-    prompts.add_argument("--examples", type=int, default=2, help="queries to show")
-    prompts.add_argument("--seed", type=int, default=0, help="of the demonstrations")
-    prompts.add_argument("--model_name_or_path", "--model-name-or-path", default="smollm2", help="whose pieces count")
-    prompts.add_argument("--dataset_name", "--dataset-name", help="data to fill it with (default: the task's own)")
-    prompts.add_argument("--train_file", "--train-file", help="a file to fill it with")
-    prompts.set_defaults(run=_prompts)
+    prompts.add_argument("name", nargs="?", help="a prompt to show, by name or as a .toml file; behind "
+                         "it --shots, --examples, and a recipe's flags for base and data (NAME --help)")  # fmt: skip
+    prompts.set_defaults(run=_list_prompts)
     launch = commands.add_parser("launch", help="run a recipe in several processes on this machine")
     launch.add_argument("--num_processes", "--num-processes", type=int, required=True)
     for name in ("predict", "inspect", "merge", "prompts"):
@@ -174,10 +171,16 @@ def _merge(given: argparse.Namespace) -> int:
     return merge_command(given)
 
 
-def _prompts(given: argparse.Namespace) -> int:
-    from adapters.previewing import list_prompts, preview
+def _list_prompts(given: argparse.Namespace) -> int:
+    from adapters.previewing import list_prompts
 
-    return preview(given) if given.name else list_prompts(given.plugin_dir)
+    return list_prompts(given.plugin_dir)
+
+
+def _show_prompt(name: str, argv: Sequence[str]) -> int:
+    from adapters.previewing import preview
+
+    return preview(name, argv)
 
 
 def _launch_arguments(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, list[str]]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from adapters import discovery, splits
+from adapters import discovery, flags, splits
 from adapters.errors import SettingsError, did_you_mean
 from adapters.model import open_base, quiet_libraries
 from adapters.prompting import template
 from adapters.prompting.decoding import PromptPredictor
 from adapters.prompting.shots import draw
+from adapters.settings import CommonSettings, join
 
 
 def list_prompts(plugin_dirs: Sequence[str]) -> int:
@@ -23,14 +24,28 @@ def list_prompts(plugin_dirs: Sequence[str]) -> int:
     return 0
 
 
-def preview(given: argparse.Namespace) -> int:
+@dataclass(frozen=True, kw_only=True)
+class PreviewSettings:
+    """What is shown."""
+
+    shots: int = 2
+    """Demonstrations to show."""
+    examples: int = 2
+    """Queries to show."""
+
+
+def preview(name: str, argv: Sequence[str]) -> int:
     """Print a prompt with shots from train and the first queries of test (or dev), and how many pieces each is.
 
-    Raises SettingsError: no such prompt, a fault in it as `file:line`, more shots than train has.
+    Args:
+        name: of the prompt, or its .toml file.
+        argv: flags of its task's data, of the base, and of what is shown.
+
+    Raises SettingsError: no such prompt, a fault in it as `file:line`, more shots than train has, an unknown flag.
     """
     quiet_libraries()
-    task, found = _data(given)
-    prompt = template.load(given.name, task, given.plugin_dir)
+    given, task, found = _data(name, argv)
+    prompt = template.load(name, task, given.plugin_dir)
     base = open_base(given.model_name_or_path)
     shots = draw(found.get("train", ()), given.shots, given.seed)
     examples = (found.get("test") or found["validation"])[: given.examples]
@@ -69,18 +84,22 @@ def _part(title: str, text: str, tokenizer: Any) -> None:
     print()
 
 
-def _data(given: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
-    """The prompt's task with some of its data."""
-    known = template.paths(given.plugin_dir)
-    path = template.path_of(given.name, known)
+def _data(prompt: str, argv: Sequence[str]) -> tuple[Any, Any, dict[str, Any]]:
+    """Settings, and the prompt's task with its data."""
+    plugins = flags.peek(argv, "plugin_dir")
+    known = template.paths(plugins)
+    path = template.path_of(prompt, known)
     if path is None:
-        raise SettingsError(f"{given.name}: no prompt or .toml file of that name: {did_you_mean(given.name, known)}")
+        raise SettingsError(f"{prompt}: no prompt or .toml file of that name: {did_you_mean(prompt, known)}")
     try:
         name = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("task")
     except (OSError, ValueError) as error:
         raise SettingsError(f"{path}: cannot be read as a prompt ({error}).") from error
-    tasks = discovery.names("tasks", given.plugin_dir)
+    tasks = discovery.names("tasks", plugins)
     if name not in tasks:
         raise SettingsError(f"{path}: task = {name!r}: {did_you_mean(str(name), tasks)}")
-    named = {"dataset_name": given.dataset_name, "train_file": given.train_file}
-    return splits.read_named(name, given.plugin_dir, **{key: value for key, value in named.items() if value})
+    kind = join(CommonSettings, discovery.load("tasks", name, plugins).Settings, PreviewSettings)
+    given = flags.parse(kind, {"model_name_or_path": "smollm2"}, "Show a prompt filled with real examples.", argv)
+    given.check()
+    task, found, _ = splits.read(name, given)
+    return given, task, found

@@ -3,6 +3,9 @@
 The answers make a machine of states: every thread through it is a rest of pieces and what comes behind them. Several
 threads stay alive while they have begun with the same pieces. No thread is followed that could not end in time, so an
 answer is whole however short its bound.
+
+Small models that have said all they know begin to say it again. A line may therefore turn to a word that lies before
+the last one written: it ends the answer there, and is dropped. Were it forbidden, the model would have to name others.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any
 from adapters.constraint import Lines
 
 Pieces = tuple[int, ...]
-START, NAMED, WORD, LINE, CLOSED, DONE = 0, 1, 2, 3, 4, 5
+START, NAMED, WORD, LINE, CLOSED, DONE, AGAIN = 0, 1, 2, 3, 4, 5, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,8 @@ class Machine:
             for name in self.names:
                 yield name, Place(NAMED, word)
         if state == NAMED:
-            for i in range(word, number):
-                yield self.begins[i], Place(WORD, i)
+            for i in range(number):
+                yield self.begins[i], Place(WORD if i >= word else AGAIN, i)
         if state == WORD and word + 1 < number:
             following = self.goes_on[word + 1]
             if following is not None:
@@ -66,8 +69,8 @@ class Machine:
         if state in (WORD, CLOSED):
             for pieces in self.ends:
                 yield pieces, Place(DONE)
-        if state == DONE:
-            yield (self.end,), Place(DONE)
+        if state in (DONE, AGAIN):
+            yield (self.end,), Place(state)
 
     @property
     def sound(self) -> bool:
@@ -97,12 +100,21 @@ class Walk:
 
     def allowed(self, written: Sequence[int]) -> list[int]:
         """Pieces that may come behind those written, which go on from those of the call before."""
-        for piece in written[self.written :]:
-            self._step(piece)
-        self.written = len(written)
+        self._follow(written)
         left = self.room - self.written
         open_ones = [rest[0] for rest, place in self.threads if len(rest) + self.machine.needed(place) <= left]
         return sorted(set(open_ones)) or [self.machine.end]
+
+    def again(self, written: Sequence[int]) -> bool:
+        """Whether the last line of a whole answer says again what stands before it."""
+        self._follow(written)
+        states = {place.state for _, place in self.threads}
+        return AGAIN in states and DONE not in states
+
+    def _follow(self, written: Sequence[int]) -> None:
+        for piece in written[self.written :]:
+            self._step(piece)
+        self.written = max(self.written, len(written))
 
     def _step(self, piece: int) -> None:
         threads: list[tuple[Pieces, Place]] = []
@@ -113,10 +125,8 @@ class Walk:
         self.threads = list(dict.fromkeys(threads))
 
 
-def walks(
-    constraints: Sequence[Lines | None], tokenizer: Any, *, separator: str, room: int
-) -> Callable[[int, Sequence[int]], list[int]] | None:
-    """For each row and what it has written, the pieces that may come next; None where any row is free.
+def walks(constraints: Sequence[Lines | None], tokenizer: Any, *, separator: str, room: int) -> list[Walk]:
+    """A walk for each row; none where any row is free.
 
     Args:
         constraints: of each row.
@@ -125,7 +135,7 @@ def walks(
         room: pieces of an answer.
     """
     if not constraints or any(one is None for one in constraints):
-        return None
+        return []
 
     def cut(text: str) -> list[int]:
         ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
@@ -134,5 +144,5 @@ def walks(
     end = int(tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.pad_token_id)
     made = [Walk(Machine(one, cut, separator=separator, end=end), room) for one in constraints if one is not None]
     if not all(walk.machine.sound and walk.machine.needed(Place(START)) <= room for walk in made):
-        return None
-    return lambda row, written: made[row].allowed(written)
+        return []
+    return made

@@ -182,13 +182,18 @@ class PromptPredictor:
     def _write(self, rows: Sequence[Sequence[int]], examples: Sequence[Example]) -> list[str]:
         """The model's answers, up to the prompt's separator."""
         bounds = [self.task.constraint(e, self.prompt.form) if self.constrained else None for e in examples]
-        allowed = walks(bounds, self.base.text_tokenizer, separator=self.prompt.separator, room=self.max_new_tokens)
+        ways = walks(bounds, self.base.text_tokenizer, separator=self.prompt.separator, room=self.max_new_tokens)
+        allowed = (lambda row, written: ways[row].allowed(written)) if ways else None
         answers = generate(self.model, self.base.text_tokenizer, rows, max_new_tokens=self.max_new_tokens,
                            end=self.prompt.separator, allowed=allowed)  # fmt: skip
         texts = self.base.text_tokenizer.batch_decode(
             answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        return [text.split(self.prompt.separator)[0] for text in texts]
+        texts = [text.split(self.prompt.separator)[0] for text in texts]
+        for row, way in enumerate(ways):
+            if way.again(answers[row]):
+                texts[row] = texts[row].rpartition("\n")[0]
+        return texts
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def ensembles(draws: Sequence[Draw], kinds: Sequence[str]) -> list[Draw]:
             together.setdefault(apart, []).append(draw)
         for (_, shots, order), members in together.items():
             orders = len({draw.order for draw in members})
-            name = " + ".join(dict.fromkeys(draw.prompt for draw in members))
+            name = " + ".join(dict.fromkeys(Path(draw.prompt).stem for draw in members))
             name += f" x {orders} orders" if orders > 1 else ""
             if len(members) > 1:
                 out.append(Draw(prompt=name, shots=shots, order=order, members=tuple(members)))

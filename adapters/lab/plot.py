@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+LONGEST_NAME = 40
+
+
 def strip(rows: Sequence[Mapping[str, Any]], score: str, usual: float | None) -> str:
     """SVG: a line a row, a dot a draw, a bar at the mean; the same rows give the same bytes.
 
@@ -31,6 +34,11 @@ def strip(rows: Sequence[Mapping[str, Any]], score: str, usual: float | None) ->
     return drawn(draw, size=(8.5, 1.2 + 0.24 * len(rows)), **{"text.parse_math": False})
 
 
+def short(name: str) -> str:
+    """A name's end, as far as there is room beside the plot."""
+    return name if len(name) <= LONGEST_NAME else f"…{name[-LONGEST_NAME:]}"
+
+
 def _dots(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     """Dots and means; a calibration has one colour."""
     kinds = list(dict.fromkeys(row["calibration"] for row in rows))
@@ -39,5 +47,5 @@ def _dots(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
         scores = [100 * draw["score"] for draw in row["draws"]]
         axes.plot(scores, [y] * len(scores), "o", color=colour, alpha=0.55, ms=5, mew=0)
         axes.plot([100 * row["mean"]], [y], "|", color=colour, ms=13, mew=2)
-    axes.set_yticks(range(len(rows)), [f"{row['prompt']}, {row['shots']}, {row['calibration']}" for row in rows])
+    axes.set_yticks(range(len(rows)), [f"{short(row['prompt'])}, {row['shots']}, {row['calibration']}" for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)

@@ -6,22 +6,29 @@ Schick & Schuetze 2021, arXiv:2009.07118).
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adapters.batching import by_length, pad
-from adapters.generation import LEAST_SHARED, shared_beginning
+from adapters.generation import shared_beginning
 from adapters.prompting.tree import Tree
 
 if TYPE_CHECKING:
     import torch
 
 Rows = Sequence[Sequence[int]]
-PIECES = 512
-"""Of a pass: with more, attention between texts that do not see each other costs more than a larger product gains."""
+PIECES, WIDEST = 768, 512
+"""Pieces of a pass, and of a tree with several rows: in a wider one, attention between rows that do not see each other
+costs more than a larger product gains."""
+STRETCH = 128
+"""Pieces of a beginning that are read in one pass."""
+_WORTH_A_PASS = 64
+"""Pieces that a shared beginning must save all rows together, to be read in a pass of its own."""
 _PROJECTED = 128
 """Positions whose logits are held in fp32 at a time."""
 
@@ -60,76 +67,105 @@ class Reader:
         out = np.zeros((len(rows), len(choices)))
         with torch.inference_mode():
             shared = shared_beginning(rows)
-            begin = self._read(rows[0][:shared]) if shared >= LEAST_SHARED else 0
-            for batch in self._batches([row[begin:] for row in rows], sum(map(len, choices)) - len(choices)):
-                out[batch] = self._of_tree(begin, [rows[i][begin:] for i in batch], choices)
-                step(len(batch))
+            begin = self._read(rows[0][:shared]) if shared * len(rows) >= _WORTH_A_PASS else 0
+            rests = [row[begin:] for row in rows]
+            for forest in self._forests(begin, rests, sum(map(len, choices)) - len(choices)):
+                numbers = [i for tree in forest for i in tree]
+                out[numbers] = self._of_forest(begin, [[rests[i] for i in tree] for tree in forest], choices, pad_id)
+                step(len(numbers))
         return out
 
-    def _batches(self, rests: Rows, behind: int) -> Iterator[list[int]]:
-        """Numbers of rows that are read in one pass; those that begin alike stand together."""
-        batch: list[int] = []
-        size = 0
-        for i in sorted(range(len(rests)), key=lambda i: list(rests[i])):
-            if batch and size + len(rests[i]) + behind > self.batch_pieces:
-                yield batch
-                batch, size = [], 0
-            batch.append(i)
-            size += len(rests[i]) + behind
-        if batch:
-            yield batch
+    def _forests(self, begin: int, rests: Rows, behind: int) -> Iterator[list[list[int]]]:
+        """Numbers of rows, by tree, of the trees that are read in one pass.
+
+        Rows of one tree share the keys and values of the beginning, but attention looks at all of them for each; so the
+        longer the beginning, the more of them stand in a tree.
+        """
+        sizes = [len(rest) + behind for rest in rests]
+        width = min(begin, WIDEST)
+        trees: list[list[int]] = []
+        for i in sorted(range(len(rests)), key=sizes.__getitem__):
+            if trees and sum(sizes[j] for j in trees[-1]) + sizes[i] <= width:
+                trees[-1].append(i)
+            else:
+                trees.append([i])
+        lengths = [sum(sizes[i] for i in tree) for tree in trees]
+        for batch in by_length(lengths, pieces=self.batch_pieces, rows=None):
+            yield [trees[number] for number in batch]
 
     def _read(self, ids: Sequence[int]) -> int:
-        """Have the cache hold the keys and values of these pieces, those that it lacks read now; their number."""
+        """Have the cache hold the keys and values of these pieces, those that it lacks read now; their number.
+
+        They are read in stretches that begin at the same places whatever was read before, so that it changes no bit.
+        """
         import torch
 
         ids = list(ids)
         same = shared_beginning([[*ids, -1], [*self.beginning, -2]])
+        same -= same % STRETCH if same < max(len(ids), len(self.beginning)) else 0
         if same:
             self._crop(same)
         else:
             self.cache = None
-        if same < len(ids):
-            device = next(self.model.parameters()).device
-            self.cache = self.model(
-                input_ids=torch.tensor([ids[same:]], device=device), past_key_values=self.cache, use_cache=True,
-                logits_to_keep=1,
-            ).past_key_values  # fmt: skip
+        device = next(self.model.parameters()).device
+        for begin in range(same, len(ids), STRETCH):
+            with _projecting(self.model, [(0, -1)]):
+                self.cache = self.model(
+                    input_ids=torch.tensor([ids[begin : begin + STRETCH]], device=device),
+                    past_key_values=self.cache, use_cache=True,
+                ).past_key_values  # fmt: skip
         self.beginning = ids
         return len(ids)
 
-    def _of_tree(self, begin: int, rests: Rows, choices: Rows) -> np.ndarray:
-        """Log-probabilities `[rests, choices]` in one pass behind the cache's first `begin` pieces."""
+    def _of_forest(self, begin: int, forest: Sequence[Rows], choices: Rows, pad_id: int) -> np.ndarray:
+        """Log-probabilities `[rows, choices]` in one pass behind the cache's first `begin` pieces.
+
+        Args:
+            begin: pieces in front of every row.
+            forest: what follows them, the rows of each tree.
+            choices: the answers.
+            pad_id: fills smaller trees.
+        """
         import torch
 
-        tree = Tree()
-        places: list[int] = []
-        for rest in rests:
-            *_, end = tree.add(-1, rest)
-            for choice in choices:
-                places += [end, *tree.add(end, choice[:-1])]  # the last piece of an answer predicts nothing
-        asked = sorted(set(places))
-        row_of = {node: row for row, node in enumerate(asked)}
-        targets = [piece for choice in choices for piece in choice] * len(rests)
-        logits = self._logits(tree, begin, asked)
-        found = _log_probs(logits, torch.tensor([row_of[node] for node in places]), torch.tensor(targets))
+        trees, places = [], []
+        for number, rests in enumerate(forest):
+            tree = Tree()
+            for rest in rests:
+                *_, end = tree.add(-1, rest)
+                for choice in choices:  # the last piece of an answer predicts nothing
+                    places += [(number, node) for node in (end, *tree.add(end, choice[:-1]))]
+            trees.append(tree)
+        asked = {place: row for row, place in enumerate(dict.fromkeys(places))}
+        targets = [piece for choice in choices for piece in choice] * sum(map(len, forest))
+        logits = self._logits(trees, begin, [*asked], pad_id)
+        found = _log_probs(logits, torch.tensor([asked[place] for place in places]), torch.tensor(targets))
         starts = np.cumsum([0, *(len(choice) for choice in choices)])[:-1]
-        return np.add.reduceat(found.reshape(len(rests), -1), starts, axis=1)
+        return np.add.reduceat(found.reshape(-1, sum(map(len, choices))), starts, axis=1)
 
-    def _logits(self, tree: Tree, begin: int, asked: Sequence[int]) -> torch.Tensor:
-        """`[asked, vocabulary]` behind those nodes of a tree."""
+    def _logits(self, trees: Sequence[Tree], begin: int, asked: Sequence[tuple[int, int]], pad_id: int) -> torch.Tensor:
+        """`[asked, vocabulary]` behind those nodes, each given by its tree and its number there."""
         import torch
 
         first = next(self.model.parameters())
-        seen = torch.from_numpy(np.concatenate([np.ones((len(tree), begin), bool), tree.seen()], axis=1))
-        mask = torch.zeros(seen.shape, dtype=first.dtype).masked_fill(~seen, torch.finfo(first.dtype).min)
-        logits: torch.Tensor = self.model(
-            input_ids=torch.tensor([tree.pieces], device=first.device),
-            attention_mask=mask[None, None].to(first.device),
-            position_ids=torch.tensor([tree.depths], device=first.device) + begin,
-            past_key_values=self.cache if begin else None, use_cache=bool(begin),
-            logits_to_keep=torch.tensor(asked, device=first.device),
-        ).logits[0]  # fmt: skip
+        width = max(map(len, trees))
+        seen = np.zeros((len(trees), width, begin + width), bool)
+        seen[:, :, :begin] = True
+        for number, tree in enumerate(trees):
+            seen[number, : len(tree), begin : begin + len(tree)] = tree.seen()
+            seen[number, range(len(tree), width), range(begin + len(tree), begin + width)] = True
+        mask = torch.zeros(seen.shape, dtype=first.dtype).masked_fill(torch.from_numpy(~seen), _least(first.dtype))
+        cache = self.cache if begin else None
+        if cache is not None and len(trees) > 1:
+            cache = copy.deepcopy(cache)
+            cache.batch_repeat_interleave(len(trees))
+        with _projecting(self.model, asked):
+            logits: torch.Tensor = self.model(
+                input_ids=pad([tree.pieces for tree in trees], pad_id).to(first.device),
+                attention_mask=mask[:, None].to(first.device),
+                position_ids=pad([[begin + depth for depth in tree.depths] for tree in trees], 0).to(first.device),
+                past_key_values=cache, use_cache=cache is not None,
+            ).logits  # fmt: skip
         if begin:
             self._crop(begin)
         return logits
@@ -141,6 +177,27 @@ class Reader:
             self.cache.crop(-forget)
 
 
+@contextmanager
+def _projecting(model: Any, places: Sequence[tuple[int, int]]) -> Iterator[None]:
+    """Have only some positions, given by row and column, put through the projection onto the vocabulary."""
+    rows, columns = np.array(places).T
+
+    def chosen(module: Any, given: tuple[torch.Tensor]) -> torch.Tensor:
+        return given[0][rows, columns]
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(chosen)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _least(dtype: torch.dtype) -> float:
+    import torch
+
+    return float(torch.finfo(dtype).min)
+
+
 def packs(model: Any, longest: int) -> bool:
     """Whether a model can be shown a tree: it takes positions and what each piece sees from outside.
 
@@ -150,7 +207,7 @@ def packs(model: Any, longest: int) -> bool:
     config = model.config
     named = inspect.signature(model.forward).parameters
     window = getattr(config, "sliding_window", None) or longest
-    return {"position_ids", "logits_to_keep"} <= set(named) and longest <= window and (
+    return "position_ids" in named and model.get_output_embeddings() is not None and longest <= window and (
         {"full_attention", "sliding_attention"} >= set(getattr(config, "layer_types", None) or ())
     )  # fmt: skip
 

@@ -28,7 +28,8 @@ import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WORDS = '[names]\n1 = "positive"\n0 = "negative"\n'
-SENTIMENT = 'task = "classification"\nanswer = "label"\nquery = "Review: {{text}}\\nSentiment: "\n' + WORDS
+BARE = 'task = "classification"\nanswer = "label"\nquery = "Review: {{text}}\\nSentiment: "\n'
+TOLD = BARE + 'instruction = "Say whether each review is positive or negative."\n'
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,10 @@ class Case:
 
 
 CASES = {
-    "shots": Case("sst2", SENTIMENT, 16, 400, 32, 15.0),
+    "shots": Case("sst2", TOLD + WORDS, 16, 400, 32, 15.0),
     "labels": Case("banking77", "classification_few", 8, 64, 2, 50.0),
-    "zero": Case("sst2", SENTIMENT, 0, 400, 128, 1.5),
+    "zero": Case("sst2", TOLD + WORDS, 0, 400, 128, 1.5),
+    "bare": Case("sst2", BARE + WORDS, 0, 400, 128, 1.5),
 }
 BATCHES = (8, 16, 32)
 

@@ -77,9 +77,10 @@ def test_draws_that_answer_together_score_what_their_mean_does(
             return alone.share_right(np.mean([said[member] for member in members], axis=0))
 
         for prompt in (one, two):
-            assert added.pop((f"{prompt} x 3 orders", calibration)) == [score(*((prompt, i) for i in range(3)))]
-        assert added.pop((f"{one} + {two}", calibration)) == [score((one, i), (two, i)) for i in range(3)]
-        assert added.pop((f"{one} + {two} x 3 orders", calibration)) == [score(*said)]
+            name = f"{Path(prompt).stem} x 3 orders"
+            assert added.pop((name, calibration)) == [score(*((prompt, i) for i in range(3)))]
+        assert added.pop(("one + two", calibration)) == [score((one, i), (two, i)) for i in range(3)]
+        assert added.pop(("one + two x 3 orders", calibration)) == [score(*said)]
     assert not added
     read = rows.calls
     ran(small, out, *flags, "--ensemble", "orders,prompts,prompts+orders")

@@ -9,6 +9,8 @@ import pytest
 import tiny
 from labs import GRID, furnished, ran
 
+from adapters.lab.plot import short
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 VOID = frozenset({"meta", "br", "hr", "img", "input", "link"})
 
@@ -71,7 +73,9 @@ def test_the_page_is_whole_and_shows_every_condition(small: Path, tmp_path: Path
     rows = found["tables"][0]["rows"]
     assert shown == {(row["prompt"], str(row["shots"]), row["calibration"]) for row in rows} and len(shown) == 24
     labels = {data.strip() for data in page.texts}
-    assert all(f"{row['prompt']}, {row['shots']}, {row['calibration']}" in labels for row in rows), "in the plot too"
+    assert all(f"{short(row['prompt'])}, {row['shots']}, {row['calibration']}" in labels for row in rows), (
+        "in the plot too"
+    )
     told = (out / "lab.md").read_text()
     assert "<b" not in told and "&lt;b onload=x&gt;&amp;$a$\\|" in told
     assert len([line for line in told.splitlines() if line.startswith("| ")]) == 1 + 24 + 1 + 4

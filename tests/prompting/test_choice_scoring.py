@@ -94,9 +94,24 @@ def test_what_all_prompts_begin_with_is_read_once(writer):
     reader = scoring.Reader(model)
     reader.behind(rows, [[8], [9, 10], [9, 11]], pad_id=0)
     assert read == [(1, 30), (1, 18)]  # two pieces of each row, and the one piece that predicts another
-    reader.behind([[*beginning, 20, 21, i] for i in range(2)], [[8]], pad_id=0)
+    read.clear()
+    long = pieces(draw, 300, 300)
+    for more in ([1, 2], [3], [1, 2]):
+        reader.behind([[*long, *more, i] for i in range(2)], [[8]], pad_id=0)
     handle.remove()
-    assert read[2:] == [(1, 2), (1, 2)]  # the two that the beginning has grown by, then one of each row
+    first, second = [(1, 128), (1, 128), (1, 46), (1, 2)], [(1, 45), (1, 2)]
+    assert read == [*first, *second, (1, 46), (1, 2)], "two whole stretches are kept"
+
+
+def test_what_was_read_before_changes_no_bit(writer):
+    draw = random.Random(3)
+    long, choices = pieces(draw, 300, 300), [[8, 9], [7]]
+    rows = [[*long, i, i + 1] for i in range(5)]
+    alone = scoring.Reader(writer("llama")).behind(rows, choices, pad_id=0)
+    reader = scoring.Reader(writer("llama"))
+    for cut in (299, 130, 128, 20):
+        reader.behind([[*long[:cut], *pieces(draw, 60, 60), 5, i] for i in range(3)], choices, pad_id=0)
+        assert (reader.behind(rows, choices, pad_id=0) == alone).all()
 
 
 def test_masks_score_as_their_own_softmax(tmp_path: Path):

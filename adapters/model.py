@@ -31,6 +31,8 @@ class Base:
     source: Source
     config: PretrainedConfig
     tokenizer: PreTrainedTokenizerFast
+    quantization: Any = None
+    """How transformers shall hold the weights of a language model in fewer bits; None for whole ones."""
 
     @property
     def name(self) -> str:
@@ -179,7 +181,10 @@ class Base:
 
         classes = {ENCODER_DECODER: "AutoModelForSeq2SeqLM", ENCODER: "AutoModelForMaskedLM"}
         auto_class = classes.get(self.kind, "AutoModelForCausalLM")
-        model, report = load_quietly(auto_class, self.folder, dtype=torch.float32, output_loading_info=True)
+        held = {"dtype": torch.float32}
+        if self.quantization is not None:
+            held = {"dtype": torch.bfloat16, "quantization_config": self.quantization}
+        model, report = load_quietly(auto_class, self.folder, output_loading_info=True, **held)
         drawn = sorted(report["missing_keys"])
         if drawn:
             raise ModelError(

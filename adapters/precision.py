@@ -11,6 +11,8 @@ from adapters.files import cache_folder, digest_value, write_json
 if TYPE_CHECKING:
     import torch
 
+    from adapters.settings import CommonSettings
+
 
 def fastest_precision(device: torch.device, wanted: str) -> str:
     """`no`, `bf16` or `fp16`: what was asked for, or for `auto` what this machine multiplies faster in.
@@ -45,7 +47,23 @@ def frozen_in(model: Any, precision: str) -> Any:
     import torch
 
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-    return model if dtype is None else model.to(dtype)
+    return model if dtype is None or getattr(model, "is_quantized", False) else model.to(dtype)
+
+
+def quantization(settings: CommonSettings) -> Any:
+    """How transformers shall load a base in fewer bits, as `--load_in_8bit` and `--load_in_4bit` say; None for whole.
+
+    What is not quantised (embeddings, norms, the head for language) is held in bf16.
+    """
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if settings.load_in_8bit:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    if settings.load_in_4bit:
+        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=settings.bnb_4bit_quant_type,
+                                  bnb_4bit_compute_dtype=torch.bfloat16)  # fmt: skip
+    return None
 
 
 def _time_products(dtype: torch.dtype) -> float:

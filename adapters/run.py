@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ from adapters import flags
 from adapters.errors import DataError, SettingsError
 from adapters.files import write_json, write_text
 from adapters.processes import is_first
+from adapters.settings import require
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -64,8 +66,11 @@ class Run:
     def base(self) -> Base:
         """The base model, found but not loaded."""
         from adapters.model import open_base
+        from adapters.precision import quantization
 
-        return open_base(self.settings.model_name_or_path)
+        return dataclasses.replace(
+            open_base(self.settings.model_name_or_path), quantization=quantization(self.settings)
+        )
 
     def read_task(self) -> Task:
         """Read, check and cut the splits; the task knows its labels then."""
@@ -96,6 +101,13 @@ class Run:
         from adapters.training import Trainer
 
         settings = self.settings
+        fewer = settings.load_in_8bit or settings.load_in_4bit
+        require(
+            not (fewer and method.trains),
+            "load_in_8bit" if settings.load_in_8bit else "load_in_4bit",
+            True,
+            f"left out for {self.method_name}: so far only prompting (zero_shot, few_shot) takes fewer bits",
+        )
         method.check(self.base, task)
         self.task, self.method = task, method
         self.metrics = metrics.for_task(task, settings.metrics, settings.plugin_dir)

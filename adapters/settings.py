@@ -87,6 +87,13 @@ class CommonSettings:
     seed: int = 0
     """Seed of everything that is drawn."""
 
+    load_in_8bit: bool = False
+    """Hold the base's matrices in 8 bits (bitsandbytes). So far for prompting."""
+    load_in_4bit: bool = False
+    """Hold them in 4 bits."""
+    bnb_4bit_quant_type: str = "nf4"
+    """How 4 bits are read: nf4 or fp4."""
+
     metrics: list[str] = field(default_factory=list)
     """Further metrics beside the task's own."""
     output_dir: str = "runs/run"
@@ -124,6 +131,10 @@ class CommonSettings:
         require(
             self.sample_selection in ("first", "random"), "sample_selection", self.sample_selection, "first or random"
         )
+        both = self.load_in_8bit and self.load_in_4bit
+        require(not both, "load_in_4bit", True, "given without --load_in_8bit")
+        kinds = ("nf4", "fp4")
+        require(self.bnb_4bit_quant_type in kinds, "bnb_4bit_quant_type", self.bnb_4bit_quant_type, " or ".join(kinds))
         precisions = ("auto", "no", "bf16", "fp16")
         require(self.mixed_precision in precisions, "mixed_precision", self.mixed_precision, f"one of {precisions}")
 

@@ -39,6 +39,7 @@ class Conditions:
         self.common: dict[str, Any] = {
             "base": [base.digest, base.tokenizer_digest], "task": task.card(), "train": split_digest(asker.train),
             "selection": settings.shot_selection, "precision": asker.precision,
+            "bits": [settings.load_in_8bit, settings.load_in_4bit, settings.bnb_4bit_quant_type],
             "encoder": settings.shot_encoder if settings.shot_selection == "nearest" else None,
             "max_new_tokens": settings.max_new_tokens, "metrics": [[one.name, one.version] for one in scores],
         }  # fmt: skip

@@ -86,7 +86,7 @@ class Choices:
             empty: how many of them, the first ones, are without content.
             step: told how many texts are done.
         """
-        rows = [self.tokenizer(front.rstrip(" "), verbose=False).input_ids for front in fronts]
+        rows = [self.prompt.cut(front.rstrip(" "), self.tokenizer) for front in fronts]
         found = np.zeros((len(texts), len(rows)))
         behind = [self._continued(fronts[0], text) for text in texts]
         pad_id = int(self.tokenizer.pad_token_id)
@@ -101,7 +101,7 @@ class Choices:
         """A prompt that is this text alone; an end of text where there is none, which models know as a beginning."""
 
         def ask(mask: str) -> list[list[int]]:
-            ids = self.tokenizer(text.rstrip(" ") + mask, verbose=False).input_ids
+            ids = self.prompt.cut(text.rstrip(" ") + mask, self.tokenizer)
             return [ids or [first_piece(self.tokenizer)]]
 
         return ask
@@ -139,5 +139,4 @@ class Choices:
         return self._bare(glue + text) or [first_piece(self.tokenizer)]
 
     def _bare(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-        return ids
+        return self.prompt.cut(text, self.tokenizer, add_special_tokens=False)

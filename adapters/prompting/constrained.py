@@ -138,7 +138,8 @@ def walks(constraints: Sequence[Lines | None], tokenizer: Any, *, separator: str
         return []
 
     def cut(text: str) -> list[int]:
-        ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+        options = {"add_special_tokens": False, "split_special_tokens": True}
+        ids: list[int] = tokenizer(text, verbose=False, **options).input_ids
         return ids
 
     end = int(tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.pad_token_id)

@@ -149,7 +149,7 @@ class PromptPredictor:
 
     def _fits(self, fronts: Sequence[str], text: str) -> bool:
         tokenizer = self.base.text_tokenizer
-        return max(len(tokenizer(front + text, verbose=False).input_ids) for front in fronts) <= self.base.positions
+        return max(len(self.prompt.cut(front + text, tokenizer)) for front in fronts) <= self.base.positions
 
     def _shots_of(self, example: Example) -> list[str]:
         """Demonstrations for an example, in order."""
@@ -176,8 +176,7 @@ class PromptPredictor:
         """
         question = self.prompt.question(self.task, example, mask)
         text = self.head + "".join(self._shots_of(example)[:shots]) + question
-        ids: list[int] = self.base.text_tokenizer(text.rstrip(" ") if self.choices else text, verbose=False).input_ids
-        return ids
+        return self.prompt.cut(text.rstrip(" ") if self.choices else text, self.base.text_tokenizer)
 
     def _write(self, rows: Sequence[Sequence[int]], examples: Sequence[Example]) -> list[str]:
         """The model's answers, up to the prompt's separator."""

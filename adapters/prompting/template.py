@@ -61,6 +61,16 @@ class Prompt:
         """Whether the answer is what a model puts in the place of `{{mask}}`, not what it writes behind the query."""
         return MASK in _holes(self.query)
 
+    def cut(self, text: str, tokenizer: Any, **options: Any) -> list[int]:
+        """A text of this prompt as pieces; `<|endoftext|>` in data is that text, not the piece that ends one.
+
+        Where the prompt's own texts have special pieces (a chat's turns, a mask), they are told as such everywhere.
+        """
+        parts = (self.instruction, self.query, self.shot, self.channel, self.separator)
+        own = self.masked or any(piece in part for piece in tokenizer.all_special_tokens for part in parts)
+        ids: list[int] = tokenizer(text, verbose=False, split_special_tokens=not own, **options).input_ids
+        return ids
+
     def head(self, task: Task) -> str:
         """What stands in front of the first shot, the separator included."""
         text = fill(self.instruction, task.fill(None, self.form))

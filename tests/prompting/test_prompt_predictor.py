@@ -471,6 +471,18 @@ def test_a_folder_with_another_prompt_than_ours_is_refused(change: dict[str, Any
         method("few_shot").load(gpt2, TASK, tmp_path)
 
 
+def test_special_pieces_in_data_are_text_and_those_of_a_chat_are_pieces(gpt2: Any) -> None:
+    end = gpt2.text_tokenizer.eos_token
+    example = replace(EXAMPLES[0], inputs={"tokens": ["Ada", end, "left"]})
+    plain = Prompt(name="p", task="ner", answer="lines", query="{{text}}\n", shot="{{text}}\n{{answer}}")
+    chat = replace(plain, query=f"{end}{{{{text}}}}{end}")
+    for prompt, ends in ((plain, 0), (chat, 3)):
+        asked = PromptPredictor(None, gpt2, TASK, prompt, [], max_new_tokens=1)
+        ids = asked.pieces(example, 0)
+        assert ids.count(gpt2.text_tokenizer.eos_token_id) == ends
+        assert gpt2.text_tokenizer.decode(ids, clean_up_tokenization_spaces=False) == prompt.question(TASK, example)
+
+
 @pytest.mark.parametrize("content", [{}, {"members": []}, {"members": None}, {"members": [3]}])
 def test_a_folder_without_a_prompt_is_refused(content: dict[str, Any], gpt2: Any, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(json.dumps(content))

@@ -73,10 +73,10 @@ def saved_bytes(run: Callable[[], torch.Tensor], model: torch.nn.Module) -> int:
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def check_fits(
+def rows_that_fit(
     *, rows: int, pieces: int, row_bytes: int, fixed_bytes: int, available: int | None = None, sharing: int = 1
-) -> None:
-    """Refuse a batch that would not fit into the memory of a CPU.
+) -> int:
+    """How many rows of a batch fit into the memory of a CPU at once.
 
     Args:
         rows: rows of the largest batch.
@@ -87,22 +87,28 @@ def check_fits(
         sharing: processes that share them.
 
     Raises:
-        ModelError: names the largest batch that fits.
+        ModelError: not one fits.
     """
     free = int((available_bytes() if available is None else available) * SPARE) // sharing
     needed = fixed_bytes + rows * row_bytes
     if needed <= free:
-        return
+        return rows
     fitting = max((free - fixed_bytes) // max(row_bytes, 1), 0)
-    gib = 1024**3
-    said = (
-        f"A training batch of {rows} rows of {pieces} pieces needs about {needed / gib:.1f} GiB, "
-        f"{free / gib:.1f} are free."
-    )
     if fitting:
-        flags = f"--per_device_train_batch_size {fitting} (or --train_batch_pieces {fitting * pieces})"
-        raise ModelError(f"{said} The largest that fits: {flags}; --gradient_accumulation_steps makes up for it.")
-    raise ModelError(f"{said} Not one row fits: lower --max_length or choose a smaller base model.")
+        return fitting
+    gib = 1024**3
+    raise ModelError(
+        f"A training batch of {rows} rows of {pieces} pieces needs about {needed / gib:.1f} GiB, {free / gib:.1f} are "
+        "free. Not one row fits: lower --max_length or choose a smaller base model."
+    )
+
+
+def free_cache() -> None:
+    """Give back to a GPU what torch holds without using it."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def out_of_memory(error: BaseException, rows: int) -> ModelError:

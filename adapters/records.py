@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
+    from adapters.history import History
     from adapters.methods import Method
     from adapters.model import Base
     from adapters.tasks import Examples, Task
-    from adapters.training import History
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,15 +21,20 @@ from adapters.settings import require
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from adapters.checkpoint import Checkpoints
     from adapters.evaluation import Evaluation
+    from adapters.history import History
     from adapters.inference import Predictor
     from adapters.methods import Method
     from adapters.model import Base
     from adapters.tasks import Examples, Task
-    from adapters.training import History
+    from adapters.training import Trainer
 
 OURS = ("settings.json", "artifact", "predictions.jsonl", "scores.json", "report.txt", "checkpoints")
 """All that a run writes into its folder."""
+BESIDE = ("output_dir", "overwrite_output_dir", "checkpointing_steps", "keep_checkpoints", "resume_from_checkpoint",
+          "max_predict_samples", "test_file", "metrics")  # fmt: skip
+"""Settings that training does not hang on, so that they may change where a run goes on."""
 
 
 class Run:
@@ -93,7 +98,6 @@ class Run:
 
     def fit(self, task: Task, method: Method) -> Predictor:
         """Put the method around the base and train it if it trains; the best model by dev score stays."""
-        import torch
         from accelerate.utils import set_seed
 
         from adapters import metrics
@@ -102,12 +106,9 @@ class Run:
 
         settings = self.settings
         fewer = settings.load_in_8bit or settings.load_in_4bit
-        require(
-            not (fewer and method.trains),
-            "load_in_8bit" if settings.load_in_8bit else "load_in_4bit",
-            True,
-            f"left out for {self.method_name}: so far only prompting (zero_shot, few_shot) takes fewer bits",
-        )
+        flag = "load_in_8bit" if settings.load_in_8bit else "load_in_4bit"
+        told = f"left out for {self.method_name}: so far only prompting (zero_shot, few_shot) takes fewer bits"
+        require(not (fewer and method.trains), flag, True, told)
         method.check(self.base, task)
         self.task, self.method = task, method
         self.metrics = metrics.for_task(task, settings.metrics, settings.plugin_dir)
@@ -118,19 +119,30 @@ class Run:
         budget = method.budget(self.base, settings.max_length)
         predictor = method.predictor(self.model, self.base, task, precision=self.precision)
         if method.trains:
-            trainer = Trainer(
-                self.model, task, self.base, self.splits["train"], settings, self.accelerator, budget=budget
-            )
+            trainer = Trainer(self.model, task, self.base, self.splits["train"], settings, self.accelerator,
+                              budget=budget, checkpoints=self._checkpoints(task))  # fmt: skip
             self._claim_output()
-            self._say(
-                f"model: {self.base.name}, {self.parameters()[0]:,} of {self.parameters()[1]:,} parameters trained"
-            )
-            torch.manual_seed(settings.seed + self.accelerator.process_index)
             dev = self.splits["validation"]
-            self.history = trainer.run(lambda: main_score(predictor, dev, self.metrics[0]))
+            self._train(trainer, lambda: main_score(predictor, dev, self.metrics[0]))
         else:
             self._claim_output()
         return predictor
+
+    def _train(self, trainer: Trainer, score: Callable[[], float]) -> None:
+        """From the beginning, or from the checkpoint that was asked for."""
+        import torch
+
+        settings = self.settings
+        trained, total = self.parameters()
+        self._say(f"model: {self.base.name}, {trained:,} of {total:,} parameters trained")
+        torch.manual_seed(settings.seed + self.accelerator.process_index)
+        if settings.resume_from_checkpoint:
+            checkpoint = trainer.checkpoints.find(settings.resume_from_checkpoint, self._say)
+            trainer.resume(checkpoint)
+            self._say(f"going on behind step {trainer.history.steps:,}, from {checkpoint.path}")
+        self.history = trainer.run(score)
+        if settings.checkpointing_steps is None and self.accelerator.is_main_process:
+            trainer.checkpoints.remove()
 
     def evaluate(self, predictor: Predictor) -> Evaluation:
         """Score the test split; where there is none, the dev split, and call it dev."""
@@ -184,15 +196,39 @@ class Run:
             which = "" if blocked[0] == self.folder else f"{blocked[0]} "
             raise SettingsError(f"--output_dir {self.folder}: {which}{blocked[1]}. Name a folder.")
         there = own_files(self.folder, OURS)
-        if there != ["settings.json"] and there and not self.settings.overwrite_output_dir:
+        resumed = self.settings.resume_from_checkpoint is not None
+        if there == ["checkpoints", "settings.json"] and not resumed and not self.settings.overwrite_output_dir:
+            raise SettingsError(f"--output_dir {self.folder}: holds a run that was stopped. Add "
+                                "--resume_from_checkpoint latest to go on with it, or --overwrite_output_dir to begin "
+                                "anew.")  # fmt: skip
+        unfinished = set(there) <= {"settings.json", *(["checkpoints"] * resumed)}
+        if not unfinished and not self.settings.overwrite_output_dir:
             raise SettingsError(f"--output_dir {self.folder}: holds another run ({', '.join(there)}). Name another, "
                                 "or add --overwrite_output_dir to replace it.")  # fmt: skip
 
+    def _checkpoints(self, task: Task) -> Checkpoints:
+        """Where this run's checkpoints lie; what it must share with the run that wrote one is looked at when needed."""
+        from adapters.checkpoint import Checkpoints
+        from adapters.evaluation import split_digest
+
+        def identity() -> dict[str, Any]:
+            settings = flags.as_dict(self.settings)
+            return {
+                "task": task.card(), "method": self.method_name, "base": [self.base.digest, self.base.tokenizer_digest],
+                "data": {name: split_digest(self.splits[name]) for name in ("train", "validation")},
+                "processes": self.accelerator.num_processes, "precision": self.precision,
+                "settings": {name: value for name, value in settings.items() if name not in BESIDE},
+            }  # fmt: skip
+
+        return Checkpoints(self.folder / "checkpoints", identity, keep=self.settings.keep_checkpoints)
+
     def _claim_output(self) -> None:
-        """The folder with this run's settings alone in it."""
+        """The folder with this run's settings alone in it, and the checkpoints where it goes on from one."""
         if not self.accelerator.is_main_process:
             return
         for name in OURS:
+            if name == "checkpoints" and self.settings.resume_from_checkpoint:
+                continue
             path = self.folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         settings = {"task": self.task_name, "method": self.method_name, **flags.as_dict(self.settings)}

@@ -82,6 +82,13 @@ class CommonSettings:
     """Dropout of attention weights; 0 keeps attention on the fast path."""
     early_stopping_patience: int = 3
     """Stop when the dev score has not risen for so many epochs."""
+    checkpointing_steps: str | None = None
+    """Write a checkpoint every so many optimizer steps, or every "epoch". One is written in any case where Ctrl-C or
+    SIGTERM stops the training."""
+    keep_checkpoints: int = 1
+    """How many of the newest stay."""
+    resume_from_checkpoint: str | None = None
+    """Go on from a checkpoint's folder, or from the latest one of --output_dir: "latest"."""
     mixed_precision: str = "auto"
     """no, bf16, fp16, or auto: bf16 where this machine multiplies faster in it."""
     seed: int = 0
@@ -105,12 +112,16 @@ class CommonSettings:
 
     def check(self) -> None:
         """Refuse values that cannot work, before anything is read. Raises SettingsError that names the flag."""
-        at_least_one = ("max_length", "train_batch_pieces", "gradient_accumulation_steps", "early_stopping_patience")
+        at_least_one = ("max_length", "train_batch_pieces", "gradient_accumulation_steps", "early_stopping_patience",
+                        "keep_checkpoints")  # fmt: skip
         optional = ("max_train_samples", "max_eval_samples", "max_predict_samples", "max_train_steps",
                     "per_device_train_batch_size", "per_device_eval_batch_size")  # fmt: skip
         for name in (*at_least_one, *optional):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "at least 1")
+        every = self.checkpointing_steps
+        known = every is None or every == "epoch" or (every.isascii() and every.isdigit() and int(every) > 0)
+        require(known, "checkpointing_steps", every, "a number of steps, at least 1, or epoch")
         require(0 <= self.seed < 2**32, "seed", self.seed, "between 0 and 4294967295")
         warmup = self.num_warmup_steps
         require(warmup is None or warmup >= 0, "num_warmup_steps", warmup, "0 or more")

@@ -80,7 +80,8 @@ class Conditions:
         for one, predictions in self._answers(draw, wanted, examples, data):
             self.journal.add({
                 "key": self._key(draw, one, split, data), "prompt": draw.prompt, "shots": draw.shots,
-                "order": draw.order, "calibration": one.name, "split": split, "n": len(examples),
+                "order": draw.order, "members": len(draw.members), "calibration": one.name,
+                "split": split, "n": len(examples),
                 **self._scores(examples, predictions), "seconds": round(time.perf_counter() - begin, 3),
             })  # fmt: skip
 

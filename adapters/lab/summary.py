@@ -30,7 +30,7 @@ def rows(records: Sequence[Mapping[str, Any]]) -> Rows:
         out.append({
             "prompt": prompt, "shots": shots, "calibration": calibration, "mean": float(np.mean(scores)),
             "sd": float(np.std(scores, ddof=1)) if len(scores) > 1 else None, "worst": min(scores),
-            "best": max(scores), "orders": len(scores),
+            "best": max(scores), "orders": len(scores), "members": own[0]["members"],
             **{name: sum(record[name] for record in own) for name in ("shots_dropped", "unreadable", "truncated")},
             "draws": [{"order": r["order"], "score": r["score"], "scores": dict(r["scores"])} for r in own],
         })  # fmt: skip
@@ -43,10 +43,13 @@ def best(found: Rows) -> dict[str, Any]:
 
 
 def by_calibration(found: Rows) -> Rows:
-    """For each calibration the mean over its rows, and the mean of its rows' sds where they have one."""
+    """For each calibration the mean over its rows, and the mean of its rows' sds where they have one.
+
+    Ensembles are left out: they are draws that stand in the other rows.
+    """
     out = []
     for name in dict.fromkeys(row["calibration"] for row in found):
-        own = [row for row in found if row["calibration"] == name]
+        own = [row for row in found if row["calibration"] == name and not row["members"]]
         spread = [row["sd"] for row in own if row["sd"] is not None]
         out.append({
             "calibration": name, "rows": len(own), "mean": float(np.mean([row["mean"] for row in own])),

@@ -11,7 +11,7 @@ import pytest
 
 # A folder stands for its `__init__` and its files. "adapters" is the package's own `__init__`, which holds the version.
 LAYERS = (
-    ("adapters", "errors", "files", "discovery", "progress", "processes", "dropout"),
+    ("adapters", "errors", "files", "discovery", "progress", "processes", "dropout", "stopping", "history"),
     (
         "sources",
         "wheels",
@@ -42,6 +42,9 @@ LAYERS = (
         "inference",
         "optimization",
         "training",
+        "training_state",
+        "windows",
+        "checkpoint",
         "pools",
         "mixed",
         "mixed_layers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -306,27 +307,25 @@ def test_a_text_with_some_unknown_pieces_is_warned_of(run_recipe, foreign, capsy
     )
 
 
-def test_a_batch_too_large_for_memory_names_the_largest_that_fits(refused, monkeypatch):
+def test_a_batch_too_large_for_memory_is_computed_in_parts(run_recipe, monkeypatch, capsys, tmp_path):
+    flags = ("--per_device_train_batch_size", "100", "--dropout", "0", "--output_dir")
+    assert run_recipe("lora_ner", *flags, str(tmp_path / "whole")) == 0
     monkeypatch.setattr("adapters.memory.available_bytes", lambda *_: 3 * 2**20)
-    told = refused("--per_device_train_batch_size", "100")
-    assert "A training batch of 100 rows" in told
-    assert "The largest that fits: --per_device_train_batch_size " in told
-    fitting = int(told.partition("--per_device_train_batch_size ")[2].split()[0])
-    assert 1 <= fitting < 100
-    assert "epoch" not in told
+    capsys.readouterr()
+    assert run_recipe("lora_ner", *flags, str(tmp_path / "parted")) == 0
+    told = capsys.readouterr().err
+    assert told.count("memory: ") == 1
+    fitting, parts = (int(number) for number in re.findall(r"memory: (\d+) rows .* in (\d+) parts", told)[0])
+    assert 1 <= fitting < 100 and fitting * parts >= 100 > fitting * (parts - 1)
+    whole, parted = (
+        json.loads((tmp_path / name / "scores.json").read_text())["training"] for name in ("whole", "parted")
+    )
+    assert parted["last_loss"] == pytest.approx(whole["last_loss"], abs=1e-5)
 
 
 def test_a_batch_of_which_not_one_row_fits_is_refused(refused, monkeypatch):
     monkeypatch.setattr("adapters.memory.available_bytes", lambda *_: 1000)
     assert "Not one row fits: lower --max_length or choose a smaller base" in refused()
-
-
-def test_the_batch_that_was_named_as_fitting_fits(refused, run_recipe, monkeypatch):
-    monkeypatch.setattr("adapters.memory.available_bytes", lambda *_: 3 * 2**20)
-    told = refused("--per_device_train_batch_size", "100")
-    fitting = told.partition("--per_device_train_batch_size ")[2].split()[0]
-    flags = ("--per_device_train_batch_size", fitting, "--max_train_steps", "1")
-    assert run_recipe("lora_ner", *flags) == 0
 
 
 def test_a_gpu_out_of_memory_names_a_smaller_batch(run_recipe, monkeypatch, tmp_path, capsys):
@@ -338,8 +337,8 @@ def test_a_gpu_out_of_memory_names_a_smaller_batch(run_recipe, monkeypatch, tmp_
     monkeypatch.setattr(Trainer, "_step", full)
     assert run_recipe("lora_ner", "--per_device_train_batch_size", "30") == 2  # four batches of 30 rows
     told = capsys.readouterr().err
-    assert "does not hold a batch of 30 rows" in told
-    assert "--per_device_train_batch_size 15 --gradient_accumulation_steps 2" in told
+    assert "with 30 rows at once: from here on a batch is computed in 2 parts" in told
+    assert "does not hold a batch of 1 rows" in told
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"settings.json"}
 
 
@@ -482,5 +481,6 @@ def test_a_stopped_run_says_so_by_its_code_and_leaves_no_half_artifact(
     assert out == ""
     assert "Traceback" not in err
     assert {path.name for path in tmp_path.iterdir()} <= {"tagged", "run", "cache"}
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"settings.json"}
-    assert run_recipe("lora_ner", "--max_train_steps", "1") == 0, "the same folder can be used again"
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"settings.json", "checkpoints"}
+    assert run_recipe("lora_ner", "--max_train_steps", "1", "--overwrite_output_dir") == 0
+    assert not (tmp_path / "run" / "checkpoints").exists()

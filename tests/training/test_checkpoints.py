@@ -1,0 +1,148 @@
+"""Checkpoints are complete or absent, whatever happens while one is written; and damaged ones are known as such."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import REPOSITORY
+
+from adapters.checkpoint import Checkpoints
+from adapters.errors import CheckpointError, SettingsError
+
+IDENTITY = {"settings": {"learning_rate": 0.1, "seed": 0}, "base": ["a", "b"]}
+
+
+def made(folder: Path, *, keep: int = 2, **identity: Any) -> Checkpoints:
+    return Checkpoints(folder / "checkpoints", lambda: {**IDENTITY, **identity}, keep=keep)
+
+
+def saved(store: Checkpoints, step: int, *, size: int = 64) -> Path:
+    values = {"a": torch.full((size,), float(step)), "b": torch.arange(4)}
+    return store.save(
+        step, {"model": values, "random": {"torch.0": torch.arange(9, dtype=torch.uint8)}}, {"step": step}
+    )
+
+
+def whole(store: Checkpoints, said: list[str] | None = None) -> int:
+    """The step of the newest whole checkpoint, its content checked."""
+    found = store.find("latest", (said if said is not None else []).append)
+    step = int(found.state["step"])
+    assert (found.tensors["model"]["a"] == step).all()
+    return step
+
+
+def test_what_was_saved_is_found_and_the_oldest_are_removed(tmp_path: Path) -> None:
+    store = made(tmp_path, keep=2)
+    for step in (1, 2, 10):
+        saved(store, step)
+    assert [path.name for path in store.paths()] == ["step-00000010", "step-00000002"]
+    assert whole(store) == 10
+    assert store.find(str(store.paths()[1]), print).state["step"] == 2
+    names = {path.name for path in store.paths()[0].iterdir()}
+    assert names == {"model.safetensors", "random.safetensors", "state.json", "manifest.json"}
+    store.remove()
+    with pytest.raises(CheckpointError, match="has no whole checkpoint"):
+        whole(store)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "random.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("how", ["flip", "cut", "empty", "gone"])
+def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_is_taken(
+    name: str, how: str, tmp_path: Path
+) -> None:
+    store = made(tmp_path)
+    saved(store, 1)
+    path = saved(store, 2)
+    content = (path / name).read_bytes()
+    half = len(content) // 2
+    damaged = {"flip": content[:half] + bytes([content[half] ^ 4]) + content[half + 1 :], "cut": content[:half]}
+    (path / name).unlink() if how == "gone" else (path / name).write_bytes(damaged.get(how, b""))
+    with pytest.raises((CheckpointError, SettingsError), match="step-00000002"):
+        store.find(str(path), print)
+    if name != "manifest.json" or how != "flip":  # a flip there may be in what it says of the run, which is refused
+        said: list[str] = []
+        assert whole(store, said) == 1
+        assert "step-00000002" in said[0] and "The one before it is taken" in said[0]
+
+
+def test_a_checkpoint_of_another_run_says_what_differs(tmp_path: Path) -> None:
+    path = saved(made(tmp_path), 1)
+    other = made(tmp_path, settings={"learning_rate": 0.2, "seed": 0})
+    with pytest.raises(SettingsError, match=r"settings\.learning_rate: 0\.1 there, 0\.2 here") as raised:
+        other.find(str(path), print)
+    assert "seed" not in str(raised.value)
+    with pytest.raises(CheckpointError, match="nowhere"):
+        other.find(str(tmp_path / "nowhere"), print)
+
+
+SAVING = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_checkpoints import made, saved
+store = made(Path(sys.argv[2]), keep=2)
+for step in range(int(sys.argv[3]) + 1, 10**6):
+    saved(store, step, size=20_000)
+    print(step, flush=True)
+"""
+
+
+def saving(folder: Path, begin: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SAVING, str(Path(__file__).parent), str(folder), str(begin)]
+    environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+
+def test_a_kill_at_any_moment_of_saving_loses_at_most_what_was_being_written(tmp_path: Path) -> None:
+    draw, last = random.Random(0), 0
+    for _ in range(4):
+        process = saving(tmp_path, last)
+        assert process.stdout is not None
+        said = [int(process.stdout.readline()) for _ in range(draw.randint(1, 4))]
+        time.sleep(draw.random() * 0.02)
+        process.send_signal(signal.SIGKILL)
+        said += [int(line) for line in process.communicate()[0].split()]
+        store = made(tmp_path)
+        last = whole(store)
+        assert last in (said[-1], said[-1] + 1)
+        store.sweep()
+        assert all(not path.name.startswith(".") for path in store.folder.iterdir())
+
+
+@pytest.mark.parametrize("limit", [0, 1, 100, 300, 700, 3000, 60_000])
+def test_a_full_disk_leaves_the_checkpoint_before_it(limit: int, tmp_path: Path) -> None:
+    store = made(tmp_path)
+    saved(store, 1, size=20_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match=r"step-00000002: the checkpoint of about 80,041 bytes could not be"):
+            saved(store, 2, size=20_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert whole(store) == 1
+    assert [path.name for path in store.folder.iterdir()] == ["step-00000001"]
+    saved(store, 2, size=20_000)
+    assert whole(store) == 2
+
+
+def test_nothing_of_a_checkpoint_is_a_pickle(tmp_path: Path) -> None:
+    path = saved(made(tmp_path), 1)
+    for file in path.iterdir():
+        content = file.read_bytes()
+        if file.suffix == ".json":
+            json.loads(content)
+        else:
+            size = int.from_bytes(content[:8], "little")
+            assert set(json.loads(content[8 : 8 + size])) >= {"torch.0"} or file.name == "model.safetensors"

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters import flags
+from adapters import flags, tracking
 from adapters.errors import DataError, SettingsError
 from adapters.files import write_json, write_text
 from adapters.processes import is_first
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from adapters.tasks import Examples, Task
     from adapters.training import Trainer
 
-OURS = ("settings.json", "artifact", "predictions.jsonl", "scores.json", "report.txt", "checkpoints")
+OURS = ("settings.json", "artifact", "predictions.jsonl", "scores.json", "report.txt", "curve.svg", "checkpoints",
+        "logs")  # fmt: skip
 """All that a run writes into its folder."""
 BESIDE = ("output_dir", "overwrite_output_dir", "checkpointing_steps", "keep_checkpoints", "resume_from_checkpoint",
-          "max_predict_samples", "test_file", "metrics")  # fmt: skip
+          "with_tracking", "report_to", "dry_run", "max_predict_samples", "test_file", "metrics")  # fmt: skip
 """Settings that training does not hang on, so that they may change where a run goes on."""
 
 
@@ -65,7 +66,9 @@ class Run:
         check_world(state.num_processes)
         use_all_cores()
         self.precision = fastest_precision(torch.device(state.device), self.settings.mixed_precision)
-        return accelerate.Accelerator(mixed_precision=self.precision, cpu=cpu)
+        trackers: Any = tracking.wanted(self.settings.with_tracking, self.settings.report_to)
+        return accelerate.Accelerator(mixed_precision=self.precision, cpu=cpu, log_with=trackers or None,
+                                      project_dir=self.folder / "logs" if trackers else None)  # fmt: skip
 
     @cached_property
     def base(self) -> Base:
@@ -121,10 +124,14 @@ class Run:
         if method.trains:
             trainer = Trainer(self.model, task, self.base, self.splits["train"], settings, self.accelerator,
                               budget=budget, checkpoints=self._checkpoints(task))  # fmt: skip
+            if settings.dry_run:
+                self._estimate(trainer, predictor)
             self._claim_output()
             dev = self.splits["validation"]
             self._train(trainer, lambda: main_score(predictor, dev, self.metrics[0]))
         else:
+            if settings.dry_run:
+                self._estimate(None, predictor)
             self._claim_output()
         return predictor
 
@@ -140,9 +147,31 @@ class Run:
             checkpoint = trainer.checkpoints.find(settings.resume_from_checkpoint, self._say)
             trainer.resume(checkpoint)
             self._say(f"going on behind step {trainer.history.steps:,}, from {checkpoint.path}")
+        tracking.begin(self.accelerator, flags.as_dict(settings))
         self.history = trainer.run(score)
+        self.accelerator.end_training()
         if settings.checkpointing_steps is None and self.accelerator.is_main_process:
             trainer.checkpoints.remove()
+
+    def _estimate(self, trainer: Trainer | None, predictor: Predictor) -> None:
+        """Say what the run would take, and end."""
+        from adapters import estimate
+
+        last = self.splits.get("test") or self.splits["validation"]
+        if trainer is None:
+            found = estimate.of_answering(predictor.predict, last[:], self.accelerator.device)
+        else:
+            found = estimate.of_training(trainer, predictor.predict, self.splits["validation"][:], last[:])
+        trained, total = self.parameters()
+        self._say("\n".join([
+            "dry run: nothing is written",
+            f"model    {self.base.name} with {self.method_name}: {trained:,} of {total:,} parameters are trained "
+            f"({trained / total:.2%})",
+            f"device   {self.accelerator.device}, {self.accelerator.num_processes} process(es), precision "
+            f"{self.precision}",
+            *found.lines(),
+        ]))  # fmt: skip
+        raise SystemExit(0)
 
     def evaluate(self, predictor: Predictor) -> Evaluation:
         """Score the test split; where there is none, the dev split, and call it dev."""
@@ -157,6 +186,7 @@ class Run:
     def save_and_print(self, evaluation: Evaluation) -> None:
         """Write the run's folder and print the report, on the main process."""
         from adapters import report
+        from adapters.curve import picture
         from adapters.records import save_artifact, score_record, write_predictions
 
         self.accelerator.wait_for_everyone()
@@ -167,6 +197,8 @@ class Run:
         write_predictions(self.folder / "predictions.jsonl", evaluation, record["overlap"].pop("numbers"))
         record["seconds"] = round(time.perf_counter() - self.begun, 1)
         write_json(self.folder / "scores.json", record)
+        if self.history is not None:
+            write_text(self.folder / "curve.svg", picture(self.history, self.metrics[0].main))
         shown = report.run_report(record, evaluation)
         write_text(self.folder / "report.txt", report.plain(shown))
         report.show(shown)

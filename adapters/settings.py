@@ -89,6 +89,12 @@ class CommonSettings:
     """How many of the newest stay."""
     resume_from_checkpoint: str | None = None
     """Go on from a checkpoint's folder, or from the latest one of --output_dir: "latest"."""
+    with_tracking: bool = False
+    """Tell trackers of losses and scores."""
+    report_to: list[str] = field(default_factory=lambda: ["tensorboard"])
+    """Which: tensorboard (files in --output_dir/logs), wandb, trackio, or another that Accelerate knows."""
+    dry_run: bool = False
+    """Resolve everything, take some steps, say what the run would take, and write nothing."""
     mixed_precision: str = "auto"
     """no, bf16, fp16, or auto: bf16 where this machine multiplies faster in it."""
     seed: int = 0

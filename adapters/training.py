@@ -155,6 +155,7 @@ class Trainer:
         loss = sum(history.losses[-size:]) / size
         epoch = math.ceil(history.steps / self.steps_an_epoch)
         history.scores.append({"step": history.steps, "epoch": epoch, "loss": loss, "score": value})
+        self.accelerator.log({"dev/score": value, "dev/epoch": epoch}, step=history.steps)
         bar.say(f"epoch {epoch}: loss {loss:.4f}, dev score {value:.2%}, {history.seconds:.0f} s of training")
         if history.best_score is None or value > history.best_score:
             history.best_score, history.best_step, self.waited = value, history.steps, 0
@@ -178,7 +179,15 @@ class Trainer:
         history.losses.append(loss)
         if history.first_step_at == 0:
             history.first_step_at = time.time()
-        bar.step(f"loss {loss:.3f}  {history.pieces / history.seconds:.0f} pieces/s")
+        rate = history.pieces / history.seconds
+        told = {
+            "train/loss": loss,
+            "train/learning_rate": self.schedule.get_last_lr()[0],
+            "train/pieces_per_second": rate,
+        }
+        self.accelerator.log(told, step=history.steps)
+        dev = f"  dev {history.scores[-1]['score']:.2%}" if history.scores else ""
+        bar.step(f"loss {loss:.3f}{dev}  {rate:.0f} pieces/s")
 
     def _fitting_step(self, chosen: Sequence[Sequence[int]], bar: Bar) -> float:
         """One step; where a GPU's memory does not hold its batches, each is computed in more parts, with one result."""

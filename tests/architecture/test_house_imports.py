@@ -32,6 +32,7 @@ LAYERS = (
         "precision",
         "probabilities",
         "turns",
+        "tracking",
         "constraint",
     ),
     ("annotation", "labelled_texts", "tasks", "row_task", "batching", "generation", "requests", "changes"),
@@ -45,6 +46,7 @@ LAYERS = (
         "training_state",
         "windows",
         "checkpoint",
+        "estimate",
         "pools",
         "mixed",
         "mixed_layers",
@@ -57,6 +59,7 @@ LAYERS = (
     ("evaluation", "statistics", "predictor", "report", "peft_folder", "staging", "residency", "bank"),
     (
         "records",
+        "curve",
         "comparison",
         "swapping",
         "run",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from adapters.errors import ModelError
 from adapters.history import History
 from adapters.memory import free_cache, out_of_memory, rows_that_fit, saved_bytes
 from adapters.optimization import adamw, schedule, start_at_prior
+from adapters.precision import attention
 from adapters.progress import Bar
 from adapters.settings import CommonSettings
 from adapters.stopping import Stopping, stop
@@ -223,7 +224,7 @@ class Trainer:
             for at in range(0, len(mine), size):
                 inputs, targets = self.windows.collate(rows, mine[at : at + size], accelerator.device)
                 last = number == len(batches) - 1 and at + size >= len(mine)
-                with accelerator.autocast(), _sync(accelerator, self.model, last):
+                with accelerator.autocast(), self._attention(inputs), _sync(accelerator, self.model, last):
                     summed, _ = self.task.loss(self.task.logits(self.model, inputs, targets), targets)
                     # DDP averages gradients over processes; times their number it is the sum again.
                     accelerator.backward(summed * (weight * processes / max(count, 1)))
@@ -254,6 +255,10 @@ class Trainer:
             f"The step's examples by id: {', '.join(ids[:SHOWN])}{more}."
         )
 
+    def _attention(self, inputs: Mapping[str, torch.Tensor]) -> Any:
+        """The faster way of attention for rows as wide as these."""
+        return attention(self.accelerator.device, self.accelerator.mixed_precision, inputs["input_ids"].shape[1])
+
     def check_memory(self) -> None:
         """Part, before the first step, batches that a CPU's memory cannot hold whole: one row is run and counted."""
         if self.accelerator.device.type != "cpu":
@@ -264,7 +269,7 @@ class Trainer:
         )
         longest = max(largest, key=self.windows.lengths.__getitem__)
         inputs, targets = self.windows.collate(self.windows.rows[[longest]], [0], self.accelerator.device)
-        with self.accelerator.autocast():
+        with self.accelerator.autocast(), self._attention(inputs):
             self.plain.train()
             each = saved_bytes(
                 lambda: self.task.loss(self.task.logits(self.plain, inputs, targets), targets)[0], self.plain

@@ -1,0 +1,224 @@
+"""How many pieces a second are learned from, beside transformers' Trainer with PEFT; and what a dry run says of a run.
+
+    python tests/benchmarks/train_throughput.py                    # some 12 minutes on two cores
+    python tests/benchmarks/train_throughput.py --only lora --rounds 3
+    python tests/benchmarks/train_throughput.py --only dry_run      # three settings, run for real after their estimate
+
+minilm on WNUT-17, named entities: LoRA of rank 8 on query and value, and full fine-tuning. Ours takes its defaults
+(batches of 1,024 pieces by length, the precision that this machine multiplies faster in). Trainer takes batches of 32,
+once at its defaults (fp32, random batches) and once at its best (bf16, batches grouped by length). All count the pieces
+of the texts, padding left out; each takes its turn in every round, on a fresh model; the first steps are not counted.
+The last line is one of JSON. Run it with nothing else on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+WARM = 5
+"""Steps before the clock starts."""
+ASKED = {"lora": (3.0, 1.3), "full": (2.3, 1.1)}
+KINDS = ("trainer", "trainer_best")
+
+
+class Setting:
+    """The task, its data and the base, read once."""
+
+    def __init__(self, folder: str) -> None:
+        from adapters import flags, splits
+        from adapters.model import open_base, quiet_libraries
+        from adapters.settings import CommonSettings, join
+        from adapters.tasks.ner import Settings
+
+        quiet_libraries()
+        self.folder = folder
+        given = flags.parse(join(CommonSettings, Settings), {}, "", ["--dataset_name", folder])
+        self.task, data, _ = splits.read("ner", given)
+        self.train, self.base = data["train"], open_base("minilm")
+
+    def method(self, name: str, precision: str) -> Any:
+        """The method, and its settings."""
+        from adapters import discovery, methods
+        from adapters.settings import CommonSettings, join
+
+        kind = join(CommonSettings, discovery.load("methods", name).Settings)
+        own: dict[str, Any] = {"lora_r": 8, "lora_target_modules": ["query", "value"]} if name == "lora" else {}
+        settings = kind(dataset_name=self.folder, mixed_precision=precision, **own)
+        return methods.load(name)(settings), settings
+
+
+def ours(setting: Setting, name: str, precision: str, seconds: float) -> float:
+    """Pieces a second of our loop."""
+    import accelerate
+
+    from adapters.checkpoint import Checkpoints
+    from adapters.training import Trainer
+
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+    accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=True)
+    method, settings = setting.method(name, precision)
+    model = method.wrap(setting.base, setting.task, setting.train)
+    trainer = Trainer(model, setting.task, setting.base, setting.train, settings, accelerator,
+                      budget=method.budget(setting.base, settings.max_length),
+                      checkpoints=Checkpoints(Path("unused"), dict, keep=1))  # fmt: skip
+    trainer.model.train()
+    batches = trainer.windows.batches(0, 1)
+    for batch in batches[:WARM]:
+        trainer._step([batch])
+    begin, pieces = time.perf_counter(), 0
+    for batch in batches[WARM:]:
+        trainer._step([batch])
+        pieces += sum(trainer.windows.lengths[row] for row in batch)
+        if time.perf_counter() - begin > seconds:
+            break
+    return pieces / (time.perf_counter() - begin)
+
+
+def peer(setting: Setting, name: str, best: bool, seconds: float) -> float:
+    """Pieces a second of transformers' Trainer, with PEFT for LoRA."""
+    import transformers
+    from peft import LoraConfig, get_peft_model
+
+    from adapters.windows import encode_split
+
+    labels = len(setting.task.labels)
+    model = transformers.AutoModelForTokenClassification.from_pretrained(setting.base.folder, num_labels=labels)
+    if name == "lora":
+        model = get_peft_model(model, LoraConfig(task_type="TOKEN_CLS", r=8, target_modules=["query", "value"]))
+    rows = encode_split(setting.train, setting.task, setting.base, 256)
+    data = rows.rename_column("targets", "labels").remove_columns(["token_types", "example"])
+    data = data.add_column("length", [len(row) for row in data["input_ids"]])
+    collator = transformers.DataCollatorForTokenClassification(setting.base.tokenizer)
+    clock = Clock(seconds)
+
+    def counted(features: list[dict[str, Any]]) -> Any:
+        clock.sizes.append(sum(len(feature["input_ids"]) for feature in features))
+        return collator([{k: v for k, v in feature.items() if k != "length"} for feature in features])
+
+    with tempfile.TemporaryDirectory() as folder:
+        how: dict[str, Any] = {"bf16": True, "train_sampling_strategy": "group_by_length"} if best else {}
+        arguments = transformers.TrainingArguments(
+            folder, per_device_train_batch_size=32, num_train_epochs=3, use_cpu=True, report_to=[], save_strategy="no",
+            logging_strategy="no", disable_tqdm=True, remove_unused_columns=False, **how,
+        )  # fmt: skip
+
+        class Timed(transformers.TrainerCallback):
+            def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> Any:
+                return clock.step(control)
+
+        transformers.Trainer(model, arguments, train_dataset=data, data_collator=counted, callbacks=[Timed()]).train()
+    return clock.rate
+
+
+class Clock:
+    """Counts the pieces of steps after the first ones, and stops Trainer when its time is over."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.sizes, self.steps, self.begin, self.rate = seconds, [], 0, 0.0, 0.0
+
+    def step(self, control: Any) -> Any:
+        """Behind each step; a batch may have been collated ahead, so steps are what counts."""
+        self.steps += 1
+        now = time.perf_counter()
+        if self.steps == WARM:
+            self.begin = now
+        elif self.steps > WARM:
+            self.rate = sum(self.sizes[WARM : self.steps]) / (now - self.begin)
+            control.should_training_stop = now - self.begin > self.seconds
+        return control
+
+
+def gemm() -> float:
+    """GFLOP/s of a bf16 product of training's size, the best of some."""
+    left, right = torch.randn(1024, 768, dtype=torch.bfloat16), torch.randn(768, 768, dtype=torch.bfloat16)
+    times = []
+    for _ in range(20):
+        begin = time.perf_counter()
+        left @ right
+        times.append(time.perf_counter() - begin)
+    return 2 * 1024 * 768 * 768 / min(times) / 1e9
+
+
+def throughput(setting: Setting, name: str, rounds: int, seconds: float) -> dict[str, Any]:
+    """Medians over rounds, and ratios."""
+    from adapters.precision import fastest_precision
+
+    precision = fastest_precision(torch.device("cpu"), "auto")
+    rates: dict[str, list[float]] = {"ours": [], **{kind: [] for kind in KINDS}}
+    for _ in range(rounds):
+        rates["ours"].append(ours(setting, name, precision, seconds))
+        for kind in KINDS:
+            rates[kind].append(peer(setting, name, kind == "trainer_best", seconds))
+    middle = {kind: round(statistics.median(values)) for kind, values in rates.items()}
+    ratios = [round(middle["ours"] / middle[kind], 2) for kind in KINDS]
+    body = sum(p.numel() for n, p in setting.base.load_body().named_parameters() if p.ndim > 1 and "embed" not in n)
+    share = middle["ours"] * (4 if name == "lora" else 6) * body / (1e9 * gemm())
+    print(f"{name}, {precision}: {middle['ours']:,} pieces/s; Trainer {middle['trainer']:,}, at its best "
+          f"{middle['trainer_best']:,}: {ratios[0]} x and {ratios[1]} x (asked: {ASKED[name][0]} x and "
+          f"{ASKED[name][1]} x); {share:.0%} of the bf16 product rate", flush=True)  # fmt: skip
+    return {"method": name, "precision": precision, **middle, "ratios": ratios, "asked": ASKED[name],
+            "share_of_gemm": round(share, 3)}  # fmt: skip
+
+
+RUNS = {
+    "lora on wnut17": ["lora_ner", "--num_train_epochs", "2"],
+    "full on wnut17": ["full_ner", "--num_train_epochs", "1"],
+    "prefix on wnut17, batches of 16": ["prefix_ner", "--num_train_epochs", "1", "--per_device_train_batch_size", "16"],
+}
+
+
+def dry_runs(folder: str) -> list[dict[str, Any]]:
+    """What is estimated, beside what it is: seconds of training and scoring, and the most memory."""
+    out = []
+    for title, (recipe, *flags) in RUNS.items():
+        with tempfile.TemporaryDirectory() as place:
+            given = [sys.executable, f"recipes/{recipe}.py", "--dataset_name", folder, "--output_dir", f"{place}/run"]
+            said = subprocess.run(
+                [*given, *flags, "--dry_run"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+            )
+            told = next(line for line in said.stderr.splitlines() if line.startswith("time"))
+            memory = next(line for line in said.stderr.splitlines() if line.startswith("memory"))
+            begin = time.perf_counter()
+            subprocess.run([*given, *flags], cwd=REPOSITORY, capture_output=True, check=True)
+            whole = time.perf_counter() - begin
+            record = json.loads(Path(f"{place}/run/scores.json").read_text())
+        found = {"run": title, "told": told, "seconds": record["seconds"], "whole": round(whole, 1),
+                 "training": record["training"]["seconds"], "memory_told": float(memory.split()[2]),
+                 "memory": round(record["cost"]["peak_memory_bytes"] / 2**30, 2)}  # fmt: skip
+        print(f"{title}: {told}; it took {record['seconds']} s, {found['training']} of them training; memory "
+              f"{found['memory_told']} told, {found['memory']} GiB", flush=True)  # fmt: skip
+        out.append(found)
+    return out
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=["lora", "full", "dry_run"], default=["lora", "full", "dry_run"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each turn")
+    parser.add_argument("--data", default=str(REPOSITORY.parent / "shared/data/wnut17"), help="folder of wnut17")
+    given = parser.parse_args()
+    from adapters.processes import use_all_cores
+
+    use_all_cores()
+    setting = Setting(str(Path(given.data).resolve()))
+    found = [throughput(setting, name, given.rounds, given.seconds) for name in ("lora", "full") if name in given.only]
+    runs = dry_runs(setting.folder) if "dry_run" in given.only else []
+    print(json.dumps({"benchmark": "train_throughput", "threads": torch.get_num_threads(), "speed": found,
+                      "dry_runs": runs}))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -149,7 +149,7 @@ class Run:
             self._say(f"going on behind step {trainer.history.steps:,}, from {checkpoint.path}")
         tracking.begin(self.accelerator, flags.as_dict(settings))
         self.history = trainer.run(score)
-        self.accelerator.end_training()
+        tracking.end(self.accelerator)
         if settings.checkpointing_steps is None and self.accelerator.is_main_process:
             trainer.checkpoints.remove()
 

@@ -32,6 +32,12 @@ def wanted(with_tracking: bool, report_to: Sequence[str]) -> list[str]:
     return list(report_to)
 
 
+def end(accelerator: Accelerator) -> None:
+    """Have the trackers write what they hold. Accelerate's own `end_training` would part the processes, too."""
+    for tracker in accelerator.trackers:
+        tracker.finish()
+
+
 def begin(accelerator: Accelerator, settings: Mapping[str, Any]) -> None:
     """Tell the trackers the settings, as far as they take them: numbers, texts and switches."""
     if accelerator.log_with:

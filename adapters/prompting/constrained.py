@@ -6,6 +6,7 @@ answer is whole however short its bound.
 
 Small models that have said all they know begin to say it again. A line may therefore turn to a word that lies before
 the last one written: it ends the answer there, and is dropped. Were it forbidden, the model would have to name others.
+So does a line behind the first whose type or first word, if the model had its wish, would be none that may be.
 """
 
 from __future__ import annotations
@@ -97,19 +98,26 @@ class Walk:
         self.machine, self.room = machine, room
         self.written = 0
         self.threads = list(machine.after(Place(START)))
+        self.choosing = self.ended = False
 
-    def allowed(self, written: Sequence[int]) -> list[int]:
-        """Pieces that may come behind those written, which go on from those of the call before."""
+    def allowed(self, written: Sequence[int], wish: int | None = None) -> list[int]:
+        """Pieces that may come behind those written, which go on from those of the call before.
+
+        Args:
+            written: so far.
+            wish: the piece that the model would write; None where that is not asked.
+        """
         self._follow(written)
         left = self.room - self.written
         open_ones = [rest[0] for rest, place in self.threads if len(rest) + self.machine.needed(place) <= left]
-        return sorted(set(open_ones)) or [self.machine.end]
+        self.ended |= self.choosing and wish is not None and wish not in open_ones
+        return [self.machine.end] if self.ended else sorted(set(open_ones)) or [self.machine.end]
 
     def again(self, written: Sequence[int]) -> bool:
-        """Whether the last line of a whole answer says again what stands before it."""
+        """Whether the last line of a whole answer is one to drop."""
         self._follow(written)
         states = {place.state for _, place in self.threads}
-        return AGAIN in states and DONE not in states
+        return self.ended or (AGAIN in states and DONE not in states)
 
     def _follow(self, written: Sequence[int]) -> None:
         for piece in written[self.written :]:
@@ -118,11 +126,12 @@ class Walk:
 
     def _step(self, piece: int) -> None:
         threads: list[tuple[Pieces, Place]] = []
+        entered = [place for rest, place in self.threads if rest == (piece,)]
         for rest, place in self.threads:
-            if rest[0] != piece:
-                continue
-            threads += [(rest[1:], place)] if len(rest) > 1 else self.machine.after(place)
+            if rest[0] == piece:
+                threads += [(rest[1:], place)] if len(rest) > 1 else self.machine.after(place)
         self.threads = list(dict.fromkeys(threads))
+        self.choosing = any(place.state in (NAMED, LINE) and place.word > 0 for place in entered)
 
 
 def walks(constraints: Sequence[Lines | None], tokenizer: Any, *, separator: str, room: int) -> list[Walk]:

@@ -56,6 +56,21 @@ def test_the_answers_are_exactly_lines_of_names_and_stretches_in_order() -> None
     assert {"p: ab\nq: a", "p: a\np: ab\nq: a"} <= set(repeats), "a line that turns back ends the answer"
 
 
+def test_a_wish_that_cannot_be_ends_the_answer_behind_its_first_line() -> None:
+    constraint = Lines(names=("p", "q"), words=("a", "b"), between=("", " "), none="-")
+    machine = Machine(constraint, cut, separator="|", end=END)
+    first = Walk(machine, 99)
+    assert first.allowed(cut(""), ord("x")) == sorted(map(ord, "-pq")), "the first line is asked for in any case"
+    assert first.allowed(cut("p:"), ord("x")) == [ord(" ")] and not first.again(cut("p:"))
+    for written, wish in (("p: a\n", "x"), ("p: a\n", "|"), ("p: a\nq:", "\n")):
+        walk = Walk(machine, 99)
+        assert walk.allowed(cut(written), ord(wish)) == [END] and walk.again(cut(written))
+    walk = Walk(machine, 99)
+    assert walk.allowed(cut("p: a\n"), ord("q")) == [ord("p"), ord("q")]
+    assert walk.allowed(cut("p: a\nq:"), ord(" ")) == [ord(" ")]
+    assert END in walk.allowed(cut("p: a\nq: b"), ord("x")) and not walk.again(cut("p: a\nq: b"))
+
+
 @pytest.fixture(scope="module", params=["gpt2", "llama", "t5"])
 def writer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     import torch

@@ -30,7 +30,7 @@ _BENDING = (
 
 def generate(
     model: Any, tokenizer: PreTrainedTokenizerFast, rows: Sequence[Sequence[int]], *, max_new_tokens: int,
-    end: str = "", allowed: Callable[[int, list[int], int], list[int]] | None = None,
+    end: str = "", allowed: Callable[[int, list[int]], list[int]] | None = None,
 ) -> list[list[int]]:  # fmt: skip
     """What the model writes after (an encoder-decoder: in answer to) each row, greedily.
 
@@ -42,13 +42,13 @@ def generate(
             causal model's rows begin with alike (shots, an instruction) is read once for all of them.
         max_new_tokens: of each answer.
         end: text at which an answer ends; it ends at the end-of-text piece in any case.
-        allowed: of a row, what it has written and the piece that it would write, the pieces that may come; None: any.
+        allowed: of a row and what it has written, the pieces that may come next; None: any.
 
     Returns:
         Pieces of each answer: those of `end` are there, and may hold more text behind it; an end-of-text piece is not.
     """
     import torch
-    from transformers import LogitsProcessorList, StoppingCriteriaList
+    from transformers import StoppingCriteriaList
 
     device = next(model.parameters()).device
     pad = int(tokenizer.pad_token_id)
@@ -68,7 +68,7 @@ def generate(
             input_ids=ids, attention_mask=mask, past_key_values=cache, max_new_tokens=max_new_tokens, do_sample=False,
             num_beams=1, num_return_sequences=1, return_dict_in_generate=False, pad_token_id=pad,
             stopping_criteria=StoppingCriteriaList([_ends(tokenizer, end, before)] if end else []),
-            logits_processor=LogitsProcessorList([_only(allowed, before)] if allowed else []),
+            prefix_allowed_tokens_fn=_behind(allowed, before),
             **{name: None for name in _BENDING if getattr(model.generation_config, name, None) is not None},
         )  # fmt: skip
     ends = {pad, *np.atleast_1d(model.generation_config.eos_token_id).tolist()}
@@ -124,14 +124,6 @@ def _ends(tokenizer: PreTrainedTokenizerFast, end: str, before: int) -> Callable
     return done
 
 
-def _only(allowed: Callable[[int, list[int], int], list[int]], before: int) -> Callable[..., torch.Tensor]:
-    """A logits processor that leaves each row the pieces that may come."""
-
-    def leave(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        out = scores.new_full(scores.shape, -float("inf"))
-        for row, wish in enumerate(scores.argmax(-1).tolist()):
-            kept = allowed(row, ids[row, before:].tolist(), wish)
-            out[row, kept] = scores[row, kept]
-        return out
-
-    return leave
+def _behind(allowed: Callable[[int, list[int]], list[int]] | None, before: int) -> Any:
+    """As transformers asks for it: with all pieces of a row, those of the input among them."""
+    return None if allowed is None else lambda row, ids: allowed(row, ids[before:].tolist())

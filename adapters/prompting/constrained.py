@@ -4,9 +4,9 @@ The answers make a machine of states: every thread through it is a rest of piece
 threads stay alive while they have begun with the same pieces. No thread is followed that could not end in time, so an
 answer is whole however short its bound.
 
-Small models that have said all they know begin to say it again. A line may therefore turn to a word that lies before
-the last one written: it ends the answer there, and is dropped. Were it forbidden, the model would have to name others.
-So does a line behind the first whose type or first word, if the model had its wish, would be none that may be.
+Lines may come in any order, as long as each is read as a place of its own: the first that reads so and is not taken.
+Small models that have said all they know begin to say it again. A line may therefore begin with a word that is taken:
+it ends the answer there, and is dropped. Were it forbidden, the model would have to name others.
 """
 
 from __future__ import annotations
@@ -19,14 +19,22 @@ from adapters.constraint import Lines
 
 Pieces = tuple[int, ...]
 START, NAMED, WORD, LINE, CLOSED, DONE, AGAIN = 0, 1, 2, 3, 4, 5, 6
+UNENDING = 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an answer is: a state, and the word that it is about (the last one written, or the first that may be)."""
+    """Where an answer is: a state; the words that lines have named; and the first and last word of the open line."""
 
     state: int
-    word: int = 0
+    taken: frozenset[int] = frozenset()
+    first: int = 0
+    last: int = 0
+
+    @property
+    def named(self) -> frozenset[int]:
+        """The words that are taken when the open line ends."""
+        return self.taken | {*range(self.first, self.last + 1)}
 
 
 class Machine:
@@ -47,31 +55,44 @@ class Machine:
         self.line = tuple(cut("\n"))
         self.ends = [(end,), tuple(cut(separator))]
         self.end = end
-        sizes = [len(pieces) for pieces in self.begins]
-        self.shortest = [min(sizes[i:], default=0) for i in range(len(sizes) + 1)]
+        self.words = constraint.words
+        self.between = constraint.between
 
     def after(self, place: Place) -> Iterator[tuple[Pieces, Place]]:
         """What may be written at a place, and where that leads."""
-        state, word = place.state, place.word
+        state, taken = place.state, place.taken
         number = len(self.begins)
         if state == START:
             yield self.none, Place(CLOSED)
-        if state in (START, LINE) and word < number:
+        if state in (START, LINE) and len(taken) < number:
             for name in self.names:
-                yield name, Place(NAMED, word)
+                yield name, Place(NAMED, taken)
         if state == NAMED:
             for i in range(number):
-                yield self.begins[i], Place(WORD if i >= word else AGAIN, i)
-        if state == WORD and word + 1 < number:
-            following = self.goes_on[word + 1]
-            if following is not None:
-                yield following, Place(WORD, word + 1)
-            yield self.line, Place(LINE, word + 1)
-        if state in (WORD, CLOSED):
+                yield self.begins[i], Place(AGAIN if i in taken else WORD, taken, i, i)
+        if state == WORD:
+            following = self.goes_on[place.last + 1] if place.last + 1 < number else None
+            if following is not None and place.last + 1 not in taken:
+                yield following, Place(WORD, taken, place.first, place.last + 1)
+            if self._reads_here(place) and len(place.named) < number:
+                yield self.line, Place(LINE, place.named)
+        if state == CLOSED or (state == WORD and self._reads_here(place)):
             for pieces in self.ends:
                 yield pieces, Place(DONE)
         if state in (DONE, AGAIN):
             yield (self.end,), Place(state)
+
+    def _reads_here(self, place: Place) -> bool:
+        """Whether the open line is read as this stretch: no stretch on its left reads the same and is free."""
+        return not any(
+            self._text(i, i + place.last - place.first) == self._text(place.first, place.last)
+            and not place.taken & {*range(i, i + place.last - place.first + 1)}
+            for i in range(place.first)
+        )
+
+    def _text(self, first: int, last: int) -> tuple[Any, ...]:
+        """A stretch as it is read."""
+        return self.words[first : last + 1], self.between[first + 1 : last + 1]
 
     @property
     def sound(self) -> bool:
@@ -80,13 +101,16 @@ class Machine:
         return all(parts) and all(self.ends)
 
     def needed(self, place: Place) -> int:
-        """Pieces of the shortest way from a place to an end."""
+        """Pieces of the shortest way from a place to an end, at most."""
+        free = min((len(self.begins[i]) for i in range(len(self.begins)) if i not in place.taken), default=0)
+        if place.state == WORD and not self._reads_here(place):
+            return UNENDING  # what is read elsewhere has its own thread there
         if place.state in (WORD, CLOSED):
             return 1
         if place.state == NAMED:
-            return self.shortest[place.word] + 1
+            return free + 1
         if place.state == LINE:
-            return min(map(len, self.names)) + self.shortest[place.word] + 1
+            return min(map(len, self.names)) + free + 1
         return len(self.none) + 1 if place.state == START else 0
 
 
@@ -98,26 +122,19 @@ class Walk:
         self.machine, self.room = machine, room
         self.written = 0
         self.threads = list(machine.after(Place(START)))
-        self.choosing = self.ended = False
 
-    def allowed(self, written: Sequence[int], wish: int | None = None) -> list[int]:
-        """Pieces that may come behind those written, which go on from those of the call before.
-
-        Args:
-            written: so far.
-            wish: the piece that the model would write; None where that is not asked.
-        """
+    def allowed(self, written: Sequence[int]) -> list[int]:
+        """Pieces that may come behind those written, which go on from those of the call before."""
         self._follow(written)
         left = self.room - self.written
         open_ones = [rest[0] for rest, place in self.threads if len(rest) + self.machine.needed(place) <= left]
-        self.ended |= self.choosing and wish is not None and wish not in open_ones
-        return [self.machine.end] if self.ended else sorted(set(open_ones)) or [self.machine.end]
+        return sorted(set(open_ones)) or [self.machine.end]
 
     def again(self, written: Sequence[int]) -> bool:
         """Whether the last line of a whole answer is one to drop."""
         self._follow(written)
         states = {place.state for _, place in self.threads}
-        return self.ended or (AGAIN in states and DONE not in states)
+        return AGAIN in states and DONE not in states
 
     def _follow(self, written: Sequence[int]) -> None:
         for piece in written[self.written :]:
@@ -126,12 +143,10 @@ class Walk:
 
     def _step(self, piece: int) -> None:
         threads: list[tuple[Pieces, Place]] = []
-        entered = [place for rest, place in self.threads if rest == (piece,)]
         for rest, place in self.threads:
             if rest[0] == piece:
                 threads += [(rest[1:], place)] if len(rest) > 1 else self.machine.after(place)
         self.threads = list(dict.fromkeys(threads))
-        self.choosing = any(place.state in (NAMED, LINE) and place.word > 0 for place in entered)
 
 
 def walks(constraints: Sequence[Lines | None], tokenizer: Any, *, separator: str, room: int) -> list[Walk]:

@@ -182,7 +182,7 @@ class PromptPredictor:
         """The model's answers, up to the prompt's separator."""
         bounds = [self.task.constraint(e, self.prompt.form) if self.constrained else None for e in examples]
         ways = walks(bounds, self.base.text_tokenizer, separator=self.prompt.separator, room=self.max_new_tokens)
-        allowed = (lambda row, written, wish: ways[row].allowed(written, wish)) if ways else None
+        allowed = (lambda row, written: ways[row].allowed(written)) if ways else None
         answers = generate(self.model, self.base.text_tokenizer, rows, max_new_tokens=self.max_new_tokens,
                            end=self.prompt.separator, allowed=allowed)  # fmt: skip
         texts = self.base.text_tokenizer.batch_decode(

@@ -171,6 +171,18 @@ def throughput(setting: Setting, name: str, rounds: int, seconds: float) -> dict
             "share_of_gemm": round(share, 3)}  # fmt: skip
 
 
+def peaks(folder: str, name: str) -> dict[str, int]:
+    """The most memory of each side in MiB, each in a process of its own that learns for some seconds."""
+    found = {}
+    for who in ("ours", *KINDS):
+        command = [sys.executable, __file__, "--peak", name, who, "--data", folder]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found[who] = int(done.stdout.split()[-1])
+    print(f"{name}: at most {found['ours']:,} MiB; Trainer {found['trainer']:,}, at its best {found['trainer_best']:,}",
+          flush=True)  # fmt: skip
+    return found
+
+
 RUNS = {
     "lora on wnut17": ["lora_ner", "--num_train_epochs", "2"],
     "full on wnut17": ["full_ner", "--num_train_epochs", "1"],
@@ -209,15 +221,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each turn")
     parser.add_argument("--data", default=str(REPOSITORY.parent / "shared/data/wnut17"), help="folder of wnut17")
+    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     from adapters.processes import use_all_cores
 
     use_all_cores()
     setting = Setting(str(Path(given.data).resolve()))
+    if given.peak:
+        from adapters.memory import peak_bytes
+        from adapters.precision import fastest_precision
+
+        name, who = given.peak
+        if who == "ours":
+            ours(setting, name, fastest_precision(torch.device("cpu"), "auto"), 10)
+        else:
+            peer(setting, name, who == "trainer_best", 10)
+        print(peak_bytes(torch.device("cpu")) >> 20)
+        return
     found = [throughput(setting, name, given.rounds, given.seconds) for name in ("lora", "full") if name in given.only]
+    most = {name: peaks(setting.folder, name) for name in ("lora", "full") if name in given.only}
     runs = dry_runs(setting.folder) if "dry_run" in given.only else []
     print(json.dumps({"benchmark": "train_throughput", "threads": torch.get_num_threads(), "speed": found,
-                      "dry_runs": runs}))  # fmt: skip
+                      "peak_mib": most, "dry_runs": runs}))  # fmt: skip
 
 
 if __name__ == "__main__":

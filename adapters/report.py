@@ -160,9 +160,9 @@ def _prompt_lines(record: Mapping[str, Any]) -> list[str]:
     notes, n = record["method_notes"], record["dataset"]["n"]
     if not notes:
         return []
+    dropped = f" (some dropped, for want of room, in {record['shots_dropped']:,} of {n:,} prompts)"
     lines = [
-        f"prompt: {notes['prompt']}, shots: {notes['shots']} (some dropped, for want of room, in "
-        f"{record['shots_dropped']:,} of {n:,} prompts)",
+        f"prompt: {notes['prompt']}, shots: {notes['shots']}{dropped if record['shots_dropped'] else ''}",
         f"answers not readable whole: {record['parse_failures']:,} of {n:,} (what was readable in them counts)",
     ]
     if record["truncated"]:

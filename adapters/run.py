@@ -163,14 +163,16 @@ class Run:
         else:
             found = estimate.of_training(trainer, predictor.predict, self.splits["validation"][:], last[:])
         trained, total = self.parameters()
-        self._say("\n".join([
+        lines = [
             "dry run: nothing is written",
             f"model    {self.base.name} with {self.method_name}: {trained:,} of {total:,} parameters are trained "
             f"({trained / total:.2%})",
             f"device   {self.accelerator.device}, {self.accelerator.num_processes} process(es), precision "
             f"{self.precision}",
             *found.lines(),
-        ]))  # fmt: skip
+        ]  # fmt: skip
+        if self.accelerator.is_main_process:
+            print("\n".join(lines))
         raise SystemExit(0)
 
     def evaluate(self, predictor: Predictor) -> Evaluation:

@@ -153,10 +153,12 @@ def trainer(method: Any, model: Any, base: Any, task: Any, train: Any) -> Any:
     """The trainer that `run.Run.fit` makes."""
     from accelerate import Accelerator
 
+    from adapters.checkpoint import Checkpoints
     from adapters.training import Trainer
 
     budget = method.budget(base, method.settings.max_length)
-    return Trainer(model, task, base, train, method.settings, Accelerator(cpu=True), budget=budget)
+    nowhere = Checkpoints(Path("unused"), dict, keep=1)
+    return Trainer(model, task, base, train, method.settings, Accelerator(cpu=True), budget=budget, checkpoints=nowhere)
 
 
 def tagging(types: Iterable[str] = ("PER", "LOC")) -> Any:

@@ -199,8 +199,8 @@ def dry_runs(folder: str) -> list[dict[str, Any]]:
             said = subprocess.run(
                 [*given, *flags, "--dry_run"], cwd=REPOSITORY, capture_output=True, text=True, check=True
             )
-            told = next(line for line in said.stderr.splitlines() if line.startswith("time"))
-            memory = next(line for line in said.stderr.splitlines() if line.startswith("memory"))
+            told = next(line for line in said.stdout.splitlines() if line.startswith("time"))
+            memory = next(line for line in said.stdout.splitlines() if line.startswith("memory"))
             begin = time.perf_counter()
             subprocess.run([*given, *flags], cwd=REPOSITORY, capture_output=True, check=True)
             whole = time.perf_counter() - begin

@@ -23,7 +23,7 @@ def test_a_dry_run_says_what_the_run_would_take_and_writes_nothing(
     run_recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_recipe("lora_ner", "--dry_run", "--num_train_epochs", "3") == 0
-    told = capsys.readouterr().err
+    told = capsys.readouterr().out
     assert not (tmp_path / "run").exists()
     found = re.search(r"([\d,]+) of ([\d,]+) parameters are trained", told)
     assert found is not None
@@ -42,7 +42,7 @@ def test_a_dry_run_of_a_prompt_says_how_long_the_answers_take(
     base = tiny.gpt2(tmp_path / "gpt2")
     given = ["--model_name_or_path", str(base), "--max_new_tokens", "4", "--shots", "0", "--dry_run"]
     assert run_recipe("prompt_ner", *given) == 0
-    told = capsys.readouterr().err
+    told = capsys.readouterr().out
     assert "of answering" in told and "steps" not in told and not (tmp_path / "run").exists()
 
 

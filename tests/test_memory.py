@@ -210,3 +210,14 @@ def test_a_gpu_without_room_is_advised_half_the_batch() -> None:
     said = str(out_of_memory(RuntimeError("CUDA out of memory. " + "x" * 500), 9))
     assert "--per_device_train_batch_size 4 --gradient_accumulation_steps 2" in said and len(said) < 350
     assert "--per_device_train_batch_size 1 " in str(out_of_memory(RuntimeError(""), 1))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="a system without /proc")
+def test_the_peak_of_a_process_is_not_its_parents() -> None:
+    import subprocess
+    import sys
+
+    held = bytearray(b"x") * (600 * MIB)
+    code = "import torch; from adapters.memory import peak_bytes; print(peak_bytes(torch.device('cpu')))"
+    told = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    assert told < peak_bytes(torch.device("cpu")) and len(held) == 600 * MIB and told > 50 * MIB

@@ -225,6 +225,8 @@ class Run:
 
     def _check_output(self) -> None:
         """Refuse a folder that holds a finished run, or anything that is not a run's."""
+        if self.settings.dry_run:  # nothing is written
+            return
         blocked = obstacle(self.folder)
         if blocked:
             which = "" if blocked[0] == self.folder else f"{blocked[0]} "

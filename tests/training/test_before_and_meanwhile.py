@@ -31,6 +31,7 @@ def test_a_dry_run_says_what_the_run_would_take_and_writes_nothing(
     assert steps is not None and "time     about" in told and "GiB at most" in told and "precision no" in told
     assert run_recipe("lora_ner", "--num_train_epochs", "3") == 0
     record = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert run_recipe("lora_ner", "--dry_run") == 0, "a folder that holds a run is no matter"
     assert record["training"]["steps"] == int(steps[1].replace(",", ""))
     counts = [int(text.replace(",", "")) for text in found.groups()]
     assert counts == [record["cost"]["trainable_params"], record["cost"]["total_params"]]

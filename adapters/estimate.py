@@ -68,14 +68,14 @@ def of_training(
     """
     trainer.model.train()
     windows, accumulated = trainer.windows, trainer.settings.gradient_accumulation_steps
-    batches = sorted(windows.batches(0, trainer.accelerator.num_processes), key=lambda batch: -_padded(trainer, batch))
+    batches = sorted(windows.batches(0, trainer.accelerator.num_processes), key=windows.padded, reverse=True)
     trainer._step([batches[0]] * min(accumulated, 2))  # the first is slower: memory is taken, kernels are chosen
     chosen = batches[:: max(len(batches) // TIMED, 1)][:TIMED]
     begin = time.perf_counter()
     for batch in chosen:
         trainer._step([batch])
-    a_piece = (time.perf_counter() - begin) / sum(_padded(trainer, batch) for batch in chosen)
-    an_epoch = a_piece * sum(_padded(trainer, batch) for batch in batches)
+    a_piece = (time.perf_counter() - begin) / sum(windows.padded(batch) for batch in chosen)
+    an_epoch = a_piece * sum(windows.padded(batch) for batch in batches)
     epochs = -(-trainer.total // trainer.steps_an_epoch)
     return Estimate(
         steps=trainer.total, epochs=epochs, training=an_epoch * trainer.total / trainer.steps_an_epoch,
@@ -87,11 +87,6 @@ def of_training(
 def of_answering(predict: Callable[[Sequence[Example]], Any], last: Sequence[Example], device: Any) -> Estimate:
     """Of a method that trains nothing."""
     return Estimate(steps=0, epochs=0, training=0.0, dev=0.0, final=_answering(predict, last), peak=peak_bytes(device))
-
-
-def _padded(trainer: Trainer, batch: Sequence[int]) -> int:
-    """Pieces of a batch, padding included."""
-    return len(batch) * max(trainer.windows.lengths[row] for row in batch)
 
 
 def _answering(predict: Callable[[Sequence[Example]], Any], examples: Sequence[Example]) -> float:

@@ -265,7 +265,7 @@ class Trainer:
             return
         largest = max(
             self.windows.batches(0, self.accelerator.num_processes),
-            key=lambda batch: len(batch) * max(self.windows.lengths[row] for row in batch),
+            key=self.windows.padded,
         )
         longest = max(largest, key=self.windows.lengths.__getitem__)
         inputs, targets = self.windows.collate(self.windows.rows[[longest]], [0], self.accelerator.device)

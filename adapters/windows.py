@@ -83,6 +83,10 @@ class Windows:
             generator=random.Random(f"{self.settings.seed}/{epoch}"),
         )
 
+    def padded(self, batch: Sequence[int]) -> int:
+        """Pieces of a batch, padding included."""
+        return len(batch) * max(self.lengths[row] for row in batch)
+
     def ids(self, rows: Sequence[int]) -> list[str]:
         """Ids of the examples of some rows, each once."""
         return [self.train[int(i)].id for i in dict.fromkeys(self.rows[list(rows)]["example"])]

@@ -102,15 +102,13 @@ class Machine:
 
     def needed(self, place: Place) -> int:
         """Pieces of the shortest way from a place to an end, at most."""
-        free = min((len(self.begins[i]) for i in range(len(self.begins)) if i not in place.taken), default=0)
         if place.state == WORD and not self._reads_here(place):
             return UNENDING  # what is read elsewhere has its own thread there
         if place.state in (WORD, CLOSED):
             return 1
-        if place.state == NAMED:
-            return free + 1
-        if place.state == LINE:
-            return min(map(len, self.names)) + free + 1
+        if place.state in (NAMED, LINE):
+            free = min((len(self.begins[i]) for i in range(len(self.begins)) if i not in place.taken), default=0)
+            return free + 1 + (min(map(len, self.names)) if place.state == LINE else 0)
         return len(self.none) + 1 if place.state == START else 0
 
 

@@ -11,7 +11,7 @@ from adapters.memory import available_bytes, peak_bytes
 from adapters.tasks import Example
 from adapters.training import Trainer
 
-TIMED, ANSWERED = 6, 64
+TIMED, ANSWERED = 20, 64
 """Batches and examples that are timed."""
 GIB = 1024**3
 

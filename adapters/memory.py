@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import sys
 from collections.abc import Callable
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 SPARE = 0.9
 """Share of the available memory that a run may plan with; the rest is for what an estimate cannot see."""
+
+KERNELS = 32
 
 
 def available_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -39,6 +42,15 @@ def available_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         reclaimable = next((int(line.split()[-1]) for line in lines if line.startswith(cache)), 0)
         free = min(free, bound - taken + reclaimable)
     return max(free, 0)
+
+
+def keep_few_kernels() -> None:
+    """Let oneDNN keep the code of a few matrix products alone, unless the user set a number. Call it before the first.
+
+    It makes code for every shape, and keeps that of 1,024: batches of all lengths fill this with some 0.3 GiB, for
+    which nothing is saved, since to make it again takes no time that is felt (tests/benchmarks/train_throughput.py).
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS))
 
 
 def peak_bytes(device: torch.device) -> int:

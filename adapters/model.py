@@ -209,12 +209,18 @@ def open_base(name: str) -> Base:
 
 
 def quiet_libraries() -> None:
-    """Silence what libraries say that no user of this project can act on; their errors still show."""
+    """Silence what libraries say that no user of this project can act on; their errors still show. And keep them small.
+
+    To be called before a model is loaded or a product computed.
+    """
     import logging
     import warnings
 
     import transformers
 
+    from adapters.memory import keep_few_kernels
+
+    keep_few_kernels()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # speaks of optional kernels at import
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # PEFT's use of a transformers name
     transformers.logging.disable_progress_bar()

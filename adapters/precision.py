@@ -69,6 +69,23 @@ def frozen_in(model: Any, precision: str) -> Any:
     return model if dtype is None or getattr(model, "is_quantized", False) else model.to(dtype)
 
 
+def hold_frozen(model: Any, precision: str) -> None:
+    """Hold the frozen matrices of a model that is trained in the format in which autocast multiplies them.
+
+    Every number stays what it was: autocast would cast them so, at each pass anew. Embeddings and norms stay whole.
+    """
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    if dtype is None:
+        return
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(module, torch.nn.Linear | Conv1D) and not weight.requires_grad and weight.dtype == torch.float32:
+            weight.data = weight.data.to(dtype)
+
+
 def quantization(settings: CommonSettings) -> Any:
     """How transformers shall load a base in fewer bits, as `--load_in_8bit` and `--load_in_4bit` say; None for whole.
 

@@ -55,6 +55,7 @@ class Run:
         import accelerate
         import torch
 
+        from adapters.compiling import dynamo
         from adapters.model import quiet_libraries
         from adapters.precision import fastest_precision
         from adapters.processes import check_world, use_all_cores
@@ -68,6 +69,7 @@ class Run:
         self.precision = fastest_precision(torch.device(state.device), self.settings.mixed_precision)
         trackers: Any = tracking.wanted(self.settings.with_tracking, self.settings.report_to)
         return accelerate.Accelerator(mixed_precision=self.precision, cpu=cpu, log_with=trackers or None,
+                                      dynamo_plugin=dynamo(self.settings.torch_compile, state.device.type),
                                       project_dir=self.folder / "logs" if trackers else None)  # fmt: skip
 
     @cached_property
@@ -105,6 +107,7 @@ class Run:
 
         from adapters import metrics
         from adapters.evaluation import main_score
+        from adapters.precision import hold_frozen
         from adapters.training import Trainer
 
         settings = self.settings
@@ -122,6 +125,8 @@ class Run:
         budget = method.budget(self.base, settings.max_length)
         predictor = method.predictor(self.model, self.base, task, precision=self.precision)
         if method.trains:
+            if not method.weighs_base:
+                hold_frozen(self.model, self.precision)
             trainer = Trainer(self.model, task, self.base, self.splits["train"], settings, self.accelerator,
                               budget=budget, checkpoints=self._checkpoints(task))  # fmt: skip
             if settings.dry_run:

@@ -97,6 +97,8 @@ class CommonSettings:
     """Resolve everything, take some steps, say what the run would take, and write nothing."""
     mixed_precision: str = "auto"
     """no, bf16, fp16, or auto: bf16 where this machine multiplies faster in it."""
+    torch_compile: bool = False
+    """Let torch compile the model before it is trained: pays where a run takes longer than half an hour."""
     seed: int = 0
     """Seed of everything that is drawn."""
 

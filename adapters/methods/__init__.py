@@ -55,6 +55,8 @@ class Method(ABC):
     """Whether its artifact holds the whole model, so that no base is needed beside it."""
     unmixed: ClassVar[str] = "Load it alone: adapters.predictor.load, or python -m adapters predict."
     """What to do where its rows cannot join those of other adapters in a batch."""
+    weighs_base: ClassVar[bool] = False
+    """Whether it computes with the base's own weights beside multiplying by them, so that these must stay in fp32."""
     library: ClassVar[str] = "taskswap"
     """The library that can load the artifact without this project, for the model card."""
 

@@ -24,6 +24,7 @@ class Method(LowRankMethod):
     """PEFT's DoRA with the head trained whole beside it."""
 
     name = "dora"
+    weighs_base = True  # their norm
     peft_switches: ClassVar[dict[str, bool]] = {"use_dora": True, "use_rslora": False}
 
     def layer_change(self, saved: Saved, name: str, layer: Any) -> LayerChange:

@@ -33,6 +33,7 @@ LAYERS = (
         "probabilities",
         "turns",
         "tracking",
+        "compiling",
         "constraint",
     ),
     ("annotation", "labelled_texts", "tasks", "row_task", "batching", "generation", "requests", "changes"),

@@ -81,8 +81,10 @@ def hold_frozen(model: Any, precision: str) -> None:
     if dtype is None:
         return
     for module in model.modules():
-        weight = getattr(module, "weight", None)
-        if isinstance(module, torch.nn.Linear | Conv1D) and not weight.requires_grad and weight.dtype == torch.float32:
+        if not isinstance(module, torch.nn.Linear | Conv1D):
+            continue
+        weight: torch.Tensor = module.weight
+        if not weight.requires_grad and weight.dtype == torch.float32:
             weight.data = weight.data.to(dtype)
 
 

@@ -6,6 +6,8 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from adapters.batching import by_length, collate
 from adapters.files import digest_value
 from adapters.settings import CommonSettings
@@ -66,12 +68,17 @@ class Windows:
         self.train, self.settings = train, settings
         self.pad_id = int(base.tokenizer.pad_token_id)
         self.rows = encode_split(train, task, base, budget)
-        self.lengths = [len(row) for row in self.rows.with_format("numpy")["input_ids"]]
+        self.lengths = [len(row) for row in self._column("input_ids")]
 
     @property
-    def targets(self) -> Any:
+    def targets(self) -> list[np.ndarray]:
         """Of every row."""
-        return self.rows.with_format("numpy")["targets"]
+        return self._column("targets")
+
+    def _column(self, name: str) -> list[np.ndarray]:
+        """A column's lists, each a view of one array: `datasets` takes a second to make as many arrays."""
+        column = self.rows.data.column(name).combine_chunks()
+        return np.split(column.values.to_numpy(), column.offsets.to_numpy()[1:-1])
 
     def batches(self, epoch: int, processes: int) -> list[list[int]]:
         """Numbers of the rows of each of an epoch's batches over all processes, the same in each of them."""

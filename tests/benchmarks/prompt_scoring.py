@@ -1,9 +1,10 @@
 """How many examples a second known answers are scored for, beside lm-evaluation-harness on the same prompts and model.
 
     pip install -e ".[bench]"
-    python tests/benchmarks/prompt_scoring.py                       # three cases: about 45 minutes on two cores
+    python tests/benchmarks/prompt_scoring.py                       # everything: about an hour on two cores
     python tests/benchmarks/prompt_scoring.py --only zero --rounds 5
     python tests/benchmarks/prompt_scoring.py --only agreement       # fp32: the same likelihoods, the same answers
+    python tests/benchmarks/prompt_scoring.py --only grid            # the lab's grid beside a run for each condition
 
 Both sides get the same texts: ours through the predictor that recipes use, the harness (`HFLM.loglikelihood`) as pairs
 of context and continuation, tokenising included on both sides. They take turns on one model in bf16 in one process. The
@@ -17,6 +18,8 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -198,9 +201,6 @@ class Peak:
 
 def memory(folder: str) -> dict[str, Any]:
     """MiB above the loaded model, each side in a process of its own."""
-    import subprocess
-    import sys
-
     found: dict[str, Any] = {}
     for name in CASES:
         for who in ("ours", "harness"):
@@ -211,10 +211,41 @@ def memory(folder: str) -> dict[str, Any]:
     return found
 
 
+PROMPTS, SHOTS, ORDERS = ("classification_few", "classification_sentiment"), (0, 1, 4, 8), 3
+CALIBRATIONS = ("none", "contextual", "batch", "domain", "channel")
+"""100 conditions: two prompts, ten draws of the shots (one of none), five calibrations."""
+
+
+def grid(folder: str, examples: int = 50) -> dict[str, Any]:
+    """Seconds of the lab's grid on SST-2, beside those of one run a condition: a run is timed once for each kind."""
+    data = ["--dataset_name", str(Path(folder) / "sst2"), "--model_name_or_path", "smollm2",
+            "--max_eval_samples", str(examples), "--max_predict_samples", str(examples)]  # fmt: skip
+
+    def seconds(recipe: str, *flags: str) -> float:
+        with tempfile.TemporaryDirectory() as place:
+            command = [sys.executable, f"recipes/{recipe}.py", *data, "--output_dir", f"{place}/run", *flags]
+            begin = time.perf_counter()
+            subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True)
+            return time.perf_counter() - begin
+
+    whole = seconds("prompt_lab", "--prompts", ",".join(PROMPTS), "--shots", ",".join(map(str, SHOTS)), "--orders",
+                    str(ORDERS), "--calibration", ",".join(CALIBRATIONS))  # fmt: skip
+    apart = 0.0
+    for prompt in PROMPTS:
+        for shots in SHOTS:
+            for calibration, times in (("none", 4), ("channel", 1)):  # the other three take at least as long as none
+                once = seconds("prompt_classification", "--prompt", prompt, "--shots", str(shots), "--method",
+                               "few_shot" if shots else "zero_shot", "--calibration", calibration)  # fmt: skip
+                apart += once * times * (ORDERS if shots else 1)
+    print(f"grid of 100 conditions: {whole:.0f} s; as runs of their own {apart:.0f} s: a share of "
+          f"{whole / apart:.3f} (asked: below 0.333)", flush=True)  # fmt: skip
+    return {"grid_seconds": round(whole, 1), "apart_seconds": round(apart, 1), "share": round(whole / apart, 3)}
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=[*CASES, "agreement", "memory"])
+    parser.add_argument("--only", nargs="*", choices=[*CASES, "agreement", "memory", "grid"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", default=str(REPOSITORY.parent / "shared/data"), help="folder of the datasets")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
@@ -227,7 +258,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from adapters.model import open_base, quiet_libraries
 
     quiet_libraries()
-    only = given.only or [*CASES, "agreement", "memory"]
+    only = given.only or [*CASES, "agreement", "memory", "grid"]
     base, found = open_base("smollm2"), []
     model = base.load_generator().to(torch.bfloat16).eval()
     for name, case in CASES.items():
@@ -235,6 +266,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             found.append(speed(name, case, model, base, given.folder, given.rounds))
     more = {"agreement": agreement(base, given.folder)} if "agreement" in only else {}
     more |= {"memory": memory(given.folder)} if "memory" in only else {}
+    more |= {"grid": grid(given.folder)} if "grid" in only else {}
     print(json.dumps({"benchmark": "prompt_scoring", "threads": torch.get_num_threads(), "speed": found, **more}))
 
 

@@ -34,8 +34,10 @@ LAYERS = (
         "turns",
         "tracking",
         "constraint",
+        "class_names",
+        "corpus_metric",
     ),
-    ("annotation", "labelled_texts", "tasks", "row_task", "batching", "generation", "requests", "changes"),
+    ("annotation", "labelled_texts", "text_rows", "tasks", "row_task", "text_task", "batching", "generation", "requests", "changes"),
     (
         "model",
         "artifact",

@@ -55,7 +55,7 @@ def generate(
     rows = [row or [first_piece(tokenizer)] for row in rows]
     longest = max(map(len, rows))
     encoded = bool(model.config.is_encoder_decoder)
-    shared = 0 if encoded or getattr(model, "rows_differ", False) else _worth_sharing(rows)
+    shared = 0 if encoded or getattr(model, "rows_differ", False) or _brings_a_prefix(model) else _worth_sharing(rows)
     padded = partial(_padded, shared=shared, longest=longest, left=not encoded)
     ids = torch.tensor([padded(row, pad) for row in rows], device=device)
     mask = torch.tensor([padded([1] * len(row), 0) for row in rows], device=device)
@@ -73,6 +73,12 @@ def generate(
         )  # fmt: skip
     ends = {pad, *np.atleast_1d(model.generation_config.eos_token_id).tolist()}
     return [_until(answer, ends) for answer in out[:, before:].tolist()]
+
+
+def _brings_a_prefix(model: Any) -> bool:
+    """Whether PEFT puts a prefix in front of an empty cache: behind one that holds pieces it would miss its place."""
+    config = getattr(model, "active_peft_config", None)
+    return config is not None and bool(config.is_prompt_learning)
 
 
 def _worth_sharing(rows: Sequence[Sequence[int]]) -> int:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 LEAST_ROOM = 8
 """Pieces that must be left for an input beside its answer."""
+_AS_TEXT: dict[str, Any] = {"split_special_tokens": True, "verbose": False}  # `</s>` in data is that text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +172,7 @@ class TextTask(Task):
         """Pieces of each input, at most so many, and whether some were cut off: of the text at its end."""
         parts = [tuple(map(valid_text, self.framed(example))) for example in examples]
         texts = [self.source_prefix + "".join(part) for part in parts]
-        made = pieces.tokenizer(texts, return_offsets_mapping=True, verbose=False)
+        made = pieces.tokenizer(texts, return_offsets_mapping=True, **_AS_TEXT)
         ends = len(pieces.after) if pieces.leftwards else 0  # an answer follows, so that this is no end
         for (before, text, _), ids, offsets in zip(parts, made.input_ids, made.offset_mapping, strict=True):
             ids = ids[: len(ids) - ends]
@@ -187,9 +188,9 @@ class TextTask(Task):
         """Pieces of what is to be learnt, with the piece that ends it."""
         tokenizer, text = pieces.tokenizer, valid_text(self.to_learn(example))
         if not pieces.leftwards:
-            return list(tokenizer(text, verbose=False).input_ids)[: self.max_new_tokens]
+            return list(tokenizer(text, **_AS_TEXT).input_ids)[: self.max_new_tokens]
         end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.pad_token_id
-        ids = [*tokenizer(text, add_special_tokens=False, verbose=False).input_ids, int(end)]
+        ids = [*tokenizer(text, add_special_tokens=False, **_AS_TEXT).input_ids, int(end)]
         return ids[: self.max_new_tokens]
 
     def to_learn(self, example: Example) -> str:

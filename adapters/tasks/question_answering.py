@@ -53,7 +53,7 @@ class Task(TextTask):
     name = "question_answering"
     kinds: ClassVar[tuple[str, ...]] = (ENCODER, CAUSAL, ENCODER_DECODER)
     metrics = ("answer_f1",)
-    answer_formats = ("text", "span")
+    answer_formats: tuple[str, ...] = ("text", "span")
     columns = ("question", "context")
     written = "answer"
     words = ("none",)
@@ -174,7 +174,8 @@ class Spans(Task):
         contexts = [valid_text(example.inputs["context"]) for example in examples]
         made = pieces.tokenizer(
             [question for question, _ in asked], contexts, truncation="only_second", max_length=budget,
-            stride=budget // 4, return_overflowing_tokens=True, return_offsets_mapping=True, verbose=False,
+            stride=budget // 4, return_overflowing_tokens=True, return_offsets_mapping=True,
+            split_special_tokens=True, verbose=False,
         )  # fmt: skip
         answers = [_place(example) if learning else None for example in examples]
         out = []
@@ -191,9 +192,9 @@ class Spans(Task):
     def _question(example: Example, pieces: Pieces, budget: int) -> tuple[str, bool]:
         """The question, and whether it was cut: more than a quarter of the budget leaves too little for the context."""
         text, most = valid_text(example.inputs["question"]), max(budget // 4, 1)
-        offsets = pieces.tokenizer(
-            text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        ).offset_mapping
+        made = pieces.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True,
+                                verbose=False)  # fmt: skip
+        offsets = made.offset_mapping
         return (text[: offsets[most - 1][1]], True) if len(offsets) > most else (text, False)
 
     def logits(

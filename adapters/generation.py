@@ -41,7 +41,8 @@ def generate(
             on the left, where it goes on from the right; an encoder's on the right, as it may count positions. What a
             causal model's rows begin with alike (shots, an instruction) is read once for all of them.
         max_new_tokens: of each answer.
-        end: text at which an answer ends; it ends at the end-of-text piece in any case.
+        end: text at which an answer ends, behind its first word (some models begin with an empty line); it ends at
+            the end-of-text piece in any case.
         allowed: of a row and what it has written, the pieces that may come next; None: any.
 
     Returns:
@@ -120,12 +121,12 @@ def _until(answer: Sequence[int], ends: set[int | None]) -> list[int]:
 
 
 def _ends(tokenizer: PreTrainedTokenizerFast, end: str, before: int) -> Callable[..., torch.Tensor]:
-    """A stopping criterion: a row is done when `end` stands in what it has written."""
+    """A stopping criterion: a row is done when `end` stands in what it has written, behind a word."""
     tail = _TAIL + len(end.encode())
 
     def done(ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         tails = tokenizer.batch_decode(ids[:, max(before, ids.shape[1] - tail) :], clean_up_tokenization_spaces=False)
-        return ids.new_tensor([end in tail for tail in tails]).bool()
+        return ids.new_tensor([end in tail.lstrip() for tail in tails]).bool()
 
     return done
 

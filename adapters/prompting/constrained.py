@@ -53,7 +53,7 @@ class Machine:
         self.goes_on = [None if gap is None else tuple(cut(gap + word))
                         for gap, word in zip(constraint.between, constraint.words, strict=True)]  # fmt: skip
         self.line = tuple(cut("\n"))
-        self.ends = [(end,), tuple(cut(separator))]
+        self.ends = _ends(cut, separator, end)
         self.end = end
         self.words = constraint.words
         self.between = constraint.between
@@ -121,7 +121,7 @@ class StretchMachine:
         self.begins = [tuple(cut(f" {word}")) for word in constraint.words]
         self.goes_on = [None if gap is None else tuple(cut(gap + word))
                         for gap, word in zip(constraint.between, constraint.words, strict=True)]  # fmt: skip
-        self.ends = [(end,), tuple(cut(separator))]
+        self.ends = _ends(cut, separator, end)
         self.end = end
 
     def after(self, place: Place) -> Iterator[tuple[Pieces, Place]]:
@@ -152,6 +152,18 @@ class StretchMachine:
         if place.state == START:
             return min(map(len, [*self.begins, *([self.none] if self.none else [])]), default=0) + 1
         return 1 if place.state in (WORD, CLOSED) else 0
+
+
+def _ends(cut: Callable[[str], list[int]], separator: str, end: int) -> list[Pieces]:
+    """What may end an answer: its last piece, and the separator, by itself and as it is cut between two words.
+
+    The two differ where a tokenizer takes white space apart in front of a word: an empty line is two pieces then.
+    """
+    word = cut("a")
+    between = cut(f"a{separator}a")
+    fits = between[: len(word)] == word and between[-len(word) :] == word
+    inside = between[len(word) : len(between) - len(word)] if fits else []
+    return list(dict.fromkeys([(end,), tuple(cut(separator)), *([tuple(inside)] if inside else [])]))
 
 
 class Walk:

@@ -1,4 +1,4 @@
-"""Tasks whose answer is a text from the command line: prompted, trained, in the lab, side by side, and what is refused."""
+"""Written answers from the command line: prompted, trained, in the lab, side by side, and what is refused."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, some in (("train", pairs * 2), ("val", pairs[:8]), ("test", pairs[::2])):
         (folder / f"{split}.en").write_text("".join(f"{' '.join(words)}\n" for words in some))
         (folder / f"{split}.de").write_text("".join(f"{' '.join(WORDS[w] for w in words)}\n" for words in some))
-        paragraphs = [{"context": f"{n} {v} {p} {c} .", "qas": [{"id": f"{split}{i}", "question": f"{v} {p}", "answers": [
-            {"text": c, "answer_start": len(f"{n} {v} {p} ")}]}]} for i, (n, v, p, c) in enumerate(some)]  # fmt: skip
+        paragraphs = []
+        for i, (n, v, p, c) in enumerate(some):
+            answer = {"text": c, "answer_start": len(f"{n} {v} {p} ")}
+            asked = {"id": f"{split}{i}", "question": f"{v} {p}", "answers": [answer]}
+            paragraphs.append({"context": f"{n} {v} {p} {c} .", "qas": [asked]})
         (folder / "asked").mkdir(exist_ok=True)
         (folder / "asked" / f"{split}.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
         rows = [{"source": [" ".join(words), "."], "target": [words[0], words[3]]} for words in some]

@@ -261,7 +261,7 @@ def test_no_room_for_an_input_is_refused(bases: dict[str, Any]) -> None:
     assert task.encode([example], bases["gpt2"].pieces(), 60 + LEAST_ROOM)
 
 
-HOSTILE = ["\0", "\ud800", "{{text}} {0} $x %s {% x %}", "<|endoftext|></s>[MASK]", "a" * 1_000_000, "\u202e" * 50]
+HOSTILE = ["\0", "\ud800", "{{text}} {0} $x %s {% x %}", "<|endoftext|></s>[MASK]", "\u202e" * 50]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -275,6 +275,24 @@ def test_hostile_texts_are_read_cut_and_answered(bases: dict[str, Any], text: st
                 assert rows and all(0 < len(row.input_ids) <= 100 for row in rows)
 
 
+def test_a_text_of_a_megabyte_is_cut_or_read_in_windows(bases: dict[str, Any]) -> None:
+    text = "a" * 1_000_000
+    (row,) = made("summarization").encode([Example(id="", inputs={"text": text})], bases["gpt2"].pieces(), 100)
+    assert row.detail and len(row.input_ids) == 36
+    task = made("question_answering").on(bases["roberta"].kind)
+    rows = task.encode([Example(id="", inputs={"question": "Who?", "context": text})], bases["roberta"].pieces(), 100)
+    assert {i for row in rows for place in row.detail[0] if place for i in range(*place)} == set(range(1_000_000))
+
+
+def test_special_pieces_in_data_are_text(bases: dict[str, Any]) -> None:
+    example = Example(id="", inputs={"text": "Ada <|endoftext|> left"}, gold=["<|endoftext|> </s>"])
+    tokenizer = bases["gpt2"].pieces().tokenizer
+    (row,) = made("summarization").encode([example], bases["gpt2"].pieces(), 120, learning=True)
+    targets = [piece for piece in row.targets if piece != IGNORED]
+    assert targets.count(tokenizer.eos_token_id) == 1 and targets[-1] == tokenizer.eos_token_id
+    assert tokenizer.eos_token_id not in row.input_ids
+
+
 # what is asked of a prompted model ------------------------------------------------------------------------------------
 
 
@@ -286,8 +304,9 @@ def test_prompts_are_filled_verbatim_and_shots_show_the_answer_where_it_is_writt
     values = {column: f"{{{{{column}}}}} $1 <{column}>" for column in task.columns}
     example = Example(id="", inputs=values, gold=["One\n\n two.", "Other"])
     question, shot = prompt.question(task, example), prompt.demonstration(task, example)
-    assert all(value in question for value in values.values()) and question[-1] == ":"
-    assert shot == f"{question} One two.{prompt.separator}"
+    assert all(value in question for value in values.values())
+    assert question[-1] in ":\n"  # a word's blank is a part of its first piece
+    assert shot == f"{question}{' ' * (question[-1] == ':')}One two.{prompt.separator}"
     assert "{{" not in prompt.head(task)
     if task.name == "translation":
         assert "German" in question + prompt.head(task)

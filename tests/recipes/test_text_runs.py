@@ -117,6 +117,36 @@ def test_an_encoder_marks_what_others_write_and_both_are_compared(
     assert output["context"][output["start"] : output["end"]] == output["answer"]
 
 
+def test_a_comparison_takes_methods_that_mark_and_methods_that_write(
+    place: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    from adapters.comparison.run import Comparison
+    from adapters.errors import ModelError
+
+    def checked(methods: str) -> Comparison:
+        own = ["--model_name_or_path", str(tiny_bert), "--prompt_model_name_or_path", str(place / "gpt2"), "--seeds",
+               "1", "--max_new_tokens", "8", "--output_dir", str(tmp_path / "c"), "--methods", methods]  # fmt: skip
+        found = Comparison(
+            "", task="question_answering", defaults={}, argv=[*flags(place, "question_answering")[2:], *own]
+        )
+        found.check()
+        return found
+
+    assert [cell.method for cell in checked("head,lora,few_shot").cells] == ["head", "lora", "few_shot"]
+    with pytest.raises(ModelError, match="question_answering has no head, and prompt_tuning cannot generate"):
+        own = [
+            "--model_name_or_path",
+            str(place / "gpt2"),
+            "--output_dir",
+            str(tmp_path / "d"),
+            "--methods",
+            "prompt_tuning",
+        ]
+        Comparison(
+            "", task="question_answering", defaults={}, argv=[*flags(place, "question_answering")[2:], *own]
+        ).check()
+
+
 def test_a_constrained_answer_stands_in_the_context(place: Path, tmp_path: Path) -> None:
     run(
         place, tmp_path / "run", "question_answering", "few_shot", "--prompt", "question_answering_span", "--shots", "1"

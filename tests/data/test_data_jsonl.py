@@ -30,9 +30,9 @@ def write(folder: Path, content: str | bytes, name: str = "train.jsonl") -> Path
     return path
 
 
-def read(path: Path) -> tuple[list[Row], Faults]:
+def read(path: Path, **options: str) -> tuple[list[Row], Faults]:
     faults = Faults(str(path))
-    return list(open_file(path).rows(faults)), faults
+    return list(open_file(path, **options).rows(faults)), faults
 
 
 @settings(deadline=None)

@@ -1,4 +1,4 @@
-"""What a prompted model may write, as far as a task says it: lines of a known name and a stretch of the text."""
+"""What a prompted model may write, as far as a task says it: a stretch of the text, or lines of a name and one."""
 
 from __future__ import annotations
 
@@ -22,6 +22,27 @@ class Lines:
     words: tuple[str, ...]
     between: tuple[str | None, ...]
     none: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """An answer of words that stand side by side in the text; or `none`.
+
+    Attributes:
+        words: as in `Lines`.
+        between: as in `Lines`.
+        none: the answer that is no stretch; empty where there must be one.
+    """
+
+    words: tuple[str, ...]
+    between: tuple[str | None, ...]
+    none: str
+
+
+def stretch(text: str, offsets: Sequence[tuple[int, int]], none: str) -> Stretch:
+    """The constraint of a text whose words have these offsets."""
+    found = lines((), text, offsets, none)
+    return Stretch(words=found.words, between=found.between, none=none)
 
 
 def lines(names: Iterable[str], text: str, offsets: Sequence[tuple[int, int]], none: str) -> Lines:

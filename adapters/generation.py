@@ -41,7 +41,7 @@ def generate(
             on the left, where it goes on from the right; an encoder's on the right, as it may count positions. What a
             causal model's rows begin with alike (shots, an instruction) is read once for all of them.
         max_new_tokens: of each answer.
-        end: text at which an answer ends; it ends at the end-of-text piece in any case.
+        end: text at which an answer ends, behind its first word; it ends at the end-of-text piece in any case.
         allowed: of a row and what it has written, the pieces that may come next; None: any.
 
     Returns:
@@ -55,7 +55,7 @@ def generate(
     rows = [row or [first_piece(tokenizer)] for row in rows]
     longest = max(map(len, rows))
     encoded = bool(model.config.is_encoder_decoder)
-    shared = 0 if encoded or getattr(model, "rows_differ", False) else _worth_sharing(rows)
+    shared = 0 if encoded or _is_apart(model) else _worth_sharing(rows)
     padded = partial(_padded, shared=shared, longest=longest, left=not encoded)
     ids = torch.tensor([padded(row, pad) for row in rows], device=device)
     mask = torch.tensor([padded([1] * len(row), 0) for row in rows], device=device)
@@ -73,6 +73,13 @@ def generate(
         )  # fmt: skip
     ends = {pad, *np.atleast_1d(model.generation_config.eos_token_id).tolist()}
     return [_until(answer, ends) for answer in out[:, before:].tolist()]
+
+
+def _is_apart(model: Any) -> bool:
+    """Whether what rows begin with must not be read once for all of them: they differ in their adapters, or PEFT puts a
+    prefix in front of an empty cache, and behind one that holds pieces it would miss its place."""
+    config = getattr(model, "active_peft_config", None)
+    return getattr(model, "rows_differ", False) or (config is not None and bool(config.is_prompt_learning))
 
 
 def _worth_sharing(rows: Sequence[Sequence[int]]) -> int:
@@ -114,12 +121,12 @@ def _until(answer: Sequence[int], ends: set[int | None]) -> list[int]:
 
 
 def _ends(tokenizer: PreTrainedTokenizerFast, end: str, before: int) -> Callable[..., torch.Tensor]:
-    """A stopping criterion: a row is done when `end` stands in what it has written."""
+    """A stopping criterion: a row is done when `end` stands in what it has written, behind a word."""
     tail = _TAIL + len(end.encode())
 
     def done(ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         tails = tokenizer.batch_decode(ids[:, max(before, ids.shape[1] - tail) :], clean_up_tokenization_spaces=False)
-        return ids.new_tensor([end in tail for tail in tails]).bool()
+        return ids.new_tensor([end in tail.lstrip() for tail in tails]).bool()
 
     return done
 

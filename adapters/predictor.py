@@ -100,6 +100,7 @@ def load(folder: str | Path, *, base: str | None = None, plugin_dirs: Sequence[s
     on = open_base(str(folder)) if method.self_contained and base is None else _base_of(card, base)
     if not (method.self_contained and base is None):
         artifact.check_base(card, on.name, on.digest, on.tokenizer_digest)
+    task = task.on(on.kind)
     return Loaded(card, task, method.predictor(method.load(on, task, folder), on, task))
 
 

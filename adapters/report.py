@@ -94,6 +94,7 @@ def model_card(
     metric = evaluation.metrics[0]
     chosen = ("learning_rate", "num_train_epochs", "train_batch_pieces", "weight_decay", "dropout", "seed")
     rows = {**{name: settings.get(name) for name in chosen}, **card["method"]["settings"]}
+    labels = f"; labels: {', '.join(card['task']['labels'])}" if card["task"]["labels"] else ""
     lines = [
         "---",
         f"base_model: {base}",
@@ -102,7 +103,7 @@ def model_card(
         "---",
         f"# {method} for {task} on {base}",
         "",
-        f"Made with taskswap from {data['name']}; labels: {', '.join(card['task']['labels'])}.",
+        f"Made with taskswap from {data['name']}{labels}.",
         "",
         "## Results",
         "",

@@ -94,7 +94,8 @@ class Run:
             if "train" not in self.splits and self._method_class().trains:
                 raise DataError("There is no training split: give --train_file.")
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
-        self._say(f"data: {self.dataset_name}: {sizes}; {len(task.labels)} labels")
+        labels = f"; {len(task.labels)} labels" if len(task.labels) else ""
+        self._say(f"data: {self.dataset_name}: {sizes}{labels}")
         return task
 
     def build_method(self) -> Method:
@@ -115,6 +116,7 @@ class Run:
         flag = "load_in_8bit" if settings.load_in_8bit else "load_in_4bit"
         told = f"left out for {self.method_name}: so far only prompting (zero_shot, few_shot) takes fewer bits"
         require(not (fewer and method.trains), flag, True, told)
+        task = task.on(self.base.kind)
         method.check(self.base, task)
         self.task, self.method = task, method
         self.metrics = metrics.for_task(task, settings.metrics, settings.plugin_dir)

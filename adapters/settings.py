@@ -24,13 +24,13 @@ class CommonSettings:
     dataset_config_name: str | None = None
     """Configuration of a Hub dataset."""
     train_file: str | None = None
-    """Training examples: column file, JSONL, CSV, parquet, or lines of a label and a text."""
+    """Training examples: column file, JSONL, CSV, parquet, lines of a label and a text, SQuAD, parallel lines."""
     validation_file: str | None = None
     """Dev examples; where there are none, they are cut from train."""
     test_file: str | None = None
     """Test examples; where there are none, scores are named dev."""
     dataset_format: str | None = None
-    """Reader of the files: columns, jsonl, csv, parquet, labelled. Default: by their names and first lines."""
+    """Reader of the files: columns, jsonl, csv, parquet, labelled, parallel, squad. Default: by what they are."""
     encoding: str = "utf-8"
     """Encoding of text files."""
     validation_split_percentage: int = 10

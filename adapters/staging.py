@@ -155,6 +155,7 @@ class Stage:
         if "unchecked" not in card:
             peft_folder.check_agrees(folder, method, tensors, self.plugin_dirs)
         artifact.check_base(card, self.base.name, self.base.digest, self.base.tokenizer_digest)
+        task = task.on(self.base.kind)
         method.check(self.base, task)
         if not task.has_head and not self.writes:
             raise ModelError(

@@ -225,3 +225,22 @@ def test_rows_that_begin_alike_are_answered_as_each_alone(
     assert together == [writer.write([row])[0] for row in rows]
     assert (read[0] == (1, length)) == (length >= LEAST_SHARED)
     assert all(rows == len(together) for rows, _ in read[1:])
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_behind_a_prefix_rows_that_begin_alike_are_answered_as_a_slow_loop_answers_them(
+    name: str, build: Callable[[str], Writer]
+) -> None:
+    import peft
+    import torch
+
+    writer = build(name)
+    config = peft.PrefixTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM")
+    writer.model.config.eos_token_id = writer.model.generation_config.eos_token_id
+    model = peft.get_peft_model(writer.model, config).eval()
+    with torch.no_grad():
+        model.prompt_encoder.default.embedding.weight.normal_(0, 2, generator=torch.Generator().manual_seed(3))
+    behind = Writer(model=model, tokenizer=writer.tokenizer, rows=[writer.rows[3] * 2 + row for row in writer.rows])
+    answers = behind.write()
+    assert answers == [slowly(behind, row) for row in behind.rows]
+    assert answers != writer.write(behind.rows)

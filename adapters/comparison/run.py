@@ -95,7 +95,8 @@ class Comparison:
         if not len(found.get(name, ())):
             raise DataError(f"the {name} split has no examples; there is nothing to score.")
         for method, base in dict.fromkeys((cell.method, cell.base) for cell in self.cells):
-            methods.load(method, self.plugins)(self._settings_of(method, {})).check(open_base(base), task)
+            on = open_base(base)
+            methods.load(method, self.plugins)(self._settings_of(method, {})).check(on, task.on(on.kind))
         metrics.for_task(task, settings.metrics, self.plugins)
         shared = overlap(found[name], found.get("train", ()))
         if shared["count"] and settings.forbid_overlap:

@@ -66,10 +66,14 @@ class RowSource(Protocol):
 
 
 class Reader(Protocol):
-    """What a file of this folder offers."""
+    """What a file of this folder offers.
+
+    It may also offer `companions(path)`: the files that it reads together with one (the other side of a translation).
+    """
 
     EXTENSIONS: tuple[str, ...]
-    """Ends of file names, with the dot and in lower case, that this reader is for (`.gz` and `.bz2` stripped)."""
+    """Ends of file names, with the dot and in lower case, that this reader is for (`.gz` and `.bz2` stripped). One
+    without any knows its files by what they hold, or by what lies beside them, and comes before the others."""
 
     def recognises(self, path: Path, head: str) -> bool:
         """Whether it is of this format; `head`: 4096 characters, leniently decoded, of a file, "" for a folder."""
@@ -147,28 +151,6 @@ def plain_name(path: Path) -> str:
     return (path.stem if path.suffix.lower() in _COMPRESSIONS else path.name).lower()
 
 
-def names_of_classes(features: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Column -> the names behind its class numbers. `features` are as `datasets.Features.to_dict()` gives them."""
-    found = {}
-    for column, feature in features.items():
-        while isinstance(feature, dict) and "feature" in feature:
-            feature = feature["feature"]
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
-            found[column] = feature["names"]
-    return found
-
-
-def name_classes(value: Any, names: Sequence[str]) -> Any:
-    """Names in place of class numbers; None stays, and -1 (a hidden label) becomes None. Raises ValueError."""
-    if isinstance(value, list):
-        return [name_classes(item, names) for item in value]
-    if value is None or value == -1:
-        return None
-    if not 0 <= value < len(names):
-        raise ValueError(f"class {value}, but the dataset names {len(names)} classes")
-    return names[value]
-
-
 def open_file(
     path: str | Path,
     *,
@@ -222,9 +204,10 @@ def _head(path: Path, encoding: str) -> str:
 def _reader(path: Path, head: str, name: str | None, plugin_dirs: Sequence[str]) -> Reader:
     known = [name] if name else discovery.names("data", plugin_dirs)
     readers = {key: cast(Reader, discovery.load("data", key, plugin_dirs)) for key in known}
-    fits: list[str] = []
+    fits = [key for key, reader in readers.items() if not reader.EXTENSIONS and reader.recognises(path, head)]
     if not path.is_dir():
-        fits = [key for key, reader in readers.items() if name or plain_name(path).endswith(reader.EXTENSIONS)]
+        named = [key for key, reader in readers.items() if name or plain_name(path).endswith(reader.EXTENSIONS)]
+        fits = fits or named
     fits = fits or [key for key, reader in readers.items() if reader.recognises(path, head)]
     if len(fits) == 1:
         return readers[fits[0]]
@@ -272,13 +255,25 @@ def open_splits(
         chosen = _choose(str(hub_id or folder), {name: [name] for name in sources}, given)
         found = {split: sources[name] for split, name in chosen.items()}
     elif folder:
-        parts = {p.name: re.split(r"[._-]", p.name.lower()) for p in sorted(folder.glob("[!.]*")) if p.is_file()}
+        alone = _without_companions([p for p in sorted(folder.glob("[!.]*")) if p.is_file()], plugin_dirs)
+        parts = {p.name: re.split(r"[._-]", p.name.lower()) for p in alone}
         chosen = _choose(str(folder), parts, given)
         found = {split: open_file(folder / name, **options) for split, name in chosen.items()}
     elif not given:
         raise SettingsError("No data was named. Give --dataset_name, or --train_file (and --test_file).")
     found |= {split: open_file(path, flag=f"--{split}_file", **options) for split, path in given.items()}
     return {split: found[split] for split in SPLITS if split in found}
+
+
+def _without_companions(paths: Sequence[Path], plugin_dirs: Sequence[str]) -> list[Path]:
+    """The files of a folder without those that are read together with an earlier one."""
+    readers = [discovery.load("data", name, plugin_dirs) for name in discovery.names("data", plugin_dirs)]
+    asked = [reader.companions for reader in readers if hasattr(reader, "companions")]
+    taken: set[Path] = set()
+    for path in paths:
+        if path not in taken:
+            taken |= {other for companions in asked for other in companions(path) if other > path}
+    return [path for path in paths if path not in taken]
 
 
 def _choose(origin: str, names: Mapping[str, Sequence[str]], given: Collection[str]) -> dict[str, str]:

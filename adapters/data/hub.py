@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.data import DAMAGED, Row, name_classes, names_of_classes
+from adapters.class_names import name_classes, names_of_classes
+from adapters.data import DAMAGED, Row
 from adapters.errors import DataError, Faults, SourceError
 from adapters.files import digest_file, digest_value
 

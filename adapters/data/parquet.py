@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.data import DAMAGED, FileSource, Row, name_classes, names_of_classes
+from adapters.class_names import name_classes, names_of_classes
+from adapters.data import DAMAGED, FileSource, Row
 from adapters.errors import DataError, Faults
 
 EXTENSIONS: tuple[str, ...] = (".parquet",)

@@ -1,4 +1,4 @@
-"""Which pieces may come next, so that an answer can only be one that its task can read (`constraint.Lines`).
+"""Which pieces may come next, so that an answer can only be one that its task can read (`constraint`).
 
 The answers make a machine of states: every thread through it is a rest of pieces and what comes behind them. Several
 threads stay alive while they have begun with the same pieces. No thread is followed that could not end in time, so an
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.constraint import Lines
+from adapters.constraint import Lines, Stretch
 
 Pieces = tuple[int, ...]
 START, NAMED, WORD, LINE, CLOSED, DONE, AGAIN = 0, 1, 2, 3, 4, 5, 6
@@ -53,7 +53,7 @@ class Machine:
         self.goes_on = [None if gap is None else tuple(cut(gap + word))
                         for gap, word in zip(constraint.between, constraint.words, strict=True)]  # fmt: skip
         self.line = tuple(cut("\n"))
-        self.ends = [(end,), tuple(cut(separator))]
+        self.ends = _ends(cut, separator, end)
         self.end = end
         self.words = constraint.words
         self.between = constraint.between
@@ -112,10 +112,64 @@ class Machine:
         return len(self.none) + 1 if place.state == START else 0
 
 
+class StretchMachine:
+    """The stretches of one text, and what says that there is none."""
+
+    def __init__(self, constraint: Stretch, cut: Callable[[str], list[int]], *, separator: str, end: int) -> None:
+        """Args: as of `Machine`."""
+        self.none = tuple(cut(f" {constraint.none}")) if constraint.none else ()
+        self.begins = [tuple(cut(f" {word}")) for word in constraint.words]
+        self.goes_on = [None if gap is None else tuple(cut(gap + word))
+                        for gap, word in zip(constraint.between, constraint.words, strict=True)]  # fmt: skip
+        self.ends = _ends(cut, separator, end)
+        self.end = end
+
+    def after(self, place: Place) -> Iterator[tuple[Pieces, Place]]:
+        """What may be written at a place, and where that leads."""
+        if place.state == START:
+            if self.none:
+                yield self.none, Place(CLOSED)
+            for i, pieces in enumerate(self.begins):
+                yield pieces, Place(WORD, last=i)
+        if place.state == WORD and place.last + 1 < len(self.begins):
+            following = self.goes_on[place.last + 1]
+            if following is not None:
+                yield following, Place(WORD, last=place.last + 1)
+        if place.state in (WORD, CLOSED):
+            for pieces in self.ends:
+                yield pieces, Place(DONE)
+        if place.state == DONE:
+            yield (self.end,), place
+
+    @property
+    def sound(self) -> bool:
+        """Whether each part has pieces, and there is something to write."""
+        parts = [*self.begins, *(one for one in self.goes_on if one is not None), *self.ends]
+        return all(parts) and bool(self.begins or self.none)
+
+    def needed(self, place: Place) -> int:
+        """Pieces of the shortest way from a place to an end."""
+        if place.state == START:
+            return min(map(len, [*self.begins, *([self.none] if self.none else [])]), default=0) + 1
+        return 1 if place.state in (WORD, CLOSED) else 0
+
+
+def _ends(cut: Callable[[str], list[int]], separator: str, end: int) -> list[Pieces]:
+    """What may end an answer: its last piece, and the separator, by itself and as it is cut between two words.
+
+    The two differ where a tokenizer takes white space apart in front of a word: an empty line is two pieces then.
+    """
+    word = cut("a")
+    between = cut(f"a{separator}a")
+    fits = between[: len(word)] == word and between[-len(word) :] == word
+    inside = between[len(word) : len(between) - len(word)] if fits else []
+    return list(dict.fromkeys([(end,), tuple(cut(separator)), *([tuple(inside)] if inside else [])]))
+
+
 class Walk:
     """One answer as it is being written."""
 
-    def __init__(self, machine: Machine, room: int) -> None:
+    def __init__(self, machine: Machine | StretchMachine, room: int) -> None:
         """Args: the machine, and how many pieces the answer may have."""
         self.machine, self.room = machine, room
         self.written = 0
@@ -147,7 +201,7 @@ class Walk:
         self.threads = list(dict.fromkeys(threads))
 
 
-def walks(constraints: Sequence[Lines | None], tokenizer: Any, *, separator: str, room: int) -> list[Walk]:
+def walks(constraints: Sequence[Lines | Stretch | None], tokenizer: Any, *, separator: str, room: int) -> list[Walk]:
     """A walk for each row; none where any row is free.
 
     Args:
@@ -165,7 +219,13 @@ def walks(constraints: Sequence[Lines | None], tokenizer: Any, *, separator: str
         return ids
 
     end = int(tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.pad_token_id)
-    made = [Walk(Machine(one, cut, separator=separator, end=end), room) for one in constraints if one is not None]
+    options: dict[str, Any] = {"separator": separator, "end": end}
+    machines: list[Machine | StretchMachine] = [
+        Machine(one, cut, **options) if isinstance(one, Lines) else StretchMachine(one, cut, **options)
+        for one in constraints
+        if one is not None
+    ]
+    made = [Walk(machine, room) for machine in machines]
     if not all(walk.machine.sound and walk.machine.needed(Place(START)) <= room for walk in made):
         return []
     return made

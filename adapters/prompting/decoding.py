@@ -188,7 +188,7 @@ class PromptPredictor:
         texts = self.base.text_tokenizer.batch_decode(
             answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        texts = [text.split(self.prompt.separator)[0] for text in texts]
+        texts = [_up_to(self.prompt.separator, text) for text in texts]
         for row, way in enumerate(ways):
             if way.again(answers[row]):
                 texts[row] = texts[row].rpartition("\n")[0]
@@ -205,6 +205,13 @@ def _steps(number: int) -> Iterator[Callable[[int], None]]:
                 bar.step("")
 
         yield step
+
+
+def _up_to(separator: str, text: str) -> str:
+    """An answer in front of the separator; white space at its beginning that holds one is left out."""
+    answer = text.lstrip()
+    blank = text[: len(text) - len(answer)]
+    return ("" if separator in blank else blank) + answer.split(separator)[0]
 
 
 def contentless(example: Example, wanted: Sequence[Calibration]) -> list[Example]:

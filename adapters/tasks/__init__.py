@@ -11,7 +11,7 @@ import numpy as np
 
 from adapters import discovery
 from adapters.alignment import IGNORED, Pieces
-from adapters.constraint import Lines
+from adapters.constraint import Lines, Stretch
 from adapters.data import RowSource
 from adapters.files import digest_value
 from adapters.labels import LabelSet
@@ -25,12 +25,16 @@ ENCODER, CAUSAL, ENCODER_DECODER = "encoder", "causal", "encoder-decoder"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Example:
-    """One thing to predict: `inputs` under the task's column names, and the gold answer where it is known."""
+    """One thing to predict: `inputs` under the task's column names, and the gold answer where it is known.
+
+    `starts`: of each gold answer that stands in an input its first character there, where the data say so.
+    """
 
     id: str
     inputs: Mapping[str, Any]
     gold: Any = None
     where: str = ""
+    starts: tuple[int, ...] = ()
 
     def digest(self) -> str:
         """sha256 of the inputs: equal inputs are the same example, whatever their id."""
@@ -181,6 +185,10 @@ class Task(ABC):
     def from_row(cls, row: Mapping[str, Any]) -> Example:
         """An example from a row in the task's own schema."""
 
+    def on(self, kind: str) -> Task:
+        """The task as bases of a kind do it: itself, but where kinds do it in ways of their own."""
+        return self
+
     @abstractmethod
     def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
         """An example from a request's inputs. Raises DataError that names the inputs the task takes."""
@@ -267,7 +275,7 @@ class Task(ABC):
         """The gold answer as a prompted model shall write it."""
         raise AssertionError(f"{self.name} has no answer_formats, so nobody may ask")
 
-    def constraint(self, example: Example, form: AnswerForm) -> Lines | None:
+    def constraint(self, example: Example, form: AnswerForm) -> Lines | Stretch | None:
         """What alone a prompted model may write of an example; None: anything."""
         return None
 

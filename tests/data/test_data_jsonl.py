@@ -30,9 +30,9 @@ def write(folder: Path, content: str | bytes, name: str = "train.jsonl") -> Path
     return path
 
 
-def read(path: Path) -> tuple[list[Row], Faults]:
+def read(path: Path, **options: str) -> tuple[list[Row], Faults]:
     faults = Faults(str(path))
-    return list(open_file(path).rows(faults)), faults
+    return list(open_file(path, **options).rows(faults)), faults
 
 
 @settings(deadline=None)
@@ -170,5 +170,5 @@ def test_real_json_files_have_the_published_number_of_rows() -> None:
         pytest.skip(f"no real data at {SHARED}")
     found = {split: len(read(SHARED / "scitldr" / f"{split}.jsonl")[0]) for split in ("train", "dev", "test")}
     assert found == {"train": 1992, "dev": 619, "test": 618}
-    articles = read(SHARED / "xquad" / "xquad.zh.json")[0]
+    articles = read(SHARED / "xquad" / "xquad.zh.json", reader="jsonl")[0]
     assert sum(len(p["qas"]) for row in articles for p in row.values["paragraphs"]) == 1190

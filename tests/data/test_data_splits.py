@@ -24,8 +24,9 @@ def found(folder: Path, **options: object) -> dict[str, str]:
     return {split: Path(source.name).name for split, source in splits.items()}
 
 
-def test_there_are_six_readers() -> None:
-    assert discovery.names("data") == ["columns", "csv", "hub", "jsonl", "labelled", "parquet"]
+def test_there_are_eight_readers() -> None:
+    readers = ["columns", "csv", "hub", "jsonl", "labelled", "parallel", "parquet", "squad"]
+    assert discovery.names("data") == readers
 
 
 def test_each_reader_offers_what_the_protocol_lists() -> None:

@@ -16,9 +16,13 @@ from adapters.tasks import Prediction
 TAGS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
 PERFECT = {
     "accuracy": (("neg", "pos"), "pos", "pos"),
+    "answer_f1": ((), ["in Oslo", "Oslo"], "Oslo"),
+    "bleu": ((), ["Ada lived in the old town."], "Ada lived in the old town."),
     "calibration": (("neg", "pos"), "pos", np.array([0.0, 1.0])),
+    "chrf": ((), ["Ada lived in the old town."], "Ada lived in the old town."),
     "entity_f1": (TAGS, ["B-PER", "O"], ["B-PER", "O"]),
     "multilabel_f1": (("joy", "fear"), ["joy", "fear"], ["fear", "joy"]),
+    "rouge": ((), ["Ada lived in town.", "Emmy"], "Ada lived in town."),
     "token_f1": (TAGS, ["B-PER", "O"], ["B-PER", "O"]),
 }
 LOWER_IS_BETTER = {"calibration"}

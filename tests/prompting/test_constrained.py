@@ -12,8 +12,8 @@ import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.constraint import Lines, lines
-from adapters.prompting.constrained import Machine, Walk
+from adapters.constraint import Lines, lines, stretch
+from adapters.prompting.constrained import Machine, StretchMachine, Walk, walks
 from adapters.prompting.decoding import PromptPredictor
 from adapters.prompting.template import Prompt
 from adapters.tasks import Example
@@ -55,6 +55,41 @@ def test_the_answers_are_exactly_lines_of_names_and_stretches_apart_from_each_ot
     assert len(wanted) > 20
     assert {"p: a\nq: a", "p: ab\nq: ab"} <= set(repeats), "a line that says a word again ends the answer"
     assert not {"p: ab\nq: a", "p: a\nq: c"} & set(repeats)
+
+
+@pytest.mark.parametrize("none", ["", "no"])
+@pytest.mark.parametrize("room", [4, 6, 99])
+def test_the_answers_are_exactly_the_stretches_of_the_text_that_there_is_room_for(none: str, room: int) -> None:
+    words = [(0, 1), (2, 4), (4, 5), (7, 8)]
+    constraint = stretch(
+        "a abc\u200b\u200bd", words, none
+    )  # what stands between c and d is no blank: no stretch goes on
+
+    def everything(written: list[int]) -> Iterator[str]:
+        walk = Walk(StretchMachine(constraint, cut, separator="|", end=END), room)
+        for piece in walk.allowed(written):
+            if piece in (END, ord("|")):
+                yield "".join(map(chr, written))
+            else:
+                yield from everything([*written, piece])
+
+    wanted = {" a", " ab", " c", " d", " a ab", " abc", " a abc", *([" no"] if none else [])}
+    assert set(everything([])) == {text for text in wanted if len(text) < room}
+
+
+def test_an_answer_may_end_as_the_separator_is_cut_in_running_text(tmp_path: Path) -> None:
+    from adapters.model import open_base
+
+    tokenizer = open_base(str(tiny.gpt2(tmp_path / "gpt2"))).text_tokenizer
+    inside = tokenizer("Ada\n\nAda").input_ids
+    word = tokenizer("Ada").input_ids
+    ending = inside[len(word) : -len(word)]
+    for constraint in (stretch("Ada", [(0, 3)], ""), lines(["p"], "Ada", [(0, 3)], "none")):
+        (walk,) = walks([constraint], tokenizer, separator="\n\n", room=20)
+        answer = tokenizer(" Ada" if isinstance(walk.machine, StretchMachine) else "p: Ada").input_ids
+        for number, piece in enumerate([*answer, *ending]):
+            assert piece in walk.allowed([*answer, *ending][:number])
+        assert walk.allowed([*answer, *ending]) == [tokenizer.eos_token_id]
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama", "t5"])

@@ -226,7 +226,8 @@ def test_texts_of_all_kinds_are_asked_and_have_as_many_tags_as_words(base: Any, 
     [
         ("PER: Ada\n\nText : Paris\nLOC: Paris", "PER: Ada"),
         ("none\n\n\n", "none"),
-        ("\n\nPER: Ada", ""),
+        ("\n\nPER: Ada", "PER: Ada"),  # small models begin with an empty line where nothing was shown to them
+        ("\n\n\n \n\n", ""),
         ("PER: Ada\n", "PER: Ada\n"),
         ("", ""),
     ],

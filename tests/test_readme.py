@@ -64,6 +64,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("reviews", "more"):
         lines = [f"{'Good' if n % 2 else 'Bad'} film {n},{'fresh' if n % 2 else 'rotten'}" for n in range(40)]
         (folder / f"{name}.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    for name in ("train", "test"):
+        for language, text in (("en", "A dog runs."), ("de", "Ein Hund rennt.")):
+            (folder / f"{name}.{language}").write_text("".join(f"{text} {n}\n" for n in range(40)))
+    answers = [{"text": "Angela", "answer_start": 0}]
+    paragraphs = [{"context": f"Angela visited Paris {n} times.", "qas": [
+        {"id": f"q{n}", "question": "Who visited Paris?", "answers": answers}]} for n in range(40)]  # fmt: skip
+    (folder / "questions.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
     texts = [{"id": f"t{n}", "text": "Angela Merkel visited Paris."} for n in range(3)]
     (folder / "texts.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
     return folder

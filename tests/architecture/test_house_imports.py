@@ -70,6 +70,8 @@ LAYERS = (
         "merging",
         "merge_command",
         "recipe",
+        "server",
+        "client",
         "__main__",
     ),
 )

@@ -1,0 +1,277 @@
+"""Requests that arrive together share a forward pass: a bounded queue, deadlines, and one thread that asks the bank."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.errors import UserError
+from adapters.requests import Request
+from adapters.server import Refusal, Settings, busy
+
+Answers = tuple[list[dict[str, Any]], dict[int, UserError]]
+"""Answers in order, and what is wrong with those that hold an error, by number."""
+CHARACTERS_A_PIECE = 3
+"""Few, so that a batch that was guessed to be full is seldom more than one forward pass."""
+SMOOTHING = 0.2
+
+
+@dataclass(kw_only=True, eq=False)
+class Job:
+    """Requests of one client that are to be answered together.
+
+    Attributes:
+        requests: in order.
+        sizes: about how many pieces each is.
+        done: is told when all are answered, or what went wrong; cancelled where nobody waits for it any longer.
+        arrived: seconds of `time.perf_counter`.
+        begun: requests that were handed to the bank.
+        answers: of those.
+        faults: what is wrong with some of those, by number.
+        wait: seconds until the bank had the first of them.
+        model: seconds of the batches that they were part of.
+        rows: of those batches.
+    """
+
+    requests: Sequence[Request]
+    sizes: Sequence[int]
+    done: asyncio.Future[None]
+    arrived: float
+    begun: int = 0
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    faults: dict[int, UserError] = field(default_factory=dict)
+    wait: float = 0.0
+    model: float = 0.0
+    rows: int = 0
+
+    @property
+    def left(self) -> int:
+        """Requests that wait."""
+        return len(self.requests) - self.begun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Requests of a job that are answered together: those from `begin` to `end`."""
+
+    job: Job
+    begin: int
+    end: int
+
+    @property
+    def requests(self) -> Sequence[Request]:
+        """Those."""
+        return self.job.requests[self.begin : self.end]
+
+
+class Collector:
+    """The queue between the event loop and the thread in which the bank works."""
+
+    def __init__(
+        self, answer: Callable[[Sequence[Request]], Answers], settings: Settings,
+        seen: Callable[[Sequence[Part], float], None],
+    ) -> None:  # fmt: skip
+        """Args:
+        answer: what the bank says; called in the collector's thread alone.
+        settings: how long to wait, how much to take, how much may wait.
+        seen: is told of each batch, and of its seconds.
+        """
+        self.answer, self.settings, self.seen = answer, settings, seen
+        self.changed = threading.Condition()
+        self.jobs: deque[Job] = deque()
+        self.waiting = self.pieces = 0
+        self.closed = False
+        self.row_seconds = 0.0
+        self.thread = threading.Thread(target=self._work, name="bank", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self.thread.start()
+
+    def close(self) -> None:
+        """Answer what waits, and end. Blocks until then."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+        if self.thread.ident is not None:
+            self.thread.join()
+
+    @property
+    def room(self) -> int:
+        """Requests that would still find room."""
+        return self.settings.max_queue - self.waiting
+
+    def full(self) -> Refusal:
+        """What a client is told that finds no room: when there is likely to be some."""
+        seconds = max(1, math.ceil(self.waiting * self.row_seconds))
+        return busy("queue", f"{self.waiting} texts wait already, of {self.settings.max_queue} that may.", seconds)
+
+    async def ask(self, requests: Sequence[Request], seconds: float, gone: asyncio.Future[Any] | None = None) -> Job:
+        """Answers to some requests.
+
+        Args:
+            requests: at most as many as may wait.
+            seconds: until they must be answered.
+            gone: done when the client has hung up.
+
+        Raises:
+            Refusal: there is no room, the time is over, or the client has hung up.
+        """
+        job = self.admit(requests)
+        if gone is not None:
+            gone.add_done_callback(lambda _: job.done.cancel())
+        try:
+            async with asyncio.timeout(seconds):
+                await job.done
+        except TimeoutError:
+            raise Refusal(
+                504, "deadline", "The request took too long and was given up.",
+                expected=f"an answer within {1000 * seconds:g} ms",
+                found=f"{job.left} of its {len(requests)} texts still waiting",
+            ) from None  # fmt: skip
+        except asyncio.CancelledError:
+            if gone is not None and gone.done():
+                raise Refusal(499, "hung_up", "The client hung up.") from None
+            raise
+        finally:
+            self.drop(job)
+        return job
+
+    def admit(self, requests: Sequence[Request]) -> Job:
+        """Put requests into the queue, all or none. Raises Refusal."""
+        sizes = [_pieces_of(request) for request in requests]
+        done = asyncio.get_running_loop().create_future()
+        job = Job(requests=requests, sizes=sizes, done=done, arrived=time.perf_counter())
+        with self.changed:
+            if self.closed:
+                raise busy("draining", "The server is about to stop.")
+            if len(requests) > self.room:
+                raise self.full()
+            idle = not self.jobs
+            self.jobs.append(job)
+            self._count(len(requests), sum(sizes))
+            if idle or self.pieces >= self.settings.max_batch_pieces:
+                self.changed.notify()
+        return job
+
+    def drop(self, job: Job) -> None:
+        """Forget what of a job the bank has not begun."""
+        job.done.cancel()
+        if job.left:
+            with self.changed:
+                if job.left:
+                    self.jobs.remove(job)
+                    self._count(-job.left, -sum(job.sizes[job.begun :]))
+                    job.begun = len(job.requests)
+
+    def _count(self, rows: int, pieces: int) -> None:
+        self.waiting += rows
+        self.pieces += pieces
+
+    # in the bank's thread ---------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while batch := self._take():
+            begin = time.perf_counter()
+            found = self._answered(batch)
+            seconds = time.perf_counter() - begin
+            rows = sum(part.end - part.begin for part in batch)
+            done = [(part.job, error) for part, (answers, faults, error) in zip(batch, found, strict=True)
+                    if _filled(part, answers, faults, seconds, rows) or error is not None]  # fmt: skip
+            if done:
+                done[0][0].done.get_loop().call_soon_threadsafe(_tell, done)
+            each = seconds / rows
+            self.row_seconds += (SMOOTHING if self.row_seconds else 1.0) * (each - self.row_seconds)
+            self.seen(batch, seconds)
+
+    def _answered(self, batch: Sequence[Part]) -> list[tuple[list[dict[str, Any]], dict[int, UserError], Any]]:
+        """Answers, faults and an error of each part; where all together fail, each is tried alone."""
+        try:
+            answers, faults = self.answer([request for part in batch for request in part.requests])
+        except Exception as error:  # a fault of ours: it must not reach the others of the batch, nor end the thread
+            if len(batch) == 1:
+                return [([], {}, error)]
+            return [self._answered([part])[0] for part in batch]
+        out, at = [], 0
+        for part in batch:
+            size = part.end - part.begin
+            theirs = {number - at: faults[number] for number in range(at, at + size) if number in faults}
+            out.append((answers[at : at + size], theirs, None))
+            at += size
+        return out
+
+    def _take(self) -> list[Part]:
+        """The next batch, once there is one; nothing where the collector is closed."""
+        with self.changed:
+            while True:
+                if not self.jobs:
+                    if self.closed:
+                        return []
+                    self.changed.wait()
+                    continue
+                left = self.jobs[0].arrived + self.settings.max_wait_ms / 1000 - time.perf_counter()
+                if self.closed or left <= 0 or self.pieces >= self.settings.max_batch_pieces:
+                    return self._cut()
+                self.changed.wait(left)
+
+    def _cut(self) -> list[Part]:
+        """Requests from the front of the queue that fill a batch, at least one."""
+        batch: list[Part] = []
+        room, now = self.settings.max_batch_pieces, time.perf_counter()
+        while self.jobs and room > 0:
+            job = self.jobs[0]
+            first = job.begun
+            if first == 0:
+                job.wait = now - job.arrived
+            end = first
+            while end < len(job.requests) and room > 0:
+                room -= job.sizes[end]
+                end += 1
+            job.begun = end
+            self._count(first - end, -sum(job.sizes[first:end]))
+            batch.append(Part(job=job, begin=first, end=end))
+            if not job.left:
+                self.jobs.popleft()
+        return batch
+
+
+def _filled(part: Part, answers: list[dict[str, Any]], faults: dict[int, UserError], seconds: float, rows: int) -> bool:
+    """Give a job the answers to a part of it; whether it is complete."""
+    job = part.job
+    job.model += seconds
+    job.rows += rows
+    job.answers += answers
+    job.faults.update({part.begin + number: error for number, error in faults.items()})
+    return part.end == len(job.requests)
+
+
+def _tell(done: Sequence[tuple[Job, Exception | None]]) -> None:
+    """Wake those who wait; those who do so no longer are left alone."""
+    for job, error in done:
+        if job.done.done():
+            continue
+        if error is None:
+            job.done.set_result(None)
+        else:
+            job.done.set_exception(error)
+
+
+def _pieces_of(request: Request) -> int:
+    """About how many pieces a request is."""
+    inputs = request.inputs
+    if isinstance(inputs, str):
+        return 2 + len(inputs) // CHARACTERS_A_PIECE
+    return 2 + sum(map(_length, inputs.values())) // CHARACTERS_A_PIECE
+
+
+def _length(value: Any) -> int:
+    """Characters of a text, or of a list of texts."""
+    if isinstance(value, str):
+        return len(value)
+    return sum(len(item) + 1 for item in value if isinstance(item, str)) if isinstance(value, list) else 1

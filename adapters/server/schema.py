@@ -7,12 +7,17 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, TypeAdapter, ValidationError
 
+from adapters.errors import DataError
 from adapters.requests import Request
 from adapters.residency import NAME
 from adapters.server import Refusal, Settings
 
 SHOWN = 80
 Id = Annotated[str, Field(pattern=f"^{NAME.pattern}$", description="Of an adapter.", examples=["ner"])]
+
+
+class TooLongError(DataError):
+    """A text of more characters than a server reads."""
 
 
 class Asked(BaseModel):
@@ -147,13 +152,14 @@ class Reader:
             raise refusal_of(error, "{adapter, inputs, id?}") from None
 
     def _request(self, asked: Asked, number: int) -> Request:
-        size = _characters(asked.inputs)
-        if size > self.settings.max_characters:
-            raise Refusal(
-                413, "characters", f"Text {number} is too long. Cut it into paragraphs, say.",
-                expected=f"at most {self.settings.max_characters:,} characters", found=f"{size:,} characters",
-            )  # fmt: skip
-        return Request(asked.adapter, asked.inputs, str(number) if asked.id is None else asked.id)
+        """A request; one whose text is too long has an error in its text's place, as the bank takes it."""
+        inputs: Any = asked.inputs
+        size, most = _characters(inputs), self.settings.max_characters
+        if size > most:
+            inputs = TooLongError(
+                f"The text of {size:,} characters is too long: at most {most:,} are read. Cut it into paragraphs, say."
+            )
+        return Request(asked.adapter, inputs, str(number) if asked.id is None else asked.id)
 
 
 def refusal_of(error: ValidationError, wanted: str) -> Refusal:

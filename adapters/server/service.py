@@ -14,7 +14,7 @@ from adapters.requests import Request
 from adapters.server import Refusal, Settings, busy
 from adapters.server.collector import Answers, Collector, Job, Part
 from adapters.server.observing import Metrics, Told
-from adapters.server.schema import Folder, Reader, shown
+from adapters.server.schema import Folder, Reader, TooLongError, shown
 from adapters.server.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Service:
     ) -> Job:
         """Answers to requests. Raises Refusal, also where not one of them can be answered."""
         if self.settings.log_texts:
-            told.fields["inputs"] = [request.inputs for request in requests]
+            told.fields["inputs"] = [request.inputs for request in requests]  # JSON, or an error that says itself
         told.fields["texts"] = len(requests)
         job = await self.collector.ask(requests, seconds, gone)
         told.fields |= {"wait_ms": _ms(job.wait), "model_ms": _ms(job.model), "batch_rows": job.rows}
@@ -190,12 +190,17 @@ class Service:
         """A folder, links followed, of which it is still to be seen whether it lies below the root. Raises Refusal."""
         assert self.root is not None
         try:
-            return (self.root / folder).resolve()
-        except (OSError, ValueError, RuntimeError) as error:  # a NUL, a name too long, links in a ring
-            raise Refusal(
-                422, "folder", f"Not the name of a folder ({error}).", expected="a folder below --adapter_root",
-                found=shown(folder),
-            ) from None  # fmt: skip
+            place = (self.root / folder).resolve()
+            if place.is_relative_to(self.root):
+                return place
+            error: Exception = ValueError("it lies elsewhere, or links there")
+        except (OSError, ValueError, RuntimeError) as wrong:  # a NUL, a name too long, links in a ring
+            error = wrong
+        why = error.strerror if isinstance(error, OSError) else error
+        raise Refusal(
+            422, "folder", f"{shown(folder)} is no folder below --adapter_root ({why}).",
+            expected="a folder below --adapter_root", found=shown(folder),
+        )  # fmt: skip
 
     def unload(self, name: str) -> None:
         """Forget an adapter. Raises Refusal."""
@@ -251,6 +256,8 @@ def _nothing(job: Job) -> Refusal:
         refusal = Refusal(404, "adapter", first, expected="the name of an adapter", found=names[:200])
     elif all(isinstance(error, (ArtifactError, BankError)) for error in errors):
         refusal = busy("adapter_gone", first)
+    elif all(isinstance(error, TooLongError) for error in errors):
+        refusal = Refusal(413, "characters", first, expected="shorter texts", found="too long ones")
     else:
         refusal = Refusal(
             422, "inputs", first, expected="inputs that the adapter's task takes", found=shown(job.requests[0].inputs)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.errors import SettingsError, UserError
+from adapters.residency import NAME
 
 RETRY = "Retry-After"
 
@@ -63,8 +64,8 @@ class Settings:
     log_texts: bool = False
     """Write the texts of requests into the log."""
 
-    def __post_init__(self) -> None:
-        """Raises SettingsError where a number cannot work."""
+    def check(self) -> None:
+        """Raises SettingsError where something cannot work."""
         least = {"capacity": 1, "port": 0, "workers": 1, "max_wait_ms": 0, "max_batch_pieces": 1, "max_queue": 1,
                  "timeout_ms": 1, "max_body_bytes": 1, "max_texts": 1, "max_characters": 1,
                  "read_timeout_s": 0.001, "grace_s": 0}  # fmt: skip
@@ -89,6 +90,12 @@ class Settings:
                 raise SettingsError(
                     f"--adapter {given}: must be NAME=FOLDER, as in --adapter ner=runs/lora_ner/artifact."
                 )
+            if not NAME.fullmatch(name):
+                raise SettingsError(
+                    f"--adapter {given}: {name} is no name for an adapter: it must match {NAME.pattern}."
+                )
+            if not Path(folder).is_dir():
+                raise SettingsError(f"--adapter {given}: no such folder. Give the `artifact` folder that a run left.")
             if name in found:
                 raise SettingsError(f"--adapter {given}: {name} is given twice. Choose another name.")
             found[name] = Path(folder)

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from adapters import __version__
 from adapters.server import Refusal, schema
+from adapters.server.docs import page_headers, page_of
 from adapters.server.limits import Limits
 from adapters.server.observing import Observed
 from adapters.server.service import READY, Service
@@ -186,6 +187,11 @@ def _add_state(app: FastAPI, service: Service) -> None:
         service.tokens.check_predict(request.headers.get("authorization"))
         service.metrics.queue.set(service.collector.waiting)
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        described = app.openapi()
+        return Response(page_of(described), media_type="text/html; charset=utf-8", headers=page_headers())
 
     for path, (name, kind) in FILES.items():
         app.add_api_route(path, _file(PAGE / name, kind), include_in_schema=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import threading
 import time
@@ -187,8 +188,9 @@ class Collector:
             each = seconds / rows
             self.row_seconds += (SMOOTHING if self.row_seconds else 1.0) * (each - self.row_seconds)
             self.seen(batch, seconds)
-            if done:
-                done[0][0].done.get_loop().call_soon_threadsafe(_tell, done)
+            for loop in {job.done.get_loop() for job, _ in done}:
+                with contextlib.suppress(RuntimeError):  # it is closed: nobody waits there any longer
+                    loop.call_soon_threadsafe(_tell, [one for one in done if one[0].done.get_loop() is loop])
 
     def _answered(self, batch: Sequence[Part]) -> list[tuple[list[dict[str, Any]], dict[int, UserError], Any]]:
         """Answers, faults and an error of each part; where all together fail, each is tried alone."""

@@ -39,6 +39,7 @@ def serve(argv: Sequence[str]) -> int:
         UserError: a setting, the base or an adapter that cannot be used.
     """
     settings: Settings = flags.parse(Settings, {}, __doc__ or "", _once(argv))
+    settings.check()
     log_to(sys.stderr)
     if LISTENER in os.environ:  # a worker: its supervisor has the port
         return run(settings, socket.socket(fileno=int(os.environ[LISTENER])))

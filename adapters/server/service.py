@@ -32,6 +32,7 @@ class Service:
         settings: of the server.
         tokens: asked of clients. Default: those of the settings and the environment.
         """
+        settings.check()
         self.settings = settings
         self.tokens = Tokens.of(settings) if tokens is None else tokens
         self.root = None if settings.adapter_root is None else Path(settings.adapter_root).resolve()
@@ -196,7 +197,7 @@ class Service:
             error: Exception = ValueError("it lies elsewhere, or links there")
         except (OSError, ValueError, RuntimeError) as wrong:  # a NUL, a name too long, links in a ring
             error = wrong
-        why = error.strerror if isinstance(error, OSError) else error
+        why = error.strerror if isinstance(error, OSError) else self.hidden(str(error))
         raise Refusal(
             422, "folder", f"{shown(folder)} is no folder below --adapter_root ({why}).",
             expected="a folder below --adapter_root", found=shown(folder),

@@ -22,6 +22,26 @@ ROOM_SECONDS = 0.02
 Line = Request | Refusal
 
 
+class Cutter:
+    """Cuts what comes in into lines. Of a line that is too long no more is held than shows that it is."""
+
+    def __init__(self, most: int) -> None:
+        """Args: most: bytes of a line."""
+        self.most, self.rest = most, bytearray()
+
+    def feed(self, data: bytes, *, last: bool = False) -> list[bytes | None]:
+        """The lines that are whole now, None for one that is too long; with `last` also what has no line break."""
+        *pieces, rest = data.split(b"\n")
+        if last:
+            pieces, rest = [*pieces, rest], b""
+        lines: list[bytes | None] = []
+        for piece in pieces:
+            lines.append(None if len(self.rest) + len(piece) > self.most else bytes(self.rest) + piece)
+            self.rest.clear()
+        self.rest += rest[: self.most + 1 - len(self.rest)]
+        return lines
+
+
 class Stream(Response):
     """Reads its request while it answers. Where the client reads slowly, its lines are read slowly, too."""
 
@@ -71,24 +91,19 @@ class Stream(Response):
 
     async def _lines(self, receive: Receive) -> AsyncIterator[list[Line]]:
         """What is asked for in each piece of the body that comes in. Raises Refusal where no more is read."""
-        most, seconds = self.service.settings.max_body_bytes, self.service.settings.read_timeout_s
-        loop = asyncio.get_running_loop()
-        rest, size, since, more = b"", 0, loop.time(), True
+        seconds, loop = self.service.settings.read_timeout_s, asyncio.get_running_loop()
+        cutter, since, more = Cutter(self.service.settings.max_body_bytes), loop.time(), True
         while more:
             message = await self._or_stop(receive())
             if message["type"] == "http.disconnect":
                 raise Refusal(499, "hung_up", "The client hung up.")
             more = message.get("more_body", False)
-            *whole, last = message.get("body", b"").split(b"\n")
+            whole = cutter.feed(message.get("body", b""), last=not more)
             if whole:
-                whole[0], rest, size, since = (rest + whole[0] if size <= most else None), b"", 0, loop.time()
+                since = loop.time()
             elif loop.time() - since > seconds:
                 raise Refusal(408, "slow", "A line did not arrive in time.", expected=f"all of it within {seconds:g} s",
-                              found=f"{size:,} bytes")  # fmt: skip
-            size += len(last)
-            rest = rest + last if size <= most else b""
-            if not more:
-                whole.append(rest if size <= most else None)
+                              found=f"{len(cutter.rest):,} bytes")  # fmt: skip
             yield [line for line in map(self._line, whole) if line is not None]
 
     async def _or_stop(self, coming: Awaitable[Any]) -> Any:

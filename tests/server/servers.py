@@ -64,7 +64,8 @@ class Site:
         return asyncio.run(self.send(method, path, **given))
 
     def predict(self, requests: Any, **given: Any) -> httpx.Response:
-        return self.ask("POST", "/v1/predict", json=requests, **given)
+        headers = {"content-type": "application/json", **given.pop("headers", {})}
+        return self.ask("POST", "/v1/predict", content=json.dumps(requests), headers=headers, **given)
 
     def close(self) -> None:
         self.service.close()

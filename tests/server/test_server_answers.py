@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,16 @@ from adapters.server import schema
 from adapters.server.app import POLICY
 from adapters.server.observing import Lines
 
-SPACES = ["Ada", "Ada Lovelace lived in New York .", "Alan Turing wrote notes near the old town of Paris .", "in the town",
-          "Grüße aus Köln", "字典", "\x00", " \t", "😀 Ada"]  # fmt: skip
+SPACES = ["Ada", "Ada Lovelace lived in New York .", "Alan Turing wrote notes near the old town of Paris .",
+          "in the town", "Grüße aus Köln", "字典", "\x00", " \t", "😀 Ada"]  # fmt: skip
 NEAR = 0.0011
+
+
+@pytest.fixture(scope="module")
+def site(served_bank: Any, served_root: Path) -> Iterator[Site]:
+    """An application around a bank of three adapters, which may load others."""
+    with servers.site(served_bank, adapter_root=str(served_root)) as made:
+        yield made
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -45,12 +53,14 @@ requests = st.fixed_dictionaries(
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(clients=st.lists(st.lists(requests, min_size=1, max_size=5), min_size=1, max_size=8))
-def test_many_clients_at_once_are_answered_as_the_bank_answers_each(site: Site, bank: Any, clients: list[Any]) -> None:
+def test_many_clients_at_once_are_answered_as_the_bank_answers_each(
+    site: Site, served_bank: Any, clients: list[Any]
+) -> None:
     async def all_of_them() -> list[Any]:
         return await asyncio.gather(*(site.send("POST", "/v1/predict", json=asked) for asked in clients))
 
     for asked, response in zip(clients, asyncio.run(all_of_them()), strict=True):
-        expected = bank.predict(asked)
+        expected = served_bank.predict(asked)
         found = response.json()
         assert alike(found if response.status_code == 200 else found["answers"], expected), (asked, found)
         assert (response.status_code == 200) == any("output" in answer for answer in expected)
@@ -134,11 +144,11 @@ def test_what_is_no_json_is_refused_with_400(site: Site, body: bytes) -> None:
     assert site.predict([{"adapter": "ner", "inputs": TEXT}]).status_code == 200
 
 
-def test_nul_and_surrogate_pairs_and_odd_spaces_are_texts_like_others(site: Site, bank: Any) -> None:
+def test_nul_and_surrogate_pairs_and_odd_spaces_are_texts_like_others(site: Site, served_bank: Any) -> None:
     asked = [{"adapter": "ner", "inputs": text} for text in ("a\x00b", "\U0001f600", "\u202e\u200b", "")]
     response = site.predict(asked)
     assert response.status_code == 200
-    assert alike(response.json(), bank.predict(asked))
+    assert alike(response.json(), served_bank.predict(asked))
 
 
 def test_another_content_type_is_refused_with_what_to_send(site: Site) -> None:
@@ -152,8 +162,8 @@ def test_a_body_that_is_too_large_is_refused_whatever_it_says_of_its_length(site
         for _ in range(30):
             yield b" " * 100_000
 
-    for given in ({"content": b" " * 1_000_001}, {"content": pieces()}):
-        response = site.ask("POST", "/v1/predict", headers={"content-type": "application/json"}, **given)
+    for body in (b" " * 1_000_001, pieces()):
+        response = site.ask("POST", "/v1/predict", headers={"content-type": "application/json"}, content=body)
         assert response.status_code == 413
         assert response.json()["expected"] == "at most 1,000,000 bytes"
     assert _limits(site).held == 0
@@ -173,8 +183,8 @@ def test_a_deadline_that_is_no_number_is_refused(site: Site, given: str) -> None
     assert response.json()["expected"] == "a whole number from 1 on"
 
 
-def test_a_client_may_ask_for_less_time_and_not_for_more(bank: Any) -> None:
-    slow = servers.Slow(bank)
+def test_a_client_may_ask_for_less_time_and_not_for_more(served_bank: Any) -> None:
+    slow = servers.Slow(served_bank)
     with servers.site(None, timeout_ms=200) as mine:
         slow.go.set()
         mine.service.take(slow)
@@ -186,7 +196,7 @@ def test_a_client_may_ask_for_less_time_and_not_for_more(bank: Any) -> None:
         slow.go.set()
 
 
-def test_before_the_base_is_warm_and_when_the_server_stops_it_is_not_ready(bank: Any) -> None:
+def test_before_the_base_is_warm_and_when_the_server_stops_it_is_not_ready(served_bank: Any) -> None:
     with servers.site(None) as mine:
         for told in ("warming", "draining"):
             assert mine.ask("GET", "/healthz").json() == {"status": "alive"}
@@ -195,7 +205,7 @@ def test_before_the_base_is_warm_and_when_the_server_stops_it_is_not_ready(bank:
                 assert response.headers["retry-after"] == "1"
                 assert told in response.json()["error"]
             mine.service.drain()
-    with servers.site(bank) as mine:
+    with servers.site(served_bank) as mine:
         assert mine.ask("GET", "/readyz").json() == {"status": "ready"}
 
 
@@ -207,14 +217,14 @@ def test_no_path_and_no_method_are_told_so_in_json(site: Site) -> None:
     assert response.json()["expected"] == "POST"
 
 
-def test_a_fault_of_the_server_shows_no_trace_to_the_client_and_is_in_the_log(bank: Any, caplog: Any) -> None:
+def test_a_fault_of_the_server_shows_no_trace_to_the_client_and_is_in_the_log(served_bank: Any, caplog: Any) -> None:
     class Broken(servers.Slow):
         def predict(self, requests: Any, faults: Any = None) -> Any:
             if any(request.inputs == "break" for request in requests):
                 raise RuntimeError("a secret of the inside")
             return self.bank.predict(requests, faults)
 
-    with servers.site(Broken(bank)) as mine, caplog.at_level(logging.INFO, "adapters.server"):
+    with servers.site(Broken(served_bank)) as mine, caplog.at_level(logging.INFO, "adapters.server"):
         response = mine.predict([{"adapter": "ner", "inputs": "break"}], headers={"x-request-id": "r-7"})
         assert response.status_code == 500
         assert response.json().keys() == {"error", "expected", "found"}
@@ -227,8 +237,8 @@ def test_a_fault_of_the_server_shows_no_trace_to_the_client_and_is_in_the_log(ba
 
 
 @pytest.mark.parametrize("shown", [False, True])
-def test_texts_are_in_the_log_only_if_asked_for(bank: Any, caplog: Any, shown: bool) -> None:
-    with servers.site(bank, log_texts=shown) as mine, caplog.at_level(logging.DEBUG):
+def test_texts_are_in_the_log_only_if_asked_for(served_bank: Any, caplog: Any, shown: bool) -> None:
+    with servers.site(served_bank, log_texts=shown) as mine, caplog.at_level(logging.DEBUG):
         mine.predict([{"adapter": "ner", "inputs": "Zanzibar"}, {"adapter": "zzz", "inputs": "Zanzibar"}])
         mine.predict([{"adapter": "mood", "inputs": {"wrong": "Zanzibar"}}])
         mine.predict([{"adapter": "mood", "inputs": ["Zanzibar"]}])
@@ -242,8 +252,8 @@ def test_texts_are_in_the_log_only_if_asked_for(bank: Any, caplog: Any, shown: b
     assert {"time", "level", "request_id", "ms", "wait_ms", "model_ms"} <= first.keys()
 
 
-def test_metrics_count_requests_batches_and_refusals_and_make_no_series_of_unknown_names(bank: Any) -> None:
-    with servers.site(bank) as mine:
+def test_metrics_count_requests_batches_and_refusals_and_make_no_series_of_unknown_names(served_bank: Any) -> None:
+    with servers.site(served_bank) as mine:
         mine.predict([{"adapter": "ner", "inputs": TEXT}, {"adapter": "made-up", "inputs": TEXT}])
         mine.predict([])
         lines = mine.ask("GET", "/metrics").text.splitlines()
@@ -257,8 +267,8 @@ def test_metrics_count_requests_batches_and_refusals_and_make_no_series_of_unkno
     assert not [line for line in lines if "made-up" in line]
 
 
-def test_two_applications_count_apart(bank: Any) -> None:
-    with servers.site(bank) as one, servers.site(bank) as other:
+def test_two_applications_count_apart(served_bank: Any) -> None:
+    with servers.site(served_bank) as one, servers.site(served_bank) as other:
         one.predict([{"adapter": "ner", "inputs": TEXT}])
         assert "taskswap_batch_rows_sum 1.0" in one.ask("GET", "/metrics").text
         assert "taskswap_batch_rows_sum 0.0" in other.ask("GET", "/metrics").text
@@ -288,12 +298,12 @@ def test_the_openapi_describes_what_is_sent_with_examples_that_are_right(site: S
 
 
 def test_an_evicted_adapter_whose_folder_has_changed_is_the_servers_fault_and_not_the_clients(
-    tiny_bert: Path, root: Path, tmp_path: Path
+    tiny_bert: Path, served_root: Path, tmp_path: Path
 ) -> None:
     from adapters.bank import AdapterBank
 
-    shutil.copytree(root / "ner", tmp_path / "ner")
-    shutil.copytree(root / "mood", tmp_path / "mood")
+    shutil.copytree(served_root / "ner", tmp_path / "ner")
+    shutil.copytree(served_root / "mood", tmp_path / "mood")
     bank = AdapterBank(str(tiny_bert), adapter_root=tmp_path, capacity=1)
     bank.load("ner", tmp_path.resolve() / "ner")
     bank.load("mood", tmp_path.resolve() / "mood")
@@ -303,3 +313,15 @@ def test_an_evicted_adapter_whose_folder_has_changed_is_the_servers_fault_and_no
         response = mine.predict([{"adapter": "ner", "inputs": TEXT}])
         assert response.status_code == 503
         assert str(tmp_path) not in response.text
+
+
+def test_the_docs_show_every_path_with_its_example_and_fetch_nothing(site: Site) -> None:
+    response = site.ask("GET", "/docs")
+    assert response.status_code == 200
+    assert response.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
+    described = site.ask("GET", "/openapi.json").json()
+    for path, methods in described["paths"].items():
+        for method in methods:
+            assert f"<code>{method.upper()} {path}</code>" in response.text
+    assert "Ada Lovelace lived in London." in response.text and "lora_ner/artifact" in response.text
+    assert "<script" not in response.text and "src=" not in response.text

@@ -39,7 +39,8 @@ def page_of(described: Mapping[str, Any]) -> str:
 
 def _operation(path: str, method: str, told: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
     """One method of one path."""
-    yield f"<h2><code>{method} {escape(path)}</code></h2><p>{escape(told['summary'])}. {escape(told['description'])}</p>"
+    yield f"<h2><code>{method} {escape(path)}</code></h2>"
+    yield f"<p>{escape(told['summary'])}. {escape(told['description'])}</p>"
     command = ["curl", f"http://127.0.0.1:8000{path.replace('{id}', 'ner')}"]
     if method in ("PUT", "DELETE"):
         command[1:1] = ["-X", method]

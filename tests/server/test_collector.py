@@ -219,6 +219,23 @@ def test_every_request_is_answered_once_in_its_place_however_batches_are_cut(
     assert sorted(given_out) == sorted(text for mine in texts for text in mine)
 
 
+def test_a_batch_is_the_oldest_request_and_others_of_its_length() -> None:
+    bank = Bank(held=True)
+    texts = ["x" * 200, "y" * 20, "x" * 190, "y" * 30, "x" * 210, "y" * 25]
+
+    async def work(collector: Collector) -> None:
+        first = await busy(collector, bank)
+        tasks = [asyncio.create_task(collector.ask(asked(text), 60)) for text in texts]
+        while collector.waiting < len(texts):
+            await asyncio.sleep(0.001)
+        bank.go.set()
+        await asyncio.gather(first, *tasks)
+
+    run(bank, work, max_batch_pieces=100)
+    assert [{text[0] for text in batch} for batch in bank.batches[1:3]] == [{"x"}, {"y"}]
+    assert [len(batch) for batch in bank.batches] == [1, 3, 3]
+
+
 def test_the_rest_of_a_request_is_dropped_when_its_beginning_broke() -> None:
     bank = Bank(breaks="poison")
 

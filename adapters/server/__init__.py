@@ -36,6 +36,9 @@ class Settings:
     """Address to listen at; 0.0.0.0 for all of them."""
     port: int = 8000
     """Port to listen at; 0 for a free one."""
+    threads: int | None = None
+    """Batches that the bank answers at a time, each on its share of the cores. Default: as many as cores, at most 4;
+    one on a GPU."""
     workers: int = 1
     """Processes, each with the base and all adapters. With several, nothing is loaded or unloaded over HTTP."""
     predict_token_file: str | None = None
@@ -66,11 +69,11 @@ class Settings:
 
     def check(self) -> None:
         """Raises SettingsError where something cannot work."""
-        least = {"capacity": 1, "port": 0, "workers": 1, "max_wait_ms": 0, "max_batch_pieces": 1, "max_queue": 1,
-                 "timeout_ms": 1, "max_body_bytes": 1, "max_texts": 1, "max_characters": 1,
+        least = {"capacity": 1, "port": 0, "threads": 1, "workers": 1, "max_wait_ms": 0, "max_batch_pieces": 1,
+                 "max_queue": 1, "timeout_ms": 1, "max_body_bytes": 1, "max_texts": 1, "max_characters": 1,
                  "read_timeout_s": 0.001, "grace_s": 0}  # fmt: skip
         for name, smallest in least.items():
-            if not getattr(self, name) >= smallest:
+            if getattr(self, name) is not None and not getattr(self, name) >= smallest:
                 raise SettingsError(f"--{name} {getattr(self, name)}: must be at least {smallest}.")
         if self.max_texts > self.max_queue:
             raise SettingsError(

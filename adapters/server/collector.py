@@ -1,4 +1,4 @@
-"""Requests that arrive together share a forward pass: a bounded queue, deadlines, and one thread that asks the bank."""
+"""Requests that arrive together share a forward pass: a bounded queue, deadlines, and threads that ask the bank."""
 
 from __future__ import annotations
 
@@ -20,21 +20,24 @@ Answers = tuple[list[dict[str, Any]], dict[int, UserError]]
 CHARACTERS_A_PIECE, OTHERS_A_PIECE = 5, 2
 """Of ASCII and of other texts: a guess that costs nothing. The bank counts, and cuts what was too much in two."""
 SMOOTHING = 0.2
+LEAST_PIECES = 256
+"""What waits is shared among idle threads, but in batches of no fewer pieces, which would take longer together."""
 
 
 @dataclass(kw_only=True, eq=False)
 class Job:
-    """Requests of one client that are to be answered together.
+    """Requests of one client that are to be answered together. It is changed only under the collector's lock.
 
     Attributes:
         requests: in order.
         sizes: about how many pieces each is.
         done: is told when all are answered, or what went wrong; cancelled where nobody waits for it any longer.
         arrived: seconds of `time.perf_counter`.
+        answers: to each, once the bank has answered it.
+        faults: what is wrong with some of them, by number.
         begun: requests that were handed to the bank.
-        answers: of those.
-        faults: what is wrong with some of those, by number.
-        wait: seconds until the bank had the first of them.
+        answered: requests that it has answered.
+        wait: seconds until it had the first of them.
         model: seconds of the batches that they were part of.
         rows: of those batches.
     """
@@ -43,9 +46,10 @@ class Job:
     sizes: Sequence[int]
     done: asyncio.Future[None]
     arrived: float
-    begun: int = 0
-    answers: list[dict[str, Any]] = field(default_factory=list)
+    answers: list[dict[str, Any]]
     faults: dict[int, UserError] = field(default_factory=dict)
+    begun: int = 0
+    answered: int = 0
     wait: float = 0.0
     model: float = 0.0
     rows: int = 0
@@ -71,36 +75,38 @@ class Part:
 
 
 class Collector:
-    """The queue between the event loop and the thread in which the bank works."""
+    """The queue between the event loop and the threads in which the bank works."""
 
     def __init__(
         self, answer: Callable[[Sequence[Request]], Answers], settings: Settings,
         seen: Callable[[Sequence[Part], float], None],
     ) -> None:  # fmt: skip
         """Args:
-        answer: what the bank says; called in the collector's thread alone.
+        answer: what the bank says; called in the collector's threads.
         settings: how long to wait, how much to take, how much may wait.
         seen: is told of each batch, and of its seconds.
         """
         self.answer, self.settings, self.seen = answer, settings, seen
         self.changed = threading.Condition()
         self.jobs: dict[Job, None] = {}  # in the order in which they came
-        self.waiting = self.pieces = 0
+        self.waiting = self.pieces = self.idle = 0
         self.closed = False
         self.row_seconds = 0.0
-        self.thread = threading.Thread(target=self._work, name="bank", daemon=True)
+        self.threads: list[threading.Thread] = []
 
-    def start(self) -> None:
-        """Begin to answer."""
-        self.thread.start()
+    def start(self, threads: int = 1) -> None:
+        """Begin to answer, so many batches at a time."""
+        self.threads = [threading.Thread(target=self._work, name=f"bank-{n}", daemon=True) for n in range(threads)]
+        for thread in self.threads:
+            thread.start()
 
     def close(self) -> None:
         """Answer what waits, and end. Blocks until then."""
         with self.changed:
             self.closed = True
             self.changed.notify_all()
-        if self.thread.ident is not None:
-            self.thread.join()
+        for thread in self.threads:
+            thread.join()
 
     @property
     def room(self) -> int:
@@ -109,7 +115,7 @@ class Collector:
 
     def full(self) -> Refusal:
         """What a client is told that finds no room: when there is likely to be some."""
-        seconds = max(1, math.ceil(self.waiting * self.row_seconds))
+        seconds = max(1, math.ceil(self.waiting * self.row_seconds / max(1, len(self.threads))))
         return busy("queue", f"{self.waiting} texts wait already, of {self.settings.max_queue} that may.", seconds)
 
     async def ask(self, requests: Sequence[Request], seconds: float, gone: asyncio.Future[Any] | None = None) -> Job:
@@ -147,7 +153,7 @@ class Collector:
         """Put requests into the queue, all or none. Raises Refusal."""
         sizes = [_pieces_of(request) for request in requests]
         done = asyncio.get_running_loop().create_future()
-        job = Job(requests=requests, sizes=sizes, done=done, arrived=time.perf_counter())
+        job = Job(requests=requests, sizes=sizes, done=done, arrived=time.perf_counter(), answers=[{}] * len(requests))
         with self.changed:
             if self.closed:
                 raise busy("draining", "The server is about to stop.")
@@ -174,7 +180,7 @@ class Collector:
         self.waiting += rows
         self.pieces += pieces
 
-    # in the bank's thread ---------------------------------------------------------------------------------------------
+    # in the bank's threads --------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         while batch := self._take():
@@ -182,10 +188,11 @@ class Collector:
             found = self._answered(batch)
             seconds = time.perf_counter() - begin
             rows = sum(part.end - part.begin for part in batch)
-            done = [(part.job, error) for part, (answers, faults, error) in zip(batch, found, strict=True)
-                    if _filled(part, answers, faults, seconds, rows) or error is not None]  # fmt: skip
-            each = seconds / rows
-            self.row_seconds += (SMOOTHING if self.row_seconds else 1.0) * (each - self.row_seconds)
+            with self.changed:
+                done = [(part.job, error) for part, (answers, faults, error) in zip(batch, found, strict=True)
+                        if _filled(part, answers, faults, seconds, rows) or error is not None]  # fmt: skip
+                each = seconds / rows
+                self.row_seconds += (SMOOTHING if self.row_seconds else 1.0) * (each - self.row_seconds)
             self.seen(batch, seconds)
             for loop in {job.done.get_loop() for job, _ in done}:
                 with contextlib.suppress(RuntimeError):  # it is closed: nobody waits there any longer
@@ -210,24 +217,30 @@ class Collector:
     def _take(self) -> list[Part]:
         """The next batch, once there is one; nothing where the collector is closed."""
         with self.changed:
-            while True:
-                if not self.jobs:
-                    if self.closed:
-                        return []
-                    self.changed.wait()
-                    continue
-                left = next(iter(self.jobs)).arrived + self.settings.max_wait_ms / 1000 - time.perf_counter()
-                if self.closed or left <= 0 or self.pieces >= self.settings.max_batch_pieces:
-                    return self._cut()
-                self.changed.wait(left)
+            self.idle += 1
+            try:
+                while True:
+                    if not self.jobs:
+                        if self.closed:
+                            return []
+                        self.changed.wait()
+                        continue
+                    left = next(iter(self.jobs)).arrived + self.settings.max_wait_ms / 1000 - time.perf_counter()
+                    if self.closed or left <= 0 or self.pieces >= self.settings.max_batch_pieces:
+                        share = max(LEAST_PIECES, math.ceil(self.pieces / self.idle))
+                        return self._cut(min(share, self.settings.max_batch_pieces))
+                    self.changed.wait(left)
+            finally:
+                self.idle -= 1
+                self.changed.notify()  # another thread, for what is left
 
-    def _cut(self) -> list[Part]:
+    def _cut(self, room: int) -> list[Part]:
         """Requests that fill a batch: those of the oldest job, at least one, and others of like length.
 
         Rows of a batch are padded to its longest, so that like lengths are answered sooner; the oldest waits no longer.
         """
         batch: list[Part] = []
-        room, now = self.settings.max_batch_pieces, time.perf_counter()
+        now = time.perf_counter()
         for job in self._by_length() if self.pieces > room else list(self.jobs):
             if room <= 0:
                 break
@@ -256,9 +269,10 @@ def _filled(part: Part, answers: list[dict[str, Any]], faults: dict[int, UserErr
     job = part.job
     job.model += seconds
     job.rows += rows
-    job.answers += answers
+    job.answers[part.begin : part.begin + len(answers)] = answers
+    job.answered += len(answers)
     job.faults.update({part.begin + number: error for number, error in faults.items()})
-    return part.end == len(job.requests)
+    return job.answered == len(job.requests)
 
 
 def _tell(done: Sequence[tuple[Job, Exception | None]]) -> None:

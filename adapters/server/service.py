@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from adapters.bank import AdapterBank
 
 WARMING, READY, DRAINING = "warming", "ready", "draining"
+MOST_THREADS = 4
 WARM_TEXTS = ("Warm.", "A text to warm up with, of some more words than the other one has.")
 
 
@@ -53,20 +54,33 @@ class Service:
 
         given = self.settings
         use_all_cores()
+        threads = self._share_cores()
         bank = AdapterBank(
             given.base, capacity=given.capacity, batch_pieces=given.max_batch_pieces, dtype=given.dtype,
             device=given.device, adapter_root=self.root, plugin_dirs=given.plugin_dir,
         )  # fmt: skip
         for name, folder in given.adapters().items():
             bank.load(name, folder if self.root is None else folder.resolve())
-        self.take(bank)
+        self.take(bank, threads)
 
-    def take(self, bank: AdapterBank) -> None:
-        """Begin to answer with a bank, once it is warm."""
+    def _share_cores(self) -> int:
+        """How many batches are answered at a time; each thread's part of a forward pass gets its share of the cores.
+
+        Two threads of their own are less often kept waiting by the event loop than two that share every operation.
+        """
+        import torch
+
+        cores = torch.get_num_threads()
+        threads = self.settings.threads or (min(cores, MOST_THREADS) if self.settings.device == "cpu" else 1)
+        torch.set_num_threads(max(1, cores // threads))
+        return threads
+
+    def take(self, bank: AdapterBank, threads: int = 1) -> None:
+        """Begin to answer with a bank, once it is warm, so many batches at a time."""
         bank.predict([Request(name, text) for name in (None, *bank.residency.known) for text in WARM_TEXTS])
         self.bank = bank
         self.metrics.bank(bank)
-        self.collector.start()
+        self.collector.start(threads)
         if self.status == WARMING:
             self.status = READY
 

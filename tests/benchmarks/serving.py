@@ -41,14 +41,14 @@ START_SECONDS = 180
 class Bench:
     """Adapters, texts and expected answers, in a folder; and the processes that use them."""
 
-    def __init__(self, root: Path, base: str) -> None:
-        """Args: where to write, and the base."""
+    def __init__(self, root: Path, base: str, threads: int | None) -> None:
+        """Args: where to write, the base, and the server's --threads."""
         import tiny
 
         from adapters.bank import AdapterBank
         from adapters.model import open_base
 
-        self.root, self.base = root, open_base(base)
+        self.root, self.base, self.threads = root, open_base(base), threads
         self.tasks = {f"a{i}": "classification" if i % 2 else "ner" for i in range(ADAPTERS)}
         tag, classify = tiny.tagging(("PER", "LOC", "ORG", "MISC")), tiny.classifying()
         for i, (name, task) in enumerate(self.tasks.items()):
@@ -82,6 +82,8 @@ class Bench:
     def server(self, *flags: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
         """Our server, ready: its port and process."""
         command = [sys.executable, "-m", "adapters", "serve", "--base", self.base.name, "--port", "0", *flags]
+        if self.threads:
+            command += ["--threads", str(self.threads)]
         for name in self.tasks:
             command += ["--adapter", f"{name}={self.root / name}"]
         log = (self.root / "server.log").open("w+")
@@ -273,6 +275,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
     parser.add_argument("--requests", type=int, default=50_000, help="of the memory")
     parser.add_argument("--base", default="minilm")
+    parser.add_argument("--threads", type=int, help="of the server")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     from adapters.processes import use_all_cores
@@ -280,7 +283,7 @@ def main() -> None:
     use_all_cores()
     found: dict[str, Any] = {"benchmark": "serving", "clients": CLIENTS, "adapters": ADAPTERS}
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), given.base)
+        bench = Bench(Path(folder), given.base, given.threads)
         for name in given.only:
             found[name] = parts[name](bench, given)
             print(json.dumps({name: found[name]}), flush=True)

@@ -45,13 +45,13 @@ def asked(*texts: str) -> list[Request]:
 def run(bank: Bank, work: Callable[[Collector], Coroutine[Any, Any, Any]], **given: Any) -> Any:
     """What some work with a collector returns; the collector is closed behind it."""
     collector = Collector(bank, Settings(**given), lambda *_: None)
-    collector.start()
+    collector.start(given.get("threads", 1))
     try:
         return asyncio.run(work(collector))
     finally:
         bank.go.set()
         collector.close()
-        assert not collector.thread.is_alive()
+        assert not any(thread.is_alive() for thread in collector.threads)
         assert (collector.waiting, collector.pieces, len(collector.jobs)) == (0, 0, 0)
 
 
@@ -197,10 +197,10 @@ def test_what_was_admitted_is_answered_when_the_collector_closes_and_nothing_mor
 @given(
     jobs=st.lists(st.lists(st.sampled_from(["x", "bad", "some more words " * 9, "字" * 30]), min_size=1, max_size=7),
                   min_size=1, max_size=12),
-    pieces=st.integers(1, 60), wait=st.sampled_from([0.0, 1.0]),
+    pieces=st.integers(1, 60), wait=st.sampled_from([0.0, 1.0]), threads=st.integers(1, 3),
 )  # fmt: skip
 def test_every_request_is_answered_once_in_its_place_however_batches_are_cut(
-    jobs: list[list[str]], pieces: int, wait: float
+    jobs: list[list[str]], pieces: int, wait: float, threads: int
 ) -> None:
     bank = Bank()
     texts = [[f"{word}/{job}/{place}" for place, word in enumerate(words)] for job, words in enumerate(jobs)]
@@ -208,7 +208,7 @@ def test_every_request_is_answered_once_in_its_place_however_batches_are_cut(
     async def work(collector: Collector) -> list[Any]:
         return await asyncio.gather(*(collector.ask(asked(*mine), 60) for mine in texts))
 
-    found = run(bank, work, max_batch_pieces=pieces, max_wait_ms=wait)
+    found = run(bank, work, max_batch_pieces=pieces, max_wait_ms=wait, threads=threads)
     for mine, job in zip(texts, found, strict=True):
         assert [answer["said"] for answer in job.answers] == mine
         assert [answer["id"] for answer in job.answers] == [str(n) for n in range(len(mine))]
@@ -234,6 +234,21 @@ def test_a_batch_is_the_oldest_request_and_others_of_its_length() -> None:
     run(bank, work, max_batch_pieces=100)
     assert [{text[0] for text in batch} for batch in bank.batches[1:3]] == [{"x"}, {"y"}]
     assert [len(batch) for batch in bank.batches] == [1, 3, 3]
+
+
+def test_idle_threads_share_what_waits() -> None:
+    bank = Bank(held=True)
+
+    async def work(collector: Collector) -> Any:
+        asking = asyncio.create_task(collector.ask(asked(*["x" * 200] * 20), 60))
+        while len(bank.batches) < 2:
+            await asyncio.sleep(0.001)
+        bank.go.set()
+        return await asking
+
+    job = run(bank, work, threads=2)
+    assert sorted(map(len, bank.batches)) == [10, 10]
+    assert [answer["id"] for answer in job.answers] == [str(number) for number in range(20)]
 
 
 def test_the_rest_of_a_request_is_dropped_when_its_beginning_broke() -> None:

@@ -124,7 +124,7 @@ class Observed:
             await self.app(scope, receive, send)
             return
         begin, status = time.perf_counter(), 0
-        told = scope["told"] = Told(id=_request_id(scope))
+        told = scope["told"] = Told(id=request_id(scope))
 
         async def sent(message: Message) -> None:
             nonlocal status
@@ -176,7 +176,8 @@ class Observed:
             self.log.log(level, "request", extra={"fields": fields})
 
 
-def _request_id(scope: Mapping[str, Any]) -> str:
+def request_id(scope: Mapping[str, Any]) -> str:
+    """The id that a request brings, or a new one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             given = value.decode("latin-1")

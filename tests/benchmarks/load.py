@@ -46,6 +46,7 @@ class Load:
         self.statuses: Counter[str] = Counter()
         self.seconds: dict[str, list[float]] = {}
         self.wrong = 0
+        self.usual, self.normal_again = float("inf"), 0.0
         self.ends: list[float] = []
         self.turn = itertools.count()
 
@@ -103,7 +104,18 @@ class Load:
                 task.add_done_callback(tasks.discard)
                 sent += 1
             await asyncio.sleep(0.001)
+        await self.until_normal()
         await asyncio.gather(*tasks)
+
+    async def until_normal(self) -> None:
+        """One text at a time, until one is answered as soon as is usual."""
+        probe = Load(self.port, self.cases, 1)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        begin = time.perf_counter()
+        while not any(seconds <= self.usual for seconds in probe.seconds.get("200", [])):
+            await probe.ask(reader, writer)
+        self.normal_again = time.perf_counter() - begin
+        writer.close()
 
     def told(self, seconds: float) -> dict[str, Any]:
         """All that was counted."""
@@ -114,6 +126,7 @@ class Load:
             for status, found in times.items()
         }  # fmt: skip
         return {"seconds": round(seconds, 2), "statuses": dict(self.statuses), "times": shares, "wrong": self.wrong,
+                "normal_again_seconds": round(self.normal_again, 3),
                 "texts_per_second": round(self.statuses["200"] * self.texts / seconds, 1)}  # fmt: skip
 
 
@@ -125,9 +138,11 @@ async def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--texts", type=int, default=1)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--usual_ms", type=float, help="no longer than that takes an answer that is as usual")
     parser.add_argument("--seconds", type=float, default=10.0)
     given = parser.parse_args()
     load = Load(given.port, json.loads(given.cases.read_text()), given.texts)
+    load.usual = (given.usual_ms or float("inf")) / 1000
     begin = time.perf_counter()
     if given.rate:
         await load.flood(given.rate / given.texts, begin + given.seconds)

@@ -62,7 +62,7 @@ class Settings:
     """Characters of one text (of all columns of its inputs together)."""
     read_timeout_s: float = 20.0
     """How long a client may take over a request's headers, its body, a line of a stream, or to fetch an answer."""
-    grace_s: float = 30.0
+    grace_s: int = 30
     """How long SIGTERM waits for what was admitted."""
     log_texts: bool = False
     """Write the texts of requests into the log."""
@@ -71,7 +71,7 @@ class Settings:
         """Raises SettingsError where something cannot work."""
         least = {"capacity": 1, "port": 0, "threads": 1, "workers": 1, "max_wait_ms": 0, "max_batch_pieces": 1,
                  "max_queue": 1, "timeout_ms": 1, "max_body_bytes": 1, "max_texts": 1, "max_characters": 1,
-                 "read_timeout_s": 0.001, "grace_s": 0}  # fmt: skip
+                 "read_timeout_s": 0.001, "grace_s": 1}  # fmt: skip
         for name, smallest in least.items():
             if getattr(self, name) is not None and not getattr(self, name) >= smallest:
                 raise SettingsError(f"--{name} {getattr(self, name)}: must be at least {smallest}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import threading
 import time
@@ -193,7 +194,10 @@ class Collector:
                         if _filled(part, answers, faults, seconds, rows) or error is not None]  # fmt: skip
                 each = seconds / rows
                 self.row_seconds += (SMOOTHING if self.row_seconds else 1.0) * (each - self.row_seconds)
-            self.seen(batch, seconds)
+            try:
+                self.seen(batch, seconds)
+            except Exception:  # what is counted must not keep anybody from an answer
+                logging.getLogger("adapters.server").exception("a batch could not be counted")
             for loop in {job.done.get_loop() for job, _ in done}:
                 with contextlib.suppress(RuntimeError):  # it is closed: nobody waits there any longer
                     loop.call_soon_threadsafe(_tell, [one for one in done if one[0].done.get_loop() is loop])

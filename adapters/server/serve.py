@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -26,7 +27,8 @@ from adapters.server.workers import LISTENER, supervise
 
 BACKLOG = 1024
 REPEATED = ("--adapter", "--plugin_dir", "--plugin-dir")
-MALFORMED = b'{"error":"This is no HTTP request.","expected":"HTTP/1.1","found":"something else"}'
+HEAD_BYTES = 65_536
+"""Of a request's first line and headers."""
 
 
 def serve(argv: Sequence[str]) -> int:
@@ -67,11 +69,12 @@ class Server(uvicorn.Server):
         """Args: what to serve, and how."""
         config = uvicorn.Config(
             create(service), http=protocol(settings.read_timeout_s), ws="none", lifespan="on", log_config=None,
-            access_log=False, timeout_graceful_shutdown=int(settings.grace_s), backlog=BACKLOG, server_header=False,
+            access_log=False, timeout_graceful_shutdown=settings.grace_s, backlog=BACKLOG, server_header=False,
             date_header=False, timeout_keep_alive=int(settings.read_timeout_s) + 1,
         )  # fmt: skip
         super().__init__(config)
         self.service, self.settings = service, settings
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.signals: list[int] = []
         self.failed: BaseException | None = None
         self.cut_short = False
@@ -98,14 +101,15 @@ class Server(uvicorn.Server):
         """Take in nothing new."""
         self.signals.append(sig)
         self.log.info("stopping", extra={"fields": {"signal": signal.Signals(sig).name}})
-        self.loop.call_soon_threadsafe(self.service.drain)
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self.service.drain)
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what was admitted, within the time of grace."""
         begin = time.perf_counter()
         await super().shutdown(sockets)
-        self.cut_short = time.perf_counter() - begin > self.settings.grace_s and bool(self.settings.grace_s)
+        self.cut_short = time.perf_counter() - begin > self.settings.grace_s
 
 
 def protocol(seconds: float) -> type[asyncio.Protocol]:
@@ -115,11 +119,20 @@ def protocol(seconds: float) -> type[asyncio.Protocol]:
         """Connections that say nothing, or a byte a second, do not stay."""
 
         heading: asyncio.TimerHandle | None = None
+        head = 0
 
         def connection_made(self, transport: Any) -> None:
             """Wait for the first headers."""
             super().connection_made(transport)
             self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            """Headers without an end are not held."""
+            waited = self.heading is not None
+            super().data_received(data)
+            self.head = self.head + len(data) if waited and self.heading is not None else 0
+            if self.head > HEAD_BYTES:
+                self._refuse("431 Request Header Fields Too Large", "The headers are too large.", "64 KiB", "more")
 
         def on_message_begin(self) -> None:
             """Wait for the headers."""
@@ -138,8 +151,12 @@ def protocol(seconds: float) -> type[asyncio.Protocol]:
 
         def send_400_response(self, msg: str) -> None:
             """What is no HTTP is told so."""
-            head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(MALFORMED)}\r\n"
-            self.transport.write(head.encode() + b"connection: close\r\n\r\n" + MALFORMED)
+            self._refuse("400 Bad Request", "This is no HTTP request.", "HTTP/1.1", "something else")
+
+        def _refuse(self, status: str, error: str, expected: str, found: str) -> None:
+            body = json.dumps({"error": error, "expected": expected, "found": found})
+            head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            self.transport.write(f"{head}connection: close\r\n\r\n{body}".encode())
             self.transport.close()
 
         def _wait(self) -> None:

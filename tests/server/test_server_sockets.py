@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
+import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 import servers
+from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import TEXT, Running, answer, head, post, until
@@ -103,6 +109,19 @@ def test_what_is_no_http_is_refused_in_json(live: Running) -> None:
         status, headers, body = answer(connection)
         assert (status, headers["content-type"]) == (400, "application/json")
         assert json.loads(body).keys() == {"error", "expected", "found"}
+
+
+def test_headers_without_an_end_are_refused(live: Running) -> None:
+    with live.connect() as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\n")
+        with contextlib.suppress(OSError):
+            for number in range(10_000):
+                connection.sendall(f"x-{number}: {'y' * 100}\r\n".encode())
+        with contextlib.suppress(ConnectionResetError):  # it may come before what was said is read
+            assert answer(connection)[0] == 431
+    with live.connect() as connection:
+        connection.sendall(head(content_length=0, x_long="y" * 30_000))
+        assert answer(connection)[0] == 400
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -297,6 +316,45 @@ def test_a_stream_waits_for_room_where_a_list_is_refused(served_bank: Any) -> No
             slow.go.set()
             assert [json.loads(one)["id"] for one in response] == [str(n) for n in range(20)]
             assert answer(full)[0] == 200
+
+
+def test_a_stream_is_answered_as_far_as_it_was_read_when_the_server_is_to_stop(served_bank: Any) -> None:
+    with Running(served_bank) as live, live.connect() as connection:
+        connection.sendall(head("/v1/predict/stream", NDJSON, transfer_encoding="chunked") + chunk(line(0) + line(1)))
+        _, response = lines_of(connection)
+        assert [json.loads(response.readline())["id"] for _ in range(2)] == ["0", "1"]
+        live.server.loop.call_soon_threadsafe(live.service.drain)
+        last = json.loads(response.readline())
+        assert "about to stop" in last["error"] and last["read"] == 2
+        assert response.read() == b""
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_commands_of_the_docs_work_as_pasted(served_bank: Any) -> None:
+    with Running(served_bank) as live:
+        page = html.unescape(urllib.request.urlopen(f"{live.url}/docs").read().decode())
+        commands = [found for found in re.findall("<pre>(curl.*?)</pre>", page, re.DOTALL) if "/v1/predict" in found]
+        assert len(commands) == 2
+        for command in commands:
+            here = command.replace("127.0.0.1:8000", f"127.0.0.1:{live.port}")
+            said = subprocess.run(["bash", "-c", here], capture_output=True, text=True, check=True).stdout
+            answers = json.loads(said) if said.startswith("[") else [json.loads(one) for one in said.splitlines()]
+            assert [one["task"] for one in answers] == ["ner", "classification"]
+
+
+README_BLOCK = re.compile(r"<!-- serving -->\n```bash\n(.*?)```", re.DOTALL)
+
+
+def test_the_curl_of_readme_works_as_pasted(served_bank: Any) -> None:
+    found = README_BLOCK.findall((REPOSITORY / "README.md").read_text(encoding="utf-8"))
+    curls = [one for block in found for one in re.findall(r"^curl(?:[^\n]*\\\n)*[^\n]*", block, re.MULTILINE)]
+    if not curls or shutil.which("curl") is None:
+        pytest.skip("README has no block marked `serving` with a curl in it, or curl is not installed")
+    with Running(served_bank) as live:
+        for command in curls:
+            here = command.replace("127.0.0.1:8000", f"127.0.0.1:{live.port}")
+            said = subprocess.run(["bash", "-c", here], capture_output=True, text=True, check=True).stdout
+            assert "error" not in said and json.loads(said.splitlines()[0]), said
 
 
 # the client -----------------------------------------------------------------------------------------------------------

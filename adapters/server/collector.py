@@ -8,18 +8,17 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.errors import UserError
 from adapters.requests import Request
 from adapters.server import Refusal, Settings, busy
+from adapters.server.sizes import pieces
 
 Answers = tuple[list[dict[str, Any]], dict[int, UserError]]
 """Answers in order, and what is wrong with those that hold an error, by number."""
-CHARACTERS_A_PIECE, OTHERS_A_PIECE = 5, 2
-"""Of ASCII and of other texts: a guess that costs nothing. The bank counts, and cuts what was too much in two."""
 SMOOTHING = 0.2
 LEAST_PIECES = 256
 """What waits is shared among idle threads, but in batches of no fewer pieces, which would take longer together."""
@@ -73,6 +72,16 @@ class Part:
     def requests(self) -> Sequence[Request]:
         """Those."""
         return self.job.requests[self.begin : self.end]
+
+    def fill(self, answers: list[dict[str, Any]], faults: dict[int, UserError], seconds: float, rows: int) -> bool:
+        """Give the job the answers of a batch of so many rows; whether it is complete."""
+        job = self.job
+        job.model += seconds
+        job.rows += rows
+        job.answers[self.begin : self.begin + len(answers)] = answers
+        job.answered += len(answers)
+        job.faults.update({self.begin + number: error for number, error in faults.items()})
+        return job.answered == len(job.requests)
 
 
 class Collector:
@@ -152,7 +161,7 @@ class Collector:
 
     def admit(self, requests: Sequence[Request]) -> Job:
         """Put requests into the queue, all or none. Raises Refusal."""
-        sizes = [_pieces_of(request) for request in requests]
+        sizes = [pieces(request.inputs) for request in requests]
         done = asyncio.get_running_loop().create_future()
         job = Job(requests=requests, sizes=sizes, done=done, arrived=time.perf_counter(), answers=[{}] * len(requests))
         with self.changed:
@@ -191,7 +200,7 @@ class Collector:
             rows = sum(part.end - part.begin for part in batch)
             with self.changed:
                 done = [(part.job, error) for part, (answers, faults, error) in zip(batch, found, strict=True)
-                        if _filled(part, answers, faults, seconds, rows) or error is not None]  # fmt: skip
+                        if part.fill(answers, faults, seconds, rows) or error is not None]  # fmt: skip
                 each = seconds / rows
                 self.row_seconds += (SMOOTHING if self.row_seconds else 1.0) * (each - self.row_seconds)
             try:
@@ -268,17 +277,6 @@ class Collector:
         return sorted(means, key=lambda job: abs(means[job] - oldest))
 
 
-def _filled(part: Part, answers: list[dict[str, Any]], faults: dict[int, UserError], seconds: float, rows: int) -> bool:
-    """Give a job the answers to a part of it; whether it is complete."""
-    job = part.job
-    job.model += seconds
-    job.rows += rows
-    job.answers[part.begin : part.begin + len(answers)] = answers
-    job.answered += len(answers)
-    job.faults.update({part.begin + number: error for number, error in faults.items()})
-    return job.answered == len(job.requests)
-
-
 def _tell(done: Sequence[tuple[Job, Exception | None]]) -> None:
     """Wake those who wait; those who do so no longer are left alone."""
     for job, error in done:
@@ -288,17 +286,3 @@ def _tell(done: Sequence[tuple[Job, Exception | None]]) -> None:
             job.done.set_result(None)
         else:
             job.done.set_exception(error)
-
-
-def _pieces_of(request: Request) -> int:
-    """About how many pieces a request is."""
-    return 2 + _pieces_in(request.inputs)
-
-
-def _pieces_in(value: Any) -> int:
-    """About how many pieces the texts in some inputs are."""
-    if isinstance(value, str):
-        return len(value) // (CHARACTERS_A_PIECE if value.isascii() else OTHERS_A_PIECE)
-    if isinstance(value, Mapping):
-        return sum(map(_pieces_in, value.values()))
-    return sum(1 + _pieces_in(item) for item in value) if isinstance(value, list) else 0

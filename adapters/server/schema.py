@@ -11,6 +11,7 @@ from adapters.errors import DataError
 from adapters.requests import Request
 from adapters.residency import NAME
 from adapters.server import Refusal, Settings
+from adapters.server.sizes import characters
 
 SHOWN = 80
 Id = Annotated[str, Field(pattern=f"^{NAME.pattern}$", description="Of an adapter.", examples=["ner"])]
@@ -154,7 +155,7 @@ class Reader:
     def _request(self, asked: Asked, number: int) -> Request:
         """A request; one whose text is too long has an error in its text's place, as the bank takes it."""
         inputs: Any = asked.inputs
-        size, most = _characters(inputs), self.settings.max_characters
+        size, most = characters(inputs), self.settings.max_characters
         if size > most:
             inputs = TooLongError(
                 f"The text of {size:,} characters is too long: at most {most:,} are read. Cut it into paragraphs, say."
@@ -186,12 +187,3 @@ def shown(value: Any) -> str:
     except (TypeError, ValueError, RecursionError):
         text = type(value).__name__
     return text if len(text) <= SHOWN else text[:SHOWN] + "…"
-
-
-def _characters(value: Any) -> int:
-    """Characters of all texts in a JSON value."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(len(key) + _characters(item) for key, item in value.items())
-    return sum(map(_characters, value)) if isinstance(value, list) else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -15,20 +14,18 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from adapters import flags
 from adapters.errors import SettingsError
 from adapters.server import Settings
 from adapters.server.app import create
+from adapters.server.connections import patient
 from adapters.server.observing import Lines
 from adapters.server.service import Service
 from adapters.server.workers import LISTENER, supervise
 
 BACKLOG = 1024
 REPEATED = ("--adapter", "--plugin_dir", "--plugin-dir")
-HEAD_BYTES = 65_536
-"""Of a request's first line and headers."""
 
 
 def serve(argv: Sequence[str]) -> int:
@@ -68,7 +65,7 @@ class Server(uvicorn.Server):
     def __init__(self, service: Service, settings: Settings) -> None:
         """Args: what to serve, and how."""
         config = uvicorn.Config(
-            create(service), http=protocol(settings.read_timeout_s), ws="none", lifespan="on", log_config=None,
+            create(service), http=patient(settings.read_timeout_s), ws="none", lifespan="on", log_config=None,
             access_log=False, timeout_graceful_shutdown=settings.grace_s, backlog=BACKLOG, server_header=False,
             date_header=False, timeout_keep_alive=int(settings.read_timeout_s) + 1,
         )  # fmt: skip
@@ -110,65 +107,6 @@ class Server(uvicorn.Server):
         begin = time.perf_counter()
         await super().shutdown(sockets)
         self.cut_short = time.perf_counter() - begin > self.settings.grace_s
-
-
-def protocol(seconds: float) -> type[asyncio.Protocol]:
-    """uvicorn's protocol, which gives a client so many seconds to send its headers, and refuses in JSON."""
-
-    class Patient(HttpToolsProtocol):
-        """Connections that say nothing, or a byte a second, do not stay."""
-
-        heading: asyncio.TimerHandle | None = None
-        head = 0
-
-        def connection_made(self, transport: Any) -> None:
-            """Wait for the first headers."""
-            super().connection_made(transport)
-            self._wait()
-
-        def data_received(self, data: bytes) -> None:
-            """Headers without an end are not held."""
-            waited = self.heading is not None
-            super().data_received(data)
-            self.head = self.head + len(data) if waited and self.heading is not None else 0
-            if self.head > HEAD_BYTES:
-                self._refuse("431 Request Header Fields Too Large", "The headers are too large.", "64 KiB", "more")
-
-        def on_message_begin(self) -> None:
-            """Wait for the headers."""
-            super().on_message_begin()
-            self._wait()
-
-        def on_headers_complete(self) -> None:
-            """They are there."""
-            self._stop_waiting()
-            super().on_headers_complete()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            """Nobody is there any longer."""
-            self._stop_waiting()
-            super().connection_lost(exc)
-
-        def send_400_response(self, msg: str) -> None:
-            """What is no HTTP is told so."""
-            self._refuse("400 Bad Request", "This is no HTTP request.", "HTTP/1.1", "something else")
-
-        def _refuse(self, status: str, error: str, expected: str, found: str) -> None:
-            body = json.dumps({"error": error, "expected": expected, "found": found})
-            head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            self.transport.write(f"{head}connection: close\r\n\r\n{body}".encode())
-            self.transport.close()
-
-        def _wait(self) -> None:
-            self._stop_waiting()
-            self.heading = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
-
-        def _stop_waiting(self) -> None:
-            if self.heading is not None:
-                self.heading.cancel()
-                self.heading = None
-
-    return Patient
 
 
 def log_to(stream: Any) -> None:

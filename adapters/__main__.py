@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from adapters.errors import UserError, did_you_mean
+from adapters.errors import SettingsError, UserError, did_you_mean
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if argv[:1] == ["run"] and argv[1:] not in ([], ["-h"], ["--help"]):  # its flags hang on the method and the task
         return _guarded(lambda: _run(argv[1:]))
+    if argv[:1] == ["serve"]:  # its flags are those of its settings
+        return _guarded(lambda: _serve(argv[1:]))
     if argv[:1] == ["compare"] and any(word.partition("=")[0] == "--task" for word in argv):
         return _guarded(lambda: _compare_task(argv[1:]))
     if argv[:1] == ["prompts"] and argv[1:] and not argv[1].startswith("-"):
@@ -74,6 +76,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     prompts.add_argument("name", nargs="?", help="a prompt to show, by name or as a .toml file; behind "
                          "it --shots, --examples, and a recipe's flags for base and data (NAME --help)")  # fmt: skip
     prompts.set_defaults(run=_list_prompts)
+    commands.add_parser("serve", help="answer over HTTP, each request under an adapter of its own", add_help=False)
     launch = commands.add_parser("launch", help="run a recipe in several processes on this machine")
     launch.add_argument("--num_processes", "--num-processes", type=int, required=True)
     for name in ("predict", "inspect", "merge", "prompts"):
@@ -157,6 +160,16 @@ def _compare(given: argparse.Namespace) -> int:
     results.check_alike(records)
     save_and_print(results.grouped(records), given.output_dir, command="python -m adapters compare")
     return 0
+
+
+def _serve(argv: Sequence[str]) -> int:
+    try:
+        from adapters.server.serve import serve
+    except ImportError as error:
+        if (error.name or "").startswith("adapters"):
+            raise
+        raise SettingsError(f"serve needs {error.name}: pip install 'taskswap[serve]'.") from error
+    return serve(argv)
 
 
 def _inspect(given: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.embedding import Task as Embedding
-from adapters.errors import BankError, ModelError
+from adapters.errors import BankError, ModelError, UserError
 from adapters.mixed import NOTHING, MixedBody
 from adapters.mixed_inference import MixedInference, Placed
 from adapters.requests import Request as Request
@@ -142,24 +142,32 @@ class AdapterBank:
         finally:
             self.residency.release(held.values())
 
-    def predict(self, requests: Sequence[Request | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def predict(
+        self, requests: Sequence[Request | Mapping[str, Any]], faults: dict[int, UserError] | None = None
+    ) -> list[dict[str, Any]]:
         """Answers in the order of the requests, whatever adapters and tasks they are of.
 
         Args:
             requests: each a `Request`, or `{adapter, inputs, id?}`; adapter None asks for the base's embedding.
+            faults: takes the errors by the numbers of their requests, for who must tell one sort from another.
 
         Returns:
             For each `{id, adapter, generation, task, output, truncated}`, or `{id, adapter, error}` where it cannot be
             answered; the others are.
         """
+        faults = {} if faults is None else faults
         read = [request_of(given, number) for number, given in enumerate(requests)]
         answers: dict[int, dict[str, Any]] = {}
         for names in self.residency.waves([request.adapter for request in read if request.adapter is not None]):
             numbers = [i for i, r in enumerate(read) if i not in answers and (r.adapter is None or r.adapter in names)]
-            answers.update(zip(numbers, self._wave([read[i] for i in numbers], names), strict=True))
+            here: dict[int, UserError] = {}
+            answers.update(zip(numbers, self._wave([read[i] for i in numbers], names, here), strict=True))
+            faults.update({numbers[place]: error for place, error in here.items()})
         return [answers[number] for number in range(len(read))]
 
-    def _wave(self, requests: Sequence[Request], names: Sequence[str]) -> list[dict[str, Any]]:
+    def _wave(
+        self, requests: Sequence[Request], names: Sequence[str], faults: dict[int, UserError]
+    ) -> list[dict[str, Any]]:
         held, refused = self.residency.acquire(names)
         try:
 
@@ -176,7 +184,7 @@ class AdapterBank:
             def predict(pairs: Sequence[tuple[Request, Example]]) -> list[Prediction]:
                 return self.inference.predict([(placed(request), example) for request, example in pairs])
 
-            answers = answer(requests, task_of, predict)
+            answers = answer(requests, task_of, predict, faults.__setitem__)
             for request, found in zip(requests, answers, strict=True):
                 found["adapter"] = request.adapter
                 if request.adapter in held:

@@ -36,6 +36,10 @@ class BankError(UserError):
     """An adapter's name is unknown, taken or not allowed, or the bank has no room for it."""
 
 
+class UnknownAdapterError(BankError):
+    """No adapter of a bank has the name."""
+
+
 class CheckpointError(UserError):
     """A checkpoint is damaged, or could not be written."""
 

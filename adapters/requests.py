@@ -60,6 +60,7 @@ def example_of(request: Request, task: Task) -> Example:
 def answer(
     requests: Sequence[Request], task_of: Callable[[Request], Task],
     predict: Callable[[Sequence[tuple[Request, Example]]], Sequence[Prediction]],
+    refused: Callable[[int, UserError], None] | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Answers in the order of the requests.
 
@@ -67,19 +68,22 @@ def answer(
         requests: with their ids.
         task_of: the task of a request. Raises UserError where there is none.
         predict: predictions of all that could be read, in order.
+        refused: is told which request cannot be read, by its place, and why, for who must tell faults apart.
 
     Returns:
         For each `{id, task, output, truncated}`, or `{id, error}` where a request cannot be read.
     """
     answers: list[dict[str, Any]] = []
     read: list[tuple[dict[str, Any], Task, Request, Example]] = []
-    for request in requests:
+    for number, request in enumerate(requests):
         answers.append({"id": request.id})
         try:
             task = task_of(request)
             read.append((answers[-1], task, request, example_of(request, task)))
         except UserError as error:
             answers[-1]["error"] = str(error)
+            if refused is not None:
+                refused(number, error)
     found = predict([(request, example) for _, _, request, example in read]) if read else []
     for (filled, task, _, example), prediction in zip(read, found, strict=True):
         filled.update(task=task.name, output=task.output(example, prediction), truncated=prediction.truncated)

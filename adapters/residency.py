@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from adapters.errors import BankError, UserError, did_you_mean
+from adapters.errors import BankError, UnknownAdapterError, UserError, did_you_mean
 from adapters.mixed import MixedBody
 from adapters.mixed_inference import Placed
 from adapters.staging import Adapter, Source, Staged, read_again
@@ -54,7 +54,7 @@ class Residency:
             found = self.known.get(self.aliases.get(name, name)) if isinstance(name, str) else None
             if found is None:
                 near = did_you_mean(str(name)[:80], [*self.known, *self.aliases])
-                raise BankError(f"No adapter is called {str(name)[:80]!r}: {near}")
+                raise UnknownAdapterError(f"No adapter is called {str(name)[:80]!r}: {near}")
             return found
 
     def all(self) -> list[Adapter]:

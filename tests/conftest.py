@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -164,6 +165,24 @@ def run_recipe(tiny_bert: Path, tagged: Path, tmp_path: Path) -> RunRecipe:
         return 0
 
     return run
+
+
+@pytest.fixture(scope="session")
+def served_root(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tiny adapters for the tests of the server."""
+    import servers
+
+    folder = tmp_path_factory.mktemp("served")
+    servers.write_adapters(folder, tiny_bert)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served_bank(tiny_bert: Path, served_root: Path, one_thread: None) -> Any:
+    """A bank with three of them."""
+    import servers
+
+    return servers.bank_of(tiny_bert, served_root)
 
 
 @pytest.fixture(scope="session")

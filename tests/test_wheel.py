@@ -62,6 +62,8 @@ def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(wheel):
     tracked = {f"adapters/{p.relative_to(REPOSITORY / 'adapters')}" for p in (REPOSITORY / "adapters").rglob("*.py")}
     tracked |= {f"adapters/{path.name}" for path in (REPOSITORY / "adapters").glob("*.toml")}
     tracked |= {f"adapters/comparison/page.{kind}" for kind in ("css", "js")}
+    page = REPOSITORY / "adapters" / "server" / "page"
+    tracked |= {f"adapters/server/page/{path.name}" for path in page.iterdir()}
     for folder in ("prompts", "accelerate_configs"):
         tracked |= {f"adapters/{folder}/{path.name}" for path in (REPOSITORY / folder).iterdir() if path.is_file()}
     assert len(tracked) > 35

@@ -84,6 +84,8 @@ LAYERS = (
         "merging",
         "merge_command",
         "recipe",
+        "server",
+        "client",
         "__main__",
     ),
 )

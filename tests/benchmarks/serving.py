@@ -1,0 +1,283 @@
+"""The server against a plain FastAPI route with `set_adapter` under a lock, and what it does when it is asked too much.
+
+    python tests/benchmarks/serving.py                              # all, some ten minutes
+    python tests/benchmarks/serving.py --only throughput --seconds 5 --rounds 1
+    python tests/benchmarks/serving.py --only memory --requests 5000
+
+Eight LoRA adapters with random weights, four for named entities and four for classes, are asked in turn for texts of 24
+to 40 pieces. Clients, servers and the bank alone are processes of their own, and take turns; loopback only. Run it with
+nothing else on the machine. Prints lines as it goes and one JSON line last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+ADAPTERS, CLIENTS, CASES = 8, 64, 512
+OVERLOAD, OVERLOAD_TEXTS = 10, 8
+START_SECONDS = 180
+
+
+class Bench:
+    """Adapters, texts and expected answers, in a folder; and the processes that use them."""
+
+    def __init__(self, root: Path, base: str, threads: int | None) -> None:
+        """Args: where to write, the base, and the server's --threads."""
+        import tiny
+
+        from adapters.bank import AdapterBank
+        from adapters.model import open_base
+
+        self.root, self.base, self.threads = root, open_base(base), threads
+        self.tasks = {f"a{i}": "classification" if i % 2 else "ner" for i in range(ADAPTERS)}
+        tag, classify = tiny.tagging(("PER", "LOC", "ORG", "MISC")), tiny.classifying()
+        for i, (name, task) in enumerate(self.tasks.items()):
+            tiny.adapter(root / name, "lora", self.base, tag if task == "ner" else classify, seed=i, lora_r=8)
+        tiny.adapter(root / "other", "lora", self.base, classify, seed=99, lora_r=8)
+        self.texts = texts(self.base)
+        self.bank = AdapterBank(self.base.name)
+        for name in (*self.tasks, "other"):
+            self.bank.load(name, root / name)
+        self.requests = [{"adapter": f"a{i % ADAPTERS}", "inputs": text} for i, text in enumerate(self.texts)]
+        self.expected = [answer["output"] for answer in self.bank.predict(self.requests)]
+        self.cases = self.write("cases", "/v1/predict", self.requests, self.expected, listed=True)
+        plain = [{"adapter": one["adapter"], "text": one["inputs"]} for one in self.requests]
+        self.plain_cases = self.write("plain", "/predict", plain, [None] * len(plain), listed=False)
+
+    def write(self, name: str, path: str, bodies: Sequence[Any], expected: Sequence[Any], *, listed: bool) -> Path:
+        """A file of requests for `load.py`."""
+        cases = [{"body": body, "expected": wanted} for body, wanted in zip(bodies, expected, strict=True)]
+        file = self.root / f"{name}.json"
+        file.write_text(json.dumps({"path": path, "listed": listed, "cases": cases}))
+        return file
+
+    def bank_alone(self, seconds: float) -> float:
+        """Rows a second of the bank, asked for all texts at a time."""
+        begin, rows = time.perf_counter(), 0
+        while time.perf_counter() - begin < seconds:
+            rows += len(self.bank.predict(self.requests))
+        return rows / (time.perf_counter() - begin)
+
+    @contextmanager
+    def server(self, *flags: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+        """Our server, ready: its port and process."""
+        command = [sys.executable, "-m", "adapters", "serve", "--base", self.base.name, "--port", "0", *flags]
+        if self.threads:
+            command += ["--threads", str(self.threads)]
+        for name in self.tasks:
+            command += ["--adapter", f"{name}={self.root / name}"]
+        log = (self.root / "server.log").open("w+")
+        process = subprocess.Popen(command, stderr=log, stdout=subprocess.DEVNULL, text=True, env=environment())
+        try:
+            yield wait_for_port(self.root / "server.log", process), process
+        finally:
+            process.terminate()
+            process.wait(60)
+            log.close()
+
+    @contextmanager
+    def plain(self) -> Iterator[int]:
+        """The server written by hand, ready: its port."""
+        port = free_port()
+        given = [f"{name}={task}:{self.root / name}" for name, task in self.tasks.items()]
+        command = [sys.executable, str(HERE / "plain_server.py"), str(self.base.folder), str(port), *given]
+        process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}/openapi.json"), process)
+            yield port
+        finally:
+            process.kill()
+            process.wait(60)
+
+    def load(self, port: int, cases: Path, **flags: Any) -> dict[str, Any]:
+        """What clients saw of a server."""
+        words = [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
+        command = [sys.executable, str(HERE / "load.py"), str(port), str(cases), *words]
+        ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+        found: dict[str, Any] = json.loads(ended.stdout)
+        return found
+
+
+def texts(base: Any) -> list[str]:
+    """Texts of 24 to 40 pieces: words that are one piece each."""
+    draw = random.Random(0)
+    words = sorted(word for word in base.tokenizer.get_vocab() if word.isalpha() and word.isascii() and len(word) > 2)
+    return [" ".join(draw.choices(words, k=draw.randint(22, 38))) for _ in range(CASES)]
+
+
+def environment() -> dict[str, str]:
+    """That of the processes: all cores, and this clone."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    return {**kept, "PYTHONPATH": str(HERE.parents[1])}
+
+
+def free_port() -> int:
+    """One that nobody listens at."""
+    import socket
+
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    """Whether a GET is answered with 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as found:
+            return bool(found.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def wait_until(ready: Any, process: subprocess.Popen[Any]) -> None:
+    """Until something is so; a process that ends before is an error."""
+    begin = time.perf_counter()
+    while not ready():
+        assert process.poll() is None, "the server has ended"
+        assert time.perf_counter() - begin < START_SECONDS, "the server does not come up"
+        time.sleep(0.1)
+
+
+def wait_for_port(log: Path, process: subprocess.Popen[Any]) -> int:
+    """The port that a server's log names, once it is ready."""
+    wait_until(lambda: '"ready"' in log.read_text(), process)
+    first = json.loads(log.read_text().splitlines()[0])
+    return int(first["url"].rpartition(":")[2])
+
+
+def throughput(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
+    """Requests a second of both servers, and rows a second of the bank alone, in turn."""
+    found: dict[str, list[dict[str, Any]]] = {"server": [], "plain": []}
+    bank: list[float] = []
+    with bench.server() as (port, _), bench.plain() as plain_port:
+        bench.load(port, bench.cases, clients=CLIENTS, seconds=1)
+        bench.load(plain_port, bench.plain_cases, clients=CLIENTS, seconds=1)
+        bench.bank_alone(0.1)
+        for _ in range(given.rounds):
+            bank.append(bench.bank_alone(given.seconds))
+            found["server"].append(bench.load(port, bench.cases, clients=CLIENTS, seconds=given.seconds))
+            found["plain"].append(bench.load(plain_port, bench.plain_cases, clients=CLIENTS, seconds=given.seconds))
+    rates = {name: statistics.median(r["texts_per_second"] for r in rounds) for name, rounds in found.items()}
+    rows = statistics.median(bank)
+    times = {name: rounds[len(rounds) // 2]["times"]["200"] for name, rounds in found.items()}
+    return {
+        "requests_per_second": rates, "bank_rows_per_second": round(rows, 1), "times": times,
+        "over_plain": round(rates["server"] / rates["plain"], 2), "share_of_bank": round(rates["server"] / rows, 3),
+        "wrong": sum(r["wrong"] for r in found["server"]),
+        "others_than_200": sum(n for r in found["server"] for s, n in r["statuses"].items() if s != "200"),
+    }  # fmt: skip
+
+
+def overload(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
+    """Ten times as many texts as can be answered, and how soon all is as before."""
+    with bench.server() as (port, _):
+        calm = bench.load(port, bench.cases, clients=CLIENTS, seconds=given.seconds)
+        rate = OVERLOAD * calm["texts_per_second"]
+        usual = calm["times"]["200"]["p99_ms"]
+        flood = bench.load(
+            port, bench.cases, rate=rate, texts=OVERLOAD_TEXTS, seconds=given.seconds, usual_ms=usual
+        )  # fmt: skip
+    return {"calm": calm, "asked_texts_per_second": rate, "flood": flood}
+
+
+def memory(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
+    """Resident memory of the server while it answers many requests."""
+    with bench.server() as (port, process):
+        done, sizes = 0, []
+        watched = psutil.Process(process.pid)
+        while done < given.requests:
+            found = bench.load(port, bench.cases, clients=CLIENTS, seconds=given.seconds)
+            done += sum(found["statuses"].values())
+            sizes.append((done, round(watched.memory_info().rss / 1e6, 1)))
+    settled = next(size for number, size in sizes if number >= given.requests / 10)
+    return {"requests": done, "rss_mb": sizes, "grown_mb": round(sizes[-1][1] - settled, 1)}
+
+
+def changes(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
+    """Answers while adapters come, go, and are replaced."""
+    pair = [
+        [answer["output"] for answer in bench.bank.predict([{"adapter": name, "inputs": text} for text in bench.texts])]
+        for name in ("other", "a1")
+    ]
+    extra = [{"adapter": "turning", "inputs": text} for text in bench.texts]
+    expected = [{"by_generation": list(both)} for both in zip(*pair, strict=True)]  # 1: a1, 2: other, …
+    cases = bench.write("changes", "/v1/predict", bench.requests + extra, [*bench.expected, *expected], listed=True)
+    stop, counts = threading.Event(), {"loaded": 0, "unloaded": 0, "failed": 0}
+
+    with bench.server("--adapter_root", str(bench.root), "--capacity", str(ADAPTERS + 1)) as (port, _):
+
+        def send(method: str, name: str, folder: str = "") -> None:
+            body = json.dumps({"folder": folder}).encode() if folder else None
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/adapters/{name}", body, method=method)
+            if body:
+                request.add_header("content-type", "application/json")
+            try:
+                urllib.request.urlopen(request, timeout=60).close()
+                counts["loaded" if method == "PUT" else "unloaded"] += 1
+            except urllib.error.HTTPError:
+                counts["failed"] += 1
+
+        def turn() -> None:
+            while not stop.is_set():
+                for folder in ("a1", "other", "a1", "other"):
+                    send("PUT", "turning", folder)
+                send("PUT", "guest", "a2")
+                send("DELETE", "guest")
+                send("DELETE", "turning")
+
+        thread = threading.Thread(target=turn)
+        thread.start()
+        try:
+            found = bench.load(port, cases, clients=CLIENTS, seconds=3 * given.seconds)
+        finally:
+            stop.set()
+            thread.join()
+    return {"statuses": found["statuses"], "wrong": found["wrong"], **counts}
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = {"throughput": throughput, "overload": overload, "memory": memory, "changes": changes}
+    parser.add_argument("--only", nargs="*", choices=parts, default=list(parts))
+    parser.add_argument("--rounds", type=int, default=5, help="of the throughput")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
+    parser.add_argument("--requests", type=int, default=50_000, help="of the memory")
+    parser.add_argument("--base", default="minilm")
+    parser.add_argument("--threads", type=int, help="of the server")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    from adapters.processes import use_all_cores
+
+    use_all_cores()
+    found: dict[str, Any] = {"benchmark": "serving", "clients": CLIENTS, "adapters": ADAPTERS}
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), given.base, given.threads)
+        for name in given.only:
+            found[name] = parts[name](bench, given)
+            print(json.dumps({name: found[name]}), flush=True)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -143,20 +143,22 @@ async function refresh() {
     if (error.status === 503) page.later = setTimeout(refresh, 1000 * (Number(error.again) || 2)); // the base is still read
     return false;
   }
-  const names = page.adapters.map(({ name }) => name);
-  page.chosen = new Set(names.filter((name) => page.chosen.has(name)));
-  if (!page.chosen.size && names.length) page.chosen.add(names[0]);
+  const { length } = page.adapters;
+  page.chosen = new Set(names());
+  if (!page.chosen.size && length) page.chosen.add(page.adapters[0].name);
   page.cards.clear();
   $("list").replaceChildren(...page.adapters.map(listed));
-  $("adapters").hidden = !names.length;
-  $("empty").hidden = names.length > 0;
-  for (const id of ["ask", "answering", "skip"]) $(id).hidden = !names.length;
-  if (!names.length) $("loading").open = true;
-  $("narrowing").hidden = names.length <= MANY;
+  $("empty").hidden = length > 0;
+  for (const id of ["adapters", "ask", "answering", "skip"]) $(id).hidden = !length;
+  if (!length) $("loading").open = true;
+  $("narrowing").hidden = length <= MANY;
   narrow();
   chosen();
   return true;
 }
+
+/** Names of the chosen adapters, in the list's order. */
+const names = () => page.adapters.map(({ name }) => name).filter((name) => page.chosen.has(name));
 
 const boxes = () => [...$("list").querySelectorAll("input")];
 
@@ -169,10 +171,10 @@ function narrow() {
 
 /** Says on the button whom it asks; shows the second text where a chosen adapter takes pairs. */
 async function chosen() {
-  const names = [...page.chosen];
-  if (!page.asking) $("send").textContent = names.length > 1 ? `Ask ${names.length} adapters` : `Ask ${names[0] ?? ""}`.trim();
-  await Promise.all(names.map((name) => card(name).catch(() => null))); // without its card an adapter takes one text
-  const pairs = [...page.chosen].filter(takesPairs);
+  const asked = names();
+  if (!page.asking) $("send").textContent = asked.length > 1 ? `Ask ${asked.length} adapters` : `Ask ${asked[0] ?? ""}`.trim();
+  await Promise.all(asked.map((name) => card(name).catch(() => null))); // without its card an adapter takes one text
+  const pairs = names().filter(takesPairs);
   $("pair").hidden = !pairs.length;
   $("pair-of").textContent = `for ${pairs.join(", ")}`;
 }
@@ -251,20 +253,20 @@ const load = () => busy($("load").querySelector("button"), "Loading…", $("load
 // --- asking ---
 
 async function ask() {
-  const names = [...page.chosen];
+  const asked = names();
   const [text, second] = [$("text").value, $("second").value];
-  const lacking = !names.length ? ["Choose an adapter to ask.", boxes()[0] ?? $("refresh")] : !text.trim() ? ["Type or paste a text to ask about.", $("text")]
-    : names.some(takesPairs) && !second.trim() ? ["Type or paste the second text, too.", $("second")] : null;
+  const lacking = !asked.length ? ["Choose an adapter to ask.", boxes()[0] ?? $("refresh")] : !text.trim() ? ["Type or paste a text to ask about.", $("text")]
+    : asked.some(takesPairs) && !second.trim() ? ["Type or paste the second text, too.", $("second")] : null;
   if (lacking) {
     problem($("problem"), new Error(lacking[0]));
     return lacking[1].focus();
   }
   page.asking?.abort(); // what is asked last is answered
   const asking = (page.asking = new AbortController());
-  const sent = names.map((adapter) => ({ adapter, inputs: takesPairs(adapter) ? { text, text_pair: second } : { text } }));
+  const sent = asked.map((adapter) => ({ adapter, inputs: takesPairs(adapter) ? { text, text_pair: second } : { text } }));
   problem($("problem"));
   $("send").textContent = "Asking…";
-  $("status").textContent = `Asking ${names.length > 3 ? count(names.length, "adapter") : names.join(", ")}…`;
+  $("status").textContent = `Asking ${asked.length > 3 ? count(asked.length, "adapter") : asked.join(", ")}…`;
   $("answers").setAttribute("aria-busy", "true");
   const begun = performance.now();
   try {
@@ -362,7 +364,7 @@ function entities({ text, entities: found }) {
 /** The label or labels, and a bar for the probability of each of the likeliest. */
 function classes({ label, labels, scores }, adapter) {
   const given = labels ?? (label === null || label === undefined ? [] : [label]);
-  const name = given.join(", ") || (labels ? "None of the labels" : "No label");
+  const told = given.join(", ") || (labels ? "None of the labels" : "No label");
   const bars = Object.entries(scores ?? {}).sort(([, a], [, b]) => b - a).map(([each, share]) => {
     const bar = make("span");
     bar.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
@@ -370,8 +372,8 @@ function classes({ label, labels, scores }, adapter) {
   });
   const all = page.adapters.find(({ name }) => name === adapter)?.labels?.length ?? 0;
   const first = typeof label === "string" && scores?.[label] !== undefined ? ` ${scores[label].toFixed(2)}` : "";
-  return { said: name + first, nodes: [
-    make("p", { class: "label" }, name),
+  return { said: told + first, nodes: [
+    make("p", { class: "label" }, told),
     bars.length > 0 && make("ul", { class: "bars", "aria-label": "Probabilities" }, ...bars),
     bars.length > 0 && all > bars.length && make("p", { class: "dim" }, `the ${bars.length} likeliest of ${all} labels`)] };
 }

@@ -10,18 +10,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from conftest import REPOSITORY
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-FOLDER = REPOSITORY / "adapters" / "server" / "page"
+FOLDER = Path(__file__).resolve().parents[2] / "adapters" / "server" / "page"
 FILES = {"/": ("index.html", "text/html"), "/page.css": ("page.css", "text/css"),
          "/page.js": ("page.js", "text/javascript")}  # fmt: skip
 POLICY = (
@@ -30,6 +30,17 @@ POLICY = (
 )
 NER_LABELS = ["O", *(f"{prefix}-{kind}" for kind in ("LOC", "MISC", "ORG", "PER") for prefix in "BI")]
 PLACES = ("London", "Paris", "Oslo")
+ANSWERS = """
+return [...document.querySelectorAll("#answers article")].map((answer) => {
+  const marks = [...answer.querySelectorAll("mark")].map((mark) => {
+    const kind = mark.querySelector(".kind").textContent;
+    return [mark.textContent.slice(0, -kind.length), ...kind.trim().split(" ")];
+  });
+  const copy = answer.cloneNode(true);
+  copy.querySelectorAll(".kind").forEach((kind) => kind.remove());
+  return [copy.querySelector(".text")?.textContent ?? "", marks];
+});
+"""
 
 
 def adapter(name: str, task: str, **other: Any) -> dict[str, Any]:
@@ -249,6 +260,11 @@ class Page:
             "const found = document.querySelector(arguments[0]);"
             "return found && found.textContent.includes(arguments[1]) && found.innerText", selector, text,
         )  # fmt: skip
+
+    def answers(self) -> list[tuple[str, list[list[str]]]]:
+        """Of each answer the text in which entities are marked, without the marks' own words, and (text, type, score)
+        of each mark."""
+        return [(text, marks) for text, marks in self.run(ANSWERS)]
 
     def focused(self) -> WebElement:
         """The element with the focus."""

@@ -23,31 +23,16 @@ def page(open_page: Page) -> Iterator[Page]:
     yield from pages.fresh(open_page)
 
 
-def answers(page: Page) -> list[tuple[str, list[list[str]]]]:
-    """Of each answer the text in which entities are marked, without the marks' own words, and (text, type, score) of
-    each mark."""
-    return [(text, marks) for text, marks in page.run("""
-        return [...document.querySelectorAll("#answers article")].map((answer) => {
-          const marks = [...answer.querySelectorAll("mark")].map((mark) => {
-            const kind = mark.querySelector(".kind").textContent;
-            return [mark.textContent.slice(0, -kind.length), ...kind.trim().split(" ")];
-          });
-          const copy = answer.cloneNode(true);
-          copy.querySelectorAll(".kind").forEach((kind) => kind.remove());
-          return [copy.querySelector(".text")?.textContent ?? "", marks];
-        });""")]  # fmt: skip
-
-
 def marks(page: Page) -> list[list[str]]:
     """(text, type, score) of each mark in any answer."""
-    return [mark for _, found in answers(page) for mark in found]
+    return [mark for _, found in page.answers() for mark in found]
 
 
 def test_entities_are_marked_in_the_text_with_type_and_score(page: Page) -> None:
     page.open().choose("ner")
     page.ask("Ada lived in London.\n\nAnd  then?")
     assert marks(page) == [["Ada", "PER", "0.99"], ["London", "LOC", "0.99"], ["And", "PER", "0.99"]]
-    assert answers(page)[0][0] == "Ada lived in London.\n\nAnd  then?"
+    assert page.answers()[0][0] == "Ada lived in London.\n\nAnd  then?"
     assert page["#answers .types"].text.split() == ["PER", "2", "LOC", "1"]
     assert page["#status"].text == "ner: 3 entities."
 
@@ -65,7 +50,7 @@ def test_offsets_count_code_points_whatever_stands_before(page: Page) -> None:
         expected.append((text, [[text[a["start"] : a["end"]], "X"] for a in found]))
     page.open().choose(*names)
     page.ask("Any.")
-    assert answers(page) == expected
+    assert page.answers() == expected
     assert any(len(text.encode("utf-16-le")) // 2 > len(text) and found for text, found in expected)
 
 
@@ -75,7 +60,7 @@ def test_entities_within_others_are_shown_beneath(page: Page) -> None:
     page.open().choose("ner")
     page.ask("Any.")
     assert marks(page) == [["University of Ulm", "ORG"], ["Ulm", "LOC"]]
-    assert answers(page)[0][0] == "University of Ulm."
+    assert page.answers()[0][0] == "University of Ulm."
 
 
 def test_class_probabilities_are_bars_with_numbers(page: Page) -> None:
@@ -169,6 +154,14 @@ def test_what_is_asked_last_is_answered(page: Page) -> None:
     assert [mark[0] for mark in marks(page)] == ["Ada", "Grace"]
     page.ask("Alan")
     assert [mark[0] for mark in marks(page)] == ["Alan"] and page["#send"].text == "Ask ner"
+
+
+def test_half_a_character_is_not_sent(page: Page) -> None:
+    page.open()
+    page.run("document.getElementById('text').value = 'A' + String.fromCharCode(0xd83d)")
+    page["#send"].click()
+    assert "half a character" in page["#problem"].text
+    assert not [path for _, path, _ in page.server.asked if path == "/v1/predict"]
 
 
 @pytest.mark.parametrize("asked", ["text", "adapter"])

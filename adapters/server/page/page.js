@@ -256,6 +256,7 @@ async function ask() {
   const asked = names();
   const [text, second] = [$("text").value, $("second").value];
   const lacking = !asked.length ? ["Choose an adapter to ask.", boxes()[0] ?? $("refresh")] : !text.trim() ? ["Type or paste a text to ask about.", $("text")]
+    : [text, second].some((given) => given.isWellFormed?.() === false) ? ["The text holds half a character, as a cut within an emoji leaves it. Paste it again.", $("text")]
     : asked.some(takesPairs) && !second.trim() ? ["Type or paste the second text, too.", $("second")] : null;
   if (lacking) {
     problem($("problem"), new Error(lacking[0]));

@@ -168,6 +168,16 @@ def test_tokens_are_asked_for_used_apart_and_kept_in_the_tab_alone(page: Page) -
     assert page.run(kept) == [{"predict-token": "p-1", "admin-token": "a-1"}, {}, "", page.address]
 
 
+def test_the_token_for_loading_is_enough(page: Page) -> None:
+    page.server.predict_token = page.server.admin_token = "a-1"
+    page.open()
+    page.run("document.getElementById('tokens').open = true")
+    page["#admin-token"].send_keys("a-1", Keys.ENTER)
+    page.wait_for("#list-status", "2 adapters")
+    page.ask("Ada")
+    assert page["#status"].text == "ner: 1 entity."
+
+
 def test_a_token_that_no_header_can_hold_is_refused(page: Page) -> None:
     page.open()
     page.run("document.getElementById('tokens').open = true")

@@ -6,18 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pages
-import pytest
+import servers
 from pages import Page
 from selenium.webdriver.common.keys import Keys
 
-servers = pytest.importorskip("servers")
 TEXT = "😀 Ada Lovelace lived in 👩‍👧 New York, <b>near</b> Rosa Parks & Niels Bohr in San Marino."
 
 
-def test_the_page_shows_what_the_bank_answers_and_loads_and_unloads(bank: Any, root: Path) -> None:
+def test_the_page_shows_what_the_bank_answers_and_loads_and_unloads(served_bank: Any, served_root: Path) -> None:
     asked = [{"adapter": name, "inputs": {"text": TEXT}} for name in ("mood", "ner")]
-    mood, ner = (answer["output"] for answer in bank.predict(asked))
-    with pages.chromium() as chrome, servers.Running(bank, adapter_root=str(root)) as running:
+    mood, ner = (answer["output"] for answer in served_bank.predict(asked))
+    with pages.chromium() as chrome, servers.Running(served_bank, adapter_root=str(served_root)) as running:
         page = Page(chrome, pages.Server(), f"{running.url}/").open()
         page.choose("mood", "ner")
         page.ask(TEXT)
@@ -31,10 +30,10 @@ def test_the_page_shows_what_the_bank_answers_and_loads_and_unloads(bank: Any, r
         assert {part.text for part in page.all("#cost dt")} == {"round trip", "in the server", "batch", "request"}
         page.run("document.getElementById('loading').open = true")
         page["#load-id"].send_keys("other")
-        page["#load-folder"].send_keys(str(root / "nowhere"), Keys.ENTER)
+        page["#load-folder"].send_keys(str(served_root / "nowhere"), Keys.ENTER)
         page.wait_for("#load-problem", "nowhere")
         page["#load-folder"].clear()
-        page["#load-folder"].send_keys(str(root / "other"), Keys.ENTER)
+        page["#load-folder"].send_keys(str(served_root / "other"), Keys.ENTER)
         page.wait_for("#list-status", "other is loaded, generation 1. 4 adapters.")
         page["button[aria-label='Card of other']"].click()
         assert "lora" in page.wait_for("#card-body", "generation")
@@ -42,5 +41,5 @@ def test_the_page_shows_what_the_bank_answers_and_loads_and_unloads(bank: Any, r
         page["button[aria-label='Unload other']"].click()
         page["#unload-go"].click()
         page.wait_for("#list-status", "other is unloaded. 3 adapters.")
-        assert "other" not in [told["name"] for told in bank.adapters()]
+        assert "other" not in [told["name"] for told in served_bank.adapters()]
         assert not page.faults()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters import flags, tracking
-from adapters.errors import DataError, SettingsError
+from adapters import flags, run_folder, tracking
+from adapters.errors import DataError
 from adapters.files import write_json, write_text
 from adapters.processes import is_first
 from adapters.settings import require
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from adapters.tasks import Examples, Task
     from adapters.training import Trainer
 
-OURS = ("settings.json", "artifact", "predictions.jsonl", "scores.json", "report.txt", "curve.svg", "checkpoints",
-        "logs")  # fmt: skip
-"""All that a run writes into its folder."""
 BESIDE = ("output_dir", "overwrite_output_dir", "checkpointing_steps", "keep_checkpoints", "resume_from_checkpoint",
           "with_tracking", "report_to", "dry_run", "max_predict_samples", "test_file", "metrics")  # fmt: skip
 """Settings that training does not hang on, so that they may change where a run goes on."""
@@ -86,7 +82,7 @@ class Run:
         """Read, check and cut the splits; the task knows its labels then."""
         from adapters import splits
 
-        self._check_output()
+        run_folder.check(self.folder, self.settings)
         accelerator = self.accelerator
         with accelerator.main_process_first():
             task, self.splits, source = splits.read(self.task_name, self.settings)
@@ -133,13 +129,13 @@ class Run:
                               budget=budget, checkpoints=self._checkpoints(task))  # fmt: skip
             if settings.dry_run:
                 self._estimate(trainer, predictor)
-            self._claim_output()
+            self._claim()
             dev = self.splits["validation"]
             self._train(trainer, lambda: main_score(predictor, dev, self.metrics[0]))
         else:
             if settings.dry_run:
                 self._estimate(None, predictor)
-            self._claim_output()
+            self._claim()
         return predictor
 
     def _train(self, trainer: Trainer, score: Callable[[], float]) -> None:
@@ -230,25 +226,6 @@ class Run:
         counts = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
         return sum(n for n, trained in counts if trained), sum(n for n, _ in counts)
 
-    def _check_output(self) -> None:
-        """Refuse a folder that holds a finished run, or anything that is not a run's."""
-        if self.settings.dry_run:  # nothing is written
-            return
-        blocked = obstacle(self.folder)
-        if blocked:
-            which = "" if blocked[0] == self.folder else f"{blocked[0]} "
-            raise SettingsError(f"--output_dir {self.folder}: {which}{blocked[1]}. Name a folder.")
-        there = own_files(self.folder, OURS)
-        resumed = self.settings.resume_from_checkpoint is not None
-        if there == ["checkpoints", "settings.json"] and not resumed and not self.settings.overwrite_output_dir:
-            raise SettingsError(f"--output_dir {self.folder}: holds a run that was stopped. Add "
-                                "--resume_from_checkpoint latest to go on with it, or --overwrite_output_dir to begin "
-                                "anew.")  # fmt: skip
-        unfinished = set(there) <= {"settings.json", *(["checkpoints"] * resumed)}
-        if not unfinished and not self.settings.overwrite_output_dir:
-            raise SettingsError(f"--output_dir {self.folder}: holds another run ({', '.join(there)}). Name another, "
-                                "or add --overwrite_output_dir to replace it.")  # fmt: skip
-
     def _checkpoints(self, task: Task) -> Checkpoints:
         """Where this run's checkpoints lie; what it must share with the run that wrote one is looked at when needed."""
         from adapters.checkpoint import Checkpoints
@@ -265,17 +242,10 @@ class Run:
 
         return Checkpoints(self.folder / "checkpoints", identity, keep=self.settings.keep_checkpoints)
 
-    def _claim_output(self) -> None:
-        """The folder with this run's settings alone in it, and the checkpoints where it goes on from one."""
-        if not self.accelerator.is_main_process:
-            return
-        for name in OURS:
-            if name == "checkpoints" and self.settings.resume_from_checkpoint:
-                continue
-            path = self.folder / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        settings = {"task": self.task_name, "method": self.method_name, **flags.as_dict(self.settings)}
-        write_json(self.folder / "settings.json", settings)
+    def _claim(self) -> None:
+        if self.accelerator.is_main_process:
+            names = {"task": self.task_name, "method": self.method_name}
+            run_folder.claim(self.folder, {**names, **flags.as_dict(self.settings)})
 
     def _check_pieces(self) -> None:
         from adapters.splits import check_pieces
@@ -286,21 +256,3 @@ class Run:
     def _say(self, line: str) -> None:
         if is_first():
             print(line, file=sys.stderr, flush=True)
-
-
-def obstacle(folder: Path) -> tuple[Path, str] | None:
-    """What keeps a folder from being made or written to: the path, and why; None where nothing does."""
-    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if parent.is_dir() and os.access(parent, os.W_OK):
-        return None
-    return parent, "cannot be written to" if parent.is_dir() else "is a file"
-
-
-def own_files(folder: Path, ours: Sequence[str]) -> list[str]:
-    """Names in an output folder. Raises SettingsError where one is neither ours nor hidden."""
-    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    foreign = [name for name in there if name not in ours and not name.startswith(".")]
-    if foreign:
-        raise SettingsError(f"--output_dir {folder}: holds files of others ({', '.join(foreign[:5])}). "
-                            "Name another folder.")  # fmt: skip
-    return there

@@ -12,7 +12,8 @@ from adapters.errors import DataError, SettingsError
 from adapters.files import write_json
 from adapters.lab.asking import METHOD, Draw, ensembles, grid, method_of
 from adapters.lab.settings import LabSettings
-from adapters.run import Run, obstacle, own_files
+from adapters.run import Run
+from adapters.run_folder import obstacle, own_files
 from adapters.settings import CommonSettings, join, require
 
 if TYPE_CHECKING:

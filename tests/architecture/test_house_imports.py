@@ -34,6 +34,7 @@ LAYERS = (
         "turns",
         "tracking",
         "compiling",
+        "run_folder",
         "constraint",
         "class_names",
         "corpus_metric",

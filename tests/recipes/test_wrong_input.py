@@ -105,7 +105,7 @@ def two_columns(path: Path, rows: str) -> Path:
         ("--tag_scheme iob9", "--tag_scheme iob9: known schemes are iob1, iob2, bioes, bmes, io"),
         ("--encoding utf-9", "--encoding utf-9: Python knows no such encoding"),
         ("--dataset_format colums", "did you mean 'columns'?"),
-        ("--metrics nope", "No metric is called 'nope': known: accuracy, calibration, entity_f1"),
+        ("--metrics nope", "No metric is called 'nope': known: accuracy, answer_f1, bleu, calibration"),
         ("--metrics accuracy", "--metrics accuracy: compares label, and ner answers with tags. Leave it out"),
         ("--metrics entity_f", "did you mean 'entity_f1'"),
         ("--plugin_dir missing", "--plugin_dir missing: no such folder"),

@@ -50,13 +50,14 @@ class Settings:
     """How long a request waits for others to share its forward pass."""
     max_batch_pieces: int = 1024
     """Pieces of one forward pass, padding included."""
-    max_queue: int = 256
-    """Texts that may wait; a request above that is refused at once with 503."""
+    max_queue: int = 128
+    """Texts that may wait; a request above that is refused at once with 503. More of them wait longer, and are longer gone
+    through when too many have come."""
     timeout_ms: float = 30_000.0
     """How long a request may take; past it 504, and its texts are dropped. A client may ask for less."""
     max_body_bytes: int = 1_000_000
     """Of a request's body, and of a line of a stream."""
-    max_texts: int = 128
+    max_texts: int = 64
     """Texts of one request."""
     max_characters: int = 20_000
     """Characters of one text (of all columns of its inputs together)."""

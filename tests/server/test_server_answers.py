@@ -289,7 +289,7 @@ def test_the_openapi_describes_what_is_sent_with_examples_that_are_right(site: S
     assert {"/v1/predict", "/v1/predict/stream", "/v1/adapters", "/v1/adapters/{id}"} <= described["paths"].keys()
     predict = described["paths"]["/v1/predict"]["post"]
     content = predict["requestBody"]["content"]["application/json"]
-    assert content["schema"]["maxItems"] == 128
+    assert content["schema"]["maxItems"] == 64
     (example,) = content["examples"].values()
     assert len(site.service.reader.read(orjson.dumps(example["value"]))) == 2
     for answer in predict["responses"]["200"]["content"]["application/json"]["example"]:

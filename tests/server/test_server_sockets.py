@@ -276,7 +276,7 @@ def test_a_stream_whose_client_does_not_read_is_not_read_either(served_bank: Any
                 connection.sendall(data)
                 sent += 100
         assert 100 <= sent < 100_000
-        assert live.service.collector.waiting <= 256
+        assert live.service.collector.waiting <= 128
 
 
 def test_a_stream_that_falls_silent_is_ended_with_a_line_that_says_so(live: Running) -> None:

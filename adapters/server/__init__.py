@@ -51,8 +51,7 @@ class Settings:
     max_batch_pieces: int = 1024
     """Pieces of one forward pass, padding included."""
     max_queue: int = 128
-    """Texts that may wait; a request above that is refused at once with 503. More of them wait longer, and are longer gone
-    through when too many have come."""
+    """Texts that may wait; a request above that is refused at once with 503. With more, a flood takes longer to end."""
     timeout_ms: float = 30_000.0
     """How long a request may take; past it 504, and its texts are dropped. A client may ask for less."""
     max_body_bytes: int = 1_000_000

@@ -37,8 +37,8 @@ class Settings:
     port: int = 8000
     """Port to listen at; 0 for a free one."""
     threads: int | None = None
-    """Batches that the bank answers at a time, each on its share of the cores. Default: as many as cores, at most 4;
-    one on a GPU."""
+    """Batches that the bank answers at a time, each on its share of the cores. Default: half as many as cores, from one
+    to four; one on a GPU."""
     workers: int = 1
     """Processes, each with the base and all adapters. With several, nothing is loaded or unloaded over HTTP."""
     predict_token_file: str | None = None

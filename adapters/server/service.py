@@ -66,12 +66,13 @@ class Service:
     def _share_cores(self) -> int:
         """How many batches are answered at a time; each thread's part of a forward pass gets its share of the cores.
 
-        Two threads of their own are less often kept waiting by the event loop than two that share every operation.
+        Threads of their own are less often kept waiting by others than threads that share every operation.
         """
         import torch
 
         cores = torch.get_num_threads()
-        threads = self.settings.threads or (min(cores, MOST_THREADS) if self.settings.device == "cpu" else 1)
+        usual = min(max(cores // 2, 1), MOST_THREADS) if self.settings.device == "cpu" else 1
+        threads = self.settings.threads or usual
         torch.set_num_threads(max(1, cores // threads))
         return threads
 

@@ -234,8 +234,8 @@ def grid(folder: str, examples: int = 50) -> dict[str, Any]:
     for prompt in PROMPTS:
         for shots in SHOTS:
             for calibration, times in (("none", 4), ("channel", 1)):  # the other three take at least as long as none
-                once = seconds("prompt_classification", "--prompt", prompt, "--shots", str(shots), "--method",
-                               "few_shot" if shots else "zero_shot", "--calibration", calibration)  # fmt: skip
+                drawn = ["--method", "few_shot", "--shots", str(shots)] if shots else ["--method", "zero_shot"]
+                once = seconds("prompt_classification", "--prompt", prompt, "--calibration", calibration, *drawn)
                 apart += once * times * (ORDERS if shots else 1)
     print(f"grid of 100 conditions: {whole:.0f} s; as runs of their own {apart:.0f} s: a share of "
           f"{whole / apart:.3f} (asked: below 0.333)", flush=True)  # fmt: skip

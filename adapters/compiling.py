@@ -22,10 +22,10 @@ def dynamo(wanted: bool, device: str) -> Any:
     Raises:
         SettingsError: there is no compiler.
     """
-    from accelerate.utils import TorchDynamoPlugin
-
     if not wanted:
         return None
+    from accelerate.utils import TorchDynamoPlugin
+
     if device == "cpu" and not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         raise SettingsError("--torch_compile: needs a C++ compiler on a CPU (g++, say), and none is found. Install one "
                             "(apt install g++), or leave the flag out.")  # fmt: skip

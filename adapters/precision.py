@@ -63,9 +63,8 @@ def attention(device: torch.device, precision: str, pieces: int) -> Any:
 
 def frozen_in(model: Any, precision: str) -> Any:
     """A model that is not trained, its weights held in the format that it computes in: none is cast at each pass."""
-    import torch
 
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    dtype = _format(precision)
     return model if dtype is None or getattr(model, "is_quantized", False) else model.to(dtype)
 
 
@@ -77,7 +76,7 @@ def hold_frozen(model: Any, precision: str) -> None:
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    dtype = _format(precision)
     if dtype is None:
         return
     for module in model.modules():
@@ -86,6 +85,13 @@ def hold_frozen(model: Any, precision: str) -> None:
         weight: torch.Tensor = module.weight
         if not weight.requires_grad and weight.dtype == torch.float32:
             weight.data = weight.data.to(dtype)
+
+
+def _format(precision: str) -> torch.dtype | None:
+    """What autocast multiplies in; None where it casts nothing."""
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
 
 
 def quantization(settings: CommonSettings) -> Any:

@@ -18,6 +18,7 @@ from adapters.labelled_texts import balanced_weights, count_labels, find_columns
 from adapters.labels import LabelSet, refuse_unknown
 from adapters.settings import require
 from adapters.tasks import CAUSAL, ENCODER, AnswerForm, Encoded, Example, Examples, Prediction
+from adapters.text_rows import shape
 
 if TYPE_CHECKING:
     import torch
@@ -148,7 +149,7 @@ class Task(tasks.Task):
         given = {name: value for name, value in inputs.items() if value is not None}
         sound = all(isinstance(value, str) and value.strip() for value in given.values())
         if set(given) != set(wanted) or not sound:
-            found = ", ".join(f"{name!r}: {_shape(value)}" for name, value in inputs.items())
+            found = ", ".join(f"{name!r}: {shape(value)}" for name, value in inputs.items())
             needed = ", ".join(f"{name!r}: a text" for name in wanted)
             raise DataError(f"classification takes {{{needed}}}, none of them empty; found {{{found}}}.")
         return Example(id=id, inputs={name: given[name] for name in wanted})
@@ -281,8 +282,3 @@ def _check(settings: Any) -> None:
     require(settings.long_texts in ("truncate", "window"), "long_texts", settings.long_texts, "truncate or window")
     if not settings.label_separator:
         raise SettingsError("--label_separator: must not be empty.")
-
-
-def _shape(value: Any) -> str:
-    """What was given, without its contents."""
-    return "empty" if isinstance(value, str) and not value.strip() else type(value).__name__

@@ -6,6 +6,8 @@ import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from adapters.alignment import IGNORED
 
 if TYPE_CHECKING:
@@ -56,8 +58,10 @@ def pad(rows: Sequence[Sequence[int]], value: int, *, least: int = 0) -> torch.T
     """int64 `[rows, longest]`, at least `least` wide, shorter rows filled with `value` on the right."""
     import torch
 
-    longest = max(least, *(len(row) for row in rows))
-    return torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows], dtype=torch.long)
+    out = np.full((len(rows), max(least, *(len(row) for row in rows))), value, np.int64)
+    for line, row in zip(out, rows, strict=True):
+        line[: len(row)] = row
+    return torch.from_numpy(out)
 
 
 def collate(

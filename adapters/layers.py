@@ -49,9 +49,11 @@ def require_layers(flag: str, wanted: Iterable[str], layers: Iterable[str], *, a
 
 
 def layer_size(layer: Any) -> tuple[int, int]:
-    """Numbers that a linear layer takes and gives; GPT-2's own keeps its weight `[in, out]`."""
+    """Numbers that a linear layer takes and gives; GPT-2's own keeps its weight `[in, out]`, 4 bits are packed."""
+    if hasattr(layer, "out_features"):
+        return layer.in_features, layer.out_features
     rows, columns = layer.weight.shape
-    return (columns, rows) if hasattr(layer, "out_features") else (rows, columns)
+    return rows, columns
 
 
 def key_value_heads(config: Any) -> int:

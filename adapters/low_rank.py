@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters import methods
@@ -11,9 +12,11 @@ from adapters.changes import Change, LayerChange, Saved
 from adapters.errors import ModelError
 from adapters.layers import last_parts, layer_size, linear_layers, matches, require_layers
 from adapters.settings import require
-from adapters.tasks import Task
+from adapters.tasks import Example, Task
 
 if TYPE_CHECKING:
+    import torch
+
     from adapters.model import Base
 
 ALL = "all-linear"
@@ -72,6 +75,22 @@ class LowRankMethod(methods.PeftMethod):
             fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2's own linear layer
             **self.peft_switches,
         )
+
+    def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
+        """As PEFT does it, the changes added by the products themselves."""
+        from adapters.low_rank_layer import use_products_alone
+
+        wrapped = super().wrap(base, task, train)
+        use_products_alone(wrapped)
+        return wrapped
+
+    def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
+        """The same around what was saved."""
+        from adapters.low_rank_layer import use_products_alone
+
+        wrapped = super().load(base, task, folder)
+        use_products_alone(wrapped)
+        return wrapped
 
     @property
     def scaling(self) -> float:

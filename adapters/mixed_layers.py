@@ -21,6 +21,8 @@ class Here(threading.local):
 
     rows: int = 0
     slots: np.ndarray | None = None
+    placed: dict[bytes, torch.Tensor] | None = None
+    """On a GPU, what pools have sent there for this batch: a copy takes longer to start than a product of a layer."""
 
 
 class Layer:
@@ -53,7 +55,7 @@ class Layer:
         if pool is None or slots is None:
             return None
         longest = pool.longest(slots)
-        return pool.pick(slots, longest) if longest else None
+        return pool.pick(slots, longest, self.here.placed) if longest else None
 
     def _scale(self, module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
         if "scale_in" not in self.pools:

@@ -32,7 +32,9 @@ class Base:
     config: PretrainedConfig
     tokenizer: PreTrainedTokenizerFast
     quantization: Any = None
-    """How transformers shall hold the weights of a language model in fewer bits; None for whole ones."""
+    """How transformers shall hold the weights in fewer bits (`quantization.config`); None for whole ones."""
+    device: Any = None
+    """Where weights in fewer bits are to be held: they are quantised where they are read."""
 
     @property
     def name(self) -> str:
@@ -109,7 +111,7 @@ class Base:
     def load(
         self, auto_class: str, changes: dict[str, Any], *, dropout: float | None = None, attention_dropout: float = 0.0
     ) -> PreTrainedModel:
-        """The model with a head that is drawn anew, in fp32.
+        """The model with a head that is drawn anew, in fp32; of a base in fewer bits, head and pooler.
 
         Args:
             auto_class: a class of transformers, `AutoModelFor…`.
@@ -117,16 +119,17 @@ class Base:
             dropout: of the hidden states; None keeps the config's own.
             attention_dropout: of the attention weights.
         """
-        import torch
-
+        from adapters import quantization
         from adapters.dropout import use_byte_dropout
 
         dropouts = {} if dropout is None else dict.fromkeys(_HIDDEN_DROPOUT, dropout)
         dropouts |= dict.fromkeys(_ATTENTION_DROPOUT, attention_dropout)
         known = {name: value for name, value in dropouts.items() if hasattr(self.config, name)}
         config = self.config_with({**known, **changes})
-        model, report = load_quietly(auto_class, self.folder, config=config, dtype=torch.float32,
+        model, report = load_quietly(auto_class, self.folder, config=config, **self._held(auto_class, config),
                                      output_loading_info=True, ignore_mismatched_sizes=True)  # fmt: skip
+        if self.quantization is not None:
+            quantization.keep_whole(model, quantization.heads(auto_class, config))
         model.drawn_anew = sorted(report["missing_keys"])
         body = {id(parameter) for parameter in model.base_model.parameters()}
         lost = [n for n, p in model.named_parameters() if n in report["missing_keys"] and id(p) in body]
@@ -137,6 +140,16 @@ class Base:
             )
         use_byte_dropout(model)
         return model
+
+    def _held(self, auto_class: str, config: PretrainedConfig) -> dict[str, Any]:
+        """What weights are loaded as: fp32, or fewer bits."""
+        import torch
+
+        from adapters import quantization
+
+        if self.quantization is None:
+            return {"dtype": torch.float32}
+        return quantization.options(self.quantization, self.device, auto_class, config)
 
     @cached_property
     def text_tokenizer(self) -> PreTrainedTokenizerFast:
@@ -177,13 +190,9 @@ class Base:
 
         Raises ModelError where it has none.
         """
-        import torch
-
         classes = {ENCODER_DECODER: "AutoModelForSeq2SeqLM", ENCODER: "AutoModelForMaskedLM"}
         auto_class = classes.get(self.kind, "AutoModelForCausalLM")
-        held = {"dtype": torch.float32}
-        if self.quantization is not None:
-            held = {"dtype": torch.bfloat16, "quantization_config": self.quantization}
+        held = self._held(auto_class, self.config)
         model, report = load_quietly(auto_class, self.folder, output_loading_info=True, **held)
         drawn = sorted(report["missing_keys"])
         if drawn:

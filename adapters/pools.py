@@ -65,13 +65,23 @@ class Pool:
         """Most rows of any of the slots."""
         return int(self.sizes(slots).max(initial=0))
 
-    def pick(self, slots: np.ndarray, longest: int) -> torch.Tensor:
-        """`[slots, longest, width]`, shorter ones filled up with row 0."""
+    def pick(self, slots: np.ndarray, longest: int, placed: dict[bytes, torch.Tensor] | None = None) -> torch.Tensor:
+        """`[slots, longest, width]`, shorter ones filled up with row 0.
+
+        Args:
+            slots: of the batch.
+            longest: most rows of any of them.
+            placed: where those rows stand, as it is on the device already; most pools of a batch share it.
+        """
         import torch
 
         table = self.table
         at = np.where((slots < len(table))[:, None], table[np.minimum(slots, len(table) - 1), :longest], 0)
-        index = torch.from_numpy(at.ravel()).to(self.rows.device)
+        index = None if placed is None else placed.get(at.tobytes())
+        if index is None:
+            index = torch.from_numpy(at.ravel()).to(self.rows.device)
+        if placed is not None:
+            placed[at.tobytes()] = index
         return self.rows.index_select(0, index).view(len(slots), longest, -1)
 
     def _make_room(self, slot: int, number: int) -> None:

@@ -11,15 +11,15 @@ from adapters.files import cache_folder, digest_value, write_json
 if TYPE_CHECKING:
     import torch
 
-    from adapters.settings import CommonSettings
-
 
 LONGEST_PLAIN = 192
 """Pieces of a row from which fused attention is the faster one."""
 
 
-def fastest_precision(device: torch.device, wanted: str) -> str:
+def fastest_precision(device: torch.device, wanted: str, *, quantized: bool = False) -> str:
     """`no`, `bf16` or `fp16`: what was asked for, or for `auto` what this machine multiplies faster in.
+
+    A base held in fewer bits is there to be small: what of it is not quantised is bf16 then, too.
 
     Some CPUs have bf16 instructions that are slower than their fp32 ones, so the feature flag does not decide: two
     matrix products are timed, once a machine (the answer is kept in the cache folder, so that runs agree).
@@ -32,6 +32,8 @@ def fastest_precision(device: torch.device, wanted: str) -> str:
         if wanted == "fp16" and device.type == "cpu":
             raise SettingsError("--mixed_precision fp16: not for training on a CPU. Use bf16, no or auto.")
         return wanted
+    if quantized and device.type == "cpu":
+        return "bf16"
     if device.type != "cpu":
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
     chip = [platform.processor(), torch.__version__, torch.get_num_threads(), torch.cpu.get_capabilities()]
@@ -64,50 +66,40 @@ def attention(device: torch.device, precision: str, pieces: int) -> Any:
 def frozen_in(model: Any, precision: str) -> Any:
     """A model that is not trained, its weights held in the format that it computes in: none is cast at each pass."""
 
-    dtype = _format(precision)
+    dtype = format_of(precision)
     return model if dtype is None or getattr(model, "is_quantized", False) else model.to(dtype)
 
 
-def hold_frozen(model: Any, precision: str) -> None:
+def hold_frozen(model: Any, precision: str, stored: torch.dtype | None = None) -> None:
     """Hold the frozen matrices of a model that is trained in the format in which autocast multiplies them.
 
-    Every number stays what it was: autocast would cast them so, at each pass anew. Embeddings and norms stay whole.
+    Every number stays what it was: autocast would cast them so, at each pass anew. Embeddings and norms stay whole,
+    unless the checkpoint itself is in that format: then they are as they were stored, and so is what layers hand on.
+
+    Args:
+        model: with what is trained around it.
+        precision: what it computes in.
+        stored: the format of the checkpoint's numbers.
     """
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    dtype = _format(precision)
+    dtype = format_of(precision)
     if dtype is None:
         return
     for module in model.modules():
-        if not isinstance(module, torch.nn.Linear | Conv1D):
+        if not isinstance(module, torch.nn.Linear | Conv1D) and stored != dtype:
             continue
-        weight: torch.Tensor = module.weight
-        if not weight.requires_grad and weight.dtype == torch.float32:
-            weight.data = weight.data.to(dtype)
+        for parameter in module.parameters(recurse=False) if stored == dtype else (module.weight,):
+            if not parameter.requires_grad and parameter.dtype == torch.float32:
+                parameter.data = parameter.data.to(dtype)
 
 
-def _format(precision: str) -> torch.dtype | None:
+def format_of(precision: str) -> torch.dtype | None:
     """What autocast multiplies in; None where it casts nothing."""
     import torch
 
     return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-
-
-def quantization(settings: CommonSettings) -> Any:
-    """How transformers shall load a base in fewer bits, as `--load_in_8bit` and `--load_in_4bit` say; None for whole.
-
-    What is not quantised (embeddings, norms, the head for language) is held in bf16.
-    """
-    import torch
-    from transformers import BitsAndBytesConfig
-
-    if settings.load_in_8bit:
-        return BitsAndBytesConfig(load_in_8bit=True)
-    if settings.load_in_4bit:
-        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=settings.bnb_4bit_quant_type,
-                                  bnb_4bit_compute_dtype=torch.bfloat16)  # fmt: skip
-    return None
 
 
 def _time_products(dtype: torch.dtype) -> float:

@@ -15,7 +15,6 @@ from adapters import flags, run_folder, tracking
 from adapters.errors import DataError
 from adapters.files import write_json, write_text
 from adapters.processes import is_first
-from adapters.settings import require
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -51,6 +50,7 @@ class Run:
         import accelerate
         import torch
 
+        from adapters import quantization
         from adapters.compiling import dynamo
         from adapters.model import quiet_libraries
         from adapters.precision import fastest_precision
@@ -62,7 +62,8 @@ class Run:
         state = accelerate.PartialState(cpu=cpu)
         check_world(state.num_processes)
         use_all_cores()
-        self.precision = fastest_precision(torch.device(state.device), self.settings.mixed_precision)
+        self.precision = fastest_precision(torch.device(state.device), self.settings.mixed_precision,
+                                           quantized=bool(quantization.asked(self.settings)))  # fmt: skip
         trackers: Any = tracking.wanted(self.settings.with_tracking, self.settings.report_to)
         return accelerate.Accelerator(mixed_precision=self.precision, cpu=cpu, log_with=trackers or None,
                                       dynamo_plugin=dynamo(self.settings.torch_compile, state.device.type),
@@ -71,12 +72,12 @@ class Run:
     @cached_property
     def base(self) -> Base:
         """The base model, found but not loaded."""
+        from adapters import quantization
         from adapters.model import open_base
-        from adapters.precision import quantization
 
-        return dataclasses.replace(
-            open_base(self.settings.model_name_or_path), quantization=quantization(self.settings)
-        )
+        device = self.accelerator.device
+        held = quantization.config(self.settings, self.precision)
+        return dataclasses.replace(open_base(self.settings.model_name_or_path), quantization=held, device=device)
 
     def read_task(self) -> Task:
         """Read, check and cut the splits; the task knows its labels then."""
@@ -108,10 +109,6 @@ class Run:
         from adapters.training import Trainer
 
         settings = self.settings
-        fewer = settings.load_in_8bit or settings.load_in_4bit
-        flag = "load_in_8bit" if settings.load_in_8bit else "load_in_4bit"
-        told = f"left out for {self.method_name}: so far only prompting (zero_shot, few_shot) takes fewer bits"
-        require(not (fewer and method.trains), flag, True, told)
         task = task.on(self.base.kind)
         method.check(self.base, task)
         self.task, self.method = task, method
@@ -119,12 +116,13 @@ class Run:
         self._check_pieces()
         set_seed(settings.seed)
         self.model = method.wrap(self.base, task, self.splits.get("train", ()))
-        self.model.to(self.accelerator.device)
+        if method.trains and not method.weighs_base:
+            hold_frozen(self.model, self.precision, self.base.config.dtype)
+        if self.base.quantization is None:  # else it is there already
+            self.model.to(self.accelerator.device)
         budget = method.budget(self.base, settings.max_length)
         predictor = method.predictor(self.model, self.base, task, precision=self.precision)
         if method.trains:
-            if not method.weighs_base:
-                hold_frozen(self.model, self.precision)
             trainer = Trainer(self.model, task, self.base, self.splits["train"], settings, self.accelerator,
                               budget=budget, checkpoints=self._checkpoints(task))  # fmt: skip
             if settings.dry_run:
@@ -223,7 +221,9 @@ class Run:
 
     def parameters(self) -> tuple[int, int]:
         """Trained and total parameters."""
-        counts = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
+        from adapters import quantization
+
+        counts = [(quantization.numbers(p), p.requires_grad) for p in self.model.parameters()]
         return sum(n for n, trained in counts if trained), sum(n for n, _ in counts)
 
     def _checkpoints(self, task: Task) -> Checkpoints:

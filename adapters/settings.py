@@ -103,7 +103,7 @@ class CommonSettings:
     """Seed of everything that is drawn."""
 
     load_in_8bit: bool = False
-    """Hold the base's matrices in 8 bits (bitsandbytes). So far for prompting."""
+    """Hold the base's matrices in 8 bits (bitsandbytes), for prompting and for what is trained beside them."""
     load_in_4bit: bool = False
     """Hold them in 4 bits."""
     bnb_4bit_quant_type: str = "nf4"

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from adapters.alignment import IGNORED
 from adapters.batching import share
 from adapters.errors import ModelError
 from adapters.history import History
@@ -210,19 +209,15 @@ class Trainer:
         """One update from some batches, which all processes share. Returns the mean loss over labelled positions."""
         accelerator, processes = self.accelerator, self.accelerator.num_processes
         chosen = [row for batch in batches for row in batch]
-        rows = self.windows.rows[chosen]
-        count = sum(target != IGNORED for targets in rows["targets"] for target in targets)
+        count = self.windows.labelled(chosen)
         total = 0.0
-        begin = 0
         for number, batch in enumerate(batches):
-            mine = [begin + i for i in share(range(len(batch)), accelerator.process_index, processes)]
-            begin += len(batch)
-            weight = 1.0
+            mine, weight = share(batch, accelerator.process_index, processes), 1.0
             if not mine:  # every process must take part in the backward pass: a row that counts nothing
-                mine, weight = [begin - 1], 0.0
+                mine, weight = [batch[-1]], 0.0
             size = math.ceil(len(mine) / self.parts)
             for at in range(0, len(mine), size):
-                inputs, targets = self.windows.collate(rows, mine[at : at + size], accelerator.device)
+                inputs, targets = self.windows.collate(mine[at : at + size], accelerator.device)
                 last = number == len(batches) - 1 and at + size >= len(mine)
                 with accelerator.autocast(), self._attention(inputs), _sync(accelerator, self.model, last):
                     summed, _ = self.task.loss(self.task.logits(self.model, inputs, targets), targets)
@@ -268,7 +263,7 @@ class Trainer:
             key=self.windows.padded,
         )
         longest = max(largest, key=self.windows.lengths.__getitem__)
-        inputs, targets = self.windows.collate(self.windows.rows[[longest]], [0], self.accelerator.device)
+        inputs, targets = self.windows.collate([longest], self.accelerator.device)
         with self.accelerator.autocast(), self._attention(inputs):
             self.plain.train()
             each = saved_bytes(

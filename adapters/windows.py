@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.alignment import IGNORED
 from adapters.batching import by_length, collate
 from adapters.files import digest_value
 from adapters.settings import CommonSettings
@@ -68,17 +69,27 @@ class Windows:
         self.train, self.settings = train, settings
         self.pad_id = int(base.tokenizer.pad_token_id)
         self.rows = encode_split(train, task, base, budget)
-        self.lengths = [len(row) for row in self._column("input_ids")]
+        self.columns = {name: self._column(name) for name in ("input_ids", "targets", "token_types")}
+        self.lengths = np.diff(self.columns["input_ids"][1]).tolist()
+
+    def _column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """A column's numbers, memory-mapped, and where its lists begin: `datasets` would copy every list it is asked for."""
+        column = self.rows.data.column(name).combine_chunks()
+        return column.values.to_numpy(), column.offsets.to_numpy()
+
+    def _lists(self, name: str, rows: Sequence[int]) -> list[np.ndarray]:
+        """Some rows' lists of a column."""
+        values, offsets = self.columns[name]
+        return [values[offsets[row] : offsets[row + 1]] for row in rows]
 
     @property
     def targets(self) -> list[np.ndarray]:
         """Of every row."""
-        return self._column("targets")
+        return self._lists("targets", range(len(self.rows)))
 
-    def _column(self, name: str) -> list[np.ndarray]:
-        """A column's lists, each a view of one array: `datasets` takes a second to make as many arrays."""
-        column = self.rows.data.column(name).combine_chunks()
-        return np.split(column.values.to_numpy(), column.offsets.to_numpy()[1:-1])
+    def labelled(self, rows: Sequence[int]) -> int:
+        """Positions of some rows that have a target."""
+        return int((np.concatenate(self._lists("targets", rows)) != IGNORED).sum())
 
     def batches(self, epoch: int, processes: int) -> list[list[int]]:
         """Numbers of the rows of each of an epoch's batches over all processes, the same in each of them."""
@@ -98,10 +109,8 @@ class Windows:
         """Ids of the examples of some rows, each once."""
         return [self.train[int(i)].id for i in dict.fromkeys(self.rows[list(rows)]["example"])]
 
-    def collate(
-        self, rows: Any, chosen: Sequence[int], device: torch.device
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Inputs and targets of some of the rows that were read, on a device."""
-        ids, targets, types = ([rows[name][i] for i in chosen] for name in ("input_ids", "targets", "token_types"))
+    def collate(self, rows: Sequence[int], device: torch.device) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """Inputs and targets of some rows, on a device."""
+        ids, targets, types = (self._lists(name, rows) for name in ("input_ids", "targets", "token_types"))
         inputs, wanted = collate(ids, targets, self.pad_id, types)
         return {name: value.to(device) for name, value in inputs.items()}, wanted.to(device)

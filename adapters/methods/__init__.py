@@ -57,6 +57,8 @@ class Method(ABC):
     """What to do where its rows cannot join those of other adapters in a batch."""
     weighs_base: ClassVar[bool] = False
     """Whether it computes with the base's own weights beside multiplying by them, so that these must stay in fp32."""
+    changes_base: ClassVar[bool] = False
+    """Whether parameters of the base itself train, which those of 8 and 4 bits cannot."""
     library: ClassVar[str] = "taskswap"
     """The library that can load the artifact without this project, for the model card."""
 
@@ -77,6 +79,12 @@ class Method(ABC):
             raise ModelError(
                 f"{base.name}: transformers has no {task.auto_class(base.kind)} for {base.config.model_type}, so "
                 f"it cannot do {task.name}. Use another base ({', '.join(EXAMPLES[kind] for kind in task.kinds)})."
+            )
+        if self.changes_base and base.quantization is not None:
+            raise ModelError(
+                f"--load_in_8bit and --load_in_4bit leave {base.name} in whole numbers, which cannot be trained as the "
+                f"method {self.name} would. Train something beside them (lora, prefix, bottleneck, head), or leave "
+                "the flag out."
             )
         if base.positions - self.virtual_tokens < LEAST_ROOM:
             raise ModelError(
@@ -218,6 +226,21 @@ class TensorsMethod(Method):
         return model
 
 
+def _only_what_is_needed(wrapped: Any) -> None:
+    """Undo two things that PEFT does lest they lack, and that cost time at each step.
+
+    It lets the embeddings of a base in fewer bits take gradients, for checkpoints inside the model, which we have none
+    of: gradients would run down to them. And it casts the input of each layer to the adapter's fp32, though autocast
+    casts it back at once, to the same numbers.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    wrapped.get_base_model().disable_input_require_grads()
+    for layer in wrapped.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.cast_input_dtype_enabled = False
+
+
 class PeftMethod(Method):
     """A method of PEFT's: `config` says which, the head is trained whole beside it, the folder is PEFT's own."""
 
@@ -256,6 +279,7 @@ class PeftMethod(Method):
         config = self.config(model, base, task, head_modules(model, task))
         config.task_type = PEFT_TASKS.get(task.auto_class(base.kind))
         wrapped: torch.nn.Module = peft.get_peft_model(model, config)
+        _only_what_is_needed(wrapped)
         config.base_model_name_or_path = base.name
         return wrapped
 

@@ -33,6 +33,7 @@ class Method(methods.TensorsMethod):
     """A frozen body whose biases train, under a trained head."""
 
     name = "bitfit"
+    changes_base = True
 
     def check(self, base: Base, task: Task) -> None:
         """The base must have biases, which Llama's class has not."""

@@ -8,11 +8,16 @@ Each layer's weight becomes m · (W + s·B·A) / ‖W + s·B·A‖ (eq. 5), the 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.changes import LayerChange, Saved
+from adapters.errors import ModelError
 from adapters.layers import layer_size
 from adapters.low_rank import LowRankMethod, LowRankSettings
+from adapters.tasks import Task
+
+if TYPE_CHECKING:
+    from adapters.model import Base
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,15 @@ class Method(LowRankMethod):
     name = "dora"
     weighs_base = True  # their norm
     peft_switches: ClassVar[dict[str, bool]] = {"use_dora": True, "use_rslora": False}
+
+    def check(self, base: Base, task: Task) -> None:
+        """PEFT's DoRA reads the weights by a way that makes bitsandbytes forget the scales of 8-bit ones."""
+        super().check(base, task)
+        if base.quantization is not None and base.quantization.load_in_8bit:
+            raise ModelError(
+                f"--load_in_8bit: {self.name} computes with the base's weights, and PEFT loses the scales of 8-bit ones "
+                "as it reads them. Use --load_in_4bit, --method lora, or leave the flag out."
+            )
 
     def layer_change(self, saved: Saved, name: str, layer: Any) -> LayerChange:
         """LoRA's, scaled an output at a time by m / ‖W + s·B·A‖; the layer's own bias stays as it is."""

@@ -29,6 +29,7 @@ class Method(methods.Method):
 
     name = "full"
     self_contained = True
+    changes_base = True
     library = "transformers"
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:

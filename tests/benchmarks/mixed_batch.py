@@ -35,6 +35,7 @@ from adapters.labels import tag_labels
 from adapters.layers import layer_size, linear_layers
 from adapters.model import Base, open_base
 from adapters.processes import use_all_cores
+from adapters.quantization import heads
 from adapters.tasks.ner import Task
 
 ROWS = ADAPTERS = PIECES = 32
@@ -52,17 +53,20 @@ def write_adapter(folder: Path, base: Base, layers: dict[str, Any], rank: int, s
     """A LoRA artifact with random tensors, as a run would have left it."""
     generator = torch.Generator().manual_seed(seed)
     task = Task(tag_labels(TYPES))
+    auto_class = task.auto_class(base.kind)
+    body = getattr(transformers, auto_class)._model_mapping[type(base.config)].base_model_prefix
+    head = next(name for name in heads(auto_class, base.config) if "." not in name and name != "dropout")
     tensors = {}
     for name, layer in layers.items():
         into, out = layer_size(layer)
-        tensors[f"base_model.model.bert.{name}.lora_A.weight"] = torch.randn(rank, into, generator=generator) * 0.05
-        tensors[f"base_model.model.bert.{name}.lora_B.weight"] = torch.randn(out, rank, generator=generator) * 0.05
+        tensors[f"base_model.model.{body}.{name}.lora_A.weight"] = torch.randn(rank, into, generator=generator) * 0.05
+        tensors[f"base_model.model.{body}.{name}.lora_B.weight"] = torch.randn(out, rank, generator=generator) * 0.05
     hidden = base.config.hidden_size
-    tensors["base_model.model.classifier.weight"] = torch.randn(len(task.labels), hidden, generator=generator)
-    tensors["base_model.model.classifier.bias"] = torch.randn(len(task.labels), generator=generator)
+    tensors[f"base_model.model.{head}.weight"] = torch.randn(len(task.labels), hidden, generator=generator)
+    tensors[f"base_model.model.{head}.bias"] = torch.randn(len(task.labels), generator=generator)
     targets = wanted or sorted({name.rsplit(".", 1)[-1] for name in layers})
     config = {"peft_type": "LORA", "task_type": "TOKEN_CLS", "r": rank, "lora_alpha": 2 * rank, "lora_dropout": 0.0,
-              "target_modules": targets, "modules_to_save": ["classifier"], "bias": "none",
+              "target_modules": targets, "modules_to_save": [head], "bias": "none",
               "base_model_name_or_path": base.name, "inference_mode": True}  # fmt: skip
     settings = {"lora_r": rank, "lora_alpha": 2.0 * rank, "lora_target_modules": targets}
     card = {

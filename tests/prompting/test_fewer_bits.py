@@ -12,7 +12,8 @@ import pytest
 import tiny
 
 from adapters.model import open_base
-from adapters.precision import frozen_in, quantization
+from adapters import quantization
+from adapters.precision import frozen_in
 from adapters.prompting.scoring import Reader
 from adapters.settings import CommonSettings
 

@@ -13,6 +13,9 @@ from adapters.alignment import IGNORED
 if TYPE_CHECKING:
     import torch
 
+Numbers = Sequence[int] | np.ndarray
+"""A row of pieces or of targets."""
+
 
 def by_length(
     lengths: Sequence[int], *, pieces: int | None, rows: int | None, generator: random.Random | None = None
@@ -54,7 +57,7 @@ def share(batch: Sequence[int], rank: int, world: int) -> list[int]:
     return list(batch[rank::world])
 
 
-def pad(rows: Sequence[Sequence[int]], value: int, *, least: int = 0) -> torch.Tensor:
+def pad(rows: Sequence[Numbers], value: int, *, least: int = 0) -> torch.Tensor:
     """int64 `[rows, longest]`, at least `least` wide, shorter rows filled with `value` on the right."""
     import torch
 
@@ -65,8 +68,8 @@ def pad(rows: Sequence[Sequence[int]], value: int, *, least: int = 0) -> torch.T
 
 
 def collate(
-    inputs: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], pad_id: int,
-    token_types: Sequence[Sequence[int]] = (), *, least: int = 0,
+    inputs: Sequence[Numbers], targets: Sequence[Numbers], pad_id: int, token_types: Sequence[Numbers] = (), *,
+    least: int = 0,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:  # fmt: skip
     """Model inputs (`input_ids` and, where a row is padded, `attention_mask`, both `[rows, pieces]`) and targets.
 

@@ -29,4 +29,4 @@ def dynamo(wanted: bool, device: str) -> Any:
     if device == "cpu" and not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         raise SettingsError("--torch_compile: needs a C++ compiler on a CPU (g++, say), and none is found. Install one "
                             "(apt install g++), or leave the flag out.")  # fmt: skip
-    return TorchDynamoPlugin(backend=BACKEND, dynamic=True)
+    return TorchDynamoPlugin(backend=BACKEND, dynamic=True, use_regional_compilation=True)

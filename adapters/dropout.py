@@ -17,7 +17,8 @@ class ByteDropout(nn.Dropout):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Zero each element with probability `p` while training, and scale the others by 1 / (1 - p)."""
         dropped = round(LEVELS * self.p)
-        if not self.training or not 0 < dropped < LEVELS or input.device.type != "cpu":
+        compiled = torch.compiler.is_compiling()  # it draws faster than torch's own, and cannot draw like this
+        if not self.training or not 0 < dropped < LEVELS or input.device.type != "cpu" or compiled:
             return super().forward(input)
         count = input.numel()
         drawn = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None)

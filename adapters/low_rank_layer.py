@@ -2,7 +2,8 @@
 
 PEFT computes the change beside the layer, scales it and adds it: three more passes over what the layer puts out, one
 more in the backward pass, and one over what comes in. Here the products themselves add (BLAS's beta), so that nothing
-of the layer's width is read or written but by products. In bf16 the sum is rounded once where PEFT rounds it three times.
+of the layer's width is read or written but by products. In bf16 the sum is rounded once, where PEFT rounds it three
+times.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class LowRankLinear(PeftLinear):  # type: ignore[misc]
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         x, weight, down, up = (tensor.to(dtype) for tensor in (x, weight, down, up))
         bias = None if bias is None else bias.to(dtype)
-        return _Changed.apply(x, weight, bias, down, up, self.scaling[name])  # type: ignore[no-any-return]
+        out: torch.Tensor = _Changed.apply(x, weight, bias, down, up, self.scaling[name])  # type: ignore[no-untyped-call]
+        return out
 
 
 def _fits(changed: Any, layer: Any, name: Any) -> bool:

@@ -139,6 +139,8 @@ class Base:
                 "body would be noise. Use a base of another type (minilm, bert-base-cased, gpt2)."
             )
         use_byte_dropout(model)
+        if auto_class not in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM"):
+            model.config.use_cache = False  # keys and values that nobody would ask for again
         return model
 
     def _held(self, auto_class: str, config: PretrainedConfig) -> dict[str, Any]:

@@ -17,6 +17,11 @@ def asked(settings: CommonSettings) -> str:
     return next((flag for flag in ("load_in_8bit", "load_in_4bit") if getattr(settings, flag)), "")
 
 
+def told(settings: CommonSettings) -> str:
+    """How many bits, for people."""
+    return "8" if settings.load_in_8bit else f"4 ({settings.bnb_4bit_quant_type})"
+
+
 def config(settings: CommonSettings, precision: str) -> Any:
     """How transformers shall load a base in fewer bits, as `--load_in_8bit` and `--load_in_4bit` say; None for whole.
 

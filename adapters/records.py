@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from adapters import __version__, artifact, report
+from adapters import __version__, artifact, quantization, report
 from adapters.evaluation import Evaluation, overlap, split_digest
 from adapters.files import digest_value, write_text
 from adapters.flags import as_dict
@@ -132,6 +132,7 @@ def save_artifact(run: Finished, record: dict[str, Any], evaluation: Evaluation)
             "revision": base.source.revision,
             "weights_sha256": base.digest,
             "tokenizer_sha256": base.tokenizer_digest,
+            **({} if base.quantization is None else {"bits": quantization.told(run.settings)}),
         },
         "scores": {"dataset": record["dataset"]["name"], "split": evaluation.split, "n": len(evaluation.examples),
                    **record["main"]},

@@ -120,6 +120,7 @@ def model_card(
         f"{cost['trainable_params']:,} of {cost['total_params']:,} parameters trained in {cost['train_seconds']:.0f} s "
         f"on {record['hardware']['cpu']} ({record['hardware']['cores']} cores"
         f"{', ' + record['hardware']['gpu'] if record['hardware']['gpu'] else ''}).",
+        *(f"The base was held in {card['base'][name]} {name} meanwhile." for name in ("bits",) if name in card["base"]),
         "",
         "| setting | value |",
         "|---|---|",

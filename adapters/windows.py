@@ -70,10 +70,10 @@ class Windows:
         self.pad_id = int(base.tokenizer.pad_token_id)
         self.rows = encode_split(train, task, base, budget)
         self.columns = {name: self._column(name) for name in ("input_ids", "targets", "token_types")}
-        self.lengths = np.diff(self.columns["input_ids"][1]).tolist()
+        self.lengths: list[int] = np.diff(self.columns["input_ids"][1]).tolist()
 
     def _column(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """A column's numbers, memory-mapped, and where its lists begin: `datasets` would copy every list it is asked for."""
+        """A column's numbers, memory-mapped, and where its lists begin: `datasets` copies each list it is asked for."""
         column = self.rows.data.column(name).combine_chunks()
         return column.values.to_numpy(), column.offsets.to_numpy()
 
@@ -89,7 +89,8 @@ class Windows:
 
     def labelled(self, rows: Sequence[int]) -> int:
         """Positions of some rows that have a target."""
-        return int((np.concatenate(self._lists("targets", rows)) != IGNORED).sum())
+        targets: np.ndarray = np.concatenate(self._lists("targets", rows))
+        return int(np.count_nonzero(targets != IGNORED))
 
     def batches(self, epoch: int, processes: int) -> list[list[int]]:
         """Numbers of the rows of each of an epoch's batches over all processes, the same in each of them."""

@@ -73,8 +73,8 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-def build_tiny_bert(folder: Path, *, seed: int = 0, layers: int = 2, positions: int = 64) -> Path:
-    """A BERT of 2 layers and width 32 with random weights, and a WordPiece vocabulary of letters and a few words."""
+def build_tiny_bert(folder: Path, *, seed: int = 0, layers: int = 2, positions: int = 64, hidden: int = 32) -> Path:
+    """A BERT with random weights, and a WordPiece vocabulary of letters and a few words."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
@@ -88,8 +88,8 @@ def build_tiny_bert(folder: Path, *, seed: int = 0, layers: int = 2, positions: 
     tokenizer.save_pretrained(folder)
     torch.manual_seed(seed)
     config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=layers, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=positions, pad_token_id=0,
+        vocab_size=len(vocabulary), hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=2,
+        intermediate_size=2 * hidden, max_position_embeddings=positions, pad_token_id=0,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
     return folder

@@ -37,8 +37,8 @@ class Method(LowRankMethod):
         super().check(base, task)
         if base.quantization is not None and base.quantization.load_in_8bit:
             raise ModelError(
-                f"--load_in_8bit: {self.name} computes with the base's weights, and PEFT loses the scales of 8-bit ones "
-                "as it reads them. Use --load_in_4bit, --method lora, or leave the flag out."
+                f"--load_in_8bit: {self.name} computes with the base's weights, and PEFT loses the scales of 8-bit "
+                "ones as it reads them. Use --load_in_4bit, --method lora, or leave the flag out."
             )
 
     def layer_change(self, saved: Saved, name: str, layer: Any) -> LayerChange:

@@ -30,6 +30,8 @@ LAYERS = (
         "flags",
         "memory",
         "precision",
+        "quantization",
+        "low_rank_layer",
         "probabilities",
         "turns",
         "tracking",

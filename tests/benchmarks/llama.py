@@ -1,8 +1,8 @@
-"""On a GPU: LoRA on a Llama of about 1B random parameters, in bf16, 8 and 4 bits, beside Trainer with PEFT; a mixed batch.
+"""On a GPU: LoRA on a Llama of about 1B random parameters, in bf16, 8 and 4 bits, beside Trainer; a mixed batch.
 
     python tests/benchmarks/llama.py                                  # some minutes on an H100
     python tests/benchmarks/llama.py --only train --bits 16 4
-    python tests/benchmarks/llama.py --layers 2 --hidden 64 --pieces 256 --seconds 2 --adapters 2 --lengths 16  # a try, on a CPU
+    python tests/benchmarks/llama.py --layers 2 --hidden 64 --pieces 256 --seconds 2 --adapters 2   # a try, on a CPU
 
 Named entities of WNUT-17; LoRA of rank 16 on all linear layers. Ours: batches of `--pieces` by length. Trainer: batches
 of 32 at random, and at its best: as many rows as ours have on average, grouped by length; the base held in bf16 (or in
@@ -30,11 +30,13 @@ from typing import Any
 
 import mixed_batch
 import torch
-from train_throughput import WARM, Clock
+from train_throughput import Clock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA_SHEET = {"H100": 989.0, "H200": 989.0, "A100": 312.0}
 """Dense bf16, TFLOP/s."""
+WARM = 20
+"""Steps before the clock starts, of every width that batches have: kernels are loaded when they are first asked for."""
 BITS = {"16": {}, "8": {"load_in_8bit": True}, "4": {"load_in_4bit": True}}
 
 
@@ -170,13 +172,15 @@ def peer(setting: Setting, bits: str, rows: int, best: bool, seconds: float) -> 
     model = getattr(transformers, auto).from_pretrained(setting.base.folder, config=config, **how)
     if held is not None:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
-    lora = LoraConfig(task_type="TOKEN_CLS", r=16, lora_alpha=32, target_modules="all-linear", modules_to_save=["score"])
+    lora = LoraConfig(
+        task_type="TOKEN_CLS", r=16, lora_alpha=32, target_modules="all-linear", modules_to_save=["score"]
+    )
     model = get_peft_model(model, lora)
     encoded = encode_split(setting.train, setting.task, setting.base, 256)
     data = encoded.rename_column("targets", "labels").remove_columns(["token_types", "example"])
     data = data.add_column("length", [len(row) for row in data["input_ids"]])
     collator = transformers.DataCollatorForTokenClassification(setting.base.tokenizer)
-    clock = Clock(seconds)
+    clock = Clock(seconds, WARM)
 
     def counted(features: list[dict[str, Any]]) -> Any:
         clock.sizes.append(sum(len(feature["input_ids"]) for feature in features))
@@ -197,6 +201,17 @@ def peer(setting: Setting, bits: str, rows: int, best: bool, seconds: float) -> 
     return clock.rate
 
 
+def fitting(setting: Setting, bits: str, rows: int, best: bool, seconds: float) -> float:
+    """Trainer's, with half the rows, and half of them again, until they fit."""
+    while True:
+        fresh()
+        try:
+            return peer(setting, bits, rows, best, seconds)
+        except torch.OutOfMemoryError:
+            rows //= 2
+            print(f"Trainer in {bits} bits: out of memory, now with {rows} rows", flush=True)
+
+
 def train(setting: Setting, bits: str, seconds: float, rate: float, *, alone: bool) -> dict[str, Any]:
     """Both (or ours alone), each with the most memory that it held."""
     fresh()
@@ -204,8 +219,7 @@ def train(setting: Setting, bits: str, seconds: float, rate: float, *, alone: bo
     peaks = [torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0]
     peers = []
     for rows, best in () if alone else ((32, False), (done["rows"], True)):
-        fresh()
-        peers.append(peer(setting, bits, rows, best, seconds))
+        peers.append(fitting(setting, bits, rows, best, seconds))
         peaks.append(torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0)
     reached = done["rate"] * done["operations"] / 1e12
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""

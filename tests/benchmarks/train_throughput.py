@@ -129,17 +129,18 @@ def peer(setting: Setting, name: str, best: bool, seconds: float) -> float:
 class Clock:
     """Counts the pieces of steps after the first ones, and stops Trainer when its time is over."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.sizes, self.steps, self.begin, self.rate = seconds, [], 0, 0.0, 0.0
+    def __init__(self, seconds: float, warm: int = WARM) -> None:
+        self.seconds, self.warm = seconds, warm
+        self.sizes, self.steps, self.begin, self.rate = [], 0, 0.0, 0.0
 
     def step(self, control: Any) -> Any:
         """Behind each step; a batch may have been collated ahead, so steps are what counts."""
         self.steps += 1
         now = time.perf_counter()
-        if self.steps == WARM:
+        if self.steps == self.warm:
             self.begin = now
-        elif self.steps > WARM:
-            self.rate = sum(self.sizes[WARM : self.steps]) / (now - self.begin)
+        elif self.steps > self.warm:
+            self.rate = sum(self.sizes[self.warm : self.steps]) / (now - self.begin)
             control.should_training_stop = now - self.begin > self.seconds
         return control
 

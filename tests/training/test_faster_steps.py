@@ -16,6 +16,7 @@ from conftest import build_tiny_bert
 from adapters import compiling, precision
 from adapters.__main__ import main
 from adapters.compiling import dynamo
+from adapters.dropout import ByteDropout
 from adapters.errors import SettingsError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -80,6 +81,7 @@ def test_dora_keeps_the_base_whole_as_it_takes_its_norms(run: Any, monkeypatch: 
     assert len(called) == 1
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")  # as dynamo traces
 def test_a_compiled_model_learns_the_same(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = ("--learning_rate", "0.02", "--num_train_epochs", "2", "--mixed_precision", "no", "--dropout", "0")
     run("lora", *given)
@@ -96,6 +98,16 @@ def test_a_compiled_model_learns_the_same(run: Any, tmp_path: Path, monkeypatch:
     assert [epoch["loss"] for epoch in again["dev_scores"]] == pytest.approx(
         [epoch["loss"] for epoch in plain["dev_scores"]], abs=1e-5
     )
+
+
+def test_repeated_layers_are_compiled_and_the_compiler_draws_their_dropout() -> None:
+    assert dynamo(True, "cuda").use_regional_compilation
+    layer = ByteDropout(0.5)
+    plain = torch.compile(torch.nn.Dropout(0.5), backend="aot_eager")
+    torch.manual_seed(0)
+    found = torch.compile(layer, backend="aot_eager", fullgraph=True)(torch.ones(64))
+    torch.manual_seed(0)
+    assert torch.equal(found, plain(torch.ones(64))) and 0 < found.count_nonzero() < 64
 
 
 def test_without_a_compiler_the_flag_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -77,13 +78,23 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
                          "it --shots, --examples, and a recipe's flags for base and data (NAME --help)")  # fmt: skip
     prompts.set_defaults(run=_list_prompts)
     commands.add_parser("serve", help="answer over HTTP, each request under an adapter of its own", add_help=False)
-    launch = commands.add_parser("launch", help="run a recipe in several processes on this machine")
-    launch.add_argument("--num_processes", "--num-processes", type=int, required=True)
+    _add_launch(commands.add_parser("launch", help="run a recipe in several processes, on one machine or on many"))
     for name in ("predict", "inspect", "merge", "prompts"):
         commands.choices[name].add_argument(
             "--plugin_dir", "--plugin-dir", nargs="*", default=[], help="folders with methods, tasks, prompts of yours"
         )
     return parser, dict(commands.choices)
+
+
+def _add_launch(launch: argparse.ArgumentParser) -> None:
+    """Accelerate's names."""
+    launch.add_argument("--config_file", "--config-file", help="of accelerate config, or one of accelerate_configs/")
+    launch.add_argument("--cpu", action="store_true", help="on CPUs, whatever the config says")
+    of_all = {"num_processes": "of all machines", "num_machines": "how many", "machine_rank": "this one's, from 0",
+              "main_process_port": "at which processes meet"}  # fmt: skip
+    for name, told in of_all.items():
+        launch.add_argument(f"--{name}", f"--{name.replace('_', '-')}", type=int, help=told)
+    launch.add_argument("--main_process_ip", "--main-process-ip", help="of machine 0")
 
 
 def _add_artifact_commands(commands: Any) -> None:
@@ -202,9 +213,10 @@ def _launch_arguments(argv: Sequence[str], parser: argparse.ArgumentParser) -> t
 
 
 def _launch(given: argparse.Namespace, recipe: Sequence[str]) -> int:
-    from adapters.processes import launch
+    from adapters.launching import Layout, launch
 
-    return launch(given.num_processes, recipe)
+    layout = Layout(**{field.name: getattr(given, field.name) for field in dataclasses.fields(Layout)})
+    return launch(layout, recipe, config_file=given.config_file, cpu=given.cpu)
 
 
 if __name__ == "__main__":

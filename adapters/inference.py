@@ -9,6 +9,7 @@ import numpy as np
 
 from adapters.batching import by_length, collate, share
 from adapters.processes import world
+from adapters.sharding import in_parts
 from adapters.tasks import Encoded, Example, Prediction, Task
 
 if TYPE_CHECKING:
@@ -57,8 +58,11 @@ class ModelPredictor:
         return 1024 if next(self.model.parameters()).device.type == "cpu" else 16384
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """One prediction an example, in order, each example computed once over all processes."""
-        return shared_out(examples, self._predict_here)
+        """One prediction an example, in order, each example computed once over all processes.
+
+        Where each holds a part of the model, all of them compute all examples: none can run a batch without the others.
+        """
+        return shared_out(examples, self._predict_here, together=in_parts(self.model))
 
     def _predict_here(self, examples: list[Example]) -> list[Prediction]:
         encoded = self.task.encode(examples, self.pieces, self.budget)
@@ -73,7 +77,9 @@ class ModelPredictor:
         lengths = [len(row.input_ids) for row in encoded]
         training = self.model.training
         self.model.eval()
-        with torch.inference_mode(), autocast(device, self.precision):
+        # What inference mode makes of a parameter in parts could not be learned from afterwards.
+        quiet = torch.no_grad() if in_parts(self.model) else torch.inference_mode()
+        with quiet, autocast(device, self.precision):
             for batch in by_length(lengths, pieces=self.batch_pieces, rows=self.batch_rows):
                 rows = [encoded[i] for i in batch]
                 inputs, _ = collate(
@@ -87,9 +93,11 @@ class ModelPredictor:
         return answers
 
 
-def shared_out(examples: Sequence[Example], predict: Callable[[list[Example]], list[Prediction]]) -> list[Prediction]:
-    """Predictions of all examples, of which each process computes a share, a chunk at a time."""
-    rank, processes = world()
+def shared_out(
+    examples: Sequence[Example], predict: Callable[[list[Example]], list[Prediction]], *, together: bool = False
+) -> list[Prediction]:
+    """Predictions of all examples, of which each process computes a share (or `together` all), a chunk at a time."""
+    rank, processes = (0, 1) if together else world()
     mine = share(range(len(examples)), rank, processes)
     found: list[tuple[int, Prediction]] = []
     for begin in range(0, len(mine), CHUNK):

@@ -1,12 +1,8 @@
-"""How many processes run, how many cores each may use, and how several are started on one machine."""
+"""How many processes run, and how many cores each may use."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from adapters.errors import SettingsError
 
@@ -25,6 +21,15 @@ def world() -> tuple[int, int]:
 def is_first() -> bool:
     """Whether this is the process that speaks to the user, known before processes have met: by the launcher's RANK."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def check_launcher() -> None:
+    """Raises SettingsError under a launcher whose way of sharing a model out is not tried here."""
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        raise SettingsError(
+            "DeepSpeed: checkpoints and artifacts of a model that it divides have not been tried, so no run begins. "
+            "Use --config_file accelerate_configs/fsdp2.yaml, which divides it as well."
+        )
 
 
 def check_world(found: int | None = None) -> None:
@@ -77,24 +82,3 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def launch(processes: int, command: Sequence[str]) -> int:
-    """Run a recipe in several processes on this machine, by torchrun; returns the exit code where it returns.
-
-    On POSIX torchrun takes the place of this process, so that a signal sent here reaches it and its workers.
-
-    Args:
-        processes: how many; they share the cores.
-        command: the recipe's file and its flags.
-    """
-    if processes < 1:
-        raise SettingsError(f"--num_processes {processes}: must be at least 1.")
-    if not command or not Path(command[0]).is_file():
-        raise SettingsError(f"launch needs a recipe's file, found {command[0] if command else 'nothing'!r}.")
-    environment = {**os.environ, ASKED_VARIABLE: str(processes)}
-    environment.setdefault("OMP_NUM_THREADS", str(max(cores() // processes, 1)))
-    starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    if os.name == "posix":
-        os.execve(sys.executable, [*starter, *command], environment)
-    return subprocess.run([*starter, *command], env=environment, check=False).returncode

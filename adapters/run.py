@@ -50,13 +50,14 @@ class Run:
         import accelerate
         import torch
 
-        from adapters import quantization
+        from adapters import quantization, sharding
         from adapters.compiling import dynamo
         from adapters.model import quiet_libraries
         from adapters.precision import fastest_precision
-        from adapters.processes import check_world, use_all_cores
+        from adapters.processes import check_launcher, check_world, use_all_cores
 
         quiet_libraries()
+        check_launcher()
         # Without being told, Accelerate takes CPU processes of torchrun for strangers to each other.
         cpu = not torch.accelerator.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
         state = accelerate.PartialState(cpu=cpu)
@@ -65,9 +66,11 @@ class Run:
         self.precision = fastest_precision(torch.device(state.device), self.settings.mixed_precision,
                                            quantized=bool(quantization.asked(self.settings)))  # fmt: skip
         trackers: Any = tracking.wanted(self.settings.with_tracking, self.settings.report_to)
-        return accelerate.Accelerator(mixed_precision=self.precision, cpu=cpu, log_with=trackers or None,
+        made = accelerate.Accelerator(mixed_precision=self.precision, cpu=cpu, log_with=trackers or None,
                                       dynamo_plugin=dynamo(self.settings.torch_compile, state.device.type),
                                       project_dir=self.folder / "logs" if trackers else None)  # fmt: skip
+        sharding.share_out_on_cpus(made)
+        return made
 
     @cached_property
     def base(self) -> Base:
@@ -130,6 +133,7 @@ class Run:
             self._claim()
             dev = self.splits["validation"]
             self._train(trainer, lambda: main_score(predictor, dev, self.metrics[0]))
+            self._make_whole()
         else:
             if settings.dry_run:
                 self._estimate(None, predictor)
@@ -153,6 +157,17 @@ class Run:
         tracking.end(self.accelerator)
         if settings.checkpointing_steps is None and self.accelerator.is_main_process:
             trainer.checkpoints.remove()
+
+    def _make_whole(self) -> None:
+        """Where each process holds a part of the model: let the first have one to save, with all that was trained."""
+        from adapters import sharding, training_state
+
+        if not sharding.in_parts(self.model):
+            return
+        found = training_state.trained(self.model)
+        if self.accelerator.is_main_process:
+            self.model = self.method.wrap(self.base, self.task, self.splits["train"])
+            training_state.put(self.model, found)
 
     def _estimate(self, trainer: Trainer | None, predictor: Predictor) -> None:
         """Say what the run would take, and end."""

@@ -17,6 +17,7 @@ from adapters.optimization import adamw, schedule, start_at_prior
 from adapters.precision import attention
 from adapters.progress import Bar
 from adapters.settings import CommonSettings
+from adapters.sharding import name_layers, whole
 from adapters.stopping import Stopping, stop
 from adapters.tasks import Examples, Task
 from adapters.training_state import captured, put, put_back, trained
@@ -70,6 +71,7 @@ class Trainer:
         start_at_prior(model, task.prior(self.windows.targets))
         self.check_memory()
         optimizer = adamw(model, settings)
+        name_layers(accelerator, model)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.schedule = schedule(self.optimizer, settings, self.total)
         self.history = History()
@@ -232,7 +234,7 @@ class Trainer:
         self._check_finite("loss", total, chosen)
         norm = accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         if accelerator.scaler is None:  # fp16's scaler looks for gradients that overflow, and leaves them out
-            self._check_finite("gradient's norm", float(norm), chosen)
+            self._check_finite("gradient's norm", float(whole(norm)), chosen)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()

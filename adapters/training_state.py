@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.sharding import like, whole
+
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
@@ -17,8 +19,8 @@ Named = dict[str, "torch.Tensor"]
 
 
 def trained(model: torch.nn.Module) -> Named:
-    """What training changes, by name; not copied."""
-    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    """What training changes, by name; not copied where no process holds a part of it alone."""
+    return {name: whole(p.detach()) for name, p in model.named_parameters() if p.requires_grad}
 
 
 def put(model: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> None:
@@ -28,7 +30,7 @@ def put(model: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> None:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name in values:
-                parameter.copy_(values[name])
+                parameter.copy_(like(values[name], parameter))
 
 
 def captured(
@@ -44,7 +46,7 @@ def captured(
     """
     names = {id(p): name for name, p in model.named_parameters()}
     moments = {
-        f"{names[id(p)]}.{key}": value
+        f"{names[id(p)]}.{key}": whole(value)
         for group in optimizer.param_groups for p in group["params"] for key, value in optimizer.state[p].items()
     }  # fmt: skip
     tensors, numbers = _random(accelerator)
@@ -67,7 +69,7 @@ def put_back(
     for group in optimizer.param_groups:
         for p in group["params"]:
             own = of_parameter.get(names[id(p)], {})
-            optimizer.state[p] = {what: value.to(p.device) for what, value in own.items()}
+            optimizer.state[p] = {what: like(value, p) for what, value in own.items()}
     schedule.load_state_dict(dict(state["schedule"]))
     for group, rate in zip(optimizer.param_groups, schedule.get_last_lr(), strict=True):
         group["lr"] = rate

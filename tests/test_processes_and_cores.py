@@ -13,7 +13,7 @@ import torch
 
 from adapters import processes
 from adapters.errors import SettingsError
-from adapters.processes import check_world, cores, launch, use_all_cores, world
+from adapters.processes import check_world, cores, use_all_cores, world
 
 
 @pytest.fixture(autouse=True)
@@ -98,64 +98,3 @@ def test_cores_are_those_that_this_process_may_use() -> None:
     )  # fmt: skip
     assert done.stdout.strip() == "1"
     assert 1 <= cores() <= (os.cpu_count() or 1)
-
-
-# launch ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, str]]]:
-    """Commands that would have been started."""
-    found: list[tuple[list[str], dict[str, str]]] = []
-
-    def take_over(program: str, command: list[str], environment: dict[str, str]) -> None:
-        found.append((command, environment))
-        raise SystemExit(7)  # as torchrun would end in this process's place
-
-    monkeypatch.setattr(os, "execve", take_over)
-    monkeypatch.setattr(processes, "cores", lambda: 8)
-    return found
-
-
-def test_a_recipe_is_started_by_torchrun_and_told_how_many_were_asked_for(
-    started: list[tuple[list[str], dict[str, str]]], tmp_path: Path
-) -> None:
-    recipe = tmp_path / "recipe.py"
-    recipe.touch()
-    with pytest.raises(SystemExit, match="7"):
-        launch(3, [str(recipe), "--seed", "1"])
-    ((command, environment),) = started
-    assert command[:3] == [sys.executable, "-m", "torch.distributed.run"]
-    assert "--nproc_per_node=3" in command and command[-3:] == [str(recipe), "--seed", "1"]
-    assert environment["TASKSWAP_NUM_PROCESSES"] == "3"
-    assert environment["OMP_NUM_THREADS"] == "2"  # 8 cores for 3
-
-
-def test_a_number_of_threads_of_the_users_is_kept(
-    started: list[tuple[list[str], dict[str, str]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    (tmp_path / "recipe.py").touch()
-    with pytest.raises(SystemExit):
-        launch(16, [str(tmp_path / "recipe.py")])
-    assert started[0][1]["OMP_NUM_THREADS"] == "5"
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    with pytest.raises(SystemExit):
-        launch(16, [str(tmp_path / "recipe.py")])
-    assert started[1][1]["OMP_NUM_THREADS"] == "1"
-
-
-@pytest.mark.parametrize(
-    "number, command, message",
-    [
-        (0, ["x.py"], "--num_processes 0: must be at least 1"),
-        (2, [], "launch needs a recipe's file, found 'nothing'"),
-        (2, ["nowhere.py"], "launch needs a recipe's file, found 'nowhere.py'"),
-    ],
-)
-def test_what_cannot_be_launched_is_refused(
-    number: int, command: list[str], message: str, started: list[tuple[list[str], dict[str, str]]]
-) -> None:
-    with pytest.raises(SettingsError, match=message):
-        launch(number, command)
-    assert started == []

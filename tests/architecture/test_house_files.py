@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -166,12 +167,17 @@ def test_every_accelerate_config_loads_as_accelerate_reads_it():
     from accelerate.commands.config.config_args import load_config_from_file
 
     paths = sorted((house.REPOSITORY / "accelerate_configs").iterdir())
-    assert len(paths) >= 2
-    assert {path.suffix for path in paths} == {".yaml"}
+    assert [path.stem for path in paths] == ["cpu", "cpu_two_processes", "deepspeed_zero3", "fsdp2", "fsdp2_4bit",
+                                             "many_gpus", "many_machines", "one_gpu"]  # fmt: skip
     for path in paths:
         config = load_config_from_file(str(path))
         assert config.num_processes >= 1, path
-        assert f"--config_file accelerate_configs/{path.name} recipes/" in path.read_text(), path
+        text = path.read_text()
+        assert text.startswith("# ") and re.search(
+            rf"launch --config_file accelerate_configs/{path.name} .*recipes/\w+\.py", text
+        ), path
+        if not config.use_cpu and config.num_processes > 1:
+            assert "not run" in text.lower() or "not on GPUs" in text, f"{path} says nothing of what was tried"
 
 
 def test_every_prompt_can_be_read_and_is_named_after_its_task():

@@ -11,7 +11,18 @@ import pytest
 
 # A folder stands for its `__init__` and its files. "adapters" is the package's own `__init__`, which holds the version.
 LAYERS = (
-    ("adapters", "errors", "files", "discovery", "progress", "processes", "dropout", "stopping", "history"),
+    (
+        "adapters",
+        "errors",
+        "files",
+        "discovery",
+        "progress",
+        "processes",
+        "launching",
+        "dropout",
+        "stopping",
+        "history",
+    ),
     (
         "sources",
         "wheels",
@@ -31,6 +42,7 @@ LAYERS = (
         "memory",
         "precision",
         "quantization",
+        "sharding",
         "low_rank_layer",
         "probabilities",
         "turns",

@@ -128,6 +128,18 @@ def free_cache() -> None:
         torch.cuda.empty_cache()
 
 
+def give_holes_back() -> None:
+    """Give back to the system the pages between what is held, where the C library is glibc; elsewhere nothing happens.
+
+    Tensors of ever other sizes leave holes in the heap that no later one fits into, and glibc keeps those pages.
+    """
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
+
+
 def out_of_memory(error: BaseException, rows: int) -> ModelError:
     """What to say when a GPU ran out of memory in a batch of so many rows."""
     advice = f"--per_device_train_batch_size {max(rows // 2, 1)} --gradient_accumulation_steps 2"

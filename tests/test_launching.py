@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,6 +156,29 @@ def test_a_file_that_is_no_config_is_named(text: str, started: Started, recipe: 
     with pytest.raises(SettingsError, match=r"--config_file .*own.yaml"):
         launch(Layout(num_processes=2), [recipe], config_file=str(tmp_path / "own.yaml"))
     assert started == []
+
+
+def test_the_commands_of_readme_name_what_there_is_and_are_understood(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+    from adapters.__main__ import main
+
+    monkeypatch.chdir(REPOSITORY)
+    text = (REPOSITORY / "README.md").read_text()
+    lines = text.partition("<!-- launch -->\n```bash\n")[2].partition("```")[0].splitlines()
+    assert len(lines) == 6
+    for line in lines:
+        words = shlex.split(line)
+        if words[0] == "accelerate":
+            given = launch_command_parser().parse_args(words[2:])
+            _validate_launch_command(given)
+            assert Path(given.training_script).is_file() and Path(given.config_file).is_file(), line
+        else:
+            with pytest.raises(SystemExit, match="7"):
+                main(words[3:])
+    assert ["recipes/lora_ner.py" in command for command, _ in started] == [True, False]
 
 
 def test_deepspeed_is_refused_with_what_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

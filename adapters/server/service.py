@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.errors import ArtifactError, BankError, ModelError, SettingsError, UnknownAdapterError, UserError
+from adapters.memory import give_holes_back
 from adapters.requests import Request
 from adapters.server import Refusal, Settings, busy
 from adapters.server.collector import Answers, Collector, Job, Part
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 WARMING, READY, DRAINING = "warming", "ready", "draining"
 MOST_THREADS = 4
+TIDY_S = 30.0
+"""Seconds after which holes in the memory are given back; it takes some milliseconds."""
 WARM_TEXTS = ("Warm.", "A text to warm up with, of some more words than the other one has.")
 
 
@@ -44,6 +48,7 @@ class Service:
         self.bank: AdapterBank | None = None
         self.status = WARMING
         self.stopping = asyncio.Event()
+        self.tidied = time.monotonic()
 
     # coming and going -------------------------------------------------------------------------------------------------
 
@@ -134,6 +139,10 @@ class Service:
         pieces = sum(sum(part.job.sizes[part.begin : part.end]) for part in batch)
         self.metrics.batch(adapters, pieces / self.settings.max_batch_pieces, seconds, self.bank)
         self.metrics.queue.set(self.collector.waiting)
+        now = time.monotonic()
+        if now - self.tidied > TIDY_S:
+            self.tidied = now
+            give_holes_back()
 
     def seconds(self, header: str | None) -> float:
         """How long a request may take: what its client asks for, at most what the server allows. Raises Refusal."""

@@ -21,12 +21,13 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 def like(values: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     """Whole values as a parameter of their shape is held: on its device, and in parts if it is."""
-    from torch.distributed.tensor import DTensor, distribute_tensor
-
     placed = values.to(parameter.device)
-    if not isinstance(parameter, DTensor) or values.shape != parameter.shape:
+    mesh = getattr(parameter, "device_mesh", None)
+    if mesh is None or values.shape != parameter.shape:
         return placed
-    return distribute_tensor(placed, parameter.device_mesh, parameter.placements, src_data_rank=None)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(placed, mesh, parameter.placements, src_data_rank=None)  # type: ignore[attr-defined]
 
 
 def in_parts(model: torch.nn.Module) -> bool:

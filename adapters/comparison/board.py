@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from adapters.comparison.cells import Cell, Outcome, finished, read_json, rows
+from adapters.comparison.cells import Cell, Outcome, finished, own_folder, read_json, rows
 from adapters.comparison.verdict import points
 
 
@@ -26,10 +26,9 @@ class Board:
         folder: of the comparison.
         """
         self.cells = cells
-        self.waiting = sum(not finished(folder / "cells" / cell.name) for cell in cells)
+        self.waiting = sum(not finished(own_folder(cell, folder)) for cell in cells)
         self.outcomes: list[Outcome] = []
-        self.current: Cell | None = None
-        self.begun = ""
+        self.running: dict[str, str] = {}
         console = Console(stderr=True)
         self.live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self.bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
@@ -49,13 +48,14 @@ class Board:
             self.live.stop()
 
     def begin(self, cell: Cell) -> None:
-        """A cell begins."""
-        self.current, self.begun = cell, time.strftime("%H:%M")
+        """A cell begins; of several that run at once, each."""
+        self.running[cell.name] = time.strftime("%H:%M")
         self._draw()
 
     def end(self, outcome: Outcome) -> None:
         """A cell has ended, or was there already."""
         self.outcomes.append(outcome)
+        self.running.pop(outcome.cell.name, None)
         self.bar.update(self.row, completed=len(self.outcomes), description=f"cells{self._left()}")
         if self.live:
             self._draw()
@@ -66,10 +66,10 @@ class Board:
                   file=sys.stderr, flush=True)  # fmt: skip
 
     def _left(self) -> str:
-        """The time left, by the mean of the cells that were run here."""
+        """The time left, by the mean of the cells that were run here and by how many run at once."""
         took = [outcome.seconds for outcome in self.outcomes if outcome.seconds > 1]
-        ahead = self.waiting - len(took)
-        return f", about {ahead * sum(took) / len(took) / 60:.0f} min left" if took and ahead > 0 else ""
+        ahead, at_once = self.waiting - len(took), len(self.running) + 1
+        return f", about {ahead * sum(took) / len(took) / at_once / 60:.0f} min left" if took and ahead > 0 else ""
 
     def _draw(self) -> None:
         if not self.live:
@@ -77,14 +77,11 @@ class Board:
         table = Table("method", "base", "train", "score of each seed", "", box=None, pad_edge=False)
         for key in rows(self.cells):
             own = [outcome for outcome in self.outcomes if outcome.cell.row == key]
-            running = self.current is not None and self.current.row == key and len(own) < self._number(key)
+            begun = [self.running[cell.name] for cell in self.cells if cell.row == key and cell.name in self.running]
             cells = "  ".join("failed" if outcome.error else _score(outcome) for outcome in own)
-            begun = f"running since {self.begun}" if running else ""
-            table.add_row(key[0], Path(key[1]).name, key[2], cells, begun)
+            running = f"running since {begun[0]}" if begun else ""
+            table.add_row(key[0], Path(key[1]).name, key[2], cells, running)
         self.live.update(Group(table, self.bar), refresh=True)
-
-    def _number(self, key: tuple[str, str, str]) -> int:
-        return sum(cell.row == key for cell in self.cells)
 
 
 def _score(outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""Cells of a comparison: which runs it takes, and each of them in a process of its own, one at a time."""
+"""Cells of a comparison: which runs it takes, and each of them in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,28 @@ class Outcome:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What a launcher gives to each cell.
+
+    Attributes:
+        processes: how many a cell is shared among.
+        cpus: cores.
+        gpus: GPUs, or a part of one; None leaves it to the launcher.
+        at_once: how many cells may run at the same time; None: as many as there is room for.
+    """
+
+    processes: int = 1
+    cpus: int = 1
+    gpus: float | None = None
+    at_once: int | None = None
+
+
+def own_folder(cell: Cell, folder: Path) -> Path:
+    """The folder of a cell's run, below that of the comparison."""
+    return folder / "cells" / cell.name
+
+
 def finished(folder: Path) -> bool:
     """Whether a run ended there: scores.json is written when all else that is compared stands."""
     return (folder / "scores.json").is_file()
@@ -79,15 +101,32 @@ def run(cell: Cell, folder: Path, processes: int) -> Outcome:
         folder: of the comparison; the cell's own is below it.
         processes: how many a cell is shared among.
     """
-    own = folder / "cells" / cell.name
-    begin = time.perf_counter()
-    error = ""
-    with _lock(folder / "cells" / f"{cell.name}.lock") as held:
-        if not finished(own):
-            settings = folder / "cells" / f"{cell.name}.json"
-            write_json(settings, {**cell.settings, "output_dir": str(own), "overwrite_output_dir": True})
-            error = _run_alone(settings, folder / "cells" / f"{cell.name}.log", processes, held)
+    own, begin = own_folder(cell, folder), time.perf_counter()
+    if not finished(own):
+        write_settings(cell, folder)
+    _, error = run_written(cell.name, folder, processes)
     return Outcome(cell=cell, folder=own, error=error, seconds=time.perf_counter() - begin)
+
+
+def write_settings(cell: Cell, folder: Path) -> None:
+    """Write what a cell's process reads: its settings, beside its folder."""
+    settings = {**cell.settings, "output_dir": str(own_folder(cell, folder)), "overwrite_output_dir": True}
+    write_json(folder / "cells" / f"{cell.name}.json", settings)
+
+
+def run_written(name: str, folder: Path, processes: int) -> tuple[int, str]:
+    """Run a cell whose settings are written, unless it is finished; its exit code, and the reason where that is not 0.
+
+    Args:
+        name: of the cell.
+        folder: of the comparison.
+        processes: how many the cell is shared among.
+    """
+    cells = folder / "cells"
+    with _lock(cells / f"{name}.lock") as held:
+        if finished(cells / name):
+            return 0, ""
+        return _run_alone(cells / f"{name}.json", cells / f"{name}.log", processes, held)
 
 
 @contextmanager
@@ -115,8 +154,8 @@ def _lock(path: Path) -> Iterator[int | None]:
         os.close(handle)
 
 
-def _run_alone(settings: Path, log: Path, processes: int, held: int | None) -> str:
-    """Run the command to its end; the reason if it failed."""
+def _run_alone(settings: Path, log: Path, processes: int, held: int | None) -> tuple[int, str]:
+    """Run the command to its end; its exit code, and the reason if it failed."""
     several = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"] if processes > 1 else []
     command = [sys.executable, "-m", *several, "adapters", "run", str(settings)]
     inherited = () if held is None else (held,)
@@ -124,12 +163,19 @@ def _run_alone(settings: Path, log: Path, processes: int, held: int | None) -> s
         process = subprocess.Popen(command, env=clean_environment(os.environ), stdout=stream, stderr=subprocess.STDOUT,
                                    pass_fds=inherited)  # fmt: skip
         try:
-            code = process.wait()
+            code = _end(process)
         except BaseException:  # Ctrl-C or SIGTERM: the cell must not go on alone
             process.terminate()
             process.wait()
             raise
-    return _reason(log, code) if code else ""
+    return code, _reason(log, code) if code else ""
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process, a second at a time: an interruption without a signal (Ray's) is heeded in between only."""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=1)
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -149,7 +195,7 @@ def _reason(log: Path, code: int) -> str:
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     signal = f"ended by signal {-code}; " if code < 0 else ""
     said = "\n".join(lines[-_REASON_LINES:])
-    return f"{signal}exit code {code}: {said}" if code != 2 else said
+    return f"{signal}exit code {code}: {said}" if code != 2 or not said else said
 
 
 def read_json(path: Path) -> dict[str, Any]:

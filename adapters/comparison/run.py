@@ -1,4 +1,4 @@
-"""A comparison from settings: checked at once, its cells run one at a time, its rows filling as they end."""
+"""A comparison from settings: checked at once, its cells handed to a launcher, its rows filling as they end."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from adapters import discovery, flags, methods, metrics
-from adapters.comparison import output, results
-from adapters.comparison.board import Board
-from adapters.comparison.cells import Cell, Outcome, read_json, run
+from adapters.comparison import launchers, output, results
+from adapters.comparison.cells import Cell, Outcome, Share, read_json
 from adapters.errors import ComparisonError, DataError, SettingsError
 from adapters.files import digest_value, write_json
 from adapters.processes import is_first
 from adapters.settings import INCIDENTAL, CommonSettings, join, require
 
 LIMITS = ("max_train_samples", "max_eval_samples", "max_predict_samples")
-GROWING = frozenset({"methods", "seeds", "train_sizes", "also_on_prompt_base", *INCIDENTAL})
+PLACES = frozenset({"launcher", "cell_cpus", "cell_gpus", "cells_at_once"})
+"""Settings that say where cells run."""
+GROWING = frozenset({"methods", "seeds", "train_sizes", "also_on_prompt_base", *PLACES, *INCIDENTAL})
 """Settings that may change when a comparison is taken up again: its finished cells stay good."""
 
 
@@ -43,6 +44,17 @@ class CompareSettings:
     """Refuse a test split of which an example stands in train."""
     num_processes: int = 1
     """Processes of each cell."""
+    launcher: str = "local"
+    """Who runs the cells: local (this machine, one after the other), ray (tasks on the cluster of RAY_ADDRESS, or on
+    this machine's cores), or slurm (a job array: writes --output_dir/cells.sbatch and says how to submit it; the same
+    command prints the table when its jobs have ended). For ray and slurm all machines share one file system."""
+    cell_cpus: int = 1
+    """Cores of each cell, by ray or slurm."""
+    cell_gpus: float | None = None
+    """GPUs of each cell, by ray (0.5: two cells share one) or slurm. Default: by ray one a process where the cluster
+    has any; by slurm none."""
+    cells_at_once: int | None = None
+    """Cells that run at the same time, by slurm. Default: as many as it has room for."""
 
 
 class Comparison:
@@ -69,6 +81,8 @@ class Comparison:
         self.settings = flags.parse(kind, defaults, (doc or "").strip(), self.argv)
         self.defaults = {k: v for k, v in defaults.items() if not (self.settings.full and k in LIMITS)}
         self.folder = Path(self.settings.output_dir)
+        self.share = Share(processes=self.settings.num_processes, cpus=self.settings.cell_cpus,
+                           gpus=self.settings.cell_gpus, at_once=self.settings.cells_at_once)  # fmt: skip
         self.outcomes: list[Outcome] = []
         self.main_process = is_first()
 
@@ -80,7 +94,7 @@ class Comparison:
 
         settings = self.settings
         require(settings.seeds >= 1, "seeds", settings.seeds, "at least 1")
-        require(settings.num_processes >= 1, "num_processes", settings.num_processes, "at least 1")
+        launchers.check(settings.launcher, self.share)
         require(bool(settings.methods), "methods", "", "names of methods")
         for size in settings.train_sizes:
             require(size == "all" or (size.isdecimal() and int(size) > 0), "train_sizes", size, "numbers, or all")
@@ -120,20 +134,15 @@ class Comparison:
         return cells
 
     def run_cells(self) -> None:
-        """Run the cells that are not finished, one at a time; a failure is noted and the others go on."""
+        """Have the launcher run the cells that are not finished; a failure is noted and the others go on."""
         if not self.main_process:
             return
         write_json(self.folder / "settings.json", {"task": self.task_name, **flags.as_dict(self.settings)})
-        with Board(self.cells, self.folder) as board:
-            for cell in self.cells:
-                board.begin(cell)
-                outcome = run(cell, self.folder, self.settings.num_processes)
-                self.outcomes.append(outcome)
-                board.end(outcome)
+        self.outcomes = launchers.launch(self.settings.launcher, self.cells, self.folder, self.share)
 
     def save_and_print(self) -> None:
         """Write the comparison's files and print it. Raises SystemExit with code 1 if a cell failed."""
-        if not self.main_process:
+        if not self.outcomes:  # another process's, or handed over to Slurm
             return
         done = [outcome for outcome in self.outcomes if not outcome.error]
         failures = [(outcome.cell.name, outcome.error) for outcome in self.outcomes if outcome.error]

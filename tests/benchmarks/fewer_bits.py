@@ -4,9 +4,10 @@
     python tests/benchmarks/fewer_bits.py --only memory
     python tests/benchmarks/fewer_bits.py --only f1 --bases minilm --bits 16 8 --more --max_train_samples 4000
 
-Bytes are those of all parameters and buffers of the model with a token head, as transformers counts them. F1 is of LoRA
-on CoNLL-2003 at its defaults (smollm2: 2,000 sentences, 300 of dev, 500 of test, at a rate of 5e-4). Prints a line as it
-goes and one JSON line last. Run it with nothing else on the machine, or `taskset -c 0` it to a core and look at F1 alone.
+Bytes are those of all parameters and buffers of the model with a token head, as transformers counts them. F1 is of
+LoRA on CoNLL-2003 at its defaults (smollm2: 2,000 sentences, 300 of dev, 500 of test, at a rate of 5e-4). Prints a line
+as it goes and one JSON line last. Run it with nothing else on the machine, or `taskset -c 0` it to a core and look at
+F1 alone.
 """
 
 from __future__ import annotations

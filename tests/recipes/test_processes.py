@@ -57,7 +57,7 @@ def scores(folder: Path) -> Any:
     return json.loads((folder / "scores.json").read_text())
 
 
-@pytest.mark.parametrize(("method", "rate"), [("full", 0.01), ("head", 0.1), ("lora", 0.02), ("prefix", 0.1)])
+@pytest.mark.parametrize(("method", "rate"), [("full", 0.01), ("lora", 0.02), ("prefix", 0.1)])
 def test_two_processes_learn_and_answer_what_one_does(method, rate, run_recipe, tiny_bert, tagged, tmp_path):
     rates = ["--learning_rate", str(rate)]
     assert run_recipe(f"{method}_ner", *flags(tiny_bert, tagged, tmp_path / "one"), *rates) == 0

@@ -86,7 +86,8 @@ class Stream(Response):
             self.told.fields["refused"] = refusal.reason
             self.service.metrics.refusals.labels(refusal.reason).inc()
             end = orjson.dumps({**refusal.body, "read": self.count}) + b"\n"
-        await groups.put(None)
+        finally:  # also behind a fault of ours: who waits for groups must not wait for ever
+            await groups.put(None)
         return end
 
     async def _lines(self, receive: Receive) -> AsyncIterator[list[Line]]:

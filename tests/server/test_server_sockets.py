@@ -288,6 +288,30 @@ def test_a_stream_that_falls_silent_is_ended_with_a_line_that_says_so(live: Runn
         assert "id" not in last and "did not arrive in time" in last["error"] and last["read"] == 1
 
 
+def test_a_fault_of_ours_in_a_stream_ends_it_as_cut_short_and_does_not_leave_its_client_waiting(
+    served_bank: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import http.client
+
+    with Running(served_bank) as live, live.connect() as connection:
+        read = live.service.reader.line
+
+        def faulty(text: bytes, number: int) -> Any:
+            if number == 2:
+                raise RuntimeError("ours")
+            return read(text, number)
+
+        monkeypatch.setattr(live.service.reader, "line", faulty)
+        connection.settimeout(10)
+        connection.sendall(head("/v1/predict/stream", NDJSON, transfer_encoding="chunked") + chunk(line(0) + line(1)))
+        _, response = lines_of(connection)
+        assert [json.loads(response.readline())["id"] for _ in range(2)] == ["0", "1"]
+        connection.sendall(chunk(line(2)))
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            response.read()
+        assert live.service.collector.waiting == 0
+
+
 def test_a_line_that_comes_byte_by_byte_ends_its_stream(live: Running) -> None:
     with live.connect() as connection:
         connection.sendall(head("/v1/predict/stream", NDJSON, transfer_encoding="chunked"))

@@ -25,6 +25,11 @@ class Layout:
     main_process_ip: str | None = None
     main_process_port: int | None = None
 
+    @property
+    def here(self) -> int:
+        """Processes of each machine."""
+        return (self.num_processes or 1) // (self.num_machines or 1)
+
 
 def launch(layout: Layout, command: Sequence[str], *, config_file: str | None = None, cpu: bool = False) -> int:
     """Run a recipe in several processes; returns the exit code where it returns.
@@ -51,8 +56,7 @@ def launch(layout: Layout, command: Sequence[str], *, config_file: str | None = 
     environment = {**os.environ, ASKED_VARIABLE: str(layout.num_processes)}
     if config is None or cpu or config.use_cpu:
         starter, more = _torchrun(layout), _of_cpus(config)
-        here = (layout.num_processes or 1) // (layout.num_machines or 1)
-        environment.setdefault("OMP_NUM_THREADS", str(max(cores() // here, 1)))
+        environment.setdefault("OMP_NUM_THREADS", str(max(cores() // layout.here, 1)))
         environment.update(more)
     else:
         _check_gpus(config_file)
@@ -96,7 +100,7 @@ def _torchrun(layout: Layout) -> list[str]:
         sys.executable,
         "-m",
         "torch.distributed.run",
-        f"--nproc_per_node={(layout.num_processes or 1) // machines}",
+        f"--nproc_per_node={layout.here}",
     ]
     if machines == 1:
         return [*starter, "--standalone"]

@@ -126,10 +126,11 @@ class Base:
         dropouts |= dict.fromkeys(_ATTENTION_DROPOUT, attention_dropout)
         known = {name: value for name, value in dropouts.items() if hasattr(self.config, name)}
         config = self.config_with({**known, **changes})
-        model, report = load_quietly(auto_class, self.folder, config=config, **self._held(auto_class, config),
+        held = self._held(auto_class, config)
+        model, report = load_quietly(auto_class, self.folder, config=config, **held,
                                      output_loading_info=True, ignore_mismatched_sizes=True)  # fmt: skip
         if self.quantization is not None:
-            quantization.keep_whole(model, quantization.heads(auto_class, config))
+            quantization.keep_whole(model, held["quantization_config"].llm_int8_skip_modules)
         model.drawn_anew = sorted(report["missing_keys"])
         body = {id(parameter) for parameter in model.base_model.parameters()}
         lost = [n for n, p in model.named_parameters() if n in report["missing_keys"] and id(p) in body]

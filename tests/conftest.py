@@ -95,6 +95,23 @@ def build_tiny_bert(folder: Path, *, seed: int = 0, layers: int = 2, positions: 
     return folder
 
 
+def build_comparison_place(folder: Path) -> Path:
+    """A folder with what a tiny comparison takes: `bert`, `llama` and `data`."""
+    import tiny
+
+    build_tiny_bert(folder / "bert")
+    tiny.llama(folder / "llama")
+    (folder / "data").mkdir()
+    for name, size in (("train", 60), ("dev", 12), ("test", 20)):
+        write_tagged(folder / "data" / f"{name}.conll", size)
+    return folder
+
+
+def ended_cells(folder: Path) -> dict[str, int]:
+    """Finished cells of a comparison, and when each ended."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("cells/*/scores.json")}
+
+
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny BERT."""

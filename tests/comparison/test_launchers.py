@@ -18,8 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
-import tiny
-from conftest import REPOSITORY, build_tiny_bert, write_tagged
+from conftest import REPOSITORY, build_comparison_place, ended_cells
 
 from adapters.comparison import launchers, slurm
 from adapters.comparison.cells import Cell, Share, clean_environment
@@ -42,13 +41,7 @@ cluster.shutdown()
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder whose name has a blank and a quote, with tiny bases and data."""
-    folder = tmp_path_factory.mktemp("launchers") / "Ada's runs"
-    build_tiny_bert(folder / "bert")
-    tiny.llama(folder / "llama")
-    (folder / "data").mkdir()
-    for name, size in (("train", 60), ("dev", 12), ("test", 20)):
-        write_tagged(folder / "data" / f"{name}.conll", size)
-    return folder
+    return build_comparison_place(tmp_path_factory.mktemp("launchers") / "Ada's runs")
 
 
 def command(place: Path, out: str, *flags: str) -> list[str]:
@@ -78,11 +71,6 @@ def element(folder: Path, number: int) -> subprocess.CompletedProcess[str]:
                           env=environment(SLURM_ARRAY_TASK_ID=str(number)), timeout=300)  # fmt: skip
 
 
-def ended(folder: Path) -> dict[str, int]:
-    """Finished cells, and when each ended."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("cells/*/scores.json")}
-
-
 def scores(folder: Path) -> list[list[Any]]:
     """What the table says of each row, but for times and memory."""
     kept = json.loads((folder / "comparison.json").read_text())
@@ -109,17 +97,17 @@ def test_a_job_array_runs_each_cell_and_the_same_command_then_gives_the_table(
     assert f"sbatch {shlex.quote(str(folder / slurm.SCRIPT))}\n" in written.stdout
     assert "2 of 2 cells are not finished" in written.stdout
     assert "run this same command again" in " ".join(written.stdout.split())
-    assert not ended(folder) and not (folder / "comparison.json").exists(), "nothing is run, and there is no table"
+    assert not ended_cells(folder) and not (folder / "comparison.json").exists(), "nothing is run, there is no table"
     text = (folder / slurm.SCRIPT).read_text()
     assert "#SBATCH --array=0-1%2\n" in text and "#SBATCH --cpus-per-task=1\n" in text and "gpu" not in text
     assert subprocess.run(["bash", "-n", str(folder / slurm.SCRIPT)], check=False).returncode == 0
 
     first = element(folder, 0)
     assert first.returncode == 0, first.stderr
-    (name,) = before = ended(folder)
+    (name,) = before = ended_cells(folder)
     assert name.startswith("full-bert-seed0-")
     again = element(folder, 0)
-    assert again.returncode == 0 and ended(folder) == before, "a finished cell is skipped"
+    assert again.returncode == 0 and ended_cells(folder) == before, "a finished cell is skipped"
     assert element(folder, 2).returncode == 2, "there is no third"
 
     rest = start(words)
@@ -130,7 +118,7 @@ def test_a_job_array_runs_each_cell_and_the_same_command_then_gives_the_table(
     assert collected.returncode == 0, collected.stderr
     assert "\nfull " in collected.stdout and "sbatch" not in collected.stdout
     assert scores(folder) == local
-    assert name in ended(folder) and ended(folder)[name] == before[name]
+    assert name in ended_cells(folder) and ended_cells(folder)[name] == before[name]
     printed = start(command(place, "array", "--launcher", "local"))
     assert printed.returncode == 0 and printed.stdout == collected.stdout, "by any launcher, once all are finished"
 
@@ -142,7 +130,7 @@ def test_an_element_ends_with_the_exit_code_and_the_reason_of_its_cell(place: Pa
     failed = element(place / "failing", 0)
     assert failed.returncode == 2 and "there are 60 training examples" in failed.stderr
     again = start(words)
-    assert again.returncode == 0 and not ended(place / "failing")
+    assert again.returncode == 0 and not ended_cells(place / "failing")
     (log,) = (place / "failing" / "cells").glob("few_shot-*.log")
     assert f"begun before, failed or still running: see {log}" in " ".join(again.stdout.split())
 
@@ -245,14 +233,14 @@ def test_cells_of_a_killed_ray_worker_are_done_again_and_the_table_is_the_same(
         (worker,) = [parent for parent in own.parents() if parent.name().startswith("ray::")][:1]
         for process in (worker, own):  # as where a machine goes down
             process.send_signal(signal.SIGKILL)
-        assert name not in ended(folder), "it was killed before it had ended"
+        assert name not in ended_cells(folder), "it was killed before it had ended"
         again = until(lambda: comparing.poll() is not None or processes_of(folder).get(name, own).pid != own.pid)
         assert again and comparing.poll() is None, "the comparison goes on, and the cell is run again"
         out, errors = comparing.communicate(timeout=400)
     assert comparing.returncode == 0, errors
-    assert len(ended(folder)) == 2 and name in ended(folder)
+    assert len(ended_cells(folder)) == 2 and name in ended_cells(folder)
     assert "\nfull " in out and scores(folder) == local
-    for cell in ended(folder):
+    for cell in ended_cells(folder):
         lines = [(place / run / "cells" / cell / "predictions.jsonl").read_text() for run in ("ray", "local")]
         assert lines[0] == lines[1], cell
     assert "[2/2] " in errors
@@ -278,7 +266,7 @@ def test_sigterm_ends_the_cells_of_a_ray_cluster_and_the_same_command_goes_on(pl
         comparing.terminate()
         _, errors = comparing.communicate(timeout=200)
     assert comparing.returncode == 143, errors
-    assert not cell.is_running() and not processes_of(folder) and not ended(folder)
+    assert not cell.is_running() and not processes_of(folder) and not ended_cells(folder)
     done = start(words)
     assert done.returncode == 0 and "\nfull " in done.stdout, done.stderr
 

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import tiny
-from conftest import REPOSITORY, build_tiny_bert, write_tagged
+from conftest import REPOSITORY, build_comparison_place, ended_cells
 
 from adapters.comparison.cells import Cell, clean_environment, run
 
@@ -23,13 +22,7 @@ SIX = ["full", "head", "lora", "prefix", "zero_shot", "few_shot"]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny bases and data."""
-    folder = tmp_path_factory.mktemp("compare")
-    build_tiny_bert(folder / "bert")
-    tiny.llama(folder / "llama")
-    (folder / "data").mkdir()
-    for name, size in (("train", 60), ("dev", 12), ("test", 20)):
-        write_tagged(folder / "data" / f"{name}.conll", size)
-    return folder
+    return build_comparison_place(tmp_path_factory.mktemp("compare"))
 
 
 def command(place: Path, out: str, *flags: str) -> list[str]:
@@ -48,11 +41,6 @@ def start(words: Sequence[str], **options: object) -> subprocess.CompletedProces
                           timeout=600)  # fmt: skip
 
 
-def ended(folder: Path) -> dict[str, int]:
-    """Finished cells, and when each ended."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("cells/*/scores.json")}
-
-
 def test_a_killed_comparison_goes_on_with_the_missing_cells_and_shows_all_six(place: Path) -> None:
     words, out = command(place, "all"), place / "all"
     environment = {**clean_environment(os.environ), "OMP_NUM_THREADS": "1"}
@@ -60,19 +48,19 @@ def test_a_killed_comparison_goes_on_with_the_missing_cells_and_shows_all_six(pl
         words, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     limit = time.monotonic() + 300
-    while len(ended(out)) < 2 and time.monotonic() < limit:
+    while len(ended_cells(out)) < 2 and time.monotonic() < limit:
         time.sleep(0.1)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
-    before = ended(out)
+    before = ended_cells(out)
     assert 2 <= len(before) < 8
     second = start(words)
     assert second.returncode == 0, second.stderr
-    after = ended(out)
+    after = ended_cells(out)
     assert len(after) == 8  # six, and full and LoRA on the prompted base
     assert all(after[name] == moment for name, moment in before.items()), "finished cells are kept"
     third = start(words)
-    assert third.returncode == 0 and ended(out) == after
+    assert third.returncode == 0 and ended_cells(out) == after
     assert third.stdout == second.stdout
     kept = json.loads((out / "comparison.json").read_text())
     assert [row["method"] for row in kept["rows"]] == [*SIX, "full", "lora"]

@@ -132,11 +132,11 @@ class MixedBody:
         """Within it, forward passes of this thread are of batches whose rows have these adapters."""
         self.here.slots = slots[:1] if (slots == slots[0]).all() else slots
         self.here.rows = len(self.here.slots)  # one adapter: all rows are as one to it
-        self.here.placed = None if self.device.type == "cpu" else {}
+        self.here.found = {}
         try:
             yield
         finally:
-            self.here.slots = self.here.placed = None
+            self.here.slots = None
 
     def run(
         self, rows: Sequence[Sequence[int]], slots: Sequence[int], token_types: Sequence[Sequence[int]] = ()

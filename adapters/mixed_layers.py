@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.changes import LayerChange
-from adapters.pools import Pool
+from adapters.pools import Places, Pool
 
 if TYPE_CHECKING:
     import torch
@@ -19,10 +19,11 @@ _ONES = ("scale_in", "scale_out")
 class Here(threading.local):
     """The batch that this thread runs: its rows and their slots (one, where all have the same; None: no batch)."""
 
-    rows: int = 0
-    slots: np.ndarray | None = None
-    placed: dict[bytes, torch.Tensor] | None = None
-    """On a GPU, what pools have sent there for this batch: a copy takes longer to start than a product of a layer."""
+    def __init__(self) -> None:
+        """No batch yet, in each thread."""
+        self.rows = 0
+        self.slots: np.ndarray | None = None
+        self.found: Places = {}
 
 
 class Layer:
@@ -54,8 +55,7 @@ class Layer:
         pool, slots = self.pools.get(name), self.here.slots
         if pool is None or slots is None:
             return None
-        longest = pool.longest(slots)
-        return pool.pick(slots, longest, self.here.placed) if longest else None
+        return pool.of_batch(slots, self.here.found)
 
     def _scale(self, module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
         if "scale_in" not in self.pools:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from mmap import mmap
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+Places = dict[bytes, "torch.Tensor | None"]
+"""Where the rows of a batch's slots stand, by the layout of a pool; None where they have none."""
 SPARE = 1.08
 """A full pool grows to so many times its rows: memory stays near what the adapters take."""
 
@@ -32,6 +35,8 @@ class Pool:
         self.used = 1
         self.counts = np.zeros(0, np.int64)
         self.table = np.zeros((0, 0), np.int64)
+        self.layout = b""
+        """Digest of how slots came by their rows: pools of one layout have their rows at the same places."""
 
     def put(self, slot: int, values: torch.Tensor) -> None:
         """Give a slot its rows, `[number, width]`."""
@@ -45,6 +50,7 @@ class Pool:
         self._make_room(slot, number)
         self.table[slot, :number] = at
         self.counts[slot] = number
+        self.layout = _changed(self.layout, [slot, *at])
 
     def drop(self, slot: int) -> None:
         """Take a slot's rows back. Nobody may be reading them."""
@@ -52,6 +58,7 @@ class Pool:
             self.free += self.table[slot, : self.counts[slot]].tolist()
             self.counts[slot] = 0
             self.table[slot] = 0
+            self.layout = _changed(self.layout, [slot])
 
     def sizes(self, slots: np.ndarray) -> np.ndarray:
         """Rows of each slot."""
@@ -61,28 +68,32 @@ class Pool:
         sizes: np.ndarray = np.where(slots < len(counts), counts[np.minimum(slots, len(counts) - 1)], 0)
         return sizes
 
-    def longest(self, slots: np.ndarray) -> int:
-        """Most rows of any of the slots."""
-        return int(self.sizes(slots).max(initial=0))
-
-    def pick(self, slots: np.ndarray, longest: int, placed: dict[bytes, torch.Tensor] | None = None) -> torch.Tensor:
-        """`[slots, longest, width]`, shorter ones filled up with row 0.
+    def of_batch(self, slots: np.ndarray, found: Places) -> torch.Tensor | None:
+        """`[slots, most rows of any, width]`, or None where none of them has rows.
 
         Args:
             slots: of the batch.
-            longest: most rows of any of them.
-            placed: where those rows stand, as it is on the device already; most pools of a batch share it.
+            found: where their rows stand, by layout: most pools of a batch share it, and finding it (on a GPU: sending
+                it there) takes longer than a product of a layer.
         """
+        layout = self.layout
+        if layout not in found:
+            longest = int(self.sizes(slots).max(initial=0))
+            found[layout] = self._index(slots, longest) if longest else None
+        at = found[layout]
+        return None if at is None else self.rows.index_select(0, at).view(len(slots), -1, self.rows.shape[1])
+
+    def pick(self, slots: np.ndarray, longest: int) -> torch.Tensor:
+        """`[slots, longest, width]`, shorter ones filled up with row 0."""
+        return self.rows.index_select(0, self._index(slots, longest)).view(len(slots), longest, -1)
+
+    def _index(self, slots: np.ndarray, longest: int) -> torch.Tensor:
+        """Where the first so many rows of each slot stand, `[slots * longest]`, on the device."""
         import torch
 
         table = self.table
         at = np.where((slots < len(table))[:, None], table[np.minimum(slots, len(table) - 1), :longest], 0)
-        index = None if placed is None else placed.get(at.tobytes())
-        if index is None:
-            index = torch.from_numpy(at.ravel()).to(self.rows.device)
-        if placed is not None:
-            placed[at.tobytes()] = index
-        return self.rows.index_select(0, index).view(len(slots), longest, -1)
+        return torch.from_numpy(at.ravel()).to(self.rows.device)
 
     def _make_room(self, slot: int, number: int) -> None:
         """Let the table have a line for the slot. Counts are replaced last: they say how far the table may be read."""
@@ -102,6 +113,11 @@ class Pool:
         longer = _empty(size, self.rows)
         longer[: self.used] = self.rows[: self.used]
         self.rows = longer
+
+
+def _changed(layout: bytes, change: list[int]) -> bytes:
+    """The digest of a layout behind a change."""
+    return blake2b(layout + np.array(change, np.int64).tobytes(), digest_size=16).digest()
 
 
 def _empty(size: int, like: torch.Tensor) -> torch.Tensor:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.bank import AdapterBank, Request
 from adapters.errors import ArtifactError, BankError
-from adapters.pools import Pool
+from adapters.pools import Places, Pool
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TEXT = "Ada Lovelace lived in New York ."
@@ -220,36 +221,66 @@ def test_only_folders_under_the_root_are_loaded(tiny_bert: Path, folders: list[P
 
 
 class Slow:
-    """A pool as a dict of lists."""
+    """A pool as a dict of lists, and the pool that shall do the same."""
 
     def __init__(self) -> None:
         self.rows: dict[int, np.ndarray] = {}
+        self.pool = Pool(3, 1.0, torch.zeros(1))
+
+    def step(self, slot: int, values: np.ndarray) -> None:
+        """Drop what the slot has, or give it something."""
+        if slot in self.rows:
+            self.pool.drop(slot)
+            del self.rows[slot]
+        elif len(values):
+            self.rows[slot] = values
+            self.pool.put(slot, torch.from_numpy(values))
+
+    def check(self, found: Places) -> None:
+        """The same rows for a batch of all slots."""
+        slots = np.arange(12)
+        picked = self.pool.of_batch(slots, found)
+        longest = max((len(rows) for rows in self.rows.values()), default=0)
+        if picked is None:
+            assert not longest
+            return
+        assert picked.shape[1] == longest
+        assert torch.equal(picked, self.pool.pick(slots, longest))
+        for line, rows in zip(picked.numpy(), (self.rows.get(int(s), np.zeros((0, 3))) for s in slots), strict=True):
+            assert (line[: len(rows)] == rows).all()
+            assert (line[len(rows) :] == 1.0).all(), "what changes nothing"
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5)), max_size=30), seed=st.integers(0, 99))
-def test_a_pool_gives_back_what_was_put_in_whatever_came_and_went(steps: list[tuple[int, int]], seed: int) -> None:
-    import torch
-
+@given(
+    steps=st.lists(st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(0, 3)), max_size=30),
+    seed=st.integers(0, 99),
+)
+def test_pools_give_back_what_was_put_in_whatever_came_and_went(steps: list[tuple[int, int, int]], seed: int) -> None:
     draw = np.random.default_rng(seed)
-    pool, slow = Pool(3, 1.0, torch.zeros(1)), Slow()
-    for slot, number in steps:
-        if slot in slow.rows:
-            pool.drop(slot)
-            del slow.rows[slot]
-        elif number:
-            slow.rows[slot] = draw.normal(size=(number, 3)).astype(np.float32)
-            pool.put(slot, torch.from_numpy(slow.rows[slot]))
-        slots = np.arange(12)
-        longest = pool.longest(slots)
-        assert longest == max((len(rows) for rows in slow.rows.values()), default=0)
-        if not longest:
-            continue
-        picked = pool.pick(slots, longest).numpy()
-        for line, rows in zip(picked, (slow.rows.get(int(s), np.zeros((0, 3))) for s in slots), strict=True):
-            assert (line[: len(rows)] == rows).all()
-            assert (line[len(rows) :] == 1.0).all(), "what changes nothing"
-    assert len(pool.rows) <= 1 + 9 * 5 + 5, "freed rows are used again"
+    pools = [Slow(), Slow(), Slow()]
+    for slot, number, left_out in steps:  # one of the pools, or none, is left out: its layout goes another way
+        for i, pool in enumerate(pools):
+            if i != left_out:
+                pool.step(slot, draw.normal(size=(number, 3)).astype(np.float32))
+        found: Places = {}
+        for pool in pools:
+            pool.check(found)
+    assert all(len(pool.pool.rows) <= 1 + 9 * 5 + 5 for pool in pools), "freed rows are used again"
+
+
+def test_pools_of_one_layout_are_looked_up_once_a_batch() -> None:
+    pools = [Slow(), Slow()]
+    for pool in pools:
+        pool.step(2, np.ones((4, 3), np.float32))
+    found: Places = {}
+    for pool in pools:
+        pool.check(found)
+    assert len(found) == 1
+    pools[0].step(3, np.ones((4, 3), np.float32))
+    for pool in pools:
+        pool.check(found)
+    assert len(found) == 2
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,6 @@ if TYPE_CHECKING:
     import torch
 
 
-LONGEST_PLAIN = 192
-"""Pieces of a row from which fused attention is the faster one."""
-
-
 def fastest_precision(device: torch.device, wanted: str, *, quantized: bool = False) -> str:
     """`no`, `bf16` or `fp16`: what was asked for, or for `auto` what this machine multiplies faster in.
 
@@ -46,21 +42,6 @@ def fastest_precision(device: torch.device, wanted: str, *, quantized: bool = Fa
     precision = "bf16" if times[torch.bfloat16] < 0.8 * times[torch.float32] else "no"
     write_json(file, {"precision": precision, "seconds": {str(d): t for d, t in times.items()}})
     return precision
-
-
-def attention(device: torch.device, precision: str, pieces: int) -> Any:
-    """A context in which attention over rows of so many pieces is learned from as fast as this machine can.
-
-    On a CPU in bf16 torch's fused attention takes its time for the backward pass, however short the rows: up to some
-    two hundred pieces, products and a softmax one after the other take a third of it (torch 2.13, AVX-512).
-    """
-    import contextlib
-
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    if device.type == "cpu" and precision == "bf16" and pieces <= LONGEST_PLAIN:
-        return sdpa_kernel(SDPBackend.MATH)
-    return contextlib.nullcontext()
 
 
 def frozen_in(model: Any, precision: str) -> Any:

@@ -9,17 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from adapters.attention import attention, leave_masks_out
 from adapters.batching import share
 from adapters.errors import ModelError
 from adapters.history import History
 from adapters.memory import free_cache, out_of_memory, rows_that_fit, saved_bytes
 from adapters.optimization import adamw, schedule, start_at_prior
-from adapters.precision import attention
 from adapters.progress import Bar
 from adapters.settings import CommonSettings
 from adapters.sharding import name_layers, whole
 from adapters.stopping import Stopping, stop
-from adapters.tasks import Examples, Task
+from adapters.tasks import CAUSAL, Examples, Task
 from adapters.training_state import captured, put, put_back, trained
 from adapters.windows import Windows
 
@@ -69,6 +69,8 @@ class Trainer:
         self.total = settings.max_train_steps or max(math.ceil(self.steps_an_epoch * epochs), 1)
         self.plain = model
         start_at_prior(model, task.prior(self.windows.targets))
+        if base.kind == CAUSAL:
+            leave_masks_out(model)
         self.check_memory()
         optimizer = adamw(model, settings)
         name_layers(accelerator, model)
@@ -212,7 +214,7 @@ class Trainer:
         accelerator, processes = self.accelerator, self.accelerator.num_processes
         chosen = [row for batch in batches for row in batch]
         count = self.windows.labelled(chosen)
-        total = 0.0
+        summed: list[torch.Tensor] = []
         for number, batch in enumerate(batches):
             mine, weight = share(batch, accelerator.process_index, processes), 1.0
             if not mine:  # every process must take part in the backward pass: a row that counts nothing
@@ -222,19 +224,21 @@ class Trainer:
                 inputs, targets = self.windows.collate(mine[at : at + size], accelerator.device)
                 last = number == len(batches) - 1 and at + size >= len(mine)
                 with accelerator.autocast(), self._attention(inputs), _sync(accelerator, self.model, last):
-                    summed, _ = self.task.loss(self.task.logits(self.model, inputs, targets), targets)
+                    loss, _ = self.task.loss(self.task.logits(self.model, inputs, targets), targets)
                     # DDP averages gradients over processes; times their number it is the sum again.
-                    accelerator.backward(summed * (weight * processes / max(count, 1)))
-                total += float(summed.detach()) * weight
+                    accelerator.backward(loss * (weight * processes / max(count, 1)))
+                summed.append(loss.detach() * weight)
+        norm = whole(accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm))
+        *losses, length = _read([*summed, norm])  # once a step: a GPU that waits for us to read stands still
+        total = sum(losses)
         if processes > 1:
             import torch
 
             local = torch.tensor(total, dtype=torch.float64, device=accelerator.device)
             total = float(accelerator.reduce(local, reduction="sum"))
         self._check_finite("loss", total, chosen)
-        norm = accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm)
         if accelerator.scaler is None:  # fp16's scaler looks for gradients that overflow, and leaves them out
-            self._check_finite("gradient's norm", float(whole(norm)), chosen)
+            self._check_finite("gradient's norm", length, chosen)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
@@ -281,6 +285,14 @@ class Trainer:
         if self.parts > 1 and self.accelerator.is_main_process:
             print(f"memory: {fitting} rows of {pieces} pieces fit at once, so a batch of {rows} is computed in "
                   f"{self.parts} parts, with the same result.", file=sys.stderr, flush=True)  # fmt: skip
+
+
+def _read(numbers: Sequence[torch.Tensor]) -> list[float]:
+    """Tensors of one number each, brought from their device together."""
+    import torch
+
+    found: list[float] = torch.stack([number.float() for number in numbers]).tolist()
+    return found
 
 
 def _sync(accelerator: Accelerator, model: Any, last: bool) -> Any:

@@ -41,6 +41,7 @@ LAYERS = (
         "flags",
         "memory",
         "precision",
+        "attention",
         "quantization",
         "sharding",
         "low_rank_layer",

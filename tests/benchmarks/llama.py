@@ -137,9 +137,11 @@ def ours(setting: Setting, bits: str, seconds: float) -> dict[str, Any]:
                       checkpoints=Checkpoints(Path("unused"), dict, keep=1))  # fmt: skip
     trainer.model.train()
     batches = [batch for epoch in range(60) for batch in trainer.windows.batches(epoch, 1)]
+    begin = time.perf_counter()
     for batch in batches[:WARM]:
         trainer._step([batch])
     wait()
+    warm = time.perf_counter() - begin
     begin, pieces, steps = time.perf_counter(), 0, 0
     for batch in batches[WARM:]:
         trainer._step([batch])
@@ -152,7 +154,7 @@ def ours(setting: Setting, bits: str, seconds: float) -> dict[str, Any]:
     frozen = sum(quantization.numbers(p) for n, p in model.named_parameters() if not p.requires_grad and "emb" not in n)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     rows = sum(map(len, batches)) / len(batches)
-    return {"rate": rate, "rows": round(rows), "operations": 4 * frozen + 6 * trained, "steps": steps}
+    return {"rate": rate, "rows": round(rows), "operations": 4 * frozen + 6 * trained, "steps": steps, "warm": warm}
 
 
 def peer(setting: Setting, bits: str, rows: int, best: bool, seconds: float) -> float:
@@ -226,6 +228,7 @@ def train(setting: Setting, bits: str, seconds: float, rate: float, *, alone: bo
     sheet = next((value for card, value in DATA_SHEET.items() if card in name), 0.0)
     found = {
         "bits": bits, "pieces_per_second": round(done["rate"]), "rows": done["rows"], "steps": done["steps"],
+        "warm_seconds": round(done["warm"], 1),
         "trainer": [round(peer) for peer in peers], "tflops": round(reached, 1),
         "ratios": [round(done["rate"] / peer, 2) for peer in peers],
         "of_product": round(reached / rate, 3), "of_data_sheet": round(reached / sheet, 3) if sheet else None,

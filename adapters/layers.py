@@ -26,6 +26,11 @@ def linear_layers(model: Any, head: Iterable[str]) -> dict[str, torch.nn.Module]
     }  # fmt: skip
 
 
+def poolers(model: Any) -> list[str]:
+    """Names of the modules that make one state of a text out of its pieces', in front of BERT's classifier, say."""
+    return [name for name, _ in model.named_modules() if name.rpartition(".")[2] == "pooler"]
+
+
 def matches(layer: str, end: str) -> bool:
     """Whether a layer bears a name or ends with it: what PEFT takes for a target module."""
     return layer == end or layer.endswith(f".{end}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adapters import methods
 from adapters.changes import Change, LayerChange, Saved
 from adapters.errors import ModelError
-from adapters.layers import last_parts, layer_size, linear_layers, matches, require_layers
+from adapters.layers import last_parts, layer_size, linear_layers, matches, poolers, require_layers
 from adapters.settings import require
 from adapters.tasks import Example, Task
 
@@ -31,14 +31,16 @@ class LowRankSettings:
     """Peak learning rate."""
     adam_beta2: float = 0.98
     """AdamW's memory of the squares of gradients: a shorter one does not break down at this rate (see lora)."""
-    lora_r: int = 16
+    lora_r: int = 12
     """Rank of the change to each layer."""
-    lora_alpha: float = 32
+    lora_alpha: float = 24
     """The change is scaled by alpha / r."""
     lora_dropout: float = 0.0
     """Dropout of a layer's input on the low-rank path."""
     lora_target_modules: list[str] = field(default_factory=lambda: [ALL])
     """Layers to adapt, by the last part of their names (query value); all-linear: every linear layer but the head."""
+    lora_train_pooler: bool = True
+    """Train the pooler in front of a BERT-class classifier whole, as a part of its head; else like other layers."""
 
 
 class LowRankMethod(methods.PeftMethod):
@@ -65,6 +67,8 @@ class LowRankMethod(methods.PeftMethod):
         import peft
         from transformers.pytorch_utils import Conv1D
 
+        if self.settings.lora_train_pooler:
+            head = [*head, *(name for name in poolers(model) if not any(part.startswith(name) for part in head))]
         targets = _targets(model, head, self.settings.lora_target_modules)
         return peft.LoraConfig(
             r=self.settings.lora_r,

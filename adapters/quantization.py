@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from adapters.layers import poolers
 from adapters.precision import format_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def heads(auto_class: str, of: Any) -> list[str]:
     with torch.device("meta"):
         model = getattr(transformers, auto_class).from_config(of)
     beside = [name for name, _ in model.named_children() if name != model.base_model_prefix]
-    return beside + [name for name, _ in model.named_modules() if name.rpartition(".")[2] == "pooler"]
+    return beside + poolers(model)
 
 
 def keep_whole(model: torch.nn.Module, names: list[str]) -> None:

@@ -65,8 +65,11 @@ class Run:
         use_all_cores()
         self.precision = fastest_precision(torch.device(state.device), self.settings.mixed_precision,
                                            quantized=bool(quantization.asked(self.settings)))  # fmt: skip
+        # Gradients stand where processes add them up: they are not copied there and back, nor held twice.
+        shared = accelerate.DistributedDataParallelKwargs(gradient_as_bucket_view=True)
         trackers: Any = tracking.wanted(self.settings.with_tracking, self.settings.report_to)
         made = accelerate.Accelerator(mixed_precision=self.precision, cpu=cpu, log_with=trackers or None,
+                                      kwargs_handlers=[shared],
                                       dynamo_plugin=dynamo(self.settings.torch_compile, state.device.type),
                                       project_dir=self.folder / "logs" if trackers else None)  # fmt: skip
         sharding.share_out_on_cpus(made)

@@ -70,7 +70,8 @@ class Trainer:
         self.plain = model
         start_at_prior(model, task.prior(self.windows.targets))
         if base.kind == CAUSAL:
-            leave_masks_out(model)
+            with accelerator.autocast():  # layers of fewer bits take nothing wider
+                leave_masks_out(model)
         self.check_memory()
         optimizer = adamw(model, settings)
         name_layers(accelerator, model)

@@ -2,16 +2,16 @@
 
 Behind the layer that ends a sublayer, before dropout and residual, h becomes h + up(gelu(down(h))): behind attention
 and feed-forward (houlsby), or the feed-forward alone (pfeiffer). `up` begins at zero, so training begins at the base.
-Rate and AdamW's beta2 were chosen on dev (minilm, seed 0, 2,000 training examples, at most 1,000 of dev, TREC for 5
-epochs; tests/benchmarks/defaults.py --methods bottleneck --seeds 0 --more --max_train_samples 2000 …):
+The rate was chosen on dev (minilm, the whole of the training data, TREC and banking77 for five epochs; mean over the
+seeds in brackets; tests/benchmarks/defaults.py --methods bottleneck --more --learning_rate …):
 
-    rate   beta2   conll2003   sst2    trec
-    5e-3   0.98    84.34       83.60   91.31   (the defaults)
-    2e-3   0.98    77.48       84.75   91.12
-    2e-3   0.999   77.79       84.17   91.31
-    1e-3   0.999   65.66       84.86   89.96
+    rate   conll2003   sst2        trec        banking77
+    2e-3   90.31 (3)   86.47 (3)   92.96 (3)   90.54 (3)
+    3e-3   90.88 (3)   86.74 (3)   94.21 (3)   91.57 (3)   (the default)
+    5e-3   90.93 (1)   68.12 (2)   93.93 (2)   91.45 (2)   (one of sst2's seeds breaks down: one class for everything)
 
-With beta2 0.999 the default rate broke down on the whole of SST-2 (49.92 on test, everything one class), as LoRA's did.
+AdamW's beta2 is lora's: at 0.999 more seeds broke down on SST-2. On 2,000 sentences of CoNLL-2003, where there are few
+steps, 5e-3 scored 84.34 and 2e-3 77.48.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ FEED_FORWARD = (
 class Settings:
     """Bottleneck adapters."""
 
-    learning_rate: float = 5e-3
+    learning_rate: float = 3e-3
     """Peak learning rate."""
     adam_beta2: float = 0.98
     """AdamW's memory of the squares of gradients: a shorter one does not break down at this rate."""

@@ -1,7 +1,7 @@
 """Rank-stabilised LoRA (Kalajdzievski 2023, arXiv:2312.03732) by PEFT: changes are scaled by alpha / √r, not alpha / r.
 
-So a higher rank does not shrink the steps, and one rate suits all ranks. The default alpha scales the change of rank 16
-by 2, as lora's defaults do; there the two are the same method, and differ as soon as --lora_r does.
+So a higher rank does not shrink the steps, and one rate suits all ranks. The default alpha scales the change of rank 12
+by 2.02, lora's defaults by 2: they differ as soon as --lora_r does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from adapters.low_rank import LowRankMethod, LowRankSettings
 class Settings(LowRankSettings):
     """Rank-stabilised LoRA."""
 
-    lora_alpha: float = 8
+    lora_alpha: float = 7
     """The change is scaled by alpha / √r."""
 
 

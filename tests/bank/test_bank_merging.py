@@ -221,6 +221,24 @@ def test_an_adapter_with_itself_half_and_half_is_the_adapter(
     assert card(made)["method"]["settings"]["lora_r"] == 8
 
 
+@pytest.mark.parametrize(
+    ("whole", "told"), [(True, True), (False, True), (False, False)], ids=["whole", "low rank", "an older card"]
+)
+def test_poolers_are_combined_as_they_were_trained(
+    whole: bool, told: bool, bases: Callable[[str], Any], make: Make, tmp_path: Path
+) -> None:
+    from adapters.merging import combine
+
+    folder = make("run", lora_train_pooler=whole)
+    if not told:
+        how = card(folder)["method"]
+        how["settings"].pop("lora_train_pooler")
+        folder = rewrite(folder, tmp_path / "older", method=how)
+    made = combine([folder, folder], tmp_path / "made", weights=[0.5, 0.5], base=on(bases("bert")))
+    assert apart(logits(folder, on(bases("bert"))), logits(made, on(bases("bert")))) < CLOSE
+    assert card(made)["method"]["settings"]["lora_train_pooler"] == whole
+
+
 @pytest.mark.parametrize("how", ["linear", "svd", "ties", "dare_linear", "dare_ties"])
 def test_weights_one_and_nought_are_the_first(
     how: str, bases: Callable[[str], Any], make: Make, tmp_path: Path

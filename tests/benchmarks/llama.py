@@ -106,7 +106,8 @@ class Setting:
 
         quiet_libraries()
         self.kind = join(CommonSettings, Settings, discovery.load("methods", "lora").Settings)
-        self.own = {"dataset_name": data, "train_batch_pieces": pieces, "torch_compile": compiled}
+        self.own = {"dataset_name": data, "train_batch_pieces": pieces, "torch_compile": compiled,
+                    "lora_r": 16, "lora_alpha": 32.0}  # fmt: skip
         given = flags.parse(join(CommonSettings, Settings), {}, "", ["--dataset_name", data])
         task, read, _ = splits.read("ner", given)
         self.train, self.base = read["train"], open_base(str(folder))

@@ -480,7 +480,7 @@ def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(name, base, bases, r
         ("bottleneck", "bottleneck_where", "pfeifer", "houlsby or pfeiffer"),
         ("ia3", "ia3_feedforward_modules", ["dense"], "among --ia3_target_modules"),
         ("dora", "lora_r", 0, "at least 1"),
-        ("rslora", "lora_alpha", 0, "above 0 and at most 16384"),
+        ("rslora", "lora_alpha", 0, "above 0 and at most 12288"),
     ],
 )
 def test_a_setting_that_cannot_work_is_refused(name, flag, value, needed, method_of):

@@ -365,7 +365,7 @@ def test_ia3_asks_for_the_layers_of_a_type_that_peft_does_not_know(around, bases
     [
         ("lora", {}, False, False, 2),
         ("dora", {}, True, False, 2),
-        ("rslora", {}, False, True, 2),
+        ("rslora", {}, False, True, 7 / 12**0.5),
         ("lora", {"lora_r": 4, "lora_alpha": 12}, False, False, 3),
         ("rslora", {"lora_r": 4, "lora_alpha": 12}, False, True, 6),
     ],
@@ -377,6 +377,34 @@ def test_what_the_method_is_reaches_peft(name, changes, dora, rslora, scale, aro
     tiny.method(name).save(model, bases["bert"], tmp_path)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     assert (config["peft_type"], config["use_dora"], config["use_rslora"]) == ("LORA", dora, rslora)
+
+
+@pytest.mark.parametrize("name", ["lora", "dora", "rslora"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_pooler_trains_whole_or_as_a_layer_like_others(name, whole, bases, tmp_path):
+    import peft
+    import torch
+
+    method, task = tiny.method(name, lora_train_pooler=whole), tiny.classifying()
+    torch.manual_seed(0)
+    model = method.wrap(bases["bert"], task, ())
+    of_pooler = {n.split("pooler.")[1] for n, p in model.named_parameters() if p.requires_grad and "pooler" in n}
+    if whole:
+        assert of_pooler == {"modules_to_save.default.dense.weight", "modules_to_save.default.dense.bias"}
+    else:
+        assert all(part.startswith("dense.lora_") for part in of_pooler)
+        assert len(of_pooler) == (3 if name == "dora" else 2)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p), alpha=0.1 if p.requires_grad else 0)
+    method.save(model, bases["bert"], tmp_path)
+    ids = {"input_ids": torch.tensor([[2, 7, 8, 3]])}
+    wanted = model.eval()(**ids).logits
+    for loaded in (
+        method.load(bases["bert"], task, tmp_path),
+        peft.PeftModel.from_pretrained(methods.headed(bases["bert"], task, method.settings), tmp_path),
+    ):
+        torch.testing.assert_close(loaded.eval()(**ids).logits, wanted)
 
 
 # Soft prompts

@@ -72,7 +72,7 @@ def two_columns(path: Path, rows: str) -> Path:
         ("--lora_r 0", "--lora_r 0: must be at least 1"),
         ("--lora_alpha 0", "--lora_alpha 0.0: must be above 0"),
         ("--lora_alpha nan", "--lora_alpha nan: must be above 0"),
-        ("--lora_alpha 1e9", "--lora_alpha 1000000000.0: must be above 0 and at most 16384"),
+        ("--lora_alpha 1e9", "--lora_alpha 1000000000.0: must be above 0 and at most 12288"),
         ("--lora_dropout 1", "--lora_dropout 1.0: must be in [0, 1)"),
         ("--lora_target_modules ,", "--lora_target_modules"),
         ("--max_length 0", "--max_length 0: must be at least 1"),

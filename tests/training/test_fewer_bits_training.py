@@ -80,6 +80,13 @@ def test_a_method_learns_beside_a_base_in_fewer_bits(flag: str, name: str, run: 
 
 
 @pytest.mark.parametrize("flag", BITS)
+def test_a_causal_base_is_tried_for_masks_in_the_format_it_computes_in(flag: str, tagged: Path, tmp_path: Path) -> None:
+    base = ["--model_name_or_path", str(tiny.llama(tmp_path / "llama")), "--dataset_name", str(tagged)]
+    flags = [f"--{flag}", "--max_train_steps", "3", "--output_dir", str(tmp_path / "run")]
+    assert main(["run", "--task", "ner", "--method", "lora", *base, *flags]) == 0
+
+
+@pytest.mark.parametrize("flag", BITS)
 @pytest.mark.parametrize("name", sorted(set(TRAIN) - set(BESIDE)))
 def test_a_method_that_trains_the_base_itself_is_refused_before_anything_is_written(
     flag: str, name: str, run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]

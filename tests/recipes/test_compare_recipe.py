@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, build_comparison_place, ended_cells
 
+from adapters.__main__ import main
 from adapters.comparison.cells import Cell, clean_environment, run
 
 SIX = ["full", "head", "lora", "prefix", "zero_shot", "few_shot"]
@@ -41,7 +42,9 @@ def start(words: Sequence[str], **options: object) -> subprocess.CompletedProces
                           timeout=600)  # fmt: skip
 
 
-def test_a_killed_comparison_goes_on_with_the_missing_cells_and_shows_all_six(place: Path) -> None:
+def test_a_killed_comparison_goes_on_with_the_missing_cells_and_shows_all_six(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words, out = command(place, "all"), place / "all"
     environment = {**clean_environment(os.environ), "OMP_NUM_THREADS": "1"}
     killed = subprocess.Popen(
@@ -68,10 +71,10 @@ def test_a_killed_comparison_goes_on_with_the_missing_cells_and_shows_all_six(pl
     assert (out / "comparison.html").read_text().startswith("<!doctype html>")
     assert all(f"\n{method} " in second.stdout for method in SIX)
 
-    compared = start([sys.executable, "-m", "adapters", "compare",
-                      *(str(out / "cells" / name) for name in after)])  # fmt: skip
-    assert compared.returncode == 0, compared.stderr
-    assert all(method in compared.stdout for method in SIX)
+    capsys.readouterr()
+    assert main(["compare", *(str(out / "cells" / name) for name in after)]) == 0
+    compared = capsys.readouterr().out
+    assert all(method in compared for method in SIX)
 
 
 def test_a_cell_that_fails_is_shown_with_its_reason_and_the_others_go_on(place: Path) -> None:

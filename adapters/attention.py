@@ -30,14 +30,17 @@ def leave_masks_out(model: Any) -> None:
     """Let a model whose pieces see none to their right learn without the mask of the padding, which is on the right.
 
     A mask keeps GPUs from the attention kernels made for causal models. What it would change are the states of padding,
-    which nothing is learned from. Whether the body is of that kind is tried on a few pieces; else it stays as it is.
+    which nothing is learned from. Whether the body is of that kind is tried on a few pieces, bit for bit; one that is
+    not, or cannot be tried, keeps its masks (most of those with experts do, whose pieces share products out).
 
     Args:
         model: headed, PEFT's around it or not; not shared out yet.
     """
     headed = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if _is_causal(headed.base_model):
-        headed.base_model.register_forward_pre_hook(_without_mask, with_kwargs=True)
+    body = getattr(headed, "base_model", None)
+    if body is not None and _is_causal(body):
+        body.register_forward_pre_hook(_without_mask, with_kwargs=True)
+        body.warn_if_padding_and_no_attention_mask = lambda *_: None  # GPT-2's, which reads the pieces for it
 
 
 def _without_mask(
@@ -53,13 +56,13 @@ def _is_causal(body: Any) -> bool:
     """Whether another last piece leaves the states of all those before it as they are, bit for bit."""
     import torch
 
-    training = body.training
+    training, device = body.training, next(body.parameters()).device
     body.eval()
-    embed = body.get_input_embeddings()
-    device = embed.weight.device
-    with torch.no_grad():
-        one, other = (
-            body(inputs_embeds=embed(torch.tensor([[1, 2, 3, last]], device=device)))[0][:, :-1] for last in (1, 2)
-        )
-    body.train(training)
-    return torch.equal(one, other)
+    try:
+        with torch.no_grad():
+            one, other = (body(input_ids=torch.tensor([[1, 2, 3, last]], device=device))[0][:, :-1] for last in (1, 2))
+        return torch.equal(one, other)
+    except (RuntimeError, TypeError, ValueError):  # it takes more than pieces, or embeddings alone (a soft prompt's)
+        return False
+    finally:
+        body.train(training)

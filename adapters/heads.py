@@ -81,7 +81,7 @@ class Heads:
     def build(self, task: Task, saved: Saved, *, reads_prompt: bool) -> Head:
         """The head whose tensors are all that is left of an adapter. Raises ArtifactError where they are not."""
         empty = self._empty(task)
-        # A base without a pooler's weights: the adapter has trained one of its own.
+        # One that the adapter has trained whole, or that was drawn anew as the base has none.
         own_pooler = f"{saved.body_name}.pooler.dense.weight" in saved.tensors
         model = copy.deepcopy(empty, {id(empty.config): empty.config})
         pooler = getattr(getattr(model, saved.body_name), "pooler", None) if own_pooler else None

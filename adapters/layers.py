@@ -26,9 +26,9 @@ def linear_layers(model: Any, head: Iterable[str]) -> dict[str, torch.nn.Module]
     }  # fmt: skip
 
 
-def poolers(model: Any) -> list[str]:
-    """Names of the modules that make one state of a text out of its pieces', in front of BERT's classifier, say."""
-    return [name for name, _ in model.named_modules() if name.rpartition(".")[2] == "pooler"]
+def poolers(model: Any) -> dict[str, torch.nn.Module]:
+    """The modules, by name, that make one state of a text out of its pieces', in front of BERT's classifier, say."""
+    return {name: module for name, module in model.named_modules() if name.rpartition(".")[2] == "pooler"}
 
 
 def matches(layer: str, end: str) -> bool:

@@ -40,7 +40,7 @@ class LowRankSettings:
     lora_target_modules: list[str] = field(default_factory=lambda: [ALL])
     """Layers to adapt, by the last part of their names (query value); all-linear: every linear layer but the head."""
     lora_train_pooler: bool = True
-    """Train the pooler in front of a BERT-class classifier whole, as a part of its head; else like other layers."""
+    """With all-linear: train the pooler of a BERT-class classifier whole, as a part of its head, not by low rank."""
 
 
 class LowRankMethod(methods.PeftMethod):
@@ -67,8 +67,8 @@ class LowRankMethod(methods.PeftMethod):
         import peft
         from transformers.pytorch_utils import Conv1D
 
-        if self.settings.lora_train_pooler:
-            head = [*head, *(name for name in poolers(model) if not any(part.startswith(name) for part in head))]
+        if self.settings.lora_train_pooler and [*self.settings.lora_target_modules] == [ALL]:
+            head = [*head, *_poolers(model, head)]
         targets = _targets(model, head, self.settings.lora_target_modules)
         return peft.LoraConfig(
             r=self.settings.lora_r,
@@ -117,6 +117,14 @@ class LowRankMethod(methods.PeftMethod):
         down = saved.of_body(name, "lora_A.weight", (self.settings.lora_r, into))
         up = saved.of_body(name, "lora_B.weight", (out, self.settings.lora_r)).T * self.scaling
         return LayerChange(down=down, up=up)
+
+
+def _poolers(model: Any, head: Sequence[str]) -> list[str]:
+    """Names of BERT's poolers, where they are not drawn anew and so the head's; ALBERT's are layers like others."""
+    return [
+        name for name, module in poolers(model).items()
+        if hasattr(module, "dense") and not any(part.startswith(f"{name}.") for part in head)
+    ]  # fmt: skip
 
 
 def _targets(model: Any, head: Sequence[str], wanted: Sequence[str]) -> list[str]:

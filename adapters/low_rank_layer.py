@@ -3,7 +3,7 @@
 PEFT computes the change beside the layer, scales it and adds it: three more passes over what the layer puts out, one
 more in the backward pass, and one over what comes in. Here the products themselves add (BLAS's beta), so that nothing
 of the layer's width is read or written but by products. In bf16 the sum is rounded once, where PEFT rounds it three
-times.
+times. A model that torch compiles takes the plain sum instead.
 """
 
 from __future__ import annotations
@@ -68,9 +68,8 @@ class LowRankLinear(PeftLinear):  # type: ignore[misc]
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         x, weight, down, up = (tensor.to(dtype) for tensor in (x, weight, down, up))
         bias = None if bias is None else bias.to(dtype)
-        if (
-            torch.compiler.is_compiling()
-        ):  # it joins the sum with what comes behind the layer, and copies what we add to
+        if torch.compiler.is_compiling():
+            # A compiler joins the sum with what comes behind the layer, and would copy what a product adds to.
             inner = nn.functional.linear(x, down) * self.scaling[name]
             return nn.functional.linear(x, weight, bias) + nn.functional.linear(inner, up)
         out: torch.Tensor = _Changed.apply(x, weight, bias, down, up, self.scaling[name])  # type: ignore[no-untyped-call]

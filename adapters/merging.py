@@ -245,8 +245,11 @@ def _check_alike(*two: tuple[Path, Mapping[str, Any], Mapping[str, Any]]) -> Non
     for (what, first), second in zip(told[0].items(), told[1].values(), strict=True):
         if first != second:
             names = " and ".join(f"{folder} (on {card['base']['name']})" for folder, card, _ in two)
+            if what == "layers":  # those that they share say nothing
+                first, second = ([one for one in a if one not in b] for a, b in ((first, second), (second, first)))
             raise ArtifactError(f"{names} cannot be combined: their {what} differ ({first!s:.200}; {second!s:.200}). "
-                                "Give adapters of one task, label list, base and --lora_target_modules.")  # fmt: skip
+                                "Give adapters of one task, label list, base, --lora_target_modules and "
+                                "--lora_train_pooler.")  # fmt: skip
 
 
 def _density(how: str, density: float | None) -> float | None:

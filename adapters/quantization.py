@@ -67,7 +67,7 @@ def heads(auto_class: str, of: Any) -> list[str]:
     with torch.device("meta"):
         model = getattr(transformers, auto_class).from_config(of)
     beside = [name for name, _ in model.named_children() if name != model.base_model_prefix]
-    return beside + poolers(model)
+    return [*beside, *poolers(model)]
 
 
 def keep_whole(model: torch.nn.Module, names: list[str]) -> None:

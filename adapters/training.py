@@ -230,13 +230,7 @@ class Trainer:
                     accelerator.backward(loss * (weight * processes / max(count, 1)))
                 summed.append(loss.detach() * weight)
         norm = whole(accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm))
-        *losses, length = _read([*summed, norm])  # once a step: a GPU that waits for us to read stands still
-        total = sum(losses)
-        if processes > 1:
-            import torch
-
-            local = torch.tensor(total, dtype=torch.float64, device=accelerator.device)
-            total = float(accelerator.reduce(local, reduction="sum"))
+        total, length = self._read(summed, norm)
         self._check_finite("loss", total, chosen)
         if accelerator.scaler is None:  # fp16's scaler looks for gradients that overflow, and leaves them out
             self._check_finite("gradient's norm", length, chosen)
@@ -244,6 +238,16 @@ class Trainer:
         self.schedule.step()
         self.optimizer.zero_grad()
         return float(total / max(count, 1))
+
+    def _read(self, summed: Sequence[torch.Tensor], norm: torch.Tensor) -> tuple[float, float]:
+        """The losses' sum over all processes, and the norm: read together, as a GPU stands still meanwhile."""
+        import torch
+
+        numbers = torch.stack([*summed])
+        if self.accelerator.num_processes > 1:
+            numbers = self.accelerator.reduce(numbers.double().sum()[None], reduction="sum")
+        *losses, length = torch.cat([numbers, norm.to(numbers)[None]]).tolist()
+        return sum(losses), length
 
     def _check_finite(self, what: str, value: float, rows: Sequence[int]) -> None:
         """Raises ModelError, before anything is updated, where a number is none."""
@@ -286,14 +290,6 @@ class Trainer:
         if self.parts > 1 and self.accelerator.is_main_process:
             print(f"memory: {fitting} rows of {pieces} pieces fit at once, so a batch of {rows} is computed in "
                   f"{self.parts} parts, with the same result.", file=sys.stderr, flush=True)  # fmt: skip
-
-
-def _read(numbers: Sequence[torch.Tensor]) -> list[float]:
-    """Tensors of one number each, brought from their device together."""
-    import torch
-
-    found: list[float] = torch.stack([number.float() for number in numbers]).tolist()
-    return found
 
 
 def _sync(accelerator: Accelerator, model: Any, last: bool) -> Any:

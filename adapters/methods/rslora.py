@@ -1,7 +1,7 @@
 """Rank-stabilised LoRA (Kalajdzievski 2023, arXiv:2312.03732) by PEFT: changes are scaled by alpha / √r, not alpha / r.
 
 So a higher rank does not shrink the steps, and one rate suits all ranks. The default alpha scales the change of rank 12
-by 2.02, lora's defaults by 2: they differ as soon as --lora_r does.
+by 2.02, near lora's 2: the two part as soon as --lora_r changes.
 """
 
 from __future__ import annotations

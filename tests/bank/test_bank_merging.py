@@ -239,6 +239,17 @@ def test_poolers_are_combined_as_they_were_trained(
     assert card(made)["method"]["settings"]["lora_train_pooler"] == whole
 
 
+def test_a_whole_pooler_and_one_of_low_rank_are_not_combined(
+    bases: Callable[[str], Any], make: Make, tmp_path: Path
+) -> None:
+    from adapters.merging import combine
+
+    two = [make("whole"), make("low", lora_train_pooler=False)]
+    told = r"layers differ \(\[\]; \['base_model.model.bert.pooler.dense'\]\).* and --lora_train_pooler"
+    with pytest.raises(ArtifactError, match=told):
+        combine(two, tmp_path / "made", weights=[0.5, 0.5], base=on(bases("bert")))
+
+
 @pytest.mark.parametrize("how", ["linear", "svd", "ties", "dare_linear", "dare_ties"])
 def test_weights_one_and_nought_are_the_first(
     how: str, bases: Callable[[str], Any], make: Make, tmp_path: Path

@@ -164,6 +164,27 @@ def test_a_base_without_a_pooler_takes_the_one_that_an_adapter_has_trained(tmp_p
     assert torch.is_tensor(bank.mixed.body.pooler.dense.weight)
 
 
+def test_an_albert_has_a_pooler_that_is_a_layer_like_others(tmp_path: Path, tiny_bert: Path) -> None:
+    from transformers import AlbertConfig, AlbertModel, AutoTokenizer
+
+    from adapters import predictor
+    from adapters.model import open_base
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    AlbertModel(AlbertConfig(
+        vocab_size=len(tokenizer), embedding_size=16, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=64,
+    )).save_pretrained(tmp_path / "albert")  # fmt: skip
+    tokenizer.save_pretrained(tmp_path / "albert")
+    base = open_base(str(tmp_path / "albert"))
+    folder = tiny.adapter(tmp_path / "adapter", "lora", base, tiny.classifying())
+    bank = AdapterBank(str(tmp_path / "albert"))
+    bank.load("one", folder)
+    (answer,) = bank.predict([Request("one", TEXT)])
+    alone = predictor.load(folder, base=str(tmp_path / "albert")).answer([TEXT])[0]
+    assert alone["output"]["scores"] == pytest.approx(answer["output"]["scores"], abs=2e-4)
+
+
 def test_the_commands_read_a_plain_folder(write: Write, tiny_bert: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write(configs()["lora"], 3, "AutoModelForSequenceClassification")
     assert main(["inspect", str(folder)]) == 0

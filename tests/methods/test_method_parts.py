@@ -379,6 +379,15 @@ def test_what_the_method_is_reaches_peft(name, changes, dora, rslora, scale, aro
     assert (config["peft_type"], config["use_dora"], config["use_rslora"]) == ("LORA", dora, rslora)
 
 
+def test_layers_that_are_named_are_all_that_trains_beside_the_head(bases):
+    model = tiny.method("lora", lora_target_modules=["query", "value"]).wrap(bases["bert"], tiny.classifying(), ())
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and "pooler" in name]
+    model = tiny.method("lora", lora_target_modules=["query", "pooler.dense"]).wrap(
+        bases["bert"], tiny.classifying(), ()
+    )
+    assert len([name for name, p in model.named_parameters() if p.requires_grad and "pooler.dense.lora" in name]) == 2
+
+
 @pytest.mark.parametrize("name", ["lora", "dora", "rslora"])
 @pytest.mark.parametrize("whole", [True, False])
 def test_a_pooler_trains_whole_or_as_a_layer_like_others(name, whole, bases, tmp_path):

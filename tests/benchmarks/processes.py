@@ -2,6 +2,7 @@
 
     python tests/benchmarks/processes.py                     # some eight minutes on two cores
     python tests/benchmarks/processes.py --only answers
+    python tests/benchmarks/processes.py --only speed --more --train_batch_pieces 4096
 
 speed: full_ner and lora_ner on CoNLL-2003, 60 steps at their defaults, by one process on all cores and by two that
 share them, in turns. answers: an adapter is trained for 100 steps, then asked in fp32 about all 3,453 test sentences by
@@ -34,14 +35,14 @@ def command(processes: int, *words: str) -> None:
         raise SystemExit(f"{' '.join(words)} failed with {done.returncode}:\n{done.stderr[-3000:]}")
 
 
-def speed(place: Path, rounds: int, steps: int) -> list[dict[str, Any]]:
+def speed(place: Path, rounds: int, steps: int, more: list[str]) -> list[dict[str, Any]]:
     """Pieces a second of training, the median over rounds."""
     out = []
     for recipe in ("lora_ner", "full_ner"):
         rates: dict[int, list[float]] = {1: [], 2: []}
         for _ in range(rounds):
             for number, found in rates.items():
-                flags = ["--max_train_steps", str(steps), "--output_dir", str(place / "speed"), *FEW]
+                flags = ["--max_train_steps", str(steps), "--output_dir", str(place / "speed"), *FEW, *more]
                 command(number, f"recipes/{recipe}.py", *flags)
                 record = json.loads((place / "speed" / "scores.json").read_text())
                 assert record["processes"] == number
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=("speed", "answers"), default=("speed", "answers"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="last: further flags of the runs of speed")
     parser.add_argument("--answer", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.answer:
@@ -96,7 +98,7 @@ def main() -> None:
     found: dict[str, Any] = {"benchmark": "processes"}
     with tempfile.TemporaryDirectory() as folder:
         if "speed" in given.only:
-            found["speed"] = speed(Path(folder), given.rounds, given.steps)
+            found["speed"] = speed(Path(folder), given.rounds, given.steps, given.more)
         if "answers" in given.only:
             found["answers"] = answers(Path(folder))
     print(json.dumps(found))

@@ -22,7 +22,7 @@ A sweep before (seed 0, 2,000 training examples, at most 1,000 of dev, TREC and 
      8  16     2e-3   81.77       83.72   91.70   77.20       83.60
     full       1e-4   74.56       85.78   91.70   54.60       76.66
 
-With beta2 0.98 the second line had 83.85, 84.52 and 92.66 (not run on banking77), the defaults have 83.11, 85.09, 94.59.
+With beta2 0.98 the second line had 83.85, 84.52, 92.66 (banking77 was not run), the defaults have 83.11, 85.09, 94.59.
 
 At this rate AdamW's usual memory of squares (beta2 0.999) broke down in training on imbalanced classes (three of
 financial_phrasebank, --class_weights balanced: 27.9 on dev, everything one class, with and without the pooler); with

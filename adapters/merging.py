@@ -166,7 +166,7 @@ class _Adapters:
         card = {name: self.cards[0][name] for name in _KEPT[:-1] if name in self.cards[0]}
         card["max_length"] = min(own["max_length"] for own in self.cards)
         card["method"] = {"name": "lora", "library": "peft", "settings": {
-            "lora_train_pooler": False,  # what a card that does not tell was written by
+            "lora_train_pooler": False,  # as it was where a card does not tell
             **self.cards[0]["method"]["settings"], "lora_r": rank, "lora_alpha": rank}}  # fmt: skip
         _, method = predictor.parts(card, self.folders[0], self.plugin_dirs)
         model = method.wrap(self.base, self.task, ())

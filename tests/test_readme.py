@@ -91,7 +91,8 @@ def test_every_command_of_readme_runs_at_two_steps_size(clone: Path, number: int
     command = EVERY[number]
     recipe = any(word.startswith("recipes/") or word == "run" for word in command)
     several = any(word.startswith("recipes/compare_") for word in command)
-    more = FEW if several else GRID if "recipes/prompt_lab.py" in command else []
+    more = [*(FEW if several else GRID if "recipes/prompt_lab.py" in command else [])]
+    more += ["--max_new_tokens", "8"] if "few_shot" in command or "recipes/prompt_ner.py" in command else []
     done = run([*command, *(SMALL if recipe else []), *more], clone)
     assert done.returncode == 0, (command, done.stderr[-2000:])
     assert done.stdout.strip() or "--output" in command, command

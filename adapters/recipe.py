@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from adapters import discovery, flags
-from adapters.errors import UserError
-from adapters.processes import is_first
-from adapters.run import Run
-from adapters.settings import CommonSettings, join
+from adapters.core import arguments
+from adapters.core.exit_codes import exit_codes
+from adapters.experiments.run import DryRunEnded, Run, open_run
 
 if TYPE_CHECKING:
-    from adapters.comparison.run import Comparison
-    from adapters.lab.run import Lab
-    from adapters.swapping import Swap
+    from adapters.experiments.comparison.comparison import Comparison
+    from adapters.experiments.prompt_lab.lab import Lab
+    from adapters.experiments.swap import Swap
 
 
 @contextmanager
@@ -38,13 +34,9 @@ def start(
     """
     with _command():
         argv = list(sys.argv[1:] if argv is None else argv)
-        plugins = flags.peek(argv, "plugin_dir")
-        method, argv = (method, argv) if isinstance(method, str) else flags.choose(argv, "method", method)
-        parts = [discovery.load("tasks", task, plugins), discovery.load("methods", method, plugins)]
-        kind = join(CommonSettings, *(part.Settings for part in parts))
-        settings = flags.parse(kind, defaults, (doc or "").strip(), argv)
-        settings.check()
-        yield Run(task, method, settings)
+        if not isinstance(method, str):
+            method, argv = arguments.choose(argv, "method", method)
+        yield open_run(task, method, defaults, argv, (doc or "").strip())
 
 
 @contextmanager
@@ -52,10 +44,13 @@ def compare(
     doc: str | None, *, task: str, defaults: Mapping[str, Any], argv: Sequence[str] | None = None
 ) -> Iterator[Comparison]:
     """Read the settings of a comparison recipe from its flags; the arguments are those of `start`."""
-    from adapters.comparison.run import Comparison
+    from adapters.experiments.comparison.comparison import Comparison
 
     with _command():
-        yield Comparison(doc, task=task, defaults=defaults, argv=argv)
+        comparison = Comparison(doc, task=task, defaults=defaults, argv=argv)
+        yield comparison
+        if any(outcome.error for outcome in comparison.outcomes):
+            raise SystemExit(1)
 
 
 @contextmanager
@@ -64,7 +59,7 @@ def swap(
     argv: Sequence[str] | None = None,
 ) -> Iterator[Swap]:  # fmt: skip
     """Read the settings of a recipe that swaps adapters; `wanted` says of each what `swapping.Wanted` asks."""
-    from adapters.swapping import Swap
+    from adapters.experiments.swap import Swap
 
     with _command():
         yield Swap(doc, wanted, defaults, list(sys.argv[1:] if argv is None else argv), start)
@@ -73,7 +68,7 @@ def swap(
 @contextmanager
 def lab(doc: str | None, *, defaults: Mapping[str, Any], argv: Sequence[str] | None = None) -> Iterator[Lab]:
     """Read the settings of a prompt lab from its flags; `defaults` may hold, by a task's name, those of the task."""
-    from adapters.lab.run import Lab
+    from adapters.experiments.prompt_lab.lab import Lab
 
     with _command():
         yield Lab(doc, defaults=defaults, argv=argv)
@@ -81,15 +76,13 @@ def lab(doc: str | None, *, defaults: Mapping[str, Any], argv: Sequence[str] | N
 
 @contextmanager
 def _command() -> Iterator[None]:
-    """What commands begin and end with: our package, SIGTERM as an exception, a user's error as exit code 2."""
+    """Check that the package is ours, and turn what ends the command early into its exit code."""
     _check_package()
-    signal.signal(signal.SIGTERM, _stop)
-    try:
-        yield
-    except UserError as error:
-        flags.main_exit(2, f"\n{error}" if is_first() else "")
-    except KeyboardInterrupt:
-        flags.main_exit(130, "\nInterrupted.")
+    with exit_codes():
+        try:
+            yield
+        except DryRunEnded:
+            raise SystemExit(0) from None
 
 
 def _check_package() -> None:
@@ -104,8 +97,3 @@ def _check_package() -> None:
             f"`adapters` is {adapters.__file__}, not this project's: AdapterHub's package, most likely. "
             "Use an environment without it, or: pip uninstall adapters, then pip install -e . in the clone of taskswap."
         )
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends the process as an exception, so that what is half-written is removed on the way out."""
-    raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""Which approach for text classification: full fine-tuning, LoRA, prefix, …, zero- and few-shot, side by side.
+"""Which approach for text classification: full fine-tuning, head, LoRA, prefix, zero- and few-shot compared.
 
     accelerate launch recipes/compare_classification.py
     python recipes/compare_classification.py --train_file train.csv --test_file test.csv --full --output_dir runs/mine
@@ -17,7 +17,7 @@ DEFAULTS = {
     "max_train_samples": 300,
     "max_eval_samples": 100,
     "max_predict_samples": 200,
-    "train_batch_pieces": 256,
+    "max_tokens_per_batch": 256,
     "num_train_epochs": 5.0,
 }
 
@@ -26,7 +26,7 @@ def main() -> None:
     """Check, run what is missing, save and print."""
     with compare(__doc__, task="classification", defaults=DEFAULTS) as comparison:
         comparison.check()
-        comparison.run_cells()
+        comparison.run_all()
         comparison.save_and_print()
 
 

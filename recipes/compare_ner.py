@@ -1,10 +1,10 @@
-"""Which approach for named entities: full fine-tuning, head, LoRA, prefix, zero- and few-shot, side by side.
+"""Which approach for named entities: full fine-tuning, head, LoRA, prefix, zero- and few-shot compared.
 
     accelerate launch recipes/compare_ner.py
     python recipes/compare_ner.py --train_file train.conll --test_file test.conll --full --output_dir runs/mine
     python recipes/compare_ner.py --model_name_or_path smollm2 --methods lora,few_shot --output_dir runs/one_base
 
-Expect 8 rows, LoRA first with an F1 of about 78, and a page, in 15 minutes on two CPU cores (README, Results).
+Expect 8 rows, LoRA first with an F1 of about 75, and a page, in 17 minutes on two CPU cores (docs/results.md).
 """
 
 from adapters.recipe import compare  # missing? AdapterHub's package hides ours: pip uninstall adapters
@@ -17,7 +17,7 @@ DEFAULTS = {
     "max_eval_samples": 100,
     "max_predict_samples": 200,
     "sample_selection": "random",
-    "train_batch_pieces": 256,
+    "max_tokens_per_batch": 256,
     "num_train_epochs": 5.0,
     "max_new_tokens": 32,
 }
@@ -27,7 +27,7 @@ def main() -> None:
     """Check, run what is missing, save and print."""
     with compare(__doc__, task="ner", defaults=DEFAULTS) as comparison:
         comparison.check()
-        comparison.run_cells()
+        comparison.run_all()
         comparison.save_and_print()
 
 

@@ -3,7 +3,7 @@
     accelerate launch recipes/head_ner.py
     python recipes/head_ner.py --train_file train.conll --test_file test.conll --model_name_or_path bert-base-cased
 
-Expect a test entity F1 of about 64 in about 7 minutes on one CPU core (README, Results).
+Expect a test entity F1 of about 64 in about 7 minutes on one CPU core (docs/results.md).
 """
 
 from adapters.recipe import start  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .

@@ -3,7 +3,7 @@
     accelerate launch recipes/lora_ner.py
     python recipes/lora_ner.py --train_file train.conll --test_file test.conll --model_name_or_path bert-base-cased
 
-Expect a test entity F1 of about 87.0 in about 5 minutes on two CPU cores (README, Results).
+Expect a test entity F1 of about 87.0 in about 5 minutes on two CPU cores (docs/results.md).
 """
 
 from adapters.recipe import start  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .

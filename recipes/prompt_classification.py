@@ -4,7 +4,7 @@
     python recipes/prompt_classification.py --shots 16 --prompt classification_few --model_name_or_path gpt2
     python recipes/prompt_classification.py --method zero_shot
 
-Expect a test accuracy of about 58 on 500 reviews (README, Results).
+Expect a test accuracy of about 58 on 500 reviews (docs/results.md).
 """
 
 from adapters.recipe import start  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .

@@ -1,4 +1,4 @@
-"""Prompts, shots, their order and calibrations side by side, with the spread over orders: what is luck, what is skill.
+"""Prompts, numbers of shots and calibrations compared, with the spread over seeds: what is luck, what is skill.
 
     accelerate launch recipes/prompt_lab.py
     python recipes/prompt_lab.py --prompts mine.toml,classification_few --shots 0,16 --calibration none,domain+mean
@@ -17,7 +17,7 @@ DEFAULTS = {
     "max_predict_samples": 100,
     "sample_selection": "random",
     "shots": [0, 1, 4],
-    "orders": 3,
+    "seeds": 3,
     "classification": {
         "prompts": ["classification_few", "classification_sentiment"],
         "calibration": ["none", "contextual", "channel"],

@@ -4,7 +4,7 @@
     python recipes/prompt_ner.py --shots 10 --prompt ner_json --model_name_or_path gpt2
     python recipes/prompt_ner.py --method zero_shot
 
-Expect a test entity F1 of about 31 on the first 300 sentences, with --decoding free 51 (README, Results).
+Expect a test entity F1 of about 31 on the first 300 sentences, with --decoding free 51 (docs/results.md).
 """
 
 from adapters.recipe import start  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .

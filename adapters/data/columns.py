@@ -1,126 +1,54 @@
-"""CoNLL-style column files: a line for a token, a column for each of its labels, a blank line between sentences.
-
-    EU       NNP  B-NP  B-ORG
-    rejects  VBZ  B-VP  O
-
-The first column holds the tokens, the last one the tags. Files in which tokens stand elsewhere (CoNLL-U counts them
-in its first column) are read by the columns' numbers, counted from 0: `--text_column_name 1`.
-"""
+"""Which column of a source holds what: the one that the user named, else one of the usual names."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Sequence
 
-from adapters.data import HEAD, FileSource, Line, Row, lines
-from adapters.errors import DataError, Faults
-
-EXTENSIONS: tuple[str, ...] = (".conll", ".conllu", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".iobes", ".bmes")
-
-_BREAK = re.compile(r"\s*|-DOCSTART-(\s.*)?", re.DOTALL)
-_COMMENT = "# "
+from adapters.core.errors import DataError
+from adapters.data.rows import RowSource
 
 
-def recognises(path: Path, head: str) -> bool:
-    """Whether blank lines separate blocks of lines that all have the same number of columns, at least two."""
-    texts = head.split("\n")
-    if len(head) == HEAD:
-        texts.pop()
-    while texts and _BREAK.fullmatch(texts[-1]):
-        texts.pop()
-    breaks = [bool(_BREAK.fullmatch(text)) for text in texts]
-    tokens = [text for text, is_break in zip(texts, breaks, strict=True) if not is_break and not _is_comment_like(text)]
-    if not tokens or not any(breaks[breaks.index(False) :]):
-        return False
-    widths = {len(_split(text, tabs="\t" in tokens[0])) for text in tokens}
-    return len(widths) == 1 and min(widths) >= 2
+def find_column(
+    source: RowSource, what: str, flag: str, given: str | None, usual: Sequence[str], *, taken: Collection[str] = ()
+) -> str:
+    """The column that the user named, else the first of the usual names.
+
+    Args:
+        source: the rows.
+        what: the column's contents, for the message (`texts`).
+        flag: the flag that names the column, without `--`.
+        given: that flag's value.
+        usual: names in lower case, the likeliest first; they match columns in any case.
+        taken: columns that serve otherwise.
+
+    Raises: DataError that lists the columns.
+    """
+    found = given_column(source, flag, given)
+    if found is None:
+        found = usual_column(source, usual, taken=taken)
+    if found is None:
+        names = f"column of {what} with a usual name ({', '.join(usual)})"
+        raise missing_column(source, names, f"Name it with --{flag}.")
+    return found
 
 
-def open(path: Path, encoding: str) -> ColumnsSource:
-    """Look at the first token line, which says what separates columns and how many there are."""
-    faults = Faults(str(path))
-    for line in lines(path, encoding, faults):
-        text = _without_end(line)
-        if not _BREAK.fullmatch(text) and not _is_comment_like(text):
-            break
-    else:
-        faults.raise_if_any()
-        raise DataError(f"{path}: the file holds no sentence. Give a file with a token and its tag on each line.")
-    tabs = "\t" in text
-    width = len(_split(text, tabs))
-    if width < 2:
-        raise DataError(
-            f"{path}:{line.number}: no tag column: the line is {text!r}. "
-            "A line needs a token and its tag, with a tab or spaces between them."
-        )
-    columns = ["tokens", "tags", *map(str, range(width))]
-    return ColumnsSource(path=path, encoding=encoding, columns=columns, tabs=tabs, width=width, first_line=line.number)
+def given_column(source: RowSource, flag: str, given: str | None) -> str | None:
+    """The column that the user named, or None. Raises DataError where the source lacks it."""
+    if given is not None and given not in source.columns:
+        raise missing_column(source, f"column {given!r} (--{flag})")
+    return given
 
 
-@dataclass(frozen=True, kw_only=True)
-class ColumnsSource(FileSource):
-    """Sentences of a column file: `tokens`, `tags` and each column under its number, lists of equal length."""
-
-    tabs: bool
-    width: int
-    first_line: int
-
-    def rows(self, faults: Faults) -> Iterator[Row]:
-        """A row a sentence; its item k stands on its line + k."""
-        for block in self._blocks(faults):
-            cells = [self._cells(line, faults) for line in block]
-            sound = [found for found in cells if found is not None]
-            if len(sound) < len(cells):
-                continue
-            columns = [list(column) for column in zip(*sound, strict=True)]
-            values: dict[str, Any] = {"tokens": columns[0], "tags": columns[-1]}
-            values |= {str(number): column for number, column in enumerate(columns)}
-            yield Row(self.name, block[0].number, 1, values)
-
-    def _blocks(self, faults: Faults) -> Iterator[list[Line]]:
-        """The lines of each sentence, without the comments that stand before its first token."""
-        block: list[Line] = []
-        for line in lines(self.path, self.encoding, faults):
-            text = _without_end(line)
-            if _BREAK.fullmatch(text):
-                if block:
-                    yield block
-                block = []
-            elif block or not _is_comment_like(text) or len(_split(text, self.tabs)) == self.width:
-                block.append(line)
-        if block:
-            yield block
-
-    def _cells(self, line: Line, faults: Faults) -> list[str] | None:
-        """The line's cells, or None if it has a fault."""
-        if not line.sound:
-            return None
-        text, where = _without_end(line), f"{self.path}:{line.number}"
-        if "\r" in text:
-            faults.add(where, "a carriage return inside the line", r"End each line with \n or \r\n.")
-            return None
-        cells = _split(text, self.tabs)
-        if len(cells) == self.width:
-            return cells
-        unit = "column" if len(cells) == 1 else "columns"
-        expected = f"the file's first token line (line {self.first_line}) has {self.width}"
-        advice = f"Columns are separated by {'one tab' if self.tabs else 'spaces'}, blank lines separate sentences."
-        faults.add(where, f"found {len(cells)} {unit}, {expected}", advice)
-        return None
+def usual_column(
+    source: RowSource, usual: Sequence[str], *, taken: Collection[str] = (), any_case: bool = True
+) -> str | None:
+    """The column with the first of the usual names, or None; of columns that differ in case alone, the first."""
+    columns = {
+        column.lower() if any_case else column: column for column in reversed(source.columns) if column not in taken
+    }
+    return next((columns[name] for name in usual if name in columns), None)
 
 
-def _without_end(line: Line) -> str:
-    return line.text.removesuffix("\n").removesuffix("\r")
-
-
-def _is_comment_like(text: str) -> bool:
-    """`# text = …` is a comment, but `# O` is a token: which one, the number of columns decides."""
-    return text.startswith(_COMMENT)
-
-
-def _split(text: str, tabs: bool) -> list[str]:
-    """Only tabs or only U+0020 separate: other white space may belong to a token."""
-    return text.split("\t") if tabs else [cell for cell in text.split(" ") if cell]
+def missing_column(source: RowSource, what: str, advice: str = "") -> DataError:
+    """The error for a source that lacks a column."""
+    return DataError(f"{source.name}: no {what}. Columns found: {', '.join(source.columns)}. {advice}".rstrip())

@@ -1,12 +1,12 @@
-"""BitFit (Ben Zaken et al. 2022, arXiv:2106.10199): the biases of every layer, norms included, and the task's head.
+"""BitFit (Ben Zaken et al. 2022, arXiv:2106.10199): trains the biases of every layer, norms included, and the head.
 
-The rate was chosen on dev (minilm, the whole of the training data, TREC and banking77 for five epochs; mean over the
-seeds in brackets; tests/benchmarks/defaults.py --methods bitfit --more --learning_rate …):
+The learning rate was chosen on dev (minilm, all training data, five epochs for TREC and banking77; mean over the number
+of seeds in brackets; tests/benchmarks/defaults.py --methods bitfit --more --learning_rate …):
 
     rate   conll2003   sst2        trec        banking77
     3e-3   84.13 (1)   83.37 (3)   89.96 (1)   84.52 (1)
     5e-3   84.98 (3)   83.64 (3)   92.34 (3)   88.99 (3)   (the default)
-    1e-2   85.93 (1)   50.92 (1)   92.66 (1)   91.24 (1)   (sst2 breaks down: one class for everything)
+    1e-2   85.93 (1)   50.92 (1)   92.66 (1)   91.24 (1)   (sst2 diverges: one class for everything)
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adapters import methods
-from adapters.changes import Change, LayerChange, Saved
-from adapters.errors import ModelError
-from adapters.tasks import Example, Task
+from adapters.core.errors import ModelError
+from adapters.methods.base.delta import AdapterDelta, AdapterTensors, LayerDelta
+from adapters.methods.base.method import TensorsMethod
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.task import Task
 
 if TYPE_CHECKING:
     import torch
 
-    from adapters.model import Base
+    from adapters.models.base_model import Base
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,39 +35,39 @@ class Settings:
     """Peak learning rate."""
 
 
-class Method(methods.TensorsMethod):
-    """A frozen body whose biases train, under a trained head."""
+class Method(TensorsMethod):
+    """A frozen body with trainable biases, and a trainable head."""
 
     name = "bitfit"
-    changes_base = True
+    trains_base = True
 
     def check(self, base: Base, task: Task) -> None:
-        """The base must have biases, which Llama's class has not."""
+        """The base must have biases, which the Llama class lacks."""
         super().check(base, task)
         if not any(_is_bias(name) for name in _parameters(base)):
             raise ModelError(
                 f"{base.name}: a model of the type {base.config.model_type} has no biases, so BitFit has nothing to "
-                "train in it. Use lora, head or full, or a base with biases (minilm, bert-base-cased, gpt2)."
+                "train. Use lora, head or full, or a base with biases (minilm, bert-base-cased, gpt2)."
             )
 
-    def change(self, saved: Saved, base: Base, task: Task) -> Change:
-        """What is added to the output of each layer with a bias: the trained one less the base's.
+    def delta(self, tensors: AdapterTensors, base: Base, task: Task) -> AdapterDelta:
+        """A shift of each layer that has a bias: the trained bias minus the base's.
 
-        Raises ModelError for biases that are not their layer's last addition (DeBERTa's `q_bias`).
+        Raises ModelError for biases that are not the last addition of their layer (DeBERTa's `q_bias`).
         """
-        changes = {}
-        for name, parameter in saved.body.named_parameters():
+        layers = {}
+        for name, parameter in tensors.body.named_parameters():
             layer, _, last = name.rpartition(".")
-            if not _is_bias(name) or layer not in saved.modules:
+            if not _is_bias(name) or layer not in tensors.modules:
                 continue
             if last != "bias":
-                raise ModelError(f"{base.name}: rows with biases of their own cannot be mixed where {name} is one.")
-            shift = saved.of_body(layer, last, parameter.shape) - parameter.float().cpu()
-            changes[layer] = LayerChange(shift=shift[None])
-        return Change(layers=changes)
+                raise ModelError(f"{base.name}: BitFit adapters cannot be mixed in a batch on a base with {name}.")
+            shift = tensors.of_body(layer, last, parameter.shape) - parameter.float().cpu()
+            layers[layer] = LayerDelta(shift=shift[None])
+        return AdapterDelta(layers=layers)
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
-        """The headed base; biases and the head take gradients."""
+        """The headed base with trainable biases and head."""
         model: torch.nn.Module = self.frozen(base, task)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(parameter.requires_grad or _is_bias(name))
@@ -80,7 +81,7 @@ def _is_bias(name: str) -> bool:
 
 
 def _parameters(base: Base) -> list[str]:
-    """Names of the body's parameters, known from the config alone: nothing is read or allocated."""
+    """Names of the body's parameters, from the config alone: no weights are read or allocated."""
     import torch
     import transformers
 

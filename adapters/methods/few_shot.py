@@ -1,10 +1,10 @@
-"""Few-shot (Brown et al. 2020, arXiv:2005.14165): some training examples stand in the prompt with their answers."""
+"""Few-shot (Brown et al. 2020, arXiv:2005.14165): the prompt contains some training examples with their answers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.prompting.method import PromptMethod, PromptSettings
+from adapters.methods.base.prompt_method import PromptMethod, PromptSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,14 +12,14 @@ class Settings(PromptSettings):
     """Few-shot prompting."""
 
     shots: int = 5
-    """Demonstrations, drawn from train by the seed; those that do not fit into the context are dropped, and counted."""
+    """Number of demonstrations, sampled from train. Those that do not fit the context are dropped and counted."""
     shot_selection: str = "random"
-    """random; balanced: of each class as many; hardest: least likely without shots; nearest: to each query, by
-    --shot_encoder. The last two look among 200 examples drawn."""
+    """random; balanced: equally many of each class; hardest: those least likely without shots; nearest: those most
+    similar to each query, by --shot_encoder. The last two choose among 200 sampled examples."""
     shot_encoder: str = "minilm"
-    """Encoder whose mean hidden states say what is near."""
-    ensemble_orders: int = 1
-    """Draws of the shots and of their order, whose class probabilities are averaged."""
+    """Encoder whose mean hidden states define similarity."""
+    ensemble_seeds: int = 1
+    """Number of seeds for the shots and their order, whose class probabilities are averaged."""
 
 
 class Method(PromptMethod):

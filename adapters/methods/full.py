@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapters import methods
-from adapters.tasks import Example, Task
+from adapters.methods.base.method import Method as BaseMethod
+from adapters.methods.base.method import headed
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.task import Task
 
 if TYPE_CHECKING:
     import torch
 
-    from adapters.model import Base
+    from adapters.models.base_model import Base
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,28 +26,28 @@ class Settings:
     """Peak learning rate."""
 
 
-class Method(methods.Method):
-    """Every parameter of base and head."""
+class Method(BaseMethod):
+    """Trains every parameter of base and head."""
 
     name = "full"
     self_contained = True
-    changes_base = True
+    trains_base = True
     library = "transformers"
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
-        """The headed base as it is: all of it trains."""
-        return methods.headed(base, task, self.settings)  # type: ignore[no-any-return]
+        """The headed base; all of it is trainable."""
+        return headed(base, task, self.settings)  # type: ignore[no-any-return]
 
     def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
-        """`save_pretrained` of model and tokenizer; the folder can be a base model itself."""
+        """Save model and tokenizer by `save_pretrained`; the folder can itself be used as a base model."""
         model.save_pretrained(folder)  # type: ignore[operator]
         base.text_tokenizer.save_pretrained(folder)
 
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
-        """The saved model; the base gives only the tokenizer."""
+        """The saved model; only the tokenizer is taken from the base."""
         import torch
 
-        from adapters.model import load_quietly
+        from adapters.models.base_model import load_quietly
 
         model: torch.nn.Module = load_quietly(task.auto_class(base.kind), folder, dtype=torch.float32)
         return model

@@ -1,6 +1,7 @@
-"""The head alone: the body stays as it was trained, and is only read. What every other method must beat.
+"""The head only, on a frozen body: the baseline for every other method.
 
-The rate was chosen on dev (CoNLL-2003, minilm, 3,000 sentences, three epochs): 3e-3 57.0, 1e-2 65.2, 3e-2 68.0.
+The learning rate was chosen on dev (CoNLL-2003, minilm, 3,000 sentences, three epochs): 3e-3 57.0, 1e-2 65.2, 3e-2
+68.0.
 """
 
 from __future__ import annotations
@@ -9,45 +10,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adapters import methods
-from adapters.changes import Change, Saved
-from adapters.errors import ModelError
-from adapters.tasks import Example, Task
+from adapters.core.errors import ModelError
+from adapters.methods.base.delta import AdapterDelta, AdapterTensors
+from adapters.methods.base.method import TensorsMethod
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.task import Task
 
 if TYPE_CHECKING:
     import torch
 
-    from adapters.model import Base
+    from adapters.models.base_model import Base
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The head alone."""
+    """Training of the head only."""
 
     learning_rate: float = 3e-2
     """Peak learning rate."""
     num_train_epochs: float = 5.0
-    """Passes over the training examples; without a backward pass through the body they are cheap."""
+    """Number of training epochs; they are cheap without a backward pass through the body."""
     dropout: float | None = 0.0
-    """Dropout of the base's hidden states while training: a linear layer on fixed features has no need of it."""
+    """Dropout probability of the base's hidden states; a linear layer on fixed features does not need it."""
 
 
-class Method(methods.TensorsMethod):
-    """A frozen body under a trained head."""
+class Method(TensorsMethod):
+    """A frozen body and a trainable head."""
 
     name = "head"
 
     def check(self, base: Base, task: Task) -> None:
-        """A task that generates has no head of its own to train."""
+        """The task must have a head; one that generates has none."""
         super().check(base, task)
         if not task.has_head:
-            raise ModelError(f"{task.name} has no head to train alone: use full, lora or prefix.")
+            raise ModelError(f"{task.name} has no head to train: use full, lora or prefix.")
 
-    def change(self, saved: Saved, base: Base, task: Task) -> Change:
-        """Nothing: the body is the base's."""
-        return Change()
+    def delta(self, tensors: AdapterTensors, base: Base, task: Task) -> AdapterDelta:
+        """Empty: the body is not changed."""
+        return AdapterDelta()
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
-        """The headed base; only the head takes gradients, so none is computed below it."""
+        """The headed base; only the head is trainable, so no gradient is computed below it."""
         model: torch.nn.Module = self.frozen(base, task)
         return model

@@ -1,9 +1,9 @@
 """(IA)³ (Liu et al. 2022, arXiv:2205.05638) by PEFT: trained vectors scale keys, values and feed-forward units.
 
-They begin at one, so training begins at the base, and are few, so the rate is high. The head is trained beside them.
-Which layers they scale is PEFT's to say: of a BERT, beside the paper's, also the input of attention's output layer.
-The rate was chosen on dev (CoNLL-2003, minilm, 2,000 sentences, 300 of dev, three epochs): 3e-2 80.6, 1e-1 80.3, and
-with a weight decay of 0.01 1e-2 73.0.
+They start at one, so training starts at the base, and are few, so the learning rate is high. The head is trained
+alongside. PEFT chooses the layers: in BERT also the input of attention's output layer, which the paper does not scale.
+The learning rate was chosen on dev (CoNLL-2003, minilm, 2,000 sentences, 300 of dev, three epochs): 3e-2 80.6, 1e-1
+80.3, and with a weight decay of 0.01 1e-2 73.0.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adapters import methods
-from adapters.changes import Change, LayerChange, Saved
-from adapters.errors import ModelError
-from adapters.layers import last_parts, layer_size, linear_layers, matches, require_layers
-from adapters.settings import require
-from adapters.tasks import Task
+from adapters.core.errors import ModelError
+from adapters.core.settings import require
+from adapters.methods.base.delta import AdapterDelta, AdapterTensors, LayerDelta
+from adapters.methods.base.peft_method import PeftMethod
+from adapters.models.layers import last_parts, layer_size, linear_layers, matches, require_layers
+from adapters.tasks.base.task import Task
 
 if TYPE_CHECKING:
-    from adapters.model import Base
+    from adapters.models.base_model import Base
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,31 +29,32 @@ class Settings:
     learning_rate: float = 3e-2
     """Peak learning rate."""
     weight_decay: float = 0.0
-    """AdamW's decay, which would draw vectors that begin at one towards nought."""
+    """AdamW's weight decay, which would pull vectors that start at one towards zero."""
     ia3_target_modules: list[str] = field(default_factory=list)
-    """Layers to scale, by the ends of their names (key value output.dense). Default: PEFT's for this type of model."""
+    """Modules to scale, by the end of their names (key value output.dense). Default: PEFT's for the model type."""
     ia3_feedforward_modules: list[str] = field(default_factory=list)
-    """Those among them whose input is scaled and not their output. Default: PEFT's that are among the targets."""
+    """Target modules whose input is scaled, not their output. Default: PEFT's, as far as they are targets."""
 
 
-class Method(methods.PeftMethod):
-    """PEFT's (IA)³ with the head trained whole beside it."""
+class Method(PeftMethod):
+    """PEFT's (IA)³, with the head trained in full."""
 
     name = "ia3"
     peft_type = "IA3"
     peft_options: ClassVar[dict[str, str]] = {
-        "target_modules": "ia3_target_modules", "feedforward_modules": "ia3_feedforward_modules",
-    }  # fmt: skip
+        "target_modules": "ia3_target_modules",
+        "feedforward_modules": "ia3_feedforward_modules",
+    }
 
     def __init__(self, settings: Any) -> None:
-        """Args: settings: those of `Settings`."""
         super().__init__(settings)
         within = set(settings.ia3_feedforward_modules) <= set(settings.ia3_target_modules)
-        require(within, "ia3_feedforward_modules", " ".join(settings.ia3_feedforward_modules),
-                "among --ia3_target_modules")  # fmt: skip
+        require(
+            within, "ia3_feedforward_modules", " ".join(settings.ia3_feedforward_modules), "among --ia3_target_modules"
+        )
 
     def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:
-        """Vectors on the target modules."""
+        """PEFT's IA3Config for the target modules."""
         import peft
         from transformers.pytorch_utils import Conv1D
 
@@ -68,24 +69,24 @@ class Method(methods.PeftMethod):
             fan_in_fan_out=any(isinstance(layer, Conv1D) for layer in chosen),  # GPT-2's own linear layer
         )
 
-    def change(self, saved: Saved, base: Base, task: Task) -> Change:
-        """A scale of each target module's output, of the feed-forward ones' input."""
-        layers = saved.linear_layers()
+    def delta(self, tensors: AdapterTensors, base: Base, task: Task) -> AdapterDelta:
+        """A scale of each target module's output, or of the input for feed-forward modules."""
+        layers = tensors.linear_layers()
         targets, inputs = self._modules(base, list(layers))
         require_layers("ia3_target_modules", targets, layers)
-        changes = {}
+        updates = {}
         for name, layer in layers.items():
             into, out = layer_size(layer)
             if any(matches(name, end) for end in inputs):
-                changes[name] = LayerChange(scale_in=saved.of_body(name, "ia3_l", (1, into)))
+                updates[name] = LayerDelta(scale_in=tensors.of_body(name, "ia3_l", (1, into)))
             elif any(matches(name, end) for end in targets):
-                changes[name] = LayerChange(scale_out=saved.of_body(name, "ia3_l", (out, 1)).T)
-        return Change(layers=changes)
+                updates[name] = LayerDelta(scale_out=tensors.of_body(name, "ia3_l", (out, 1)).T)
+        return AdapterDelta(layers=updates)
 
     def _modules(self, base: Base, layers: list[str]) -> tuple[list[str], list[str]]:
-        """Target modules, and those of them whose input is scaled: the ones asked for, or PEFT's.
+        """Target modules and the feed-forward modules among them: the requested ones, or PEFT's.
 
-        Raises ModelError that lists the layers where PEFT knows none for this type of model.
+        Raises ModelError that lists the layers if PEFT has no default for this model type.
         """
         from peft.utils import constants
 
@@ -94,9 +95,9 @@ class Method(methods.PeftMethod):
         targets = list(self.settings.ia3_target_modules or known)
         if not targets:
             raise ModelError(
-                f"{base.name}: PEFT's table has no layers for (IA)³ in a model of the type {kind}. Give the keys, the "
-                "values and the feed-forward's last layer as --ia3_target_modules, and the last of these also as "
+                f"{base.name}: PEFT has no default (IA)³ layers for a model of the type {kind}. Give the layers of "
+                "keys and values and the last one of the feed-forward as --ia3_target_modules, and the last also as "
                 f"--ia3_feedforward_modules. Its linear layers: {', '.join(last_parts(layers))}."
             )
-        usual = constants.TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(kind, [])
-        return targets, list(self.settings.ia3_feedforward_modules or [name for name in usual if name in targets])
+        default = constants.TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(kind, [])
+        return targets, list(self.settings.ia3_feedforward_modules or [name for name in default if name in targets])

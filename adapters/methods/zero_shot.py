@@ -1,10 +1,10 @@
-"""Zero-shot: the base is asked with an instruction alone."""
+"""Zero-shot: the prompt contains only an instruction."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from adapters.prompting.method import PromptMethod, PromptSettings
+from adapters.methods.base.prompt_method import PromptMethod, PromptSettings
 
 
 @dataclass(frozen=True, kw_only=True)

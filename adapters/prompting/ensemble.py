@@ -1,7 +1,7 @@
-"""Several prompted models that answer together: their class probabilities are averaged, example by example.
+"""An ensemble of prompted models: their class probabilities are averaged.
 
-The average over templates and over draws of the shots is less a matter of luck than any one of them (Jiang et al. 2020,
-arXiv:1911.12543, sec. 4; Lu et al. 2022, arXiv:2104.08786, for orders).
+The average over templates or over seeds of the shots depends less on chance than a single one (Jiang et al. 2020,
+arXiv:1911.12543, sec. 4; Lu et al. 2022, arXiv:2104.08786, for seeds).
 """
 
 from __future__ import annotations
@@ -11,52 +11,53 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adapters.alignment import Pieces
-from adapters.inference import Predictor
-from adapters.tasks import Encoded, Example, Prediction, Task
+from adapters.models.tokenizer import WordTokenizer
+from adapters.tasks.base.example import Encoded, Example, Prediction
+from adapters.tasks.base.predictor import Predictor
+from adapters.tasks.base.task import Task
 
 
 class Ensemble:
-    """A predictor of several predictors."""
+    """A predictor that averages several predictors."""
 
-    def __init__(self, members: Sequence[Predictor], task: Task, pieces: Pieces) -> None:
+    def __init__(self, members: Sequence[Predictor], task: Task, tokenizer: WordTokenizer) -> None:
         """Args:
-        members: predictors whose predictions' details are class probabilities.
+        members: predictors; the details of their predictions are class probabilities.
         task: decodes the average.
-        pieces: of the base.
+        tokenizer: of the base.
         """
-        self.members, self.task, self.pieces = list(members), task, pieces
+        self.members, self.task, self.tokenizer = list(members), task, tokenizer
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction an example, in order."""
-        return averaged(self.task, examples, [member.predict(examples) for member in self.members], self.pieces)
+        return averaged(self.task, examples, [member.predict(examples) for member in self.members], self.tokenizer)
 
 
 def averaged(
-    task: Task, examples: Sequence[Example], members: Sequence[Sequence[Prediction]], pieces: Pieces
+    task: Task, examples: Sequence[Example], members: Sequence[Sequence[Prediction]], tokenizer: WordTokenizer
 ) -> list[Prediction]:
-    """What members say together.
+    """The average of several predictions for each example.
 
     Args:
-        task: decodes the average, as it does a head's answer.
-        examples: what they were asked.
-        members: their predictions of each example; those without probabilities have no say.
-        pieces: of the base.
+        task: decodes the average as it does the output of a head.
+        examples: the predicted examples.
+        members: predictions of each member; those without probabilities are left out.
+        tokenizer: of the base.
 
     Returns:
-        A prediction an example; the first member's own where none has a say. Shots dropped are those of the member
-        that dropped most.
+        One prediction per example: the first member's if none has probabilities. `shots_dropped` is the maximum over
+        the members.
     """
     out = [predictions[0] for predictions in zip(*members, strict=True)]
-    asked, shares = [], []
+    numbers, scores = [], []
     for number, predictions in enumerate(zip(*members, strict=True)):
-        heard = [prediction.detail for prediction in predictions if prediction.detail is not None]
-        if heard:
-            asked.append(number)
-            shares.append(np.log(np.mean(heard, axis=0) + np.finfo(float).tiny))
-    encoded = [Encoded(example=i, input_ids=[], targets=[]) for i in range(len(asked))]
-    found = task.decode([examples[i] for i in asked], encoded, shares, pieces) if asked else []
-    for number, prediction in zip(asked, found, strict=True):
+        details = [prediction.detail for prediction in predictions if prediction.detail is not None]
+        if details:
+            numbers.append(number)
+            scores.append(np.log(np.mean(details, axis=0) + np.finfo(float).tiny))
+    encoded = [Encoded(example=i, input_ids=[], targets=[]) for i in range(len(numbers))]
+    decoded = task.decode([examples[i] for i in numbers], encoded, scores, tokenizer) if numbers else []
+    for number, prediction in zip(numbers, decoded, strict=True):
         dropped = max(predictions[number].shots_dropped for predictions in members)
         out[number] = dataclasses.replace(prediction, shots_dropped=dropped)
     return out

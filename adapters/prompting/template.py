@@ -1,16 +1,17 @@
-"""A prompt is one TOML file of data: texts with `{{holes}}`, filled in one pass; nothing in it or in the data is run.
+"""A prompt is a TOML file with templates, whose `{{placeholders}}` are filled in one pass. Nothing in it is executed.
 
-task = "ner"                   the task it asks
-answer = "lines"               how the answer is written: one of the task's answer_formats
-instruction = "… {{types}} …"  stands once, at the top
-query = "Text: {{text}}\\n…"    asks; must have every hole that an example fills
-shot = "…{{answer}}"           a demonstration; by default the query followed by its answer
-channel = "…{{answer}}…{{text}}"  for the noisy channel: how likely is the text behind its answer
-separator = "\\n\\n"             stands between the parts, and ends an answer
-language, note                 for people
-[names]                        what labels are called in the prompt: a text, or several (["good", "great"])
+task = "ner"                      the task
+answer = "lines"                  the answer format: one of the task's answer_formats
+instruction = "… {{types}} …"     used once, at the top
+query = "Text: {{text}}\\n…"       must have every placeholder that an example fills
+shot = "…{{answer}}"              a demonstration; by default the query followed by its answer
+channel = "…{{answer}}…{{text}}"  for calibration by the noisy channel: the text after its answer
+separator = "\\n\\n"              between the parts, and at the end of an answer
+language, note                    for people
+[verbalizer]                      label = its word in the prompt, or several (["good", "great"])
 
-Where the answer is one of known words, the query may hold {{mask}}: an encoder's masked-language-model head fills it.
+If the answer is one of the label words, the query may contain {{mask}}, which the masked-language-model head of an
+encoder fills.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adapters.alignment import valid_text
-from adapters.errors import SettingsError, did_you_mean
-from adapters.files import packaged
-from adapters.tasks import AnswerForm, Example, Task
+from adapters.core.errors import SettingsError, did_you_mean
+from adapters.core.files import packaged
+from adapters.models.tokenizer import valid_text
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.task import AnswerForm, PromptableTask
 
 ANSWER, MASK = "answer", "mask"
-_HOLE = re.compile(r"\{\{([^{}]*+)\}\}")
+_PLACEHOLDER = re.compile(r"\{\{([^{}]*+)\}\}")
 _MASKED = re.compile(r"\{\{\s*+" + MASK + r"\s*+\}\}")
-_KEYS = ("task", "answer", "language", "note", "instruction", "query", "shot", "channel", "separator", "names")
+_KEYS = ("task", "answer", "language", "note", "instruction", "query", "shot", "channel", "separator", "verbalizer")
 _NEEDED = ("task", "answer", "query")
 
 
@@ -48,92 +50,96 @@ class Prompt:
     separator: str = "\n\n"
     language: str = ""
     note: str = ""
-    names: Mapping[str, str | list[str]] = field(default_factory=dict)
+    verbalizer: Mapping[str, str | list[str]] = field(default_factory=dict)
 
     @property
     def form(self) -> AnswerForm:
-        """How the answer is written."""
-        names = {label: (words,) if isinstance(words, str) else tuple(words) for label, words in self.names.items()}
-        return AnswerForm(format=self.answer, names=names, separator=self.separator, where=self.name)
+        """The answer format with the verbalizer."""
+        words = {
+            label: (words,) if isinstance(words, str) else tuple(words) for label, words in self.verbalizer.items()
+        }
+        return AnswerForm(format=self.answer, verbalizer=words, separator=self.separator, where=self.name)
 
     @property
     def masked(self) -> bool:
-        """Whether the answer is what a model puts in the place of `{{mask}}`, not what it writes behind the query."""
-        return MASK in _holes(self.query)
+        """Whether the answer replaces `{{mask}}`, rather than following the query."""
+        return MASK in _placeholders(self.query)
 
-    def cut(self, text: str, tokenizer: Any, **options: Any) -> list[int]:
-        """A text of this prompt as pieces; `<|endoftext|>` in data is that text, not the piece that ends one.
+    def tokenize(self, text: str, tokenizer: Any, **options: Any) -> list[int]:
+        """Tokens of a text of this prompt. The text of a special token such as `<|endoftext|>` is tokenized as text.
 
-        Where the prompt's own texts have special pieces (a chat's turns, a mask), they are told as such everywhere.
+        If the prompt itself contains special tokens (chat turns, a mask), they are recognised everywhere.
         """
         parts = (self.instruction, self.query, self.shot, self.channel, self.separator)
-        own = self.masked or any(piece in part for piece in tokenizer.all_special_tokens for part in parts)
+        own = self.masked or any(token in part for token in tokenizer.all_special_tokens for part in parts)
         ids: list[int] = tokenizer(text, verbose=False, split_special_tokens=not own, **options).input_ids
         return ids
 
-    def head(self, task: Task) -> str:
-        """What stands in front of the first shot, the separator included."""
+    def instruction_text(self, task: PromptableTask) -> str:
+        """The filled instruction, the separator included."""
         text = fill(self.instruction, task.fill(None, self.form))
         return text + self.separator if text else ""
 
-    def demonstration(self, task: Task, example: Example) -> str:
-        """A shot, the separator behind it included."""
+    def demonstration(self, task: PromptableTask, example: Example) -> str:
+        """A filled shot, the separator included."""
         answer = task.write_answer(example, self.form)
         return fill(self.shot, {**task.fill(example, self.form), ANSWER: answer}) + self.separator
 
-    def question(self, task: Task, example: Example, mask: str = "") -> str:
-        """The query about an example; `mask` fills the hole of that name, and stands nowhere else."""
+    def question(self, task: PromptableTask, example: Example, mask: str = "") -> str:
+        """The filled query of an example. `mask` fills the placeholder of that name, and is removed from the values."""
         values = task.fill(example, self.form)
         if mask:
             values = {name: value.replace(mask, " ") for name, value in values.items()}
         return fill(self.query, {**values, MASK: mask})
 
-    def channelled(self, task: Task, example: Example, answer: str) -> tuple[str, str]:
-        """The channel about an example, cut in front of the first thing in it that is the example's own.
+    def channel_parts(self, task: PromptableTask, example: Example, answer: str) -> tuple[str, str]:
+        """The filled channel of an example, split before the first placeholder of the example.
 
-        The second part is what is likely or not behind an answer, which stands in the first.
+        The first part contains the answer; the second is scored after it.
         """
         values = {**task.fill(example, self.form), ANSWER: answer}
-        at = min(match.start() for match in _HOLE.finditer(self.channel) if match[1].strip() in task.holes)
-        return fill(self.channel[:at], values), fill(self.channel[at:], values)
+        split = min(
+            match.start() for match in _PLACEHOLDER.finditer(self.channel) if match[1].strip() in task.placeholders
+        )
+        return fill(self.channel[:split], values), fill(self.channel[split:], values)
 
-    def in_front_of_answer(self) -> str:
-        """The prompt's own text between the query's last hole and its mask, or its end: the same for every example."""
+    def text_before_answer(self) -> str:
+        """The text of the query after its last placeholder, up to the mask or the end; the same for all examples."""
         before = _MASKED.split(self.query)[0] if self.masked else self.query
-        return _HOLE.split(before)[-1]
+        return _PLACEHOLDER.split(before)[-1]
 
     def record(self) -> dict[str, Any]:
-        """As JSON; `from_record` takes it back."""
+        """The prompt as JSON; `from_record` is the inverse."""
         return {name: value for name in ("name", *_KEYS) if (value := getattr(self, name))}
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """The text with each hole replaced by its value, in one pass: a hole inside a value stays as it is written."""
-    return valid_text(_HOLE.sub(lambda match: values[match[1].strip()], text))
+    """Replace each placeholder by its value, in one pass: a placeholder inside a value is not replaced."""
+    return valid_text(_PLACEHOLDER.sub(lambda match: values[match[1].strip()], text))
 
 
 def from_record(record: Mapping[str, Any]) -> Prompt:
-    """A prompt that `Prompt.record` described."""
+    """The prompt of a `Prompt.record`."""
     return Prompt(**record)
 
 
 def paths(plugin_dirs: Sequence[str] = ()) -> dict[str, Path]:
-    """Prompt files by name: those that come with the project and those in `<plugin_dir>/prompts/`."""
-    places = [*(Path(folder) / "prompts" for folder in reversed(plugin_dirs)), packaged("prompts")]
-    return {path.stem: path for place in places for path in sorted(place.glob("*.toml"))}
+    """Prompt files by name: those of the project and those in `<plugin_dir>/prompts/`."""
+    folders = [*(Path(folder) / "prompts" for folder in reversed(plugin_dirs)), packaged("prompts")]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 
 def path_of(name: str, known: Mapping[str, Path]) -> Path | None:
-    """The file of a prompt by its name, or by its path if that ends in .toml; None where there is none."""
+    """The file of a prompt, by name or by a path that ends in .toml; None if it does not exist."""
     path = Path(name) if name.endswith(".toml") else known.get(name)
     return path if path is not None and path.is_file() else None
 
 
-def load(name: str, task: Task, plugin_dirs: Sequence[str] = ()) -> Prompt:
-    """The prompt of that name, or in the file of that path, checked against the task.
+def load(name: str, task: PromptableTask, plugin_dirs: Sequence[str] = ()) -> Prompt:
+    """Load a prompt by name or path, and check it against the task.
 
     Raises:
-        SettingsError: no such prompt; a fault in it, as `file:line`.
+        SettingsError: unknown prompt, or a fault in it with `file:line`.
     """
     known = paths(plugin_dirs)
     path = path_of(name, known)
@@ -142,15 +148,15 @@ def load(name: str, task: Task, plugin_dirs: Sequence[str] = ()) -> Prompt:
     return read(path, task)
 
 
-def read(path: Path, task: Task) -> Prompt:
+def read(path: Path, task: PromptableTask) -> Prompt:
     """Read and check a prompt file. Raises SettingsError."""
     text = ""
     try:
         text = path.read_text(encoding="utf-8-sig")
         values = tomllib.loads(text)
-    except (OSError, ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError of Python's own
-        said = re.search(r"at line (\d+)", str(error))
-        line = said[1] if said else text.rstrip().count("\n") + 1
+    except (OSError, ValueError, RecursionError) as error:  # a number of 5,000 digits raises a plain ValueError
+        match = re.search(r"at line (\d+)", str(error))
+        line = match[1] if match else text.rstrip().count("\n") + 1
         where = f"{path}:{line}" if text else str(path)
         raise SettingsError(f"{where}: cannot be read as a prompt ({error}).") from error
 
@@ -163,20 +169,22 @@ def read(path: Path, task: Task) -> Prompt:
     return prompt
 
 
-def check(values: dict[str, Any], task: Task, fault: Callable[..., Exception]) -> None:
-    """Check the keys of a prompt, and set the shot where there is none.
+def check(values: dict[str, Any], task: PromptableTask, fault: Callable[..., Exception]) -> None:
+    """Check the keys of a prompt, and set the default shot if there is none.
 
     Args:
-        values: by key; a default is set in place.
-        task: what is asked.
-        fault: the error to raise, from what is wrong, in which key, and in which part of its text.
+        values: by key; modified in place.
+        task: the task of the prompt.
+        fault: returns the error to raise, given the message, the key and the part of its text.
     """
     for key, value in values.items():
         if key not in _KEYS:
             raise fault(f"unknown key {key!r}: {did_you_mean(key, _KEYS)}", key)
-        texts = [*_words(value)] if key == "names" and isinstance(value, dict) else [value]
-        if (key == "names") != isinstance(value, dict) or not all(isinstance(text, str) for text in texts):
-            raise fault(f"{key} must be {'a table of texts, or lists of them' if key == 'names' else 'a text'}.", key)
+        texts = [*_words(value)] if key == "verbalizer" and isinstance(value, dict) else [value]
+        if (key == "verbalizer") != isinstance(value, dict) or not all(isinstance(text, str) for text in texts):
+            raise fault(
+                f"{key} must be {'a table of texts or lists of texts' if key == 'verbalizer' else 'a text'}.", key
+            )
     missing = [key for key in _NEEDED if key not in values]
     if missing:
         raise fault(f"has no {', '.join(missing)}. A prompt needs {', '.join(_NEEDED)}.")
@@ -185,58 +193,66 @@ def check(values: dict[str, Any], task: Task, fault: Callable[..., Exception]) -
     if values["answer"] not in task.answer_formats:
         known = did_you_mean(values["answer"], task.answer_formats)
         raise fault(f"{task.name} has no answer format {values['answer']!r}: {known}", "answer")
-    # An answer could not be told from what follows it, nor would generation know where to end.
+    # Without a separator, an answer could not be distinguished from what follows it.
     if not values.get("separator", "\n\n"):
         raise fault("separator must not be empty.", "separator")
-    shown = "{{" + ANSWER + "}}"
-    masked = MASK in _holes(values["query"])
-    values.setdefault("shot", _MASKED.sub(shown, values["query"]) if masked else values["query"] + shown)
-    _check_holes(values, task, fault)
+    answer = "{{" + ANSWER + "}}"
+    masked = MASK in _placeholders(values["query"])
+    values.setdefault("shot", _MASKED.sub(answer, values["query"]) if masked else values["query"] + answer)
+    _check_placeholders(values, task, fault)
 
 
-def _check_holes(values: Mapping[str, Any], task: Task, fault: Callable[..., Exception]) -> None:
-    """Each text may have these holes, and must have those."""
+def _check_placeholders(values: Mapping[str, Any], task: PromptableTask, fault: Callable[..., Exception]) -> None:
+    """Check that each text has only allowed placeholders, and all required ones."""
     masks = (MASK,) if values["answer"] in task.chosen_formats else ()
     allowed = {
-        "instruction": (task.common_holes, ()),
-        "query": ((*task.holes, *task.common_holes, *masks), task.holes),
-        "shot": ((*task.holes, *task.common_holes, ANSWER), (*task.holes, ANSWER)),
-        "channel": ((*task.holes, *task.common_holes, ANSWER), (*task.holes, ANSWER) if values.get("channel") else ()),
+        "instruction": (task.common_placeholders, ()),
+        "query": ((*task.placeholders, *task.common_placeholders, *masks), task.placeholders),
+        "shot": ((*task.placeholders, *task.common_placeholders, ANSWER), (*task.placeholders, ANSWER)),
+        "channel": (
+            (*task.placeholders, *task.common_placeholders, ANSWER),
+            (*task.placeholders, ANSWER) if values.get("channel") else (),
+        ),
     }
-    for key, (may, must) in allowed.items():
-        holes = _holes_as_written(values.get(key, ""))
-        for hole, name in holes.items():
-            if name not in may:
-                raise fault(f"{key}: unknown hole {{{{{name}}}}}: {did_you_mean(name, may)}", key, hole)
-        unused = [name for name in must if name not in holes.values()]
+    for key, (known, required) in allowed.items():
+        placeholders = _placeholders_as_written(values.get(key, ""))
+        for placeholder, name in placeholders.items():
+            if name not in known:
+                raise fault(f"{key}: unknown placeholder {{{{{name}}}}}: {did_you_mean(name, known)}", key, placeholder)
+        unused = [name for name in required if name not in placeholders.values()]
         if unused:
             raise fault(
-                f"{key}: the hole {{{{{unused[0]}}}}} is not used; without it the model sees no {unused[0]}.", key
+                f"{key}: the placeholder {{{{{unused[0]}}}}} is not used; without it the model sees no {unused[0]}.",
+                key,
             )
-    own = [name for name in _holes_as_written(values.get("channel", "")).values() if name in (*task.holes, ANSWER)]
+    own = [
+        name
+        for name in _placeholders_as_written(values.get("channel", "")).values()
+        if name in (*task.placeholders, ANSWER)
+    ]
     if own and own[0] != ANSWER:
         raise fault(
-            f"channel: {{{{{ANSWER}}}}} must stand in front of {{{{{own[0]}}}}}, whose likelihood is asked.", "channel"
+            f"channel: {{{{{ANSWER}}}}} must come before {{{{{own[0]}}}}}, whose likelihood is computed.", "channel"
         )
 
 
-def _holes_as_written(text: str) -> dict[str, str]:
-    """Each hole of a text as it stands there, and its name."""
-    return {match[0]: match[1].strip() for match in _HOLE.finditer(text)}
+def _placeholders_as_written(text: str) -> dict[str, str]:
+    """The placeholders of a text as they are written, with their names."""
+    return {match[0]: match[1].strip() for match in _PLACEHOLDER.finditer(text)}
 
 
-def _holes(text: str) -> set[str]:
-    return set(_holes_as_written(text).values())
+def _placeholders(text: str) -> set[str]:
+    return set(_placeholders_as_written(text).values())
 
 
-def _words(names: Mapping[str, Any]) -> Iterator[Any]:
-    """The words in a table of names; a list without one counts as none."""
-    for value in names.values():
+def _words(verbalizer: Mapping[str, Any]) -> Iterator[Any]:
+    """The words of a verbalizer; an empty list yields None."""
+    for value in verbalizer.values():
         yield from (value or [None]) if isinstance(value, list) else [value]
 
 
 def _line_of(text: str, key: str, part: str) -> int:
-    """Line in a TOML text of a part of a key's value, or of the key where that is not found; 1 without the key."""
+    """Line of a part of a key's value in a TOML text, or of the key if the part is not found; 1 without the key."""
     match = re.search(rf"^[ \t]*+\[{{0,2}}[ \t]*+[\"']?{re.escape(key)}[\"']?[ \t]*+[=\].]", text, re.MULTILINE)
     at = match.start() if match else 0
     return text.count("\n", 0, max(at, text.find(part, at))) + 1

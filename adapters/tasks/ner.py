@@ -1,32 +1,27 @@
-"""Named entities: words in, IOB2 tags inside, entities with offsets out."""
+"""Named entity recognition: from words to IOB2 tags, and to entities with offsets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from adapters import tasks
-from adapters.alignment import IGNORED, Part, Pieces, Window, valid_text
-from adapters.annotation import Columns, find_columns, find_scheme, sentences
-from adapters.constraint import Lines, lines
-from adapters.data import RowSource
-from adapters.entity_answers import FORMATS, NONE, check_form, place
-from adapters.errors import DataError, Faults, SettingsError
-from adapters.files import digest_value
-from adapters.labels import OUTSIDE, LabelSet, best_tags, entity_types, refuse_unknown, spans, tag_labels, tags_of
-from adapters.probabilities import log_softmax
-from adapters.store import store
-from adapters.tasks import CAUSAL, ENCODER, AnswerForm, Encoded, Example, Examples, Prediction
-from adapters.words import cut, joined_offsets
-
-if TYPE_CHECKING:
-    import pyarrow
-
-STORED_AS = 1
-"""Raised when the rows of `_schema` change their meaning, so that older caches are not read."""
+from adapters.core.errors import DataError, SettingsError
+from adapters.data.labels import LabelSet, refuse_unknown
+from adapters.data.ner_rows import find_ner_columns, find_scheme, stored_sentences
+from adapters.data.rows import RowSource
+from adapters.data.tag_schemes import OUTSIDE, entity_types, spans, tag_labels, tags_of
+from adapters.data.word_splitter import joined_offsets, split_words
+from adapters.models.base_model import CAUSAL, ENCODER
+from adapters.models.tokenizer import IGNORED, Window, WordPart, WordTokenizer, valid_text
+from adapters.tasks import base
+from adapters.tasks.base.answer_constraints import LinesConstraint, lines_constraint
+from adapters.tasks.base.decoding import best_tags, log_softmax
+from adapters.tasks.base.entity_formats import FORMATS, NONE, check_form, locate_mentions
+from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
+from adapters.tasks.base.task import AnswerForm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +35,10 @@ class Settings:
     tag_scheme: str | None = None
     """iob1, iob2, bioes, bmes or io. Default: recognised from the training tags."""
     repair_tags: bool = False
-    """Let an I- that continues nothing begin an entity (counted), instead of refusing the file."""
+    """Let an I- that continues no entity begin one (counted), instead of refusing the file."""
 
 
-class Task(tasks.Task):
+class Task(base.PromptableTask):
     """Tags of words; entities are their IOB2 spans."""
 
     name = "ner"
@@ -54,28 +49,24 @@ class Task(tasks.Task):
     peft_task = "TOKEN_CLS"
     free_labels = False
     answer_formats = tuple(FORMATS)
-    holes = ("text",)
-    common_holes = ("types",)
+    placeholders = ("text",)
+    common_placeholders = ("types",)
 
     def __init__(self, labels: LabelSet) -> None:
         """Args: labels: IOB2 tags."""
         self.labels = labels
 
     @classmethod
-    def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[tasks.Task, dict[str, Examples]]:
-        """Read splits of tagged sentences; the scheme recognised in `train` holds for all of them."""
-        main = sources.get("train") or next(iter(sources.values()))
-        columns = {
-            name: find_columns(source, settings.text_column_name, settings.label_column_name)
-            for name, source in sources.items()
-        }
-        scheme = find_scheme(
-            main, find_columns(main, settings.text_column_name, settings.label_column_name), settings.tag_scheme
-        )
-        splits = {
-            name: _read_split(name, source, columns[name], scheme, settings.repair_tags)
-            for name, source in sources.items()
-        }
+    def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
+        """Read splits of tagged sentences; all have the scheme that is recognised in `train`."""
+        given = settings.text_column_name, settings.label_column_name
+        columns = {name: find_ner_columns(source, *given) for name, source in sources.items()}
+        main = "train" if "train" in sources else next(iter(sources))
+        scheme = find_scheme(sources[main], columns[main], settings.tag_scheme)
+        splits = {}
+        for name, source in sources.items():
+            dataset, notes = stored_sentences(source, columns[name], scheme, repair=settings.repair_tags)
+            splits[name] = Examples(name, dataset, cls, notes)
         types = {name: _types(split) for name, split in splits.items()}
         learnt = types.get("train") or set().union(*types.values())
         for name, split in splits.items():
@@ -90,13 +81,13 @@ class Task(tasks.Task):
         return cls(tag_labels(learnt)), splits
 
     @classmethod
-    def from_card(cls, card: Mapping[str, Any]) -> tasks.Task:
+    def from_card(cls, card: Mapping[str, Any]) -> base.Task:
         """The task with the label list of a card."""
         return cls(LabelSet(tuple(card["labels"])))
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Example:
-        """An example of a stored row. Offsets stay out of the digest's way: they follow from the words and the text."""
+        """An example of a stored row."""
         inputs: dict[str, Any] = {"tokens": row["tokens"]}
         if row["text"] is not None:
             inputs = {
@@ -107,28 +98,28 @@ class Task(tasks.Task):
         return Example(id=row["id"], inputs=inputs, gold=row["tags"], where=row["where"])
 
     def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
-        """From `{text}` (cut into words by the rule of words.py) or `{tokens}`."""
+        """From `{text}`, which is split into words, or `{tokens}`."""
         tokens, text = inputs.get("tokens"), inputs.get("text")
         if isinstance(tokens, list) and all(isinstance(token, str) for token in tokens) and text is None:
             return Example(id=id, inputs={"tokens": tokens})
         if isinstance(text, str) and tokens is None:
-            offsets = cut(text)
+            offsets = split_words(text)
             words = [text[start:end] for start, end in offsets]
             return Example(id=id, inputs={"text": text, "tokens": words, "offsets": offsets})
         raise DataError(f"ner takes {{'text': string}} or {{'tokens': [strings]}}, found {_shape(inputs)}.")
 
     def auto_class(self, kind: str) -> str:
-        """A linear head on every piece, as transformers has it for encoders and causal models alike."""
+        """transformers' linear head on every token, for encoders and causal models."""
         return "AutoModelForTokenClassification"
 
     def encode(
-        self, examples: Sequence[Example], pieces: Pieces, budget: int, *, learning: bool = False
+        self, examples: Sequence[Example], tokenizer: WordTokenizer, budget: int, *, learning: bool = False
     ) -> list[Encoded]:
-        """Windows over each sentence. A word is labelled at its first part; its other parts learn to continue it."""
+        """Windows over each sentence. A word is predicted at its first token; its other tokens learn to continue it."""
         words = [example.inputs["tokens"] for example in examples]
-        parts = pieces.parts(words)
+        parts = tokenizer.parts(words)
         out = []
-        for window in pieces.windows(parts, budget):
+        for window in tokenizer.windows(parts, budget):
             targets = [IGNORED] * len(window.input_ids)
             gold = examples[window.example].gold
             if learning and gold is not None:
@@ -141,7 +132,7 @@ class Task(tasks.Task):
             out.append(Encoded(example=window.example, input_ids=window.input_ids, targets=targets, detail=scored))
         return out
 
-    def _fill_targets(self, targets: list[int], window: Window, parts: Sequence[Part], gold: Sequence[str]) -> None:
+    def _fill_targets(self, targets: list[int], window: Window, parts: Sequence[WordPart], gold: Sequence[str]) -> None:
         for position, number, owned in zip(window.positions, window.parts, window.owned, strict=True):
             if owned:
                 part = parts[number]
@@ -150,9 +141,13 @@ class Task(tasks.Task):
                 targets[position] = self.labels.index[tag]
 
     def decode(
-        self, examples: Sequence[Example], encoded: Sequence[Encoded], answers: Sequence[np.ndarray], pieces: Pieces
+        self,
+        examples: Sequence[Example],
+        encoded: Sequence[Encoded],
+        answers: Sequence[np.ndarray],
+        tokenizer: WordTokenizer,
     ) -> list[Prediction]:
-        """The likeliest valid tag sequence of each sentence, as many tags as words."""
+        """The likeliest valid tag sequence of each sentence, one tag per word."""
         scores = [np.zeros((len(example.inputs["tokens"]), len(self.labels))) for example in examples]
         for row, answer in zip(encoded, answers, strict=True):
             for position, word in row.detail:
@@ -181,10 +176,10 @@ class Task(tasks.Task):
         return {"text": text, "entities": entities, "tokens": list(words), "tags": list(prediction.value)}
 
     def check_form(self, form: AnswerForm) -> None:
-        """Every type must have a name of its own, and one alone, that the format can hold."""
-        several = [kind for kind in entity_types(self.labels) if len(form.names.get(kind, ())) > 1]
+        """Raises SettingsError unless every type has one name of its own that the format can express."""
+        several = [kind for kind in entity_types(self.labels) if len(form.verbalizer.get(kind, ())) > 1]
         if several:
-            raise SettingsError(f"{form.where}: {several[0]} has several names; ner needs one. Change [names].")
+            raise SettingsError(f"{form.where}: {several[0]} has several names; ner needs one. Change [verbalizer].")
         check_form(self._names(form), form.format, form.separator, form.where)
 
     def fill(self, example: Example | None, form: AnswerForm) -> dict[str, str]:
@@ -201,86 +196,33 @@ class Task(tasks.Task):
         entities = [(names[kind], offsets[begin][0], offsets[end - 1][1]) for kind, begin, end in spans(example.gold)]
         return FORMATS[form.format].write(entities, text)
 
-    def constraint(self, example: Example, form: AnswerForm) -> Lines | None:
-        """Of the format `lines`: known types, each with words as they stand in the text."""
+    def constraint(self, example: Example, form: AnswerForm) -> LinesConstraint | None:
+        """In the format `lines`: known types, each with a span of the text."""
         text, offsets = _text(example)
         known = self._names(form).values()
-        return lines(known, valid_text(text), offsets, NONE) if form.format == "lines" else None
+        return lines_constraint(known, valid_text(text), offsets, NONE) if form.format == "lines" else None
 
     def read_answer(self, example: Example, written: str, form: AnswerForm) -> Prediction:
-        """Entities of known types that stand in the sentence (`entity_answers.place` says where) as tags."""
+        """The entities of known types that `locate_mentions` finds in the sentence, as tags."""
         text, offsets = _text(example)
         mentions = FORMATS[form.format].read(written, text)
         types = {name.lower(): kind for kind, name in self._names(form).items()}
         known = [(types[name.lower()], words) for name, words in mentions.found if name.lower() in types]
-        found, placed = place(known, text, offsets)
-        whole = mentions.whole and placed and len(known) == len(mentions.found)
-        return Prediction(value=tags_of(found, len(offsets)), written=written, unparsed=not whole)
+        found, all_found = locate_mentions(known, text, offsets)
+        complete = mentions.complete and all_found and len(known) == len(mentions.found)
+        return Prediction(value=tags_of(found, len(offsets)), written=written, parse_failure=not complete)
 
     def _names(self, form: AnswerForm) -> dict[str, str]:
-        """What each entity type is called in a prompt."""
-        return {kind: form.names.get(kind, (kind,))[0] for kind in entity_types(self.labels)}
+        """The name of each entity type in a prompt."""
+        return {kind: form.verbalizer.get(kind, (kind,))[0] for kind in entity_types(self.labels)}
 
     def card(self) -> dict[str, Any]:
-        """The label list, and the entity types for people."""
+        """The label list, and the entity types for readers."""
         return {**super().card(), "entity_types": list(entity_types(self.labels))}
 
 
-def _read_split(name: str, source: RowSource, columns: Columns, scheme: str, repair: bool) -> Examples:
-    """Sentences of one source, checked, stored as Arrow and memory-mapped."""
-    faults = Faults(source.name)
-    digest = source.digest()
-    how = {
-        "reader": [type(source).__name__, getattr(source, "encoding", None)],
-        "columns": [columns.text, columns.labels, columns.tagged],
-        "scheme": scheme,
-        "repair": repair,
-    }
-    key = digest_value({"source": digest, "name": source.name, "how": how, "task": "ner", "stored_as": STORED_AS})
-
-    def rows() -> Iterator[dict[str, Any]]:
-        found = sentences(source, columns, scheme, repair=repair, faults=faults)
-        for number, (row, sentence) in enumerate(found):
-            yield {
-                "id": str(number if row.values.get("id") is None else row.values["id"]),
-                "tokens": sentence.words,
-                "tags": sentence.tags,
-                "text": sentence.text,
-                "starts": [start for start, _ in sentence.offsets],
-                "ends": [end for _, end in sentence.offsets],
-                "where": row.where(),
-                "repaired": sentence.repaired,
-            }
-        faults.raise_if_any()
-
-    dataset = store(rows(), _schema(), key)
-    if not len(dataset):
-        raise DataError(f"{source.name}: the file holds no sentence. Give one with words and tags.")
-    notes = {"source": source.name, "digest": digest, "tag_scheme": scheme, "repaired_tags": sum(dataset["repaired"])}
-    return Examples(name, dataset, Task, notes)
-
-
-def _schema() -> pyarrow.Schema:
-    """Columns of a stored sentence; text, starts and ends only where there was a raw text."""
-    import pyarrow as pa
-
-    text, words, numbers = pa.string(), pa.list_(pa.string()), pa.list_(pa.int32())
-    return pa.schema(
-        {
-            "id": text,
-            "tokens": words,
-            "tags": words,
-            "text": text,
-            "starts": numbers,
-            "ends": numbers,
-            "where": text,
-            "repaired": pa.int32(),
-        }
-    )
-
-
 def _types(split: Examples) -> set[str]:
-    """Entity types in a split, found without making Python objects of its rows."""
+    """The entity types of a split, without converting its rows to Python objects."""
     import pyarrow.compute as pc
 
     tags = {tag for chunk in split.dataset.data.column("tags").chunks for tag in pc.unique(chunk.flatten()).to_pylist()}
@@ -288,7 +230,7 @@ def _types(split: Examples) -> set[str]:
 
 
 def _text(example: Example) -> tuple[str, Sequence[tuple[int, int]]]:
-    """The text, or the words joined by single spaces, and the offsets of the words in it."""
+    """The text, or the words joined by single spaces, and the words' offsets in it."""
     inputs = example.inputs
     if "text" in inputs:
         return inputs["text"], inputs["offsets"]
@@ -296,5 +238,5 @@ def _text(example: Example) -> tuple[str, Sequence[tuple[int, int]]]:
 
 
 def _shape(inputs: Mapping[str, Any]) -> str:
-    """Names and types of what was given, without the contents."""
+    """Names and types of the inputs, without their contents."""
     return "{" + ", ".join(f"{name!r}: {type(value).__name__}" for name, value in inputs.items()) + "}"

@@ -1,4 +1,4 @@
-"""Summaries: a text in, a shorter one out, written by the model."""
+"""Summarization: from a text to a shorter one, which the model generates."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.data import RowSource
-from adapters.tasks import Example
-from adapters.text_rows import find_column
-from adapters.text_task import TextSettings, TextTask
+from adapters.data.columns import find_column
+from adapters.data.rows import RowSource
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.generation_task import GenerationTask
+from adapters.tasks.base.text_answer_task import GenerationSettings
 
 TEXTS = ("text", "document", "article", "dialogue", "source", "content", "body")
 SUMMARIES = ("summary", "highlights", "tldr", "target", "abstract", "headline", "title")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(TextSettings):
-    """Summaries."""
+class Settings(GenerationSettings):
+    """Summarization."""
 
     text_column_name: str | None = None
     """Column of the text, or of a list of its sentences. Default: text, document, article, dialogue, source, … ."""
@@ -25,8 +26,8 @@ class Settings(TextSettings):
     """Column of the summary, or of a list of several. Default: summary, highlights, tldr, target, … ."""
 
 
-class Task(TextTask):
-    """`{text}` in, a summary out."""
+class Task(GenerationTask):
+    """From `{text}` to a summary."""
 
     name = "summarization"
     metrics = ("rouge",)
@@ -34,13 +35,13 @@ class Task(TextTask):
     written = "summary"
 
     @classmethod
-    def names(cls, source: RowSource, settings: Any) -> Mapping[str, str]:
+    def find_columns(cls, source: RowSource, settings: Any) -> Mapping[str, str]:
         """The columns of text and summary."""
         text = find_column(source, "texts", "text_column_name", settings.text_column_name, TEXTS)
-        others = [name for name in SUMMARIES if name != text.lower()]
-        summary = find_column(source, "summaries", "summary_column_name", settings.summary_column_name, others)
+        given = settings.summary_column_name
+        summary = find_column(source, "summaries", "summary_column_name", given, SUMMARIES, taken=[text])
         return {"text": text, "summary": summary}
 
     def framed(self, example: Example) -> tuple[str, str, str]:
-        """The text, and what asks for its summary; of a long one the beginning."""
+        """The text, and a heading for its summary; a long text is truncated at its end."""
         return "Text: ", example.inputs["text"], "\nSummary:"

@@ -1,4 +1,4 @@
-"""Translation: a text in one language in, the same in another out, written by the model."""
+"""Translation: from a text in one language to the same text in another, which the model generates."""
 
 from __future__ import annotations
 
@@ -6,101 +6,145 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.data import Row, RowSource
-from adapters.errors import DataError, SettingsError
-from adapters.tasks import AnswerForm, Example
-from adapters.text_rows import Read, find_column
-from adapters.text_task import TextSettings, TextTask
+from adapters.core.errors import DataError, SettingsError
+from adapters.data.columns import find_column
+from adapters.data.generation_rows import GenerationRow
+from adapters.data.rows import Row, RowSource
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.generation_task import GenerationTask
+from adapters.tasks.base.task import AnswerForm
+from adapters.tasks.base.text_answer_task import GenerationSettings
 
 NAMES = {
-    "ar": "Arabic", "bg": "Bulgarian", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English",
-    "es": "Spanish", "et": "Estonian", "fa": "Persian", "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi",
-    "hr": "Croatian", "hu": "Hungarian", "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
-    "lt": "Lithuanian", "lv": "Latvian", "nl": "Dutch", "no": "Norwegian", "pl": "Polish", "pt": "Portuguese",
-    "ro": "Romanian", "ru": "Russian", "sk": "Slovak", "sl": "Slovenian", "sv": "Swedish", "th": "Thai",
-    "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
-}  # fmt: skip
+    "ar": "Arabic",
+    "bg": "Bulgarian",
+    "cs": "Czech",
+    "da": "Danish",
+    "de": "German",
+    "el": "Greek",
+    "en": "English",
+    "es": "Spanish",
+    "et": "Estonian",
+    "fa": "Persian",
+    "fi": "Finnish",
+    "fr": "French",
+    "he": "Hebrew",
+    "hi": "Hindi",
+    "hr": "Croatian",
+    "hu": "Hungarian",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "lt": "Lithuanian",
+    "lv": "Latvian",
+    "nl": "Dutch",
+    "no": "Norwegian",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ro": "Romanian",
+    "ru": "Russian",
+    "sk": "Slovak",
+    "sl": "Slovenian",
+    "sv": "Swedish",
+    "th": "Thai",
+    "tr": "Turkish",
+    "uk": "Ukrainian",
+    "vi": "Vietnamese",
+    "zh": "Chinese",
+}
 BOTH = "translation"
-"""The column in which datasets of the Hub keep both sides, by their languages."""
+"""The column with both sides, by their languages, in datasets of the Hub."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(TextSettings):
+class Settings(GenerationSettings):
     """Translation."""
 
     source_lang: str | None = None
-    """Language to translate from, as its column (or its key in a column `translation`) is called: en, de, zh, … ."""
+    """Language to translate from: the name of its column, or its key in a column `translation` (en, de, zh, …)."""
     target_lang: str | None = None
     """Language to translate into."""
     source_column_name: str | None = None
-    """Column of the text, where it is not called as its language is."""
+    """Column of the text, if its name is not the language."""
     target_column_name: str | None = None
-    """Column of its translation, or of a list of several."""
+    """Column of its translation, or of a list of several, if its name is not the language."""
 
 
-class Task(TextTask):
-    """`{text}` in, its translation out."""
+class Task(GenerationTask):
+    """From `{text}` to its translation."""
 
     name = "translation"
     metrics = ("chrf", "bleu")
     columns = ("text",)
     written = "translation"
-    common_holes = ("source_lang", "target_lang")
+    common_placeholders = ("source_lang", "target_lang")
 
     def __init__(self, **options: Any) -> None:
-        """Args: options: those of every task that writes, `source_lang` and `target_lang`."""
+        """Args: options: those of every task whose answer is a text, `source_lang` and `target_lang`."""
         super().__init__(**options)
         self.source_lang, self.target_lang = str(options["source_lang"]), str(options["target_lang"])
         self.languages = (self.source_lang, self.target_lang)
 
     @classmethod
-    def chosen(cls, settings: Any) -> dict[str, Any]:
+    def options_of(cls, settings: Any) -> dict[str, Any]:
         """The languages, too."""
         for flag in ("source_lang", "target_lang"):
             if not getattr(settings, flag):
                 raise SettingsError(
-                    f"--{flag}: translation needs both languages, as in --source_lang en --target_lang de, called as "
+                    f"--{flag}: translation needs both languages, as in --source_lang en --target_lang de, named as "
                     "the columns (or the endings of the two files) are."
                 )
         if settings.source_lang == settings.target_lang:
-            raise SettingsError(f"--target_lang {settings.target_lang}: is --source_lang, too. Name another.")
-        return {**super().chosen(settings), "source_lang": settings.source_lang, "target_lang": settings.target_lang}
+            raise SettingsError(
+                f"--target_lang {settings.target_lang}: is the --source_lang, too. Name another language."
+            )
+        return {
+            **super().options_of(settings),
+            "source_lang": settings.source_lang,
+            "target_lang": settings.target_lang,
+        }
 
     @classmethod
-    def names(cls, source: RowSource, settings: Any) -> Mapping[str, str]:
-        """The columns of the two sides; both may be the column `translation`, which holds them by their languages."""
-        sides = {"text": ("source", settings.source_lang, settings.source_column_name),
-                 "translation": ("target", settings.target_lang, settings.target_column_name)}  # fmt: skip
+    def find_columns(cls, source: RowSource, settings: Any) -> Mapping[str, str]:
+        """The columns of the two sides; both may be in the column `translation`, by their languages."""
+        sides = {
+            "text": ("source", settings.source_lang, settings.source_column_name),
+            "translation": ("target", settings.target_lang, settings.target_column_name),
+        }
         if BOTH in source.columns and not settings.source_column_name and not settings.target_column_name:
-            return {ours: f"{BOTH}.{lang}" for ours, (_, lang, _) in sides.items()}
-        return {ours: find_column(source, lang, f"{side}_column_name", given, (lang.lower(),))
-                for ours, (side, lang, given) in sides.items()}  # fmt: skip
+            return {name: f"{BOTH}.{lang}" for name, (_, lang, _) in sides.items()}
+        return {
+            name: find_column(source, lang, f"{side}_column_name", given, (lang.lower(),))
+            for name, (side, lang, given) in sides.items()
+        }
 
     @classmethod
-    def row(cls, row: Row, names: Mapping[str, str], settings: Any) -> Read:
+    def row(cls, row: Row, columns: Mapping[str, str], settings: Any) -> GenerationRow:
         """The two sides of a row."""
         both = row.values.get(BOTH)
-        if names["text"].startswith(f"{BOTH}."):
+        if columns["text"].startswith(f"{BOTH}."):
             if not isinstance(both, Mapping):
-                raise DataError(f"column {BOTH!r} must hold texts by their languages, found {type(both).__name__}")
+                raise DataError(f"column {BOTH!r} must contain texts by their languages, found {type(both).__name__}")
             values = {f"{BOTH}.{lang}": text for lang, text in both.items()}
         else:
             values = row.values
-        return Read(inputs={"text": values.get(names["text"])}, references=values.get(names["translation"]))
+        text, translation = values.get(columns["text"]), values.get(columns["translation"])
+        return GenerationRow(inputs={"text": text}, references=translation)
 
     def check_form(self, form: AnswerForm) -> None:
-        """A prompt may call any language by a name of its own."""
+        """Any: a prompt may have a name of its own for any language."""
 
     def fill(self, example: Example | None, form: AnswerForm) -> dict[str, str]:
-        """The text, and how the prompt calls the languages: by [names], or in English."""
-        called = [form.names[lang][0] if lang in form.names else name_of(lang) for lang in self.languages]
-        return {**super().fill(example, form), **dict(zip(self.common_holes, called, strict=True))}
+        """The text, and the languages' names: those of [verbalizer], or the English ones."""
+        names = [form.verbalizer[lang][0] if lang in form.verbalizer else name_of(lang) for lang in self.languages]
+        return {**super().fill(example, form), **dict(zip(self.common_placeholders, names, strict=True))}
 
     def framed(self, example: Example) -> tuple[str, str, str]:
-        """The text behind its language, then the language to write."""
+        """The text after its language, then the target language."""
         return f"{name_of(self.source_lang)}: ", example.inputs["text"], f"\n{name_of(self.target_lang)}:"
 
 
 def name_of(language: str) -> str:
-    """A language's English name; its code where that is not known here."""
+    """A language's English name; its code if `NAMES` lacks it."""
     return NAMES.get(language.lower().replace("-", "_").partition("_")[0], language)

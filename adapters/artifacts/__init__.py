@@ -1,0 +1,1 @@
+"""Artifacts: verified folders, loading, model cards, plain PEFT folders, merging and combining."""

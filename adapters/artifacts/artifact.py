@@ -1,0 +1,237 @@
+"""Artifacts: folders with trained parameters and a card, verified before any tensor of them is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.core.errors import ArtifactError
+from adapters.core.files import FORMAT, as_json, digest_file, digest_value, new_folder, write_text
+
+if TYPE_CHECKING:
+    import torch
+
+CARD = "card.json"
+LAYOUT = 2
+"""Version of the contents of card.json: names of tasks and methods, and their settings."""
+PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"})
+REMEDY = "Train it again, or copy it again from an intact copy."
+_FIELDS = {
+    "task.name": str,
+    "task.labels": list,
+    "method.name": str,
+    "method.settings": dict,
+    "max_length": int,
+    "base.name": str,
+    "base.weights_sha256": str,
+    "base.tokenizer_sha256": str,
+}
+"""Fields that a card must have, with their types."""
+
+
+def write(folder: Path, fill: Callable[[Path], None], card: Mapping[str, Any], readme: str) -> None:
+    """Write an artifact atomically.
+
+    Args:
+        folder: the artifact's folder.
+        fill: writes the method's files into a given folder.
+        card: contents of card.json without digests and tensors, which are added here.
+        readme: the model card, for README.md.
+    """
+    with new_folder(folder) as draft:
+        fill(draft)
+        (draft / "README.md").write_text(readme, encoding="utf-8")
+        files = {name: digest_file(path) for name, path in _files(draft).items()}
+        assert not any(map(_is_pickle, files)), files
+        body = {"format": FORMAT, "layout": LAYOUT, **card, "files": files, "tensors": tensor_shapes(draft)}
+        write_text(draft / CARD, as_json({**body, "digest": digest_value(body)}))
+
+
+def tensor_shapes(folder: Path) -> dict[str, dict[str, list[int]]]:
+    """Names and shapes of the tensors in each safetensors file of a folder."""
+    from safetensors import safe_open
+
+    out: dict[str, dict[str, list[int]]] = {}
+    for file, path in _files(folder, ".safetensors").items():
+        with safe_open(path, framework="np") as tensors:
+            out[file] = {name: list(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    return out
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """Read the card of an artifact, and check its own digest.
+
+    Raises:
+        ArtifactError: no artifact, one of an older version, or a damaged card.
+    """
+    if not folder.is_dir():
+        raise ArtifactError(f"{folder}: no such folder. Give the `artifact` folder of a run.")
+    path = folder / CARD
+    if not path.is_file():
+        if (folder / "artifact" / CARD).is_file():
+            raise ArtifactError(f"{folder} is the folder of a run; its artifact is {folder / 'artifact'}.")
+        raise ArtifactError(f"{folder}: contains no {CARD}, so it is not an artifact of taskswap.")
+    try:
+        text = path.read_text(encoding="utf-8")
+        card = json.loads(text)
+        written = as_json(card)  # raises for NaN, which is not JSON but read by Python
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: damaged, not JSON ({error}). {REMEDY}") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise ArtifactError(
+            f"{path}: expected format {FORMAT}, found {card.get('format') if isinstance(card, dict) else card!r}."
+        )
+    if "layout" not in card:
+        raise ArtifactError(
+            f"{path}: an artifact written by an older version of taskswap (before 0.2). Train it again, or load its "
+            "PEFT folder with PEFT itself."
+        )
+    if card["layout"] != LAYOUT:
+        raise ArtifactError(f"{path}: expected layout {LAYOUT}, found {card['layout']!r}.")
+    body = {name: value for name, value in card.items() if name != "digest"}
+    digest = digest_value(body)
+    if digest != card.get("digest") or written != text:
+        raise ArtifactError(
+            f"{path}: its own digest does not match: expected {card.get('digest')!r:.70}, found {digest!r}: it was "
+            f"modified or damaged. {REMEDY}"
+        )
+    return card
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """Verify an artifact: the digest of every file, tensor names and shapes, finite values; no pickles.
+
+    Returns:
+        The card.
+
+    Raises:
+        ArtifactError: with what was expected and what was found.
+    """
+    from safetensors import SafetensorError
+
+    card, listed = _listed(folder)
+    for name, path in listed.items():
+        _check_digest(path, card["files"][name], digest_file(path))
+    try:
+        if tensor_shapes(folder) != card["tensors"]:
+            raise ArtifactError(f"{folder}: tensor names or shapes differ from the card's. {REMEDY}")
+        _check_finite(folder)
+    except SafetensorError as error:
+        names = ", ".join(_files(folder, ".safetensors"))
+        raise ArtifactError(f"{folder}: not safetensors files ({error}): {names}. {REMEDY}") from error
+    return card
+
+
+def open_adapter(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The card of an adapter and its tensors, verified as by `verify` except for finite values.
+
+    Each file is read once, so that the verified bytes are those that are used, even if the folder changes meanwhile.
+    """
+    card, listed = _listed(folder)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, path in listed.items():
+        data = path.read_bytes()
+        _check_digest(path, card["files"][name], hashlib.sha256(data).hexdigest())
+        if path.suffix == ".safetensors":
+            parsed = parse_tensors(data, path)
+            shapes = {key: list(tensor.shape) for key, tensor in parsed.items()}
+            if shapes != card["tensors"].get(name):
+                raise ArtifactError(f"{path}: tensor names or shapes differ from the card's. {REMEDY}")
+            tensors.update(parsed)
+    return card, tensors
+
+
+def parse_tensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a safetensors file. Raises ArtifactError if it is none, or contains none."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        tensors: dict[str, torch.Tensor] = load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{path}: not a safetensors file ({error}). {REMEDY}") from error
+    if not tensors:
+        raise ArtifactError(f"{path}: contains no tensors. {REMEDY}")
+    return tensors
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Raises ArtifactError if a folder contains a file whose loading could run code."""
+    for name in _files(folder):
+        if _is_pickle(name):
+            raise ArtifactError(f"{folder / name}: loading a pickle can run code, so none is ever read. Remove it.")
+
+
+def check_fields(card: Mapping[str, Any], folder: Path) -> None:
+    """Raises ArtifactError unless a card has all fields needed to load its artifact, with the right types."""
+    for path, kind in _FIELDS.items():
+        value: Any = card
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ArtifactError(f"{folder / CARD}: {path}: expected a {kind.__name__}, found {value!r:.60}. {REMEDY}")
+    labels = card["task"]["labels"]
+    if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
+        raise ArtifactError(f"{folder / CARD}: its labels must be distinct texts, found {labels!r:.200}.")
+    if card.get("label_digest", digest_value(labels)) != digest_value(labels):
+        raise ArtifactError(f"{folder / CARD}: its labels do not match their digest. {REMEDY}")
+
+
+def check_base(card: Mapping[str, Any], name: str, weights: str, tokenizer: str) -> None:
+    """Raises ArtifactError unless an artifact was trained on the base with these digests."""
+    wanted = card["base"]
+    for what, expected, found in (
+        ("weights", wanted["weights_sha256"], weights),
+        ("tokenizer", wanted["tokenizer_sha256"], tokenizer),
+    ):
+        if expected != found:
+            raise ArtifactError(
+                f"This artifact was trained on {wanted['name']} ({what} {expected[:12]}…), not on {name} "
+                f"({what} {found[:12]}…), on which its answers would be random. Use it with {wanted['name']}."
+            )
+
+
+def _listed(folder: Path) -> tuple[dict[str, Any], dict[str, Path]]:
+    """The card and the files, which must be exactly those that it lists, without pickles."""
+    card = read_card(folder)
+    refuse_pickles(folder)
+    present = _files(folder)
+    del present[CARD]
+    expected = card.get("files")
+    if not isinstance(expected, dict) or not isinstance(card.get("tensors"), dict):
+        raise ArtifactError(f"{folder / CARD}: lists no files or tensors. {REMEDY}")
+    if set(present) != set(expected):
+        missing, extra = sorted(set(expected) - set(present)), sorted(set(present) - set(expected))
+        raise ArtifactError(
+            f"{folder}: files missing: {missing or 'none'}; files not in the card: {extra or 'none'}. {REMEDY}"
+        )
+    return card, present
+
+
+def _check_digest(path: Path, expected: Any, found: str) -> None:
+    if found != expected:
+        raise ArtifactError(f"{path}: damaged or modified: expected sha256 {expected}, found {found}. {REMEDY}")
+
+
+def _files(folder: Path, ending: str = "") -> dict[str, Path]:
+    """All files below a folder, by their relative paths."""
+    paths = [path for path in sorted(folder.rglob(f"*{ending}")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+def _is_pickle(name: str) -> bool:
+    return Path(name).suffix.lower() in PICKLES
+
+
+def _check_finite(folder: Path) -> None:
+    import numpy as np
+    from safetensors import safe_open
+
+    for path in _files(folder, ".safetensors").values():
+        with safe_open(path, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118
+                if not np.isfinite(tensors.get_tensor(name).float().numpy()).all():
+                    raise ArtifactError(f"{path}: tensor {name} contains values that are not finite. {REMEDY}")

@@ -1,0 +1,147 @@
+"""Load an artifact for prediction: verify it, open its base, and build its task and method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.artifacts import artifact, plain_peft
+from adapters.core.discovery import load as load_module
+from adapters.core.errors import ArtifactError, DataError, SourceError
+from adapters.core.settings import CommonSettings, join
+from adapters.methods.base.method import Method, load_method
+from adapters.tasks.base.example import Example, Prediction
+from adapters.tasks.base.predictor import Predictor
+from adapters.tasks.base.requests import Request, answer, request_of
+from adapters.tasks.base.task import Task, load_task
+
+if TYPE_CHECKING:
+    from adapters.models.base_model import Base
+
+
+class LoadedArtifact:
+    """A verified artifact on its base model. It is a predictor, and answers texts and requests."""
+
+    def __init__(self, card: Mapping[str, Any], task: Task, predictor: Predictor) -> None:
+        """Args:
+        card: of the artifact.
+        task: converts requests to examples, and predictions to outputs.
+        predictor: of the model.
+        """
+        self.card = card
+        self.task = task
+        self.predictor = predictor
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """One prediction per example, in order."""
+        return self.predictor.predict(examples)
+
+    def __call__(self, inputs: Any) -> Any:
+        """The output for a text (or for the task's columns), or a list of outputs for a list of them.
+
+        Args:
+            inputs: a text, `{column: value}`, a `Request`, or a list of such.
+
+        Raises:
+            DataError: an input is invalid; the message has its number in the list. `answer` returns the other answers.
+        """
+        one = isinstance(inputs, str | Mapping | Request)
+        answers = self.answer([inputs] if one else list(inputs))
+        for number, given in enumerate(answers):
+            if "error" in given:
+                raise DataError(given["error"] if one else f"input {number}: {given['error']}")
+        return answers[0]["output"] if one else [answer["output"] for answer in answers]
+
+    def answer(self, requests: Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Answers to requests, in order.
+
+        Args:
+            requests: each a text, `{id?, inputs: {column: value}}`, or only the inputs (`{text: …}`).
+
+        Returns:
+            For each `{id, task, output, truncated}`, or `{id, error}` for an invalid request.
+        """
+        read = [request_of(given, number) for number, given in enumerate(requests)]
+        return answer(read, lambda _: self.task, lambda pairs: self.predict([example for _, example in pairs]))
+
+
+def task_and_method(card: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str] = ()) -> tuple[Task, Method]:
+    """The task and the method described by a card. Raises ArtifactError, SettingsError."""
+    artifact.check_fields(card, folder)
+    name, recorded = card["method"]["name"], card["method"]["settings"]
+    task_class = load_task(card["task"]["name"], plugin_dirs)
+    method_class = load_method(name, plugin_dirs)
+    kind = join(CommonSettings, load_module("methods", name, plugin_dirs).Settings)
+    lists = [field.name for field in fields(kind) if field.default_factory is not MISSING]
+    try:
+        for key in set(lists) & set(recorded):
+            if not isinstance(recorded[key], list) or not all(isinstance(one, str) for one in recorded[key]):
+                raise TypeError(f"{key}: expected a list of texts, found {recorded[key]!r:.60}")
+        task = task_class.from_card(card["task"])
+        settings = kind(**{**recorded, "max_length": card["max_length"], "plugin_dir": list(plugin_dirs)})
+        return task, method_class(settings)
+    except (LookupError, TypeError, ValueError, AssertionError) as error:
+        raise ArtifactError(
+            f"{folder}: cannot build the task {card['task']['name']} and the method {name} from its card: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def load(
+    folder: str | Path,
+    *,
+    base: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    plugin_dirs: Sequence[str] = (),
+) -> LoadedArtifact:
+    """Verify an artifact and load it.
+
+    Args:
+        folder: an `artifact` folder.
+        base: path, alias or Hub id of its base model. Default: the one named in the card.
+        device: auto (cuda, then mps, then cpu), or the name of a device: cuda, cuda:1, mps, cpu.
+        dtype: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports it, float32 elsewhere).
+        plugin_dirs: folders with your own methods and tasks.
+
+    Raises:
+        SettingsError: the device or the number format is not available.
+        ArtifactError: the artifact is damaged, of an older version, or was trained on another base.
+        SourceError: the base cannot be found.
+    """
+    import torch
+
+    from adapters.models.base_model import open_base, quiet_libraries
+    from adapters.models.devices import choose_device, choose_dtype
+
+    quiet_libraries()
+    chosen_device = choose_device(device)
+    number_format = choose_dtype(dtype, chosen_device)
+    folder = Path(folder)
+    card = artifact.verify(folder)
+    task, method = task_and_method(card, folder, plugin_dirs)
+    tensors = [name for file in card["tensors"].values() for name in file]
+    plain_peft.check_agrees(folder, method, tensors, plugin_dirs)
+    model_base = open_base(str(folder)) if method.self_contained and base is None else _base_of(card, base)
+    if not (method.self_contained and base is None):
+        artifact.check_base(card, model_base.name, model_base.digest, model_base.tokenizer_digest)
+    task = task.on(model_base.kind)
+    model = method.load(model_base, task, folder).to(chosen_device, number_format)
+    precision = "bf16" if number_format == torch.bfloat16 else "no"
+    return LoadedArtifact(card, task, method.predictor(model, model_base, task, precision=precision))
+
+
+def _base_of(card: Mapping[str, Any], base: str | None) -> Base:
+    """The given base, or the one named in the card, which for a local folder is not enough to find it."""
+    from adapters.models.base_model import open_base
+
+    try:
+        return open_base(base or card["base"]["name"])
+    except SourceError as error:
+        if base is not None:
+            raise
+        raise SourceError(
+            f"{error}\nGive the base of the artifact by its path: --base FOLDER (base=… in Python)."
+        ) from error

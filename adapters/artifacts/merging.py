@@ -1,0 +1,121 @@
+"""Merging an adapter into its base, for deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.artifacts import artifact, loading, plain_peft
+from adapters.artifacts.model_card import derived_model_card
+from adapters.core.environment import versions
+from adapters.core.errors import ArtifactError, ModelError
+from adapters.core.settings import require
+from adapters.methods.base.method import Method
+
+if TYPE_CHECKING:
+    from adapters.models.base_model import Base
+
+KEPT_FIELDS = ("task", "max_length", "label_digest", "base", "scores")
+"""Fields of a card that stay in that of a merged model."""
+_ALTERNATIVES = "Use it as it is (predict, the bank), or train lora or ia3, which can be merged"
+
+
+def merge(
+    folder: str | Path,
+    output_dir: str | Path,
+    *,
+    base: str | None = None,
+    device: str = "cpu",
+    plugin_dirs: Sequence[str] = (),
+) -> Path:
+    """Merge an adapter into its base: an artifact of the method `full`, which is an ordinary transformers folder.
+
+    Its predictions are those of the adapter (logits within 1e-5 in fp32), so the scores in the adapter's card are kept.
+
+    Args:
+        folder: artifact of the adapter.
+        output_dir: must be absent or empty.
+        base: path, alias or Hub id of its base model. Default: the one named in the card.
+        device: where the weights are merged.
+        plugin_dirs: folders with your own methods and tasks.
+
+    Raises:
+        ModelError: the adapter cannot be merged.
+        ArtifactError: the artifact is damaged.
+        SettingsError: the output folder is not empty.
+    """
+    folder, output = Path(folder), empty_output(output_dir)
+    card, method = read_adapter(folder, plugin_dirs)
+    model, model_base = _merged(folder, method, base, device, plugin_dirs)
+    source = {"name": artifact_name(folder), "digest": card["digest"], "method": card["method"]}
+    merged_card = {
+        "method": {"name": "full", "library": "transformers", "settings": {}},
+        "merged": source,
+        **{name: card[name] for name in KEPT_FIELDS if name in card},
+        "versions": versions(),
+    }
+    description = (
+        f"The {method.name} adapter {source['name']} (card {card['digest'][:12]}…) merged into {model_base.name}."
+    )
+    _, full = loading.task_and_method(merged_card, output, plugin_dirs)
+    readme = derived_model_card(merged_card, [description])
+    artifact.write(output, lambda draft: full.save(model, model_base, draft), merged_card, readme)
+    return output
+
+
+def read_adapter(folder: Path, plugin_dirs: Sequence[str]) -> tuple[dict[str, Any], Method]:
+    """The card and the method of a verified artifact. Raises ArtifactError."""
+    if plain_peft.is_plain(folder):
+        raise ArtifactError(
+            f"{folder}: a plain PEFT folder without {artifact.CARD}, so its base, task and labels are unknown. Merge "
+            "it with PEFT itself, or give the artifact of a run."
+        )
+    card = artifact.verify(folder)
+    _, method = loading.task_and_method(card, folder, plugin_dirs)
+    return card, method
+
+
+def _merged(
+    folder: Path, method: Method, base: str | None, device: str, plugin_dirs: Sequence[str]
+) -> tuple[Any, Base]:
+    """A plain transformers model, and the base. Raises ModelError if the adapter cannot be merged."""
+    import torch
+    from peft import PeftModel
+    from peft.utils import ModulesToSaveWrapper
+
+    for applies, reason in (
+        (method.self_contained, "is a full model already. Use it as it is"),
+        (not method.trains, "only prompts its base and has no weights. Use it as it is, or train lora"),
+        (method.virtual_tokens > 0, "adds virtual tokens, which no weights can represent. " + _ALTERNATIVES),
+    ):
+        if applies:
+            raise ModelError(f"{folder} cannot be merged: {method.name} {reason}.")
+    loaded: Any = loading.load(folder, base=base, device=device, dtype="float32", plugin_dirs=plugin_dirs).predictor
+    model = loaded.model
+    for name, part in list(model.named_modules()):
+        if isinstance(part, ModulesToSaveWrapper):  # PEFT's IA3 cannot unload a head of several layers
+            model.set_submodule(name, part.modules_to_save[model.active_adapter])
+    model = model.merge_and_unload() if isinstance(model, PeftModel) else model
+    with torch.device("meta"):
+        known = type(model)(model.config).state_dict().keys()
+    if extra := sorted(model.state_dict().keys() - known):
+        raise ModelError(
+            f"{folder} cannot be merged: {method.name} adds layers that {type(model).__name__} does not have "
+            f"({', '.join(extra[:2])} …). {_ALTERNATIVES}."
+        )
+    return model, loaded.base
+
+
+def empty_output(output_dir: str | Path) -> Path:
+    """The output folder. Raises SettingsError unless it is absent or empty."""
+    output = Path(output_dir)
+    taken = output.exists() and (not output.is_dir() or any(output.iterdir()))
+    require(not taken, "output_dir", output, "absent or empty: nothing is overwritten")
+    return output
+
+
+def artifact_name(folder: Path) -> str:
+    """Name of the run's folder, or of the artifact's if it is not in one; without the path."""
+    resolved = folder.resolve()
+    return (resolved.parent if resolved.name == "artifact" else resolved).name

@@ -1,0 +1,115 @@
+"""The model card of an artifact: its README.md for the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adapters.evaluation.evaluate import Evaluation
+from adapters.evaluation.metrics.base.any_metric import Section, score_title
+from adapters.evaluation.report.run_report import number_cells, on_one_line
+from adapters.evaluation.report.tables import markdown_lines
+
+_SHOWN_SETTINGS = ("learning_rate", "num_train_epochs", "max_tokens_per_batch", "weight_decay", "dropout", "seed")
+_USE = (
+    "## Use",
+    "",
+    "```python",
+    "import adapters",
+    "",
+    'print(adapters.load("this/folder")("A text."))',
+    "```",
+    "",
+)
+
+
+def run_model_card(
+    card: Mapping[str, Any], record: Mapping[str, Any], evaluation: Evaluation, settings: Mapping[str, Any]
+) -> str:
+    """The model card of a run's artifact.
+
+    Args:
+        card: contents of card.json.
+        record: contents of scores.json.
+        evaluation: on the split that the record names.
+        settings: of the run.
+    """
+    method, task, base = card["method"]["name"], card["task"]["name"], card["base"]["name"]
+    labels = f"; labels: {', '.join(card['task']['labels'])}" if card["task"]["labels"] else ""
+    rows = {**{name: settings.get(name) for name in _SHOWN_SETTINGS}, **card["method"]["settings"]}
+    return "\n".join(
+        [
+            *_front_matter(card, f"taskswap, {task}, {method}"),
+            f"# {method} for {task} on {base}",
+            "",
+            f"Made with taskswap from {record['dataset']['name']}{labels}.",
+            "",
+            *_results(record, evaluation),
+            *_training(record, card["base"]),
+            *markdown_lines(("setting", "value"), [(name, str(value)) for name, value in rows.items()]),
+            "",
+            *_USE,
+        ]
+    )
+
+
+def derived_model_card(card: Mapping[str, Any], description: Sequence[str]) -> str:
+    """The model card of an artifact made of others (merged or combined); `description` says of which."""
+    scores, result = card.get("scores"), "Not scored."
+    if scores:
+        result = "{dataset} {split}, n = {n}: {title} ".format(**scores) + f"{100 * scores['value']:.2f}."
+    title = f"# {card['task']['name']} on {card['base']['name']}"
+    return "\n".join([*_front_matter(card, "taskswap"), title, "", *description, "", result, "", *_USE])
+
+
+def _front_matter(card: Mapping[str, Any], tags: str) -> list[str]:
+    return [
+        "---",
+        f"base_model: {card['base']['name']}",
+        f"library_name: {card['method']['library']}",
+        f"tags: [{tags}]",
+        "---",
+    ]
+
+
+def _results(record: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
+    main, metric = evaluation.main, evaluation.metrics[0]
+    row = (
+        evaluation.split,
+        str(len(evaluation.examples)),
+        score_title(metric),
+        f"{100 * main['value']:.2f}",
+        f"{100 * main['low']:.2f} to {100 * main['high']:.2f}",
+    )
+    return [
+        "## Results",
+        "",
+        *markdown_lines(("split", "examples", "metric", "value", "95 % interval"), [row]),
+        "",
+        *section_tables(evaluation.tables(metric)),
+        f"The interval is a bootstrap over examples. {record['overlap']['count']} of the examples are in train too.",
+        "",
+    ]
+
+
+def _training(record: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
+    cost, hardware = record["cost"], record["hardware"]
+    gpu = f", {hardware['gpu']}" if hardware["gpu"] else ""
+    return [
+        "## Training",
+        "",
+        f"{cost['trainable_params']:,} of {cost['total_params']:,} parameters trained in {cost['train_seconds']:.0f} s "
+        f"on {hardware['cpu']} ({hardware['cores']} cores{gpu}).",
+        *([f"The base was quantized to {base['bits']} bits in training."] if "bits" in base else []),
+        "",
+    ]
+
+
+def section_tables(sections: Sequence[Section]) -> list[str]:
+    """Sections as Markdown tables, each followed by an empty line."""
+    lines = []
+    for section in sections:
+        titles = [on_one_line(title) for title in ("", *section.columns)]
+        rows = [(on_one_line(name), *number_cells(section, values)) for name, values in section.rows]
+        lines += [*markdown_lines(titles, rows), ""]
+    return lines

@@ -1,0 +1,272 @@
+"""Plain PEFT folders, which have no card: one is derived from their config, with a list of what it cannot verify."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.artifacts import artifact
+from adapters.core import discovery
+from adapters.core.errors import ArtifactError
+from adapters.core.settings import CommonSettings
+from adapters.methods.base.method import WEIGHTS, Method, load_method
+from adapters.methods.base.peft_method import PeftMethod
+from adapters.models.layers import matches
+from adapters.tasks.base.task import Task, load_task
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapters.models.base_model import Base
+
+CONFIG = "adapter_config.json"
+_LAST = re.compile(r"(^|\.)(classifier|score|out_proj|qa_outputs)\.weight$")
+"""Names of the last layer of a head in transformers."""
+_INITIALISATIONS = (None, True, False, "gaussian", "orthogonal", "eva")
+"""Initialisations of LoRA that do not change the base's weights, as others such as pissa do."""
+INERT = frozenset(
+    {
+        "peft_type",
+        "task_type",
+        "auto_mapping",
+        "peft_version",
+        "base_model_name_or_path",
+        "revision",
+        "inference_mode",
+        "init_lora_weights",
+        "modules_to_save",
+        "fan_in_fan_out",
+        "runtime_config",
+        "init_ia3_weights",
+        "loftq_config",
+        "eva_config",
+        "corda_config",
+        "lora_ga_config",
+        "prompt_tuning_init",
+        "prompt_tuning_init_text",
+        "tokenizer_name_or_path",
+        "tokenizer_kwargs",
+        "token_dim",
+        "num_layers",
+        "num_attention_heads",
+        "ensure_weight_tying",
+        "num_transformer_submodules",
+        "prefix_projection",
+        "encoder_hidden_size",
+        "ephemeral_gpu_offload",
+        "megatron_core",
+    }
+)
+"""Options about the origin or initialisation of an adapter, which do not affect its predictions."""
+
+
+def is_plain(folder: Path) -> bool:
+    """Whether a folder is a PEFT folder without a card."""
+    return (folder / CONFIG).is_file() and not (folder / artifact.CARD).is_file()
+
+
+def read(
+    folder: Path,
+    base: Base,
+    *,
+    task: str | None = None,
+    labels: Sequence[str] | None = None,
+    plugin_dirs: Sequence[str] = (),
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """A card for a plain PEFT folder, and its tensors.
+
+    Args:
+        folder: with `adapter_config.json` and `adapter_model.safetensors`.
+        base: the base model; whether the adapter was trained on it cannot be verified.
+        task: name of the task. Default: the one of PEFT's task type.
+        labels: names of the classes, in order. Default: LABEL_0, LABEL_1, … if the task allows any names.
+        plugin_dirs: folders with your own methods and tasks.
+
+    Returns:
+        The card, with `unchecked` listing what could not be verified, and the tensors.
+
+    Raises:
+        ArtifactError: the folder is damaged, of an unknown method, or needs labels.
+    """
+    artifact.refuse_pickles(folder)
+    config = read_config(folder)
+    method, settings = _method(config, folder, plugin_dirs)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise ArtifactError(f"{folder}: contains no {WEIGHTS}. {artifact.REMEDY}")
+    data = weights.read_bytes()
+    tensors = artifact.parse_tensors(data, weights)
+    chosen = _task(task, config, folder, plugin_dirs)
+    names = list(labels) if labels else _default_labels(tensors, chosen, folder)
+    trained_on = config.get("base_model_name_or_path")
+    card = {
+        "task": {"name": chosen.name, "labels": names},
+        "method": {"name": method, "library": "peft", "settings": settings},
+        "max_length": CommonSettings().max_length,
+        "base": {
+            "name": trained_on or base.name,
+            "weights_sha256": base.digest,
+            "tokenizer_sha256": base.tokenizer_digest,
+        },
+        "files": {weights.name: hashlib.sha256(data).hexdigest()},
+        "unchecked": [
+            f"whether it was trained on {base.name} with its tokenizer (its config names {trained_on!r})",
+            "whether it has been modified since it was saved",
+            f"the meaning of its classes ({'as given' if labels else 'named'}: {', '.join(names[:5])}…)",
+        ],
+    }
+    return card, tensors
+
+
+def check_agrees(folder: Path, method: Method, names: Iterable[str], plugin_dirs: Sequence[str] = ()) -> None:
+    """Raises ArtifactError if the settings of a folder's PEFT config, if it has one, differ from those of its card.
+
+    Args:
+        folder: of an adapter.
+        method: with the settings of the card.
+        names: of the adapter's tensors, which show the adapted layers.
+        plugin_dirs: folders with your own methods.
+    """
+    if not (folder / CONFIG).is_file():
+        return
+    config = read_config(folder)
+    own = method.settings_of(config) if isinstance(method, PeftMethod) else None
+    if own is None:
+        name, _ = _method(config, folder, plugin_dirs)
+        raise ArtifactError(f"{folder / CONFIG}: expected the method {method.name} as its card says, found {name}.")
+    settings = _settings_from(method, config, own, folder)
+    adapted = {one.rsplit(part, 1)[0] for one in names for part in (".lora_A.", ".ia3_l") if part in one}
+    for key, found in settings.items():
+        expected = getattr(method.settings, key)
+        if not isinstance(found, list):
+            agrees = expected == found
+        elif key.endswith("target_modules"):
+            as_card = [*expected] in ([], ["all-linear"], found) or set(expected) == set(found)
+            agrees = as_card and all(any(matches(layer, end) for layer in adapted) for end in found)
+            agrees = agrees and all(any(matches(layer, end) for end in found) for layer in adapted)
+        else:
+            agrees = not expected or set(expected) == set(found)
+        if not agrees:
+            raise ArtifactError(
+                f"{folder / CONFIG}: {key}: expected {expected!r} as its card and its tensors say, found {found!r}."
+            )
+
+
+def _task(name: str | None, config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]) -> type[Task]:
+    """The given task, or the one of PEFT's task type. Raises ArtifactError if there is not exactly one."""
+    if name is not None:
+        return load_task(name, plugin_dirs)
+    kind = config.get("task_type")
+    known = [load_task(one, plugin_dirs) for one in discovery.names("tasks", plugin_dirs)]
+    fitting = [one for one in known if kind and one.peft_task == kind]
+    if len(fitting) != 1:
+        raise ArtifactError(
+            f"{folder / CONFIG}: task_type is {kind!r}, which does not determine the task "
+            f"({', '.join(one.name for one in known)}). Give it: task=…, or --task with the command."
+        )
+    return fitting[0]
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The PEFT config of a folder. Raises ArtifactError if it is invalid."""
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: damaged, not JSON ({error}). {artifact.REMEDY}") from error
+    if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
+        raise ArtifactError(f"{path}: has no peft_type, so it is not a PEFT config. {artifact.REMEDY}")
+    return config
+
+
+def base_of(folder: Path) -> str:
+    """The base named in a folder's config. Raises ArtifactError if there is none."""
+    named = read_config(folder).get("base_model_name_or_path")
+    if not isinstance(named, str) or not named:
+        raise ArtifactError(f"{folder / CONFIG}: has no base_model_name_or_path. Give the base: --base.")
+    return named
+
+
+def _method(config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The method of a config, and its settings; all other options must be at PEFT's default."""
+    known = {name: load_method(name, plugin_dirs) for name in discovery.names("methods", plugin_dirs)}
+    ours = {name: method for name, method in known.items() if issubclass(method, PeftMethod)}
+    for name, method in ours.items():
+        settings = method.settings_of(config)
+        if settings is not None:
+            return name, _settings_from(method, config, settings, folder)
+    kinds = sorted({method.peft_type for method in ours.values()})
+    raise ArtifactError(
+        f"{folder / CONFIG}: expected a peft_type of {', '.join(kinds)}, found {config['peft_type']!r}."
+    )
+
+
+def _settings_from(method: Any, config: Mapping[str, Any], settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The settings of a method from a config; all other options must be at PEFT's default."""
+    _check_options(config, {*method.peft_options, *method.peft_switches}, folder)
+    return _checked(settings, folder)
+
+
+def _checked(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings that are not None, with checked types; a pattern instead of layer names is refused."""
+    settings = {name: value for name, value in settings.items() if value is not None}
+    for name, value in settings.items():
+        if name.endswith("_modules"):
+            value = [value] if value == "all-linear" else value
+            if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+                raise ArtifactError(f"{folder / CONFIG}: {name}: expected a list of layer names, found {value!r}.")
+            settings[name] = value
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
+            raise ArtifactError(f"{folder / CONFIG}: {name}: expected a number, found {value!r}.")
+    return settings
+
+
+def _check_options(config: Mapping[str, Any], read: set[str], folder: Path) -> None:
+    """Raises ArtifactError for an option that affects predictions and is not supported here."""
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    defaults = {}
+    for field in dataclasses.fields(PEFT_TYPE_TO_CONFIG_MAPPING[config["peft_type"]]):
+        factory = field.default_factory
+        defaults[field.name] = factory() if factory is not dataclasses.MISSING else field.default
+    initialisation = config.get("init_lora_weights")
+    if initialisation not in _INITIALISATIONS:
+        raise ArtifactError(
+            f"{folder / CONFIG}: init_lora_weights is {initialisation!r}, with which PEFT also changes the base's "
+            "weights, so that other adapters could not share them. Load it with PEFT itself."
+        )
+    for name, value in config.items():
+        if name not in read and name not in INERT and value and value != defaults.get(name):
+            raise ArtifactError(
+                f"{folder / CONFIG}: {name} is {value!r:.80}, which changes what the adapter computes and is not "
+                "supported here. Load it with PEFT itself."
+            )
+
+
+def _default_labels(tensors: Mapping[str, Any], task: type[Task], folder: Path) -> list[str]:
+    """LABEL_0, …, one per class of the head, if the task allows any names."""
+    names = _numbered(tensors)
+    if not task.free_labels or not names:
+        raise ArtifactError(
+            f"{folder}: a plain PEFT folder does not name its labels, and {task.name} needs them in the head's order. "
+            "Give them: labels=[…], or --labels with the command."
+        )
+    return names
+
+
+def some_labels(folder: Path) -> list[str]:
+    """Default label names for the classes of a folder."""
+    artifact.refuse_pickles(folder)
+    weights = folder / WEIGHTS
+    return _numbered(artifact.parse_tensors(weights.read_bytes(), weights)) if weights.is_file() else []
+
+
+def _numbered(tensors: Mapping[str, Any]) -> list[str]:
+    """LABEL_0, …, one per class of the head's last layer; empty if that is not clear."""
+    lasts = [tensor for name, tensor in tensors.items() if _LAST.search(name) and tensor.dim() == 2]
+    return [f"LABEL_{number}" for number in range(len(lasts[0]))] if len(lasts) == 1 else []

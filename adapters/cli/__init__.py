@@ -1,0 +1,1 @@
+"""The `taskswap` command: one file a subcommand."""

@@ -1,0 +1,67 @@
+"""Compare methods: the folders of finished runs, or, with --task, runs that are made for the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from adapters.core import arguments, discovery
+from adapters.core.arguments import POSITIONAL
+
+HELP = "compare finished runs, or with --task run and compare several methods"
+GROUP = "Train and compare"
+DESCRIPTION = """Compare finished runs that were scored on the same test examples.
+
+To run the methods as well: taskswap compare --task ner --methods lora,prefix …
+
+Flags of such a comparison: taskswap compare --task ner --help"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A comparison of finished runs."""
+
+    runs: Annotated[list[Path], POSITIONAL]
+    """Folders of finished runs."""
+    output_dir: Path | None = None
+    """Folder for comparison.json, .md and .html. Default: none is written."""
+
+
+def settings() -> type:
+    """The class of all flags of a comparison, whatever the task."""
+    from adapters.cli.train import settings as train_settings
+    from adapters.core.settings import join
+    from adapters.experiments.comparison.comparison import CompareSettings
+
+    joined: type = join(train_settings(), CompareSettings)
+    return joined
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `taskswap compare`."""
+    if arguments.is_file(argv) or "task" in arguments.given(argv):
+        return _run_and_compare(argv)
+    given: Settings = arguments.parse(Settings, {}, DESCRIPTION, argv, program="taskswap compare")
+    from adapters.experiments.comparison import results
+    from adapters.experiments.comparison.output import save_and_print
+
+    records = [results.load(folder) for folder in given.runs]
+    results.check_alike(records)
+    save_and_print(results.grouped(records), given.output_dir, command="taskswap compare")
+    return 0
+
+
+def _run_and_compare(argv: Sequence[str]) -> int:
+    """Run the methods that are compared, as a recipe for comparisons does."""
+    from adapters.recipe import compare
+
+    tasks = discovery.names("tasks", arguments.peek(argv, "plugin_dir"))
+    task, argv = arguments.choose(argv, "task", tasks, needed=True)
+    doc, defaults = f"Compare methods on the task {task}.", {"output_dir": f"runs/compare_{task}"}
+    with compare(doc, task=task, defaults=defaults, argv=argv) as comparison:
+        comparison.check()
+        comparison.run_all()
+        comparison.save_and_print()
+    return 0

@@ -1,0 +1,104 @@
+"""Show what an artifact contains, and check it."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from adapters.cli.base.model_flags import ModelFlags
+from adapters.core import arguments
+from adapters.core.arguments import POSITIONAL
+from adapters.core.errors import SourceError
+from adapters.models.devices import choose_and_report
+
+HELP = "show what an artifact contains, and check it"
+GROUP = "Look inside"
+SCORE_FIELDS = frozenset({"dataset", "split", "n", "metric", "score", "value", "low", "high"})
+"""Fields that a card's scores need in order to be shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(ModelFlags):
+    """What is inspected."""
+
+    artifact: Annotated[Path, POSITIONAL]
+    """`artifact` folder of a run, or a plain PEFT folder, which is checked by loading it."""
+
+
+def settings() -> type:
+    """The class of all flags."""
+    return Settings
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `taskswap inspect`. Raises ArtifactError for a fault, after printing what could be read."""
+    given: Settings = arguments.parse(Settings, {}, "Show and check an artifact.", argv, program="taskswap inspect")
+    from adapters.artifacts import artifact, plain_peft
+
+    if plain_peft.is_plain(given.artifact):
+        return _inspect_plain(given)
+    card = artifact.read_card(given.artifact)
+    artifact.check_fields(card, given.artifact)
+    _print_card(card)
+    artifact.verify(given.artifact)
+    for file, tensors in card["tensors"].items():
+        print(f"{file}: {len(tensors)} tensors, {sum(map(math.prod, tensors.values())):,} numbers")
+    print("verified: every file is unchanged since it was saved")
+    _check_base(card, given.base)
+    return 0
+
+
+def _print_card(card: Mapping[str, Any]) -> None:
+    scores = card.get("scores")
+    print(f"{card['method']['name']} for {card['task']['name']} on {card['base']['name']}")
+    print(f"labels: {', '.join(card['task']['labels'])}")
+    if isinstance(scores, dict) and scores.keys() >= SCORE_FIELDS:
+        print(
+            f"{scores['dataset']} {scores['split']} ({scores['n']:,} examples): {scores['metric']} {scores['score']} "
+            f"{100 * scores['value']:.2f} ({100 * scores['low']:.2f} to {100 * scores['high']:.2f})"
+        )
+    print("settings: " + json.dumps(card["method"]["settings"]))
+
+
+def _check_base(card: Mapping[str, Any], base: str | None) -> None:
+    """Compare the digests of the base model with the card's, if the base can be found."""
+    from adapters.artifacts import artifact
+    from adapters.models.base_model import open_base, quiet_libraries
+
+    quiet_libraries()
+    try:
+        found = open_base(base or card["base"]["name"])
+    except SourceError as error:
+        if base is not None:
+            raise
+        print(f"not checked: its base {card['base']['name']} was not found ({str(error).splitlines()[0]})")
+        return
+    artifact.check_base(card, found.name, found.digest, found.tokenizer_digest)
+    print(f"base: {found.name}, with the weights and the tokenizer that the artifact was trained on")
+
+
+def _inspect_plain(given: Settings) -> int:
+    """Inspect a PEFT folder without a card, by loading it into a bank."""
+    from adapters.artifacts import plain_peft
+    from adapters.serving.bank.bank import AdapterBank
+
+    folder = given.artifact
+    config = plain_peft.read_config(folder)
+    name = given.base or plain_peft.base_of(folder)
+    print(f"{config['peft_type']} by PEFT for {config.get('task_type')} on {name}; no card")
+    shown = {name: value for name, value in sorted(config.items()) if value not in (None, False, [], {})}
+    print("config: " + json.dumps(shown))
+    device, dtype = choose_and_report(given.device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        bank = AdapterBank(name, device=device, dtype=dtype, plugin_dirs=given.plugin_dir)
+        info = bank.load("adapter", folder, labels=plain_peft.some_labels(folder))
+    print(f"fits {name}: all tensors are there, finite and of the right shapes, and none is left over")
+    for line in info["unchecked"]:
+        print(f"not checked: {line}")
+    return 0

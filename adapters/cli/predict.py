@@ -1,0 +1,145 @@
+"""Answer texts, or a file of requests, with one artifact."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+from adapters.cli.base.model_flags import ModelFlags
+from adapters.core import arguments
+from adapters.core.arguments import POSITIONAL
+from adapters.core.errors import DataError, SettingsError
+from adapters.core.files import new_file
+
+if TYPE_CHECKING:
+    from adapters.artifacts.loading import LoadedArtifact
+
+HELP = "answer texts, or a file of requests, with an artifact"
+GROUP = "Use artifacts"
+CHUNK = 512
+"""Requests read and answered at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(ModelFlags):
+    """What is answered, and how the answers are written."""
+
+    artifact: Annotated[Path, POSITIONAL]
+    """`artifact` folder of a run, or a plain PEFT folder."""
+    texts: Annotated[list[str], POSITIONAL] = field(default_factory=list)
+    """Texts to answer. Put -- before a text that begins with two hyphens."""
+    input: Path | None = None
+    """File of requests instead of texts: JSONL, or .txt with one text per line."""
+    output: Path | None = None
+    """File for the answers, one JSON object per line. Default: the screen."""
+    json: bool = False
+    """Print the answers as JSON, one object per line."""
+    dtype: str = "auto"
+    """Number format of the model: float32, bfloat16, or auto (bfloat16 on CUDA devices that support it)."""
+    labels: list[str] = field(default_factory=list)
+    """Labels of a plain PEFT folder, in the order of its head."""
+    task: str | None = None
+    """Task of a plain PEFT folder whose config does not name it."""
+
+
+def settings() -> type:
+    """The class of all flags."""
+    return Settings
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `taskswap predict`."""
+    given: Settings = arguments.parse(
+        Settings, {}, "Answer texts, or a file of requests, with an artifact.", argv, program="taskswap predict"
+    )
+    _check(given)
+    from adapters.core.processes import use_all_cores
+
+    use_all_cores()
+    from adapters.experiments import interface
+
+    loaded = interface.load(
+        given.artifact, base=given.base, device=given.device, dtype=given.dtype, task=given.task, labels=given.labels,
+        plugin_dirs=given.plugin_dir,
+    )  # fmt: skip
+    if given.input is None and given.output is None and not given.json:
+        _print_answers(loaded, given.texts)
+        return 0
+    requests = _read_requests(given.input) if given.input is not None else _numbered(given.texts)
+    if given.output is None:
+        _write_answers(loaded, requests, sys.stdout)
+        return 0
+    with new_file(given.output) as stream:
+        _write_answers(loaded, requests, stream)
+    return 0
+
+
+def _check(given: Settings) -> None:
+    """Refuse files that cannot be read or written before a model is loaded."""
+    if bool(given.texts) == (given.input is not None):
+        raise SettingsError("Give texts, or --input with a file of them (one of the two).")
+    if given.input is not None and (given.input.is_dir() or not given.input.exists()):
+        raise DataError(f"--input {given.input}: {'is a folder' if given.input.is_dir() else 'no such file'}.")
+    if given.output is not None and (given.output.is_dir() or not given.output.parent.is_dir()):
+        raise DataError(f"--output {given.output}: it is a folder, or its folder does not exist.")
+
+
+def _print_answers(loaded: LoadedArtifact, texts: Sequence[str]) -> None:
+    """Print answers for people: entities marked in the text, other outputs as JSON."""
+    from rich.console import Console
+
+    from adapters.evaluation.report.run_report import highlight
+
+    console = Console(highlight=False, soft_wrap=True)
+    for answer in loaded.answer(texts):
+        if "error" in answer:
+            console.print(answer["error"], markup=False)
+        elif loaded.task.highlights:
+            console.print(highlight(answer["output"]))
+        else:
+            console.print(json.dumps(answer["output"], ensure_ascii=False), markup=False)
+
+
+def _read_requests(path: Path) -> Iterator[Any]:
+    """Requests of a file: the lines of a .txt, the objects of a JSONL. A line that is not JSON becomes a request whose
+    answer is the error, so that the answers stay in step with the lines."""
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as stream:
+        for number, line in enumerate(stream, 1):
+            line = line.rstrip("\r\n")
+            if path.suffix == ".txt":
+                yield {"id": str(number), "inputs": {"text": line}}
+            elif line.strip():
+                yield _read_request(line, f"{path}:{number}", number)
+
+
+def _read_request(line: str, where: str, number: int) -> Any:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        return {"id": str(number), "inputs": DataError(f"{where}: not JSON ({error}).")}
+    if isinstance(value, dict):
+        return {"id": str(number), **value}
+    return {"id": str(number), "inputs": {"text": value}}
+
+
+def _numbered(texts: Sequence[str]) -> Iterator[Any]:
+    """Requests of texts, with ids that are unique over all batches."""
+    return ({"id": str(number), "inputs": {"text": text}} for number, text in enumerate(texts))
+
+
+def _write_answers(loaded: LoadedArtifact, requests: Iterator[Any], stream: IO[str]) -> None:
+    """Write answers as JSON lines in the order of the requests; report on stderr how many are errors."""
+    done = failed = 0
+    while chunk := list(islice(requests, CHUNK)):
+        for answer in loaded.answer(chunk):
+            done, failed = done + 1, failed + ("error" in answer)
+            stream.write(json.dumps(answer, ensure_ascii=True) + "\n")
+        if stream is not sys.stdout:
+            print(f"\r{done:,} answered", end="", file=sys.stderr, flush=True)
+    if stream is not sys.stdout:
+        print(f"\r{done:,} answered, {failed:,} of them with an error", file=sys.stderr)

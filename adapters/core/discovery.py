@@ -1,0 +1,83 @@
+"""Plugin discovery: methods, tasks, metrics and readers are the files in their folders; nothing is registered."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+from adapters.core.errors import SettingsError, did_you_mean
+
+PACKAGE = Path(__file__).resolve().parents[1]
+FOLDERS = {
+    "readers": "data/readers",
+    "metrics": "evaluation/metrics",
+    "methods": "methods",
+    "tasks": "tasks",
+}
+"""Folder of each kind of plugin, in `adapters/` and in a plugin folder."""
+MAX_NAME_LENGTH = 100
+"""File systems refuse to look up much longer names."""
+
+
+def names(kind: str, plugin_dirs: Sequence[str] = ()) -> list[str]:
+    """Sorted names of the plugins of a kind.
+
+    Args:
+        kind: a key of `FOLDERS`.
+        plugin_dirs: folders with the layout of `adapters/` (`methods/`, `evaluation/metrics/`, …).
+    """
+    return sorted({path.stem for folder in _folders(kind, plugin_dirs) for path in _files(folder)})
+
+
+def load(kind: str, name: str, plugin_dirs: Sequence[str] = ()) -> ModuleType:
+    """Import the plugin of that name. The project's own file takes precedence over one in a plugin folder.
+
+    Raises:
+        SettingsError: unknown name.
+    """
+    for folder in _folders(kind, plugin_dirs):
+        path = folder / f"{name}.py"
+        if name.isidentifier() and not name.startswith("_") and len(name) <= MAX_NAME_LENGTH and path.is_file():
+            if folder == PACKAGE / FOLDERS[kind]:
+                return importlib.import_module(f"adapters.{FOLDERS[kind].replace('/', '.')}.{name}")
+            return _load_plugin(kind, path)
+    raise SettingsError(
+        f"No {kind.removesuffix('s')} is called {name!r}: {did_you_mean(name, names(kind, plugin_dirs))}"
+    )
+
+
+def _folders(kind: str, plugin_dirs: Sequence[str]) -> list[Path]:
+    assert kind in FOLDERS, kind
+    for directory in plugin_dirs:
+        if not Path(directory).is_dir():
+            raise SettingsError(
+                f"--plugin_dir {directory}: no such folder. Give a folder with the layout of adapters/: "
+                f"{', '.join(f'{folder}/' for folder in FOLDERS.values())}."
+            )
+    return [root.resolve() / FOLDERS[kind] for root in [PACKAGE, *map(Path, plugin_dirs)]]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*.py") if not path.stem.startswith("_")]
+
+
+def _load_plugin(kind: str, path: Path) -> ModuleType:
+    """Import a user's file once, under a name that no installed module has."""
+    name = f"taskswap_plugin_{kind}_{path.stem}"
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == str(path):
+        return loaded
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # otherwise the next call would get a half-initialised module
+        raise
+    return module

@@ -1,0 +1,39 @@
+"""How a command ends: an exit code and a message for everything that is not a fault of this program."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+
+from adapters.core.errors import UserError
+from adapters.core.processes import exit_on_sigterm, is_first
+
+USER_ERROR = 2
+INTERRUPTED = 128 + signal.SIGINT
+
+
+@contextlib.contextmanager
+def exit_codes() -> Iterator[None]:
+    """Run a command. Whatever ends it early becomes SystemExit: 2 for a UserError, 130 for Ctrl-C, 143 for SIGTERM.
+
+    SIGTERM is raised as an exception, so that half-written files are removed on the way out. Only the first of several
+    processes prints the error.
+    """
+    if threading.current_thread() is threading.main_thread():
+        exit_on_sigterm()
+    try:
+        yield
+    except UserError as error:
+        if is_first():
+            print(error, file=sys.stderr, flush=True)
+        raise SystemExit(USER_ERROR) from None
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr, flush=True)
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:  # whoever read the output has closed it (`| head`), which is not an error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None

@@ -1,0 +1,95 @@
+"""The number of processes of a run, and the cores of each."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+from adapters.core.errors import SettingsError
+
+REQUESTED_VARIABLE = "TASKSWAP_NUM_PROCESSES"
+
+
+def world() -> tuple[int, int]:
+    """(rank, number of processes) by torch's process group; (0, 1) before it exists."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def is_first() -> bool:
+    """Whether this process prints, by the launcher's RANK; known before the process group exists."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def exit_on_sigterm() -> None:
+    """Let SIGTERM raise SystemExit (code 143), so that partial files and child processes are cleaned up."""
+    signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+def check_launcher() -> None:
+    """Raises SettingsError for a launcher whose sharding is not supported."""
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        raise SettingsError(
+            "DeepSpeed is not supported: checkpoints and artifacts of its sharded models are untested. "
+            "Use --config_file accelerate_configs/fsdp2.yaml, which shards the model too."
+        )
+
+
+def check_world(found: int | None = None) -> None:
+    """Raises SettingsError if there are fewer processes than were requested from a launcher.
+
+    `accelerate launch` without MPI starts one process on a CPU, however many are requested, without a message. The only
+    trace is a port of the process group, with no rank for this process.
+
+    Args:
+        found: number of processes by Accelerate; None takes that of torch.
+    """
+    found = world()[1] if found is None else found
+    requested = max(_number(name) for name in (REQUESTED_VARIABLE, "WORLD_SIZE"))
+    ranks = ("LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+    alone = "ACCELERATE_MIXED_PRECISION" in os.environ and not any(name in os.environ for name in ranks)
+    unknown = alone and requested < 2 and "MASTER_PORT" in os.environ
+    requested = 2 if unknown else requested
+    if requested > found:
+        raise SettingsError(
+            f"{'At least ' if unknown else ''}{requested} processes were requested, but {found} is running. "
+            f"Use: taskswap launch --num_processes {requested} recipes/<recipe>.py …"
+        )
+
+
+def _number(variable: str) -> int:
+    """The number in an environment variable, 1 if it is not set."""
+    value = os.environ.get(variable) or "1"
+    if not value.isdecimal():
+        raise SettingsError(f"{variable}={value}: must be a number of processes. Unset it, or let the launcher set it.")
+    return int(value)
+
+
+def use_all_cores() -> None:
+    """Let a single CPU process use all available cores, unless the user has set a number of threads.
+
+    `accelerate launch` sets OMP_NUM_THREADS=1 for a single CPU process too, which costs a third of the speed or more.
+    A 1 under that launcher is therefore ignored; any other number is the user's choice.
+    """
+    import torch
+
+    launched = any(name.startswith("ACCELERATE_") for name in os.environ)
+    chosen = os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS")
+    if world()[1] > 1 or (chosen is not None and not (launched and chosen == "1")):
+        return
+    torch.set_num_threads(cores())
+
+
+def cores() -> int:
+    """Number of cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,189 @@
+"""Settings common to all runs; recipe.py joins those of the task and the method."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any
+
+from adapters.core.errors import SettingsError
+
+INCIDENTAL = frozenset({"output_dir", "overwrite_output_dir"})
+"""Settings that affect neither the model nor the scores, and so are left out of digests of settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonSettings:
+    """Model, data, training and output of a run."""
+
+    model_name_or_path: str = "minilm"
+    """Path, Hub id (bert-base-cased) or alias (minilm, smollm2) of the base model."""
+    dataset_name: str | None = "conll2003"
+    """Path, Hub id or alias (conll2003) of the dataset. Not used with --train_file; --validation_file and --test_file
+    replace its splits."""
+    dataset_config_name: str | None = None
+    """Configuration name of a Hub dataset."""
+    train_file: str | None = None
+    """Training data: column file, JSONL, CSV, Parquet, lines of a label and a text, SQuAD, or parallel lines."""
+    validation_file: str | None = None
+    """Validation (dev) data. Default: a part of the training data."""
+    test_file: str | None = None
+    """Test data. Without it the final scores are those of dev, and named so."""
+    dataset_format: str | None = None
+    """Format of the data files: columns, jsonl, csv, parquet, labelled, parallel or squad. Default: detected."""
+    encoding: str = "utf-8"
+    """Encoding of the data files."""
+    validation_split_percentage: int = 10
+    """Percentage of the training data used as dev if there is no dev split (chosen by a seeded hash of the text)."""
+    max_train_samples: int | None = None
+    """Truncate the number of training examples to this value."""
+    max_eval_samples: int | None = None
+    """Truncate the number of dev examples to this value."""
+    max_predict_samples: int | None = None
+    """Truncate the number of test examples to this value."""
+    sample_selection: str = "first"
+    """Examples that --max_..._samples keep: first, or random (the same in every run, for sorted files)."""
+    allow_unknown_tokens: bool = False
+    """Train even if more than 30 % of the tokens are unknown to the tokenizer."""
+
+    max_length: int = 256
+    """Maximum length of a window in tokens; longer sentences are split into overlapping windows, never truncated.
+    Also --max_seq_length."""
+    max_tokens_per_batch: int = 1024
+    """Maximum tokens, padding included, in a training batch over all processes. Batches are formed by length."""
+    per_device_train_batch_size: int | None = None
+    """Training batch size per device, instead of --max_tokens_per_batch."""
+    per_device_eval_batch_size: int | None = None
+    """Evaluation batch size per device, instead of by tokens."""
+    gradient_accumulation_steps: int = 1
+    """Number of batches to accumulate before an optimizer step."""
+    learning_rate: float = 1e-4
+    """Peak learning rate."""
+    weight_decay: float = 0.01
+    """AdamW's weight decay, not applied to biases and norms."""
+    adam_beta1: float = 0.9
+    """AdamW's first-moment decay."""
+    adam_beta2: float = 0.999
+    """AdamW's second-moment decay."""
+    adam_epsilon: float = 1e-8
+    """AdamW's epsilon."""
+    num_train_epochs: float = 3.0
+    """Number of training epochs."""
+    max_train_steps: int | None = None
+    """Number of optimizer steps; overrides --num_train_epochs."""
+    lr_scheduler_type: str = "linear"
+    """Learning rate schedule of transformers: linear, cosine, constant_with_warmup, …"""
+    num_warmup_steps: int | None = None
+    """Number of warm-up steps. Default: a tenth of all steps."""
+    max_grad_norm: float = 1.0
+    """Maximum gradient norm, for gradient clipping."""
+    dropout: float | None = None
+    """Dropout probability of the base's hidden states in training. Default: that of its config."""
+    attention_dropout: float = 0.0
+    """Dropout probability of attention weights; 0 allows the fast attention kernels."""
+    early_stopping_patience: int = 3
+    """Stop training when the dev score has not improved for this number of epochs."""
+    checkpointing_steps: str | None = None
+    """Save a checkpoint every n optimizer steps, or every "epoch". Ctrl-C and SIGTERM always save one before training
+    stops."""
+    save_total_limit: int = 1
+    """Number of checkpoints to keep; older ones are deleted."""
+    resume_from_checkpoint: str | None = None
+    """Resume from the folder of a checkpoint, or from the "latest" in --output_dir."""
+    with_tracking: bool = False
+    """Log losses and scores to the trackers of --report_to."""
+    report_to: list[str] = field(default_factory=lambda: ["tensorboard"])
+    """Trackers: tensorboard (writes to --output_dir/logs), wandb, trackio, or others supported by Accelerate."""
+    dry_run: bool = False
+    """Check everything, take some steps, print the estimated time and memory, and write nothing."""
+    mixed_precision: str = "auto"
+    """no, bf16, fp16, or auto: bf16 if it is faster on this machine."""
+    torch_compile: bool = False
+    """Compile the model before training. It takes minutes; on a CPU in bf16 training was no faster."""
+    seed: int = 0
+    """Random seed."""
+
+    load_in_8bit: bool = False
+    """Quantize the base to 8 bits (bitsandbytes), for prompting and for methods that do not train its weights."""
+    load_in_4bit: bool = False
+    """Quantize the base to 4 bits."""
+    bnb_4bit_quant_type: str = "nf4"
+    """4-bit data type: nf4 or fp4."""
+
+    metrics: list[str] = field(default_factory=list)
+    """Further metrics: names of metrics, or scripts of Hugging Face's evaluate, by a local folder or .py file
+    (./my_metric), or from the Hub (evaluate:exact_match, owner/name) with --trust_remote_code."""
+    trust_remote_code: bool = False
+    """Let --metrics run scripts from the Hub on this machine."""
+    output_dir: str = "runs/run"
+    """Folder of the run, for settings.json, artifact/, predictions.jsonl, scores.json and report.txt."""
+    overwrite_output_dir: bool = False
+    """Overwrite a run in --output_dir."""
+    plugin_dir: list[str] = field(default_factory=list)
+    """Folders with your own methods/, tasks/, evaluation/metrics/, data/readers/ or prompts/."""
+
+    def check(self) -> None:
+        """Check all values before anything is read. Raises SettingsError that names the flag."""
+        at_least_one = (
+            "max_length",
+            "max_tokens_per_batch",
+            "gradient_accumulation_steps",
+            "early_stopping_patience",
+            "save_total_limit",
+        )
+        optional = (
+            "max_train_samples",
+            "max_eval_samples",
+            "max_predict_samples",
+            "max_train_steps",
+            "per_device_train_batch_size",
+            "per_device_eval_batch_size",
+        )
+        for name in (*at_least_one, *optional):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "at least 1")
+        every = self.checkpointing_steps
+        known = every is None or every == "epoch" or (every.isascii() and every.isdigit() and int(every) > 0)
+        require(known, "checkpointing_steps", every, "a number of steps, at least 1, or epoch")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "between 0 and 4294967295")
+        warmup = self.num_warmup_steps
+        require(warmup is None or warmup >= 0, "num_warmup_steps", warmup, "0 or more")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        require(self.num_train_epochs > 0, "num_train_epochs", self.num_train_epochs, "above 0")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
+        require(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "above 0")
+        require(
+            0 < self.validation_split_percentage < 100,
+            "validation_split_percentage",
+            self.validation_split_percentage,
+            "between 1 and 99",
+        )
+        for name in ("adam_beta1", "adam_beta2"):
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+        require(self.adam_epsilon > 0, "adam_epsilon", self.adam_epsilon, "above 0")
+        finite = ("learning_rate", "num_train_epochs", "weight_decay", "max_grad_norm", "adam_epsilon")
+        for name in finite:
+            require(math.isfinite(getattr(self, name)), name, getattr(self, name), "a finite number")
+        require(0 <= self.attention_dropout < 1, "attention_dropout", self.attention_dropout, "in [0, 1)")
+        require(self.dropout is None or 0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+        require(
+            self.sample_selection in ("first", "random"), "sample_selection", self.sample_selection, "first or random"
+        )
+        both = self.load_in_8bit and self.load_in_4bit
+        require(not both, "load_in_4bit", True, "given without --load_in_8bit")
+        kinds = ("nf4", "fp4")
+        require(self.bnb_4bit_quant_type in kinds, "bnb_4bit_quant_type", self.bnb_4bit_quant_type, " or ".join(kinds))
+        precisions = ("auto", "no", "bf16", "fp16")
+        require(self.mixed_precision in precisions, "mixed_precision", self.mixed_precision, f"one of {precisions}")
+
+
+def require(holds: bool, flag: str, given: object, needed: str) -> None:
+    """Raises SettingsError with flag, value and what is needed, unless the condition holds."""
+    if not holds:
+        raise SettingsError(f"--{flag} {given}: must be {needed}.")
+
+
+def join(common: type, *others: type) -> Any:
+    """Join settings classes: all their fields; for fields of the same name, the default of the later class."""
+    unique = list(dict.fromkeys((*reversed(others), common)))
+    return make_dataclass("Settings", [], bases=tuple(unique), frozen=True, kw_only=True)

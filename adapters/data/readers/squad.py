@@ -1,0 +1,131 @@
+"""SQuAD's JSON: `data` is a list of articles with `paragraphs`, each a `context` with its questions, `qas`.
+
+Columns: `id`, `question`, `context`, and `answers` in the form of `datasets`: `{"text": […], "answer_start": […]}`. A
+question with `is_impossible` (SQuAD 2.0) has none. Faults are reported with their place in the document.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapters.core.errors import DataError, Faults
+from adapters.data.rows import FileSource, Row, lines
+
+EXTENSIONS: tuple[str, ...] = ()
+
+_COLUMNS = ("id", "question", "context", "answers")
+_OPENS = re.compile(r'\s*\{\s*"(?:version|data)"\s*:')
+_PARAGRAPHS = re.compile(r'"paragraphs"\s*:\s*\[')
+_FORM = (
+    'A file in SQuAD\'s form is {"data": [{"paragraphs": [{"context": "…", "qas": [{"id": "…", "question": "…", '
+    '"answers": [{"text": "…", "answer_start": 0}]}]}]}]}.'
+)
+
+
+def recognises(path: Path, head: str) -> bool:
+    """Whether it begins like a document of that form."""
+    return bool(_OPENS.match(head) and _PARAGRAPHS.search(head))
+
+
+def open(path: Path, encoding: str) -> SquadSource:
+    """Check that the file contains a question. Raises DataError."""
+    source = SquadSource(path=path, encoding=encoding, columns=list(_COLUMNS))
+    faults = Faults(str(path))
+    if next(source.rows(faults), None) is None:
+        faults.raise_if_any()
+        raise DataError(f"{path}: the file contains no question. {_FORM}")
+    return source
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Row):
+    """A row with its place in the document."""
+
+    place: str
+
+    def where(self, item: int = 0) -> str:
+        """`file: data[0].paragraphs[1].qas[2] (id …)`."""
+        return f"{self.file}: {self.place} (id {self.values['id']})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SquadSource(FileSource):
+    """Questions in the order of the document, which is read into memory."""
+
+    def rows(self, faults: Faults) -> Iterator[Row]:
+        """One row per question."""
+        number = 0
+        for place, context, question in self._questions(faults):
+            problem = _fault(context, question)
+            if problem:
+                faults.add(f"{self.path}: {place}", problem, _FORM)
+                continue
+            number += 1
+            answers = [] if question.get("is_impossible") is True else question["answers"]
+            texts, starts = ([one[key] for one in answers] for key in ("text", "answer_start"))
+            values = {
+                "id": str(question["id"]),
+                "question": question["question"],
+                "context": context,
+                "answers": {"text": texts, "answer_start": starts},
+            }
+            yield Question(self.name, number, 0, values, place)
+
+    def _questions(self, faults: Faults) -> Iterator[tuple[str, Any, Any]]:
+        """The place of each question, its context, and its object."""
+        document = self._document(faults)
+        for article, first in _items(document, "data", "", self.path, faults):
+            for paragraph, second in _items(article, "paragraphs", first, self.path, faults):
+                for question, third in _items(paragraph, "qas", second, self.path, faults):
+                    yield third, paragraph.get("context"), question
+
+    def _document(self, faults: Faults) -> Any:
+        """The whole file; an empty document if it is not JSON."""
+        before = faults.count
+        text = "".join(line.text for line in lines(self.path, self.encoding, faults))
+        if faults.count > before:
+            return {"data": []}
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            problem = f"not JSON at column {getattr(error, 'colno', 1)}: {getattr(error, 'msg', error)}"
+            faults.add(f"{self.path}:{getattr(error, 'lineno', 1)}", problem)
+            return {"data": []}
+
+
+def _items(value: Any, key: str, place: str, path: Path, faults: Faults) -> Iterator[tuple[Any, str]]:
+    """The members of an object's list, each with its place."""
+    found = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(found, list):
+        faults.add(f"{path}: {place or 'the document'}", f"has no list {key!r}", _FORM)
+        return
+    for number, item in enumerate(found):
+        yield item, f"{place}.{key}[{number}]".lstrip(".")
+
+
+def _fault(context: Any, question: Any) -> str:
+    """What is wrong with a question; empty if nothing is."""
+    if not isinstance(context, str):
+        return "the paragraph's 'context' must be a text"
+    if not isinstance(question, dict) or not isinstance(question.get("question"), str):
+        return "'question' must be a text"
+    if not isinstance(question.get("id"), str | int):
+        return "'id' must be a text"
+    answers = question.get("answers")
+    if question.get("is_impossible") is not True:
+        if not isinstance(answers, list):
+            return f"id {question['id']}: 'answers' must be a list"
+        for answer in answers:
+            has_text = isinstance(answer, dict) and isinstance(answer.get("text"), str)
+            if not has_text or type(answer.get("answer_start")) is not int:
+                return f"id {question['id']}: an answer must have 'text', a text, and 'answer_start', a whole number"
+    try:
+        json.dumps([context, question], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return r"a string contains half of a character (\ud800 to \udfff without its other half)"
+    return ""

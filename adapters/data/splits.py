@@ -1,0 +1,107 @@
+"""Missing splits cut from train, and limits on the number of examples."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, Self, TypeVar
+
+from adapters.core.errors import DataError
+from adapters.core.settings import CommonSettings
+from adapters.data.dataset_files import SPLITS
+
+
+class Hashed(Protocol):
+    """What cutting needs of an example."""
+
+    def digest(self) -> str:
+        """sha256 of its inputs."""
+
+
+class Split(Protocol):
+    """What cutting needs of a split; `tasks.base.example.Examples` has it."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def __iter__(self) -> Iterator[Hashed]:
+        """Examples in order."""
+
+    def select(self, indices: Sequence[int], name: str = "", **notes: Any) -> Self:
+        """Some of the examples, under another name, with further notes for the record."""
+
+
+S = TypeVar("S", bound=Split)
+
+
+def with_test(splits: Mapping[str, S], options: Mapping[str, Any]) -> dict[str, S]:
+    """The splits, with a test split cut from train where an alias has none but a percentage for it.
+
+    The hash does not depend on the user's seed, so the test split is the same in every run. A user's own file is never
+    cut in this way: without a test split, scores are named dev.
+    """
+    percent = options.get("test_percentage")
+    if percent is None or "test" in splits or "train" not in splits:
+        return dict(splits)
+    cut = f"{percent} % of train by a hash, the same for every seed"
+    advice = "Give --test_file."
+    train, test = _cut(splits["train"], "test", percent, salt="test", note=cut, advice=advice)
+    return {**splits, "train": train, "test": test}
+
+
+def with_dev(splits: Mapping[str, S], settings: CommonSettings) -> dict[str, S]:
+    """The splits, with a dev split cut from train where there is none.
+
+    A hash of its inputs and the seed decides whether an example goes to dev, so equal examples stay together, and their
+    order does not matter.
+    """
+    if "validation" in splits or "train" not in splits:
+        return dict(splits)
+    percent, seed = settings.validation_split_percentage, settings.seed
+    cut = f"{percent} % of train by a hash with seed {seed}"
+    advice = "Give --validation_file, or another --validation_split_percentage."
+    train, dev = _cut(splits["train"], "validation", percent, salt=str(seed), note=cut, advice=advice)
+    return {**splits, "train": train, "validation": dev}
+
+
+def _cut(train: S, name: str, percent: int, *, salt: str, note: str, advice: str) -> tuple[S, S]:
+    """The rest of train, and a new split with `percent` of it: the examples whose inputs, with the salt, hash low.
+
+    Equal inputs stay together. Raises DataError, which ends in `advice`, where one side would be empty.
+    """
+    word = "dev" if name == SPLITS[1] else name
+    chosen: list[int] = []
+    for number, example in enumerate(train):
+        digest = hashlib.sha256(f"{salt}/{example.digest()}".encode()).digest()
+        if int.from_bytes(digest[:8], "big") % 100 < percent:
+            chosen.append(number)
+    rest = sorted(set(range(len(train))) - set(chosen))
+    if not chosen or not rest:
+        raise DataError(
+            f"train has {len(train)} examples, of which {percent} % for {word} leaves one side empty. {advice}"
+        )
+    return train.select(rest, **{f"without_{word}": note}), train.select(chosen, name, cut_from_train=note)
+
+
+def with_limits(splits: Mapping[str, S], settings: CommonSettings) -> dict[str, S]:
+    """The splits, each with at most its `--max_…_samples` examples: the first ones, or a random sample in order.
+
+    The sample does not depend on the user's seed.
+    """
+    limits = {
+        "train": settings.max_train_samples,
+        "validation": settings.max_eval_samples,
+        "test": settings.max_predict_samples,
+    }
+    out = {}
+    for name, split in splits.items():
+        limit = limits[name]
+        if limit is None or len(split) <= limit:
+            out[name] = split
+        elif settings.sample_selection == "first":
+            out[name] = split.select(range(limit), limit=limit)
+        else:
+            drawn = sorted(random.Random(f"limit/{name}").sample(range(len(split)), limit))
+            out[name] = split.select(drawn, limit=f"{limit} drawn")
+    return out

@@ -1,0 +1,132 @@
+"""Entity tags: from any scheme to IOB2, and from IOB2 to spans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from adapters.data.labels import LabelSet
+
+OUTSIDE = "O"
+SCHEMES = ("iob1", "iob2", "bioes", "bmes", "io")
+
+# The prefixes of each scheme. Sets, not strings: "" is in every string, but a tag without a prefix is a fault.
+_PREFIXES = {
+    scheme: frozenset(letters)
+    for scheme, letters in {"iob1": "BI", "iob2": "BI", "bioes": "BIESLU", "bmes": "BMES", "io": ""}.items()
+}
+_CONTINUE = frozenset("IMEL")
+_ALONE = frozenset("SU")
+_END = frozenset("EL")
+
+Span = tuple[str, int, int]
+"""An entity: its type, its first word, and one past its last word."""
+
+
+def tag_labels(types: Iterable[str]) -> LabelSet:
+    """The IOB2 tags of some entity types: `O`, then `B-` and `I-` of each type in alphabetical order."""
+    return LabelSet((OUTSIDE, *(f"{p}-{t}" for t in sorted(set(types)) for p in "BI")))
+
+
+def entity_types(labels: LabelSet) -> tuple[str, ...]:
+    """The entity types of a set of IOB2 tags, in their order."""
+    return tuple(name[2:] for name in labels.names if name.startswith("B-"))
+
+
+def split_tag(tag: str) -> tuple[str, str]:
+    """`B-PER` -> (`B`, `PER`); `O` -> (`O`, ``); a tag without a prefix (and `O-PER`) -> (``, tag)."""
+    if tag == OUTSIDE:
+        return OUTSIDE, ""
+    if len(tag) > 2 and tag[1] in "-_" and tag[0].isupper() and tag[0] != OUTSIDE:
+        return tag[0], tag[2:]
+    return "", tag
+
+
+def detect_scheme(sentences: Iterable[Sequence[str]]) -> str:
+    """The tag scheme of a dataset, from all its tags: `iob1`, `iob2`, `bioes`, `bmes`, or `io` (no prefixes).
+
+    IOB1 and IOB2 have the same prefixes. A dataset in which no entity begins with `I-` is IOB2; one in which some do,
+    and every `B-` is where IOB1 needs it (directly after an entity of its own type), is IOB1. One that mixes both is
+    read as IOB2, so that its stray `I-` are reported as faults.
+    """
+    prefixes: set[str] = set()
+    starts_with_i = needless_b = False
+    for tags in sentences:
+        before = ("O", "")
+        for tag in tags:
+            prefix, kind = split_tag(tag)
+            prefixes.add(prefix)
+            follows = before[0] != OUTSIDE and before[1] == kind
+            starts_with_i = starts_with_i or (prefix == "I" and not follows)
+            needless_b = needless_b or (prefix == "B" and not follows)
+            before = (prefix, kind)
+    prefixes.discard(OUTSIDE)
+    if "M" in prefixes:
+        return "bmes"
+    if prefixes & set("ESLU"):
+        return "bioes"
+    if prefixes and prefixes <= {""}:
+        return "io"
+    return "iob1" if starts_with_i and not needless_b else "iob2"
+
+
+def to_iob2(tags: Sequence[str], scheme: str) -> tuple[list[str], list[tuple[int, str]]]:
+    """Convert one sentence's tags to IOB2.
+
+    Returns:
+        The IOB2 tags, one for each given tag, and the faults as (position, what is wrong). At a fault the result has
+        the repaired tag: a continuation without a beginning begins an entity.
+    """
+    out: list[str] = []
+    faults: list[tuple[int, str]] = []
+    before, before_type = OUTSIDE, ""
+    for position, tag in enumerate(tags):
+        prefix, kind = split_tag(tag)
+        if scheme == "io" and tag not in (OUTSIDE, ""):  # some datasets have I- as the only prefix
+            prefix, kind = "I", kind if prefix == "I" else tag
+        elif prefix != OUTSIDE and prefix not in _PREFIXES[scheme]:
+            faults.append((position, f"the tag {tag!r} is not of the scheme {scheme}"))
+            prefix, kind = OUTSIDE, ""
+        inside = before != OUTSIDE and before_type == kind and before not in _END | _ALONE
+        if prefix == OUTSIDE:
+            out.append(OUTSIDE)
+        elif prefix in _CONTINUE and inside:
+            out.append(f"I-{kind}")
+        else:
+            if prefix in _CONTINUE and scheme not in ("iob1", "io"):
+                faults.append(
+                    (position, f"{tag} continues no entity (the tag before it is {before_tag(tags, position)})")
+                )
+            out.append(f"B-{kind}")
+        before, before_type = prefix, kind
+    return out, faults
+
+
+def before_tag(tags: Sequence[str], position: int) -> str:
+    """The tag before a position, for messages."""
+    return tags[position - 1] if position else "nothing"
+
+
+def spans(tags: Sequence[str]) -> list[Span]:
+    """The entities of one sentence, read as conlleval reads IOB2.
+
+    A stray `I-X` begins an entity of type X, so that every sequence of tags can be read.
+    """
+    found: list[Span] = []
+    begin, current = 0, ""
+    for position, tag in enumerate([*tags, OUTSIDE]):
+        prefix, kind = split_tag(tag)
+        if current and (prefix != "I" or kind != current):
+            found.append((current, begin, position))
+            current = ""
+        if kind and not current:
+            begin, current = position, kind
+    return found
+
+
+def tags_of(found: Iterable[Span], length: int) -> list[str]:
+    """The IOB2 tags of `length` words with the given spans, which must not overlap."""
+    tags = [OUTSIDE] * length
+    for kind, begin, end in found:
+        tags[begin] = f"B-{kind}"
+        tags[begin + 1 : end] = [f"I-{kind}"] * (end - begin - 1)
+    return tags

@@ -1,0 +1,1 @@
+"""Scoring a predictor on examples, significance tests, metrics and reports."""

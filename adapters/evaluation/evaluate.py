@@ -1,0 +1,171 @@
+"""One evaluator for every method: from a predictor, examples and metrics to counts, scores, intervals and speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from adapters.core.files import digest_value
+from adapters.evaluation.metrics.base import hf_evaluate
+from adapters.evaluation.metrics.base.any_metric import AnyMetric, Section
+from adapters.evaluation.metrics.base.metric import Metric
+from adapters.evaluation.significance import bootstrap
+from adapters.tasks.base.example import Example, Prediction
+from adapters.tasks.base.predictor import Predictor
+
+LATENCY_EXAMPLES = 64
+LATENCY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Predictions and scores of a predictor on a split.
+
+    Attributes:
+        split: name for reports (`dev` where there is no test split).
+        examples: in order.
+        predictions: one for each example.
+        counts: per metric int64 `[examples, width]`; scripts of Hugging Face's `evaluate` have none.
+        metrics: the task's main metric first.
+        quality: per metric, per score, `{value, low, high}`; the interval is a 95 % bootstrap over examples. A score
+            is absent where there was nothing to judge, `low` and `high` where a script is too slow for resampling.
+        remarks: per script of `evaluate`, what is to be known of its scores.
+        examples_per_second: of the whole split in batches.
+        latency_ms: of one example alone, `{p50, p95}`; None where it was not measured.
+    """
+
+    split: str
+    examples: Sequence[Example]
+    predictions: list[Prediction]
+    metrics: list[AnyMetric]
+    counts: dict[str, np.ndarray]
+    quality: dict[str, dict[str, dict[str, float]]]
+    examples_per_second: float
+    latency_ms: Mapping[str, float] | None = None
+    remarks: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def main(self) -> dict[str, float]:
+        """Value and interval of the main score of the task."""
+        first = self.metrics[0]
+        return self.quality[first.name][first.main]
+
+    def tables(self, metric: AnyMetric) -> list[Section]:
+        """A metric's report of all examples together."""
+        if isinstance(metric, Metric):
+            return metric.sections(self.counts[metric.name].sum(0))
+        return [hf_evaluate.section(metric, self.quality[metric.name], self.remarks.get(metric.name, ""))]
+
+    def sections(self, metric: AnyMetric) -> list[Section]:
+        """A metric's whole report: `tables`, then what it says of single answers."""
+        if not isinstance(metric, Metric):
+            return self.tables(metric)
+        golds = [example.gold for example in self.examples]
+        return [*self.tables(metric), *metric.details(golds, _compared(metric, self.predictions))]
+
+    def failures(self) -> dict[str, int]:
+        """Numbers of examples with a parse failure, with a truncated input, and with shots dropped from the prompt."""
+        return {
+            "parse_failures": sum(p.parse_failure for p in self.predictions),
+            "truncated": sum(p.truncated for p in self.predictions),
+            "shots_dropped": sum(p.shots_dropped > 0 for p in self.predictions),
+        }
+
+
+def evaluate(
+    predictor: Predictor, examples: Sequence[Example], metrics: Sequence[AnyMetric], *, split: str, seed: int = 0
+) -> Evaluation:
+    """Score a predictor on a split, with intervals.
+
+    Args:
+        predictor: anything with `predict(examples)`.
+        examples: with gold answers; scored in this order.
+        metrics: the main one of the task first, which has counts.
+        split: name for the report.
+        seed: of the resampling.
+    """
+    begin = time.perf_counter()
+    predictions = predictor.predict(examples)
+    seconds = time.perf_counter() - begin
+    assert len(predictions) == len(examples), (len(predictions), len(examples))
+    golds = [example.gold for example in examples]
+    counts: dict[str, np.ndarray] = {}
+    quality: dict[str, dict[str, dict[str, float]]] = {}
+    remarks: dict[str, str] = {}
+    for metric in metrics:
+        compared = _compared(metric, predictions)
+        if isinstance(metric, Metric):
+            counts[metric.name] = metric.count_all(golds, compared)
+            quality[metric.name] = _quality(metric, counts[metric.name], seed)
+        elif isinstance(metric, hf_evaluate.EvaluateMetric):
+            quality[metric.name], remarks[metric.name] = metric.quality(golds, compared, seed)
+    return Evaluation(
+        split=split,
+        examples=examples,
+        predictions=predictions,
+        metrics=list(metrics),
+        counts=counts,
+        quality=quality,
+        remarks=remarks,
+        examples_per_second=len(examples) / max(seconds, 1e-9),
+    )
+
+
+def main_score(predictor: Predictor, examples: Sequence[Example], metric: AnyMetric) -> float:
+    """The main score alone, without interval: what training evaluates after each epoch; nan where it has none."""
+    return score_of(metric, examples, predictor.predict(examples))
+
+
+def score_of(metric: AnyMetric, examples: Sequence[Example], predictions: Sequence[Prediction]) -> float:
+    """The main score of predictions (of a script of `evaluate` perhaps its first); nan with nothing to judge."""
+    scores = metric.score_all([example.gold for example in examples], _compared(metric, predictions))
+    return scores[metric.main] if metric.main in scores else next(iter(scores.values()))
+
+
+def latency(predictor: Predictor, examples: Sequence[Example]) -> dict[str, float]:
+    """Milliseconds to predict one example alone: median and 95th percentile, after one that is not counted.
+
+    Of up to 64 examples; fewer where they would take longer than 10 seconds (a model that generates).
+    """
+    times: list[float] = []
+    for example in [examples[0], *examples[:LATENCY_EXAMPLES]]:
+        begin = time.perf_counter()
+        predictor.predict([example])
+        times.append(1000 * (time.perf_counter() - begin))
+        if sum(times[1:]) > 1000 * LATENCY_SECONDS:
+            break
+    p50, p95 = np.percentile(times[1:], [50, 95])
+    return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}
+
+
+def overlap(test: Sequence[Example], train: Sequence[Example]) -> dict[str, Any]:
+    """Test examples whose inputs are in train too: their number, their indices, and the places of the first five."""
+    seen = {example.digest(): example.where for example in train}
+    shared = [(n, example, seen[digest]) for n, example in enumerate(test) if (digest := example.digest()) in seen]
+    first = [{"test": example.where, "train": where} for _, example, where in shared[:5]]
+    return {"count": len(shared), "first": first, "numbers": [number for number, *_ in shared]}
+
+
+def split_digest(examples: Sequence[Example]) -> str:
+    """sha256 of inputs and gold answers in order: equal digests are the same examples in the same order."""
+    return digest_value([[example.digest(), example.gold] for example in examples])
+
+
+def _compared(metric: AnyMetric, predictions: Sequence[Prediction]) -> list[Any]:
+    """The part of each prediction that the metric compares with gold."""
+    return [getattr(prediction, metric.of) for prediction in predictions]
+
+
+def _quality(metric: Metric, counts: np.ndarray, seed: int) -> dict[str, dict[str, float]]:
+    """The metric's scores with intervals, without those that are nan (JSON has no such number)."""
+    if metric.of != "value":
+        # None is not a wrong answer but a missing one; a resample of such examples alone would have no score.
+        counts = counts[counts.any(1)]
+    values = {name: float(value) for name, value in metric.scores(counts.sum(0)).items()}
+    defined = {name: value for name, value in values.items() if not np.isnan(value)}
+    bounds = bootstrap(metric, counts, seed=seed) if defined else {}
+    return {name: {"value": value, "low": bounds[name][0], "high": bounds[name][1]} for name, value in defined.items()}

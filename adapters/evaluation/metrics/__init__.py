@@ -1,0 +1,1 @@
+"""One file a metric; what metrics share is in `base/`."""

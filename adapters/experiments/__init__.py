@@ -1,0 +1,1 @@
+"""Runs: one, a comparison of many, a prompt lab."""

@@ -1,0 +1,1 @@
+"""Runs of several methods, bases and seeds compared on the same examples."""

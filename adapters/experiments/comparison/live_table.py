@@ -1,0 +1,90 @@
+"""A comparison while it runs: a table that fills as runs end, a progress bar, and the time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from adapters.evaluation.report.tables import points
+from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, finished, read_json, row_keys, run_folder
+
+
+class LiveTable:
+    """Shows the runs on stderr; plain lines where there is no terminal. Used as a context manager."""
+
+    def __init__(self, runs: Sequence[PlannedRun], folder: Path) -> None:
+        """Args:
+        runs: all of them, in order.
+        folder: of the comparison.
+        """
+        self.runs = runs
+        self.waiting = sum(not finished(run_folder(run, folder)) for run in runs)
+        self.outcomes: list[RunOutcome] = []
+        self.running: dict[str, str] = {}
+        console = Console(stderr=True)
+        self.live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self.bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console)
+        self.row = self.bar.add_task("runs", total=len(runs))
+
+    def __enter__(self) -> LiveTable:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.live.stop()
+
+    def begin(self, run: PlannedRun) -> None:
+        """Show that a run begins; several may run at once."""
+        self.running[run.name] = time.strftime("%H:%M")
+        self._draw()
+
+    def end(self, outcome: RunOutcome) -> None:
+        """Show that a run has ended, or was finished already."""
+        self.outcomes.append(outcome)
+        self.running.pop(outcome.run.name, None)
+        self.bar.update(self.row, completed=len(self.outcomes), description=f"runs{self._left()}")
+        if self.live:
+            self._draw()
+        else:
+            number = f"[{len(self.outcomes)}/{len(self.runs)}]"
+            result = "failed: " + outcome.error.splitlines()[-1] if outcome.error else _score(outcome)
+            print(
+                f"{number} {outcome.run.name}: {result} ({outcome.seconds:.0f} s){self._left()}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _left(self) -> str:
+        """The time left, by the mean time of the runs so far and the number that run at once."""
+        took = [outcome.seconds for outcome in self.outcomes if outcome.seconds > 1]
+        ahead, at_once = self.waiting - len(took), len(self.running) + 1
+        return f", about {ahead * sum(took) / len(took) / at_once / 60:.0f} min left" if took and ahead > 0 else ""
+
+    def _draw(self) -> None:
+        if not self.live:
+            return
+        table = Table("method", "base", "train", "score of each seed", "", box=None, pad_edge=False)
+        for key in row_keys(self.runs):
+            own = [outcome for outcome in self.outcomes if outcome.run.row == key]
+            begun = [self.running[run.name] for run in self.runs if run.row == key and run.name in self.running]
+            runs = "  ".join("failed" if outcome.error else _score(outcome) for outcome in own)
+            running = f"running since {begun[0]}" if begun else ""
+            table.add_row(key[0], Path(key[1]).name, key[2], runs, running)
+        self.live.update(Group(table, self.bar), refresh=True)
+
+
+def _score(outcome: RunOutcome) -> str:
+    """The main score of a finished run."""
+    return points(read_json(outcome.folder / "scores.json")["main"]["value"])

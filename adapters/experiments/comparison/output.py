@@ -1,0 +1,101 @@
+"""The output of a comparison: comparison.json, comparison.md, comparison.html, and the table on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from adapters.core.files import write_json, write_text
+from adapters.evaluation.report.tables import natural_width, rich_table
+from adapters.experiments.comparison import plots, results
+from adapters.experiments.comparison.page import page
+from adapters.experiments.comparison.table import columns, markdown
+from adapters.experiments.comparison.verdict import sentences
+
+DISAGREEMENTS = 10
+
+
+def save_and_print(
+    rows: Sequence[results.Row],
+    folder: Path | None,
+    *,
+    command: str,
+    settings: Mapping[str, Any] | None = None,
+    failures: Sequence[tuple[str, str]] = (),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Summarise the rows, write the three files into the folder (if any) and print the table with its verdict.
+
+    Args:
+        rows: of records that are alike.
+        folder: of the comparison.
+        command: that repeats it.
+        settings: of the comparison, for the page.
+        failures: (run, reason) of each failed run.
+        seed: of the resampling.
+    """
+    summary = results.summarise(rows, seed=seed)
+    verdict = sentences(summary)
+    summary.update(verdict=verdict, failures=[{"run": run, "reason": why} for run, why in failures])
+    if folder is not None:
+        repeat = {
+            "command": command,
+            "settings": settings,
+            "dataset": summary["dataset"],
+            "versions": summary["versions"],
+            "hardware": summary["hardware"],
+            "runs": {plots.name(row): row["runs"] for row in summary["rows"]},
+        }
+        write_json(folder / "comparison.json", {**summary, "command": command, "settings": settings})
+        write_text(folder / "comparison.md", markdown(summary, verdict, failures))
+        write_text(folder / "comparison.html", page(summary, verdict, failures, disagreements(rows), repeat))
+    console = Console(highlight=False)
+    chosen = columns(summary["rows"], summary["title"])
+    table = rich_table(chosen, summary["rows"], width=console.width if console.is_terminal else None)
+    Console(highlight=False, width=None if console.is_terminal else natural_width(table)).print(table)
+    for line in ("", *verdict):
+        console.print(line, markup=False)
+    for run, why in failures:
+        console.print(f"failed: {run}: {why}", markup=False)
+    return summary
+
+
+def disagreements(rows: Sequence[results.Row]) -> list[dict[str, Any]]:
+    """The examples to which the rows' first seeds give the most different answers."""
+    records = [row.records[0] for row in rows]
+    names = [plots.name({"method": row.method, "base": row.base, "size": row.size}) for row in rows]
+    found = []
+    for number, lines in enumerate(zip(*(record.lines for record in records), strict=True)):
+        answers = [_shown(line["inputs"], line["prediction"]) for line in lines]
+        different = len(set(answers))
+        if different > 1:
+            found.append((-different, number, lines[0], answers))
+    found.sort(key=lambda item: item[:2])
+    return [
+        {
+            "text": _text(line["inputs"]),
+            "gold": _shown(line["inputs"], line["gold"]),
+            "answers": dict(zip(names, answers, strict=True)),
+        }
+        for _, _, line, answers in found[:DISAGREEMENTS]
+    ]
+
+
+def _text(inputs: Mapping[str, Any]) -> str:
+    """An example's inputs as one line."""
+    if "text" in inputs or "tokens" not in inputs:
+        return " | ".join(str(value) for name, value in inputs.items() if name not in ("tokens", "offsets"))
+    return " ".join(inputs["tokens"])
+
+
+def _shown(inputs: Mapping[str, Any], answer: Any) -> str:
+    """An answer for people: tags as entities, anything else as it is."""
+    from adapters.data.tag_schemes import spans
+
+    words = inputs.get("tokens")
+    if isinstance(answer, list) and words is not None and len(words) == len(answer):
+        return ", ".join(f"{kind}: {' '.join(words[a:b])}" for kind, a, b in spans(answer)) or "no entity"
+    return str(answer)

@@ -1,0 +1,224 @@
+"""Runs of a comparison, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adapters.core.files import digest_value, write_json
+from adapters.core.settings import INCIDENTAL
+
+LAUNCHERS = ("ACCELERATE_", "TORCHELASTIC_", "OMPI_", "PMI_", "MV2_", "TASKSWAP_NUM_PROCESSES")
+RANKS = frozenset(
+    {
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_RANK",
+        "LOCAL_WORLD_SIZE",
+        "GROUP_RANK",
+        "ROLE_RANK",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+        "ROLE_NAME",
+        "ROLE_WORLD_SIZE",
+        "GROUP_WORLD_SIZE",
+        "FORK_LAUNCH",
+    }
+)
+_REASON_LINES = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One run of a comparison.
+
+    Attributes:
+        method: name of the method.
+        base: base model as the user named it.
+        seed: of the run.
+        size: number of training examples where the comparison varies it, otherwise empty.
+        settings: of the run, including `task` and `method`, without `output_dir`.
+        data: digest of the data's contents, so that changed files make new runs.
+    """
+
+    method: str
+    base: str
+    seed: int
+    size: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data: str = ""
+
+    @property
+    def row(self) -> tuple[str, str, str]:
+        """Runs of one row differ only in their seed."""
+        return self.method, self.base, self.size
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder: equal settings have equal names, so a finished run is found again."""
+        settings = {name: value for name, value in self.settings.items() if name not in INCIDENTAL}
+        size = f"-{self.size}" if self.size else ""
+        digest = digest_value([settings, self.data])[:10]
+        return f"{self.method}-{Path(self.base).name}{size}-seed{self.seed}-{digest}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOutcome:
+    """The outcome of a run: its folder, or the reason of its failure."""
+
+    run: PlannedRun
+    folder: Path
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """The resources of each run.
+
+    Attributes:
+        processes: number of processes.
+        cpus: number of cores.
+        gpus: number of GPUs, or a fraction of one; None leaves it to the launcher.
+        at_once: number of runs at the same time; None: no limit.
+    """
+
+    processes: int = 1
+    cpus: int = 1
+    gpus: float | None = None
+    at_once: int | None = None
+
+
+def run_folder(run: PlannedRun, folder: Path) -> Path:
+    """The folder of a run, below that of the comparison."""
+    return folder / "runs" / run.name
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run has finished there: scores.json is written after everything else that is compared."""
+    return (folder / "scores.json").is_file()
+
+
+def execute(run: PlannedRun, folder: Path, processes: int) -> RunOutcome:
+    """Run a run that is not finished yet, by `python -m adapters train` in a process of its own.
+
+    Args:
+        run: what to run.
+        folder: of the comparison; the run's own is below it.
+        processes: number of processes of the run.
+    """
+    own, begin = run_folder(run, folder), time.perf_counter()
+    if not finished(own):
+        write_settings(run, folder)
+    _, error = execute_written(run.name, folder, processes)
+    return RunOutcome(run=run, folder=own, error=error, seconds=time.perf_counter() - begin)
+
+
+def write_settings(run: PlannedRun, folder: Path) -> None:
+    """Write the settings that a run's process reads, next to its folder."""
+    settings = {**run.settings, "output_dir": str(run_folder(run, folder)), "overwrite_output_dir": True}
+    write_json(folder / "runs" / f"{run.name}.json", settings)
+
+
+def execute_written(name: str, folder: Path, processes: int) -> tuple[int, str]:
+    """Run a run whose settings are written, unless it is finished; returns exit code and reason of failure.
+
+    Args:
+        name: of the run.
+        folder: of the comparison.
+        processes: number of processes of the run.
+    """
+    runs = folder / "runs"
+    with _lock(runs / f"{name}.lock") as held:
+        if finished(runs / name):
+            return 0, ""
+        return _run_alone(runs / f"{name}.json", runs / f"{name}.log", processes, held)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[int | None]:
+    """Wait until no process works on the run; yields a handle that the run's process must inherit to keep the lock.
+
+    A killed comparison leaves its current run running. The lock lives as long as that process, so the next comparison
+    waits for it and finds the run finished; otherwise both would write into one folder. POSIX only.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield None
+        return
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print(f"waiting for {path.stem}, which an earlier comparison left running", file=sys.stderr, flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _run_alone(settings: Path, log: Path, processes: int, held: int | None) -> tuple[int, str]:
+    """Run the command to its end; its exit code, and the reason if it failed."""
+    several = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"] if processes > 1 else []
+    command = [sys.executable, "-m", *several, "adapters", "train", str(settings)]
+    inherited = () if held is None else (held,)
+    with log.open("w", encoding="utf-8") as stream:
+        process = subprocess.Popen(
+            command, env=clean_environment(os.environ), stdout=stream, stderr=subprocess.STDOUT, pass_fds=inherited
+        )
+        try:
+            code = _end(process)
+        except BaseException:  # Ctrl-C or SIGTERM: the run must not continue alone
+            process.terminate()
+            process.wait()
+            raise
+    return code, _reason(log, code) if code else ""
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    """Wait for a process, a second at a time: between waits, an interruption without a signal (Ray's) can act."""
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(timeout=1)
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without a launcher's variables: a run is started by the comparison, not by that launcher.
+
+    A launcher's OMP_NUM_THREADS=1 is removed as well; a number that the user chose stays.
+    """
+    launched = any(name.startswith("ACCELERATE_") or name == "LOCAL_RANK" for name in environment)
+    dropped = {name for name in environment if name.startswith(LAUNCHERS) or name in RANKS}
+    if launched and environment.get("OMP_NUM_THREADS") == "1":
+        dropped.add("OMP_NUM_THREADS")
+    return {name: value for name, value in environment.items() if name not in dropped}
+
+
+def _reason(log: Path, code: int) -> str:
+    """The end of a failed run's log."""
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    signal = f"ended by signal {-code}; " if code < 0 else ""
+    last = "\n".join(lines[-_REASON_LINES:])
+    return f"{signal}exit code {code}: {last}" if code != 2 or not last else last
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """One of our JSON files."""
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
+
+
+def row_keys(runs: Sequence[PlannedRun]) -> list[tuple[str, str, str]]:
+    """The rows of some runs, in order."""
+    return list(dict.fromkeys(run.row for run in runs))

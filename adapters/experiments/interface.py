@@ -1,0 +1,220 @@
+"""The Python interface: train, compare and load, for scripts and notebooks. `import adapters` offers them.
+
+The defaults, checks and messages are those of the commands. Errors are exceptions of `adapters.core.errors`, all of
+them `ValueError`s; nothing here ends the interpreter.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adapters.artifacts import loading, plain_peft
+from adapters.artifacts.loading import LoadedArtifact
+from adapters.core import discovery
+from adapters.core.errors import SettingsError
+from adapters.core.files import free_folder
+from adapters.data.in_memory import write_rows
+from adapters.experiments.comparison.comparison import Comparison
+from adapters.experiments.comparison.result import ComparisonResult
+from adapters.experiments.run import DryRunEnded, open_run
+from adapters.experiments.run_result import RunResult
+from adapters.models import devices
+from adapters.serving.bank.bank import AdapterBank
+
+SPLITS = ("train", "validation", "test")
+
+
+def train(
+    *,
+    task: str,
+    method: str,
+    train: Any = None,
+    validation: Any = None,
+    test: Any = None,
+    data: Any = None,
+    model: str | None = None,
+    output_dir: str | Path | None = None,
+    **settings: Any,
+) -> RunResult | None:
+    """Train a method for a task, score it, and write its run's folder.
+
+    Args:
+        task: name of a task: ner, classification, question_answering, summarization, translation, or a plugin's.
+        method: name of a method: full, lora, prefix, few_shot, …
+        train: training examples: a path, an alias, a Hub id, a list of dicts, a pandas DataFrame or a datasets.Dataset;
+            or a DatasetDict with all splits.
+        validation: dev examples, in any of these forms. Default: cut from train.
+        test: test examples. Without any, scores are named dev.
+        data: a whole dataset instead: a folder, an alias (conll2003), a Hub id or a DatasetDict.
+        model: base model: a folder, a Hub id or an alias.
+        output_dir: folder of the run. Default: a new one, runs/{method}_{task}, with a number where it is taken.
+        settings: any flag of the recipes by its name: `learning_rate=1e-3, num_train_epochs=5`.
+
+    Returns:
+        The result; None of a dry run.
+
+    Raises:
+        UserError: an unknown name or setting, data with faults (each with its row), a base that does not fit.
+    """
+    discovery.load("tasks", task, _plugins(settings))
+    discovery.load("methods", method, _plugins(settings))
+    folder = _folder(output_dir, f"{method}_{task}")
+    given = {**_data_settings(folder, data, {"train": train, "validation": validation, "test": test}), **settings}
+    if model is not None:
+        given["model_name_or_path"] = model
+    run = open_run(task, method, {"output_dir": str(folder)}, _as_flags(given))
+    try:
+        read = run.read_task()
+        return run.save_and_print(run.evaluate(run.fit(read, run.build_method())))
+    except DryRunEnded:
+        return None
+
+
+def compare(
+    *,
+    task: str,
+    methods: Sequence[str] | None = None,
+    train: Any = None,
+    validation: Any = None,
+    test: Any = None,
+    data: Any = None,
+    model: str | None = None,
+    output_dir: str | Path | None = None,
+    **settings: Any,
+) -> ComparisonResult | None:
+    """Compare methods on the same examples: each with several seeds, paired tests, a verdict and a page.
+
+    Args:
+        task, train, validation, test, data, model: as `train` takes them.
+        methods: names of methods. Default: full, head, lora, prefix, zero_shot, few_shot.
+        output_dir: folder of the comparison; given again, finished runs in it are kept. Default: a new one,
+            runs/compare_{task}.
+        settings: any flag of the comparison recipes: `seeds=3, prompt_model_name_or_path="smollm2"`.
+
+    Returns:
+        The result; None where the runs were handed over to Slurm.
+
+    Raises:
+        UserError: as `train`; ComparisonError where every run failed.
+    """
+    discovery.load("tasks", task, _plugins(settings))
+    folder = _folder(output_dir, f"compare_{task}")
+    given = {**_data_settings(folder, data, {"train": train, "validation": validation, "test": test}), **settings}
+    if model is not None:
+        given["model_name_or_path"] = model
+    if methods is not None:
+        given["methods"] = list(methods)
+    comparison = Comparison(None, task=task, defaults={"output_dir": str(folder)}, argv=_as_flags(given))
+    comparison.check()
+    comparison.run_all()
+    return comparison.save_and_print()
+
+
+def load(
+    folder: str | Path,
+    *,
+    base: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    task: str | None = None,
+    labels: Sequence[str] | None = None,
+    plugin_dirs: Sequence[str] = (),
+) -> LoadedArtifact:
+    """Verify an artifact and load it on its base model; the result can be called with a text or a list of texts.
+
+    The device and the number format that were chosen are printed on stderr.
+
+    Args:
+        folder: an `artifact` folder, a finished run's folder, or a plain PEFT folder.
+        base: its base model by path, alias or Hub id. Default: the one that it names.
+        device: auto (cuda, then mps, then cpu), or the name of a device: cuda, cuda:1, mps, cpu.
+        dtype: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports it, float32 elsewhere).
+        task: of a plain PEFT folder whose config does not name it.
+        labels: of a plain PEFT folder, in the order of its head.
+        plugin_dirs: folders with methods and tasks of your own.
+
+    Raises:
+        SettingsError: the device or the number format is not available; `task` or `labels` of an artifact.
+        ArtifactError: damaged, of an older version, or trained on another base.
+        SourceError: the base cannot be found.
+    """
+    folder = Path(folder)
+    if (folder / "artifact").is_dir() and (folder / "scores.json").is_file():
+        folder = folder / "artifact"
+    plain = plain_peft.is_plain(folder)
+    for name, value in (("labels", labels), ("task", task)):
+        if value and not plain:
+            raise SettingsError(f"{name}: only for plain PEFT folders; the card of {folder} has it.")
+    chosen, number_format = devices.choose_and_report(device, dtype)
+    if not plain:
+        return loading.load(folder, base=base, device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
+    bank = AdapterBank(base or plain_peft.base_of(folder), device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
+    bank.load("adapter", folder, task=task, labels=labels or None)
+    return LoadedArtifact(bank.card("adapter"), bank.task("adapter"), bank.predictor("adapter"))
+
+
+def _plugins(settings: Mapping[str, Any]) -> list[str]:
+    given = settings.get("plugin_dir") or []
+    return [str(given)] if isinstance(given, str | Path) else [str(folder) for folder in given]
+
+
+def _folder(output_dir: str | Path | None, name: str) -> Path:
+    """The folder that was given, or a new one, which is printed."""
+    if output_dir is not None:
+        return Path(output_dir)
+    folder = free_folder(Path("runs") / name)
+    print(f"output_dir: {folder}", file=sys.stderr, flush=True)
+    return folder
+
+
+def _data_settings(folder: Path, data: Any, splits: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that name the data. What is in memory is written below the output folder first.
+
+    Raises SettingsError for a form that cannot be read.
+    """
+    given = {name: value for name, value in splits.items() if value is not None}
+    if data is not None and "train" in given:
+        raise SettingsError("Give data (a whole dataset) or train (with validation and test), not both.")
+    whole: Any = data if data is not None else given.get("train")
+    if _is_dataset_dict(whole):
+        extra = sorted(set(given) - {"train"})
+        if extra:
+            raise SettingsError(f"A DatasetDict has all splits; leave out {', '.join(extra)}.")
+        given = {name: whole[name] for name in SPLITS if name in whole}
+        data = None
+    if data is not None:
+        if not isinstance(data, str | Path):
+            raise SettingsError(
+                f"data: must be a folder, an alias, a Hub id or a DatasetDict, found {type(data).__name__}."
+            )
+        return {"dataset_name": str(data), **_files(folder, given)}
+    train = given.get("train")
+    if isinstance(train, str) and not Path(train).is_file() and not Path(train).suffix:
+        return {"dataset_name": train, **_files(folder, {k: v for k, v in given.items() if k != "train"})}
+    return _files(folder, given)
+
+
+def _files(folder: Path, given: Mapping[str, Any]) -> dict[str, str]:
+    found = {}
+    for name, value in given.items():
+        in_memory = not isinstance(value, str | Path)
+        path = write_rows(name, value, folder / "data" / f"{name}.jsonl") if in_memory else value
+        found[f"{name}_file"] = str(path)
+    return found
+
+
+def _is_dataset_dict(value: Any) -> bool:
+    """Whether it is a `datasets.DatasetDict`, known without importing datasets."""
+    return isinstance(value, dict) and bool(value) and all(hasattr(split, "features") for split in value.values())
+
+
+def _as_flags(settings: Mapping[str, Any]) -> list[str]:
+    """Settings by name as the flags that a command would be given."""
+    argv: list[str] = []
+    for name, value in settings.items():
+        values = value if isinstance(value, list | tuple) else ["none" if value is None else value]
+        argv += [f"--{name}", *(str(item) for item in values)]
+    return argv

@@ -1,0 +1,1 @@
+"""Prompts, numbers of demonstrations, their seeds and calibrations compared."""

@@ -1,0 +1,246 @@
+"""The prompt lab from settings: checked at once, conditions scored one after the other, tables at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.core import arguments, discovery
+from adapters.core.errors import DataError, SettingsError
+from adapters.core.files import write_json
+from adapters.core.settings import CommonSettings, join, require
+from adapters.experiments.prompt_lab.predictors import METHOD, PromptCondition, ensembles, grid, method_of
+from adapters.experiments.prompt_lab.settings import LabSettings
+from adapters.experiments.run import Run
+from adapters.experiments.run_folder import obstacle, own_files
+
+if TYPE_CHECKING:
+    from adapters.experiments.prompt_lab.conditions import ConditionScorer
+    from adapters.prompting.calibration import Calibration
+    from adapters.tasks.base.example import Example
+
+FIRST_TASK = "classification"
+OURS = ("settings.json", "conditions.jsonl", "lab.json", "lab.md", "lab.html")
+"""Everything the lab writes into its folder."""
+
+
+class Lab:
+    """Prompts compared: `check`, `run_conditions`, `save_and_print`."""
+
+    def __init__(self, doc: str | None, *, defaults: Mapping[str, Any], argv: Sequence[str] | None = None) -> None:
+        """Read the settings. Raises SettingsError.
+
+        Args:
+            doc: the recipe's docstring, shown by --help.
+            defaults: differences from the settings' own defaults; under a task's name, those of that task.
+            argv: the flags; None takes those of the process.
+        """
+        argv = list(sys.argv[1:] if argv is None else argv)
+        plugins = arguments.peek(argv, "plugin_dir")
+        known = discovery.names("tasks", plugins)
+        others = [name for name in known if name != FIRST_TASK]
+        self.task_name, argv = arguments.choose(argv, "task", [FIRST_TASK, *others])
+        usual = {name: value for name, value in defaults.items() if name not in known}
+        task = discovery.load("tasks", self.task_name, plugins).Settings
+        kind = join(CommonSettings, task, LabSettings)
+        usual = {**usual, **defaults.get(self.task_name, {})}
+        self.settings = arguments.parse(kind, usual, (doc or "").strip(), argv)
+        self.settings.check()
+        self.folder = Path(self.settings.output_dir)
+        self.calibrations = self.settings.check_lab()
+        prompts = self.settings.prompts or [f"{self.task_name}_few"]
+        self.conditions = grid(prompts, self.settings.shots, self.settings.seeds)
+        self.conditions += ensembles(self.conditions, self.settings.ensemble)
+        self.prompts: dict[str, Mapping[str, Any]] = {}
+        self.run = Run(self.task_name, METHOD, self.settings)
+        self.chosen: dict[str, Any] | None = None
+        self.tables: list[dict[str, Any]] = []
+        self.passes = 0
+
+    def check(self) -> None:
+        """Refuse what cannot work before the model reads anything. Raises UserError."""
+        from adapters.evaluation.metrics.base.metric import task_metrics
+        from adapters.tasks.base import examples
+        from adapters.tasks.base.task import promptable
+
+        self._check_folder()
+        if self.run.accelerator.num_processes > 1:
+            raise SettingsError("The prompt lab runs in one process. Start it by: python recipes/prompt_lab.py")
+        task, self.splits, _ = examples.read_splits(self.task_name, self.settings)
+        self.task = promptable(task)
+        self.metrics = task_metrics(
+            self.task, self.settings.metrics, self.settings.plugin_dir, allow_hub=self.settings.trust_remote_code
+        )
+        self.train: Sequence[Example] = self.splits.get("train", ())
+        self._check_shots()
+        first = self.splits.get("train") or next(iter(self.splits.values()))
+        examples.check_unknown_tokens(first, self.run.base, allowed=self.settings.allow_unknown_tokens, say=_say)
+        for prompt in dict.fromkeys(condition.prompt for condition in self.conditions if not condition.members):
+            condition = PromptCondition(prompt=prompt, shots=max(self.settings.shots), seed=0)
+            for calibration in self.calibrations:
+                method_of(self.settings, self.task_name, condition, calibration).check(self.run.base, self.task)
+            self.prompts[prompt] = self._prompt(prompt)
+        self.scored = "test" if "test" in self.splits else "validation"
+        if self.settings.optimise and self.scored != "test":
+            raise DataError(
+                "--optimise: chooses on dev and scores test once, and there is no test split. "
+                "Give --test_file, or leave --optimise out."
+            )
+        for name in {self.scored, "validation"} if self.settings.optimise else {self.scored}:
+            if not len(self.splits.get(name, ())):
+                raise DataError(f"the {name} split has no examples; there is nothing to score.")
+
+    def _prompt(self, name: str) -> dict[str, Any]:
+        """A prompt's record, on which its scores depend."""
+        from adapters.prompting import template
+
+        prompt = template.load(name, self.task, self.settings.plugin_dir)
+        generated = prompt.answer not in self.task.chosen_formats
+        require(
+            not (generated and self.settings.ensemble),
+            "ensemble",
+            " ".join(self.settings.ensemble),
+            f"left out: answers of {self.task_name} are generated, so there are no probabilities to average",
+        )
+        hardest = self.settings.shot_selection == "hardest" and generated and max(self.settings.shots) > 0
+        require(
+            not hardest,
+            "shot_selection",
+            "hardest",
+            f"another: answers of {self.task_name} are generated, so no answer's likelihood is known",
+        )
+        return prompt.record()
+
+    def _check_shots(self) -> None:
+        """Raises SettingsError where there are too few training examples, or they cannot be selected as requested."""
+        from adapters.prompting.demonstrations import balanced
+
+        most, available = max(self.settings.shots), len(self.train)
+        if most > available:
+            raise SettingsError(
+                f"--shots {most}: there are {available} training examples. Give at most --shots {available}."
+                + ("" if available else " (Training examples come from --train_file or --dataset_name.)")
+            )
+        if most and self.settings.shot_selection == "balanced":
+            balanced(self.train, 0, 0)
+
+    def _check_folder(self) -> None:
+        """Raises SettingsError for a folder of something else."""
+        blocked = obstacle(self.folder)
+        if blocked:
+            raise SettingsError(f"--output_dir {self.folder}: {blocked[0]} {blocked[1]}. Name a folder.")
+        own_files(self.folder, OURS)
+
+    def run_conditions(self) -> None:
+        """Score what is not scored yet; with --optimise, choose on dev first."""
+        from adapters.experiments.prompt_lab.conditions import ConditionScorer
+        from adapters.experiments.prompt_lab.journal import Journal
+        from adapters.experiments.prompt_lab.predictors import PredictorFactory
+
+        run, settings = self.run, self.settings
+        device = run.accelerator.device
+        predictors = PredictorFactory(run.base, self.task, self.train, settings, device=device, precision=run.precision)
+        if settings.overwrite_output_dir:
+            for name in OURS:
+                (self.folder / name).unlink(missing_ok=True)
+        write_json(self.folder / "settings.json", {"task": self.task_name, **arguments.as_dict(settings)})
+        scorer = ConditionScorer(predictors, Journal(self.folder / "conditions.jsonl"), self.metrics, self.prompts)
+        if settings.optimise:
+            self._optimise(scorer)
+            return
+        shown = "test" if self.scored == "test" else "dev"
+        examples = self.splits[self.scored][:]
+        self.passes = self._score(scorer, "all conditions", self.conditions, self.calibrations, shown, examples)
+
+    def _optimise(self, scorer: ConditionScorer) -> None:
+        """Score every condition on as many dev examples as the budget allows, and the best one on test."""
+        from adapters.experiments.prompt_lab import budget, summary
+
+        dev, allowed = self.splits["validation"], self.settings.budget
+        number = budget.affordable(scorer.predictors, self.conditions, self.calibrations, budget=allowed, dev=len(dev))
+        examples = budget.sampled(dev, number)
+        self.passes = self._score(
+            scorer, "all conditions, to choose", self.conditions, self.calibrations, "dev", examples
+        )
+        row = summary.best(self.tables[0]["rows"])
+        calibrations = [one for one in self.calibrations if one.name == row["calibration"]]
+        conditions = [
+            condition
+            for condition in self.conditions
+            if (condition.prompt, condition.shots) == (row["prompt"], row["shots"])
+        ]
+        title, test = "chosen on dev, scored once", self.splits["test"][:]
+        passes = self._score(scorer, title, conditions, calibrations, "test", test)
+        self.chosen = {
+            "prompt": row["prompt"],
+            "shots": row["shots"],
+            "calibration": row["calibration"],
+            "budget": allowed,
+            "dev_examples": number,
+            "test_passes": passes,
+        }
+
+    def _score(
+        self,
+        scorer: ConditionScorer,
+        title: str,
+        conditions: Sequence[PromptCondition],
+        calibrations: Sequence[Calibration],
+        split: str,
+        examples: Sequence[Example],
+    ) -> int:
+        """Score conditions and keep their table; returns the passes that they take."""
+        from adapters.evaluation.evaluate import split_digest
+        from adapters.experiments.prompt_lab import budget, summary
+
+        records = scorer.score(conditions, calibrations, split, examples)
+        self.tables.append(
+            {
+                "title": title,
+                "split": split,
+                "n": len(examples),
+                "digest": split_digest(examples),
+                "usual": summary.usual_answer(examples, self.metrics[0]),
+                "rows": summary.rows(records),
+            }
+        )
+        return budget.cost(scorer.predictors, conditions, calibrations, len(examples))
+
+    def save_and_print(self) -> None:
+        """Write the lab's files and print its tables."""
+        from adapters.core.environment import hardware, versions
+        from adapters.evaluation.metrics.base.any_metric import score_title
+        from adapters.experiments.prompt_lab import output, summary
+
+        assert self.tables, "run_conditions comes first"
+        metric = self.metrics[0]
+        found: dict[str, Any] = {
+            "task": self.task_name,
+            "base": self.run.base.name,
+            "dataset": {"name": self.run.dataset_name},
+            "metric": metric.name,
+            "score": metric.main,
+            "title": score_title(metric),
+            "shot_selection": self.settings.shot_selection,
+            "tables": self.tables,
+            "calibrations": summary.by_calibration(self.tables[0]["rows"]),
+            "chosen": self.chosen,
+            "passes": self.passes,
+        }
+        found["verdict"] = summary.sentences(found)
+        repeat = {
+            "command": f"python {' '.join(sys.argv)}",
+            "settings": arguments.as_dict(self.settings),
+            "base_sha256": self.run.base.digest,
+            "prompts": self.prompts,
+            "versions": versions(),
+            "hardware": hardware(),
+        }
+        output.save_and_print(found, self.folder, repeat)
+        _say(f"\nwritten to {self.folder}/lab.html, .md and .json")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

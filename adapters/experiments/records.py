@@ -1,0 +1,157 @@
+"""What a run writes down: scores.json, predictions.jsonl, the artifact with its card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adapters.artifacts import artifact
+from adapters.artifacts.model_card import run_model_card
+from adapters.core.arguments import as_dict
+from adapters.core.environment import hardware, versions
+from adapters.core.files import digest_value, write_text
+from adapters.core.memory import peak_bytes
+from adapters.core.settings import INCIDENTAL
+from adapters.evaluation.evaluate import Evaluation, overlap, split_digest
+from adapters.evaluation.metrics.base.any_metric import score_title
+from adapters.experiments.run_state import FittedModel, RunData, Session
+from adapters.models import quantization
+
+
+def score_record(
+    settings: Any, session: Session, data: RunData, fitted: FittedModel, evaluation: Evaluation
+) -> dict[str, Any]:
+    """The contents of scores.json, but for the artifact's size.
+
+    Args:
+        settings: of the run.
+        session: the processes and the precision it ran with.
+        data: the splits.
+        fitted: what was scored.
+        evaluation: its scores.
+    """
+    trained, total = fitted.parameters()
+    history = fitted.history.record() if fitted.history else {}
+    recorded = {name: value for name, value in as_dict(settings).items() if name not in INCIDENTAL}
+    return {
+        "task": fitted.task.name,
+        "method": fitted.method.name,
+        "method_notes": fitted.method.notes(),
+        "base": fitted.base.name,
+        "dataset": _dataset(data, evaluation),
+        "labels": list(fitted.task.labels.names),
+        "label_digest": fitted.task.labels.digest,
+        "metric_versions": {metric.name: metric.version for metric in evaluation.metrics},
+        "main": {
+            "metric": evaluation.metrics[0].name,
+            "score": evaluation.metrics[0].main,
+            "title": score_title(evaluation.metrics[0]),
+            **evaluation.main,
+        },
+        "quality": evaluation.quality,
+        "reports": _sections(evaluation),
+        "overlap": overlap(evaluation.examples, data.splits.get("train", ())),
+        "cost": {
+            "trainable_params": trained,
+            "total_params": total,
+            "train_seconds": history.get("seconds", 0.0),
+            "train_tokens_per_second": history.get("tokens_per_second", 0.0),
+            "peak_memory_bytes": peak_bytes(session.accelerator.device),
+            "latency_ms": evaluation.latency_ms,
+            "examples_per_second": round(evaluation.examples_per_second, 2),
+        },
+        **evaluation.failures(),
+        "stopped_early": history.get("stopped_early", False),
+        "training": history,
+        "seed": settings.seed,
+        "precision": session.precision,
+        "processes": session.accelerator.num_processes,
+        "settings_digest": digest_value(recorded),
+        "row_digest": digest_value({name: value for name, value in recorded.items() if name != "seed"}),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def _dataset(data: RunData, evaluation: Evaluation) -> dict[str, Any]:
+    """What was scored, so that other records can be held against it."""
+    return {
+        "name": data.name,
+        "revision": data.revision,
+        "split": evaluation.split,
+        "n": len(evaluation.examples),
+        "digest": split_digest(evaluation.examples),
+        "sizes": {name: len(examples) for name, examples in data.splits.items()},
+        "notes": {
+            name: {k: v for k, v in examples.notes.items() if k != "source"} for name, examples in data.splits.items()
+        },
+    }
+
+
+def save_artifact(
+    folder: Path, settings: Any, fitted: FittedModel, record: Mapping[str, Any], evaluation: Evaluation
+) -> int:
+    """Write the artifact and its card; returns its size in bytes.
+
+    Args:
+        folder: of the artifact.
+        settings: of the run.
+        fitted: what is saved.
+        record: contents of scores.json.
+        evaluation: its scores.
+    """
+    base = fitted.base
+    card = {
+        "task": fitted.task.card(),
+        "method": {"name": fitted.method.name, "library": fitted.method.library, "settings": fitted.method.recorded()},
+        "max_length": settings.max_length,
+        "label_digest": fitted.task.labels.digest,
+        "base": {
+            "name": base.name,
+            "kind": base.kind,
+            "hub_id": base.source.hub_id,
+            "revision": base.source.revision,
+            "weights_sha256": base.digest,
+            "tokenizer_sha256": base.tokenizer_digest,
+            **({} if base.quantization is None else {"bits": quantization.description(settings)}),
+        },
+        "scores": {"dataset": record["dataset"]["name"], "split": evaluation.split, "n": len(evaluation.examples),
+                   **record["main"]},
+        "versions": record["versions"],
+    }  # fmt: skip
+    readme = run_model_card(card, record, evaluation, as_dict(settings))
+    artifact.write(folder, lambda draft: fitted.method.save(fitted.model, base, draft), card, readme)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def write_predictions(path: Path, evaluation: Evaluation, in_train: Sequence[int]) -> None:
+    """One line an example: id, inputs and their digest, gold, prediction, counts, and whether train has it.
+
+    Args:
+        path: of the file.
+        evaluation: what was predicted.
+        in_train: numbers of the examples that stand in train too.
+    """
+    lines = []
+    shared = frozenset(in_train)
+    for number, (example, prediction) in enumerate(zip(evaluation.examples, evaluation.predictions, strict=True)):
+        counts = {name: rows[number].tolist() for name, rows in evaluation.counts.items()}
+        line = {"id": example.id, "input": example.digest(), "inputs": dict(example.inputs), "gold": example.gold,
+                "prediction": prediction.value, "in_train": number in shared}  # fmt: skip
+        line.update({"written": prediction.written} if prediction.written is not None else {})
+        lines.append(json.dumps({**line, "counts": counts}, ensure_ascii=True))
+    write_text(path, "".join(line + "\n" for line in lines))
+
+
+def _sections(evaluation: Evaluation) -> dict[str, Any]:
+    """The report's tables, as numbers."""
+    return {
+        metric.name: [
+            {"title": part.title, "remark": part.remark, "counts": list(part.counts), "as_given": part.as_given,
+             "rows": {name: dict(zip(part.columns, values, strict=True)) for name, values in part.rows}}
+            for part in evaluation.sections(metric)
+        ]
+        for metric in evaluation.metrics
+    }  # fmt: skip

@@ -1,0 +1,376 @@
+"""One run of a recipe: its settings, and the five verbs that make a result of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.core import arguments, discovery
+from adapters.core.errors import DataError
+from adapters.core.files import write_json, write_text
+from adapters.core.processes import is_first
+from adapters.core.settings import CommonSettings, join
+from adapters.experiments import run_folder
+from adapters.experiments.run_result import RunResult
+from adapters.experiments.run_state import FittedModel, RunData, Session, count_parameters
+from adapters.training import trackers
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from adapters.evaluation.evaluate import Evaluation
+    from adapters.methods.base.method import Method
+    from adapters.models.base_model import Base
+    from adapters.tasks.base.example import Examples
+    from adapters.tasks.base.predictor import Predictor
+    from adapters.tasks.base.task import Task
+    from adapters.training.checkpoint import Checkpoints
+    from adapters.training.history import History
+    from adapters.training.trainer import Trainer
+
+NOT_COMPARED = (
+    "output_dir",
+    "overwrite_output_dir",
+    "checkpointing_steps",
+    "save_total_limit",
+    "resume_from_checkpoint",
+    "with_tracking",
+    "trust_remote_code",
+    "report_to",
+    "dry_run",
+    "max_predict_samples",
+    "test_file",
+    "metrics",
+)
+"""Settings that training does not depend on, so that they may change where a run is resumed."""
+
+
+class DryRunEnded(Exception):
+    """A dry run has printed its estimate; there is nothing more to do."""
+
+
+def open_run(task: str, method: str, defaults: Mapping[str, Any], argv: Sequence[str], description: str = "") -> Run:
+    """A run whose settings are parsed from flags, and checked.
+
+    Args:
+        task: name of the task.
+        method: name of the method.
+        defaults: what differs from the defaults of task and method.
+        argv: flags, or one settings file.
+        description: printed by --help.
+
+    Raises:
+        SettingsError: an unknown task, method or flag, or a value that cannot work.
+    """
+    plugins = arguments.peek(argv, "plugin_dir")
+    parts = [discovery.load("tasks", task, plugins), discovery.load("methods", method, plugins)]
+    kind = join(CommonSettings, *(part.Settings for part in parts))
+    settings = arguments.parse(kind, defaults, description, argv)
+    settings.check()
+    return Run(task, method, settings)
+
+
+class Run:
+    """One run: `read_task`, `build_method`, `fit`, `evaluate`, `save_and_print`, in this order.
+
+    Attributes:
+        task_name: name of the task.
+        method_name: name of the method.
+        settings: common settings joined with the task's and the method's.
+        folder: where the run is written.
+        data: what `read_task` has read; None before.
+        fitted: what `fit` has made; None before.
+    """
+
+    def __init__(self, task: str, method: str, settings: Any) -> None:
+        """Args: names of task and method, and the joined settings."""
+        self.task_name, self.method_name, self.settings = task, method, settings
+        self.folder = Path(settings.output_dir)
+        self.begun = time.perf_counter()
+        self.data: RunData | None = None
+        self.fitted: FittedModel | None = None
+
+    @cached_property
+    def session(self) -> Session:
+        """Accelerate, started once, in the precision of this run."""
+        import accelerate
+        import torch
+
+        from adapters.core.processes import check_launcher, check_world, use_all_cores
+        from adapters.models import fsdp, quantization
+        from adapters.models.base_model import quiet_libraries
+        from adapters.models.compile import dynamo
+        from adapters.models.precision import fastest_precision
+
+        quiet_libraries()
+        check_launcher()
+        # By itself, Accelerate does not connect the CPU processes that torchrun started.
+        cpu = not torch.accelerator.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+        state = accelerate.PartialState(cpu=cpu)
+        check_world(state.num_processes)
+        use_all_cores()
+        precision = fastest_precision(
+            torch.device(state.device),
+            self.settings.mixed_precision,
+            quantized=bool(quantization.requested_flag(self.settings)),
+        )
+        # Gradients are kept where processes add them up: they are not copied there and back, nor held twice.
+        shared = accelerate.DistributedDataParallelKwargs(gradient_as_bucket_view=True)
+        chosen: Any = trackers.requested(self.settings.with_tracking, self.settings.report_to)
+        accelerator = accelerate.Accelerator(
+            mixed_precision=precision,
+            cpu=cpu,
+            log_with=chosen or None,
+            kwargs_handlers=[shared],
+            dynamo_plugin=dynamo(self.settings.torch_compile, state.device.type),
+            project_dir=self.folder / "logs" if chosen else None,
+        )
+        fsdp.enable_cpu_fsdp(accelerator)
+        return Session(accelerator=accelerator, precision=precision)
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """Accelerate."""
+        return self.session.accelerator
+
+    @property
+    def precision(self) -> str:
+        """`no`, `bf16` or `fp16`."""
+        return self.session.precision
+
+    @cached_property
+    def base(self) -> Base:
+        """The base model, found but not loaded."""
+        from adapters.models import quantization
+        from adapters.models.base_model import open_base
+
+        device = self.accelerator.device
+        held = quantization.config(self.settings, self.precision)
+        return dataclasses.replace(open_base(self.settings.model_name_or_path), quantization=held, device=device)
+
+    @property
+    def dataset_name(self) -> str:
+        """The dataset as the user named it."""
+        return str(self.settings.train_file or self.settings.dataset_name or self.settings.test_file)
+
+    @property
+    def splits(self) -> Mapping[str, Examples]:
+        """The splits that were read."""
+        assert self.data is not None, "read_task comes first"
+        return self.data.splits
+
+    def read_task(self) -> Task:
+        """Read, check and cut the splits; the task knows its labels then."""
+        from adapters.tasks.base import examples
+
+        run_folder.check(self.folder, self.settings)
+        with self.accelerator.main_process_first():
+            task, splits, source = examples.read_splits(self.task_name, self.settings)
+            if "train" not in splits and self._method_class().trains:
+                raise DataError("There is no training split: give --train_file.")
+        self.data = RunData(name=self.dataset_name, revision=source.revision if source else None, splits=splits)
+        sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
+        labels = f"; {len(task.labels)} labels" if len(task.labels) else ""
+        self._say(f"data: {self.dataset_name}: {sizes}{labels}")
+        return task
+
+    def build_method(self) -> Method:
+        """The method with its settings, checked."""
+        return self._method_class()(self.settings)
+
+    def fit(self, task: Task, method: Method) -> Predictor:
+        """Put the method around the base and train it if it trains; the best model by dev score stays.
+
+        Raises:
+            DryRunEnded: with --dry_run, once the estimate is printed.
+        """
+        from accelerate.utils import set_seed
+
+        from adapters.evaluation.metrics.base.metric import task_metrics
+        from adapters.models.precision import cast_frozen_weights
+
+        settings = self.settings
+        task = task.on(self.base.kind)
+        method.check(self.base, task)
+        metrics = task_metrics(task, settings.metrics, settings.plugin_dir, allow_hub=settings.trust_remote_code)
+        self._check_unknown_tokens()
+        set_seed(settings.seed)
+        model = method.wrap(self.base, task, self.splits.get("train", ()))
+        if method.trains and not method.reads_base_weights:
+            cast_frozen_weights(model, self.precision, self.base.config.dtype)
+        if self.base.quantization is None:  # else it is there already
+            model.to(self.accelerator.device)
+        predictor = method.predictor(model, self.base, task, precision=self.precision)
+        fitted = FittedModel(
+            task=task, method=method, base=self.base, model=model, predictor=predictor, metrics=metrics, history=None
+        )
+        trainer = self._trainer(fitted) if method.trains else None
+        if settings.dry_run:
+            self._print_estimate(trainer, fitted)
+            raise DryRunEnded
+        self._prepare_folder()
+        if trainer is not None:
+            history = self._train(trainer, fitted)
+            fitted = dataclasses.replace(fitted, history=history, model=self._unsharded(fitted))
+        self.fitted = fitted
+        return predictor
+
+    def _trainer(self, fitted: FittedModel) -> Trainer:
+        """The trainer of a method that trains."""
+        from adapters.training.trainer import Trainer
+
+        return Trainer(
+            fitted.model,
+            fitted.task,
+            self.base,
+            self.splits["train"],
+            self.settings,
+            self.accelerator,
+            budget=fitted.method.budget(self.base, self.settings.max_length),
+            checkpoints=self._checkpoints(fitted.task),
+        )
+
+    def _train(self, trainer: Trainer, fitted: FittedModel) -> History:
+        """Train from the beginning, or from the checkpoint that was requested."""
+        import torch
+
+        from adapters.evaluation.evaluate import main_score
+
+        settings = self.settings
+        trained, total = fitted.parameters()
+        self._say(f"model: {self.base.name}, {trained:,} of {total:,} parameters trained")
+        torch.manual_seed(settings.seed + self.accelerator.process_index)
+        if settings.resume_from_checkpoint:
+            checkpoint = trainer.checkpoints.find(settings.resume_from_checkpoint, self._say)
+            trainer.resume(checkpoint)
+            self._say(f"resuming after step {trainer.history.steps:,}, from {checkpoint.path}")
+        trackers.begin(self.accelerator, arguments.as_dict(settings))
+        dev = self.splits["validation"]
+        history = trainer.run(lambda: main_score(fitted.predictor, dev, fitted.metrics[0]))
+        trackers.end(self.accelerator)
+        if settings.checkpointing_steps is None and self.accelerator.is_main_process:
+            trainer.checkpoints.remove()
+        return history
+
+    def _unsharded(self, fitted: FittedModel) -> Any:
+        """The model; where it is sharded, on the main process an unsharded one to save, with all that was trained."""
+        from adapters.models import fsdp
+        from adapters.training.state import set_parameters, trainable_parameters
+
+        if not fsdp.is_sharded(fitted.model):
+            return fitted.model
+        found = trainable_parameters(fitted.model)
+        if not self.accelerator.is_main_process:
+            return fitted.model
+        model = fitted.method.wrap(self.base, fitted.task, self.splits["train"])
+        set_parameters(model, found)
+        return model
+
+    def _print_estimate(self, trainer: Trainer | None, fitted: FittedModel) -> None:
+        """Print what the run would take."""
+        from adapters.training import estimate
+
+        last = self.splits.get("test") or self.splits["validation"]
+        predict = fitted.predictor.predict
+        if trainer is None:
+            found = estimate.of_answering(predict, last[:], self.accelerator.device)
+        else:
+            found = estimate.of_training(trainer, predict, self.splits["validation"][:], last[:])
+        trained, total = count_parameters(fitted.model)
+        lines = [
+            "dry run: nothing is written",
+            f"model    {self.base.name} with {self.method_name}: {trained:,} of {total:,} parameters are trained "
+            f"({trained / total:.2%})",
+            f"device   {self.accelerator.device}, {self.accelerator.num_processes} process(es), precision "
+            f"{self.precision}",
+            *found.lines(),
+        ]
+        if self.accelerator.is_main_process:
+            print("\n".join(lines))
+
+    def evaluate(self, predictor: Predictor) -> Evaluation:
+        """Score the test split; where there is none, the dev split, and call it dev."""
+        from adapters.evaluation.evaluate import evaluate, latency
+
+        assert self.fitted is not None, "fit comes first"
+        name = "test" if "test" in self.splits else "validation"
+        shown = name if name == "test" else "dev"
+        scored = evaluate(predictor, self.splits[name][:], self.fitted.metrics, split=shown, seed=self.settings.seed)
+        if self.accelerator.num_processes > 1:
+            return scored
+        return dataclasses.replace(scored, latency_ms=latency(predictor, scored.examples))
+
+    def save_and_print(self, evaluation: Evaluation) -> RunResult | None:
+        """Write the run's folder and print the report, on the main process; elsewhere None."""
+        from adapters.evaluation.metrics.base.any_metric import score_title
+        from adapters.evaluation.report import run_report
+        from adapters.experiments import records
+        from adapters.experiments.learning_curve import picture
+
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return None
+        assert self.fitted is not None and self.data is not None, "fit comes first"
+        record = records.score_record(self.settings, self.session, self.data, self.fitted, evaluation)
+        bytes_written = records.save_artifact(self.folder / "artifact", self.settings, self.fitted, record, evaluation)
+        record["cost"]["artifact_bytes"] = bytes_written
+        records.write_predictions(self.folder / "predictions.jsonl", evaluation, record["overlap"].pop("numbers"))
+        record["seconds"] = round(time.perf_counter() - self.begun, 1)
+        write_json(self.folder / "scores.json", record)
+        if self.fitted.history is not None:
+            curve = picture(self.fitted.history, score_title(self.fitted.metrics[0]))
+            write_text(self.folder / "curve.svg", curve)
+        shown = run_report.run_report(record, evaluation)
+        write_text(self.folder / "report.txt", run_report.plain(shown))
+        run_report.show(shown)
+        example = run_report.predict_arguments(evaluation.examples[0])
+        self._say(
+            f"\nwritten to {self.folder}/ in {record['seconds']:.0f} s. Try:\n"
+            f"  taskswap predict {self.folder}/artifact {example}"
+        )
+        return RunResult.read(self.folder)
+
+    def _method_class(self) -> type[Method]:
+        from adapters.methods.base.method import load_method
+
+        return load_method(self.method_name, self.settings.plugin_dir)
+
+    def _checkpoints(self, task: Task) -> Checkpoints:
+        """Where this run's checkpoints are; what it must share with the run that wrote one is read when needed."""
+        from adapters.evaluation.evaluate import split_digest
+        from adapters.training.checkpoint import Checkpoints
+
+        def identity() -> dict[str, Any]:
+            settings = arguments.as_dict(self.settings)
+            return {
+                "task": task.card(),
+                "method": self.method_name,
+                "base": [self.base.digest, self.base.tokenizer_digest],
+                "data": {name: split_digest(self.splits[name]) for name in ("train", "validation")},
+                "processes": self.accelerator.num_processes,
+                "precision": self.precision,
+                "settings": {name: value for name, value in settings.items() if name not in NOT_COMPARED},
+            }
+
+        return Checkpoints(self.folder / "checkpoints", identity, save_total_limit=self.settings.save_total_limit)
+
+    def _prepare_folder(self) -> None:
+        if self.accelerator.is_main_process:
+            names = {"task": self.task_name, "method": self.method_name}
+            run_folder.claim(self.folder, {**names, **arguments.as_dict(self.settings)})
+
+    def _check_unknown_tokens(self) -> None:
+        from adapters.tasks.base.examples import check_unknown_tokens
+
+        first = self.splits.get("train") or next(iter(self.splits.values()))
+        check_unknown_tokens(first, self.base, allowed=self.settings.allow_unknown_tokens, say=self._say)
+
+    def _say(self, line: str) -> None:
+        if is_first():
+            print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,67 @@
+"""The folder of a run: what may lie there before it begins, and what it writes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from adapters.core.errors import SettingsError
+from adapters.core.files import write_json
+from adapters.core.settings import CommonSettings
+
+OURS = ("settings.json", "artifact", "predictions.jsonl", "scores.json", "report.txt", "curve.svg", "checkpoints",
+        "logs")  # fmt: skip
+"""All that a run writes into its folder."""
+DATA = "data"
+"""Folder of the data that the Python interface was given in memory; it stays."""
+
+
+def check(folder: Path, settings: CommonSettings) -> None:
+    """Raises SettingsError where the folder cannot be written to, or holds a finished run or what is not a run's."""
+    if settings.dry_run:  # nothing is written
+        return
+    blocked = obstacle(folder)
+    if blocked:
+        which = "" if blocked[0] == folder else f"{blocked[0]} "
+        raise SettingsError(f"--output_dir {folder}: {which}{blocked[1]}. Name a folder.")
+    there = [name for name in own_files(folder, (*OURS, DATA)) if name != DATA]
+    resumed = settings.resume_from_checkpoint is not None
+    if there == ["checkpoints", "settings.json"] and not resumed and not settings.overwrite_output_dir:
+        raise SettingsError(f"--output_dir {folder}: holds a run that was stopped. Add "
+                            "--resume_from_checkpoint latest to go on with it, or --overwrite_output_dir to begin "
+                            "anew.")  # fmt: skip
+    unfinished = set(there) <= {"settings.json", *(["checkpoints"] * resumed)}
+    if not unfinished and not settings.overwrite_output_dir:
+        raise SettingsError(f"--output_dir {folder}: holds another run ({', '.join(there)}). Name another, "
+                            "or add --overwrite_output_dir to replace it.")  # fmt: skip
+
+
+def claim(folder: Path, settings: dict[str, Any]) -> None:
+    """The folder with this run's settings alone in it, and the checkpoints where it goes on from one."""
+    for name in OURS:
+        if name == "checkpoints" and settings["resume_from_checkpoint"]:
+            continue
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    write_json(folder / "settings.json", settings)
+
+
+def obstacle(folder: Path) -> tuple[Path, str] | None:
+    """What keeps a folder from being made or written to: the path, and why; None where nothing does."""
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if parent.is_dir() and os.access(parent, os.W_OK):
+        return None
+    return parent, "cannot be written to" if parent.is_dir() else "is a file"
+
+
+def own_files(folder: Path, ours: Sequence[str]) -> list[str]:
+    """Names in an output folder. Raises SettingsError where one is neither ours nor hidden."""
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    foreign = [name for name in there if name not in ours and not name.startswith(".")]
+    if foreign:
+        raise SettingsError(f"--output_dir {folder}: holds files of others ({', '.join(foreign[:5])}). "
+                            "Name another folder.")  # fmt: skip
+    return there

@@ -1,0 +1,141 @@
+"""What LoRA and its variants share: low-rank updates of linear layers by PEFT, and the task's head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adapters.core.errors import ModelError
+from adapters.core.settings import require
+from adapters.methods.base.delta import AdapterDelta, AdapterTensors, LayerDelta
+from adapters.methods.base.peft_method import PeftMethod
+from adapters.models.layers import last_parts, layer_size, linear_layers, matches, poolers, require_layers
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.task import Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapters.models.base_model import Base
+
+ALL = "all-linear"
+MAX_ALPHA_PER_RANK = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraFamilySettings:
+    """Settings of LoRA and its variants."""
+
+    learning_rate: float = 2e-3
+    """Peak learning rate."""
+    adam_beta2: float = 0.98
+    """AdamW's second-moment decay: 0.999 can diverge at this learning rate (see lora)."""
+    lora_r: int = 12
+    """LoRA rank."""
+    lora_alpha: float = 24
+    """LoRA alpha; the update is scaled by alpha / r."""
+    lora_dropout: float = 0.0
+    """Dropout probability of the input of the LoRA layers."""
+    lora_target_modules: list[str] = field(default_factory=lambda: [ALL])
+    """Modules to adapt, by the last part of their names (query value); all-linear: all linear layers but the head."""
+    lora_train_pooler: bool = True
+    """With all-linear: train the pooler of a BERT-class classifier in full, as part of its head, not low-rank."""
+
+
+class LoraFamilyMethod(PeftMethod):
+    """LoRA or a variant of it, by PEFT, with the head trained in full."""
+
+    peft_type = "LORA"
+    peft_switches: ClassVar[dict[str, bool]] = {"use_dora": False, "use_rslora": False}
+    peft_options: ClassVar[dict[str, str]] = {
+        "r": "lora_r",
+        "lora_alpha": "lora_alpha",
+        "lora_dropout": "lora_dropout",
+        "target_modules": "lora_target_modules",
+    }
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings)
+        require(settings.lora_r >= 1, "lora_r", settings.lora_r, "at least 1")
+        bound = MAX_ALPHA_PER_RANK * settings.lora_r
+        require(0 < settings.lora_alpha <= bound, "lora_alpha", settings.lora_alpha, f"above 0 and at most {bound}")
+        require(0 <= settings.lora_dropout < 1, "lora_dropout", settings.lora_dropout, "in [0, 1)")
+        require(bool(settings.lora_target_modules), "lora_target_modules", "", f"names of layers, or {ALL}")
+
+    def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:
+        """PEFT's LoraConfig for the target modules."""
+        import peft
+        from transformers.pytorch_utils import Conv1D
+
+        if self.settings.lora_train_pooler and [*self.settings.lora_target_modules] == [ALL]:
+            head = [*head, *_poolers(model, head)]
+        targets = _targets(model, head, self.settings.lora_target_modules)
+        return peft.LoraConfig(
+            r=self.settings.lora_r,
+            lora_alpha=self.settings.lora_alpha,
+            lora_dropout=self.settings.lora_dropout,
+            target_modules=targets,
+            modules_to_save=head,
+            fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2's own linear layer
+            **self.peft_switches,
+        )
+
+    def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
+        """PEFT's model, with its LoRA layers computed by fused products."""
+        from adapters.models.lora_linear import use_fused_lora
+
+        wrapped = super().wrap(base, task, train)
+        use_fused_lora(wrapped)
+        return wrapped
+
+    def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
+        """The saved model, computed the same way."""
+        from adapters.models.lora_linear import use_fused_lora
+
+        wrapped = super().load(base, task, folder)
+        use_fused_lora(wrapped)
+        return wrapped
+
+    @property
+    def scaling(self) -> float:
+        """The factor of the low-rank update."""
+        return float(self.settings.lora_alpha / self.settings.lora_r)
+
+    def delta(self, tensors: AdapterTensors, base: Base, task: Task) -> AdapterDelta:
+        """A low-rank update of each target module of the body."""
+        layers = tensors.linear_layers()
+        wanted = (
+            last_parts(layers) if [*self.settings.lora_target_modules] == [ALL] else self.settings.lora_target_modules
+        )
+        require_layers("lora_target_modules", wanted, layers)
+        chosen = {name: layer for name, layer in layers.items() if any(matches(name, end) for end in wanted)}
+        return AdapterDelta(layers={name: self.layer_delta(tensors, name, layer) for name, layer in chosen.items()})
+
+    def layer_delta(self, tensors: AdapterTensors, name: str, layer: Any) -> LayerDelta:
+        """The update of one layer; `up` is multiplied by alpha / r."""
+        into, out = layer_size(layer)
+        down = tensors.of_body(name, "lora_A.weight", (self.settings.lora_r, into))
+        up = tensors.of_body(name, "lora_B.weight", (out, self.settings.lora_r)).T * self.scaling
+        return LayerDelta(down=down, up=up)
+
+
+def _poolers(model: Any, head: Sequence[str]) -> list[str]:
+    """Names of BERT's poolers, unless they are newly initialised and so part of the head; ALBERT's is a plain layer."""
+    return [
+        name
+        for name, module in poolers(model).items()
+        if hasattr(module, "dense") and not any(part.startswith(f"{name}.") for part in head)
+    ]
+
+
+def _targets(model: Any, head: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Module names for PEFT, which matches them by suffix. Raises SettingsError that lists the known layers."""
+    layers = linear_layers(model, head)
+    if not layers:
+        raise ModelError(f"{type(model).__name__} has no linear layer that LoRA could adapt. Use full or head.")
+    if list(wanted) == [ALL]:
+        return last_parts(layers)
+    require_layers("lora_target_modules", wanted, layers, also=f"; or {ALL}")
+    return list(wanted)

@@ -1,0 +1,232 @@
+"""The interface of a method. Callers ask the method for what differs between methods and never branch on its name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adapters.core import discovery
+from adapters.core.errors import ArtifactError, ModelError
+from adapters.core.settings import require
+from adapters.methods.base.delta import AdapterDelta, AdapterTensors
+from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.predictor import ModelPredictor, Predictor
+from adapters.tasks.base.task import Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapters.models.base_model import Base
+
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+LEAST_ROOM = 16
+"""Positions that a method must leave for the text: special tokens and a few words."""
+
+EXAMPLES = {ENCODER: "minilm, bert-base-cased", CAUSAL: "smollm2, gpt2", ENCODER_DECODER: "t5-small"}
+"""Base models to name to someone who has chosen one of a kind that does not fit."""
+
+
+class Method(ABC):
+    """What each file of this folder defines as `Method`, together with a dataclass `Settings`.
+
+    A method adds its trainable parameters to a base model, saves them, and loads them again. `Settings` may override
+    the defaults of `CommonSettings`, such as the learning rate.
+    """
+
+    name: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]] = (ENCODER, CAUSAL, ENCODER_DECODER)
+    """Kinds of base model that the method supports."""
+    trains: ClassVar[bool] = True
+    """Whether it has parameters to train; a method that only prompts has none."""
+    seeded: ClassVar[bool] = True
+    """Whether its answers depend on the seed; a comparison runs it only once if not."""
+    self_contained: ClassVar[bool] = False
+    """Whether its artifact contains the full model, so that no base is needed to load it."""
+    mixing_advice: ClassVar[str] = "Load it alone: adapters.load(folder) or taskswap predict."
+    """What to do if it cannot join other adapters in a mixed batch; part of the error message."""
+    reads_base_weights: ClassVar[bool] = False
+    """Whether it reads the values of the base's weights (to take their norm, say), so that they must stay in fp32."""
+    trains_base: ClassVar[bool] = False
+    """Whether it trains parameters of the base itself, which cannot be quantized then."""
+    library: ClassVar[str] = "taskswap"
+    """The library that loads the artifact without this project, for the model card."""
+
+    def __init__(self, settings: Any) -> None:
+        """Args: settings: those of the run, including the method's. Raises SettingsError for invalid values."""
+        self.settings = settings
+
+    @property
+    def virtual_tokens(self) -> int:
+        """Positions of the model that the method uses and the text cannot."""
+        return 0
+
+    def check(self, base: Base, task: Task) -> None:
+        """Raises ModelError if this base or task cannot be used; the message says what can."""
+        self.check_kind(base, self.kinds, f"the method {self.name}")
+        self.check_kind(base, task.kinds, f"the task {task.name}")
+        if not base.has_class(task.auto_class(base.kind)):
+            raise ModelError(
+                f"{base.name}: transformers has no {task.auto_class(base.kind)} for {base.config.model_type}, so "
+                f"it cannot do {task.name}. Use another base ({', '.join(EXAMPLES[kind] for kind in task.kinds)})."
+            )
+        if self.trains_base and base.quantization is not None:
+            raise ModelError(
+                f"--load_in_8bit and --load_in_4bit quantize {base.name}, and the method {self.name} trains its "
+                "weights, which quantized ones do not allow. Use lora, prefix, bottleneck or head, or leave the flag "
+                "out."
+            )
+        if base.positions - self.virtual_tokens < LEAST_ROOM:
+            raise ModelError(
+                f"{self.name} would use {self.virtual_tokens} of the {base.positions} positions of {base.name}, and "
+                f"fewer than {LEAST_ROOM} would be left for the text. Give --num_virtual_tokens "
+                f"{max(base.positions - LEAST_ROOM, 1)} or fewer."
+            )
+
+    @staticmethod
+    def check_kind(base: Base, kinds: Sequence[str], what: str) -> None:
+        """Raises ModelError unless the base is of one of the kinds. `what` names the subject of the message."""
+        if base.kind not in kinds:
+            raise ModelError(
+                f"{base.name} is of the kind {base.kind}; {what} works with {', '.join(kinds)} "
+                f"({', '.join(EXAMPLES[kind] for kind in kinds)})."
+            )
+
+    def budget(self, base: Base, max_length: int) -> int:
+        """Longest window in tokens, without what the method adds. Raises SettingsError if no word would fit."""
+        tokenizer = base.word_tokenizer
+        special = len(tokenizer.before) + len(tokenizer.after)
+        require(max_length > special, "max_length", max_length, f"above {special}, the special tokens of {base.name}")
+        return min(max_length, base.positions - self.virtual_tokens)
+
+    @abstractmethod
+    def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
+        """The base with the task's head, on the CPU in fp32. Trainable parameters have `requires_grad`.
+
+        `train` serves methods that read examples before training begins (demonstrations, a prefix of real text).
+        """
+
+    @abstractmethod
+    def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
+        """Write the trained parameters as safetensors into an empty folder."""
+
+    @abstractmethod
+    def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
+        """The model that `save` wrote, on the CPU. The folder must have been verified."""
+
+    def delta(self, tensors: AdapterTensors, base: Base, task: Task) -> AdapterDelta:
+        """The adapter delta, taken from `tensors`; the tensors of the head remain there.
+
+        Raises:
+            ModelError: adapters of this method cannot join a mixed batch.
+            ArtifactError: a tensor is missing, or its shape does not follow from the settings.
+        """
+        raise ModelError(
+            f"{self.name}: {tensors.subject} cannot be mixed with other adapters in a batch. {self.mixing_advice}"
+        )
+
+    def recorded(self) -> dict[str, Any]:
+        """The method's own settings, for `card.json`."""
+        own = discovery.load("methods", self.name, self.settings.plugin_dir).Settings
+        return {field.name: getattr(self.settings, field.name) for field in fields(own)}
+
+    def notes(self) -> dict[str, Any]:
+        """What reports add about the method; of one that prompts, its prompt."""
+        return {}
+
+    def predictor(self, model: torch.nn.Module, base: Base, task: Task, *, precision: str = "no") -> Predictor:
+        """The model as a predictor."""
+        return ModelPredictor(
+            model,
+            base,
+            task,
+            budget=self.budget(base, self.settings.max_length),
+            precision=precision,
+            batch_rows=self.settings.per_device_eval_batch_size,
+        )
+
+
+def load_method(name: str, plugin_dirs: Sequence[str] = ()) -> type[Method]:
+    """The method class of that name. Raises SettingsError that lists the known names."""
+    method = discovery.load("methods", name, plugin_dirs).Method
+    assert issubclass(method, Method), name
+    return method  # type: ignore[no-any-return]
+
+
+def headed(base: Base, task: Task, settings: Any) -> Any:
+    """The base with a newly initialised head for the task, and the dropout of the run.
+
+    Raises ModelError if the task generates and the base has no language-model head.
+    """
+    model = base.load(
+        task.auto_class(base.kind),
+        task.config(),
+        dropout=settings.dropout,
+        attention_dropout=settings.attention_dropout,
+    )
+    if model.newly_initialised and not task.has_head:
+        raise ModelError(
+            f"{base.name}: its weights have no language-model head ({', '.join(model.newly_initialised[:3])} missing), "
+            f"so it cannot generate what {task.name} needs. Use a checkpoint with its head (smollm2, gpt2, t5-small)."
+        )
+    for name in head_modules(model, task):
+        if not any(
+            key.startswith(f"{name}.") for key in model.newly_initialised
+        ):  # a checkpoint of another task had one
+            model.get_submodule(name).apply(lambda part: getattr(part, "reset_parameters", lambda: None)())
+    return model
+
+
+def head_modules(model: Any, task: Task) -> list[str]:
+    """Names of the modules that make up the task's head: outside the body, or newly initialised in it (a pooler).
+
+    A head of several layers is one module (RoBERTa's `classifier`), as in PEFT. Empty if the task generates.
+    """
+    if not task.has_head:
+        return []
+    inside = {id(parameter) for parameter in model.base_model.parameters()}
+    outside = {name.partition(".")[0] for name, p in model.named_parameters() if id(p) not in inside}
+    new = {name.rpartition(".")[0] for name in model.newly_initialised if name.partition(".")[0] not in outside}
+    return sorted(outside | new)
+
+
+class TensorsMethod(Method):
+    """A method whose artifact contains its trained tensors under their names in the headed model."""
+
+    def frozen(self, base: Base, task: Task) -> Any:
+        """The headed base in which only the head is trainable."""
+        model = headed(base, task, self.settings).requires_grad_(False)
+        for name in head_modules(model, task):
+            model.get_submodule(name).requires_grad_(True)
+        return model
+
+    def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
+        """All trainable parameters, in one file."""
+        from safetensors.torch import save_file
+
+        trained = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+        save_file(trained, folder / WEIGHTS, metadata={"format": "pt"})
+
+    def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
+        """The wrapped base with the saved tensors. Raises ArtifactError unless they are exactly the trainable ones."""
+        from safetensors.torch import load_file
+
+        model = self.wrap(base, task, ())
+        saved = load_file(folder / WEIGHTS)
+        wanted = {name: p.shape for name, p in model.named_parameters() if p.requires_grad}
+        wrong = sorted(name for name, tensor in saved.items() if wanted.get(name) != tensor.shape)
+        missing = sorted(wanted.keys() - saved.keys())
+        if wrong or missing:
+            raise ArtifactError(
+                f"{folder / WEIGHTS}: expected the {len(wanted)} tensors that {self.name} trains on {base.name}. Other "
+                f"name or shape: {', '.join(wrong[:5]) or 'none'}; missing: {', '.join(missing[:5]) or 'none'}. "
+                "Use it with the versions and settings named in its card, or train it again."
+            )
+        model.load_state_dict(saved, strict=False)
+        return model

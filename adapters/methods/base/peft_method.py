@@ -1,0 +1,100 @@
+"""Methods that PEFT implements: its config, the head trained alongside, and its folder format."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adapters.methods.base.method import Method, head_modules, headed
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.task import Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapters.models.base_model import Base
+
+
+# PEFT chooses its model class by the kind of head.
+PEFT_TASKS = {
+    "AutoModelForTokenClassification": "TOKEN_CLS",
+    "AutoModelForSequenceClassification": "SEQ_CLS",
+    "AutoModelForQuestionAnswering": "QUESTION_ANS",
+    "AutoModelForCausalLM": "CAUSAL_LM",
+    "AutoModelForSeq2SeqLM": "SEQ_2_SEQ_LM",
+}
+
+
+def _skip_needless_work(wrapped: Any) -> None:
+    """Undo two precautions of PEFT that cost time at each step.
+
+    It makes the embeddings of a quantized base require gradients, for gradient checkpointing, which is not used here:
+    the backward pass would run down to them. And it casts the input of each layer to the adapter's fp32, although
+    autocast casts it back at once, to the same numbers.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    wrapped.get_base_model().disable_input_require_grads()
+    for layer in wrapped.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.cast_input_dtype_enabled = False
+
+
+class PeftMethod(Method):
+    """A method that PEFT implements: `config` defines it, the head is trained in full, the folder format is PEFT's."""
+
+    library = "peft"
+    peft_type: ClassVar[str]
+    """PEFT's name for it."""
+    peft_options: ClassVar[Mapping[str, str]]
+    """Options of PEFT's config that change what the adapter computes, and the settings that they correspond to."""
+    peft_switches: ClassVar[Mapping[str, bool]] = {}
+    """Options that distinguish the method from others of the same PEFT type."""
+
+    @classmethod
+    def settings_of(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The settings of a PEFT config; None if it is of another method. Other options are not checked."""
+        own = config.get("peft_type") == cls.peft_type
+        if not own or any(bool(config.get(name)) != on for name, on in cls.peft_switches.items()):
+            return None
+        return {ours: config[theirs] for theirs, ours in cls.peft_options.items() if theirs in config}
+
+    def first_tokens(self, base: Base, task: Task, train: Sequence[Example], number: int) -> list[int]:
+        """The first `number` tokens of the training examples, repeated if too few: text to initialise a prompt with."""
+        encoded = task.encode(
+            [train[i] for i in range(min(len(train), number))],
+            base.word_tokenizer,
+            self.budget(base, self.settings.max_length),
+        )
+        ids = list(chain.from_iterable(row.input_ids for row in encoded))
+        return (ids * (number // len(ids) + 1))[:number]
+
+    @abstractmethod
+    def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:
+        """PEFT's config for a headed model; `head` names the modules of its head."""
+
+    def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
+        """The frozen headed base with PEFT's parameters and a trainable head."""
+        import peft
+
+        model = headed(base, task, self.settings)
+        config = self.config(model, base, task, head_modules(model, task))
+        config.task_type = PEFT_TASKS.get(task.auto_class(base.kind))
+        wrapped: torch.nn.Module = peft.get_peft_model(model, config)
+        _skip_needless_work(wrapped)
+        config.base_model_name_or_path = base.name
+        return wrapped
+
+    def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
+        """Save in PEFT's own format."""
+        model.save_pretrained(folder, save_embedding_layers=False)  # type: ignore[operator]
+
+    def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
+        """Load by PEFT onto the headed base."""
+        import peft
+
+        wrapped: torch.nn.Module = peft.PeftModel.from_pretrained(headed(base, task, self.settings), folder)
+        return wrapped

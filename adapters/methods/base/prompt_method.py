@@ -1,0 +1,260 @@
+"""What the prompting methods share: a frozen language model, a prompt, and demonstrations (shots)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from adapters.core.errors import ArtifactError, ModelError, SettingsError, did_you_mean
+from adapters.core.files import write_json
+from adapters.core.settings import require
+from adapters.methods.base.method import EXAMPLES, Method
+from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER
+from adapters.models.precision import cast_frozen_model
+from adapters.prompting import template
+from adapters.prompting.calibration import Calibration
+from adapters.prompting.demonstrations import CANDIDATES, SELECTIONS, Nearest, balanced, draw, hardest
+from adapters.prompting.ensemble import Ensemble
+from adapters.prompting.likelihood import CachedScorer
+from adapters.prompting.prompt_predictor import PromptPredictor
+from adapters.tasks.base.embedding import text_embedder
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.predictor import Predictor
+from adapters.tasks.base.task import PromptableTask, Task, promptable
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapters.models.base_model import Base
+
+FILE = "prompt.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptWithShots:
+    """A prompt and its shots.
+
+    Attributes:
+        prompt: the template.
+        examples: the shots; if they are chosen for each query, the candidates to choose from.
+    """
+
+    prompt: template.Prompt
+    examples: list[Example]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSettings:
+    """Settings of every prompting method."""
+
+    prompt: str | None = None
+    """Name of a prompt (taskswap prompts lists them) or a .toml file. Default: the task's own for the method."""
+    max_new_tokens: int = 64
+    """Maximum length of an answer in tokens."""
+    decoding: str = "constrained"
+    """For generated answers: constrained to those that can be parsed, as far as the answer format defines them (for
+    named entities, lines of known types and words of the text), or free, with parse failures counted."""
+    score: str = "sum"
+    """For answers chosen by likelihood: log-likelihood of the answer (sum), per token (mean) or per byte (byte)."""
+    calibration: list[str] = field(default_factory=list)
+    """Calibration of those likelihoods: contextual, batch, pmi, domain, channel; several can be combined."""
+    ensemble_prompts: list[str] = field(default_factory=list)
+    """Further prompts, whose class probabilities are averaged with those of --prompt."""
+
+
+class PromptMethod(Method):
+    """Nothing is trained; the artifact is the prompt with its shots, as JSON."""
+
+    kinds = (CAUSAL, ENCODER_DECODER, ENCODER)
+    trains = False
+    shots: ClassVar[bool] = False
+    """Whether there are demonstrations, and `Settings` has the field `shots`."""
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__(settings)
+        require(settings.max_new_tokens >= 1, "max_new_tokens", settings.max_new_tokens, "at least 1")
+        decoding = settings.decoding
+        require(decoding in ("constrained", "free"), "decoding", decoding, "constrained or free")
+        self.shot_count = settings.shots if self.shots else 0
+        require(self.shot_count >= 0, "shots", self.shot_count, "0 or more")
+        self.selection = settings.shot_selection if self.shots else "random"
+        require(self.selection in SELECTIONS, "shot_selection", self.selection, f"one of {', '.join(SELECTIONS)}")
+        self.calibration = Calibration(
+            score=settings.score, steps=tuple(s for s in settings.calibration if s != "none")
+        )
+        self.seeds = settings.ensemble_seeds if self.shots else 1
+        require(self.seeds >= 1, "ensemble_seeds", self.seeds, "at least 1")
+        self.members: list[PromptWithShots] = []
+
+    def check(self, base: Base, task: Task) -> None:
+        """The task must support prompting, and the base must generate, or fill the mask of the prompt."""
+        task = promptable(task)
+        if not task.chosen_formats:
+            self.check_kind(base, (CAUSAL, ENCODER_DECODER), f"the method {self.name}")
+        for prompt in self._prompts(base, task):
+            self._check_prompt(base, task, prompt)
+
+    def _check_prompt(self, base: Base, task: PromptableTask, prompt: template.Prompt) -> None:
+        """Raises ModelError or SettingsError if the prompt does not suit the base."""
+        if prompt.masked and base.kind != ENCODER:
+            raise ModelError(
+                f"The prompt {prompt.name} has a {{{{mask}}}}, which only an encoder can fill; {base.name} is of the "
+                f"kind {base.kind}. Give another --prompt, or an encoder ({EXAMPLES[ENCODER]})."
+            )
+        if base.kind == ENCODER and not prompt.masked:
+            raise ModelError(
+                f"{base.name} is an encoder, which fills masks but cannot generate: give a --prompt whose query has "
+                f"{{{{mask}}}} ({task.name}_cloze), or a base that generates ({EXAMPLES[CAUSAL]})."
+            )
+        self._check_calibration(base, task, prompt)
+        room = base.positions - self.settings.max_new_tokens
+        bound = f"below {base.positions}, the positions of {base.name}"
+        if prompt.answer not in task.chosen_formats:
+            require(room > 0, "max_new_tokens", self.settings.max_new_tokens, bound)
+            needed = (
+                "used with --ensemble_seeds 1 and without --ensemble_prompts: its answers are generated, so there are "
+                "no probabilities to average"
+            )
+            require(self.seeds == 1 and not self.settings.ensemble_prompts, "prompt", prompt.name, needed)
+
+    def _check_calibration(self, base: Base, task: PromptableTask, prompt: template.Prompt) -> None:
+        """Raises SettingsError if there is nothing to calibrate, or prompt or base do not support the channel."""
+        name = self.calibration.name
+        possible = name == "none" or prompt.answer in task.chosen_formats
+        require(possible, "calibration", name, f"none: answers of {task.name} are generated, not chosen by likelihood")
+        if "channel" in self.calibration.steps:
+            needed = f"used with a prompt that has a channel, which {prompt.name} lacks"
+            require(bool(prompt.channel), "calibration", name, needed)
+            require(base.kind == CAUSAL, "calibration", name, f"used with a causal base ({EXAMPLES[CAUSAL]})")
+
+    def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
+        """The frozen base with its language-model head."""
+        task, model = promptable(task), self._model(base)
+        first = self.settings.seed * self.seeds
+        self.members = [
+            PromptWithShots(prompt=prompt, examples=self._select(model, base, task, train, prompt, seed))
+            for prompt in self._prompts(base, task)
+            for seed in range(first, first + self.seeds)
+        ]
+        return model
+
+    def _select(
+        self,
+        model: torch.nn.Module,
+        base: Base,
+        task: PromptableTask,
+        train: Sequence[Example],
+        prompt: template.Prompt,
+        seed: int,
+    ) -> list[Example]:
+        """The shots for a seed; if they are chosen for each query, the candidates to choose from."""
+        if self.selection == "nearest":
+            draw(train, self.shot_count, seed)
+            return draw(train, min(len(train), max(CANDIDATES, self.shot_count + 1)), seed)
+        if self.selection == "balanced":
+            return balanced(train, self.shot_count, seed)
+        if self.selection == "hardest":
+            return hardest(
+                train, self.shot_count, seed, lambda some: self._likelihoods(model, base, task, prompt, some)
+            )
+        return draw(train, self.shot_count, seed)
+
+    def _likelihoods(
+        self, model: torch.nn.Module, base: Base, task: PromptableTask, prompt: template.Prompt, examples: list[Example]
+    ) -> list[float]:
+        """Log-probability of each gold answer, without shots."""
+        require(
+            prompt.answer in task.chosen_formats,
+            "shot_selection",
+            "hardest",
+            f"another: answers of {task.name} are generated, so no answer's likelihood is known",
+        )
+        prompted = PromptPredictor(model, base, task, prompt, [], max_new_tokens=self.settings.max_new_tokens)
+        rows = Calibration().classes(prompted.label_log_probs(examples, [0] * len(examples), []))
+        return [float(row[task.labels.index[example.gold]]) for row, example in zip(rows, examples, strict=True)]
+
+    def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
+        """Write prompts and shots; nothing of the model."""
+        members = [
+            {
+                "prompt": member.prompt.record(),
+                "shots": [{"id": e.id, "inputs": dict(e.inputs), "gold": e.gold} for e in member.examples],
+            }
+            for member in self.members
+        ]
+        write_json(folder / FILE, {"members": members})
+
+    def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
+        """The base; prompts and shots are read from the folder."""
+        task, record = promptable(task), json.loads((folder / FILE).read_text(encoding="utf-8"))
+
+        def fault(what: str, *where: str) -> ArtifactError:
+            return ArtifactError(f"{folder / FILE}: not a prompt that can be used: {what}")
+
+        try:
+            self.members = []
+            for member in record["members"]:
+                prompt = template.from_record(member["prompt"])
+                template.check({key: value for key, value in member["prompt"].items() if key != "name"}, task, fault)
+                shots = [Example(id=s["id"], inputs=s["inputs"], gold=s["gold"]) for s in member["shots"]]
+                self.members.append(PromptWithShots(prompt=prompt, examples=shots))
+        except (KeyError, TypeError) as error:
+            raise ArtifactError(f"{folder / FILE}: not a prompt of taskswap ({error!r}).") from error
+        if not self.members:
+            raise ArtifactError(f"{folder / FILE}: not a prompt of taskswap: it has no members.")
+        for each in self.members:
+            task.check_form(each.prompt.form)
+        return self._model(base)
+
+    def notes(self) -> dict[str, Any]:
+        """Names of the prompts, number of shots, calibration, and size of the ensemble."""
+        names = list(dict.fromkeys(member.prompt.name for member in self.members))
+        calibration = {} if self.calibration.name == "none" else {"calibration": self.calibration.name}
+        selection = {} if self.selection == "random" else {"shot_selection": self.selection}
+        ensemble = {"ensemble": len(self.members)} if len(self.members) > 1 else {}
+        shots = min(self.shot_count, len(self.members[0].examples))
+        return {"prompt": " + ".join(names), "shots": shots, **ensemble, **selection, **calibration}
+
+    def predictor(self, model: torch.nn.Module, base: Base, task: Task, *, precision: str = "no") -> Predictor:
+        """The prompted model; with several prompts or seeds, their ensemble."""
+        task, model = promptable(task), cast_frozen_model(model, precision)
+        scorer = CachedScorer(model)
+        members = [self._predictor(model, base, task, member, scorer) for member in self.members]
+        return members[0] if len(members) == 1 else Ensemble(members, task, base.word_tokenizer)
+
+    def _predictor(
+        self, model: torch.nn.Module, base: Base, task: PromptableTask, member: PromptWithShots, scorer: CachedScorer
+    ) -> PromptPredictor:
+        """The model with one prompt and one set of shots."""
+        nearest = None
+        if self.selection == "nearest" and self.shot_count:
+            nearest = Nearest(member.examples, self.shot_count, text_embedder(self.settings.shot_encoder))
+        return PromptPredictor(
+            model,
+            base,
+            task,
+            member.prompt,
+            member.examples[: self.shot_count],
+            nearest=nearest,
+            scorer=scorer,
+            max_new_tokens=self.settings.max_new_tokens,
+            batch_rows=self.settings.per_device_eval_batch_size,
+            calibration=self.calibration,
+            constrained=self.settings.decoding == "constrained",
+        )
+
+    def _model(self, base: Base) -> torch.nn.Module:
+        model: torch.nn.Module = base.load_generator()
+        return model.requires_grad_(False)
+
+    def _prompts(self, base: Base, task: PromptableTask) -> list[template.Prompt]:
+        """The requested prompts, or the task's own for this method or base, `<task>_<zero|few|cloze>`."""
+        known = template.paths(self.settings.plugin_dir)
+        default = f"{task.name}_{'cloze' if base.kind == ENCODER else self.name.removesuffix('_shot')}"
+        if self.settings.prompt is None and default not in known:
+            raise SettingsError(f"There is no prompt {default}: {did_you_mean(default, known)} Give --prompt.")
+        names = dict.fromkeys([self.settings.prompt or default, *self.settings.ensemble_prompts])
+        return [template.load(name, task, self.settings.plugin_dir) for name in names]

@@ -1,0 +1,296 @@
+"""A base model: its kind, number of positions and digests, and loading it with a task's head."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.core.errors import ModelError
+from adapters.core.files import cache_folder, digest_file, digest_value, write_json
+from adapters.core.sources.resolve import Source, resolve
+from adapters.models.tokenizer import WordTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+ENCODER, CAUSAL, ENCODER_DECODER = "encoder", "causal", "encoder-decoder"
+"""Kinds of base model."""
+
+# Names of the two dropout probabilities in the configs of different architectures.
+_HIDDEN_DROPOUT = ("hidden_dropout_prob", "resid_pdrop", "embd_pdrop", "dropout", "classifier_dropout")
+_ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attn_pdrop", "attention_dropout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A base model that has been located but not loaded: config and tokenizer are read, weights are not."""
+
+    source: Source
+    config: PretrainedConfig
+    tokenizer: PreTrainedTokenizerFast
+    quantization: Any = None
+    """Quantization config for transformers (`quantization.config`); None for full precision."""
+    device: Any = None
+    """Device for quantized weights, which are quantized there as they are read."""
+
+    @property
+    def name(self) -> str:
+        """Name for cards: a Hub id or an alias, never a cache path."""
+        return self.source.public_name
+
+    @property
+    def folder(self) -> Path:
+        """Folder with config, tokenizer and weights."""
+        assert self.source.path is not None
+        return self.source.path
+
+    @cached_property
+    def kind(self) -> str:
+        """`encoder`, `causal` or `encoder-decoder`, by the classes that transformers has for the architecture."""
+        from transformers.models.auto import modeling_auto as known
+
+        if getattr(self.config, "is_encoder_decoder", False):
+            return ENCODER_DECODER
+        # BERT has a causal class too, but was trained with its masked one.
+        if self.config.model_type in known.MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+            return ENCODER
+        if self.config.model_type in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return CAUSAL
+        return ENCODER
+
+    @cached_property
+    def first_position(self) -> int:
+        """Index of the first position of a text: in RoBERTa positions start after the padding index."""
+        offset = "roberta" in self.config.model_type or self.config.model_type in ("camembert", "mpnet", "longformer")
+        return int(self.config.pad_token_id or 0) + 1 if offset else 0
+
+    @cached_property
+    def positions(self) -> int:
+        """Maximum length of an input in tokens, special tokens included."""
+        limit = int(getattr(self.config, "max_position_embeddings", 0) or 512) - self.first_position
+        return min(limit, int(self.tokenizer.model_max_length))
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the weight file (of the list of digests if there are several), cached by path, size and mtime."""
+        files = sorted(self.folder.glob("*.safetensors"))
+        assert files, self.folder
+        digests = [_cached_digest(file) for file in files]
+        return digests[0] if len(digests) == 1 else digest_value(digests)
+
+    @cached_property
+    def tokenizer_digest(self) -> str:
+        """sha256 of the files that define the tokenizer."""
+        single = self.folder / "tokenizer.json"
+        if single.is_file():
+            return digest_file(single)
+        parts = [self.folder / name for name in ("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model")]
+        return digest_value([[part.name, digest_file(part)] for part in parts if part.is_file()])
+
+    @cached_property
+    def word_tokenizer(self) -> WordTokenizer:
+        """The tokenizer for texts split into words. A causal model is labelled at the last token of a part of a word.
+
+        Cached, as creating it uses the tokenizer, which another thread may be using.
+        """
+        return WordTokenizer(self.tokenizer, labelled="last" if self.kind == CAUSAL else "first")
+
+    def config_with(self, changes: Mapping[str, Any]) -> PretrainedConfig:
+        """The config with some entries changed (size and labels of the head), and a padding token."""
+        config = copy.deepcopy(self.config)
+        for name, value in changes.items():
+            setattr(config, name, value)
+        if getattr(config, "pad_token_id", None) is None:
+            config.pad_token_id = self.tokenizer.pad_token_id
+        return config
+
+    def load(
+        self, auto_class: str, changes: dict[str, Any], *, dropout: float | None = None, attention_dropout: float = 0.0
+    ) -> PreTrainedModel:
+        """The model with a newly initialised head, in fp32; if quantized, only head and pooler are fp32.
+
+        Args:
+            auto_class: a class of transformers, `AutoModelFor…`.
+            changes: config entries for the size and the labels of the head.
+            dropout: probability for the hidden states; None keeps that of the config.
+            attention_dropout: probability for the attention weights.
+        """
+        from adapters.models import quantization
+        from adapters.models.byte_dropout import use_byte_dropout
+
+        dropouts = {} if dropout is None else dict.fromkeys(_HIDDEN_DROPOUT, dropout)
+        dropouts |= dict.fromkeys(_ATTENTION_DROPOUT, attention_dropout)
+        known = {name: value for name, value in dropouts.items() if hasattr(self.config, name)}
+        config = self.config_with({**known, **changes})
+        options = self._weight_options(auto_class, config)
+        model, report = load_quietly(
+            auto_class, self.folder, config=config, **options, output_loading_info=True, ignore_mismatched_sizes=True
+        )
+        if self.quantization is not None:
+            quantization.keep_full_precision(model, options["quantization_config"].llm_int8_skip_modules)
+        model.newly_initialised = sorted(report["missing_keys"])
+        body = {id(parameter) for parameter in model.base_model.parameters()}
+        lost = [n for n, p in model.named_parameters() if n in report["missing_keys"] and id(p) in body]
+        if 2 * len(lost) > len(body):
+            raise ModelError(
+                f"{self.name}: {type(model).__name__} finds none of its weights ({', '.join(lost[:3])} missing), so "
+                "its body would be random. Use a base of another type (minilm, bert-base-cased, gpt2)."
+            )
+        use_byte_dropout(model)
+        if auto_class not in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM"):
+            model.config.use_cache = False  # keys and values would not be used again
+        return model
+
+    def _weight_options(self, auto_class: str, config: PretrainedConfig) -> dict[str, Any]:
+        """Options of `from_pretrained` for the weights: fp32, or quantized."""
+        import torch
+
+        from adapters.models import quantization
+
+        if self.quantization is None:
+            return {"dtype": torch.float32}
+        return quantization.load_options(self.quantization, self.device, auto_class, config)
+
+    @cached_property
+    def text_tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer for running text: no space added before the first word."""
+        return _open_tokenizer(self.folder, self.name, words=False)
+
+    def has_class(self, auto_class: str) -> bool:
+        """Whether transformers has that class for this architecture."""
+        import transformers
+
+        return type(self.config) in getattr(transformers, auto_class)._model_mapping
+
+    @cached_property
+    def takes_cache(self) -> bool:
+        """Whether the architecture accepts past keys and values."""
+        import inspect
+
+        import transformers
+
+        body = transformers.AutoModel._model_mapping[type(self.config)]
+        return "past_key_values" in inspect.signature(body.forward).parameters
+
+    def load_body(self) -> PreTrainedModel:
+        """The model without a head; a causal base keeps its language-model head if its weights include one."""
+        import torch
+
+        auto_class = "AutoModelForCausalLM" if self.kind == CAUSAL else "AutoModel"
+        model, report = load_quietly(auto_class, self.folder, dtype=torch.float32, output_loading_info=True)
+        missing = [name for name in report["missing_keys"] if "pooler" not in name]  # a head has its own pooler
+        if missing and self.kind == CAUSAL:
+            return load_quietly("AutoModel", self.folder, dtype=torch.float32)
+        if missing:
+            raise ModelError(f"{self.name}: its weights lack {', '.join(missing[:3])}. Fetch the model again.")
+        return model
+
+    def load_generator(self) -> PreTrainedModel:
+        """The model with its own language-model head (masked, for an encoder). Raises ModelError if it has none."""
+        classes = {ENCODER_DECODER: "AutoModelForSeq2SeqLM", ENCODER: "AutoModelForMaskedLM"}
+        auto_class = classes.get(self.kind, "AutoModelForCausalLM")
+        options = self._weight_options(auto_class, self.config)
+        model, report = load_quietly(auto_class, self.folder, output_loading_info=True, **options)
+        missing = sorted(report["missing_keys"])
+        if missing:
+            raise ModelError(
+                f"{self.name}: its weights have no language-model head ({', '.join(missing[:3])} missing), so it "
+                f"cannot {'fill masks' if self.kind == ENCODER else 'generate answers'}. Use a checkpoint with its "
+                f"head ({'bert-base-cased' if self.kind == ENCODER else 'smollm2, gpt2'}), or train a method."
+            )
+        return model
+
+
+def open_base(name: str) -> Base:
+    """Locate a base by path, alias or Hub id, and read its config and tokenizer. Raises SourceError, ModelError."""
+    from transformers import AutoConfig
+
+    source = resolve(name, "model")
+    assert source.path is not None, name
+    try:
+        config = AutoConfig.from_pretrained(source.path)
+    except (ValueError, KeyError, OSError) as error:
+        raise ModelError(f"{name}: transformers cannot read its config.json ({error}).") from error
+    return Base(source=source, config=config, tokenizer=_open_tokenizer(source.path, name))
+
+
+def quiet_libraries() -> None:
+    """Silence messages of libraries that a user cannot act on, and limit their memory. Errors are still shown.
+
+    To be called before a model is loaded or a matrix product computed.
+    """
+    import logging
+    import warnings
+
+    import transformers
+
+    from adapters.core.memory import keep_few_kernels
+
+    keep_few_kernels()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # logs about optional kernels when imported
+    warnings.filterwarnings(
+        "ignore", message=".*is_gradient_checkpointing.*"
+    )  # PEFT uses a deprecated name of transformers
+    transformers.logging.disable_progress_bar()
+
+
+def load_quietly(auto_class: str, folder: Path, **options: Any) -> PreTrainedModel:
+    """`from_pretrained` without the warning about a new head, which is intended here. Safetensors only."""
+    import transformers
+    from safetensors import SafetensorError
+
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        loader = getattr(transformers, auto_class)
+        model: PreTrainedModel = loader.from_pretrained(folder, use_safetensors=True, **options)
+    except SafetensorError as error:
+        names = ", ".join(path.name for path in sorted(folder.glob("*.safetensors")))
+        raise ModelError(f"{folder}: {names} damaged or cut short ({error}). Fetch the model again.") from error
+    except ValueError as error:
+        if "Unrecognized configuration class" not in str(error):
+            raise
+        raise ModelError(f"{folder}: transformers has no {auto_class} for this architecture.") from error
+    finally:
+        transformers.logging.set_verbosity(before)
+    return model
+
+
+def _open_tokenizer(folder: Path, name: str, *, words: bool = True) -> PreTrainedTokenizerFast:
+    """A fast tokenizer that can pad and, for lists of words, puts a space before every one of them."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # every kind of tokenizer raises its own errors, always about the files
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{name}: tokenizer.json or its like is missing or damaged ({reason}). Fetch the model again."
+        ) from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(f"{name}: has no fast tokenizer (tokenizer.json), which is needed for offsets and words.")
+    backend = tokenizer.backend_tokenizer.pre_tokenizer
+    if words and "ByteLevel(add_prefix_space=False" in repr(backend):
+        # A word in a list must get the tokens that it has inside a sentence, " Paris" and not "Paris".
+        tokenizer = AutoTokenizer.from_pretrained(folder, add_prefix_space=True)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def _cached_digest(file: Path) -> str:
+    """sha256 of a weight file, cached by path, size and mtime, as hashing takes seconds per GB."""
+    status = file.stat()
+    key = [str(file.resolve()), status.st_size, status.st_mtime_ns]
+    cached = cache_folder("digests") / f"{digest_value(key)}.json"
+    try:
+        return str(json.loads(cached.read_text())["sha256"])
+    except (OSError, ValueError, KeyError):
+        digest = digest_file(file)
+        write_json(cached, {"sha256": digest, "file": key})
+        return digest

@@ -1,0 +1,91 @@
+"""Batches of rows of similar length, shared between processes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adapters.models.tokenizer import IGNORED
+
+if TYPE_CHECKING:
+    import torch
+
+Numbers = Sequence[int] | np.ndarray
+"""A row of tokens or of targets."""
+
+
+def by_length(
+    lengths: Sequence[int], *, tokens: int | None, rows: int | None, generator: random.Random | None = None
+) -> list[list[int]]:
+    """Group rows of similar length into batches.
+
+    Args:
+        lengths: tokens of each row.
+        tokens: maximum tokens of a batch, padding included (a longer row is a batch of its own).
+        rows: maximum rows of a batch. Exactly one of the two limits must be given.
+        generator: breaks ties between equal lengths and shuffles the batches; None keeps them in order.
+
+    Returns:
+        Batches of row numbers; every row is in exactly one.
+    """
+    assert (tokens is None) != (rows is None)
+    order = list(range(len(lengths)))
+    if generator is not None:
+        generator.shuffle(order)
+    order.sort(key=lengths.__getitem__)
+    batches: list[list[int]] = []
+    batch: list[int] = []
+    for row in order:
+        # Rows are sorted, so this one is the longest and all others are padded to it.
+        full = len(batch) == rows if rows is not None else lengths[row] * (len(batch) + 1) > (tokens or 0)
+        if batch and full:
+            batches.append(batch)
+            batch = []
+        batch.append(row)
+    if batch:
+        batches.append(batch)
+    if generator is not None:
+        generator.shuffle(batches)
+    return batches
+
+
+def share(batch: Sequence[int], rank: int, world: int) -> list[int]:
+    """The rows of a batch for one of several processes; shares differ by at most one row."""
+    return list(batch[rank::world])
+
+
+def pad(rows: Sequence[Numbers], value: int, *, least: int = 0) -> torch.Tensor:
+    """int64 `[rows, longest]`, at least `least` wide, padded with `value` on the right."""
+    import torch
+
+    out = np.full((len(rows), max(least, *(len(row) for row in rows))), value, np.int64)
+    for line, row in zip(out, rows, strict=True):
+        line[: len(row)] = row
+    return torch.from_numpy(out)
+
+
+def collate(
+    inputs: Sequence[Numbers],
+    targets: Sequence[Numbers],
+    pad_id: int,
+    token_types: Sequence[Numbers] = (),
+    *,
+    least: int = 0,
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Model inputs (`input_ids` and, where a row is padded, `attention_mask`, both `[rows, tokens]`) and targets.
+
+    Without padding there is no mask, as attention is faster without one and the result the same. Token types are
+    included if the rows have any. Inputs are at least `least` tokens wide.
+    """
+    import torch
+
+    batch = {"input_ids": pad(inputs, pad_id, least=least)}
+    if any(map(len, token_types)):
+        batch["token_type_ids"] = pad(token_types, 0, least=least)
+    lengths, wide = torch.tensor([len(row) for row in inputs]), batch["input_ids"].shape[1]
+    if int(lengths.min()) < wide:
+        batch["attention_mask"] = (torch.arange(wide) < lengths[:, None]).long()
+    return batch, pad(targets, IGNORED)

@@ -1,0 +1,231 @@
+"""Tokenization of sentences given as words: every word has a token and one label; long sentences are windowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from adapters.data.word_splitter import split_words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+IGNORED = -100
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class WordPart:
+    """The tokens of one part of a word (`U.N.` has four parts, most words have one)."""
+
+    word: int
+    first_of_word: bool
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of a sentence that fits the model, with special tokens.
+
+    Attributes:
+        example: index of the sentence among those encoded together.
+        input_ids: tokens, special ones included.
+        positions: position of the labelled token of each part in this window, in order.
+        parts: index of each of those parts in the sentence.
+        owned: whether the label of the part is taken from this window, or from another with more context.
+    """
+
+    example: int
+    input_ids: list[int]
+    positions: list[int]
+    parts: list[int]
+    owned: list[bool]
+
+
+class WordTokenizer:
+    """A tokenizer for sentences that are split into words.
+
+    A word without tokens (zero-width characters, a byte-order mark, an empty string) becomes one unknown token, so that
+    tags never shift.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, *, labelled: str = "first") -> None:
+        """Args:
+        tokenizer: a fast tokenizer; a byte-level one must have been loaded with `add_prefix_space=True`.
+        labelled: whether the `first` or `last` token of a part has its label (`last` for causal models).
+        """
+        assert labelled in ("first", "last"), labelled
+        self.hf_tokenizer = tokenizer
+        self.labelled = labelled
+        known = [tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 0]
+        self.blank = next(int(token) for token in known if token is not None)
+        self.before, self.after = _special_tokens(tokenizer)
+
+    @property
+    def causal(self) -> bool:
+        """Whether the model is causal: a token sees only earlier ones."""
+        return self.labelled == "last"
+
+    def parts(self, sentences: Sequence[Sequence[str]]) -> list[list[WordPart]]:
+        """The parts of all words of each sentence, in order. Each word has at least one part, each part a token."""
+        flat = [[valid_text(word) for word in words] for words in sentences if words]
+        if not flat:
+            return [[] for _ in sentences]
+        encoded = self.hf_tokenizer(
+            flat, is_split_into_words=True, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        done = iter(
+            self._parts_of(words, encoded.input_ids[i], encoded.word_ids(i), encoded.offset_mapping[i])
+            for i, words in enumerate(flat)
+        )
+        return [next(done) if words else [] for words in sentences]
+
+    def _parts_of(
+        self, words: Sequence[str], ids: list[int], word_ids: list[int | None], offsets: list[tuple[int, int]]
+    ) -> list[WordPart]:
+        by_word: list[list[tuple[int, int]]] = [[] for _ in words]
+        for token, owner, (start, _) in zip(ids, word_ids, offsets, strict=True):
+            if owner is not None:
+                by_word[owner].append((token, start))
+        out: list[WordPart] = []
+        for number, (word, tokens) in enumerate(zip(words, by_word, strict=True)):
+            if not tokens:
+                out.append(WordPart(number, True, (self.blank,)))
+                continue
+            starts = () if word.isascii() and word.isalnum() else {start for start, _ in split_words(word)[1:]}
+            group: list[int] = []
+            first, begin = True, tokens[0][1]
+            for token, start in tokens:
+                # Several tokens have the same start if a space or the bytes of one character are separate tokens.
+                if start > begin and start in starts:
+                    out.append(WordPart(number, first, tuple(group)))
+                    group, first, begin = [], False, start
+                group.append(token)
+            out.append(WordPart(number, first, tuple(group)))
+        return out
+
+    @cached_property
+    def separates_pairs(self) -> bool:
+        """Whether the tokenizer separates the two texts of a pair."""
+        return bool(self.hf_tokenizer("a", "a").input_ids != self.hf_tokenizer("a a").input_ids)
+
+    def texts(self, texts: Sequence[str], budget: int) -> list[list[list[int]]]:
+        """Windows of each text of at most `budget` tokens, special ones included, overlapping by a quarter."""
+        room = budget - len(self.before) - len(self.after)
+        assert room > 0, budget
+        encoded = self.hf_tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=budget,
+            stride=room // 4,
+            return_overflowing_tokens=True,
+            verbose=False,
+        )
+        out: list[list[list[int]]] = [[] for _ in texts]
+        for ids, number in zip(encoded.input_ids, encoded.overflow_to_sample_mapping, strict=True):
+            out[number].append(ids or [self.blank])
+        return out
+
+    def pairs(
+        self, firsts: Sequence[str], seconds: Sequence[str], budget: int
+    ) -> list[tuple[list[int], list[int], bool]]:
+        """Tokens of each pair of texts, their token types (if the model has any), and whether it was truncated.
+
+        A pair of more than `budget` tokens is truncated token by token, at the longer text.
+        """
+        both = list(firsts), list(seconds)
+        untruncated = self.hf_tokenizer(*both, verbose=False).input_ids
+        encoded = self.hf_tokenizer(*both, truncation="longest_first", max_length=budget, verbose=False)
+        types = encoded.get("token_type_ids") or [[] for _ in untruncated]
+        rows = zip(encoded.input_ids, types, untruncated, strict=True)
+        return [(ids or [self.blank], kinds, len(ids) < len(full)) for ids, kinds, full in rows]
+
+    def windows(self, sentences: Sequence[Sequence[WordPart]], budget: int) -> list[Window]:
+        """Windows of sentences of at most `budget` tokens, overlapping by a quarter; each part is owned by one.
+
+        A part longer than a window keeps the tokens that fit, and its label.
+        """
+        room = budget - len(self.before) - len(self.after)
+        assert room > 0, budget
+        out: list[Window] = []
+        for example, parts in enumerate(sentences):
+            sizes = [min(len(part.tokens), room) for part in parts]
+            for begin, end, own_begin, own_end in window_bounds(sizes, room):
+                ids, positions = list(self.before), []
+                for part, size in zip(parts[begin:end], sizes[begin:end], strict=True):
+                    positions.append(len(ids) if self.labelled == "first" else len(ids) + size - 1)
+                    ids.extend(part.tokens[:size])
+                owned = [own_begin <= i < own_end for i in range(begin, end)]
+                out.append(Window(example, ids + list(self.after), positions, list(range(begin, end)), owned))
+        return out
+
+
+def window_bounds(sizes: Sequence[int], room: int) -> list[tuple[int, int, int, int]]:
+    """Bounds of windows of at most `room` tokens over items of the given sizes (each at most `room`).
+
+    Returns:
+        (begin, end, owned begin, owned end) of each window, as item indices with exclusive ends. The owned ranges
+        partition the items. Two windows overlap by up to a quarter of the room; each shared item is owned by the window
+        that sees more of its context.
+    """
+    if sum(sizes) <= room:
+        return [(0, len(sizes), 0, len(sizes))] if sizes else []
+    bounds: list[list[int]] = []
+    begin = 0
+    while True:
+        end, used = begin, 0
+        while end < len(sizes) and used + sizes[end] <= room:
+            used += sizes[end]
+            end += 1
+        if bounds:
+            middle = (begin + bounds[-1][1]) // 2
+            bounds[-1][3] = middle
+            bounds.append([begin, end, middle, end])
+        else:
+            bounds.append([begin, end, 0, end])
+        if end == len(sizes):
+            return [(b, e, o, p) for b, e, o, p in bounds]
+        step_back, shared = end, 0
+        while step_back - 1 > begin and shared + sizes[step_back - 1] <= room // 4:
+            step_back -= 1
+            shared += sizes[step_back]
+        # The item that did not fit must fit now, or the next window would end at the same item.
+        while sum(sizes[step_back : end + 1]) > room:
+            step_back += 1
+        begin = step_back
+
+
+def _special_tokens(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The special tokens before and after a text, from a text encoded with and without them."""
+    bare = tokenizer("a", add_special_tokens=False).input_ids
+    full = tokenizer("a", add_special_tokens=True).input_ids
+    at = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
+    return tuple(full[:at]), tuple(full[at + len(bare) :])
+
+
+def valid_text(text: str) -> str:
+    """A text that tokenizers accept: lone surrogates become U+FFFD, the length stays."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def unknown_share(
+    sentences: Sequence[Sequence[str]], parts: Sequence[Sequence[WordPart]], unknown: int | None
+) -> tuple[float, list[str]]:
+    """The share of unknown tokens, and up to eight words that contain them."""
+    total = sum(len(part.tokens) for sentence in parts for part in sentence)
+    unknown_words = (
+        (words[part.word], part.tokens.count(unknown))
+        for words, sentence in zip(sentences, parts, strict=True)
+        for part in sentence
+        if unknown is not None and unknown in part.tokens
+    )
+    count = 0
+    examples: list[str] = []
+    for word, times in unknown_words:
+        count += times
+        if len(examples) < 8 and word not in examples:
+            examples.append(word)
+    return count / max(total, 1), examples

@@ -1,0 +1,99 @@
+"""Selection and order of the demonstrations (shots)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from adapters.core.errors import SettingsError
+from adapters.tasks.base.example import Example
+
+SELECTIONS = ("random", "balanced", "hardest", "nearest")
+CANDIDATES = 200
+"""Number of training examples, sampled by the seed, among which the hardest or nearest are chosen."""
+
+
+def draw(train: Sequence[Example], number: int, seed: int) -> list[Example]:
+    """Sample `number` training examples, ordered by the seed. Raises SettingsError if there are fewer."""
+    if number > len(train):
+        raise SettingsError(
+            f"--shots {number}: there are {len(train)} training examples. Give at most --shots {len(train)}."
+        )
+    chosen = random.Random(f"shots/{seed}").sample(range(len(train)), number)
+    return [train[i] for i in chosen]
+
+
+def balanced(train: Sequence[Example], number: int, seed: int) -> list[Example]:
+    """Sample `number` training examples, equally many of each class (or one more), in a random order by the seed.
+
+    Raises SettingsError if there are too few, or gold answers are not single labels.
+    """
+    order = draw(train, len(train), seed)
+    if not all(isinstance(example.gold, str) for example in order):
+        raise SettingsError("--shot_selection balanced: only for tasks whose answer is one label. Use random.")
+    draw(train, number, seed)
+    of_class: dict[str, list[Example]] = {}
+    for example in order:
+        of_class.setdefault(example.gold, []).append(example)
+    chosen: list[Example] = []
+    while len(chosen) < number:  # a class without further examples is skipped
+        next_of_each = [examples.pop() for examples in of_class.values() if examples]
+        chosen += next_of_each[: number - len(chosen)]
+    random.Random(f"balanced/{seed}").shuffle(chosen)
+    return chosen
+
+
+def hardest(
+    train: Sequence[Example], number: int, seed: int, likelihood: Callable[[list[Example]], Sequence[float]]
+) -> list[Example]:
+    """The candidates whose gold answer is least likely to the model without shots, in a random order.
+
+    Args:
+        train: the training examples.
+        number: of shots.
+        seed: for candidates and order.
+        likelihood: log-probabilities of the gold answers, by the prompted model without shots.
+    """
+    candidates = draw(train, min(len(train), max(CANDIDATES, number)), seed)
+    draw(candidates, number, seed)
+    order = np.argsort(np.asarray(likelihood(candidates)), kind="stable")
+    return draw([candidates[i] for i in order[:number]], number, seed)
+
+
+class Nearest:
+    """The candidates most similar to each query; the most similar is last, directly before the query."""
+
+    def __init__(self, candidates: Sequence[Example], number: int, embed: Callable[[list[str]], np.ndarray]) -> None:
+        """Args:
+        candidates: training examples.
+        number: of shots.
+        embed: vectors `[texts, width]` of texts.
+        """
+        self.candidates, self.number, self.embed = list(candidates), number, embed
+        self.vectors = _unit(embed([text_of(example) for example in candidates]))
+
+    def of(self, examples: Sequence[Example]) -> list[list[Example]]:
+        """The shots of each example; the example itself is excluded from its candidates."""
+        similarities = _unit(self.embed([text_of(example) for example in examples])) @ self.vectors.T
+        out = []
+        for example, row in zip(examples, similarities, strict=True):
+            order = [self.candidates[i] for i in np.argsort(-row, kind="stable")]
+            others = [one for one in order if one.inputs != example.inputs]
+            out.append(others[: self.number][::-1])
+        return out
+
+
+def text_of(example: Example) -> str:
+    """The text of an example's inputs, for an encoder."""
+    texts = [
+        value if isinstance(value, str) else " ".join(map(str, value))
+        for name, value in example.inputs.items()
+        if name != "offsets" and not (name == "tokens" and "text" in example.inputs)
+    ]
+    return " ".join(texts)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)  # type: ignore[no-any-return]

@@ -1,0 +1,245 @@
+"""A prompted model as a predictor, which generates an answer or chooses the likeliest label."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from adapters.core.progress import ProgressBar
+from adapters.models.batching import by_length
+from adapters.models.generation import generate
+from adapters.prompting.calibration import CONTENT_FREE, Calibration, LabelLogProbs
+from adapters.prompting.constrained_decoding import constrained_answers
+from adapters.prompting.demonstrations import Nearest
+from adapters.prompting.label_scoring import LabelScorer
+from adapters.prompting.likelihood import CachedScorer
+from adapters.prompting.template import Prompt
+from adapters.tasks.base.example import Encoded, Example, Prediction
+from adapters.tasks.base.predictor import shared_out
+from adapters.tasks.base.task import PromptableTask
+
+if TYPE_CHECKING:
+    from adapters.models.base_model import Base
+
+BAR_FROM = 32
+"""Number of examples from which a progress bar is shown."""
+
+
+class PromptPredictor:
+    """Prompts a frozen language model. Several processes share the examples, and all get all predictions.
+
+    A query is never truncated. If it does not fit with all shots, the last ones are dropped, and the prediction says
+    how many; if it does not fit without shots, there is no answer, and the prediction is marked as truncated.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        base: Base,
+        task: PromptableTask,
+        prompt: Prompt,
+        shots: Sequence[Example],
+        *,
+        max_new_tokens: int,
+        batch_rows: int | None = None,
+        batch_tokens: int = 4096,
+        calibration: Calibration | None = None,
+        nearest: Nearest | None = None,
+        constrained: bool = False,
+        scorer: CachedScorer | None = None,
+    ) -> None:
+        """Args:
+        model: with a language-model head, on its device.
+        base: provides the tokenizer and the number of positions.
+        task: formats shots and parses answers.
+        prompt: the template.
+        shots: demonstrations, in order.
+        max_new_tokens: maximum length of an answer.
+        batch_rows: rows of a batch; None limits the batch by `batch_tokens` instead.
+        batch_tokens: tokens of a batch with its answers, padding included.
+        calibration: of the label log-probabilities.
+        nearest: chooses shots for each example; `shots` are then used only with content-free texts.
+        constrained: whether generation is constrained to answers that the task can parse, if it defines them.
+        scorer: of the model, with its cache; None for a new one.
+        """
+        self.calibration = calibration or Calibration()
+        self.model, self.base, self.task, self.prompt = model, base, task, prompt
+        self.max_new_tokens = max_new_tokens
+        self.batch_rows, self.batch_tokens = batch_rows, None if batch_rows else batch_tokens
+        self.instruction = prompt.instruction_text(task)
+        self.shots = [prompt.demonstration(task, shot) for shot in shots]
+        self.nearest, self.constrained = nearest, constrained
+        self.nearest_shots: dict[str, list[str]] = {}
+        """Shots of the examples that are being predicted, by the digest of the example."""
+        self.channel_shots = [self._channel_shot(shot) for shot in shots] if "channel" in self.calibration.steps else []
+        self.label_scorer: LabelScorer | None = None
+        if prompt.answer in task.chosen_formats:
+            self.label_scorer = LabelScorer(model, base, prompt, task.choices(prompt.form), scorer)
+        self.room = base.positions - (self.label_scorer.longest if self.label_scorer else max_new_tokens)
+
+    def _channel_shot(self, shot: Example) -> str:
+        """A shot in the channel's direction, the separator included."""
+        answer = self.task.write_answer(shot, self.prompt.form)
+        return "".join(self.prompt.channel_parts(self.task, shot, answer)) + self.prompt.separator
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """One prediction per example, in order; each example is predicted once over all processes."""
+        return shared_out(examples, self._predict_share)
+
+    def _predict_share(self, examples: list[Example]) -> list[Prediction]:
+        out = [
+            dataclasses.replace(self.task.read_answer(e, "", self.prompt.form), parse_failure=True, truncated=True)
+            for e in examples
+        ]
+        if self.nearest is not None:
+            self.nearest_shots = {}
+            for example, shots in zip(examples, self.nearest.of(examples), strict=True):
+                self.nearest_shots[example.digest()] = [self.prompt.demonstration(self.task, shot) for shot in shots]
+        fitting = [self.fit(example) for example in examples]
+        prompted = [(i, number) for i, number in enumerate(fitting) if number is not None]
+        if prompted:
+            answer = self._choose if self.label_scorer else self._generate
+            predictions = answer([examples[i] for i, _ in prompted], [number for _, number in prompted])
+            for (i, number), prediction in zip(prompted, predictions, strict=True):
+                out[i] = dataclasses.replace(prediction, shots_dropped=len(self._shots_of(examples[i])) - number)
+        return out
+
+    def _generate(self, examples: list[Example], shots: list[int]) -> list[Prediction]:
+        """Generated answers, parsed by the task."""
+        rows = [self.tokens(example, number) for example, number in zip(examples, shots, strict=True)]
+        out: list[Prediction | None] = [None] * len(rows)
+        lengths = [len(row) + self.max_new_tokens for row in rows]
+        with _steps(len(rows)) as step:
+            for batch in by_length(lengths, tokens=self.batch_tokens, rows=self.batch_rows):
+                texts = self._generate_texts([rows[i] for i in batch], [examples[i] for i in batch])
+                for i, text in zip(batch, texts, strict=True):
+                    out[i] = self.task.read_answer(examples[i], text, self.prompt.form)
+                step(len(batch))
+        return [prediction for prediction in out if prediction is not None]
+
+    def _choose(self, examples: list[Example], shots: list[int]) -> list[Prediction]:
+        """The likeliest labels, decoded by the task as the output of a head."""
+        score = self.channel_log_probs if "channel" in self.calibration.steps else self.label_log_probs
+        scores = self.calibration.classes(score(examples, shots, [self.calibration]))
+        encoded = [Encoded(example=i, input_ids=[], targets=[]) for i in range(len(examples))]
+        return self.task.decode(examples, encoded, list(scores), self.base.word_tokenizer)
+
+    def label_log_probs(
+        self, examples: Sequence[Example], shots: Sequence[int], calibrations: Sequence[Calibration]
+    ) -> LabelLogProbs:
+        """Log-probabilities of the words after each example with its number of shots, as the calibrations need them."""
+        assert self.label_scorer is not None
+        steps = {step for calibration in calibrations for step in calibration.steps}
+        empty = content_free(examples[0], calibrations)
+        rows = [*zip(empty, [len(self.shots)] * len(empty), strict=True), *zip(examples, shots, strict=True)]
+
+        def prompts(mask: str) -> list[list[int]]:
+            return [self.tokens(example, number, mask) for example, number in rows]
+
+        with _steps(len(rows)) as step:
+            return self.label_scorer.word_log_probs(
+                prompts, content_free=len(empty), unconditional=bool(steps & {"pmi", "domain"}), step=step
+            )
+
+    def channel_log_probs(
+        self, examples: Sequence[Example], shots: Sequence[int], calibrations: Sequence[Calibration]
+    ) -> LabelLogProbs:
+        """Log-probabilities of the texts after the words, with as many shots as fit the longest text."""
+        assert self.label_scorer is not None
+        empty = content_free(examples[0], calibrations)
+        words = [word for word, _ in self.task.choices(self.prompt.form)]
+        texts = [self.prompt.channel_parts(self.task, example, words[0])[1] for example in [*empty, *examples]]
+        longest = max(texts, key=len)
+        number = min(shots)
+        while number and not self._fits(self.channel_contexts(examples[0], number, words), longest):
+            number -= 1
+        contexts = self.channel_contexts(examples[0], number, words)
+        with _steps(len(texts)) as step:
+            return self.label_scorer.channel_log_probs(contexts, texts, content_free=len(empty), step=step)
+
+    def channel_contexts(self, example: Example, shots: int, words: Sequence[str]) -> list[str]:
+        """For each word the prompt up to the text: instruction, shots, and the beginning of the channel."""
+        before = self.instruction + "".join(self.channel_shots[:shots])
+        return [before + self.prompt.channel_parts(self.task, example, word)[0] for word in words]
+
+    def _fits(self, contexts: Sequence[str], text: str) -> bool:
+        tokenizer = self.base.text_tokenizer
+        return max(len(self.prompt.tokenize(context + text, tokenizer)) for context in contexts) <= self.base.positions
+
+    def _shots_of(self, example: Example) -> list[str]:
+        """Demonstrations for an example, in order."""
+        return self.nearest_shots.get(example.digest(), self.shots) if self.nearest_shots else self.shots
+
+    def fit(self, example: Example) -> int | None:
+        """Number of shots that fit before an example's query; None if not even the query fits."""
+        mask = self.label_scorer.mask(self.label_scorer.longest) if self.label_scorer else ""
+        fitting = None
+        low, high = 0, len(self._shots_of(example))
+        number = high
+        while low <= high:  # all shots first, then bisection
+            if len(self.tokens(example, number, mask)) <= self.room:
+                fitting, low = number, number + 1
+            else:
+                high = number - 1
+            number = (low + high) // 2
+        return fitting
+
+    def tokens(self, example: Example, shots: int, mask: str = "") -> list[int]:
+        """Tokens of an example's prompt with its first shots.
+
+        If labels are scored, a space at the end is removed: it is part of the first token of a word.
+        """
+        question = self.prompt.question(self.task, example, mask)
+        text = self.instruction + "".join(self._shots_of(example)[:shots]) + question
+        return self.prompt.tokenize(text.rstrip(" ") if self.label_scorer else text, self.base.text_tokenizer)
+
+    def _generate_texts(self, rows: Sequence[Sequence[int]], examples: Sequence[Example]) -> list[str]:
+        """Generated texts up to the separator of the prompt."""
+        constraints = [self.task.constraint(e, self.prompt.form) if self.constrained else None for e in examples]
+        constrained = constrained_answers(
+            constraints, self.base.text_tokenizer, separator=self.prompt.separator, max_tokens=self.max_new_tokens
+        )
+        allowed = (lambda row, generated: constrained[row].allowed(generated)) if constrained else None
+        answers = generate(
+            self.model,
+            self.base.text_tokenizer,
+            rows,
+            max_new_tokens=self.max_new_tokens,
+            end=self.prompt.separator,
+            allowed=allowed,
+        )
+        texts = self.base.text_tokenizer.batch_decode(
+            answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        texts = [_up_to(self.prompt.separator, text) for text in texts]
+        for row, answer in enumerate(constrained):
+            if answer.ends_repeating(answers[row]):
+                texts[row] = texts[row].rpartition("\n")[0]
+        return texts
+
+
+@contextmanager
+def _steps(number: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar; yields a function to call with the number of examples that are done."""
+    with ProgressBar("answering", number, shown=number >= BAR_FROM) as bar:
+
+        def step(done: int) -> None:
+            for _ in range(done):
+                bar.step("")
+
+        yield step
+
+
+def _up_to(separator: str, text: str) -> str:
+    """The answer before the separator; leading white space is removed if it contains one."""
+    answer = text.lstrip()
+    space = text[: len(text) - len(answer)]
+    return ("" if separator in space else space) + answer.split(separator)[0]
+
+
+def content_free(example: Example, calibrations: Sequence[Calibration]) -> list[Example]:
+    """The example with content-free texts instead of its own, if one of the calibrations needs them."""
+    contents = CONTENT_FREE if any("contextual" in calibration.steps for calibration in calibrations) else ()
+    return [dataclasses.replace(example, inputs=dict.fromkeys(example.inputs, text), gold=None) for text in contents]

@@ -1,0 +1,214 @@
+"""Reads an adapter's folder, verifies it and prepares it for a base, without changing the base or its bank."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adapters.artifacts import artifact, plain_peft
+from adapters.artifacts.loading import task_and_method
+from adapters.core.errors import ArtifactError, ModelError, SettingsError, UserError
+from adapters.core.files import digest_value
+from adapters.methods.base.delta import AdapterDelta, AdapterTensors
+from adapters.models.base_model import Base
+from adapters.serving.bank.heads import Head, Heads
+from adapters.serving.bank.mixed_inference import ResidentAdapter
+from adapters.tasks.base.task import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSource:
+    """Where an adapter is, and how to read it.
+
+    Attributes:
+        folder: an artifact, or a plain PEFT folder.
+        require_card: refuse a plain PEFT folder.
+        task: task of a plain PEFT folder whose config does not name it.
+        labels: labels of a plain PEFT folder, in the head's order.
+    """
+
+    folder: Path
+    require_card: bool = False
+    task: str | None = None
+    labels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedAdapter:
+    """An adapter that can be added to a bank.
+
+    Attributes:
+        card: the artifact's card, or the one made for a plain PEFT folder, with `unchecked` in it.
+        task: encodes and decodes.
+        budget: tokens in a window.
+        delta: the adapter delta.
+        head: None where the base generates the answers.
+        digest: of the folder's content.
+        nbytes: size of its tensors in the bank.
+    """
+
+    card: Mapping[str, Any]
+    task: Task
+    budget: int
+    delta: AdapterDelta
+    head: Head | None
+    digest: str
+    nbytes: int
+
+
+@dataclass(kw_only=True, eq=False)
+class LoadedAdapter:
+    """One version of an adapter. Only the cache modifies it, under its lock.
+
+    Attributes:
+        name: in the bank.
+        version: 1, and one more with each reload.
+        source: where it is read from.
+        card: the artifact's card.
+        digest: of the folder's content, which must be the same when an evicted adapter is read again.
+        nbytes: size of its tensors.
+        pinned: never evicted.
+        entry: the adapter in memory; None while it is evicted.
+        users: leases on it.
+        last_used: the cache's clock at its last lease.
+        retired: replaced or unloaded; freed when its last lease ends.
+        aliases: its other names.
+    """
+
+    name: str
+    version: int
+    source: AdapterSource
+    card: dict[str, Any]
+    digest: str
+    nbytes: int
+    pinned: bool = False
+    entry: ResidentAdapter | None = None
+    users: int = 0
+    last_used: int = 0
+    retired: bool = False
+    aliases: set[str] = field(default_factory=set)
+
+    @property
+    def resident(self) -> ResidentAdapter:
+        """The adapter in memory. It must be leased."""
+        assert self.entry is not None, self.name
+        return self.entry
+
+    def info(self) -> dict[str, Any]:
+        """What `AdapterBank.info` returns."""
+        return {
+            "name": self.name,
+            "aliases": sorted(self.aliases),
+            "version": self.version,
+            "task": self.card["task"]["name"],
+            "labels": list(self.card["task"]["labels"]),
+            "method": self.card["method"]["name"],
+            "base": self.card["base"]["name"],
+            "folder": str(self.source.folder),
+            "resident": self.entry is not None,
+            "pinned": self.pinned,
+            "bytes": self.nbytes,
+            "scores": self.card.get("scores"),
+            "unchecked": list(self.card.get("unchecked", ())),
+        }
+
+
+class AdapterLoader:
+    """Reads adapters for one base."""
+
+    def __init__(
+        self, base: Base, body: Any, *, generates: bool, root: Path | None = None, plugin_dirs: Sequence[str] = ()
+    ) -> None:
+        """Args:
+        base: the base model.
+        body: the model without its language-model head.
+        generates: whether the base has a language-model head.
+        root: folder that must contain all adapters, after links are resolved.
+        plugin_dirs: folders with additional methods and tasks.
+        """
+        self.base, self.body, self.generates, self.plugin_dirs = base, body, generates, plugin_dirs
+        self.root = None if root is None else root.resolve()
+        self.heads = Heads(base, next(body.parameters()).device)
+
+    def read(self, source: AdapterSource) -> PreparedAdapter:
+        """Verify an adapter and prepare it. Raises ArtifactError, ModelError, SettingsError."""
+        try:
+            return self._read(source)
+        except OSError as error:
+            raise ArtifactError(f"{str(source.folder)[:200]}: cannot be read ({error.strerror}).") from error
+
+    def _read(self, source: AdapterSource) -> PreparedAdapter:
+        """As `read`. Raises OSError if a file cannot be read."""
+        folder = self._inside(source.folder)
+        if not source.require_card and plain_peft.is_plain(folder):
+            card, tensors = plain_peft.read(
+                folder, self.base, task=source.task, labels=source.labels, plugin_dirs=self.plugin_dirs
+            )
+            digest = digest_value(card)
+        else:
+            card, tensors = artifact.open_adapter(folder)
+            digest = card["digest"]
+        task, method = task_and_method(card, folder, self.plugin_dirs)
+        if "unchecked" not in card:
+            plain_peft.check_agrees(folder, method, tensors, self.plugin_dirs)
+        artifact.check_base(card, self.base.name, self.base.digest, self.base.tokenizer_digest)
+        task = task.on(self.base.kind)
+        method.check(self.base, task)
+        if not task.has_head and not self.generates:
+            raise ModelError(
+                f"{folder}: the base generates the answers of {task.name}; {self.base.name} has no language-model head."
+            )
+        saved = AdapterTensors(
+            tensors,
+            self.body,
+            body_name=self.heads.body_name(task),
+            modules=self.heads.body_modules(task),
+            subject=str(folder),
+        )
+        try:
+            delta = method.delta(saved, self.base, task)
+        except SettingsError as error:
+            raise ArtifactError(f"{folder}: its settings do not fit {self.base.name}: {error}") from error
+        head = None
+        if task.has_head:
+            head = self.heads.build(task, saved, reads_prompt=delta.prompt_read)
+        else:
+            saved.head({})
+        budget = method.budget(self.base, int(card["max_length"]))
+        if "unchecked" in card:
+            warnings.warn(
+                f"{folder}: no card, so these were not checked: {'; '.join(card['unchecked'])}.", stacklevel=4
+            )
+        size = delta.nbytes(next(self.body.parameters()).element_size()) + (head.nbytes if head else 0)
+        return PreparedAdapter(card=card, task=task, budget=budget, delta=delta, head=head, digest=digest, nbytes=size)
+
+    def _inside(self, folder: Path) -> Path:
+        """The folder, if it and everything in it lie below the root. Raises ArtifactError."""
+        try:
+            resolved = folder.resolve()
+            within = self.root is not None and resolved.is_relative_to(self.root)
+            contents = [path.resolve() for path in resolved.rglob("*")] if within else []
+        except (OSError, ValueError, RuntimeError) as error:  # a NUL, a name too long, a cycle of links
+            raise ArtifactError(f"{str(folder)[:200]!r}: not a valid folder name ({error}).") from error
+        if self.root is not None and not all(path.is_relative_to(self.root) for path in (resolved, *contents)):
+            raise ArtifactError(
+                f"{str(folder)[:200]}: lies outside {self.root}, or contains a link that leads outside. Copy it there."
+            )
+        return folder
+
+
+def read_again(read: Callable[[AdapterSource], PreparedAdapter], adapter: LoadedAdapter) -> PreparedAdapter | UserError:
+    """An evicted adapter, read again from its folder, or the error: its content must not have changed."""
+    try:
+        prepared = read(adapter.source)
+    except UserError as error:
+        return error
+    if prepared.digest == adapter.digest:
+        return prepared
+    return ArtifactError(
+        f"{adapter.source.folder}: has changed since {adapter.name} was loaded from it. Reload {adapter.name} to use "
+        "the new content."
+    )

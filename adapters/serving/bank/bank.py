@@ -1,0 +1,326 @@
+"""Many adapters on one frozen base model, answering mixed batches.
+
+from adapters import AdapterBank, Request
+
+bank = AdapterBank("minilm", capacity=64)
+bank.load("ner", "runs/lora_ner/artifact")
+answers = bank.predict([Request("ner", "Ada Lovelace lived in London.")])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.core.errors import BankError, ModelError, UserError
+from adapters.models.base_model import CAUSAL, ENCODER
+from adapters.models.devices import choose_device, choose_dtype
+from adapters.serving.bank.adapter_cache import AdapterCache, BankStats
+from adapters.serving.bank.adapter_loader import AdapterLoader, AdapterSource, LoadedAdapter
+from adapters.serving.bank.mixed_inference import MixedInference, ResidentAdapter
+from adapters.serving.bank.mixed_model import NO_ADAPTER, MixedModel
+from adapters.tasks.base.embedding import Task as Embedding
+from adapters.tasks.base.example import Example, Prediction
+from adapters.tasks.base.requests import Request as Request
+from adapters.tasks.base.requests import answer, request_of
+from adapters.tasks.base.task import InferenceTask, Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapters.models.base_model import Base
+
+
+class AdapterBank:
+    """One base model and adapters on it. Several threads may call any method at once.
+
+    Attributes:
+        base: the base model.
+        device: where it runs.
+        dtype: number format of the base and the adapters.
+        generates: whether the base has a language-model head.
+        mixed: the base's body, which runs mixed batches.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        *,
+        capacity: int = 64,
+        max_bytes: int | None = None,
+        batch_tokens: int = 1024,
+        device: str = "auto",
+        dtype: str = "auto",
+        adapter_root: str | Path | None = None,
+        plugin_dirs: Sequence[str] = (),
+    ) -> None:
+        """Args:
+        base: base model: a path, an alias or a Hub id.
+        capacity: adapters in memory at a time; the least recently used is evicted first.
+        max_bytes: bound on the size of their tensors; None for no bound.
+        batch_tokens: tokens in one forward pass, padding included.
+        device: auto (cuda, mps or cpu), or the name of a device: cpu, cuda, cuda:1, mps.
+        dtype: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports it, float32 elsewhere). Heads are
+            always float32.
+        adapter_root: folder that must contain all adapters, after links are resolved; None allows any folder.
+        plugin_dirs: folders with additional methods and tasks.
+
+        Raises:
+            SourceError: the base cannot be found.
+            BankError: a bound is less than 1.
+            SettingsError: this machine has no such device, or the device does not support the number format.
+            ModelError: the base is of a kind that cannot run mixed batches.
+        """
+        from adapters.models.base_model import open_base, quiet_libraries
+
+        bounds = {"capacity": capacity, "max_bytes": max_bytes, "batch_tokens": batch_tokens}
+        for name, value in bounds.items():
+            if value is not None and value < 1:
+                raise BankError(f"{name}={value}: must be at least 1.")
+        self.device = choose_device(device)
+        self.dtype = choose_dtype(dtype, self.device)
+        quiet_libraries()
+        self.base = open_base(base)
+        model = _frozen(self.base, self.device, self.dtype)
+        self.generates = model.get_output_embeddings() is not None
+        self.mixed = MixedModel(model.base_model, self.base)
+        root = None if adapter_root is None else Path(adapter_root)
+        self._loader = AdapterLoader(
+            self.base, model.base_model, generates=self.generates, root=root, plugin_dirs=plugin_dirs
+        )
+        self._inference = MixedInference(model, self.base, self.mixed, batch_tokens=batch_tokens)
+        self._cache = AdapterCache(self.mixed, self._loader.read, capacity=capacity, max_bytes=max_bytes)
+        embedding = Embedding()
+        self._base_alone = ResidentAdapter(
+            slot=NO_ADAPTER,
+            task=embedding,
+            budget=min(self.base.positions, 512),
+            head=self._loader.heads.none(embedding),
+        )
+
+    # adapters ---------------------------------------------------------------------------------------------------------
+
+    def load(
+        self,
+        name: str,
+        folder: str | Path,
+        *,
+        pin: bool = False,
+        require_card: bool = False,
+        task: str | None = None,
+        labels: Sequence[str] | None = None,
+        replace: bool = False,
+    ) -> dict[str, Any]:
+        """Verify an adapter and load it. If it cannot be loaded, nothing has changed.
+
+        Args:
+            name: `[a-z0-9][a-z0-9_-]{0,63}`.
+            folder: an artifact, or a plain PEFT folder.
+            pin: never evict it.
+            require_card: refuse a plain PEFT folder.
+            task: task of a plain PEFT folder whose config does not name it.
+            labels: labels of a plain PEFT folder, in the head's order.
+            replace: if an adapter has the name, load a new version of it; batches in progress finish on the old one.
+
+        Returns:
+            What `info` returns; `version` is 1 for a new adapter.
+
+        Raises:
+            BankError: the name is taken or not valid; all that is loaded is pinned or in use.
+            ArtifactError: the folder is damaged, foreign, or of another base.
+            ModelError: its method cannot be mixed.
+        """
+        source = AdapterSource(
+            folder=Path(folder), require_card=require_card, task=task, labels=None if labels is None else tuple(labels)
+        )
+        if replace and name in self.names():
+            return self._cache.replace(name, source, self._loader.read(source), pin=pin).info()
+        self._cache.check_free(name)
+        return self._cache.add(name, source, self._loader.read(source), pin=pin).info()
+
+    def reload(self, name: str, folder: str | Path | None = None) -> dict[str, Any]:
+        """Load a new version of an adapter from its folder or another one, with the other arguments of its `load`.
+
+        Batches in progress finish on the old version. Raises what `load` raises; the old version then stays.
+        """
+        adapter = self._cache.find(name)
+        source = adapter.source if folder is None else changed(adapter.source, folder=Path(folder))
+        return self._cache.replace(adapter.name, source, self._loader.read(source)).info()
+
+    def unload(self, name: str) -> None:
+        """Forget an adapter and its aliases. Batches in progress finish. Raises UnknownAdapterError."""
+        self._cache.remove(name)
+
+    def pin(self, name: str, pinned: bool = True) -> None:
+        """Never evict an adapter, or (`pinned=False`) allow it again. Raises UnknownAdapterError."""
+        self._cache.pin(name, pinned)
+
+    def alias(self, alias: str, name: str) -> None:
+        """Give an adapter another name; an alias that exists is moved. Raises BankError."""
+        self._cache.alias(alias, name)
+
+    def names(self) -> list[str]:
+        """Names of the adapters, without aliases, in the order in which they were loaded."""
+        return [adapter.name for adapter in self._cache.all()]
+
+    def adapters(self) -> list[dict[str, Any]]:
+        """The `info` of each adapter, sorted by name."""
+        return sorted((adapter.info() for adapter in self._cache.all()), key=lambda info: str(info["name"]))
+
+    def info(self, name: str, *, with_card: bool = False) -> dict[str, Any]:
+        """Names, version, task, labels, method, base, folder, bytes and scores of an adapter; whether in memory.
+
+        Args:
+            name: its name or an alias.
+            with_card: add its artifact's `card`.
+
+        Raises:
+            UnknownAdapterError: no adapter has the name.
+        """
+        adapter = self._cache.find(name)
+        return {**adapter.info(), "card": dict(adapter.card)} if with_card else adapter.info()
+
+    def card(self, name: str) -> dict[str, Any]:
+        """The card of an adapter's artifact, or the one made for a plain PEFT folder. Raises UnknownAdapterError."""
+        return dict(self._cache.find(name).card)
+
+    def task(self, name: str) -> Task:
+        """The task of an adapter. Raises what `lease` raises."""
+        with self.lease(name) as leased:
+            task = leased[name].resident.task
+        assert isinstance(task, Task)  # the embedding alone is none, and is no adapter's
+        return task
+
+    def stats(self) -> BankStats:
+        """How many adapters are known, in memory, and have been evicted."""
+        return self._cache.stats()
+
+    @contextmanager
+    def lease(self, *names: str) -> Iterator[dict[str, LoadedAdapter]]:
+        """Keep adapters in memory: within the block their versions stay, whatever is loaded, unloaded or evicted.
+
+        A thread that waits for room within a lease of its own may wait for itself: lease all names at once.
+
+        Raises:
+            BankError: a name is unknown, or the adapters never fit into memory together.
+            ArtifactError: an evicted adapter's folder is damaged or has changed.
+        """
+        leased, errors = self._cache.acquire(names)
+        try:
+            for error in errors.values():
+                raise error
+            yield leased
+        finally:
+            self._cache.release(leased.values())
+
+    # answers ----------------------------------------------------------------------------------------------------------
+
+    def predict(
+        self, requests: Sequence[Request | Mapping[str, Any]], faults: dict[int, UserError] | None = None
+    ) -> list[dict[str, Any]]:
+        """Answers in the order of the requests, which may be for any adapters and tasks.
+
+        Args:
+            requests: each a `Request`, or `{adapter, inputs, id?}`; adapter None requests the base's embedding.
+            faults: receives the exceptions by the number of their request, for callers that distinguish them.
+
+        Returns:
+            For each `{id, adapter, version, task, output, truncated}`, or `{id, adapter, error}` where it cannot be
+            answered; the others are.
+        """
+        faults = {} if faults is None else faults
+        parsed = [request_of(given, number) for number, given in enumerate(requests)]
+        answers: dict[int, dict[str, Any]] = {}
+        for names in self._cache.groups([request.adapter for request in parsed if request.adapter is not None]):
+            numbers = [
+                number
+                for number, request in enumerate(parsed)
+                if number not in answers and (request.adapter is None or request.adapter in names)
+            ]
+            group_faults: dict[int, UserError] = {}
+            group_answers = self._answer_group([parsed[number] for number in numbers], names, group_faults)
+            answers.update(zip(numbers, group_answers, strict=True))
+            faults.update({numbers[index]: error for index, error in group_faults.items()})
+        return [answers[number] for number in range(len(parsed))]
+
+    def _answer_group(
+        self, requests: Sequence[Request], names: Sequence[str], faults: dict[int, UserError]
+    ) -> list[dict[str, Any]]:
+        """Answers to requests for adapters that fit into memory together."""
+        leased, errors = self._cache.acquire(names)
+        try:
+
+            def resident(request: Request) -> ResidentAdapter:
+                if request.adapter is None:
+                    return self._base_alone
+                if request.adapter in errors:
+                    raise errors[request.adapter]
+                return leased[request.adapter].resident
+
+            def task_of(request: Request) -> InferenceTask:
+                return resident(request).task
+
+            def predict(pairs: Sequence[tuple[Request, Example]]) -> list[Prediction]:
+                return self._inference.predict([(resident(request), example) for request, example in pairs])
+
+            answers = answer(requests, task_of, predict, faults.__setitem__)
+            for request, given in zip(requests, answers, strict=True):
+                given["adapter"] = request.adapter
+                if request.adapter in leased:
+                    given["version"] = leased[request.adapter].version
+            return answers
+        finally:
+            self._cache.release(leased.values())
+
+    def generate(self, requests: Sequence[tuple[str | None, str]], *, max_new_tokens: int = 64) -> list[str]:
+        """Greedy continuations of texts by a causal base.
+
+        Args:
+            requests: the adapter (None: the base alone) and the prompt of each.
+            max_new_tokens: of each continuation.
+
+        Raises:
+            BankError: the base has no language-model head; a prompt is too long; and what `lease` raises.
+        """
+        if not self.generates:
+            raise BankError(f"{self.base.name} has no language-model head, so it cannot generate. Use a causal base.")
+        if max_new_tokens < 1:
+            raise BankError(f"max_new_tokens={max_new_tokens}: must be at least 1.")
+        with self.lease(*{name for name, _ in requests if name is not None}) as leased:
+            slots = [NO_ADAPTER if name is None else leased[name].resident.slot for name, _ in requests]
+            texts = [text for _, text in requests]
+            return self._inference.generate(slots, texts, max_new_tokens=max_new_tokens)
+
+    def predictor(self, name: str) -> BankPredictor:
+        """One adapter as a predictor, for the evaluator. Raises UnknownAdapterError."""
+        self._cache.find(name)
+        return BankPredictor(self, name)
+
+    def _predict(self, name: str, examples: Sequence[Example]) -> list[Prediction]:
+        """One prediction per example, in order."""
+        with self.lease(name) as leased:
+            resident = leased[name].resident
+            return self._inference.predict([(resident, example) for example in examples])
+
+
+class BankPredictor:
+    """An adapter of a bank, as a predictor."""
+
+    def __init__(self, bank: AdapterBank, name: str) -> None:
+        """Args: the bank, and the adapter's name in it."""
+        self.bank, self.name = bank, name
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """One prediction per example, in order."""
+        return self.bank._predict(self.name, examples)
+
+
+def _frozen(base: Base, device: torch.device, dtype: torch.dtype) -> Any:
+    """The base model, with its language-model head if it has one. Raises ModelError if it cannot run mixed batches."""
+    if base.kind not in (ENCODER, CAUSAL):
+        raise ModelError(f"{base.name} is a model of kind {base.kind}; a bank needs an {ENCODER} or {CAUSAL} model.")
+    model: Any = base.load_body()
+    return model.to(device, dtype).eval().requires_grad_(False)

@@ -1,0 +1,147 @@
+"""A task's head without its body, run by transformers' own code on hidden states of the shared body."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adapters.core.files import canonical_json
+from adapters.methods.base.delta import AdapterTensors
+from adapters.tasks.base.task import InferenceTask, Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapters.models.base_model import Base
+    from adapters.models.tokenizer import WordTokenizer
+
+LABEL_NAMES = ("id2label", "label2id")
+
+
+class Head:
+    """One adapter's head. Several threads may run it at once."""
+
+    def __init__(self, model: Any, body: Any, task: InferenceTask, *, reads_prompt: bool) -> None:
+        """Args:
+        model: the headed model, with `body` as its body.
+        body: returns the hidden states that `answers` was given.
+        task: decodes the answers.
+        reads_prompt: whether the head reads the positions of a soft prompt, as an encoder's classifier does.
+        """
+        self.model, self.body, self.task, self.reads_prompt = model, body, task, reads_prompt
+        self.nbytes = sum(parameter.nbytes for parameter in model.parameters())
+
+    def answers(
+        self,
+        states: torch.Tensor,
+        pooled: torch.Tensor | None,
+        prompt: int,
+        inputs: Mapping[str, torch.Tensor],
+        tokenizer: WordTokenizer,
+    ) -> Sequence[np.ndarray]:
+        """The task's answers to rows of one batch.
+
+        Args:
+            states: `[rows, prompt + tokens, hidden]`.
+            pooled: `[rows, hidden]`, if the body has a pooler.
+            prompt: number of tokens in the adapter's soft prompt.
+            inputs: `input_ids`, and `attention_mask` where rows differ in length, both `[rows, tokens]`.
+            tokenizer: the base's.
+        """
+        import torch
+
+        given = self.body.given
+        with torch.inference_mode():
+            given.states = (states if self.reads_prompt else states[:, prompt:]).float()
+            given.pooled = None if pooled is None else pooled.float()
+            try:
+                return self.task.answers(self.model, inputs, tokenizer)
+            finally:  # a slice of them would keep the whole batch's tensors alive
+                given.states = given.pooled = None
+
+
+class Heads:
+    """Makes heads for one base; the model class is built once for each size of head, without weights."""
+
+    def __init__(self, base: Base, device: Any) -> None:
+        """Args: the base, and the device of its body."""
+        self.base = base
+        self.device = device
+        self.skeletons: dict[str, Any] = {}
+
+    def body_name(self, task: Task) -> str:
+        """The headed model's name for its body."""
+        return str(self._class(task).base_model_prefix)
+
+    def body_modules(self, task: Task) -> frozenset[str]:
+        """Names of the modules in the headed model's body, which may lack a pooler."""
+        skeleton = self._skeleton(task)
+        names: frozenset[str] = getattr(skeleton, skeleton.base_model_prefix).module_names
+        return names
+
+    def build(self, task: Task, saved: AdapterTensors, *, reads_prompt: bool) -> Head:
+        """The head of an adapter's remaining tensors. Raises ArtifactError if they are not exactly a head's."""
+        skeleton = self._skeleton(task)
+        # A pooler that the adapter has fully trained, or that was newly initialised as the base has none.
+        own_pooler = f"{saved.body_name}.pooler.dense.weight" in saved.tensors
+        model = copy.deepcopy(skeleton, {id(skeleton.config): skeleton.config})
+        pooler = getattr(getattr(model, saved.body_name), "pooler", None) if own_pooler else None
+        body = _given_body(pooler)
+        setattr(model, saved.body_name, body)
+        tensors = saved.head({name: tensor.shape for name, tensor in model.state_dict().items()})
+        model.load_state_dict({name: tensor.to(self.device) for name, tensor in tensors.items()}, assign=True)
+        return Head(model.eval().requires_grad_(False), body, task, reads_prompt=reads_prompt)
+
+    def none(self, task: InferenceTask) -> Head:
+        """No head: the task reads the hidden states."""
+        body = _given_body(None)
+        return Head(body, body, task, reads_prompt=False)
+
+    def _class(self, task: Task) -> Any:
+        import transformers
+
+        return getattr(transformers, task.auto_class(self.base.kind))._model_mapping[type(self.base.config)]
+
+    def _skeleton(self, task: Task) -> Any:
+        """The headed model on the meta device, with all layers of its body but the pooler removed."""
+        import torch
+
+        config = task.config()
+        sizes = {key: value for key, value in config.items() if key not in LABEL_NAMES}
+        key = canonical_json([task.auto_class(self.base.kind), sizes])
+        if key not in self.skeletons:
+            with torch.device("meta"):
+                model = self._class(task)(self.base.config_with(config))
+            body = getattr(model, model.base_model_prefix)
+            empty: Any = torch.nn.Module()
+            empty.module_names = frozenset(name for name, _ in body.named_modules())
+            empty.pooler = getattr(body, "pooler", None)
+            setattr(model, model.base_model_prefix, empty)
+            self.skeletons[key] = model
+        return self.skeletons[key]
+
+
+def _given_body(pooler: Any) -> Any:
+    """A body that returns the states in its thread-local `given`, pooled by the adapter's own pooler if it has one."""
+    import torch
+    from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
+
+    class GivenBody(torch.nn.Module):
+        """Replaces a headed model's body."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.given = threading.local()
+            self.pooler = pooler
+
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            """The states of the shared body."""
+            states = self.given.states
+            pooled = self.given.pooled if self.pooler is None else self.pooler(states)
+            return BaseModelOutputWithPoolingAndCrossAttentions(last_hidden_state=states, pooler_output=pooled)
+
+    return GivenBody()

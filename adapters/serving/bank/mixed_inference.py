@@ -1,0 +1,193 @@
+"""Examples of different adapters and tasks answered together: encoded, batched by length, run, decoded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adapters.core.errors import BankError
+from adapters.models.batching import by_length, collate
+from adapters.models.generation import generate
+from adapters.serving.bank.heads import Head
+from adapters.serving.bank.mixed_generation import MixedGenerator
+from adapters.serving.bank.mixed_model import MixedModel
+from adapters.tasks.base.example import Encoded, Example, Prediction
+from adapters.tasks.base.task import InferenceTask
+
+if TYPE_CHECKING:
+    from adapters.models.base_model import Base
+
+CHUNK = 2048
+"""Examples encoded at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidentAdapter:
+    """An adapter in memory, as a batch needs it.
+
+    Attributes:
+        slot: in the weight pools.
+        task: encodes and decodes.
+        budget: tokens in a window.
+        head: None where the base generates the answers.
+    """
+
+    slot: int
+    task: InferenceTask
+    budget: int
+    head: Head | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One encoded row, its adapter, and the index of its answer."""
+
+    resident: ResidentAdapter
+    encoded: Encoded
+    number: int
+
+
+class MixedInference:
+    """Runs examples of any adapters of one base."""
+
+    def __init__(self, model: Any, base: Base, mixed: MixedModel, *, batch_tokens: int) -> None:
+        """Args:
+        model: the base, with its language-model head if it has one.
+        base: for its tokenizer.
+        mixed: wraps the model's body.
+        batch_tokens: tokens in a batch, padding included.
+        """
+        self.model, self.base, self.mixed = model, base, mixed
+        self.batch_tokens = batch_tokens
+        self.tokenizer = base.word_tokenizer
+        self.encoding = threading.Lock()
+        """One thread encodes at a time: a tokenizer stores how it truncates, so threads would truncate each other's."""
+
+    def predict(self, pairs: Sequence[tuple[ResidentAdapter, Example]]) -> list[Prediction]:
+        """One prediction per example, in order."""
+        predictions: list[Prediction] = []
+        for begin in range(0, len(pairs), CHUNK):
+            predictions += self._predict_chunk(pairs[begin : begin + CHUNK])
+        return predictions
+
+    def _predict_chunk(self, pairs: Sequence[tuple[ResidentAdapter, Example]]) -> list[Prediction]:
+        by_adapter: dict[int, list[int]] = {}
+        for number, (resident, _) in enumerate(pairs):
+            by_adapter.setdefault(id(resident), []).append(number)
+        encoded: list[tuple[list[int], list[_Row]]] = []
+        rows: list[_Row] = []
+        for numbers in by_adapter.values():
+            resident = pairs[numbers[0]][0]
+            with self.encoding:
+                windows = resident.task.encode([pairs[i][1] for i in numbers], self.tokenizer, resident.budget)
+            adapter_rows = [_Row(resident, window, len(rows) + i) for i, window in enumerate(windows)]
+            rows += adapter_rows
+            encoded.append((numbers, adapter_rows))
+        answers = self._answers(rows)
+        predictions: dict[int, Prediction] = {}
+        for numbers, adapter_rows in encoded:
+            decoded = pairs[numbers[0]][0].task.decode(
+                [pairs[i][1] for i in numbers],
+                [row.encoded for row in adapter_rows],
+                [answers[row.number] for row in adapter_rows],
+                self.tokenizer,
+            )
+            predictions.update(zip(numbers, decoded, strict=True))
+        return [predictions[number] for number in range(len(pairs))]
+
+    def _answers(self, rows: Sequence[_Row]) -> list[np.ndarray]:
+        """For each row the array from which its task decodes a prediction."""
+        answers: list[np.ndarray] = [np.zeros(0)] * len(rows)
+        headed = [row for row in rows if row.resident.head is not None]
+        prompts = self.mixed.sizes("prompt", np.array([row.resident.slot for row in headed], np.int64))
+        lengths = [len(row.encoded.input_ids) + int(prompt) for row, prompt in zip(headed, prompts, strict=True)]
+        for batch in self._batches(lengths, [row.resident.slot for row in headed]):
+            # Rows of one adapter are adjacent: their states are then a slice, which needs no copy.
+            self._run_heads(sorted((headed[i] for i in batch), key=lambda row: row.resident.slot), answers)
+        generating = sorted((row for row in rows if row.resident.head is None), key=lambda row: _kind(row.resident))
+        for _, group in groupby(generating, key=lambda row: _kind(row.resident)):
+            alike = list(group)
+            lengths = [len(row.encoded.input_ids) for row in alike]
+            for batch in self._batches(lengths, [row.resident.slot for row in alike]):
+                self._run_generation([alike[i] for i in batch], answers)
+        return answers
+
+    def _batches(self, lengths: Sequence[int], slots: Sequence[int]) -> list[list[int]]:
+        """Numbers of rows of similar length; of one adapter per batch if the body cannot keep rows apart."""
+        if self.mixed.mixes:
+            return by_length(lengths, tokens=self.batch_tokens, rows=None)
+        batches = []
+        for slot in dict.fromkeys(slots):
+            numbers = [number for number, one in enumerate(slots) if one == slot]
+            slot_batches = by_length([lengths[number] for number in numbers], tokens=self.batch_tokens, rows=None)
+            batches += [[numbers[i] for i in batch] for batch in slot_batches]
+        return batches
+
+    def _run_heads(self, rows: Sequence[_Row], answers: list[np.ndarray]) -> None:
+        """One forward pass of the body, then each adapter's head on its rows."""
+        ids = [row.encoded.input_ids for row in rows]
+        slots = [row.resident.slot for row in rows]
+        hidden = self.mixed.run(ids, slots, [row.encoded.token_types for row in rows])
+        begin = 0
+        for _, group in groupby(rows, key=lambda row: row.resident.slot):
+            adapter_rows = list(group)
+            part = slice(begin, begin + len(adapter_rows))
+            begin += len(adapter_rows)
+            prompt = int(hidden.prompts[part][0])
+            head = adapter_rows[0].resident.head
+            assert head is not None
+            inputs = self._inputs(ids[part], least=hidden.states.shape[1] - prompt)  # as wide as the states
+            pooled = None if hidden.pooled is None else hidden.pooled[part]
+            head_answers = head.answers(hidden.states[part], pooled, prompt, inputs, self.tokenizer)
+            for row, answer in zip(adapter_rows, head_answers, strict=True):
+                answers[row.number] = answer
+
+    def _inputs(self, ids: Sequence[Sequence[int]], *, least: int = 0) -> dict[str, Any]:
+        """Token ids and their mask, at least `least` wide, on the body's device."""
+        inputs, _ = collate(ids, [[0]] * len(ids), self.mixed.pad_id, least=least)
+        return {name: tensor.to(self.mixed.device) for name, tensor in inputs.items()}
+
+    def _run_generation(self, rows: Sequence[_Row], answers: list[np.ndarray]) -> None:
+        """Answers that the base generates for rows of one task, each under its own adapter."""
+        model: Any = MixedGenerator(self.model, self.mixed, [row.resident.slot for row in rows])
+        inputs = self._inputs([row.encoded.input_ids for row in rows])
+        for row, answer in zip(rows, rows[0].resident.task.answers(model, inputs, self.tokenizer), strict=True):
+            answers[row.number] = answer
+
+    def generate(self, slots: Sequence[int], texts: Sequence[str], *, max_new_tokens: int) -> list[str]:
+        """Greedy continuations of texts. Raises BankError if a text is too long."""
+        tokenizer = self.base.text_tokenizer
+        continuations: list[str] = [""] * len(texts)
+        with self.encoding:
+            ids = [tokenizer(text, verbose=False).input_ids for text in texts]
+        self._check_positions(slots, [len(row) for row in ids], max_new_tokens)
+        for batch in self._batches([len(row) + max_new_tokens for row in ids], slots):
+            model = MixedGenerator(self.model, self.mixed, [slots[i] for i in batch])
+            rows = generate(model, tokenizer, [ids[i] for i in batch], max_new_tokens=max_new_tokens)
+            for i, row in zip(batch, rows, strict=True):
+                continuations[i] = tokenizer.decode(row, skip_special_tokens=True)
+        return continuations
+
+    def _check_positions(self, slots: Sequence[int], lengths: Sequence[int], max_new_tokens: int) -> None:
+        """Raises BankError if an adapter has a soft prompt, or a text with its continuation exceeds the positions."""
+        row_slots = np.array(slots, np.int64)
+        if self.mixed.sizes("prompt", row_slots).any():
+            raise BankError("Text generation with a soft prompt is not supported. Use lora or prefix.")
+        for number, (length, prefix) in enumerate(zip(lengths, self.mixed.sizes("prefix", row_slots), strict=True)):
+            needed = length + int(prefix) + max_new_tokens
+            if needed > self.base.positions:
+                raise BankError(
+                    f"text {number}: {length} tokens, {prefix} of its prefix and {max_new_tokens} to generate are "
+                    f"{needed}; {self.base.name} has {self.base.positions} positions. Shorten the text or lower "
+                    "max_new_tokens."
+                )
+
+
+def _kind(resident: ResidentAdapter) -> str:
+    """Rows of one kind can be generated together: their tasks call the model in the same way."""
+    return repr((resident.task.name, sorted(map(repr, resident.task.card().items()))))

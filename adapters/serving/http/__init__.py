@@ -1,0 +1,1 @@
+"""The bank over HTTP: the server, its page and its client."""

@@ -1,0 +1,308 @@
+"""Batches the requests of different clients: a bounded queue, deadlines, and threads in which the bank works."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.core.errors import UserError
+from adapters.serving.http.refusal import Refusal, busy
+from adapters.serving.http.settings import Settings
+from adapters.serving.http.token_estimate import tokens
+from adapters.tasks.base.requests import Request
+
+Answers = tuple[list[dict[str, Any]], dict[int, UserError]]
+"""Answers in order, and the exceptions of those that have an error, by number."""
+SMOOTHING = 0.2
+MIN_BATCH_TOKENS = 256
+"""Idle threads share what waits, but in batches of at least this many tokens: smaller ones take longer in total."""
+
+
+@dataclass(kw_only=True, eq=False)
+class Job:
+    """The requests of one client, answered together. Only the batcher modifies it, under its lock.
+
+    Attributes:
+        requests: in order.
+        sizes: approximate number of tokens of each.
+        done: set when all are answered, or to an exception; cancelled when the client no longer waits.
+        arrived: seconds of `time.perf_counter`.
+        answers: to each, once the bank has answered it.
+        faults: exceptions by the number of their request.
+        begun: number of requests that were handed to the bank.
+        answered: number of requests that it has answered.
+        wait: seconds until the first was handed to the bank.
+        model: seconds of the batches with its requests.
+        rows: rows of those batches.
+    """
+
+    requests: Sequence[Request]
+    sizes: Sequence[int]
+    done: asyncio.Future[None]
+    arrived: float
+    answers: list[dict[str, Any]]
+    faults: dict[int, UserError] = field(default_factory=dict)
+    begun: int = 0
+    answered: int = 0
+    wait: float = 0.0
+    model: float = 0.0
+    rows: int = 0
+
+    @property
+    def left(self) -> int:
+        """Number of requests that wait."""
+        return len(self.requests) - self.begun
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSlice:
+    """The requests of a job that are in one batch: from number `begin` to before `end`."""
+
+    job: Job
+    begin: int
+    end: int
+
+    @property
+    def requests(self) -> Sequence[Request]:
+        """The requests of the slice."""
+        return self.job.requests[self.begin : self.end]
+
+    def fill(self, answers: list[dict[str, Any]], faults: dict[int, UserError], seconds: float, rows: int) -> bool:
+        """Give the job the slice's answers.
+
+        Args:
+            answers: to the requests of the slice.
+            faults: by number in the slice.
+            seconds: of the batch.
+            rows: of the batch.
+
+        Returns:
+            Whether the job is complete.
+        """
+        job = self.job
+        job.model += seconds
+        job.rows += rows
+        job.answers[self.begin : self.begin + len(answers)] = answers
+        job.answered += len(answers)
+        job.faults.update({self.begin + number: error for number, error in faults.items()})
+        return job.answered == len(job.requests)
+
+
+class Batcher:
+    """The queue between the event loop and the bank's threads."""
+
+    def __init__(
+        self,
+        predict: Callable[[Sequence[Request]], Answers],
+        settings: Settings,
+        on_batch: Callable[[Sequence[JobSlice], float], None],
+    ) -> None:
+        """Args:
+        predict: answers a batch; called in the batcher's threads.
+        settings: time to wait, size of a batch, size of the queue.
+        on_batch: called after each batch, with its seconds.
+        """
+        self.predict, self.settings, self.on_batch = predict, settings, on_batch
+        self.changed = threading.Condition()
+        self.jobs: dict[Job, None] = {}  # in order of arrival
+        self.waiting = self.tokens = self.idle = 0
+        self.closed = False
+        self.row_seconds = 0.0
+        self.threads: list[threading.Thread] = []
+
+    def start(self, threads: int = 1) -> None:
+        """Start to answer, in a number of threads."""
+        self.threads = [threading.Thread(target=self._work, name=f"bank-{n}", daemon=True) for n in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Answer the requests that wait, then end the threads. Blocks."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+        for thread in self.threads:
+            thread.join()
+
+    @property
+    def room(self) -> int:
+        """Number of requests for which the queue has room."""
+        return self.settings.max_queue - self.waiting
+
+    def full(self) -> Refusal:
+        """The refusal of a request for which there is no room, with the seconds after which there may be."""
+        seconds = max(1, math.ceil(self.waiting * self.row_seconds / max(1, len(self.threads))))
+        return busy("queue", f"The queue is full: {self.waiting} of {self.settings.max_queue} texts wait.", seconds)
+
+    async def submit(
+        self, requests: Sequence[Request], seconds: float, disconnected: asyncio.Future[Any] | None = None
+    ) -> Job:
+        """Answer requests.
+
+        Args:
+            requests: at most as many as may wait.
+            seconds: time limit.
+            disconnected: done when the client has disconnected.
+
+        Raises:
+            Refusal: there is no room, the time is over, or the client has disconnected.
+        """
+        job = self.admit(requests)
+        if disconnected is not None:
+            disconnected.add_done_callback(lambda _: job.done.cancel())
+        try:
+            async with asyncio.timeout(seconds):
+                await job.done
+        except TimeoutError:
+            raise Refusal(
+                504,
+                "deadline",
+                "The request exceeded its time limit and was cancelled.",
+                expected=f"an answer within {1000 * seconds:g} ms",
+                found=f"{job.left} of its {len(requests)} texts still waiting",
+            ) from None
+        except asyncio.CancelledError:
+            if disconnected is not None and disconnected.done():
+                raise Refusal(499, "disconnected", "The client disconnected.") from None
+            raise
+        finally:
+            self.drop(job)
+        return job
+
+    def admit(self, requests: Sequence[Request]) -> Job:
+        """Put requests into the queue, all or none. Raises Refusal."""
+        sizes = [tokens(request.inputs) for request in requests]
+        done = asyncio.get_running_loop().create_future()
+        job = Job(requests=requests, sizes=sizes, done=done, arrived=time.perf_counter(), answers=[{}] * len(requests))
+        with self.changed:
+            if self.closed:
+                raise busy("draining", "The server is about to stop.")
+            if len(requests) > self.room:
+                raise self.full()
+            idle = not self.jobs
+            self.jobs[job] = None
+            self._count(len(requests), sum(sizes))
+            if idle or self.tokens >= self.settings.max_batch_tokens:
+                self.changed.notify()
+        return job
+
+    def drop(self, job: Job) -> None:
+        """Remove a job's requests that the bank has not begun."""
+        job.done.cancel()
+        if job.left:
+            with self.changed:
+                if job.left:
+                    del self.jobs[job]
+                    self._count(-job.left, -sum(job.sizes[job.begun :]))
+                    job.begun = len(job.requests)
+
+    def _count(self, rows: int, tokens: int) -> None:
+        self.waiting += rows
+        self.tokens += tokens
+
+    # in the bank's threads --------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            begin = time.perf_counter()
+            results = self._results(batch)
+            seconds = time.perf_counter() - begin
+            rows = sum(part.end - part.begin for part in batch)
+            with self.changed:
+                done = [
+                    (part.job, error)
+                    for part, (answers, faults, error) in zip(batch, results, strict=True)
+                    if part.fill(answers, faults, seconds, rows) or error is not None
+                ]
+                each = seconds / rows
+                self.row_seconds += (SMOOTHING if self.row_seconds else 1.0) * (each - self.row_seconds)
+            try:
+                self.on_batch(batch, seconds)
+            except Exception:  # a failure to count must not keep a client from its answer
+                logging.getLogger("adapters.serving").exception("a batch could not be counted")
+            for loop in {job.done.get_loop() for job, _ in done}:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits in it
+                    loop.call_soon_threadsafe(_finish, [one for one in done if one[0].done.get_loop() is loop])
+
+    def _results(self, batch: Sequence[JobSlice]) -> list[tuple[list[dict[str, Any]], dict[int, UserError], Any]]:
+        """Answers, faults and an exception of each slice; if the batch fails, each slice is tried alone."""
+        try:
+            answers, faults = self.predict([request for part in batch for request in part.requests])
+        except Exception as error:  # a bug: it must neither affect the other slices nor end the thread
+            if len(batch) == 1:
+                return [([], {}, error)]
+            return [self._results([part])[0] for part in batch]
+        results, begin = [], 0
+        for part in batch:
+            end = begin + part.end - part.begin
+            part_faults = {number - begin: faults[number] for number in range(begin, end) if number in faults}
+            results.append((answers[begin:end], part_faults, None))
+            begin = end
+        return results
+
+    def _next_batch(self) -> list[JobSlice]:
+        """Wait for the next batch; empty when the batcher is closed."""
+        with self.changed:
+            self.idle += 1
+            try:
+                while True:
+                    if not self.jobs:
+                        if self.closed:
+                            return []
+                        self.changed.wait()
+                        continue
+                    left = next(iter(self.jobs)).arrived + self.settings.max_wait_ms / 1000 - time.perf_counter()
+                    if self.closed or left <= 0 or self.tokens >= self.settings.max_batch_tokens:
+                        share = max(MIN_BATCH_TOKENS, math.ceil(self.tokens / self.idle))
+                        return self._form_batch(min(share, self.settings.max_batch_tokens))
+                    self.changed.wait(left)
+            finally:
+                self.idle -= 1
+                self.changed.notify()  # another thread, for the requests that remain
+
+    def _form_batch(self, room: int) -> list[JobSlice]:
+        """Requests of about `room` tokens: those of the oldest job, at least one, then others of similar length.
+
+        Rows are padded to the longest of a batch, so similar lengths are answered sooner; the oldest waits no longer.
+        """
+        batch: list[JobSlice] = []
+        now = time.perf_counter()
+        for job in self._by_length() if self.tokens > room else list(self.jobs):
+            if room <= 0:
+                break
+            first = end = job.begun
+            if first == 0:
+                job.wait = now - job.arrived
+            while end < len(job.requests) and room > 0:
+                room -= job.sizes[end]
+                end += 1
+            job.begun = end
+            self._count(first - end, -sum(job.sizes[first:end]))
+            batch.append(JobSlice(job=job, begin=first, end=end))
+            if not job.left:
+                del self.jobs[job]
+        return batch
+
+    def _by_length(self) -> list[Job]:
+        """Jobs by how much the mean length of their texts differs from that of the oldest job."""
+        means = {job: sum(job.sizes) / len(job.sizes) for job in self.jobs}
+        oldest = means[next(iter(means))]
+        return sorted(means, key=lambda job: abs(means[job] - oldest))
+
+
+def _finish(done: Sequence[tuple[Job, Exception | None]]) -> None:
+    """Wake the clients that still wait."""
+    for job, error in done:
+        if job.done.done():
+            continue
+        if error is None:
+            job.done.set_result(None)
+        else:
+            job.done.set_exception(error)

@@ -1,0 +1,267 @@
+"""A client for the server that needs only the standard library.
+
+from adapters import Client
+
+client = Client("http://127.0.0.1:8000")
+answers = client.predict([{"adapter": "ner", "inputs": "Ada Lovelace lived in London."}])
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from adapters.core.errors import UserError
+
+CHUNK = 64
+"""Texts in one HTTP request."""
+AHEAD = 3
+"""HTTP requests of a stream in progress at a time."""
+FIRST_WAIT, LONGEST_WAIT = 0.1, 30.0
+"""Seconds before a request is sent again: the first time, and at most. Each wait is twice the one before."""
+
+
+class ClientError(UserError):
+    """A request to a server failed.
+
+    Attributes:
+        status: HTTP status; 0 if there was no answer.
+        body: of the answer: `error`, `expected`, `found`, and `answers` if each request has an error of its own.
+    """
+
+    def __init__(self, message: str, status: int = 0, body: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.body = status, dict(body or {})
+
+
+class RefusedError(ClientError):
+    """The request cannot be answered; it would be refused again."""
+
+
+class BusyError(ClientError):
+    """The server had no room or no time, at each attempt."""
+
+
+class UnreachableError(ClientError):
+    """The server cannot be reached, or closed the connection."""
+
+
+class Client:
+    """One server. Several threads may use it at once; connections stay open until `close`, or the end of a `with`."""
+
+    def __init__(self, url: str, *, token: str | None = None, timeout: float = 60.0, retries: int = 6) -> None:
+        """Args:
+        url: the server's address, as in `http://127.0.0.1:8000`.
+        token: bearer token, if the server needs one.
+        timeout: seconds to wait for an answer.
+        retries: number of times that a request is sent again if the server has no room or cannot be reached.
+
+        Raises:
+            ClientError: the url is not valid.
+        """
+        parts = urlsplit(url)
+        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
+        if parts.scheme not in kinds or not parts.hostname:
+            raise ClientError(f"{url}: not the address of a server. It must look like http://127.0.0.1:8000.")
+        self.url, self.prefix = url, parts.path.rstrip("/")
+        self.kind, self.host, self.port = kinds[parts.scheme], parts.hostname, parts.port
+        self.timeout, self.retries = timeout, retries
+        self.headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self.idle: deque[http.client.HTTPConnection] = deque()
+
+    def predict(self, requests: Sequence[Any]) -> list[dict[str, Any]]:
+        """Answers in the order of the requests.
+
+        Args:
+            requests: each `{adapter, inputs, id?}`, or a bank's `Request`.
+
+        Returns:
+            For each `{id, adapter, version, task, output, truncated}`, or `{id, adapter, error}`.
+
+        Raises:
+            RefusedError: none of them can be answered, or the token is wrong.
+            BusyError, UnreachableError: at each attempt.
+        """
+        answers: list[dict[str, Any]] = []
+        refused: RefusedError | None = None
+        good = False
+        for begin in range(0, len(requests), CHUNK):
+            try:
+                answers += self._predict(requests[begin : begin + CHUNK], begin)
+                good = True
+            except RefusedError as error:
+                if "answers" not in error.body:
+                    raise
+                refused = refused or error
+                answers += error.body["answers"]
+        if refused is not None and not good:
+            raise refused
+        return answers
+
+    def stream(self, requests: Iterable[Any]) -> Iterator[dict[str, Any]]:
+        """As `predict`, for any number of requests: some are read ahead, and answers are in order.
+
+        A request that cannot be answered has its error in its own answer, also if none can.
+        """
+        waiting: deque[Future[list[dict[str, Any]]]] = deque()
+        coming, number = iter(requests), 0
+        with ThreadPoolExecutor(AHEAD) as threads:
+            try:
+                while chunk := list(islice(coming, CHUNK)):
+                    waiting.append(threads.submit(self._each, chunk, number))
+                    number += len(chunk)
+                    if len(waiting) > AHEAD:
+                        yield from waiting.popleft().result()
+                while waiting:
+                    yield from waiting.popleft().result()
+            finally:
+                for left in waiting:
+                    left.cancel()
+
+    def adapters(self) -> list[dict[str, Any]]:
+        """The server's adapters, sorted by name."""
+        found: list[dict[str, Any]] = self._call("GET", "/v1/adapters")["adapters"]
+        return found
+
+    def adapter(self, name: str) -> dict[str, Any]:
+        """One adapter, with its card. Raises RefusedError if it is unknown."""
+        found: dict[str, Any] = self._call("GET", f"/v1/adapters/{quote(name, safe='')}")
+        return found
+
+    def load(
+        self,
+        name: str,
+        folder: str,
+        *,
+        pin: bool = False,
+        require_card: bool = False,
+        task: str | None = None,
+        labels: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """Load an adapter, or a new version of one, from a folder below the server's --adapter_root.
+
+        The arguments are those of `AdapterBank.load`. Raises RefusedError if it cannot be loaded.
+        """
+        given = {
+            "folder": folder,
+            "pin": pin,
+            "require_card": require_card,
+            "task": task,
+            "labels": None if labels is None else list(labels),
+        }
+        info: dict[str, Any] = self._call("PUT", f"/v1/adapters/{quote(name, safe='')}", given)
+        return info
+
+    def unload(self, name: str) -> None:
+        """Forget an adapter. Raises RefusedError if it is unknown."""
+        self._call("DELETE", f"/v1/adapters/{quote(name, safe='')}")
+
+    def ready(self) -> bool:
+        """Whether the server answers requests now."""
+        try:
+            return self._once("GET", "/readyz", None)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    # one request ------------------------------------------------------------------------------------------------------
+
+    def _predict(self, requests: Sequence[Any], first: int) -> list[dict[str, Any]]:
+        listed = [_as_json(request, first + number) for number, request in enumerate(requests)]
+        answers: list[dict[str, Any]] = self._call("POST", "/v1/predict", listed)
+        return answers
+
+    def _each(self, requests: Sequence[Any], first: int) -> list[dict[str, Any]]:
+        """As `_predict`; if none can be answered, the answers with their errors."""
+        try:
+            return self._predict(requests, first)
+        except RefusedError as error:
+            if "answers" not in error.body:
+                raise
+            answers: list[dict[str, Any]] = error.body["answers"]
+            return answers
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        """The server's answer, after as many attempts as needed."""
+        sent = None if body is None else json.dumps(body).encode()
+        wait = FIRST_WAIT
+        for attempt in range(self.retries + 1):
+            last = attempt == self.retries
+            try:
+                status, headers, found = self._once(method, path, sent)
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                if last:
+                    what = str(error) or type(error).__name__
+                    raise UnreachableError(f"{self.url}: cannot be reached ({what}). Is the server running?") from error
+                least = 0.0
+            else:
+                if status != 503 or last:
+                    deleted = method == "DELETE" and status == 404 and attempt > 0  # an earlier attempt has done it
+                    return None if deleted else _read(status, found)
+                given = headers.get("Retry-After", "")
+                least = float(given) if given.isdigit() else 0.0
+            time.sleep(min(LONGEST_WAIT, max(least, wait) + random.uniform(0, wait)))
+            wait = min(2 * wait, LONGEST_WAIT)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, http.client.HTTPMessage, bytes]:
+        """Status, headers and body of one answer, on an idle connection or a new one."""
+        try:
+            connection = self.idle.pop()
+        except IndexError:
+            connection = self.kind(self.host, self.port, timeout=self.timeout)
+        headers = dict(self.headers) if body is None else {**self.headers, "Content-Type": "application/json"}
+        try:
+            connection.request(method, self.prefix + path, body, headers)
+            response = connection.getresponse()
+            found = response.status, response.headers, response.read()
+        except BaseException:  # a connection cannot be reused in the middle of a request
+            connection.close()
+            raise
+        self.idle.append(connection)
+        return found
+
+    def close(self) -> None:
+        """Close the idle connections; the next request opens another."""
+        while self.idle:
+            self.idle.popleft().close()
+
+    def __enter__(self) -> Client:
+        """The client."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close its connections."""
+        self.close()
+
+
+def _as_json(request: Any, number: int) -> dict[str, Any]:
+    if not isinstance(request, Mapping):
+        request = {"adapter": request.adapter, "inputs": request.inputs, "id": request.id}
+    given = dict(request)
+    if given.get("id") is None:
+        given["id"] = str(number)
+    return given
+
+
+def _read(status: int, found: bytes) -> Any:
+    """The body of a successful answer. Raises ClientError for another."""
+    try:
+        body = json.loads(found) if found else None
+    except ValueError:
+        body = None
+    if 200 <= status < 300:
+        return body
+    error = body if isinstance(body, dict) else {}
+    message = str(error.get("error") or f"the server answered {status}")
+    if error.get("expected"):
+        message += f" Expected: {error['expected']}; found: {error.get('found', '')}."
+    raise (BusyError if status in (503, 504) else RefusedError)(message, status, error)

@@ -1,0 +1,433 @@
+// The server's page. It calls the API of the same server, and creates every node from text: nothing is parsed as HTML.
+
+const $ = (id) => document.getElementById(id);
+const TOKENS = ["predict", "admin"];
+const COLOURS = 8;
+const MANY = 8; // number of adapters above which the list can be filtered
+const page = { adapters: [], chosen: new Set(), cards: new Map(), types: [], running: null, retry: 0 };
+
+/** An element with attributes (`onclick` and the like are listeners) and children; a text becomes a text node. */
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== false && value !== undefined) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+const percent = (share) => (100 * share).toFixed(1);
+const asText = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 1));
+const facts = (pairs) => pairs.filter(([, value]) => value !== null && value !== undefined && value !== "")
+  .flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]);
+
+// --- the API ---
+
+/** A refusal of the server, with its JSON body: `error`, `expected`, `found`. */
+class Refusal extends Error {
+  constructor(status, body, headers) {
+    super(body.error);
+    Object.assign(this, { status, body, retryAfter: headers?.get("Retry-After"), request: headers?.get("X-Request-ID") });
+  }
+}
+
+/** Calls the API with the token of `role`; returns `{body, headers}`. Throws Refusal, or AbortError if it was aborted. */
+async function call(role, method, path, sent, signal) {
+  const token = $(`${role}-token`).value.trim() || $("admin-token").value.trim(); // the admin token also allows predictions
+  const headers = { Accept: "application/json" };
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (sent !== undefined) headers["Content-Type"] = "application/json";
+  let response, text;
+  try {
+    response = await fetch(path, { method, headers, signal, cache: "no-store", body: sent && JSON.stringify(sent) });
+    text = await response.text();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refusal(0, { error: "The server did not answer. Is it running, and can it be reached?", found: error.message });
+  }
+  let body = null;
+  try {
+    body = text && JSON.parse(text);
+  } catch {
+    if (response.ok) throw new Refusal(response.status, { error: "The answer is not JSON.", found: text.slice(0, 200) }, response.headers);
+  }
+  if (response.ok) return { body, headers: response.headers };
+  const refusal = body && body.error ? body : { error: `The server answered ${response.status} ${response.statusText}`.trim() + ".", found: text.slice(0, 200) };
+  throw new Refusal(response.status, refusal, response.headers);
+}
+
+const adapterPath = (name) => `v1/adapters/${encodeURIComponent(name)}`;
+
+/** Milliseconds by name, from a Server-Timing header: `wait;dur=3.1, model;dur=20`. */
+function timings(header) {
+  const each = (header ?? "").split(",").map((part) => /^\s*([\w-]+)\s*;.*?dur="?([\d.]+)/.exec(part)).filter(Boolean);
+  return Object.fromEntries(each.map(([, name, ms]) => [name, Number(ms)]));
+}
+
+/** Shows an error in `place`, or clears it. A missing token can be entered at once. */
+function problem(place, error, role) {
+  if (!error) return place.replaceChildren();
+  const body = error.body ?? { error: error.message };
+  const token = error.status === 401 && make("button", { type: "button", onclick: () => {
+    $("tokens").open = true;
+    $(`${role}-token`).focus();
+  } }, "Enter a token");
+  place.replaceChildren(make("b", {}, asText(body.error)), make("dl", {}, ...facts([
+    ["expected", body.expected && asText(body.expected)],
+    ["found", body.found && asText(body.found)],
+    ["try again", error.retryAfter && (/^\d+$/.test(error.retryAfter) ? `in ${count(Number(error.retryAfter), "second")}` : error.retryAfter)],
+    ["request", error.request],
+  ])), token || "");
+}
+
+/** Runs `work` while `button` shows `label`; pressing it again has no effect meanwhile. Focus stays on the button. */
+async function busy(button, label, place, role, work) {
+  if (button.getAttribute("aria-disabled") === "true") return;
+  const before = button.textContent;
+  button.setAttribute("aria-disabled", "true");
+  button.textContent = label;
+  problem(place);
+  try {
+    await work();
+  } catch (error) {
+    problem(place, error, role);
+  } finally {
+    button.removeAttribute("aria-disabled");
+    button.textContent = before;
+  }
+}
+
+// --- the adapters ---
+
+/** `entity_f1 86.8 (85.9 to 87.8)`, with the value in an element of its own. */
+function score(scores) {
+  if (typeof scores?.value !== "number") return ["no score recorded"];
+  const bounds = typeof scores.low === "number" && ` (${percent(scores.low)} to ${percent(scores.high)})`;
+  return [`${scores.metric} `, make("b", {}, percent(scores.value)), bounds || ""];
+}
+
+function listItem(adapter) {
+  const { name } = adapter;
+  const box = make("input", { type: "checkbox", value: name, onchange: () => {
+    page.chosen[box.checked ? "add" : "delete"](name);
+    showChosen();
+  } });
+  box.checked = page.chosen.has(name);
+  const more = [adapter.aliases?.length && `also ${adapter.aliases.join(", ")}`, adapter.pinned && "pinned", adapter.resident === false && "read from disk on demand"];
+  return make("li", { class: "adapter" },
+    make("label", {}, box, make("b", {}, name),
+      make("span", { class: "dim" }, [adapter.task, adapter.method, ...more].filter(Boolean).join(" · ")),
+      make("span", { class: "dim" }, ...score(adapter.scores)),
+      adapter.unchecked?.length > 0 && make("span", { class: "caution" }, "not verified: see its card")),
+    make("span", { class: "acts" },
+      make("button", { type: "button", class: "quiet", "aria-label": `Card of ${name}`, onclick: () => showCard(adapter) }, "Card"),
+      make("button", { type: "button", class: "quiet", "aria-label": `Unload ${name}`, onclick: () => confirmUnload(name) }, "Unload")));
+}
+
+/** Reads the list again; adapters that still exist stay chosen. */
+async function refresh() {
+  $("list-status").textContent = "Reading the list…";
+  problem($("list-problem"));
+  try {
+    const { body } = await call("predict", "GET", "v1/adapters");
+    page.adapters = body.adapters;
+    $("base").textContent = `One base model, many adapters: ${body.base.name}, ${body.base.kind}`;
+    document.title = `taskswap: ${body.base.name}`;
+    $("list-status").textContent = count(page.adapters.length, "adapter");
+  } catch (error) {
+    $("list-status").textContent = page.adapters.length ? "The list may be out of date." : "";
+    problem($("list-problem"), error, "predict");
+    clearTimeout(page.retry);
+    if (error.status === 503) page.retry = setTimeout(refresh, 1000 * (Number(error.retryAfter) || 2)); // the base is still being opened
+    return false;
+  }
+  const { length } = page.adapters;
+  page.chosen = new Set(names());
+  if (!page.chosen.size && length) page.chosen.add(page.adapters[0].name);
+  page.cards.clear();
+  $("list").replaceChildren(...page.adapters.map(listItem));
+  $("empty").hidden = length > 0;
+  for (const id of ["adapters", "predict", "answering", "skip"]) $(id).hidden = !length;
+  if (!length) $("loading").open = true;
+  $("filtering").hidden = length <= MANY;
+  filterList();
+  showChosen();
+  return true;
+}
+
+/** Names of the chosen adapters, in the list's order. */
+const names = () => page.adapters.map(({ name }) => name).filter((name) => page.chosen.has(name));
+
+const boxes = () => [...$("list").querySelectorAll("input")];
+
+function filterList() {
+  const wanted = $("filtering").hidden ? "" : $("filter").value.trim().toLowerCase();
+  page.adapters.forEach(({ name, aliases, task, method }, i) => {
+    $("list").children[i].hidden = ![name, ...(aliases ?? []), task, method].join(" ").toLowerCase().includes(wanted);
+  });
+}
+
+/** Shows the chosen adapters on the button, and the second text if one of them takes pairs. */
+async function showChosen() {
+  const adapters = names();
+  if (!page.running) $("send").textContent = adapters.length > 1 ? `Run ${adapters.length} adapters` : `Run ${adapters[0] ?? ""}`.trim();
+  await Promise.all(adapters.map((name) => card(name).catch(() => null))); // without its card an adapter takes one text
+  const pairs = names().filter(takesPairs);
+  $("pair").hidden = !pairs.length;
+  $("pair-of").textContent = `for ${pairs.join(", ")}`;
+}
+
+const takesPairs = (name) => page.cards.get(name)?.card?.task?.pair === true;
+
+/** The server's info on one adapter, with its `card`; requested once between two readings of the list. */
+async function card(name) {
+  if (!page.cards.has(name)) page.cards.set(name, (await call("predict", "GET", adapterPath(name))).body);
+  return page.cards.get(name);
+}
+
+async function showCard({ name }) {
+  $("card-title").textContent = name;
+  $("card-body").replaceChildren(make("p", { class: "dim" }, "Reading its card…"));
+  $("card").showModal();
+  try {
+    const info = await card(name);
+    $("card-body").replaceChildren(...cardView(info, info.card ?? {}));
+  } catch (error) {
+    $("card-body").replaceChildren(make("div", { class: "problem" }));
+    problem($("card-body").firstChild, error, "predict");
+  }
+}
+
+function cardView(info, card) {
+  const { scores } = info;
+  const data = scores && [scores.dataset, scores.split, typeof scores.n === "number" && `n = ${scores.n.toLocaleString("en")}`];
+  const labels = card.task?.entity_types ?? info.labels ?? [];
+  const memory = info.resident ? `${(info.bytes / 1e6).toFixed(2)} MB` : "not in memory; read from disk on demand";
+  return [
+    info.unchecked?.length > 0 && make("div", { class: "problem" }, make("b", {}, "No card, so these were not verified: "), info.unchecked.join("; ")),
+    make("dl", {}, ...facts([
+      ["task", info.task],
+      ["method", info.method],
+      ["base", info.base],
+      [card.task?.entity_types ? "entity types" : "labels", `${labels.join(", ")} (${labels.length})`],
+      ["score × 100", scores && make("span", {}, ...score(scores), typeof scores.low === "number" && ", 95 % interval")],
+      ["on", data?.filter(Boolean).join(", ")],
+      ["version", String(info.version)],
+      ["memory", memory + (info.pinned ? "; pinned" : "")],
+      ["aliases", info.aliases?.join(", ")],
+      ["folder", info.folder],
+      ["versions", card.versions && Object.entries(card.versions).map((pair) => pair.join(" ")).join(", ")],
+    ])),
+    make("details", {}, make("summary", {}, "Full card"), make("pre", { tabindex: "0" }, asText(card))),
+  ].filter(Boolean);
+}
+
+function confirmUnload(name) {
+  $("unload").dataset.name = name;
+  $("unload-title").textContent = `Unload ${name}?`;
+  problem($("unload-problem"));
+  $("unload").showModal();
+  $("unload-keep").focus();
+}
+
+const unload = () => busy($("unload-go"), "Unloading…", $("unload-problem"), "admin", async () => {
+  const { name } = $("unload").dataset;
+  await call("admin", "DELETE", adapterPath(name));
+  $("unload").close();
+  if (await refresh()) $("list-status").textContent = `${name} is unloaded. ${$("list-status").textContent}.`;
+  $("adapters-title").focus(); // the button that was pressed no longer exists
+});
+
+const load = () => busy($("load").querySelector("button"), "Loading…", $("load-problem"), "admin", async () => {
+  const name = $("load-id").value.trim();
+  const { body } = await call("admin", "PUT", adapterPath(name), { folder: $("load-folder").value.trim() });
+  $("load").reset();
+  page.chosen.add(name);
+  $("filter").value = "";
+  if (await refresh()) $("list-status").textContent = `${name} is loaded, version ${body.version}. ${$("list-status").textContent}.`;
+  boxes().find((box) => box.value === name)?.focus();
+});
+
+// --- predicting ---
+
+async function predict() {
+  const adapters = names();
+  const [text, second] = [$("text").value, $("second").value];
+  const missing = !adapters.length ? ["Choose an adapter.", boxes()[0] ?? $("refresh")] : !text.trim() ? ["Type or paste a text.", $("text")]
+    : [text, second].some((given) => given.isWellFormed?.() === false) ? ["The text contains half a character, for example part of an emoji. Paste it again.", $("text")]
+    : adapters.some(takesPairs) && !second.trim() ? ["Type or paste the second text too.", $("second")] : null;
+  if (missing) {
+    problem($("problem"), new Error(missing[0]));
+    return missing[1].focus();
+  }
+  page.running?.abort(); // only the last request is answered
+  const running = (page.running = new AbortController());
+  const requests = adapters.map((adapter) => ({ adapter, inputs: takesPairs(adapter) ? { text, text_pair: second } : { text } }));
+  problem($("problem"));
+  $("send").textContent = "Running…";
+  $("status").textContent = `Running ${adapters.length > 3 ? count(adapters.length, "adapter") : adapters.join(", ")}…`;
+  $("answers").setAttribute("aria-busy", "true");
+  const begun = performance.now();
+  try {
+    const { body, headers } = await call("predict", "POST", "v1/predict", requests, running.signal);
+    showAnswers(body, headers, performance.now() - begun);
+  } catch (error) {
+    if (page.running !== running) return; // a later request has replaced it
+    const answers = error.body?.answers ?? []; // each adapter's own error
+    $("answers").replaceChildren(...answers.map((answer) => answerView(answer).node));
+    $("cost").replaceChildren();
+    $("status").textContent = "No answer.";
+    problem($("problem"), error, "predict");
+  } finally {
+    if (page.running === running) {
+      page.running = null;
+      $("answers").removeAttribute("aria-busy");
+      showChosen();
+    }
+  }
+}
+
+function showAnswers(answers, headers, ms) {
+  const server = timings(headers.get("Server-Timing"));
+  const parts = Object.entries(server).map(([name, value]) => `${name} ${value.toFixed(1)}`);
+  const rows = Number(headers.get("X-Batch-Rows"));
+  const views = answers.map(answerView);
+  $("answers").replaceChildren(...views.map(({ node }) => node));
+  $("cost").replaceChildren(...[
+    ["round trip", `${ms.toFixed(0)} ms`],
+    ["in the server", parts.length && `${parts.join(" + ")} ms`],
+    ["batch", rows && count(rows, "row")],
+    ["request", headers.get("X-Request-ID")],
+  ].filter(([, value]) => value).map((pair) => make("div", {}, ...facts([pair]))));
+  $("status").textContent = `${views.slice(0, 6).map(({ summary }) => summary).join("; ")}${views.length > 6 ? "; …" : ""}.`;
+  for (const box of $("answers").querySelectorAll(".text, pre")) if (box.scrollHeight > box.clientHeight) box.tabIndex = 0;
+}
+
+/** One adapter's answer as a `node`, and a `summary` in a few words. */
+function answerView(answer) {
+  const output = answer.output ?? {};
+  const shown = answer.error ? failed(answer) : areEntities(output) ? entities(output) : areClasses(output) ? classes(output, answer.adapter)
+    : { summary: "answered", nodes: [make("pre", {}, asText(output))] };
+  const name = answer.adapter ?? "base alone";
+  const about = [answer.task, answer.version && `version ${answer.version}`].filter(Boolean).join(" · ");
+  const node = make("article", { class: "answer", "aria-label": name },
+    make("div", { class: "line" }, make("h3", {}, name), make("span", { class: "dim" }, about)), ...shown.nodes,
+    answer.truncated && make("p", { class: "caution" }, "The text is longer than the adapter accepts; its end was truncated."));
+  return { node, summary: `${name}: ${shown.summary}` };
+}
+
+const failed = ({ error }) => ({ summary: "no answer", nodes: [make("p", { class: "problem" }, asText(error.error ?? error))] });
+
+const areEntities = ({ text, entities }) => typeof text === "string" && Array.isArray(entities)
+  && entities.every(({ start, end, label }) => Number.isInteger(start) && Number.isInteger(end) && typeof label === "string");
+
+const areClasses = ({ label, labels, scores }) => typeof label === "string" || label === null || Array.isArray(labels)
+  || (scores && Object.values(scores).every((share) => typeof share === "number"));
+
+/** The colour of a type, the same in every answer; the name of a type is always shown too. */
+function colour(type) {
+  if (!page.types.includes(type)) page.types.push(type);
+  return `c${page.types.indexOf(type) % COLOURS}`;
+}
+
+const LAST_WORD = /^(.*?)(\S{0,20})$/su; // it stays on one line with the type
+
+const tag = (type) => make("span", { class: `type ${colour(type)}` }, type);
+
+/** Entities within their text. Offsets count code points, as Python does; a string of JavaScript counts UTF-16 units. */
+function entities({ text, entities: found }) {
+  const points = Array.from(text);
+  const line = make("p", { class: "text", dir: "auto", role: "group", "aria-label": "Text with entities" });
+  const [counts, overlapping] = [new Map(), []];
+  let at = 0;
+  for (const entity of [...found].sort((a, b) => a.start - b.start || b.end - a.end)) {
+    const { start, end, label } = entity;
+    const p = typeof entity.score === "number" && [" ", make("span", { class: "p" }, entity.score.toFixed(2))];
+    const [, front, last] = LAST_WORD.exec(points.slice(start, end).join(""));
+    const marked = make("mark", { class: colour(label) }, front, make("span", { class: "last" }, last, make("span", { class: "kind" }, " ", tag(label), p)));
+    counts.set(label, (counts.get(label) ?? 0) + 1);
+    if (start < at) overlapping.push(marked);
+    else {
+      line.append(points.slice(at, start).join(""), marked);
+      at = end;
+    }
+  }
+  line.append(points.slice(at).join(""));
+  const types = [...counts].map(([label, n]) => make("li", {}, tag(label), ` ${n}`));
+  const summary = found.length ? count(found.length, "entity", "entities") : "no entities";
+  return { summary, nodes: [
+    types.length ? make("ul", { class: "types", "aria-label": "Entities by type" }, ...types) : make("p", { class: "label" }, "No entities"), line,
+    overlapping.length > 0 && make("p", { class: "text" }, "Nested or overlapping: ", overlapping.flatMap((mark) => [mark, " "]))] };
+}
+
+/** The label or labels, and bars for the probabilities of the most likely ones. */
+function classes({ label, labels, scores }, adapter) {
+  const predicted = labels ?? (label === null || label === undefined ? [] : [label]);
+  const text = predicted.join(", ") || (labels ? "None of the labels" : "No label");
+  const bars = Object.entries(scores ?? {}).sort(([, a], [, b]) => b - a).map(([each, share]) => {
+    const bar = make("span");
+    bar.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
+    return make("li", { class: predicted.includes(each) && "predicted" }, make("span", {}, each), make("span", {}, share.toFixed(2)), make("span", { class: "bar" }, bar));
+  });
+  const all = page.adapters.find(({ name }) => name === adapter)?.labels?.length ?? 0;
+  const first = typeof label === "string" && scores?.[label] !== undefined ? ` ${scores[label].toFixed(2)}` : "";
+  return { summary: text + first, nodes: [
+    make("p", { class: "label" }, text),
+    bars.length > 0 && make("ul", { class: "bars", "aria-label": "Probabilities" }, ...bars),
+    bars.length > 0 && all > bars.length && make("p", { class: "dim" }, `the ${bars.length} most likely of ${all} labels`)] };
+}
+
+// --- the page ---
+
+/** Uses the tab's session storage; if the browser forbids it, tokens are only in their fields. */
+function withStorage(work) {
+  try {
+    return work(sessionStorage);
+  } catch {
+    return null;
+  }
+}
+
+function useTokens() {
+  const invalid = TOKENS.find((role) => /[^\x21-\x7e]/.test($(`${role}-token`).value.trim()));
+  problem($("token-problem"), invalid && new Error("A token consists of printable ASCII characters, without spaces."));
+  if (invalid) return $(`${invalid}-token`).focus();
+  for (const role of TOKENS) withStorage((storage) => storage.setItem(`${role}-token`, $(`${role}-token`).value.trim()));
+  problem($("problem"));
+  refresh();
+}
+
+function on(id, event, work) {
+  $(id).addEventListener(event, (happened) => {
+    if (event === "submit") happened.preventDefault();
+    work(happened);
+  });
+}
+
+for (const role of TOKENS) $(`${role}-token`).value = withStorage((storage) => storage.getItem(`${role}-token`)) ?? "";
+on("predict", "submit", predict);
+on("load", "submit", load);
+on("token-form", "submit", useTokens);
+on("refresh", "click", refresh);
+on("filter", "input", filterList);
+on("none", "click", () => {
+  page.chosen.clear();
+  for (const box of boxes()) box.checked = false;
+  showChosen();
+});
+on("card-close", "click", () => $("card").close());
+on("unload-keep", "click", () => $("unload").close());
+on("unload-go", "click", unload);
+on("predict", "keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing) {
+    event.preventDefault();
+    $("predict").requestSubmit();
+  }
+});
+on("text", "input", () => {
+  const n = [...$("text").value].length;
+  $("length").textContent = n ? count(n, "character") : "";
+});
+refresh();

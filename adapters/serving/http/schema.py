@@ -1,0 +1,215 @@
+"""Requests and answers as pydantic models, which validate them and describe them in the OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, TypeAdapter, ValidationError
+
+from adapters.core.errors import DataError
+from adapters.serving.bank.adapter_name import NAME
+from adapters.serving.http.refusal import Refusal
+from adapters.serving.http.settings import Settings
+from adapters.serving.http.token_estimate import characters
+from adapters.tasks.base.requests import Request
+
+MAX_SHOWN = 80
+Id = Annotated[str, Field(pattern=f"^{NAME.pattern}$", description="An adapter's name.", examples=["ner"])]
+
+
+class TooLongError(DataError):
+    """A text with more characters than the server accepts."""
+
+
+class PredictRequest(BaseModel):
+    """A request: one input for one adapter."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str | None = Field(None, max_length=256, description="Copied to the answer. Default: the request's number.")
+    adapter: str | None = Field(description="An adapter's name or alias; null for the base's embedding of a text.")
+    inputs: str | dict[str, JsonValue] = Field(description="A text, or an object with the task's columns.")
+
+
+class Answer(BaseModel):
+    """The answer to one request: an `output`, or an `error`."""
+
+    id: str
+    adapter: str | None
+    version: int | None = Field(None, description="Version of the adapter: 1, and one more with each reload.")
+    task: str | None = None
+    output: dict[str, Any] | None = Field(None, description="Its shape depends on the task.")
+    truncated: bool | None = Field(None, description="Part of the text did not reach the model.")
+    error: str | None = None
+
+
+class LoadRequest(BaseModel):
+    """An adapter to load."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"folder": "lora_ner/artifact", "pin": False}]}
+    )
+
+    folder: str = Field(min_length=1, max_length=4096, description="The adapter's folder, relative to --adapter_root.")
+    pin: bool = Field(False, description="Never evict it.")
+    require_card: bool = Field(False, description="Refuse a plain PEFT folder, which cannot be fully verified.")
+    task: str | None = Field(None, description="Task of a plain PEFT folder whose config does not name it.")
+    labels: list[str] | None = Field(None, description="Labels of a plain PEFT folder, in the head's order.")
+
+
+class AdapterInfo(BaseModel):
+    """An adapter of the bank."""
+
+    name: str
+    aliases: list[str]
+    version: int
+    task: str
+    labels: list[str]
+    method: str
+    base: str
+    folder: str
+    resident: bool = Field(description="In memory; others are read again on demand.")
+    pinned: bool
+    bytes: int
+    scores: Any = Field(None, description="Scores of its run with intervals, if its card has some.")
+    unchecked: list[str] = Field(description="What could not be verified of a folder without a card.")
+
+
+class Card(AdapterInfo):
+    """An adapter of the bank with its artifact's card."""
+
+    card: dict[str, Any]
+
+
+class BaseModelInfo(BaseModel):
+    """The base model."""
+
+    name: str
+    kind: str
+
+
+class Adapters(BaseModel):
+    """All adapters, sorted by name."""
+
+    format: int = 1
+    base: BaseModelInfo
+    adapters: list[AdapterInfo]
+
+
+class ErrorBody(BaseModel):
+    """Why a request was refused."""
+
+    model_config = ConfigDict(extra="allow")
+
+    error: str = Field(description="What is wrong, and what to do.")
+    expected: str
+    found: str
+
+
+class State(BaseModel):
+    """The server's status."""
+
+    status: str
+
+
+EXAMPLE = [
+    {"adapter": "ner", "inputs": "Ada Lovelace lived in London."},
+    {"id": "review-7", "adapter": "mood", "inputs": {"text": "A joy from the first frame to the last."}},
+]
+EXAMPLE_ANSWERS = [
+    {
+        "id": "0",
+        "adapter": "ner",
+        "version": 1,
+        "task": "ner",
+        "truncated": False,
+        "output": {
+            "text": "Ada Lovelace lived in London.",
+            "tokens": ["Ada", "Lovelace", "lived", "in", "London", "."],
+            "tags": ["B-PER", "I-PER", "O", "O", "B-LOC", "O"],
+            "entities": [
+                {"label": "PER", "text": "Ada Lovelace", "start": 0, "end": 12, "words": [0, 2], "score": 0.99},
+                {"label": "LOC", "text": "London", "start": 22, "end": 28, "words": [4, 5], "score": 0.99},
+            ],
+        },
+    },
+    {
+        "id": "review-7",
+        "adapter": "mood",
+        "version": 1,
+        "task": "classification",
+        "truncated": False,
+        "output": {
+            "text": "A joy from the first frame to the last.",
+            "label": "fresh",
+            "score": 0.8185,
+            "scores": {"fresh": 0.8185, "rotten": 0.1815},
+        },
+    },
+]
+
+
+class RequestParser:
+    """Parses requests from JSON, within the bounds of the settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Args: settings: the bounds."""
+        self.settings = settings
+        listed: Any = Annotated[list[PredictRequest], Field(min_length=1, max_length=settings.max_texts), FailFast()]
+        self.many: TypeAdapter[list[PredictRequest]] = TypeAdapter(listed)
+        self.one = TypeAdapter(PredictRequest)
+
+    def parse_list(self, body: bytes) -> list[Request]:
+        """The requests in a body. Raises Refusal."""
+        try:
+            parsed = self.many.validate_json(body)
+        except ValidationError as error:
+            raise refusal_of(error, "a list of {adapter, inputs, id?}") from None
+        return [self._request(one, number) for number, one in enumerate(parsed)]
+
+    def parse_line(self, line: bytes, number: int) -> Request:
+        """The request in a line of a stream. Raises Refusal."""
+        try:
+            return self._request(self.one.validate_json(line), number)
+        except ValidationError as error:
+            raise refusal_of(error, "{adapter, inputs, id?}") from None
+
+    def _request(self, parsed: PredictRequest, number: int) -> Request:
+        """A request; if its text is too long, its inputs are an exception, which the bank turns into its answer."""
+        inputs: Any = parsed.inputs
+        size, most = characters(inputs), self.settings.max_characters
+        if size > most:
+            inputs = TooLongError(
+                f"The text of {size:,} characters is too long: the limit is {most:,}. Split it into paragraphs."
+            )
+        return Request(parsed.adapter, inputs, str(number) if parsed.id is None else parsed.id)
+
+
+def refusal_of(error: ValidationError, expected: str) -> Refusal:
+    """The refusal for pydantic's first error."""
+    first = error.errors(include_url=False, include_context=True)[0]
+    if first["type"] == "json_invalid":
+        why = str(first["ctx"]["error"])
+        return Refusal(400, "json", f"The body is not JSON: {why}.", expected=expected, found=why)
+    found = shown(first["input"])
+    if first["type"] == "too_long" and not first["loc"]:
+        most, many = first["ctx"]["max_length"], first["ctx"]["actual_length"]
+        return Refusal(
+            413,
+            "texts",
+            "Too many texts in one request. Send fewer at a time, or use the stream.",
+            expected=f"at most {most:,} texts",
+            found=f"{many or 'more'} texts",
+        )
+    where = ".".join(map(str, first["loc"])) or "body"
+    return Refusal(422, "shape", f"{where}: {first['msg']}.", expected=expected, found=found)
+
+
+def shown(value: Any) -> str:
+    """A value as JSON, truncated."""
+    try:
+        text = orjson.dumps(value).decode()
+    except (TypeError, ValueError, RecursionError):
+        text = type(value).__name__
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"

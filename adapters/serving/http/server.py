@@ -1,0 +1,73 @@
+"""Serve adapters of one base model over HTTP until SIGTERM or Ctrl-C: taskswap serve --adapter ner=FOLDER."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+
+from adapters.core import arguments
+from adapters.core.errors import SettingsError
+from adapters.serving.http.settings import Settings
+
+REPEATED = ("--adapter", "--plugin_dir", "--plugin-dir")
+
+
+def serve(argv: Sequence[str]) -> int:
+    """Run a server.
+
+    Returns:
+        The exit code: after SIGTERM 0 if all admitted requests were answered, else 143; after Ctrl-C 130.
+
+    Raises:
+        UserError: a setting, the base or an adapter cannot be used, or a package of the extra `serve` is missing.
+    """
+    settings: Settings = arguments.parse(Settings, {}, __doc__ or "", _joined_lists(argv))
+    settings.check()
+    try:  # after the flags: these imports take longer than --help may
+        from adapters.serving.http.uvicorn_server import log_to, run
+        from adapters.serving.http.workers import LISTENER, supervise
+    except ImportError as error:
+        if (error.name or "").startswith("adapters"):
+            raise
+        raise SettingsError(f"serve needs {error.name}: pip install 'taskswap[serve]'.") from error
+    log_to(sys.stderr)
+    if LISTENER in os.environ:  # a worker: its supervisor has bound the port
+        return run(settings, socket.socket(fileno=int(os.environ[LISTENER])))
+    with bound_socket(settings) as listener:
+        return supervise(settings.workers, argv, listener) if settings.workers > 1 else run(settings, listener)
+
+
+def bound_socket(settings: Settings) -> socket.socket:
+    """A socket bound to the address. Raises SettingsError."""
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, number)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(
+            f"--host {settings.host} --port {settings.port}: cannot listen on it ({error}). Choose another address."
+        ) from error
+    return listener
+
+
+def _joined_lists(argv: Sequence[str]) -> list[str]:
+    """The flags, with a list that was given in several parts joined into one."""
+    parts: dict[str, list[str]] = {}
+    out: list[str] = []
+    name = ""
+    for word in argv:
+        flag, equals, value = word.partition("=")
+        if word.startswith("--") and flag in REPEATED:
+            name = flag.replace("-", "_").replace("__", "--", 1)
+            parts.setdefault(name, []).extend([value] if equals else [])
+        elif word.startswith("--") or not name:
+            name = ""
+            out.append(word)
+        else:
+            parts[name].append(word)
+    return out + [word for flag, values in parts.items() for word in (flag, *values)]

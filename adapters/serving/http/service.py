@@ -1,0 +1,323 @@
+"""The state of one server: its bank, the batcher before it, and its status."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adapters.core.errors import ArtifactError, BankError, ModelError, SettingsError, UnknownAdapterError, UserError
+from adapters.core.memory import release_fragmented_memory
+from adapters.serving.http.auth import Tokens
+from adapters.serving.http.batcher import Answers, Batcher, Job, JobSlice
+from adapters.serving.http.refusal import Refusal, busy
+from adapters.serving.http.schema import LoadRequest, RequestParser, TooLongError, shown
+from adapters.serving.http.settings import Settings
+from adapters.serving.http.telemetry import RequestLog, ServerMetrics
+from adapters.tasks.base.requests import Request
+
+if TYPE_CHECKING:
+    from adapters.serving.bank.bank import AdapterBank
+
+WARMING, READY, DRAINING = "warming", "ready", "draining"
+MAX_THREADS = 4
+TRIM_SECONDS = 30.0
+"""How often fragmented memory is returned to the system, which takes some milliseconds."""
+WARM_UP_TEXTS = ("Warm.", "A text to warm up with that has a few more words than the other one.")
+
+
+class Service:
+    """What the routes of one application share."""
+
+    def __init__(self, settings: Settings, tokens: Tokens | None = None) -> None:
+        """Args:
+        settings: of the server.
+        tokens: that clients must send. Default: those of the settings and the environment.
+        """
+        settings.check()
+        self.settings = settings
+        self.tokens = Tokens.of(settings) if tokens is None else tokens
+        self.root = None if settings.adapter_root is None else Path(settings.adapter_root).resolve()
+        self.metrics = ServerMetrics()
+        self.parser = RequestParser(settings)
+        self.batcher = Batcher(self._predict, settings, self._count_batch)
+        self.loading = ThreadPoolExecutor(1, "loading")
+        self.bank: AdapterBank | None = None
+        self.status = WARMING
+        self.stopping = asyncio.Event()
+        self.trimmed = time.monotonic()
+
+    # start and end ----------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the base, load the adapters, warm up, and start to answer. Raises UserError. Takes seconds."""
+        from adapters.core.processes import use_all_cores
+        from adapters.models.devices import choose_device, choose_dtype, describe
+        from adapters.serving.bank.bank import AdapterBank
+
+        settings = self.settings
+        device = choose_device(settings.device)
+        chosen = describe(device, choose_dtype(settings.dtype, device), requested=settings.device)
+        logging.getLogger("adapters.serving").info(chosen)
+        use_all_cores()
+        threads = self._share_cores(on_cpu=device.type == "cpu")
+        bank = AdapterBank(
+            settings.base,
+            capacity=settings.capacity,
+            batch_tokens=settings.max_batch_tokens,
+            device=settings.device,
+            dtype=settings.dtype,
+            adapter_root=self.root,
+            plugin_dirs=settings.plugin_dir,
+        )
+        for name, folder in settings.adapters().items():
+            bank.load(name, folder if self.root is None else folder.resolve())
+        self.start(bank, threads)
+
+    def _share_cores(self, *, on_cpu: bool) -> int:
+        """The number of threads that run batches; each thread's operations get its share of the cores.
+
+        Threads that each run a batch wait for one another less often than threads that share every operation.
+        """
+        import torch
+
+        cores = torch.get_num_threads()
+        threads = self.settings.threads or (min(max(cores // 2, 1), MAX_THREADS) if on_cpu else 1)
+        torch.set_num_threads(max(1, cores // threads))
+        return threads
+
+    def start(self, bank: AdapterBank, threads: int = 1) -> None:
+        """Warm a bank up, then answer with it, in a number of threads."""
+        bank.predict([Request(name, text) for name in (None, *bank.names()) for text in WARM_UP_TEXTS])
+        self.bank = bank
+        self.metrics.count_adapters(bank)
+        self.batcher.start(threads)
+        if self.status == WARMING:
+            self.status = READY
+
+    def open_in_background(self, opened: Callable[[BaseException | None], None]) -> threading.Thread:
+        """Run `open` in a thread, which then calls `opened` with the exception of a failure, or None."""
+
+        def work() -> None:
+            try:
+                self.open()
+            except BaseException as error:
+                opened(error)
+            else:
+                opened(None)
+
+        thread = threading.Thread(target=work, name="opening", daemon=True)
+        thread.start()
+        return thread
+
+    def drain(self) -> None:
+        """Admit no further requests; those that were admitted are still answered."""
+        self.status = DRAINING
+        self.stopping.set()
+
+    def close(self) -> None:
+        """Answer the requests that wait, then end the threads. Blocks."""
+        self.status = DRAINING
+        self.batcher.close()
+        self.loading.shutdown()
+
+    def ready_bank(self) -> AdapterBank:
+        """The bank. Raises Refusal if the server is not ready."""
+        if self.bank is None or self.status != READY:
+            raise busy(self.status, f"The server is {self.status}.")
+        return self.bank
+
+    # answers ----------------------------------------------------------------------------------------------------------
+
+    def _predict(self, requests: Sequence[Request]) -> Answers:
+        assert self.bank is not None
+        faults: dict[int, UserError] = {}
+        answers = self.bank.predict(requests, faults)
+        if self.root is not None:
+            for number in faults:
+                answers[number]["error"] = self.without_root(answers[number]["error"])
+        return answers, faults
+
+    def _count_batch(self, batch: Sequence[JobSlice], seconds: float) -> None:
+        assert self.bank is not None
+        adapters = [request.adapter for part in batch for request in part.requests]
+        tokens = sum(sum(part.job.sizes[part.begin : part.end]) for part in batch)
+        self.metrics.count_batch(adapters, tokens / self.settings.max_batch_tokens, seconds, self.bank)
+        self.metrics.queue.set(self.batcher.waiting)
+        now = time.monotonic()
+        if now - self.trimmed > TRIM_SECONDS:
+            self.trimmed = now
+            release_fragmented_memory()
+
+    def seconds(self, header: str | None) -> float:
+        """A request's time limit: the client's, at most the server's. Raises Refusal."""
+        most = self.settings.timeout_ms / 1000
+        if header is None:
+            return most
+        if not (header.isascii() and header.isdigit() and len(header) <= 9 and int(header)):
+            raise Refusal(
+                422,
+                "shape",
+                "X-Timeout-Ms: not a number of milliseconds.",
+                expected="a whole number, at least 1",
+                found=shown(header),
+            )
+        return min(most, int(header) / 1000)
+
+    async def predict(
+        self, requests: Sequence[Request], seconds: float, disconnected: asyncio.Future[Any] | None, log: RequestLog
+    ) -> Job:
+        """Answer requests. Raises Refusal, also if none of them can be answered.
+
+        Args:
+            requests: of one client.
+            seconds: time limit.
+            disconnected: done when the client has disconnected.
+            log: of the HTTP request.
+        """
+        if self.settings.log_texts:
+            log.fields["inputs"] = [request.inputs for request in requests]  # JSON values, or a TooLongError
+        log.fields["texts"] = len(requests)
+        job = await self.batcher.submit(requests, seconds, disconnected)
+        log.fields |= {"wait_ms": _ms(job.wait), "model_ms": _ms(job.model), "batch_rows": job.rows}
+        timing = f"wait;dur={_ms(job.wait)}, model;dur={_ms(job.model)}"
+        log.headers += [(b"server-timing", timing.encode()), (b"x-batch-rows", str(job.rows).encode())]
+        if len(job.faults) == len(requests):
+            raise _none_answered(job)
+        return job
+
+    # adapters ---------------------------------------------------------------------------------------------------------
+
+    async def in_background(self, work: Callable[[], Any]) -> Any:
+        """Run something slow in a thread, one after another."""
+        return await asyncio.get_running_loop().run_in_executor(self.loading, work)
+
+    def load(self, name: str, request: LoadRequest) -> dict[str, Any]:
+        """Load an adapter, or a new version of one. Returns its public info. Raises Refusal."""
+        bank = self.ready_bank()
+        if self.root is None:
+            raise Refusal(
+                403,
+                "root",
+                "Loading over HTTP is off. Start the server with --adapter_root FOLDER.",
+                expected="a server with --adapter_root",
+                found="one without",
+            )
+        folder = self._below_root(request.folder)
+        try:
+            info = bank.load(
+                name,
+                folder,
+                pin=request.pin,
+                require_card=request.require_card,
+                task=request.task,
+                labels=request.labels,
+                replace=True,
+            )
+        except (ArtifactError, ModelError, SettingsError) as error:
+            raise Refusal(
+                422,
+                "folder",
+                self.without_root(str(error)),
+                expected="an adapter of this base, below --adapter_root",
+                found=shown(request.folder),
+            ) from None
+        except BankError as error:
+            raise Refusal(409, "bank", str(error), expected="a free name, and room", found=shown(name)) from None
+        self.metrics.count_adapters(bank)
+        return self.public_info(info)
+
+    def _below_root(self, folder: str) -> Path:
+        """A folder with links resolved, which the bank still has to verify. Raises Refusal if not below the root."""
+        assert self.root is not None
+        try:
+            resolved = (self.root / folder).resolve()
+            if resolved.is_relative_to(self.root):
+                return resolved
+            error: Exception = ValueError("it lies outside, or a link leads outside")
+        except (OSError, ValueError, RuntimeError) as invalid:  # a NUL, a name too long, a cycle of links
+            error = invalid
+        why = error.strerror if isinstance(error, OSError) else self.without_root(str(error))
+        raise Refusal(
+            422,
+            "folder",
+            f"{shown(folder)} is not a folder below --adapter_root ({why}).",
+            expected="a folder below --adapter_root",
+            found=shown(folder),
+        )
+
+    def unload(self, name: str) -> None:
+        """Forget an adapter. Raises Refusal."""
+        bank = self.ready_bank()
+        try:
+            bank.unload(name)
+        except UnknownAdapterError as error:
+            raise unknown(error, name) from None
+        self.metrics.count_adapters(bank)
+
+    def card(self, name: str) -> dict[str, Any]:
+        """An adapter's public info, with its card. Raises Refusal."""
+        try:
+            info = self.ready_bank().info(name, with_card=True)
+        except UnknownAdapterError as error:
+            raise unknown(error, name) from None
+        return {**self.public_info(info), "card": without_paths(info["card"])}
+
+    def public_info(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """An adapter's info, with its folder relative to the root if there is one."""
+        folder = str(info["folder"])
+        if self.root is not None:
+            folder = Path(folder).relative_to(self.root).as_posix()
+        return {**info, "folder": folder}
+
+    def without_root(self, text: str) -> str:
+        """A message without the root's path."""
+        return text if self.root is None else text.replace(f"{self.root}/", "").replace(str(self.root), "the root")
+
+
+def unknown(error: UnknownAdapterError, name: str) -> Refusal:
+    """The refusal of an unknown adapter."""
+    return Refusal(404, "adapter", str(error), expected="the name of an adapter", found=shown(name))
+
+
+def without_paths(value: Any) -> Any:
+    """A card in which each absolute path is replaced by its last component."""
+    if isinstance(value, Mapping):
+        return {key: without_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_paths(item) for item in value]
+    if isinstance(value, str) and (value.startswith(("/", "\\\\")) or value[1:3] in (":\\", ":/")):
+        return value.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return value
+
+
+def _none_answered(job: Job) -> Refusal:
+    """The refusal if no request could be answered; its status follows from their errors."""
+    answers, errors = job.answers, list(job.faults.values())
+    first = str(answers[0]["error"])
+    if all(isinstance(error, UnknownAdapterError) for error in errors):
+        names = ", ".join(sorted({shown(answer["adapter"]) for answer in answers}))
+        refusal = Refusal(404, "adapter", first, expected="the name of an adapter", found=names[:200])
+    elif all(isinstance(error, (ArtifactError, BankError)) for error in errors):
+        refusal = busy("adapter_gone", first)
+    elif all(isinstance(error, TooLongError) for error in errors):
+        refusal = Refusal(413, "characters", first, expected="shorter texts", found="too long ones")
+    else:
+        refusal = Refusal(
+            422,
+            "inputs",
+            first,
+            expected="inputs that fit the adapter's task",
+            found=shown(job.requests[0].inputs),
+        )
+    refusal.body["answers"] = answers
+    return refusal
+
+
+def _ms(seconds: float) -> float:
+    return round(1000 * seconds, 2)

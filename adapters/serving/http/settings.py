@@ -1,0 +1,115 @@
+"""The server's settings: the flags of `taskswap serve`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adapters.core.errors import SettingsError
+from adapters.serving.bank.adapter_name import NAME
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Adapters of one base model, served over HTTP."""
+
+    base: str = "minilm"
+    """Base model: a folder, a Hub id or an alias (minilm, smollm2)."""
+    adapter: list[str] = field(default_factory=list)
+    """Adapters to load at the start, each as NAME=FOLDER; may be given several times."""
+    adapter_root: str | None = None
+    """Folder that must contain all adapters, after links are resolved. Without it none can be loaded over HTTP."""
+    capacity: int = 64
+    """Adapters in memory at a time; the least recently used is evicted first."""
+    device: str = "auto"
+    """Device of the base model: auto (cuda, then mps, then cpu), cpu, cuda, cuda:1, mps."""
+    dtype: str = "auto"
+    """Number format of the base and the adapters: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports
+    it, float32 elsewhere)."""
+    plugin_dir: list[str] = field(default_factory=list)
+    """Folders with additional methods and tasks."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 for all."""
+    port: int = 8000
+    """Port to listen on; 0 for a free one."""
+    threads: int | None = None
+    """Batches that run at a time, each on its share of the cores. Default: half the number of cores, at least one and
+    at most four; one on a GPU."""
+    workers: int = 1
+    """Processes, each with the base and all adapters. With several, adapters cannot be loaded or unloaded over HTTP."""
+    predict_token_file: str | None = None
+    """File with the bearer token that requests need. Default: TASKSWAP_PREDICT_TOKEN in the environment, else none."""
+    admin_token_file: str | None = None
+    """File with the bearer token that loading and unloading need. Default: TASKSWAP_ADMIN_TOKEN, else none."""
+
+    max_wait_ms: float = 4.0
+    """Milliseconds that a request waits for others to share its forward pass."""
+    max_batch_tokens: int = 1024
+    """Tokens in one forward pass, padding included."""
+    max_queue: int = 128
+    """Texts that may wait; a request for which there is no room is refused at once with 503. With a higher value a peak
+    of requests takes longer to work off."""
+    timeout_ms: float = 30_000.0
+    """Milliseconds after which a request is answered with 504 and its texts are dropped. A client may set fewer."""
+    max_body_bytes: int = 1_000_000
+    """Bytes in a request's body, or in a line of a stream."""
+    max_texts: int = 64
+    """Texts in one request."""
+    max_characters: int = 20_000
+    """Characters in one text (in all columns of its inputs together)."""
+    read_timeout_s: float = 20.0
+    """Seconds for a client to send a request's headers, its body or a line of a stream, or to read an answer."""
+    grace_s: int = 30
+    """Seconds that SIGTERM waits for admitted requests."""
+    log_texts: bool = False
+    """Write the texts of requests to the log."""
+
+    def check(self) -> None:
+        """Raises SettingsError if a value cannot be used."""
+        least = {
+            "capacity": 1,
+            "port": 0,
+            "threads": 1,
+            "workers": 1,
+            "max_wait_ms": 0,
+            "max_batch_tokens": 1,
+            "max_queue": 1,
+            "timeout_ms": 1,
+            "max_body_bytes": 1,
+            "max_texts": 1,
+            "max_characters": 1,
+            "read_timeout_s": 0.001,
+            "grace_s": 1,
+        }
+        for name, smallest in least.items():
+            if getattr(self, name) is not None and not getattr(self, name) >= smallest:
+                raise SettingsError(f"--{name} {getattr(self, name)}: must be at least {smallest}.")
+        if self.max_texts > self.max_queue:
+            raise SettingsError(
+                f"--max_texts {self.max_texts}: a request of that size would never fit into --max_queue "
+                f"{self.max_queue}. Raise --max_queue."
+            )
+        if self.port > 65535:
+            raise SettingsError(f"--port {self.port}: must be at most 65535.")
+        self.adapters()
+
+    def adapters(self) -> dict[str, Path]:
+        """Folders of the adapters to load at the start, by name. Raises SettingsError."""
+        folders: dict[str, Path] = {}
+        for given in self.adapter:
+            name, equals, folder = given.partition("=")
+            if not (name and equals and folder):
+                raise SettingsError(
+                    f"--adapter {given}: must be NAME=FOLDER, as in --adapter ner=runs/lora_ner/artifact."
+                )
+            if not NAME.fullmatch(name):
+                raise SettingsError(
+                    f"--adapter {given}: {name} is not a valid adapter name: it must match {NAME.pattern}."
+                )
+            if not Path(folder).is_dir():
+                raise SettingsError(f"--adapter {given}: no such folder. Give the `artifact` folder of a run.")
+            if name in folders:
+                raise SettingsError(f"--adapter {given}: {name} is given twice. Choose another name.")
+            folders[name] = Path(folder)
+        return folders

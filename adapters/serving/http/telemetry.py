@@ -1,0 +1,218 @@
+"""A log line per request, and metrics for Prometheus."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.requests import ClientDisconnect
+
+from adapters.serving.http.limits import App, Message, Receive, Send, respond
+from adapters.serving.http.refusal import ID, Refusal
+
+if TYPE_CHECKING:
+    from adapters.serving.bank.bank import AdapterBank
+
+JSON = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
+SHARED = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable of prometheus-client: the folder in which several workers count together."""
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.25)
+QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Requested by machines every few seconds: logged at level DEBUG."""
+
+
+@dataclass(kw_only=True)
+class RequestLog:
+    """The log line of one request.
+
+    Attributes:
+        id: from `X-Request-ID`, or generated.
+        headers: added to the answer.
+        fields: added to the log line.
+    """
+
+    id: str
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+class ServerMetrics:
+    """The metrics of one application, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.requests = Counter("taskswap_requests_total", "Requests answered.", ("route", "status"), registry=registry)
+        self.seconds = Histogram(
+            "taskswap_request_seconds",
+            "Seconds from a request's headers to the end of its answer.",
+            ("route",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.texts = Counter("taskswap_texts_total", "Texts answered by the bank.", ("adapter",), registry=registry)
+        self.batch_rows = Histogram("taskswap_batch_rows", "Texts in each batch.", buckets=ROWS, registry=registry)
+        self.batch_fill = Histogram(
+            "taskswap_batch_fill",
+            "Approximate share of --max_batch_tokens in each batch.",
+            buckets=SHARES,
+            registry=registry,
+        )
+        self.batch_seconds = Histogram(
+            "taskswap_batch_seconds", "Seconds of each batch.", buckets=SECONDS, registry=registry
+        )
+        self.refusals = Counter(
+            "taskswap_refusals_total", "Requests that were not answered, by reason.", ("reason",), registry=registry
+        )
+        self.evictions = Counter("taskswap_evictions_total", "Adapters evicted from memory.", registry=registry)
+        self.queue, self.resident, self.known = (
+            Gauge(f"taskswap_{name}", what, registry=registry, multiprocess_mode="livesum")
+            for name, what in (
+                ("queue_texts", "Texts that wait."),
+                ("adapters_resident", "Adapters in memory."),
+                ("adapters_known", "Adapters that requests may name."),
+            )
+        )
+        self.evicted = 0
+
+    def count_adapters(self, bank: AdapterBank) -> None:
+        """Count a bank's adapters and evictions."""
+        stats = bank.stats()
+        self.resident.set(stats.resident)
+        self.known.set(stats.known)
+        self.evictions.inc(max(0, stats.evictions - self.evicted))
+        self.evicted = stats.evictions
+
+    def count_batch(self, adapters: Sequence[str | None], share: float, seconds: float, bank: AdapterBank) -> None:
+        """Count a batch.
+
+        Args:
+            adapters: the adapter of each text.
+            share: of the tokens that a batch may have.
+            seconds: its time.
+            bank: that answered it.
+        """
+        self.batch_rows.observe(len(adapters))
+        self.batch_fill.observe(share)
+        self.batch_seconds.observe(seconds)
+        known = set(bank.names())
+        for name in set(adapters):  # a name that a client invents must not become a time series
+            label = "" if name is None else name if name in known else "other"
+            self.texts.labels(label).inc(adapters.count(name))
+        self.count_adapters(bank)
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus's format, summed over the workers."""
+        if SHARED not in os.environ:
+            return generate_latest(self.registry)
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # untyped in prometheus-client
+        return generate_latest(registry)
+
+
+class RequestLogging:
+    """ASGI middleware: request ids, log lines and metrics; every failure is answered as JSON, without a traceback."""
+
+    def __init__(self, app: App, metrics: ServerMetrics) -> None:
+        """Args: the application, and its metrics."""
+        self.app, self.metrics = app, metrics
+        self.logger = logging.getLogger("adapters.serving")
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begin, status = time.perf_counter(), 0
+        log = scope["log"] = RequestLog(id=request_id(scope))
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = [(b"x-request-id", log.id.encode()), *log.headers]
+                message["headers"] = [*message.get("headers", ()), *headers]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sent)
+        except Refusal as refusal:
+            await self._refused(refusal, scope, receive, sent, begun=bool(status))
+            status = status or refusal.status
+        except ClientDisconnect:
+            self.refused("disconnected", log)
+            status = status or 499
+        except Exception:
+            self.logger.exception("internal error", extra={"fields": {"request_id": log.id}})
+            fault = Refusal(500, "fault", f"Internal error; the server's log has details of request {log.id}.")
+            await self._refused(fault, scope, receive, sent, begun=bool(status))
+            status = 500
+        finally:
+            self._note(scope, log, status, time.perf_counter() - begin)
+
+    def refused(self, reason: str, log: RequestLog) -> None:
+        """Count a refusal, and add it to the log line."""
+        self.metrics.refusals.labels(reason).inc()
+        log.fields["refused"] = reason
+
+    async def _refused(
+        self, refusal: Refusal, scope: Mapping[str, Any], receive: Receive, send: Send, *, begun: bool
+    ) -> None:
+        self.refused(refusal.reason, scope["log"])
+        if begun or refusal.status == 499:  # the answer has begun, or nobody would read it
+            return
+        headers = [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]
+        unread = receive if scope.get("unread") and scope["method"] not in ("GET", "HEAD") else None
+        await respond(send, refusal.status, [*JSON, *headers], orjson.dumps(refusal.body), unread=unread)
+
+    def _note(self, scope: Mapping[str, Any], log: RequestLog, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")
+        self.metrics.requests.labels(route, str(status)).inc()
+        self.metrics.seconds.labels(route).observe(seconds)
+        level = logging.DEBUG if route in QUIET else logging.INFO
+        if self.logger.isEnabledFor(level):
+            fields = {
+                "request_id": log.id,
+                "method": scope["method"],
+                "route": route,
+                "status": status,
+                "ms": round(1000 * seconds, 2),
+                **log.fields,
+            }
+            self.logger.log(level, "request", extra={"fields": fields})
+
+
+def request_id(scope: Mapping[str, Any]) -> str:
+    """A request's own id, or a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+            if ID.fullmatch(given):
+                return str(given)
+    return uuid.uuid4().hex
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record with its fields, and a traceback if there is one."""
+        fields: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            fields["trace"] = self.formatException(record.exc_info)
+        return orjson.dumps(fields, default=str).decode()

@@ -1,0 +1,108 @@
+"""The server process: uvicorn with this project's application, log lines and exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from adapters.serving.http.app import create
+from adapters.serving.http.protocol import bounded_connection
+from adapters.serving.http.service import Service
+from adapters.serving.http.settings import Settings
+from adapters.serving.http.telemetry import JsonLines
+
+BACKLOG = 1024
+
+
+def run(settings: Settings, listener: socket.socket) -> int:
+    """Serve on a bound socket. Returns the exit code and raises as `server.serve`."""
+    server = Server(Service(settings), settings)
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises again the signals that it has handled
+        signal.signal(number, signal.SIG_IGN)
+    server.run([listener])
+    if server.failed is not None:
+        raise server.failed
+    if signal.SIGINT in server.signals:
+        return 130
+    return 143 if server.cut_short else 0
+
+
+class Server(uvicorn.Server):
+    """uvicorn, answering while the base is still being opened, and recording how it ended."""
+
+    def __init__(self, service: Service, settings: Settings) -> None:
+        """Args: the service, and the settings."""
+        config = uvicorn.Config(
+            create(service),
+            http=bounded_connection(settings.read_timeout_s),
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=settings.grace_s,
+            backlog=BACKLOG,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=int(settings.read_timeout_s) + 1,
+        )
+        super().__init__(config)
+        self.service, self.settings = service, settings
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.signals: list[int] = []
+        self.failed: BaseException | None = None
+        self.cut_short = False
+        self.log = logging.getLogger("adapters.serving")
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and open the base in a thread."""
+        await super().startup(sockets)
+        self.began, self.loop = time.perf_counter(), asyncio.get_running_loop()
+        host, port = (sockets or [])[0].getsockname()[:2]
+        where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self.log.info("listening", extra={"fields": {"url": where, "process": os.getpid()}})
+        self.service.open_in_background(self._opened)
+
+    def _opened(self, error: BaseException | None) -> None:
+        """Called in the thread that opens the base."""
+        if error is None:
+            seconds = round(time.perf_counter() - self.began, 1)
+            self.log.info("ready", extra={"fields": {"base": self.settings.base, "seconds": seconds}})
+        else:
+            self.failed, self.should_exit = error, True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Admit no further requests."""
+        self.signals.append(sig)
+        self.log.info("stopping", extra={"fields": {"signal": signal.Signals(sig).name}})
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self.service.drain)
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish the admitted requests, within the grace period."""
+        begin = time.perf_counter()
+        await super().shutdown(sockets)
+        self.cut_short = time.perf_counter() - begin > self.settings.grace_s
+
+
+def log_to(stream: Any) -> None:
+    """Write log lines to a stream: all of this project, warnings of uvicorn, and Python's warnings."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonLines())
+    logging.captureWarnings(True)
+    for name, level in (
+        ("adapters.serving", logging.INFO),
+        ("uvicorn", logging.WARNING),
+        ("py.warnings", logging.WARNING),
+    ):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)

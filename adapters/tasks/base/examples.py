@@ -1,0 +1,150 @@
+"""From settings to splits: the data's source, an alias's options, and checks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from adapters.core import discovery
+from adapters.core.errors import Faults, ModelError
+from adapters.core.files import digest_value
+from adapters.core.settings import CommonSettings, join
+from adapters.core.sources.resolve import Source, resolve
+from adapters.data.dataset_files import open_splits
+from adapters.data.rows import Row, RowSource
+from adapters.data.splits import with_dev, with_limits, with_test
+from adapters.models.tokenizer import unknown_share
+from adapters.tasks.base.example import Examples
+from adapters.tasks.base.task import Task, load_task
+
+if TYPE_CHECKING:
+    from adapters.models.base_model import Base
+
+
+WARN_UNKNOWN, REFUSE_UNKNOWN = 0.05, 0.30
+_SAMPLE = 1000
+OPTIONS = {"text_column": "text_column_name", "label_column": "label_column_name", "tag_scheme": "tag_scheme"}
+"""Options of an alias (sources.toml) that replace settings which the user did not give."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FilteredRows:
+    """The rows of a source, without those whose column has one of the dropped values."""
+
+    source: RowSource
+    column: str
+    dropped: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.source.name
+
+    @property
+    def columns(self) -> list[str]:
+        """The source's columns."""
+        return self.source.columns
+
+    def digest(self) -> str:
+        """sha256, in hex, of the source and what is dropped."""
+        how = [type(self.source).__name__, getattr(self.source, "encoding", None), self.column, sorted(self.dropped)]
+        return digest_value([self.source.digest(), *how])
+
+    def rows(self, faults: Faults) -> Iterator[Row]:
+        """The remaining rows, with their lines."""
+        return (row for row in self.source.rows(faults) if row.values.get(self.column) not in self.dropped)
+
+
+def dataset_source(settings: CommonSettings) -> Source | None:
+    """The source of the dataset in the settings; None if train comes from a file. Raises SourceError."""
+    named = None if settings.train_file else settings.dataset_name
+    return resolve(named, "dataset") if named else None
+
+
+def open_sources(settings: CommonSettings, source: Source | None = None) -> dict[str, RowSource]:
+    """The splits in the settings, not yet read, without the rows that an alias drops.
+
+    Raises SourceError, DataError.
+
+    Args:
+        settings: the run's settings; their files replace splits of the dataset.
+        source: the result of `dataset_source`; None calls it.
+    """
+    files = {"train": settings.train_file, "validation": settings.validation_file, "test": settings.test_file}
+    own_files = {split for split, path in files.items() if path}
+    source = source or dataset_source(settings)
+    in_folder = source is not None and source.path is not None and source.path.is_dir()
+    if source is not None and source.path is not None and not in_folder:
+        files["train"] = str(source.path)
+    found = open_splits(
+        folder=source.path if source is not None and in_folder else None,
+        hub_id=source.hub_id if source is not None and source.path is None else None,
+        config=settings.dataset_config_name,
+        revision=source.revision if source is not None else None,
+        files=files,
+        encoding=settings.encoding,
+        reader=settings.dataset_format,
+        plugin_dirs=settings.plugin_dir,
+    )
+    options = source.options if source is not None else {}
+    dropped = tuple(options.get("drop", ()))
+    if not dropped:
+        return found
+    column = options["label_column"]
+    return {
+        split: rows if split in own_files else FilteredRows(source=rows, column=column, dropped=dropped)
+        for split, rows in found.items()
+    }
+
+
+def read_splits(task_name: str, settings: Any) -> tuple[Task, dict[str, Examples], Source | None]:
+    """The task and its splits: read, checked, missing ones cut, and limited. Raises UserError."""
+    source = dataset_source(settings)
+    options = source.options if source is not None else {}
+    settings = with_options(settings, options)
+    sources = open_sources(settings, source)
+    task, splits = load_task(task_name, settings.plugin_dir).read(sources, settings)
+    for name, rows in sources.items():
+        if isinstance(rows, FilteredRows):
+            splits[name].notes["without"] = f"rows whose {rows.column} is {' or '.join(rows.dropped)}"
+    return task, with_limits(with_dev(with_test(splits, options), settings), settings), source
+
+
+def read_named(task_name: str, plugin_dirs: Sequence[str], **given: Any) -> tuple[Task, dict[str, Examples]]:
+    """As `read_splits`, with the default settings of a task except the given ones."""
+    kind = join(CommonSettings, discovery.load("tasks", task_name, plugin_dirs).Settings)
+    settings = kind(**given, plugin_dir=list(plugin_dirs))
+    settings.check()
+    task, splits, _ = read_splits(task_name, settings)
+    return task, splits
+
+
+def with_options(settings: Any, options: Mapping[str, Any]) -> Any:
+    """The settings, with an alias's options where the task has the setting and the user did not give it."""
+    known = {field.name for field in dataclasses.fields(settings)}
+    of_alias = {OPTIONS[option]: value for option, value in options.items() if OPTIONS.get(option) in known}
+    return dataclasses.replace(settings, **{k: v for k, v in of_alias.items() if getattr(settings, k) is None})
+
+
+def check_unknown_tokens(split: Examples, base: Base, *, allowed: bool, say: Callable[[str], None]) -> None:
+    """Warn, or refuse, if many of the text's tokens are unknown to the base's tokenizer.
+
+    Raises:
+        ModelError: more than 30 % of the tokens of the first thousand examples are unknown, and `allowed` is false.
+    """
+    sentences = [
+        example.inputs.get("tokens") or [str(v) for v in example.inputs.values()] for example in split[:_SAMPLE]
+    ]
+    share, examples = unknown_share(sentences, base.word_tokenizer.parts(sentences), base.tokenizer.unk_token_id)
+    if share <= WARN_UNKNOWN:
+        return
+    message = (
+        f"{share:.0%} of the tokens of {split.name} are unknown to {base.name}, for example in {' '.join(examples)}"
+    )
+    if share > REFUSE_UNKNOWN and not allowed:
+        raise ModelError(
+            f"{message}: this base cannot read the text. Choose one made for its language or script (byte-level ones, "
+            "such as smollm2, can read every character), or add --allow_unknown_tokens."
+        )
+    say(f"warning: {message}")

@@ -1,0 +1,139 @@
+"""A model with a task's head as a predictor: from examples to predictions, in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from adapters.core.processes import world
+from adapters.models.batching import by_length, collate, share
+from adapters.models.fsdp import is_sharded
+from adapters.tasks.base.example import Encoded, Example, Prediction
+from adapters.tasks.base.task import InferenceTask
+
+if TYPE_CHECKING:
+    import torch
+
+    from adapters.models.base_model import Base
+
+CHUNK = 2048
+"""Examples encoded at a time, so that memory does not grow with the split."""
+
+
+class Predictor(Protocol):
+    """All that the evaluator needs of a method."""
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """One prediction per example, in order."""
+
+
+class ModelPredictor:
+    """Runs a model with a head. Of several processes, each computes a share of the examples; all get all results."""
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        base: Base,
+        task: InferenceTask,
+        *,
+        budget: int,
+        batch_rows: int | None = None,
+        batch_tokens: int | None = None,
+        precision: str = "no",
+    ) -> None:
+        """Args:
+        model: called as transformers' models are, on its parameters' device.
+        base: has the tokenizer.
+        task: encodes and decodes.
+        budget: tokens of a window.
+        batch_rows: rows of a batch; None limits the batch by `batch_tokens` instead.
+        batch_tokens: tokens of a batch, padding included; None chooses by the device.
+        precision: `no`, `bf16` or `fp16`: autocast of the forward pass.
+        """
+        self.model = model
+        self.base = base
+        self.task = task
+        self.tokenizer = base.word_tokenizer
+        self.budget = budget
+        self.batch_rows = batch_rows
+        self.batch_tokens = None if batch_rows else batch_tokens or self._usual_tokens()
+        self.precision = precision
+
+    def _usual_tokens(self) -> int:
+        """The activations of 1024 tokens fit in a CPU's caches; a GPU needs larger batches."""
+        return 1024 if next(self.model.parameters()).device.type == "cpu" else 16384
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """One prediction per example, in order, each example computed by one process.
+
+        If the model is sharded, all processes compute all examples, since none can run a batch without the others.
+        """
+        return shared_out(examples, self.predict_alone, together=is_sharded(self.model))
+
+    def predict_alone(self, examples: list[Example]) -> list[Prediction]:
+        """As `predict`, with all examples computed by this process."""
+        encoded = self.task.encode(examples, self.tokenizer, self.budget)
+        return self.task.decode(examples, encoded, self._forward(encoded), self.tokenizer)
+
+    def _forward(self, encoded: Sequence[Encoded]) -> list[np.ndarray]:
+        """The model's answers to each row, as the task decodes them (`[tokens with padding, …]` of a token head)."""
+        import torch
+
+        device = next(self.model.parameters()).device
+        answers: list[np.ndarray] = [np.zeros(0)] * len(encoded)
+        lengths = [len(row.input_ids) for row in encoded]
+        training = self.model.training
+        self.model.eval()
+        # After inference mode, a sharded parameter could not be trained any more.
+        no_gradients = torch.no_grad() if is_sharded(self.model) else torch.inference_mode()
+        with no_gradients, autocast(device, self.precision):
+            for batch in by_length(lengths, tokens=self.batch_tokens, rows=self.batch_rows):
+                rows = [encoded[i] for i in batch]
+                inputs, _ = collate(
+                    [row.input_ids for row in rows],
+                    [[0]] * len(rows),
+                    self.base.tokenizer.pad_token_id,
+                    [row.token_types for row in rows],
+                )
+                on_device = {name: tensor.to(device) for name, tensor in inputs.items()}
+                for i, answer in zip(batch, self.task.answers(self.model, on_device, self.tokenizer), strict=True):
+                    answers[i] = answer
+        self.model.train(training)
+        return answers
+
+
+def shared_out(
+    examples: Sequence[Example], predict: Callable[[list[Example]], list[Prediction]], *, together: bool = False
+) -> list[Prediction]:
+    """Predictions for all examples, of which each process computes a share (or, `together`, all), in chunks."""
+    rank, processes = (0, 1) if together else world()
+    mine = share(range(len(examples)), rank, processes)
+    found: list[tuple[int, Prediction]] = []
+    for begin in range(0, len(mine), CHUNK):
+        numbers = mine[begin : begin + CHUNK]
+        found += zip(numbers, predict([examples[i] for i in numbers]), strict=True)
+    if processes > 1:
+        found = _gather(found)
+    out: list[Prediction | None] = [None] * len(examples)
+    for number, prediction in found:
+        assert out[number] is None, number
+        out[number] = prediction
+    return [prediction for prediction in out if prediction is not None]
+
+
+def autocast(device: torch.device, precision: str) -> Any:
+    """torch's autocast in the given precision; for `no` it is disabled."""
+    import torch
+
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "no")
+
+
+def _gather(found: list[tuple[int, Prediction]]) -> list[tuple[int, Prediction]]:
+    import torch.distributed as dist
+
+    parts: list[list[tuple[int, Prediction]]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(parts, found)
+    return [item for part in parts for item in part]

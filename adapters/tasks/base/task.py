@@ -1,0 +1,231 @@
+"""What a task's file offers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from adapters.core import discovery
+from adapters.core.errors import ModelError
+from adapters.data.labels import LabelSet
+from adapters.data.rows import RowSource
+from adapters.models.tokenizer import IGNORED, WordTokenizer
+from adapters.tasks.base.answer_constraints import LinesConstraint, SpanConstraint
+from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
+
+if TYPE_CHECKING:
+    import torch
+
+
+class InferenceTask(ABC):
+    """How requests become model inputs, and a model's answers predictions: all that a predictor needs of a task."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
+        """An example from a request's inputs. Raises DataError that names the inputs the task takes."""
+
+    @abstractmethod
+    def encode(
+        self, examples: Sequence[Example], tokenizer: WordTokenizer, budget: int, *, learning: bool = False
+    ) -> list[Encoded]:
+        """Model inputs of at most `budget` tokens, in the order of the examples; for `learning` with their targets.
+
+        Without `learning` nothing of the gold answers may reach the inputs.
+        """
+
+    @abstractmethod
+    def decode(
+        self,
+        examples: Sequence[Example],
+        encoded: Sequence[Encoded],
+        answers: Sequence[np.ndarray],
+        tokenizer: WordTokenizer,
+    ) -> list[Prediction]:
+        """One prediction per example, from `answers` to each encoded row (`[tokens, …]`, `[classes]` or tokens)."""
+
+    @abstractmethod
+    def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
+        """The prediction as users receive it, JSON values only."""
+
+    def card(self) -> dict[str, Any]:
+        """The task's description, as JSON."""
+        return {"name": self.name}
+
+    def logits(
+        self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The model's scores, which `loss` compares with the targets. An encoder-decoder model is fed the targets, too.
+
+        The model may be wrapped for several processes; its config is `config_of(model)`.
+        """
+        tensor: torch.Tensor = model(**inputs).logits
+        return tensor
+
+    def answers(
+        self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], tokenizer: WordTokenizer
+    ) -> Sequence[np.ndarray]:
+        """What `decode` reads of a batch, one array per row: its logits, or the tokens that the model generates."""
+        return list(self.logits(model, inputs).float().cpu().numpy())
+
+
+class Task(InferenceTask):
+    """What a file of this folder offers, as a class `Task`, alongside its settings, a dataclass `Settings`.
+
+    A task knows its columns, the kinds of base model that it runs on, the head that it needs, how examples become model
+    inputs, and how the model's answers become predictions. It knows neither methods nor training.
+    """
+
+    kinds: ClassVar[tuple[str, ...]]
+    """Kinds of base model that can do this task with a head or by generating: encoder, causal, encoder-decoder."""
+    answer: str = ""
+    """What an answer is, for metrics that compare one type of answer only: tags, label, labels, text."""
+    metrics: tuple[str, ...]
+    """The usual metrics; the first one's main score represents the task."""
+    highlights: ClassVar[bool] = False
+    """Whether an output's `entities` can be shown inside its text."""
+    peft_task: ClassVar[str] = ""
+    """PEFT's task type; a PEFT folder of that type without a card is read as this task's."""
+    free_labels: ClassVar[bool] = True
+    """Whether classes without given names may be called LABEL_0, LABEL_1, …."""
+    has_head: ClassVar[bool] = True
+    """Whether the task has a head of its own, initialised anew; else the base generates with the one it has."""
+
+    labels: LabelSet
+
+    @classmethod
+    @abstractmethod
+    def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[Task, dict[str, Examples]]:
+        """Read and check the given splits, and make the task from the labels of `train`. Raises DataError."""
+
+    @classmethod
+    @abstractmethod
+    def from_card(cls, card: Mapping[str, Any]) -> Task:
+        """The task that `card` described."""
+
+    @classmethod
+    @abstractmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Example:
+        """An example from a row in the task's own schema."""
+
+    def on(self, kind: str) -> Task:
+        """The task for base models of a kind; another object where kinds do it differently."""
+        return self
+
+    @abstractmethod
+    def auto_class(self, kind: str) -> str:
+        """The class of transformers that puts the task's head on a base of this kind (`AutoModelFor…`)."""
+
+    def card(self) -> dict[str, Any]:
+        """What `from_card` needs to make this task again."""
+        return {**super().card(), "labels": list(self.labels.names)}
+
+    def config(self) -> dict[str, Any]:
+        """Changes to the base model's config that set the head's size and its label names."""
+        names = dict(enumerate(self.labels.names))
+        return {"num_labels": len(names), "id2label": names, "label2id": {n: i for i, n in names.items()}}
+
+    def prior(self, targets: Iterable[np.ndarray]) -> np.ndarray | None:
+        """The head bias's initial value: each class's log share among the targets, one `[positions]` per row.
+
+        A head that starts at the classes' shares gains nothing from pushing every position towards the frequent
+        ones, which at the learning rates of adapters can wreck the body in the first steps (docs/results.md; the idea
+        for rare classes: Lin et al. 2017, arXiv:1708.02002, sec. 4.1). None leaves the bias as it is.
+        """
+        if not self.has_head or not len(self.labels):
+            return None
+        counts = np.ones(len(self.labels))
+        for row in targets:
+            counts += np.bincount(row[row != IGNORED], minlength=len(counts))
+        logs: np.ndarray = np.log(counts / counts.sum())
+        return logs
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cross-entropy summed over the labelled positions, in fp32, and their number (both scalars)."""
+        import torch.nn.functional as f
+
+        flat, wanted = logits.flatten(0, -2).float(), targets.flatten()
+        return f.cross_entropy(flat, wanted, ignore_index=IGNORED, reduction="sum"), (wanted != IGNORED).sum()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnswerForm:
+    """How a prompted model is to write its answer.
+
+    Attributes:
+        format: one of the task's `answer_formats`.
+        separator: text that ends an answer, so that no answer may contain it.
+        verbalizer: a label's words in the prompt, for labels that have other words than their names.
+        where: the prompt's file, for messages.
+    """
+
+    format: str
+    separator: str = "\n\n"
+    verbalizer: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    where: str = ""
+
+
+class PromptableTask(Task):
+    """A task that a model can also do from a prompt: how its answer is written, constrained and read."""
+
+    answer_formats: ClassVar[tuple[str, ...]]
+    """Formats in which a prompted model can write its answer."""
+    chosen_formats: ClassVar[tuple[str, ...]] = ()
+    """Those in which the answer is one of `choices`: their likelihoods are compared, and nothing is generated."""
+    common_placeholders: ClassVar[tuple[str, ...]] = ()
+    """Placeholders that have the same value for every example (the label names, say)."""
+
+    @property
+    @abstractmethod
+    def placeholders(self) -> tuple[str, ...]:
+        """Placeholders that an example fills, each of which a prompt's query must have."""
+
+    def check_form(self, form: AnswerForm) -> None:
+        """Raises SettingsError where answers in this form cannot express the task's labels. Default: any form can."""
+
+    @abstractmethod
+    def fill(self, example: Example | None, form: AnswerForm) -> dict[str, str]:
+        """Values of the common placeholders and, for an example, of its own."""
+
+    @abstractmethod
+    def write_answer(self, example: Example, form: AnswerForm) -> str:
+        """The gold answer as a prompted model is to write it."""
+
+    def constraint(self, example: Example, form: AnswerForm) -> LinesConstraint | SpanConstraint | None:
+        """The answers that constrained decoding allows for an example; None allows any."""
+        return None
+
+    def choices(self, form: AnswerForm) -> list[tuple[str, int]]:
+        """For a format of `chosen_formats`: every text that may be the answer, and its class.
+
+        `decode` receives log-probabilities `[classes]` of the answers in place of a head's logits.
+        """
+        return []
+
+    @abstractmethod
+    def read_answer(self, example: Example, written: str, form: AnswerForm) -> Prediction:
+        """The prediction in a generated answer, `parse_failure` where a part of it could not be read."""
+
+
+def promptable(task: Task) -> PromptableTask:
+    """The task, if it can be prompted. Raises ModelError if not."""
+    if not isinstance(task, PromptableTask):
+        raise ModelError(f"The task {task.name} cannot be prompted; train a method for it.")
+    return task
+
+
+def config_of(model: Any) -> Any:
+    """The config of a model that may be wrapped for several processes."""
+    return getattr(model, "module", model).config
+
+
+def load_task(name: str, plugin_dirs: Sequence[str] = ()) -> type[Task]:
+    """The task class of that name. Raises SettingsError with the known names."""
+    task = discovery.load("tasks", name, plugin_dirs).Task
+    assert issubclass(task, Task), name
+    return task  # type: ignore[no-any-return]

@@ -1,0 +1,34 @@
+"""The history of a training run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(kw_only=True)
+class History:
+    """Losses, scores and speed of a training run."""
+
+    seconds: float = 0.0
+    tokens: int = 0
+    steps: int = 0
+    first_step_at: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    scores: list[dict[str, float]] = field(default_factory=list)
+    best_score: float | None = None
+    best_step: int = 0
+    stopped_early: bool = False
+
+    def record(self) -> dict[str, Any]:
+        """For scores.json."""
+        return {
+            "seconds": round(self.seconds, 2),
+            "tokens_per_second": round(self.tokens / max(self.seconds, 1e-9), 1),
+            "steps": self.steps,
+            "best_step": self.best_step,
+            "stopped_early": self.stopped_early,
+            "dev_scores": self.scores,
+            "first_step_at": self.first_step_at,
+            "last_loss": self.losses[-1] if self.losses else None,
+        }

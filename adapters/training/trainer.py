@@ -1,0 +1,330 @@
+"""The training loop on Accelerate. It gets `score()` as an argument and knows neither metrics nor methods."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from adapters.core.errors import ModelError
+from adapters.core.memory import free_cache, out_of_memory, rows_that_fit, saved_bytes
+from adapters.core.progress import ProgressBar
+from adapters.core.settings import CommonSettings
+from adapters.models.attention import attention_kernel, drop_padding_masks
+from adapters.models.base_model import CAUSAL
+from adapters.models.batching import share
+from adapters.models.fsdp import full_tensor, set_wrapped_layers
+from adapters.tasks.base.example import Examples
+from adapters.tasks.base.task import Task
+from adapters.training.history import History
+from adapters.training.optimizer import adamw, schedule, start_at_prior
+from adapters.training.signals import SignalGuard, end_by_signal
+from adapters.training.state import capture_state, restore_state, set_parameters, trainable_parameters
+from adapters.training.train_dataset import TrainDataset
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+    from adapters.models.base_model import Base
+    from adapters.training.checkpoint import Checkpoint, Checkpoints
+
+BEST, EPOCH = "best", "epoch"
+SHOWN = 16
+
+
+class Trainer:
+    """AdamW with warm-up, gradient clipping and early stopping; batches by length; the best weights are kept.
+
+    The loss of a step is the sum over all labelled positions of all processes and accumulated batches, divided by their
+    number: neither the number of processes nor accumulation changes the result.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        task: Task,
+        base: Base,
+        train: Examples,
+        settings: CommonSettings,
+        accelerator: Accelerator,
+        *,
+        budget: int,
+        checkpoints: Checkpoints,
+    ) -> None:
+        """Args:
+        model: parameters with `requires_grad` are trained.
+        task: provides inputs, targets and loss.
+        base: provides the tokenizer.
+        train: training examples.
+        settings: of the run.
+        accelerator: moves model and batches to the device.
+        budget: longest row in tokens.
+        checkpoints: to write to.
+        """
+        self.checkpoints = checkpoints
+        self.micro_batches, self.epochs_without_gain = 1, 0
+        """Micro-batches that a batch is split into to fit the memory; epochs since the best dev score."""
+        self.best: dict[str, torch.Tensor] = {}
+        self.epoch_batches: tuple[int, list[list[int]]] | None = None
+        self.task, self.settings, self.accelerator = task, settings, accelerator
+        with accelerator.main_process_first():
+            self.dataset = TrainDataset(train, task, base, settings, budget=budget)
+        self.steps_per_epoch = math.ceil(
+            len(self.dataset.batches(0, accelerator.num_processes)) / settings.gradient_accumulation_steps
+        )
+        epochs = settings.num_train_epochs
+        self.total_steps = settings.max_train_steps or max(math.ceil(self.steps_per_epoch * epochs), 1)
+        self.unwrapped = model
+        start_at_prior(model, task.prior(self.dataset.targets))
+        if base.kind == CAUSAL:
+            with accelerator.autocast():  # quantized layers accept no wider input
+                drop_padding_masks(model)
+        self.check_memory()
+        optimizer = adamw(model, settings)
+        set_wrapped_layers(accelerator, model)
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.schedule = schedule(self.optimizer, settings, self.total_steps)
+        self.history = History()
+
+    def run(self, score: Callable[[], float]) -> History:
+        """Train to the end, or until `score()` (a dev score, higher is better) has not improved for the set patience.
+
+        Ctrl-C and SIGTERM end it after the current step, with a checkpoint.
+        """
+        history = self.history
+        self.model.train()
+        bar = ProgressBar("training", self.total_steps, shown=self.accelerator.is_main_process, done=history.steps)
+        with bar, SignalGuard() as guard:
+            while not history.stopped_early:
+                if self._epoch_ended():
+                    self._evaluate_epoch(score(), bar)
+                elif history.steps >= self.total_steps:
+                    break
+                else:
+                    self._next_step(bar)
+                due = self._checkpoint_due()
+                signal = self._sync_signal(guard.number)
+                if due or signal:
+                    self._save_checkpoint(bar, stopped=bool(signal))
+                if signal:
+                    end_by_signal(signal)
+            if history.best_score == 0:
+                lower = f"lower --learning_rate (it is {self.settings.learning_rate}) or train longer"
+                bar.say(f"warning: the dev score stayed 0, the model finds nothing: {lower}.")
+        set_parameters(self.unwrapped, self.best)
+        return history
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Resume from a checkpoint of the same run, bit by bit."""
+        state, tensors = checkpoint.state, checkpoint.tensors
+        restore_state(tensors, state, self.unwrapped, self.optimizer, self.schedule, self.accelerator)
+        self.history = History(**state["history"])
+        self.epochs_without_gain, self.micro_batches = state["epochs_without_gain"], state["micro_batches"]
+        self.best = tensors.get(BEST, {})
+
+    def _save_checkpoint(self, bar: ProgressBar, *, stopped: bool) -> None:
+        """Write a checkpoint; if the run was stopped, print how to resume it."""
+        tensors, state = capture_state(self.unwrapped, self.optimizer, self.schedule, self.accelerator)
+        if self.best:
+            tensors[BEST] = self.best
+        state |= {
+            "history": asdict(self.history),
+            "epochs_without_gain": self.epochs_without_gain,
+            "micro_batches": self.micro_batches,
+        }
+        if self.accelerator.is_main_process:
+            path = self.checkpoints.save(self.history.steps, tensors, state)
+            if stopped:
+                bar.say(
+                    f"stopped after step {self.history.steps}, saved in {path}. "
+                    "To resume: the same command with --resume_from_checkpoint latest"
+                )
+        self.accelerator.wait_for_everyone()
+
+    def _checkpoint_due(self) -> bool:
+        """Whether to write a checkpoint now: at every n-th step, or after the evaluation of an epoch."""
+        every, steps = self.settings.checkpointing_steps, self.history.steps
+        evaluated = bool(self.history.scores) and self.history.scores[-1]["step"] == steps
+        if every is None or every == EPOCH:
+            return every == EPOCH and evaluated
+        return steps % int(every) == 0 and not evaluated
+
+    def _sync_signal(self, number: int) -> int:
+        """The signal that any process has received, so that all of them stop after the same step."""
+        if self.accelerator.num_processes == 1:
+            return number
+        import torch
+        import torch.distributed as dist
+
+        highest = torch.tensor(number, device=self.accelerator.device)
+        dist.all_reduce(highest, op=dist.ReduceOp.MAX)
+        return int(highest)
+
+    def _epoch_ended(self) -> bool:
+        """Whether an epoch has ended that has not been evaluated."""
+        steps = self.history.steps
+        evaluated = self.history.scores[-1]["step"] if self.history.scores else 0
+        return steps > evaluated and (steps % self.steps_per_epoch == 0 or steps >= self.total_steps)
+
+    def _evaluate_epoch(self, value: float, bar: ProgressBar) -> None:
+        """Record the dev score of an epoch, and keep the weights if it is the best so far."""
+        history = self.history
+        size = (history.steps - 1) % self.steps_per_epoch + 1
+        loss = sum(history.losses[-size:]) / size
+        epoch = math.ceil(history.steps / self.steps_per_epoch)
+        history.scores.append({"step": history.steps, "epoch": epoch, "loss": loss, "score": value})
+        self.accelerator.log({"dev/score": value, "dev/epoch": epoch}, step=history.steps)
+        bar.say(f"epoch {epoch}: loss {loss:.4f}, dev score {value:.2%}, {history.seconds:.0f} s of training")
+        if history.best_score is None or value > history.best_score:
+            history.best_score, history.best_step, self.epochs_without_gain = value, history.steps, 0
+            self.best = {name: tensor.clone() for name, tensor in trainable_parameters(self.unwrapped).items()}
+        else:
+            self.epochs_without_gain += 1
+        out_of_patience = self.epochs_without_gain >= self.settings.early_stopping_patience
+        history.stopped_early = out_of_patience and history.steps < self.total_steps
+
+    def _next_step(self, bar: ProgressBar) -> None:
+        """Take the next step of the epoch, and record and report it."""
+        history, accumulated = self.history, self.settings.gradient_accumulation_steps
+        epoch, number = divmod(history.steps, self.steps_per_epoch)
+        if self.epoch_batches is None or self.epoch_batches[0] != epoch:
+            self.epoch_batches = epoch, self.dataset.batches(epoch, self.accelerator.num_processes)
+        batches = self.epoch_batches[1][number * accumulated : (number + 1) * accumulated]
+        started = time.perf_counter()
+        loss = self._step_within_memory(batches, bar)
+        history.seconds += time.perf_counter() - started
+        history.tokens += sum(self.dataset.lengths[row] for batch in batches for row in batch)
+        history.steps += 1
+        history.losses.append(loss)
+        if history.first_step_at == 0:
+            history.first_step_at = time.time()
+        rate = history.tokens / history.seconds
+        values = {
+            "train/loss": loss,
+            "train/learning_rate": self.schedule.get_last_lr()[0],
+            "train/tokens_per_second": rate,
+        }
+        self.accelerator.log(values, step=history.steps)
+        dev = f"  dev {history.scores[-1]['score']:.2%}" if history.scores else ""
+        bar.step(f"loss {loss:.3f}{dev}  {rate:.0f} tokens/s")
+
+    def _step_within_memory(self, batches: Sequence[Sequence[int]], bar: ProgressBar) -> float:
+        """One step; if a GPU runs out of memory, batches are split into more micro-batches, with the same result."""
+        while True:
+            try:
+                return self.train_step(batches)
+            except RuntimeError as error:
+                if "out of memory" not in str(error).lower():
+                    raise
+                rows = math.ceil(max(map(len, batches)) / self.micro_batches)
+                if rows < 2 or self.accelerator.num_processes > 1:
+                    raise out_of_memory(error, rows) from error
+            self.optimizer.zero_grad()
+            self.micro_batches *= 2
+            free_cache()
+            bar.say(
+                f"out of memory with {rows} rows at once: from now on a batch is split into {self.micro_batches} "
+                "micro-batches."
+            )
+
+    def train_step(self, batches: Sequence[Sequence[int]]) -> float:
+        """One optimizer step on accumulated batches, shared by all processes.
+
+        Returns:
+            The mean loss over labelled positions.
+        """
+        accelerator, processes = self.accelerator, self.accelerator.num_processes
+        rows = [row for batch in batches for row in batch]
+        count = self.dataset.labelled(rows)
+        summed: list[torch.Tensor] = []
+        for number, batch in enumerate(batches):
+            own, weight = share(batch, accelerator.process_index, processes), 1.0
+            if not own:  # every process must take part in the backward pass: a row of weight 0
+                own, weight = [batch[-1]], 0.0
+            size = math.ceil(len(own) / self.micro_batches)
+            for begin in range(0, len(own), size):
+                inputs, targets = self.dataset.collate(own[begin : begin + size], accelerator.device)
+                last = number == len(batches) - 1 and begin + size >= len(own)
+                with accelerator.autocast(), self._attention(inputs), _sync(accelerator, self.model, last):
+                    loss, _ = self.task.loss(self.task.logits(self.model, inputs, targets), targets)
+                    # DDP averages gradients over processes; multiplied by their number, it is the sum.
+                    accelerator.backward(loss * (weight * processes / max(count, 1)))
+                summed.append(loss.detach() * weight)
+        norm = full_tensor(accelerator.clip_grad_norm_(self.model.parameters(), self.settings.max_grad_norm))
+        total, norm_value = self._loss_and_norm(summed, norm)
+        self._check_finite("loss", total, rows)
+        if accelerator.scaler is None:  # fp16's scaler detects overflowing gradients itself and skips the step
+            self._check_finite("gradient norm", norm_value, rows)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad()
+        return float(total / max(count, 1))
+
+    def _loss_and_norm(self, summed: Sequence[torch.Tensor], norm: torch.Tensor) -> tuple[float, float]:
+        """The sum of losses over all processes, and the gradient norm; read together, as reading stalls a GPU."""
+        import torch
+
+        numbers = torch.stack([*summed])
+        if self.accelerator.num_processes > 1:
+            numbers = self.accelerator.reduce(numbers.double().sum()[None], reduction="sum")
+        *losses, norm_value = torch.cat([numbers, norm.to(numbers)[None]]).tolist()
+        return sum(losses), norm_value
+
+    def _check_finite(self, what: str, value: float, rows: Sequence[int]) -> None:
+        """Raises ModelError, before anything is updated, if a value is not finite."""
+        if math.isfinite(value):
+            return
+        ids = self.dataset.ids(rows)
+        more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+        raise ModelError(
+            f"The {what} is {value} at step {self.history.steps + 1}; nothing was updated. "
+            f"Lower --learning_rate ({self.settings.learning_rate}), or try --mixed_precision no. "
+            f"Ids of the examples in this step: {', '.join(ids[:SHOWN])}{more}."
+        )
+
+    def _attention(self, inputs: Mapping[str, torch.Tensor]) -> Any:
+        """A context with the fastest attention kernel for rows of this length."""
+        return attention_kernel(self.accelerator.device, self.accelerator.mixed_precision, inputs["input_ids"].shape[1])
+
+    def check_memory(self) -> None:
+        """Before the first step, choose micro-batches that fit a CPU's memory, from what one row takes."""
+        if self.accelerator.device.type != "cpu":
+            return
+        largest = max(
+            self.dataset.batches(0, self.accelerator.num_processes),
+            key=self.dataset.padded,
+        )
+        longest = max(largest, key=self.dataset.lengths.__getitem__)
+        inputs, targets = self.dataset.collate([longest], self.accelerator.device)
+        with self.accelerator.autocast(), self._attention(inputs):
+            self.unwrapped.train()
+            row_bytes = saved_bytes(
+                lambda: self.task.loss(self.task.logits(self.unwrapped, inputs, targets), targets)[0], self.unwrapped
+            )
+        trainable = sum(p.numel() for p in self.unwrapped.parameters() if p.requires_grad)
+        # A gradient, two moments and the best weights: four numbers of four bytes per trainable parameter.
+        processes = self.accelerator.num_processes  # on a CPU they share one memory
+        rows = math.ceil(len(largest) / processes)
+        tokens = self.dataset.lengths[longest]
+        fitting = rows_that_fit(
+            rows=rows, tokens=tokens, row_bytes=row_bytes, fixed_bytes=16 * trainable, sharing=processes
+        )
+        self.micro_batches = math.ceil(rows / fitting)
+        if self.micro_batches > 1 and self.accelerator.is_main_process:
+            print(
+                f"memory: {fitting} rows of {tokens} tokens fit at once, so a batch of {rows} is split into "
+                f"{self.micro_batches} micro-batches, with the same result.",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _sync(accelerator: Accelerator, model: Any, last: bool) -> Any:
+    """Gradients are exchanged between processes only in the last micro-batch of a step."""
+    import contextlib
+
+    return contextlib.nullcontext() if last else accelerator.no_sync(model)

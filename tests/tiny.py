@@ -31,7 +31,7 @@ def _byte_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 
 def gpt2(folder: Path, *, seed: int = 0, positions: int = POSITIONS) -> Path:
-    """GPT-2: absolute positions, byte-level BPE with leading spaces, no piece to pad with, Conv1D layers."""
+    """GPT-2: absolute positions, byte-level BPE with leading spaces, no token to pad with, Conv1D layers."""
     from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
     vocabulary, merges = _byte_pairs()
@@ -137,8 +137,9 @@ BUILDERS = {"gpt2": gpt2, "llama": llama, "roberta": roberta, "deberta": deberta
 
 def method(name: str, **changes: Any) -> Any:
     """A method with the settings of a short run."""
-    from adapters import discovery, methods
-    from adapters.settings import CommonSettings, join
+    from adapters.core import discovery
+    from adapters.core.settings import CommonSettings, join
+    from adapters.methods.base.method import load_method
 
     kind = join(CommonSettings, discovery.load("methods", name).Settings)
     short = {
@@ -146,24 +147,24 @@ def method(name: str, **changes: Any) -> Any:
         "num_virtual_tokens": 8, "max_new_tokens": 8, "shots": 1,
     }  # fmt: skip
     known = {key: value for key, value in short.items() if key in kind.__dataclass_fields__}
-    return methods.load(name)(kind(**{**known, **changes}))
+    return load_method(name)(kind(**{**known, **changes}))
 
 
 def trainer(method: Any, model: Any, base: Any, task: Any, train: Any) -> Any:
     """The trainer that `run.Run.fit` makes."""
     from accelerate import Accelerator
 
-    from adapters.checkpoint import Checkpoints
-    from adapters.training import Trainer
+    from adapters.training.checkpoint import Checkpoints
+    from adapters.training.trainer import Trainer
 
     budget = method.budget(base, method.settings.max_length)
-    nowhere = Checkpoints(Path("unused"), dict, keep=1)
+    nowhere = Checkpoints(Path("unused"), dict, save_total_limit=1)
     return Trainer(model, task, base, train, method.settings, Accelerator(cpu=True), budget=budget, checkpoints=nowhere)
 
 
 def tagging(types: Iterable[str] = ("PER", "LOC")) -> Any:
     """A task of named entities, of no data."""
-    from adapters.labels import tag_labels
+    from adapters.data.tag_schemes import tag_labels
     from adapters.tasks.ner import Task
 
     return Task(tag_labels(types))
@@ -171,7 +172,7 @@ def tagging(types: Iterable[str] = ("PER", "LOC")) -> Any:
 
 def classifying(labels: Iterable[str] = ("bad", "good"), **options: Any) -> Any:
     """A task of text classification, of no data."""
-    from adapters.labels import LabelSet
+    from adapters.data.labels import LabelSet
     from adapters.tasks.classification import Task
 
     return Task(LabelSet(tuple(labels)), **options)
@@ -181,7 +182,7 @@ def adapter(folder: Path, name: str, base: Any, task: Any, *, seed: int = 0, **c
     """An artifact of a method whose trained parameters are random, large enough to change every answer."""
     import torch
 
-    from adapters import artifact
+    from adapters.artifacts import artifact
 
     how = method(name, **changes)
     how.check(base, task)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "adapters"
-FOLDERS = ("data", "methods", "metrics", "tasks")
 
 
 @dataclass(frozen=True)
@@ -37,15 +36,10 @@ class Module:
         return self.path.name == "__init__.py" and self.name != "adapters"
 
     @property
-    def folder(self) -> str:
-        """`tasks` for `tasks.ner` and for `tasks`; empty for a file beside the folders."""
-        first = self.name.partition(".")[0]
-        return first if first in FOLDERS else ""
-
-    @property
-    def place(self) -> str:
-        """What a layer counts as one: a folder with its files (`tasks`, `prompting`), or a file beside them."""
-        return self.name.partition(".")[0]
+    def package(self) -> str:
+        """`tasks` for `tasks.ner` and `tasks.base`; empty for a file that stands in no package."""
+        first, _, rest = self.name.partition(".")
+        return first if rest or self.is_folder else ""
 
 
 def modules(package: Path = PACKAGE) -> Mapping[str, Module]:
@@ -82,7 +76,7 @@ def _written(node: ast.AST, module: Module) -> Iterator[str]:
 
 
 def _module_of(written: str, known: Mapping[str, Module]) -> str:
-    """`adapters.files.write_json` -> `files`: the longest part that is a file."""
+    """`adapters.core.files.write_json` -> `files`: the longest part that is a file."""
     name = written.removeprefix("adapters").removeprefix(".")
     while name and name not in known:
         name = name.rpartition(".")[0]

@@ -1,4 +1,4 @@
-"""How large files and functions may be, what no file may do, and that the data files can be read."""
+"""What no file may do, what no name may say, and that the data files can be read."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from collections.abc import Iterator
 import house
 import pytest
 
-from adapters import discovery
+from adapters.core import discovery
 
-FILE_LINES = 305
-FUNCTION_LINES = 45
 # Words that a name of ours must not be made of: each says nothing about what is inside.
 EMPTY_WORDS = frozenset({"utils", "util", "helper", "helpers", "manager", "handler", "engine", "misc", "common"})
 # Loading with these can run code that the file holds; a name stands for itself and for what is below it.
 PICKLING = ("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")
 SAFE_YAML = ("yaml.SafeLoader", "yaml.CSafeLoader", "yaml.BaseLoader")
-LOADERS = ("torch.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "numpy.load", "np.load")
+LOADERS = (
+    "torch.load",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "numpy.load",
+    "np.load",
+    "evaluate.load",
+    "evaluate.loading.load",
+)
+# Metric scripts are code by nature: the user's own local ones, and those of the Hub only with --trust_remote_code.
+TRUSTED = {"evaluation.metrics.base.hf_evaluate": ("evaluate.load",)}
 HEAVY = ("torch", "transformers", "peft", "datasets", "accelerate", "evaluate", "pyarrow", "sklearn", "scipy")
-
-
-def functions(module: house.Module) -> Iterator[tuple[int, str]]:
-    """(lines, `file:line name`) of each function, decorators and docstring included."""
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno is not None
-            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            yield node.end_lineno - first + 1, f"{module.at(node)} {node.name}"
 
 
 def dangerous(module: house.Module) -> Iterator[str]:
@@ -57,23 +57,10 @@ def dangerous(module: house.Module) -> Iterator[str]:
             refused = isinstance(node.value, ast.Constant) and node.value.value is False
             yield from [] if refused else [f"{module.at(node.value)}: {node.arg}"]
         for name in names:
+            if name in TRUSTED.get(module.name, ()):
+                continue
             if name in LOADERS or any(name == bad or name.startswith(f"{bad}.") for bad in PICKLING):
                 yield f"{module.at(node)}: {name}"
-
-
-def test_files_are_short():
-    modules = house.modules()
-    assert len(modules) > 30
-    lengths = {name: len(module.text.splitlines()) for name, module in modules.items()}
-    long = {name: length for name, length in lengths.items() if length > FILE_LINES}
-    assert not long, f"at most {FILE_LINES} lines: {long}"
-
-
-def test_functions_are_short():
-    found = [length for module in house.modules().values() for length in functions(module)]
-    assert len(found) > 200
-    long = sorted((item for item in found if item[0] > FUNCTION_LINES), reverse=True)
-    assert not long, f"at most {FUNCTION_LINES} lines: {long}"
 
 
 def test_names_say_what_is_inside():
@@ -98,6 +85,7 @@ def test_nothing_is_loaded_that_can_run_code():
         "import dill as d",
         "x = torch.load(path)",
         "x = yaml.load(text)",
+        "x = evaluate.load(name)",
         "x = yaml.load(text, Loader=yaml.Loader)",
         "x = eval(text)",
         "exec(text)",
@@ -192,7 +180,7 @@ def test_every_prompt_can_be_read_and_is_named_after_its_task():
 
 
 def test_every_alias_is_pinned():
-    table = tomllib.loads((house.PACKAGE / "sources.toml").read_text(encoding="utf-8"))
+    table = tomllib.loads((house.PACKAGE / "core" / "sources" / "aliases.toml").read_text(encoding="utf-8"))
     assert len(table) >= 4
     for name, alias in table.items():
         assert alias["kind"] in ("model", "dataset"), name

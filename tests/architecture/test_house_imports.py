@@ -1,4 +1,4 @@
-"""Rules 1 and 3 of the house: imports go down, and the evaluator knows only a predictor."""
+"""Rules 1 and 3 of the house: imports follow the table, and the evaluator knows only a predictor."""
 
 from __future__ import annotations
 
@@ -9,132 +9,58 @@ from pathlib import Path
 import house
 import pytest
 
-# A folder stands for its `__init__` and its files. "adapters" is the package's own `__init__`, which holds the version.
-LAYERS = (
-    (
-        "adapters",
-        "errors",
-        "files",
-        "discovery",
-        "progress",
-        "processes",
-        "launching",
-        "dropout",
-        "stopping",
-        "history",
-    ),
-    (
-        "sources",
-        "wheels",
-        "hub",
-        "conversion",
-        "data",
-        "store",
-        "metrics",
-        "labels",
-        "entity_answers",
-        "label_words",
-        "words",
-        "alignment",
-        "layers",
-        "settings",
-        "flags",
-        "memory",
-        "precision",
-        "attention",
-        "quantization",
-        "sharding",
-        "low_rank_layer",
-        "probabilities",
-        "turns",
-        "tracking",
-        "compiling",
-        "run_folder",
-        "constraint",
-        "class_names",
-        "corpus_metric",
-    ),
-    (
-        "annotation",
-        "labelled_texts",
-        "text_rows",
-        "tasks",
-        "row_task",
-        "text_task",
-        "batching",
-        "generation",
-        "requests",
-        "changes",
-    ),
-    (
-        "model",
-        "artifact",
-        "splits",
-        "inference",
-        "optimization",
-        "training",
-        "training_state",
-        "windows",
-        "checkpoint",
-        "estimate",
-        "pools",
-        "mixed",
-        "mixed_layers",
-        "heads",
-        "embedding",
-        "writing",
-        "mixed_inference",
-    ),
-    ("methods", "low_rank", "prompting"),
-    ("evaluation", "statistics", "predictor", "report", "peft_folder", "staging", "residency", "bank"),
-    (
-        "records",
-        "curve",
-        "comparison",
-        "swapping",
-        "run",
-        "lab",
-        "predicting",
-        "previewing",
-        "inspection",
-        "merging",
-        "merge_command",
-        "recipe",
-        "server",
-        "client",
-        "__main__",
-    ),
-)
-LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
+# What a package may import besides itself. docs/architecture.md shows the same table.
+MAY_IMPORT = {
+    "core": "",
+    "data": "core",
+    "models": "core data",
+    "tasks": "core data models",
+    "evaluation": "core data tasks",
+    "prompting": "core models tasks",
+    "training": "core data models tasks",
+    "methods": "core models tasks prompting",
+    "artifacts": "core data models tasks prompting evaluation methods",
+    "serving": "core models tasks methods artifacts",
+    "experiments": "core data models tasks evaluation prompting training methods artifacts serving",
+    "cli": "core data models tasks evaluation prompting training methods artifacts serving experiments recipe",
+    # The three files beside the packages. "adapters" is the public interface, which holds the version.
+    "adapters": "core tasks artifacts serving experiments",
+    "recipe": "core experiments",
+    "__main__": "cli",
+}
+VERSION = "adapters"  # every package may read the version
 
 
-def climbing(modules: Mapping[str, house.Module]) -> list[str]:
-    """Each import that goes up, or sideways into a file of a folder, as `file:line` with what it imports."""
+def owner(module: house.Module) -> str:
+    """The package of a file, or the name of a file that stands beside the packages."""
+    return module.package or module.name
+
+
+def against_the_table(modules: Mapping[str, house.Module]) -> list[str]:
+    """Each import that the table does not allow, as `file:line` with what it imports."""
     found = []
     for module in modules.values():
-        own = module.place
+        own = owner(module)
         for target, node in house.imports(module, modules):
-            wanted = modules[target].place
-            if LAYER_OF[wanted] > LAYER_OF[own]:
-                found.append(
-                    f"{module.at(node)}: {module.name} (layer {LAYER_OF[own]}) imports {target} "
-                    f"(layer {LAYER_OF[wanted]}): imports go down"
-                )
-            elif modules[target].folder and target != modules[target].folder and target != module.name:
-                found.append(
-                    f"{module.at(node)}: {module.name} imports {target}: of a folder only {wanted}/__init__.py may be "
-                    "imported, its files are found by their names"
-                )
+            wanted = owner(modules[target])
+            if wanted not in {own, VERSION, *MAY_IMPORT[own].split()}:
+                allowed = MAY_IMPORT[own].replace(" ", ", ") or "nothing"
+                found.append(f"{module.at(node)}: imports {target}; {own} may import {allowed}")
     return found
 
 
 def cycles(modules: Mapping[str, house.Module]) -> list[str]:
-    """Each ring of imports, once, with the place of every import in it."""
+    """Each ring of imports between files, once, with the place of every import in it."""
     edges = {
-        name: {target: module.at(node) for target, node in house.imports(module, modules) if target != name}
+        name: {
+            target: module.at(node)
+            for target, node in house.imports(module, modules)
+            if target not in (name, VERSION)  # the public interface names what it imports lazily
+        }
         for name, module in modules.items()
     }
     found: dict[frozenset[str], str] = {}
+    done: set[str] = set()
 
     def follow(path: list[str]) -> None:
         for target in edges[path[-1]]:
@@ -146,28 +72,37 @@ def cycles(modules: Mapping[str, house.Module]) -> list[str]:
                 follow([*path, target])
         done.add(path[-1])
 
-    done: set[str] = set()
     for name in edges:
         if name not in done:
             follow([name])
     return sorted(found.values())
 
 
-def test_every_file_of_the_package_has_a_layer():
+def test_the_table_names_every_package_and_no_other():
     modules = house.modules()
-    assert len(modules) > 30
+    assert len(modules) > 150
     assert {module.path for module in modules.values()} == set(house.PACKAGE.rglob("*.py"))
-    without = {module.place for module in modules.values()} - set(LAYER_OF)
-    assert not without, f"give {sorted(without)} a place in LAYERS, and in the picture of README"
-    gone = set(LAYER_OF) - {module.place for module in modules.values()}
-    assert not gone, f"{sorted(gone)} stand in LAYERS but not in adapters/"
+    assert {owner(module) for module in modules.values()} == set(MAY_IMPORT)
+    assert {path.name for path in house.PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "recipe.py"}
 
 
-def test_imports_go_down():
+def test_the_documentation_shows_the_same_table():
+    text = (house.REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" `/") for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.count("|") >= 4]
+    shown = {row[0]: row[-1] for row in rows}
+    lower: list[str] = []
+    for package in list(MAY_IMPORT)[:12]:
+        written = shown[package].replace("–", "").replace(",", " ").split()
+        if written[:2] == ["all", "above"] or written == ["all"]:
+            written = [*lower, *(["recipe"] if package == "cli" else [])]
+        assert set(written) == set(MAY_IMPORT[package].split()), package
+        lower.append(package)
+
+
+def test_imports_follow_the_table():
     modules = house.modules()
-    looked_at = sum(1 for module in modules.values() for _ in house.imports(module, modules))
-    assert looked_at > 100
-    assert not climbing(modules), "\n".join(climbing(modules))
+    assert sum(1 for module in modules.values() for _ in house.imports(module, modules)) > 500
+    assert not against_the_table(modules), "\n".join(against_the_table(modules))
 
 
 def test_imports_form_no_ring():
@@ -177,20 +112,20 @@ def test_imports_form_no_ring():
 
 def test_the_evaluator_knows_no_method():
     modules = house.modules()
-    reached, waiting = set(), ["evaluation", "statistics", "metrics"]
+    reached, waiting = set(), ["evaluation.evaluate", "evaluation.significance", "evaluation.metrics.base.metric"]
     while waiting:
         name = waiting.pop()
         if name not in reached:
             reached.add(name)
-            waiting += [target for target, _ in house.imports(modules[name], modules)]
-    assert {"inference", "tasks"} <= reached
-    assert not {name for name in reached if name.partition(".")[0] == "methods"}
+            waiting += [target for target, _ in house.imports(modules[name], modules) if target != VERSION]
+    assert {"tasks.base.predictor", "tasks.base.task"} <= reached
+    assert not {name for name in reached if modules[name].package in ("methods", "prompting", "training", "artifacts")}
 
 
 def test_the_evaluator_asks_a_predictor_for_nothing_but_predictions():
     asked = {
         node.attr
-        for node in ast.walk(house.modules()["evaluation"].tree)
+        for node in ast.walk(house.modules()["evaluation.evaluate"].tree)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "predictor"
     }
     assert asked == {"predict"}
@@ -208,47 +143,48 @@ def written_package(folder: Path, files: Mapping[str, str]) -> Mapping[str, hous
 @pytest.mark.parametrize(
     ("file", "text", "told"),
     [
-        ("errors.py", "import json\nfrom adapters.recipe import start\n", "errors.py:2: errors (layer 0)"),
-        ("errors.py", "from adapters import recipe\n", "imports recipe (layer 6)"),
-        ("errors.py", "import adapters.recipe as r\n", "imports recipe (layer 6)"),
-        ("errors.py", "from . import recipe\n", "imports recipe (layer 6)"),
-        ("errors.py", "def f():\n    from adapters.recipe import start\n", "errors.py:2"),
-        ("errors.py", "if TYPE_CHECKING:\n    from adapters.recipe import start\n", "errors.py:2"),
-        ("errors.py", "import importlib\nimportlib.import_module('adapters.recipe')\n", "errors.py:2"),
-        ("tasks/ner.py", "from adapters.recipe import start\n", "adapters/tasks/ner.py:1: tasks.ner (layer 2)"),
-        ("tasks/ner.py", "from adapters.tasks import other\n", "of a folder only tasks/__init__.py"),
-        ("tasks/ner.py", "from .other import Task\n", "of a folder only tasks/__init__.py"),
-        ("recipe.py", "from adapters.tasks.other import Task\n", "of a folder only tasks/__init__.py"),
+        ("core/a.py", "import json\nfrom adapters.recipe import start\n", "core/a.py:2: imports recipe"),
+        ("core/a.py", "from adapters import recipe\n", "core/a.py:1: imports recipe"),
+        ("core/a.py", "import adapters.tasks.ner as r\n", "imports tasks.ner; core may import nothing"),
+        ("core/a.py", "from .. import recipe\n", "imports recipe"),
+        ("core/a.py", "def f():\n    from adapters.tasks.ner import Task\n", "core/a.py:2: imports tasks.ner"),
+        ("core/a.py", "if TYPE_CHECKING:\n    from adapters.tasks.ner import Task\n", "core/a.py:2"),
+        ("core/a.py", "import importlib\nimportlib.import_module('adapters.recipe')\n", "core/a.py:2"),
+        ("tasks/ner.py", "from adapters.recipe import start\n", "adapters/tasks/ner.py:1: imports recipe"),
+        ("evaluation/a.py", "from adapters.training.t import T\n", "evaluation may import core, data, tasks"),
+        ("training/t.py", "from ..methods.lora import L\n", "adapters/training/t.py:1: imports methods.lora"),
     ],
 )  # fmt: skip
-def test_a_climbing_import_is_found_and_named(tmp_path, file, text, told):
-    around = {"__init__.py": "", "errors.py": "", "recipe.py": "", "tasks/__init__.py": "", "tasks/other.py": ""}
-    found = climbing(written_package(tmp_path, {**around, file: text}))
+def test_an_import_against_the_table_is_found_and_named(tmp_path, file, text, told):
+    around = dict.fromkeys(
+        ("__init__.py", "core/a.py", "recipe.py", "tasks/ner.py", "training/t.py", "methods/lora.py"), ""
+    )
+    found = against_the_table(written_package(tmp_path, {**around, file: text}))
     assert len(found) == 1
     assert told in found[0]
 
 
-def test_imports_that_go_down_or_to_the_own_folder_are_let_pass(tmp_path):
+def test_imports_that_the_table_allows_are_let_pass(tmp_path):
     files = {
-        "__init__.py": "",
-        "errors.py": "",
-        "recipe.py": "from adapters import tasks\nfrom adapters.tasks import Task\nimport adapters.errors\n",
-        "tasks/__init__.py": "from adapters.errors import Faults\n",
-        "tasks/ner.py": "from adapters import tasks\nfrom adapters.tasks import Task\n",
+        "__init__.py": "_PUBLIC = {}\n__version__ = '1'\n",
+        "core/errors.py": "from adapters import __version__\n",
+        "recipe.py": "from adapters.core.errors import E\n",
+        "tasks/base/task.py": "from adapters.core.errors import E\n",
+        "tasks/ner.py": "from adapters.tasks.base.task import Task\nfrom .base import task\n",
     }
     modules = written_package(tmp_path, files)
-    assert not climbing(modules)
+    assert not against_the_table(modules)
     assert not cycles(modules)
 
 
 def test_a_ring_of_imports_is_found_and_named(tmp_path):
     files = {
         "__init__.py": "",
-        "model.py": "from adapters import training\n",
-        "training.py": "def f():\n    from adapters.inference import p\n",
-        "inference.py": "if TYPE_CHECKING:\n    from adapters.model import Base\n",
+        "tasks/a.py": "from adapters.tasks import b\n",
+        "tasks/b.py": "def f():\n    from adapters.tasks.c import p\n",
+        "tasks/c.py": "if TYPE_CHECKING:\n    from adapters.tasks.a import B\n",
     }
     (ring,) = cycles(written_package(tmp_path, files))
-    assert "adapters/model.py:1: model imports training" in ring
-    assert "adapters/training.py:2: training imports inference" in ring
-    assert "adapters/inference.py:2: inference imports model" in ring
+    assert "adapters/tasks/a.py:1: tasks.a imports tasks.b" in ring
+    assert "adapters/tasks/b.py:2: tasks.b imports tasks.c" in ring
+    assert "adapters/tasks/c.py:2: tasks.c imports tasks.a" in ring

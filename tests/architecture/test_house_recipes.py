@@ -12,7 +12,7 @@ from pathlib import Path
 import house
 import pytest
 
-from adapters import discovery
+from adapters.core import discovery
 
 RECIPES = sorted((house.REPOSITORY / "recipes").glob("*.py"))
 VERBS = ["read_task", "build_method", "fit", "evaluate", "save_and_print"]

@@ -27,7 +27,7 @@ def state(module: house.Module) -> Iterator[str]:
     for name, value in bound.items():
         if isinstance(value, ast.Call) and not _unchanging(value):
             yield f"{module.at(value)}: {name} = {ast.unparse(value)[:40]}: an object made at import keeps state"
-        if _is_container(value) and not name.isupper():
+        if _is_container(value) and not (name.isupper() or name == "__all__"):
             yield f"{module.at(value)}: {name} is a list, dict or set: a constant is written in capitals"
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Global):

@@ -5,8 +5,8 @@
     python tests/benchmarks/defaults.py --data trec banking77 --more --learning_rate 1e-3
     python tests/benchmarks/defaults.py --jobs 14                         # on a GPU: some two minutes
 
-Datasets but conll2003 are folders of --folder. Prints a Markdown table as it goes and one JSON line last. Run it with
-nothing else on the machine, or `taskset -c 0` it to a core.
+Datasets are folders of --folder; conll2003 is the alias where it is none of them. Prints a Markdown table as it goes
+and one JSON line last. Run it with nothing else on the machine, or `taskset -c 0` it to a core.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+import bench
+
 DATA = {
     "conll2003": ["--task", "ner"],
     "sst2": ["--task", "classification"],
@@ -35,21 +33,15 @@ EPOCHS = {"trec": "5", "banking77": "5"}
 
 def run(data: str, method: str, seed: int, place: str, more: list[str]) -> dict[str, Any]:
     """One run in a process of its own; returns its scores.json."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "run"
-        where = data if data == "conll2003" else str(Path(place).resolve() / data)
-        flags = ["--dataset_name", where, "--method", method, "--seed", str(seed), "--output_dir", str(out)]
-        flags += ["--num_train_epochs", EPOCHS[data]] if data in EPOCHS else []
-        command = [sys.executable, "-m", "adapters", "run", *DATA[data], *flags, *more]
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{method} on {data} failed with {done.returncode}:\n{done.stderr[-3000:]}")
-        record: dict[str, Any] = json.loads((out / "scores.json").read_text())
-        return record
+    folder = Path(place) / data
+    where = data if data == "conll2003" and not folder.exists() else bench.dataset(folder, "--folder")
+    flags = ["--dataset_name", where, "--method", method, "--seed", str(seed)]
+    flags += ["--num_train_epochs", EPOCHS[data]] if data in EPOCHS else []
+    return bench.recorded("-m", "adapters", "train", *DATA[data], *flags, *more)
 
 
 def row(data: str, method: str, records: list[dict[str, Any]]) -> dict[str, Any]:
-    """What README records of a method on a dataset."""
+    """What is recorded of a method on a dataset."""
     tests = [100 * record["main"]["value"] for record in records]
     best = [max(epoch["score"] for epoch in record["training"]["dev_scores"]) for record in records]
     cost = records[0]["cost"]
@@ -64,9 +56,9 @@ def row(data: str, method: str, records: list[dict[str, Any]]) -> dict[str, Any]
         "train_seconds": round(statistics.mean(record["cost"]["train_seconds"] for record in records), 1),
     }
     spread = "" if found["sd"] is None else f" ± {found['sd']}"
-    cells = [data, method, ", ".join(map(str, found["dev"])), ", ".join(map(str, found["test"])),
+    runs = [data, method, ", ".join(map(str, found["dev"])), ", ".join(map(str, found["test"])),
              f"{found['mean']}{spread}", found["trained_share"], found["train_seconds"]]  # fmt: skip
-    print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+    print("| " + " | ".join(map(str, runs)) + " |", flush=True)
     return found
 
 
@@ -76,7 +68,7 @@ def main() -> None:
     parser.add_argument("--methods", default="full,lora", help="names, between commas")
     parser.add_argument("--data", nargs="*", choices=[*DATA], default=[*DATA])
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--folder", default=str(REPOSITORY.parent / "shared/data"), help="folder of the datasets")
+    parser.add_argument("--folder", default=str(bench.DATA), help="folder of the datasets")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time; more than one for a GPU with many cores")
     parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="last: further flags of every run")
     given = parser.parse_args()

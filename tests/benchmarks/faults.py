@@ -3,7 +3,7 @@
     python tests/benchmarks/faults.py                       # everything, about half an hour on one core
     python tests/benchmarks/faults.py --requests 0          # a part left out
 
-Prints the Markdown table of README and what each part found, and one JSON line last. It ends with code 1 where anything
+Prints a Markdown table of the 25 and what each part found, and one JSON line last. It ends with code 1 where anything
 was accepted that must not be, answered wrongly, or stuck.
 """
 
@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "faults")]
+sys.path[:0] = [str(TESTS), str(TESTS / "serving" / "bank" / "faults")]
 
 import damage  # noqa: E402
 import sentences  # noqa: E402
 import tiny  # noqa: E402
 import trials  # noqa: E402
 
-from adapters.bank import AdapterBank  # noqa: E402
-from adapters.errors import UserError  # noqa: E402
+from adapters.core.errors import UserError  # noqa: E402
+from adapters.serving.bank.bank import AdapterBank  # noqa: E402
 
 COUNTS = {"bit_flips": 10_000, "lengths": 2_000, "requests": 10_000, "rounds": 10_000, "sentences": 100_000}
 HEAD = ("", "damaged or foreign", "ours, with card", "ours, without card", "stock PEFT")
@@ -98,7 +98,7 @@ def table(bank: AdapterBank, kit: damage.Kit, root: Path) -> list[tuple[str, ...
 
 
 def markdown(rows: list[tuple[str, ...]]) -> str:
-    """The table for README."""
+    """The table in Markdown."""
     lines = [" | ".join(("", *row, "")).strip() for row in (HEAD, ("--:", *("---",) * 4), *rows)]
     return "\n".join(lines)
 
@@ -106,18 +106,18 @@ def markdown(rows: list[tuple[str, ...]]) -> str:
 # the rest -------------------------------------------------------------------------------------------------------------
 
 
-def bit_flips(count: int, bank: AdapterBank, kit: damage.Kit, root: Path) -> dict[str, Any]:
+def bit_flips(count: int, bank: AdapterBank, kit: damage.Kit, root: Path, base: str) -> dict[str, Any]:
     """Single bits anywhere in the folder."""
     accepted = trials.flip_bits(bank, kit.sound, root / "flips", count)
     return {"tried": count, "wrong": len(accepted), "first": accepted[:3]}
 
 
-def lengths(count: int, bank: AdapterBank, kit: damage.Kit, root: Path) -> dict[str, Any]:
-    """A tiny adapter cut at every byte of every file, a real one (minilm, LoRA r 8) at so many lengths."""
+def lengths(count: int, bank: AdapterBank, kit: damage.Kit, root: Path, base: str) -> dict[str, Any]:
+    """A tiny adapter cut at every byte of every file, one of LoRA r 8 on --base at so many lengths."""
     task = tiny.tagging(("PER",))
     small = damage.lora(root / "small", bank.base, task, lora_r=1, lora_target_modules=["query"])
     every, accepted = trials.cut_files(bank, small, root / "small-cut", None)
-    real_bank = AdapterBank("minilm", capacity=2)
+    real_bank = AdapterBank(base, capacity=2)
     real = damage.lora(root / "real", real_bank.base, task, lora_r=8)
     tried, more = trials.cut_files(real_bank, real, root / "real-cut", count)
     size = (real / damage.WEIGHTS).stat().st_size
@@ -126,16 +126,16 @@ def lengths(count: int, bank: AdapterBank, kit: damage.Kit, root: Path) -> dict[
             "first": wrong[:3]}  # fmt: skip
 
 
-def requests(count: int, bank: AdapterBank, kit: damage.Kit, root: Path) -> dict[str, Any]:
+def requests(count: int, bank: AdapterBank, kit: damage.Kit, root: Path, base: str) -> dict[str, Any]:
     """8 threads, 8 adapters, 5 places, while others come and go."""
     busy = AdapterBank(str(kit.base), capacity=5)
     storm = trials.Storm(busy, trials.crowd(root / "crowd", busy.base))
     ended = storm.run(count, within=3600)
-    return {"tried": storm.asked, "wrong": len(storm.wrong), "deadlocks": int(not ended), "changes": storm.changes,
-            "evictions": busy.residency.evictions, "first": [line[:300] for line in storm.wrong[:3]]}  # fmt: skip
+    return {"tried": storm.requests, "wrong": len(storm.wrong), "deadlocks": int(not ended), "changes": storm.changes,
+            "evictions": busy.stats().evictions, "first": [line[:300] for line in storm.wrong[:3]]}  # fmt: skip
 
 
-def rounds(count: int, bank: AdapterBank, kit: damage.Kit, root: Path) -> dict[str, Any]:
+def rounds(count: int, bank: AdapterBank, kit: damage.Kit, root: Path, base: str) -> dict[str, Any]:
     """Loading and evicting; resident memory after a tenth of the rounds, and at the end."""
     small = AdapterBank(str(kit.base), capacity=2)
     made = trials.crowd(root / "rounds", small.base)
@@ -143,27 +143,27 @@ def rounds(count: int, bank: AdapterBank, kit: damage.Kit, root: Path) -> dict[s
     seen = list(trials.rounds(small, [made[name] for name in names], count))
     first, last = seen[len(seen) // 10], seen[-1]
     grown = (last[0] - first[0]) / 2**20
-    return {"tried": count, "evictions": small.residency.evictions, "mib_at_a_tenth": round(first[0] / 2**20, 1),
+    return {"tried": count, "evictions": small.stats().evictions, "mib_at_a_tenth": round(first[0] / 2**20, 1),
             "mib_more_at_the_end": round(grown, 1), "pool_rows": [first[1], last[1]],
             "wrong": int(grown > 32 or last[1] > first[1])}  # fmt: skip
 
 
-def tagged(count: int, bank: AdapterBank, kit: damage.Kit, root: Path) -> dict[str, Any]:
-    """Sentences through minilm's tokenizer and a tiny body."""
-    minilm = AdapterBank(str(tiny_minilm(root / "tiny-minilm")))
-    minilm.load("ner", tiny.adapter(root / "ner", "bottleneck", minilm.base, tiny.tagging(), bottleneck_size=4))
-    words, entities, wrong = sentences.tag(minilm, "ner", count)
+def tagged(count: int, bank: AdapterBank, kit: damage.Kit, root: Path, base: str) -> dict[str, Any]:
+    """Sentences through the tokenizer of --base and a tiny body."""
+    tagger = AdapterBank(str(tiny_body(root / "tiny-body", base)))
+    tagger.load("ner", tiny.adapter(root / "ner", "bottleneck", tagger.base, tiny.tagging(), bottleneck_size=4))
+    words, entities, wrong = sentences.tag(tagger, "ner", count)
     return {"tried": count, "words": words, "entities": entities, "wrong": len(wrong), "first": wrong[:3]}
 
 
-def tiny_minilm(folder: Path) -> Path:
-    """A tiny BERT under minilm's own tokenizer."""
+def tiny_body(folder: Path, base: str) -> Path:
+    """A tiny BERT under the tokenizer of --base."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
 
-    from adapters.sources import resolve
+    from adapters.models.base_model import open_base
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve("minilm", "model").path)
+    tokenizer = AutoTokenizer.from_pretrained(open_base(base).folder)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
@@ -177,6 +177,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     for name, count in COUNTS.items():
         parser.add_argument(f"--{name}", type=int, default=count, help=f"default {count:,}; 0 leaves the part out")
+    parser.add_argument("--base", default="minilm", help="alias, or a folder")
     counts = vars(parser.parse_args())
     import torch
 
@@ -197,7 +198,10 @@ def main() -> int:
         for name, part in parts.items():
             if counts[name]:
                 begin = time.perf_counter()
-                found[name] = {**part(counts[name], bank, kit, root), "seconds": round(time.perf_counter() - begin, 1)}
+                found[name] = {
+                    **part(counts[name], bank, kit, root, counts["base"]),
+                    "seconds": round(time.perf_counter() - begin, 1),
+                }
                 wrong += found[name]["wrong"] + found[name].get("deadlocks", 0)
                 print(f"{name}: {found[name]}", flush=True)
     print(json.dumps({**found, "wrong": wrong}))

@@ -1,4 +1,4 @@
-"""A base in 8 and in 4 bits beside bf16 and fp32: bytes held, pieces a second, and F1 of what is learnt beside it.
+"""A base in 8 and in 4 bits beside bf16 and fp32: bytes held, tokens a second, and F1 of what is learnt beside it.
 
     python tests/benchmarks/fewer_bits.py                                   # some 40 minutes on two cores
     python tests/benchmarks/fewer_bits.py --only memory
@@ -15,13 +15,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+import bench
+
 BITS = {"32": ["--mixed_precision", "no"], "16": ["--mixed_precision", "bf16"], "8": ["--load_in_8bit"],
         "4": ["--load_in_4bit"]}  # fmt: skip
 OWN = {
@@ -35,10 +32,10 @@ def held(base: str, bits: str) -> int:
     """Bytes of the base with a token head, held so; in 16 bits, frozen, all of it is in bf16."""
     import torch
 
-    from adapters import quantization
-    from adapters.labels import tag_labels
-    from adapters.model import open_base
-    from adapters.settings import CommonSettings
+    from adapters.core.settings import CommonSettings
+    from adapters.data.tag_schemes import tag_labels
+    from adapters.models import quantization
+    from adapters.models.base_model import open_base
     from adapters.tasks.ner import Task
 
     flags = {"load_in_8bit": bits == "8", "load_in_4bit": bits == "4"}
@@ -53,22 +50,15 @@ def held(base: str, bits: str) -> int:
 
 def learned(base: str, bits: str, seed: int, more: list[str]) -> dict[str, Any]:
     """scores.json of a run in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        flags = ["--task", "ner", "--method", "lora", "--model_name_or_path", base, "--seed", str(seed), "--output_dir",
-                 f"{folder}/run"]  # fmt: skip
-        command = [sys.executable, "-m", "adapters", "run", *flags, *OWN[base], *BITS[bits], *more]
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)} failed with {done.returncode}:\n{done.stderr[-3000:]}")
-        record: dict[str, Any] = json.loads(Path(f"{folder}/run/scores.json").read_text())
-        return record
+    flags = ["--task", "ner", "--method", "lora", "--model_name_or_path", base, "--seed", str(seed)]
+    return bench.recorded("-m", "adapters", "train", *flags, *OWN.get(base, []), *BITS[bits], *more)
 
 
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=("memory", "f1"), default=("memory", "f1"))
-    parser.add_argument("--bases", nargs="*", choices=tuple(OWN), default=tuple(OWN))
+    parser.add_argument("--bases", nargs="*", default=tuple(OWN), help="aliases, or folders")
     parser.add_argument("--bits", nargs="*", choices=tuple(BITS), default=tuple(BITS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="last: further flags of every run")
@@ -86,7 +76,7 @@ def main() -> None:
                 record = learned(base, bits, given.seed, given.more)
                 dev = max(epoch["score"] for epoch in record["training"]["dev_scores"])
                 row |= {"dev_f1": round(100 * dev, 2), "test_f1": round(100 * record["main"]["value"], 2),
-                        "pieces_per_second": round(record["cost"]["train_pieces_per_second"]),
+                        "tokens_per_second": round(record["cost"]["train_tokens_per_second"]),
                         "peak_gib": round(record["cost"]["peak_memory_bytes"] / 2**30, 2)}  # fmt: skip
             print(row, flush=True)
             rows.append(row)

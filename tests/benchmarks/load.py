@@ -25,11 +25,11 @@ CLOSE = 0.002
 
 
 def wrong(answer: dict[str, Any], expected: Any) -> bool:
-    """Whether an answer says another thing than what is expected, by the generation of its adapter if so given."""
+    """Whether an answer says another thing than what is expected, by the version of its adapter if so given."""
     if expected is None:
         return False
     if isinstance(expected, dict) and "by_generation" in expected:
-        expected = expected["by_generation"][answer["generation"] % 2]
+        expected = expected["by_generation"][answer["version"] % 2]
     output = answer["output"]
     if "tags" in output:
         return output["tags"] != expected["tags"]

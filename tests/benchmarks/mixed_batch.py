@@ -4,7 +4,7 @@
     python tests/benchmarks/mixed_batch.py --only throughput
     python tests/benchmarks/mixed_batch.py --only memory --adapters 200
 
-The bare base is `AutoModel` with its fastest attention in inference mode: same dtype, threads and pieces, no padding.
+The bare base is `AutoModel` with its fastest attention in inference mode: same dtype, threads and tokens, no padding.
 It, the bank and PEFT take turns, so that all three see the same machine. Run it with nothing else on the machine.
 Prints lines as it goes and one JSON line last.
 """
@@ -29,16 +29,16 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from adapters import artifact
-from adapters.bank import AdapterBank
-from adapters.labels import tag_labels
-from adapters.layers import layer_size, linear_layers
-from adapters.model import Base, open_base
-from adapters.processes import use_all_cores
-from adapters.quantization import heads
+from adapters.artifacts import artifact
+from adapters.core.processes import use_all_cores
+from adapters.data.tag_schemes import tag_labels
+from adapters.models.base_model import Base, open_base
+from adapters.models.layers import layer_size, linear_layers
+from adapters.models.quantization import head_modules
+from adapters.serving.bank.bank import AdapterBank
 from adapters.tasks.ner import Task
 
-ROWS = ADAPTERS = PIECES = 32
+ROWS = ADAPTERS = TOKENS = 32
 TARGETS = {"all linear": [], "query and value": ["query", "value"]}
 TYPES = ("PER", "LOC", "ORG", "MISC")
 
@@ -55,7 +55,7 @@ def write_adapter(folder: Path, base: Base, layers: dict[str, Any], rank: int, s
     task = Task(tag_labels(TYPES))
     auto_class = task.auto_class(base.kind)
     body = getattr(transformers, auto_class)._model_mapping[type(base.config)].base_model_prefix
-    head = next(name for name in heads(auto_class, base.config) if "." not in name and name != "dropout")
+    head = next(name for name in head_modules(auto_class, base.config) if "." not in name and name != "dropout")
     tensors = {}
     for name, layer in layers.items():
         into, out = layer_size(layer)
@@ -119,12 +119,15 @@ def contenders(base: Base, folders: Sequence[Path], dtype: str) -> dict[str, Cal
     """Last hidden states of the same 32 rows by the bare base, the bank, PEFT's mixed batch and PEFT's set_adapter."""
     from transformers import AutoModel
 
-    ids = torch.randint(1000, 20000, (ROWS, PIECES), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(
+        base.config.vocab_size // 2, base.config.vocab_size, (ROWS, TOKENS), generator=torch.Generator().manual_seed(0)
+    )
     rows, names = ids.tolist(), [f"a{i}" for i in range(ADAPTERS)]
-    bank = AdapterBank(base.name, capacity=ADAPTERS, dtype=dtype)
+    bank = AdapterBank(str(base.folder), capacity=ADAPTERS, dtype=dtype)
     for name, folder in zip(names, folders, strict=True):
         bank.load(name, folder)
-    slots = [bank.residency.find(name).placed.slot for name in names]
+    with bank.lease(*names) as leased:
+        slots = [leased[name].resident.slot for name in names]
     bare = AutoModel.from_pretrained(base.folder, dtype=getattr(torch, dtype)).eval()
     peft = peft_model(base, folders, getattr(torch, dtype))
 
@@ -169,7 +172,7 @@ def throughput(base: Base, root: Path, rounds: int) -> list[dict[str, Any]]:
 
 def choosing(base: Base, root: Path, most: int) -> dict[str, Any]:
     """Microseconds to get from an adapter's name to what a batch needs of it, with so many loaded."""
-    bank = AdapterBank(base.name, capacity=most)
+    bank = AdapterBank(str(base.folder), capacity=most)
     layers = layers_of(bank.mixed.body, ["query"])
     folder = write_adapter(root / "small", base, layers, 4, 0, ["query"])
     steps = [n for n in (1, 10, 100, 1000) if n <= most]
@@ -183,8 +186,8 @@ def choosing(base: Base, root: Path, most: int) -> dict[str, Any]:
         for _ in range(9):
             begin = time.perf_counter()
             for name in names:
-                with bank.lease(name) as held:
-                    np.asarray([held[name].placed.slot])
+                with bank.lease(name) as leased:
+                    np.asarray([leased[name].resident.slot])
             times.append((time.perf_counter() - begin) / len(names))
         found[str(number + 1)] = round(1e6 * statistics.median(times), 2)
     print({"choosing_microseconds": found}, flush=True)
@@ -196,7 +199,7 @@ def loading(base: Base, root: Path, times: int) -> dict[str, float]:
     from peft import PeftModel
     from transformers import AutoModelForTokenClassification
 
-    bank = AdapterBank(base.name, capacity=times + 1)
+    bank = AdapterBank(str(base.folder), capacity=times + 1)
     layers = layers_of(bank.mixed.body, ["query", "value"])
     folders = [write_adapter(root / f"load-{i}", base, layers, 8, i, ["query", "value"]) for i in range(times + 1)]
     size = sum(path.stat().st_size for path in folders[0].iterdir())
@@ -220,7 +223,7 @@ def loading(base: Base, root: Path, times: int) -> dict[str, float]:
 
 def memory(base: Base, root: Path, most: int) -> dict[str, Any]:
     """Resident memory that adapters of ranks 4, 8 and 16 take in the bank, against the bytes of their files."""
-    bank = AdapterBank(base.name, capacity=most)
+    bank = AdapterBank(str(base.folder), capacity=most)
     layers = layers_of(bank.mixed.body, ())
     warm = write_adapter(root / "warm", base, layers, 8, 0, [])
     bank.load("warm", warm)
@@ -244,7 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = ("memory", "throughput", "choosing", "loading")
     parser.add_argument("--only", nargs="*", choices=parts, default=parts)
-    parser.add_argument("--rounds", type=int, default=20, help="of the throughput")
+    parser.add_argument("--rounds", type=int, default=20, help="of the throughput, and of loading")
     parser.add_argument("--adapters", type=int, default=1000, help="that choosing and memory go up to")
     parser.add_argument("--base", default="minilm")
     given = parser.parse_args()
@@ -257,7 +260,7 @@ def main() -> None:
         work = {
             "throughput": lambda: throughput(base, root, given.rounds),
             "choosing": lambda: choosing(base, root, given.adapters),
-            "loading": lambda: loading(base, root, 20),
+            "loading": lambda: loading(base, root, given.rounds),
             "memory": lambda: memory(base, root, given.adapters),
         }
         for part in (part for part in parts if part in given.only):  # memory first, on a fresh heap

@@ -15,33 +15,25 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
+
+import bench
 
 TRAINING = ["full_ner", "head_ner", "lora_ner", "prefix_ner"]
 CAUSAL_RATES = {"full_ner": "1e-4", "head_ner": "1e-2", "lora_ner": "1e-3", "prefix_ner": "1e-2"}
-REPOSITORY = Path(__file__).resolve().parents[2]
+FEW = ["--max_eval_samples", "8", "--max_predict_samples", "8"]
 
 
 def run_recipe(recipe: str, *flags: str) -> tuple[dict[str, Any], float]:
     """Run a recipe by `accelerate launch`; returns its scores.json and the seconds of the whole command."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "run"
-        command = [sys.executable, "-m", "accelerate.commands.launch", f"recipes/{recipe}.py", "--output_dir", str(out)]
-        begin = time.perf_counter()
-        done = subprocess.run([*command, *flags], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-        seconds = time.perf_counter() - begin
-        if done.returncode:
-            raise SystemExit(f"{recipe} failed with {done.returncode}:\n{done.stderr[-3000:]}")
-        return json.loads((out / "scores.json").read_text()), seconds
+    begin = time.perf_counter()
+    record = bench.recorded("-m", "accelerate.commands.launch", f"recipes/{recipe}.py", *flags)
+    return record, time.perf_counter() - begin
 
 
 def row(name: str, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """What README records of a run."""
+    """What is recorded of a run."""
     main, cost = scores["main"], scores["cost"]
     dev = max((epoch["score"] for epoch in scores["training"].get("dev_scores", ())), default=float("nan"))
     found = {
@@ -53,7 +45,7 @@ def row(name: str, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
         "high": round(100 * main["high"], 2),
         "command_seconds": round(seconds, 1),
         "train_seconds": cost["train_seconds"],
-        "pieces_per_second": cost["train_pieces_per_second"],
+        "tokens_per_second": cost["train_tokens_per_second"],
         "peak_memory_gib": round(cost["peak_memory_bytes"] / 1024**3, 2),
         "trainable_params": cost["trainable_params"],
         "artifact_mb": round(cost["artifact_bytes"] / 1e6, 1),
@@ -62,15 +54,15 @@ def row(name: str, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
         "shots_dropped": scores["shots_dropped"],
         "examples_per_second": cost["examples_per_second"],
     }
-    cells = [found[key] for key in ("name", "seed", "dev_f1", "test_f1")] + [f"{found['low']} to {found['high']}"]
-    cells += [found[key] for key in ("trainable_params", "train_seconds", "pieces_per_second", "peak_memory_gib")]
-    print("| " + " | ".join(map(str, [*cells, found["command_seconds"]])) + " |", flush=True)
+    runs = [found[key] for key in ("name", "seed", "dev_f1", "test_f1")] + [f"{found['low']} to {found['high']}"]
+    runs += [found[key] for key in ("trainable_params", "train_seconds", "tokens_per_second", "peak_memory_gib")]
+    print("| " + " | ".join(map(str, [*runs, found["command_seconds"]])) + " |", flush=True)
     return found
 
 
 def header() -> None:
     """The table's head."""
-    names = ["run", "seed", "dev F1", "test F1", "95 % interval", "trained", "train s", "pieces/s", "GiB", "command s"]
+    names = ["run", "seed", "dev F1", "test F1", "95 % interval", "trained", "train s", "tokens/s", "GiB", "command s"]
     print("| " + " | ".join(names) + " |\n|" + "---|" * len(names), flush=True)
 
 
@@ -86,35 +78,31 @@ def table(name: str, recipes: list[str], seeds: list[int], *flags: str) -> list[
     return rows
 
 
-def causal(recipes: list[str], seeds: list[int]) -> list[dict[str, Any]]:
+def causal(recipes: list[str], seeds: list[int], more: list[str]) -> list[dict[str, Any]]:
     """smollm2 with a token head on the first 2,000 training sentences, at rates chosen on dev."""
     flags = ["--model_name_or_path", "smollm2", "--max_train_samples", "2000", "--max_eval_samples", "500"]
     rates = {recipe: ["--learning_rate", CAUSAL_RATES[recipe]] for recipe in recipes}
-    return [found for recipe in recipes for found in table("smollm2", [recipe], seeds, *flags, *rates[recipe])]
+    return [found for recipe in recipes for found in table("smollm2", [recipe], seeds, *flags, *rates[recipe], *more)]
 
 
-def prompted(seeds: list[int]) -> list[dict[str, Any]]:
+def prompted(seeds: list[int], more: list[str]) -> list[dict[str, Any]]:
     """smollm2 asked with no shots and with five, over the prompts that come with the project."""
-    rows = table("zero_shot", ["prompt_ner"], [0], "--method", "zero_shot")
+    rows = table("zero_shot", ["prompt_ner"], [0], "--method", "zero_shot", *more)
     for prompt in ("ner_few", "ner_json", "ner_inline"):
-        rows += table(f"few_shot {prompt}", ["prompt_ner"], seeds, "--prompt", prompt)
+        rows += table(f"few_shot {prompt}", ["prompt_ner"], seeds, "--prompt", prompt, *more)
     return rows
 
 
-def startup() -> dict[str, float]:
-    """Seconds of --help, and to the end of the first training step from the command, caches warm; best of three."""
-    recipe = [sys.executable, "recipes/lora_ner.py"]
+def startup(rounds: int, more: list[str]) -> dict[str, float]:
+    """Seconds of --help, and to the end of the first training step from the command, caches warm; best of some."""
     helps, steps = [], []
-    for _ in range(3):
+    for _ in range(rounds):
         begin = time.perf_counter()
-        subprocess.run([*recipe, "--help"], cwd=REPOSITORY, capture_output=True, check=True)
+        bench.command("recipes/lora_ner.py", "--help")
         helps.append(time.perf_counter() - begin)
-        with tempfile.TemporaryDirectory() as folder:
-            flags = ["--max_train_steps", "1", "--max_eval_samples", "8", "--max_predict_samples", "8"]
-            before = time.time()
-            out = Path(folder) / "run"
-            subprocess.run([*recipe, *flags, "--output_dir", str(out)], cwd=REPOSITORY, capture_output=True, check=True)
-            steps.append(json.loads((out / "scores.json").read_text())["training"]["first_step_at"] - before)
+        before = time.time()
+        record = bench.recorded("recipes/lora_ner.py", "--max_train_steps", "1", *FEW, *more)
+        steps.append(record["training"]["first_step_at"] - before)
     found = {"help_seconds": round(min(helps), 2), "first_step_seconds": round(min(steps), 2)}
     print(f"--help {found['help_seconds']} s; first training step after {found['first_step_seconds']} s", flush=True)
     return found
@@ -124,24 +112,26 @@ def main() -> None:
     """Run the parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=["default", "wnut17", "causal", "prompted", "startup"])
-    parser.add_argument("--data", default=str(REPOSITORY.parent / "shared/data/wnut17"), help="folder of wnut17")
+    parser.add_argument("--data", default=str(bench.DATA / "wnut17"), help="folder of wnut17, or an alias")
     parser.add_argument("--seeds", type=int, nargs="*", help="default: 0 1 2; on smollm2 with a head: 0")
     parser.add_argument("--recipes", nargs="*", default=TRAINING)
+    parser.add_argument("--rounds", type=int, default=3, help="of the start")
+    parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="last: further flags of every run")
     given = parser.parse_args()
     result: dict[str, Any] = {"benchmark": "ner"}
     if given.only in (None, "startup"):
-        result["startup"] = startup()
+        result["startup"] = startup(given.rounds, given.more)
     header()
     seeds = given.seeds or [0, 1, 2]
     if given.only in (None, "default"):
-        result["default"] = table("conll2003", given.recipes, seeds)
+        result["default"] = table("conll2003", given.recipes, seeds, *given.more)
     if given.only in (None, "wnut17"):
-        folder = str(Path(given.data).resolve())
-        result["wnut17"] = table("wnut17", given.recipes, seeds, "--dataset_name", folder)
+        data = bench.dataset(given.data)
+        result["wnut17"] = table("wnut17", given.recipes, seeds, "--dataset_name", data, *given.more)
     if given.only in (None, "causal"):
-        result["causal"] = causal(given.recipes, given.seeds or [0])
+        result["causal"] = causal(given.recipes, given.seeds or [0], given.more)
     if given.only in (None, "prompted"):
-        result["prompted"] = prompted(seeds)
+        result["prompted"] = prompted(seeds, given.more)
     print(json.dumps(result))
 
 

@@ -59,8 +59,9 @@ def build(folder: str, adapters: dict[str, tuple[str, Path]]) -> Any:
     for number, (name, (kind, path)) in enumerate(adapters.items()):
         told = LoraConfig.from_pretrained(str(path))
         head = "tagger" if kind == "ner" else "classifier"
+        trained = [head] if kind == "ner" else [head, "bert.pooler"]  # classes are told from what the pooler gives
         config = LoraConfig(r=told.r, lora_alpha=told.lora_alpha, target_modules=told.target_modules,
-                            modules_to_save=[head])  # fmt: skip
+                            modules_to_save=trained, exclude_modules=r".*\bpooler\b.*")  # fmt: skip
         if number:
             model.add_adapter(name, config)
         else:

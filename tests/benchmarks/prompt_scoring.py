@@ -1,6 +1,6 @@
 """How many examples a second known answers are scored for, beside lm-evaluation-harness on the same prompts and model.
 
-    pip install -e ".[bench]"
+    pip install -e ".[test]"
     python tests/benchmarks/prompt_scoring.py                       # everything: about an hour on two cores
     python tests/benchmarks/prompt_scoring.py --only zero --rounds 5
     python tests/benchmarks/prompt_scoring.py --only agreement       # fp32: the same likelihoods, the same answers
@@ -18,19 +18,17 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import bench
 import numpy as np
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-WORDS = '[names]\n1 = "positive"\n0 = "negative"\n'
+WORDS = '[verbalizer]\n1 = "positive"\n0 = "negative"\n'
 BARE = 'task = "classification"\nanswer = "label"\nquery = "Review: {{text}}\\nSentiment: "\n'
 TOLD = BARE + 'instruction = "Say whether each review is positive or negative."\n'
 
@@ -57,19 +55,25 @@ CASES = {
 BATCHES = (8, 16, 32)
 
 
+def data_of(folder: str, name: str) -> str:
+    """The folder of a dataset."""
+    return bench.dataset(Path(folder) / name, "--folder")
+
+
 class Side:
     """A case set up: our predictor, and the same prompts as the harness takes them."""
 
     def __init__(self, case: Case, model: Any, base: Any, folder: str) -> None:
-        from adapters import flags, splits
+        from adapters.core import arguments as flags
+        from adapters.core.settings import CommonSettings, join
         from adapters.prompting import template
-        from adapters.prompting.decoding import PromptPredictor
-        from adapters.prompting.shots import draw
-        from adapters.settings import CommonSettings, join
+        from adapters.prompting.demonstrations import draw
+        from adapters.prompting.prompt_predictor import PromptPredictor
+        from adapters.tasks.base import examples
         from adapters.tasks.classification import Settings
 
-        given = flags.parse(join(CommonSettings, Settings), {}, "", ["--dataset_name", str(Path(folder) / case.data)])
-        self.task, data, _ = splits.read("classification", given)
+        given = flags.parse(join(CommonSettings, Settings), {}, "", ["--dataset_name", data_of(folder, case.data)])
+        self.task, data, _ = examples.read_splits("classification", given)
         self.examples = list(data["test"])
         name = case.prompt
         if "\n" in name:
@@ -87,13 +91,13 @@ class Side:
         examples = self.examples[:number]
         fits = [self.predictor.fit(example) for example in examples]
         assert None not in fits
-        return self.predictor.reading(examples, fits, []).words  # type: ignore[arg-type]
+        return self.predictor.label_log_probs(examples, fits, []).words  # type: ignore[arg-type]
 
     def theirs(self, harness: Any, number: int) -> np.ndarray:
         """The same from the harness."""
         from lm_eval.api.instance import Instance
 
-        head = self.predictor.head + "".join(self.predictor.shots)
+        head = self.predictor.instruction + "".join(self.predictor.shots)
         pairs = [(head + self.prompt.question(self.task, example), word)
                  for example in self.examples[:number] for word in self.words]  # fmt: skip
         asked = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
@@ -141,12 +145,13 @@ def speed(name: str, case: Case, model: Any, base: Any, folder: str, rounds: int
     return found
 
 
-def agreement(base: Any, folder: str) -> dict[str, Any]:
+def agreement(base: Any, folder: str, cases: Sequence[str], examples: int) -> dict[str, Any]:
     """In fp32: the largest difference of a log-likelihood, and how many answers differ."""
     model = base.load_generator().eval()
     harness, found = harness_of(model, base, 8), {}
-    for name, case in CASES.items():
-        side, number = Side(case, model, base, folder), min(case.theirs, 24)
+    for name in cases:
+        case = CASES[name]
+        side, number = Side(case, model, base, folder), min(case.theirs, examples)
         mine, their = side.ours(number), side.theirs(harness, number)
         apart = int((mine.argmax(1) != their.argmax(1)).sum())
         found[name] = {"largest": float(np.abs(mine - their).max()), "examples": number, "answers_apart": apart}
@@ -155,21 +160,22 @@ def agreement(base: Any, folder: str) -> dict[str, Any]:
     return found
 
 
-def peak(name: str, who: str, folder: str) -> None:
+def peak(name: str, who: str, folder: str, alias: str) -> None:
     """In a process of its own: read one case in bf16, and print MiB at the most and in between."""
     import psutil
     import torch
 
-    from adapters.model import open_base, quiet_libraries
+    from adapters.models.base_model import open_base, quiet_libraries
 
     quiet_libraries()
-    base = open_base("smollm2")
+    base = open_base(alias)
     model = base.load_generator().to(torch.bfloat16).eval()
     case = CASES[name]
     side = Side(case, model, base, folder)
     harness = harness_of(model, base, 8) if who == "harness" else None
     with Peak(psutil.Process()) as most:
-        side.ours(case.theirs) if harness is None else side.theirs(harness, case.theirs)
+        number = min(case.theirs, len(side.examples))
+        side.ours(number) if harness is None else side.theirs(harness, number)
     print(json.dumps({"peak_mib": most.mib}))
 
 
@@ -199,45 +205,44 @@ class Peak:
         self.mib = round((self.most - self.first) / 2**20, 1)
 
 
-def memory(folder: str) -> dict[str, Any]:
+def memory(folder: str, base: str, cases: Sequence[str]) -> dict[str, Any]:
     """MiB above the loaded model, each side in a process of its own."""
     found: dict[str, Any] = {}
-    for name in CASES:
+    for name in cases:
         for who in ("ours", "harness"):
-            done = subprocess.run([sys.executable, __file__, "--peak", name, who, "--folder", folder], check=True,
-                                  capture_output=True, text=True)  # fmt: skip
+            done = bench.command(__file__, "--peak", name, who, "--folder", folder, "--base", base)
             found.setdefault(name, {})[who] = json.loads(done.stdout.splitlines()[-1])["peak_mib"]
         print(f"{name}: {found[name]['ours']} MiB above the model; the harness {found[name]['harness']}", flush=True)
     return found
 
 
-PROMPTS, SHOTS, ORDERS = ("classification_few", "classification_sentiment"), (0, 1, 4, 8), 3
+PROMPTS, SHOTS, SEEDS = ("classification_few", "classification_sentiment"), (0, 1, 4, 8), 3
 CALIBRATIONS = ("none", "contextual", "batch", "domain", "channel")
-"""100 conditions: two prompts, ten draws of the shots (one of none), five calibrations."""
+"""100 conditions: two prompts, ten samples of the shots (one of none), five calibrations."""
 
 
-def grid(folder: str, examples: int = 50) -> dict[str, Any]:
+def grid(folder: str, base: str, examples: int, shots: Sequence[int]) -> dict[str, Any]:
     """Seconds of the lab's grid on SST-2, beside those of one run a condition: a run is timed once for each kind."""
-    data = ["--dataset_name", str(Path(folder) / "sst2"), "--model_name_or_path", "smollm2",
+    data = ["--dataset_name", data_of(folder, "sst2"), "--model_name_or_path", base,
             "--max_eval_samples", str(examples), "--max_predict_samples", str(examples)]  # fmt: skip
 
     def seconds(recipe: str, *flags: str) -> float:
         with tempfile.TemporaryDirectory() as place:
-            command = [sys.executable, f"recipes/{recipe}.py", *data, "--output_dir", f"{place}/run", *flags]
             begin = time.perf_counter()
-            subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True)
+            bench.command(f"recipes/{recipe}.py", *data, "--output_dir", f"{place}/run", *flags)
             return time.perf_counter() - begin
 
-    whole = seconds("prompt_lab", "--prompts", ",".join(PROMPTS), "--shots", ",".join(map(str, SHOTS)), "--orders",
-                    str(ORDERS), "--calibration", ",".join(CALIBRATIONS))  # fmt: skip
+    whole = seconds("prompt_lab", "--prompts", ",".join(PROMPTS), "--shots", ",".join(map(str, shots)), "--seeds",
+                    str(SEEDS), "--calibration", ",".join(CALIBRATIONS))  # fmt: skip
     apart = 0.0
     for prompt in PROMPTS:
-        for shots in SHOTS:
+        for number in shots:
             for calibration, times in (("none", 4), ("channel", 1)):  # the other three take at least as long as none
-                drawn = ["--method", "few_shot", "--shots", str(shots)] if shots else ["--method", "zero_shot"]
+                drawn = ["--method", "few_shot", "--shots", str(number)] if number else ["--method", "zero_shot"]
                 once = seconds("prompt_classification", "--prompt", prompt, "--calibration", calibration, *drawn)
-                apart += once * times * (ORDERS if shots else 1)
-    print(f"grid of 100 conditions: {whole:.0f} s; as runs of their own {apart:.0f} s: a share of "
+                apart += once * times * (SEEDS if number else 1)
+    conditions = len(PROMPTS) * len(CALIBRATIONS) * sum(SEEDS if number else 1 for number in shots)
+    print(f"grid of {conditions} conditions: {whole:.0f} s; as runs of their own {apart:.0f} s: a share of "
           f"{whole / apart:.3f} (asked: below 0.333)", flush=True)  # fmt: skip
     return {"grid_seconds": round(whole, 1), "apart_seconds": round(apart, 1), "share": round(whole / apart, 3)}
 
@@ -247,26 +252,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=[*CASES, "agreement", "memory", "grid"])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", default=str(REPOSITORY.parent / "shared/data"), help="folder of the datasets")
+    parser.add_argument("--folder", default=str(bench.DATA), help="folder of the datasets")
+    parser.add_argument("--base", default="smollm2", help="alias, or a folder")
+    parser.add_argument("--examples", type=int, help="that each side reads in a round; of agreement 24, of the grid 50")
+    parser.add_argument("--shots", type=int, nargs="*", default=SHOTS, help="of the grid")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if given.peak:
-        return peak(*given.peak, given.folder)
+        return peak(*given.peak, given.folder, given.base)
     import torch
 
-    from adapters.model import open_base, quiet_libraries
+    from adapters.models.base_model import open_base, quiet_libraries
 
     quiet_libraries()
     only = given.only or [*CASES, "agreement", "memory", "grid"]
-    base, found = open_base("smollm2"), []
+    base, found = open_base(given.base), []
     model = base.load_generator().to(torch.bfloat16).eval()
-    for name, case in CASES.items():
+    cases = [name for name in CASES if name in only] or [*CASES]
+    for name in cases:
         if name in only:
+            case = CASES[name]
+            case = replace(case, ours=given.examples or case.ours, theirs=given.examples or case.theirs)
             found.append(speed(name, case, model, base, given.folder, given.rounds))
-    more = {"agreement": agreement(base, given.folder)} if "agreement" in only else {}
-    more |= {"memory": memory(given.folder)} if "memory" in only else {}
-    more |= {"grid": grid(given.folder)} if "grid" in only else {}
+    more = {"agreement": agreement(base, given.folder, cases, given.examples or 24)} if "agreement" in only else {}
+    more |= {"memory": memory(given.folder, given.base, cases)} if "memory" in only else {}
+    more |= {"grid": grid(given.folder, given.base, given.examples or 50, given.shots)} if "grid" in only else {}
     print(json.dumps({"benchmark": "prompt_scoring", "threads": torch.get_num_threads(), "speed": found, **more}))
 
 

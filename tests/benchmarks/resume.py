@@ -6,7 +6,7 @@
     python tests/benchmarks/resume.py --only disk --rounds 200
 
 tiny: a BERT of 38,000 parameters, 40 steps, gone on with from behind every step (with two processes from five);
-minilm: 12 steps of 512 pieces on WNUT-17, from five. Of each the largest difference of a weight to the uninterrupted
+minilm: 12 steps of 512 tokens on WNUT-17, from five. Of each the largest difference of a weight to the uninterrupted
 run, and the losses and scores that differ, are counted: 0 is asked. Prints lines as it goes and one JSON line last.
 """
 
@@ -17,27 +17,23 @@ import json
 import random
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+import bench
+
 for folder in ("tests", "tests/training"):
-    sys.path.insert(0, str(REPOSITORY / folder))
+    sys.path.insert(0, str(bench.REPOSITORY / folder))
 METHODS = {"full_ner": "0.01", "lora_ner": "0.02", "prefix_ner": "0.1"}
 REAL = {"full_ner": "1e-4", "lora_ner": "1e-3", "prefix_ner": "1e-2"}
 
 
 def run(recipe: str, flags: list[str], processes: int) -> None:
     """A recipe in processes of its own."""
-    launch = ["-m", "adapters", "launch", "--num_processes", str(processes)] if processes > 1 else []
-    command = [sys.executable, *launch, f"recipes/{recipe}.py", *flags]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed with {done.returncode}:\n{done.stderr[-3000:]}")
+    bench.command(*bench.launched(processes), f"recipes/{recipe}.py", *flags)
 
 
 def largest(one: Path, other: Path) -> float:
@@ -60,7 +56,7 @@ def resumed(
     recipe: str, flags: list[str], place: Path, steps: int, chosen: list[int], processes: int
 ) -> dict[str, Any]:
     """Go on from behind each chosen step."""
-    keep = ["--checkpointing_steps", "1", "--keep_checkpoints", str(steps)]
+    keep = ["--checkpointing_steps", "1", "--save_total_limit", str(steps)]
     whole = place / f"{recipe}-{processes}"
     run(recipe, [*flags, *keep, "--output_dir", str(whole)], processes)
     weights, scores = 0.0, 0
@@ -75,8 +71,13 @@ def resumed(
     return found
 
 
-def tiny(place: Path, processes: list[int]) -> list[dict[str, Any]]:
-    """Every step of 40."""
+def five(steps: int) -> list[int]:
+    """Five of so many steps, the first and the last among them; all where there are no more."""
+    return sorted({1, steps // 4, steps // 2, 3 * steps // 4, steps} - {0})
+
+
+def tiny(place: Path, recipes: list[str], steps: int, processes: list[int]) -> list[dict[str, Any]]:
+    """Every step of some; with two processes five of them."""
     from conftest import build_tiny_bert, write_tagged
 
     base, data = build_tiny_bert(place / "bert"), place / "data"
@@ -84,21 +85,21 @@ def tiny(place: Path, processes: list[int]) -> list[dict[str, Any]]:
     for name, size in (("train", 120), ("dev", 30), ("test", 30)):
         write_tagged(data / f"{name}.conll", size)
     common = ["--model_name_or_path", str(base), "--dataset_name", str(data), "--mixed_precision", "no",
-              "--dropout", "0.2", "--train_batch_pieces", "200", "--max_train_steps", "40", "--num_train_epochs", "40",
-              "--early_stopping_patience", "99"]  # fmt: skip
+              "--dropout", "0.2", "--max_tokens_per_batch", "200", "--max_train_steps", str(steps),
+              "--num_train_epochs", "40", "--early_stopping_patience", "99"]  # fmt: skip
     return [
-        resumed(recipe, [*common, "--learning_rate", rate], place, 40,
-                list(range(1, 41)) if number == 1 else [1, 9, 20, 31, 40], number)
-        for recipe, rate in METHODS.items() for number in processes
+        resumed(recipe, [*common, "--learning_rate", METHODS[recipe]], place, steps,
+                list(range(1, steps + 1)) if number == 1 else five(steps), number)
+        for recipe in recipes for number in processes
     ]  # fmt: skip
 
 
-def minilm(place: Path, data: str, processes: list[int]) -> list[dict[str, Any]]:
+def minilm(place: Path, data: str, recipes: list[str], processes: list[int]) -> list[dict[str, Any]]:
     """Five steps of 12 on real data, dropout on, in the precision that recipes take here."""
     common = ["--dataset_name", data, "--max_train_samples", "400", "--max_eval_samples", "40", "--max_predict_samples",
-              "20", "--train_batch_pieces", "512", "--max_train_steps", "12", "--num_train_epochs", "12"]  # fmt: skip
-    return [resumed(recipe, [*common, "--learning_rate", rate], place, 12, [1, 4, 6, 9, 12], number)
-            for recipe, rate in REAL.items() for number in processes]  # fmt: skip
+              "20", "--max_tokens_per_batch", "512", "--max_train_steps", "12", "--num_train_epochs", "12"]  # fmt: skip
+    return [resumed(recipe, [*common, "--learning_rate", REAL[recipe]], place, 12, [1, 4, 6, 9, 12], number)
+            for recipe in recipes for number in processes]  # fmt: skip
 
 
 def kills(place: Path, rounds: int) -> dict[str, Any]:
@@ -124,9 +125,9 @@ def disk(place: Path, rounds: int) -> dict[str, Any]:
     """A limit on the size of any file at random offsets: the checkpoint before stays, and the next is whole."""
     from test_checkpoints import made, saved, whole
 
-    from adapters.errors import CheckpointError
+    from adapters.core.errors import CheckpointError
 
-    draw, store, refused = random.Random(0), made(place, keep=2), 0
+    draw, store, refused = random.Random(0), made(place, save_total_limit=2), 0
     step = 1
     saved(store, step, size=20_000)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -153,14 +154,16 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=parts, default=parts)
     parser.add_argument("--rounds", type=int, default=200, help="of kills and of full disks")
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--data", default=str(REPOSITORY.parent / "shared/data/wnut17"), help="folder of wnut17")
+    parser.add_argument("--data", default=str(bench.DATA / "wnut17"), help="folder of wnut17, or an alias")
+    parser.add_argument("--recipes", nargs="*", choices=tuple(METHODS), default=tuple(METHODS))
+    parser.add_argument("--steps", type=int, default=40, help="of tiny")
     given = parser.parse_args()
     found: dict[str, Any] = {"benchmark": "resume"}
     for part in given.only:
         with tempfile.TemporaryDirectory() as name:
             place = Path(name)
-            made = {"tiny": lambda: tiny(place, given.processes),  # noqa: B023 - called at once
-                    "minilm": lambda: minilm(place, str(Path(given.data).resolve()), given.processes),  # noqa: B023
+            made = {"tiny": lambda: tiny(place, given.recipes, given.steps, given.processes),  # noqa: B023 - called at once
+                    "minilm": lambda: minilm(place, bench.dataset(given.data), given.recipes, given.processes),  # noqa: B023
                     "kills": lambda: kills(place, given.rounds),  # noqa: B023
                     "disk": lambda: disk(place, given.rounds)}  # noqa: B023  # fmt: skip
             found[part] = made[part]()

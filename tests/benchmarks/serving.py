@@ -5,7 +5,7 @@
     python tests/benchmarks/serving.py --only memory --requests 5000
 
 Eight LoRA adapters with random weights, four for named entities and four for classes, are asked in turn for texts of 24
-to 40 pieces. Clients, servers and the bank alone are processes of their own, and take turns; loopback only. Run it with
+to 40 tokens. Clients, servers and the bank alone are processes of their own, and take turns; loopback only. Run it with
 nothing else on the machine. Prints lines as it goes and one JSON line last.
 """
 
@@ -33,7 +33,7 @@ import psutil
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-ADAPTERS, CLIENTS, CASES = 8, 64, 512
+ADAPTERS, CASES = 8, 512
 OVERLOAD, OVERLOAD_TEXTS = 10, 8
 START_SECONDS = 180
 
@@ -41,12 +41,12 @@ START_SECONDS = 180
 class Bench:
     """Adapters, texts and expected answers, in a folder; and the processes that use them."""
 
-    def __init__(self, root: Path, base: str, threads: int | None) -> None:
-        """Args: where to write, the base, and the server's --threads."""
+    def __init__(self, root: Path, base: str, threads: int | None, clients: int) -> None:
+        """Args: where to write, the base, the server's --threads, and how many clients ask at a time."""
         import tiny
 
-        from adapters.bank import AdapterBank
-        from adapters.model import open_base
+        from adapters.models.base_model import open_base
+        from adapters.serving.bank.bank import AdapterBank
 
         self.root, self.base, self.threads = root, open_base(base), threads
         self.tasks = {f"a{i}": "classification" if i % 2 else "ner" for i in range(ADAPTERS)}
@@ -55,11 +55,12 @@ class Bench:
             tiny.adapter(root / name, "lora", self.base, tag if task == "ner" else classify, seed=i, lora_r=8)
         tiny.adapter(root / "other", "lora", self.base, classify, seed=99, lora_r=8)
         self.texts = texts(self.base)
-        self.bank = AdapterBank(self.base.name)
+        self.bank = AdapterBank(str(self.base.folder))
         for name in (*self.tasks, "other"):
             self.bank.load(name, root / name)
         self.requests = [{"adapter": f"a{i % ADAPTERS}", "inputs": text} for i, text in enumerate(self.texts)]
         self.expected = [answer["output"] for answer in self.bank.predict(self.requests)]
+        self.clients = clients
         self.cases = self.write("cases", "/v1/predict", self.requests, self.expected, listed=True)
         plain = [{"adapter": one["adapter"], "text": one["inputs"]} for one in self.requests]
         self.plain_cases = self.write("plain", "/predict", plain, [None] * len(plain), listed=False)
@@ -81,7 +82,7 @@ class Bench:
     @contextmanager
     def server(self, *flags: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
         """Our server, ready: its port and process."""
-        command = [sys.executable, "-m", "adapters", "serve", "--base", self.base.name, "--port", "0", *flags]
+        command = [sys.executable, "-m", "adapters", "serve", "--base", str(self.base.folder), "--port", "0", *flags]
         if self.threads:
             command += ["--threads", str(self.threads)]
         for name in self.tasks:
@@ -101,9 +102,11 @@ class Bench:
         port = free_port()
         given = [f"{name}={task}:{self.root / name}" for name, task in self.tasks.items()]
         command = [sys.executable, str(HERE / "plain_server.py"), str(self.base.folder), str(port), *given]
-        process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
+        log = self.root / "plain.log"
+        with log.open("w") as stderr:
+            process = subprocess.Popen(command, env=environment(), stderr=stderr)
         try:
-            wait_until(lambda: answers(f"http://127.0.0.1:{port}/openapi.json"), process)
+            wait_until(lambda: answers(f"http://127.0.0.1:{port}/openapi.json"), process, log)
             yield port
         finally:
             process.kill()
@@ -119,7 +122,7 @@ class Bench:
 
 
 def texts(base: Any) -> list[str]:
-    """Texts of 24 to 40 pieces: words that are one piece each."""
+    """Texts of 24 to 40 tokens: words that are one token each."""
     draw = random.Random(0)
     words = sorted(word for word in base.tokenizer.get_vocab() if word.isalpha() and word.isascii() and len(word) > 2)
     return [" ".join(draw.choices(words, k=draw.randint(22, 38))) for _ in range(CASES)]
@@ -149,18 +152,20 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait_until(ready: Any, process: subprocess.Popen[Any]) -> None:
-    """Until something is so; a process that ends before is an error."""
+def wait_until(ready: Any, process: subprocess.Popen[Any], log: Path) -> None:
+    """Until something is so. A process that ends before, or takes too long, ends the benchmark with its log."""
     begin = time.perf_counter()
     while not ready():
-        assert process.poll() is None, "the server has ended"
-        assert time.perf_counter() - begin < START_SECONDS, "the server does not come up"
+        ended, late = process.poll(), time.perf_counter() - begin > START_SECONDS
+        if late or ended is not None:
+            how = f"is not ready after {START_SECONDS} s" if late else f"has ended with {ended}"
+            raise SystemExit(f"{' '.join(map(str, process.args))} {how}:\n{log.read_text()[-3000:]}")
         time.sleep(0.1)
 
 
 def wait_for_port(log: Path, process: subprocess.Popen[Any]) -> int:
     """The port that a server's log names, once it is ready."""
-    wait_until(lambda: '"ready"' in log.read_text(), process)
+    wait_until(lambda: '"ready"' in log.read_text(), process, log)
     first = json.loads(log.read_text().splitlines()[0])
     return int(first["url"].rpartition(":")[2])
 
@@ -170,13 +175,15 @@ def throughput(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, list[dict[str, Any]]] = {"server": [], "plain": []}
     bank: list[float] = []
     with bench.server() as (port, _), bench.plain() as plain_port:
-        bench.load(port, bench.cases, clients=CLIENTS, seconds=1)
-        bench.load(plain_port, bench.plain_cases, clients=CLIENTS, seconds=1)
+        bench.load(port, bench.cases, clients=bench.clients, seconds=1)
+        bench.load(plain_port, bench.plain_cases, clients=bench.clients, seconds=1)
         bench.bank_alone(0.1)
         for _ in range(given.rounds):
             bank.append(bench.bank_alone(given.seconds))
-            found["server"].append(bench.load(port, bench.cases, clients=CLIENTS, seconds=given.seconds))
-            found["plain"].append(bench.load(plain_port, bench.plain_cases, clients=CLIENTS, seconds=given.seconds))
+            found["server"].append(bench.load(port, bench.cases, clients=bench.clients, seconds=given.seconds))
+            found["plain"].append(
+                bench.load(plain_port, bench.plain_cases, clients=bench.clients, seconds=given.seconds)
+            )
     rates = {name: statistics.median(r["texts_per_second"] for r in rounds) for name, rounds in found.items()}
     rows = statistics.median(bank)
     times = {name: rounds[len(rounds) // 2]["times"]["200"] for name, rounds in found.items()}
@@ -191,7 +198,7 @@ def throughput(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
 def overload(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
     """Ten times as many texts as can be answered, and how soon all is as before."""
     with bench.server() as (port, _):
-        calm = bench.load(port, bench.cases, clients=CLIENTS, seconds=given.seconds)
+        calm = bench.load(port, bench.cases, clients=bench.clients, seconds=given.seconds)
         rate = OVERLOAD * calm["texts_per_second"]
         usual = calm["times"]["200"]["p99_ms"]
         flood = bench.load(
@@ -206,7 +213,7 @@ def memory(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
         done, sizes = 0, []
         watched = psutil.Process(process.pid)
         while done < given.requests:
-            found = bench.load(port, bench.cases, clients=CLIENTS, seconds=given.seconds)
+            found = bench.load(port, bench.cases, clients=bench.clients, seconds=given.seconds)
             done += sum(found["statuses"].values())
             sizes.append((done, round(watched.memory_info().rss / 1e6, 1)))
     settled = next(size for number, size in sizes if number >= given.requests / 10)
@@ -248,7 +255,7 @@ def changes(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
         thread = threading.Thread(target=turn)
         thread.start()
         try:
-            found = bench.load(port, cases, clients=CLIENTS, seconds=3 * given.seconds)
+            found = bench.load(port, cases, clients=bench.clients, seconds=3 * given.seconds)
         finally:
             stop.set()
             thread.join()
@@ -265,14 +272,15 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=50_000, help="of the memory")
     parser.add_argument("--base", default="minilm")
     parser.add_argument("--threads", type=int, help="of the server")
+    parser.add_argument("--clients", type=int, default=64)
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    from adapters.processes import use_all_cores
+    from adapters.core.processes import use_all_cores
 
     use_all_cores()
-    found: dict[str, Any] = {"benchmark": "serving", "clients": CLIENTS, "adapters": ADAPTERS}
+    found: dict[str, Any] = {"benchmark": "serving", "clients": given.clients, "adapters": ADAPTERS}
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), given.base, given.threads)
+        bench = Bench(Path(folder), given.base, given.threads, given.clients)
         for name in given.only:
             found[name] = parts[name](bench, given)
             print(json.dumps({name: found[name]}), flush=True)

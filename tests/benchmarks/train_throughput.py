@@ -1,4 +1,4 @@
-"""How many pieces a second are learned from, beside transformers' Trainer with PEFT; and what a dry run says of a run.
+"""How many tokens a second are learned from, beside transformers' Trainer with PEFT; and what a dry run says of a run.
 
     python tests/benchmarks/train_throughput.py                    # some 25 minutes on two cores
     python tests/benchmarks/train_throughput.py --only lora --rounds 3
@@ -6,8 +6,8 @@
     python tests/benchmarks/train_throughput.py --only quality      # F1 of both ways over seeds, some 15 minutes
 
 minilm on WNUT-17, named entities: LoRA of rank 8 on query and value, and full fine-tuning. Ours takes its defaults
-(batches of 1,024 pieces by length, the precision that this machine multiplies faster in). Trainer takes batches of 32,
-once at its defaults (fp32, random batches) and once at its best (bf16, batches grouped by length). All count the pieces
+(batches of 1,024 tokens by length, the precision that this machine multiplies faster in). Trainer takes batches of 32,
+once at its defaults (fp32, random batches) and once at its best (bf16, batches grouped by length). All count the tokens
 of the texts, padding left out; each takes its turn in every round, on a fresh model; the first steps are not counted.
 The last line is one of JSON. Run it with nothing else on the machine.
 """
@@ -17,16 +17,15 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import bench
 import torch
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 WARM = 5
 """Steps before the clock starts."""
 ASKED = {"lora": (3.0, 1.3), "full": (2.3, 1.1)}
@@ -38,64 +37,66 @@ PARTS = ("lora", "full", "dry_run", "quality")
 class Setting:
     """The task, its data and the base, read once."""
 
-    def __init__(self, folder: str) -> None:
-        from adapters import flags, splits
-        from adapters.model import open_base, quiet_libraries
-        from adapters.settings import CommonSettings, join
+    def __init__(self, folder: str, base: str) -> None:
+        from adapters.core import arguments as flags
+        from adapters.core.settings import CommonSettings, join
+        from adapters.models.base_model import open_base, quiet_libraries
+        from adapters.tasks.base import examples
         from adapters.tasks.ner import Settings
 
         quiet_libraries()
         self.folder = folder
         given = flags.parse(join(CommonSettings, Settings), {}, "", ["--dataset_name", folder])
-        self.task, data, _ = splits.read("ner", given)
-        self.train, self.base = data["train"], open_base("minilm")
+        self.task, data, _ = examples.read_splits("ner", given)
+        self.train, self.base = data["train"], open_base(base)
 
     def method(self, name: str, precision: str) -> Any:
         """The method, and its settings."""
-        from adapters import discovery, methods
-        from adapters.settings import CommonSettings, join
+        from adapters.core import discovery
+        from adapters.core.settings import CommonSettings, join
+        from adapters.methods.base.method import load_method
 
         kind = join(CommonSettings, discovery.load("methods", name).Settings)
         own: dict[str, Any] = {"lora_r": 8, "lora_target_modules": ["query", "value"]} if name == "lora" else {}
         settings = kind(dataset_name=self.folder, mixed_precision=precision, **own)
-        return methods.load(name)(settings), settings
+        return load_method(name)(settings), settings
 
 
 def ours(setting: Setting, name: str, precision: str, seconds: float) -> float:
-    """Pieces a second of our loop."""
+    """Tokens a second of our loop."""
     import accelerate
 
-    from adapters.checkpoint import Checkpoints
-    from adapters.precision import hold_frozen
-    from adapters.training import Trainer
+    from adapters.models.precision import cast_frozen_weights
+    from adapters.training.checkpoint import Checkpoints
+    from adapters.training.trainer import Trainer
 
     accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=True)
     method, settings = setting.method(name, precision)
     model = method.wrap(setting.base, setting.task, setting.train)
-    hold_frozen(model, precision)
+    cast_frozen_weights(model, precision)
     trainer = Trainer(model, setting.task, setting.base, setting.train, settings, accelerator,
                       budget=method.budget(setting.base, settings.max_length),
-                      checkpoints=Checkpoints(Path("unused"), dict, keep=1))  # fmt: skip
+                      checkpoints=Checkpoints(Path("unused"), dict, save_total_limit=1))  # fmt: skip
     trainer.model.train()
-    batches = trainer.windows.batches(0, 1)
+    batches = trainer.dataset.batches(0, 1)
     for batch in batches[:WARM]:
-        trainer._step([batch])
-    begin, pieces = time.perf_counter(), 0
+        trainer.train_step([batch])
+    begin, tokens = time.perf_counter(), 0
     for batch in batches[WARM:]:
-        trainer._step([batch])
-        pieces += sum(trainer.windows.lengths[row] for row in batch)
+        trainer.train_step([batch])
+        tokens += sum(trainer.dataset.lengths[row] for row in batch)
         if time.perf_counter() - begin > seconds:
             break
-    return pieces / (time.perf_counter() - begin)
+    return tokens / (time.perf_counter() - begin)
 
 
 def peer(setting: Setting, name: str, best: bool, seconds: float) -> float:
-    """Pieces a second of transformers' Trainer, with PEFT for LoRA."""
+    """Tokens a second of transformers' Trainer, with PEFT for LoRA."""
     import transformers
     from peft import LoraConfig, get_peft_model
 
-    from adapters.windows import encode_split
+    from adapters.training.train_dataset import encode_split
 
     labels = len(setting.task.labels)
     model = transformers.AutoModelForTokenClassification.from_pretrained(setting.base.folder, num_labels=labels)
@@ -127,7 +128,7 @@ def peer(setting: Setting, name: str, best: bool, seconds: float) -> float:
 
 
 class Clock:
-    """Counts the pieces of steps after the first ones, and stops Trainer when its time is over."""
+    """Counts the tokens of steps after the first ones, and stops Trainer when its time is over."""
 
     def __init__(self, seconds: float, warm: int = WARM) -> None:
         self.seconds, self.warm = seconds, warm
@@ -158,7 +159,7 @@ def gemm() -> float:
 
 def throughput(setting: Setting, name: str, rounds: int, seconds: float) -> dict[str, Any]:
     """Medians over rounds, and ratios."""
-    from adapters.precision import fastest_precision
+    from adapters.models.precision import fastest_precision
 
     precision = fastest_precision(torch.device("cpu"), "auto")
     rates: dict[str, list[float]] = {"ours": [], **{kind: [] for kind in KINDS}}
@@ -170,19 +171,19 @@ def throughput(setting: Setting, name: str, rounds: int, seconds: float) -> dict
     ratios = [round(middle["ours"] / middle[kind], 2) for kind in KINDS]
     body = sum(p.numel() for n, p in setting.base.load_body().named_parameters() if p.ndim > 1 and "embed" not in n)
     share = middle["ours"] * (4 if name == "lora" else 6) * body / (1e9 * gemm())
-    print(f"{name}, {precision}: {middle['ours']:,} pieces/s; Trainer {middle['trainer']:,}, at its best "
+    print(f"{name}, {precision}: {middle['ours']:,} tokens/s; Trainer {middle['trainer']:,}, at its best "
           f"{middle['trainer_best']:,}: {ratios[0]} x and {ratios[1]} x (asked: {ASKED[name][0]} x and "
           f"{ASKED[name][1]} x); {share:.0%} of the bf16 product rate", flush=True)  # fmt: skip
     return {"method": name, "precision": precision, **middle, "ratios": ratios, "asked": ASKED[name],
             "share_of_gemm": round(share, 3)}  # fmt: skip
 
 
-def peaks(folder: str, name: str) -> dict[str, int]:
+def peaks(folder: str, base: str, name: str, seconds: float) -> dict[str, int]:
     """The most memory of each side in MiB, each in a process of its own that learns for some seconds."""
     found = {}
     for who in ("ours", *KINDS):
-        command = [sys.executable, __file__, "--peak", name, who, "--data", folder]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        words = ["--peak", name, who, "--data", folder, "--base", base, "--seconds", str(seconds)]
+        done = bench.command(__file__, *words)
         found[who] = int(done.stdout.split()[-1])
     print(f"{name}: at most {found['ours']:,} MiB; Trainer {found['trainer']:,}, at its best {found['trainer_best']:,}",
           flush=True)  # fmt: skip
@@ -190,25 +191,24 @@ def peaks(folder: str, name: str) -> dict[str, int]:
 
 
 RUNS = {
-    "lora on wnut17": ["lora_ner", "--num_train_epochs", "2"],
-    "full on wnut17": ["full_ner", "--num_train_epochs", "1"],
-    "prefix on wnut17, batches of 16": ["prefix_ner", "--num_train_epochs", "1", "--per_device_train_batch_size", "16"],
+    "lora": ["lora_ner", "--num_train_epochs", "2"],
+    "full": ["full_ner", "--num_train_epochs", "1"],
+    "prefix, batches of 16": ["prefix_ner", "--num_train_epochs", "1", "--per_device_train_batch_size", "16"],
 }
 
 
-def dry_runs(folder: str) -> list[dict[str, Any]]:
+def dry_runs(folder: str, runs: Sequence[str], more: Sequence[str]) -> list[dict[str, Any]]:
     """What is estimated, beside what it is: seconds of training and scoring, and the most memory."""
     out = []
-    for title, (recipe, *flags) in RUNS.items():
+    for title in runs:
+        recipe, *flags = RUNS[title]
         with tempfile.TemporaryDirectory() as place:
-            given = [sys.executable, f"recipes/{recipe}.py", "--dataset_name", folder, "--output_dir", f"{place}/run"]
-            said = subprocess.run(
-                [*given, *flags, "--dry_run"], cwd=REPOSITORY, capture_output=True, text=True, check=True
-            )
+            given = [f"recipes/{recipe}.py", "--dataset_name", folder, "--output_dir", f"{place}/run", *flags, *more]
+            said = bench.command(*given, "--dry_run")
             told = next(line for line in said.stdout.splitlines() if line.startswith("time"))
             memory = next(line for line in said.stdout.splitlines() if line.startswith("memory"))
             begin = time.perf_counter()
-            subprocess.run([*given, *flags], cwd=REPOSITORY, capture_output=True, check=True)
+            bench.command(*given)
             whole = time.perf_counter() - begin
             record = json.loads(Path(f"{place}/run/scores.json").read_text())
         found = {"run": title, "told": told, "seconds": record["seconds"], "whole": round(whole, 1),
@@ -220,38 +220,37 @@ def dry_runs(folder: str) -> list[dict[str, Any]]:
     return out
 
 
-def learn(name: str, seed: str, how: str, folder: str, out: str) -> None:
+def learn(name: str, seed: str, how: str, folder: str, out: str, more: Sequence[str]) -> None:
     """A whole run: as it is made by default in bf16, or in fp32 on batches of 32 examples drawn at random."""
     import random
 
-    from adapters.__main__ import main
-    from adapters.windows import Windows
+    from adapters.cli.main import main
+    from adapters.training.train_dataset import TrainDataset
 
-    def drawn(self: Windows, epoch: int, processes: int) -> list[list[int]]:
+    def drawn(self: TrainDataset, epoch: int, processes: int) -> list[list[int]]:
         rows = [*range(len(self.lengths))]
         random.Random(f"{self.settings.seed}/{epoch}").shuffle(rows)
         return [rows[i : i + 32] for i in range(0, len(rows), 32)]
 
     if how == "fp32":
-        Windows.batches = drawn  # type: ignore[method-assign]
+        TrainDataset.batches = drawn  # type: ignore[method-assign]
     flags = ["--task", "ner", "--method", name, "--seed", seed, "--dataset_name", folder, "--output_dir", out]
-    main(["run", *flags, "--mixed_precision", "no" if how == "fp32" else "bf16"])
+    main(["train", *flags, "--mixed_precision", "no" if how == "fp32" else "bf16", *more])
 
 
-def quality(folder: str, seeds: int) -> list[dict[str, Any]]:
+def quality(folder: str, methods: Sequence[str], seeds: int, more: Sequence[str]) -> list[dict[str, Any]]:
     """Entity F1 of whole runs, three epochs, by both ways of computing a step."""
     out = []
-    for name in ("lora", "full"):
+    for name in methods:
         for how in ("fp32", "bf16"):
             scores = []
             for seed in range(seeds):
                 with tempfile.TemporaryDirectory() as place:
-                    command = [sys.executable, __file__, "--learn", name, str(seed), how, folder, f"{place}/run"]
-                    subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True)
+                    bench.command(__file__, "--learn", name, str(seed), how, folder, f"{place}/run", "--more", *more)
                     record = json.loads(Path(f"{place}/run/scores.json").read_text())
                 scores.append(round(100 * record["main"]["value"], 2))
             found = {"method": name, "how": how, "test_f1": scores, "mean": round(statistics.mean(scores), 2),
-                     "sd": round(statistics.stdev(scores), 2)}  # fmt: skip
+                     "sd": round(statistics.stdev(scores), 2) if seeds > 1 else 0.0}  # fmt: skip
             print(f"{name}, {WAYS[how]}: {found['mean']} ± {found['sd']} ({scores})", flush=True)
             out.append(found)
     return out
@@ -264,32 +263,44 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="of the quality")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each turn")
-    parser.add_argument("--data", default=str(REPOSITORY.parent / "shared/data/wnut17"), help="folder of wnut17")
+    parser.add_argument("--data", default=str(bench.DATA / "wnut17"), help="folder of wnut17, or an alias")
+    parser.add_argument(
+        "--base", default="minilm", help="of the speed; a run is of its recipe's unless --more names one"
+    )
+    parser.add_argument(
+        "--methods", nargs="*", choices=("lora", "full"), default=("lora", "full"), help="of the quality"
+    )
+    parser.add_argument("--runs", nargs="*", choices=tuple(RUNS), default=tuple(RUNS), help="of dry_run")
+    parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="last: further flags of every run")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--learn", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.learn:
-        learn(*given.learn)
+        learn(*given.learn, given.more)
         return
-    from adapters.processes import use_all_cores
+    from adapters.core.processes import use_all_cores
 
     use_all_cores()
-    setting = Setting(str(Path(given.data).resolve()))
+    setting = Setting(bench.dataset(given.data), given.base)
     if given.peak:
-        from adapters.memory import peak_bytes
-        from adapters.precision import fastest_precision
+        from adapters.core.memory import peak_bytes
+        from adapters.models.precision import fastest_precision
 
         name, who = given.peak
         if who == "ours":
-            ours(setting, name, fastest_precision(torch.device("cpu"), "auto"), 10)
+            ours(setting, name, fastest_precision(torch.device("cpu"), "auto"), given.seconds)
         else:
-            peer(setting, name, who == "trainer_best", 10)
+            peer(setting, name, who == "trainer_best", given.seconds)
         print(peak_bytes(torch.device("cpu")) >> 20)
         return
     found = [throughput(setting, name, given.rounds, given.seconds) for name in ("lora", "full") if name in given.only]
-    most = {name: peaks(setting.folder, name) for name in ("lora", "full") if name in given.only}
-    runs = dry_runs(setting.folder) if "dry_run" in given.only else []
-    f1 = quality(setting.folder, given.seeds) if "quality" in given.only else []
+    most = {
+        name: peaks(setting.folder, given.base, name, min(10.0, given.seconds))
+        for name in ("lora", "full")
+        if name in given.only
+    }
+    runs = dry_runs(setting.folder, given.runs, given.more) if "dry_run" in given.only else []
+    f1 = quality(setting.folder, given.methods, given.seeds, given.more) if "quality" in given.only else []
     print(json.dumps({"benchmark": "train_throughput", "threads": torch.get_num_threads(), "speed": found,
                       "peak_mib": most, "dry_runs": runs, "quality": f1}))  # fmt: skip
 

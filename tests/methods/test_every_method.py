@@ -1,4 +1,4 @@
-"""Every method on every class of base: what is refused, what trains, and that an artifact answers as its model."""
+"""Every method on every class of base: what is refused, what trains, and that an artifact predicts as its model."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import pytest
 import tiny
 from conftest import write_tagged
 
-from adapters import discovery, methods
-from adapters.batching import collate
-from adapters.errors import ModelError, SettingsError
-from adapters.tasks import Example
+from adapters.core import discovery
+from adapters.core.errors import ModelError, SettingsError
+from adapters.methods.base.method import LEAST_ROOM, load_method
+from adapters.models.batching import collate
+from adapters.tasks.base.example import Example
 
 NAMES = discovery.names("methods")
 BASES = ("bert", *sorted(tiny.BUILDERS))
@@ -66,7 +67,7 @@ CASES = [Case(name=name, label=name) for name in NAMES] + [
     Case(name="bottleneck", label="pfeiffer", changes={"bottleneck_where": "pfeiffer", "bottleneck_size": 5}),
 ]
 PAIRS = [(case, base) for case in CASES for base in WORKS.get(case.name, BASES)]
-PEFT = [(case, base) for case, base in PAIRS if methods.load(case.name).library == "peft"]
+PEFT = [(case, base) for case, base in PAIRS if load_method(case.name).library == "peft"]
 
 
 def is_trained(case: Case, base: str, name: str) -> bool:
@@ -116,7 +117,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[s
 
 @pytest.fixture(scope="session")
 def bases(folders: dict[str, Path]) -> dict[str, Any]:
-    from adapters.model import open_base, quiet_libraries
+    from adapters.models.base_model import open_base, quiet_libraries
 
     quiet_libraries()
     return {name: open_base(str(folder)) for name, folder in folders.items()}
@@ -125,7 +126,7 @@ def bases(folders: dict[str, Path]) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def read(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """The task of named entities and its training examples."""
-    from adapters.data import open_splits
+    from adapters.data.dataset_files import open_splits
     from adapters.tasks.ner import Settings, Task
 
     folder = tmp_path_factory.mktemp("read")
@@ -146,7 +147,7 @@ def method_of(prompt: Path) -> Callable[..., Any]:
     """`method_of("lora", lora_r=4)`: a method with the settings of a short run."""
 
     def make(name: str, **changes: Any) -> Any:
-        asks = {} if methods.load(name).trains else {"prompt": str(prompt)}
+        asks = {} if load_method(name).trains else {"prompt": str(prompt)}
         return tiny.method(name, **{**asks, **changes})
 
     return make
@@ -166,11 +167,14 @@ def wrapped(method: Any, base: Any, task: Any, train: Any) -> Built:
 
 @pytest.fixture(scope="session")
 def build(
-    bases: dict[str, Any], read: tuple[Any, Any], method_of: Callable[..., Any],
+    bases: dict[str, Any],
+    read: tuple[Any, Any],
+    method_of: Callable[..., Any],
     tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[Case, str], Built]:  # fmt: skip
+) -> Callable[[Case, str], Built]:
     """`build(case, base)`: made when it is first asked for."""
-    from adapters import artifact, predictor
+    from adapters.artifacts import artifact
+    from adapters.artifacts import loading as predictor
 
     task, train = read
     root, done = tmp_path_factory.mktemp("artifacts"), {}
@@ -185,9 +189,11 @@ def build(
             "method": {"name": method.name, "library": method.library, "settings": method.recorded()},
             "max_length": method.settings.max_length,
             "base": {
-                "name": base.name, "weights_sha256": base.digest, "tokenizer_sha256": base.tokenizer_digest,
+                "name": base.name,
+                "weights_sha256": base.digest,
+                "tokenizer_sha256": base.tokenizer_digest,
             },
-        }  # fmt: skip
+        }
         folder = root / f"{case}-{name}"
         artifact.write(folder, lambda draft: method.save(built.model, base, draft), card, "# A model\n")
         given = None if method.self_contained else str(base.folder)
@@ -215,7 +221,7 @@ def examples(train: Any) -> list[Example]:
 
 def rows_of(built: Built, some: Sequence[Example]) -> list[list[int]]:
     budget = built.method.budget(built.base, built.method.settings.max_length)
-    return [row.input_ids for row in built.task.encode(some, built.base.pieces(), budget)]
+    return [row.input_ids for row in built.task.encode(some, built.base.word_tokenizer, budget)]
 
 
 def logits(built: Built, model: Any, rows: Sequence[Sequence[int]]) -> list[np.ndarray]:
@@ -239,7 +245,7 @@ def differs(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:
 
 def said(predictions: Sequence[Any]) -> list[Any]:
     """All of the predictions but their probabilities."""
-    return [(p.value, p.truncated, p.written, p.unparsed, p.shots_dropped) for p in predictions]
+    return [(p.value, p.truncated, p.written, p.parse_failure, p.shots_dropped) for p in predictions]
 
 
 # What works
@@ -287,7 +293,7 @@ def test_the_right_parameters_train_and_the_others_stay_bit_for_bit(case, base, 
 
 @pytest.mark.parametrize(("case", "base"), PAIRS, ids=str)
 def test_a_loaded_artifact_answers_as_the_model_that_was_saved(case, base, build, read):
-    from adapters import artifact
+    from adapters.artifacts import artifact
 
     built = build(case, base)
     artifact.verify(built.folder)
@@ -300,7 +306,7 @@ def test_a_loaded_artifact_answers_as_the_model_that_was_saved(case, base, build
     assert differs(logits(built, built.loaded.model, rows), logits(built, built.model, rows)) < CLOSE
     assert not any(p.truncated or p.shots_dropped for p in after)
     if not built.method.trains:
-        assert base == "t5" or all(p.written for p in after), "the model was asked; t5's first piece may end it"
+        assert base == "t5" or all(p.written for p in after), "the model was asked; t5's first token may end it"
         assert [built.loaded.fit(e) for e in some] == [built.predictor.fit(e) for e in some], "of the same prompt"
 
 
@@ -345,7 +351,7 @@ def test_stock_peft_gives_the_same_logits_on_a_stock_model(case, base, build):
     def answers(model: Any) -> list[np.ndarray]:
         with torch.inference_mode():
             found = model.eval()(input_ids=ids, attention_mask=mask).logits.numpy()
-        text = found[:, found.shape[1] - longest :]  # stock PEFT answers for the pieces of a soft prompt, too
+        text = found[:, found.shape[1] - longest :]  # stock PEFT answers for the tokens of a soft prompt, too
         return [answer[: len(row)] for answer, row in zip(text, rows, strict=True)]
 
     bare = AutoModelForTokenClassification.from_pretrained(built.base.folder, num_labels=5)
@@ -365,7 +371,7 @@ def test_what_peft_knows_is_held_against_stock_peft():
 
 @pytest.mark.parametrize(
     ("name", "base"),
-    [(name, base) for name in WORKS if methods.load(name).trains for base in ("bert", "llama") if base in WORKS[name]],
+    [(name, base) for name in WORKS if load_method(name).trains for base in ("bert", "llama") if base in WORKS[name]],
 )
 def test_the_bias_of_the_head_begins_at_the_log_share_of_each_class(name, base, bases, read, method_of):
     task, train = read
@@ -385,7 +391,7 @@ def test_the_bias_of_the_head_begins_at_the_log_share_of_each_class(name, base, 
 
 
 def answers_behind(base: Any, init: Sequence[int], row: Sequence[int], head: Any) -> np.ndarray:
-    """Logits of a row behind other pieces in the ordinary input, of which the row sees all and which see no row.
+    """Logits of a row behind other tokens in the ordinary input, of which the row sees all and which see no row.
 
     Computed by transformers' plain attention on the bare body, without a cache: what a prefix stands for.
     """
@@ -418,7 +424,7 @@ def test_a_prefix_begins_as_the_text_that_stands_in_front(base, tokens, bases, r
     assert differs(logits(built, built.model, rows), slow) < CLOSE
 
 
-def test_pieces_that_are_too_few_for_a_prefix_are_repeated(bases, read, method_of):
+def test_tokens_that_are_too_few_for_a_prefix_are_repeated(bases, read, method_of):
     task, train = read
     built = wrapped(method_of("prefix", num_virtual_tokens=30), bases["bert"], task, train[:1])
     (shown,) = rows_of(built, train[:1])
@@ -442,13 +448,13 @@ def test_a_random_prefix_and_one_of_no_examples_are_pefts_own(bases, read, metho
 def test_a_prefix_on_a_base_whose_keys_pefts_prefix_does_not_fit_is_refused(folders, read, method_of, tmp_path):
     from transformers import AutoTokenizer, FalconConfig, FalconModel
 
-    from adapters.model import open_base
+    from adapters.models.base_model import open_base
 
     tokenizer = AutoTokenizer.from_pretrained(folders["llama"])
     config = FalconConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=4)
     FalconModel(config).save_pretrained(tmp_path / "falcon")
     tokenizer.save_pretrained(tmp_path / "falcon")
-    with pytest.raises(ModelError, match=r"falcon: keys and values of a piece are 16 numbers, PEFT's .* has 64"):
+    with pytest.raises(ModelError, match=r"falcon: keys and values of a token are 16 numbers, but PEFT's .* has 64"):
         wrapped(method_of("prefix"), open_base(str(tmp_path / "falcon")), *read)
 
 
@@ -458,11 +464,11 @@ def test_a_prefix_on_a_base_whose_keys_pefts_prefix_does_not_fit_is_refused(fold
 @pytest.mark.parametrize(("name", "base"), SOFT)
 def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(name, base, bases, read, method_of):
     positions = bases[base].positions
-    most = positions - methods.LEAST_ROOM
+    most = positions - LEAST_ROOM
     for tokens in (most + 1, positions, 10 * positions):
         with pytest.raises(ModelError) as refusal:
             method_of(name, num_virtual_tokens=tokens).check(bases[base], read[0])
-        assert f"{name} would take {tokens} of the {positions} positions of {bases[base].name}" in str(refusal.value)
+        assert f"{name} would use {tokens} of the {positions} positions of {bases[base].name}" in str(refusal.value)
         assert f"Give --num_virtual_tokens {most} or fewer" in str(refusal.value)
     method_of(name, num_virtual_tokens=most).check(bases[base], read[0])
 
@@ -494,15 +500,15 @@ def test_a_setting_that_cannot_work_is_refused(name, flag, value, needed, method
 def test_the_longest_prompt_and_the_longest_window_fill_the_positions_and_no_more(
     name, base, tokens, folders, read, method_of
 ):
-    from adapters.model import open_base
+    from adapters.models.base_model import open_base
 
     task, train = read
     on = open_base(str(folders[base]))
     on.tokenizer.model_max_length = 10**9  # the table of positions alone is the bound
     positions = on.positions
-    number = 1 if tokens == "one" else positions - methods.LEAST_ROOM
+    number = 1 if tokens == "one" else positions - LEAST_ROOM
     built = wrapped(method_of(name, num_virtual_tokens=number, max_length=1000), on, task, train)
-    word = "a" if base == "deberta" else "in"  # one piece
+    word = "a" if base == "deberta" else "in"  # one token
     long = [Example(id="0", inputs={"tokens": [word] * 2 * positions})]
     rows = rows_of(built, long)
     assert max(map(len, rows)) + number == positions
@@ -518,7 +524,7 @@ def test_the_head_of_another_task_in_a_checkpoint_is_drawn_anew(labels, bases, f
     import torch
     from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
 
-    from adapters.model import open_base
+    from adapters.models.base_model import open_base
 
     task, train = read
     config = AutoConfig.from_pretrained(folders["bert"], num_labels=labels)

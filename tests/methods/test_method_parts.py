@@ -1,4 +1,4 @@
-"""What each method puts around a base, held against slow and obvious computations; and the heads of classification."""
+"""What each method adds to a base, compared with slow and obvious computations; and classification heads."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 import tiny
 from conftest import write_tagged
 
-from adapters import methods
-from adapters.batching import collate
-from adapters.errors import ArtifactError, ModelError, SettingsError
+from adapters.core.errors import ArtifactError, ModelError, SettingsError
+from adapters.methods.base.method import WEIGHTS, headed
+from adapters.models.batching import collate
 
 CLOSE = 1e-5
 BASES = ("bert", "roberta", "deberta", "gpt2", "llama")
@@ -65,7 +65,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str, Any]:
-    from adapters.model import open_base, quiet_libraries
+    from adapters.models.base_model import open_base, quiet_libraries
 
     quiet_libraries()
     root = tmp_path_factory.mktemp("tiny")
@@ -76,7 +76,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str
 @pytest.fixture(scope="module")
 def tagged_names(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """The task of named entities and its training examples."""
-    from adapters.data import open_splits
+    from adapters.data.dataset_files import open_splits
     from adapters.tasks.ner import Settings, Task
 
     folder = tmp_path_factory.mktemp("read")
@@ -88,13 +88,14 @@ def tagged_names(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """The task of classifying pairs of texts, and its training examples, of many lengths."""
-    from adapters.data import open_splits
+    from adapters.data.dataset_files import open_splits
     from adapters.tasks.classification import Settings, Task
 
     folder = tmp_path_factory.mktemp("pairs")
     texts = ["Ada lived in Rome .", "notes .", "Kurt Bohr wrote notes near the old town with a friend .", "Paris"]
-    rows = [{"text": one, "text_pair": two, "label": "same" if one == two else "other"}
-            for one in texts for two in texts]  # fmt: skip
+    rows = [
+        {"text": one, "text_pair": two, "label": "same" if one == two else "other"} for one in texts for two in texts
+    ]
     (folder / "train.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
     task, splits = Task.read(open_splits(folder=folder), Settings())
     return task, splits["train"]
@@ -117,10 +118,10 @@ def around(bases: dict[str, Any], tagged_names: tuple[Any, Any]) -> Around:
 
 
 def rows_of(base: Any, task: Any) -> list[list[int]]:
-    from adapters.tasks import Example
+    from adapters.tasks.base.example import Example
 
     some = [Example(id=str(i), inputs={"tokens": words}) for i, words in enumerate(WORDS)]
-    return [row.input_ids for row in task.encode(some, base.pieces(), 64)]
+    return [row.input_ids for row in task.encode(some, base.word_tokenizer, 64)]
 
 
 def run(model: Any, rows: Sequence[Sequence[int]], pad_id: int = 0, **more: Any) -> list[np.ndarray]:
@@ -165,7 +166,7 @@ def stock(base: Any, model: Any, kind: str = "AutoModelForTokenClassification", 
 
 def saved(folder: Path, model: Any, like: Any) -> Any:
     """A base of another architecture, with the tokenizer of a tiny one."""
-    from adapters.model import open_base
+    from adapters.models.base_model import open_base
 
     model.save_pretrained(folder)
     like.tokenizer.save_pretrained(folder)
@@ -257,7 +258,7 @@ def test_an_architecture_whose_layers_are_not_known_is_refused_with_its_layers(w
         ModelError, match=r"type mixtral it is not known which layers end .*the feed-forward"
     ) as refusal:
         around("bottleneck", base, bottleneck_where=where)
-    assert "Name them: --bottleneck_target_modules, of k_proj, o_proj, q_proj, v_proj." in str(refusal.value)
+    assert "Name them by --bottleneck_target_modules: k_proj, o_proj, q_proj, v_proj." in str(refusal.value)
     assert ("attention and" in str(refusal.value)) == (where == "houlsby")
     model = around("bottleneck", base, bottleneck_target_modules=["o_proj"])
     assert len([name for name, _ in model.named_modules() if name.endswith("o_proj.bottleneck")]) == 2
@@ -272,7 +273,7 @@ def test_a_layer_that_is_not_there_gets_no_bottleneck(around):
 
 @pytest.mark.network
 def test_of_the_default_encoder_less_than_three_percent_trains(around, minilm_folder):
-    from adapters.model import open_base
+    from adapters.models.base_model import open_base
 
     counts = [(p.numel(), p.requires_grad) for p in around("bottleneck", open_base(str(minilm_folder))).parameters()]
     share = sum(n for n, trained in counts if trained) / sum(n for n, _ in counts)
@@ -285,15 +286,15 @@ def test_of_the_default_encoder_less_than_three_percent_trains(around, minilm_fo
 @pytest.mark.parametrize(
     ("changes", "change", "told"),
     [
-        ({"bottleneck_size": 6}, lambda saved: saved, r"of another name or shape: \S+down.bias, .*; missing: none"),
+        ({"bottleneck_size": 6}, lambda saved: saved, r"Other name or shape: \S+down.bias, .*; missing: none"),
         ({}, lambda saved: {n: t for n, t in saved.items() if n != "classifier.bias"}, "missing: classifier.bias"),
         (
             {},
             lambda saved: {**saved, "more": saved["classifier.bias"].clone()},
-            "another name or shape: more; missing: none",
+            "Other name or shape: more; missing: none",
         ),
         ({}, lambda saved: {}, "missing: bert.encoder.layer.0.attention.output.dense.bottleneck.down.bias, "),
-        ({"bottleneck_where": "pfeiffer"}, lambda saved: saved, "another name or shape: bert.*attention.output.dense"),
+        ({"bottleneck_where": "pfeiffer"}, lambda saved: saved, "Other name or shape: bert.*attention.output.dense"),
     ],
 )
 def test_tensors_that_are_not_those_that_the_method_trains_are_refused(
@@ -303,7 +304,7 @@ def test_tensors_that_are_not_those_that_the_method_trains_are_refused(
 
     method = tiny.method("bottleneck", bottleneck_size=5)
     method.save(around("bottleneck", "bert", bottleneck_size=5), bases["bert"], tmp_path)
-    save_file(change(load_file(tmp_path / methods.WEIGHTS)), tmp_path / methods.WEIGHTS)
+    save_file(change(load_file(tmp_path / WEIGHTS)), tmp_path / WEIGHTS)
     with pytest.raises(ArtifactError, match=told):
         tiny.method("bottleneck", **{"bottleneck_size": 5, **changes}).load(bases["bert"], tagged_names[0], tmp_path)
 
@@ -319,7 +320,7 @@ def test_biases_by_another_name_train_too(around, bases, tmp_path):
 
 
 def test_a_base_without_biases_is_refused_before_its_weights_are_read(bases, tagged_names, monkeypatch):
-    from adapters.model import Base
+    from adapters.models.base_model import Base
 
     monkeypatch.setattr(Base, "load", lambda *_, **__: pytest.fail("the weights were read"))
     with pytest.raises(ModelError, match=r"llama has no biases.* Use lora, head or full, or a base with biases"):
@@ -336,8 +337,12 @@ def test_ia3_takes_pefts_layers_or_those_it_is_given(around):
         found = {name: m.is_feedforward for name, m in model.named_modules() if hasattr(m, "ia3_l")}
         return {name.partition(".layer.0.")[2]: is_input for name, is_input in found.items() if ".layer.0." in name}
 
-    usual = {"attention.self.key": False, "attention.self.value": False, "attention.output.dense": True,
-             "output.dense": True}  # fmt: skip
+    usual = {
+        "attention.self.key": False,
+        "attention.self.value": False,
+        "attention.output.dense": True,
+        "output.dense": True,
+    }
     assert layers() == usual
     assert layers(ia3_target_modules=["query"]) == {"attention.self.query": False}
     assert layers(ia3_target_modules=["key", "value", "output.dense"]) == usual
@@ -347,9 +352,7 @@ def test_ia3_takes_pefts_layers_or_those_it_is_given(around):
 
 def test_ia3_asks_for_the_layers_of_a_type_that_peft_does_not_know(around, bases, tmp_path):
     base = other(tmp_path, "Electra", bases["bert"])
-    with pytest.raises(
-        ModelError, match=r"PEFT's table has no layers .* of the type electra. Give .*--ia3_target"
-    ) as told:
+    with pytest.raises(ModelError, match=r"PEFT has no default .* of the type electra. Give .*--ia3_target") as told:
         around("ia3", base)
     assert "Its linear layers: dense, key, query, value." in str(told.value)
     around("ia3", base, ia3_target_modules=["key", "value"])
@@ -411,7 +414,7 @@ def test_a_pooler_trains_whole_or_as_a_layer_like_others(name, whole, bases, tmp
     wanted = model.eval()(**ids).logits
     for loaded in (
         method.load(bases["bert"], task, tmp_path),
-        peft.PeftModel.from_pretrained(methods.headed(bases["bert"], task, method.settings), tmp_path),
+        peft.PeftModel.from_pretrained(headed(bases["bert"], task, method.settings), tmp_path),
     ):
         torch.testing.assert_close(loaded.eval()(**ids).logits, wanted)
 
@@ -420,7 +423,7 @@ def test_a_pooler_trains_whole_or_as_a_layer_like_others(name, whole, bases, tmp
 
 
 def embeddings_of(model: Any, base: Any, rows: Sequence[Sequence[int]]) -> list[Any]:
-    """The prompt, then the embeddings of each row's pieces, `[1, virtual tokens + pieces, width]`."""
+    """The prompt, then the embeddings of each row's tokens, `[1, virtual tokens + tokens, width]`."""
     import torch
 
     prompt = model.prompt_encoder["default"].embedding.weight
@@ -429,7 +432,7 @@ def embeddings_of(model: Any, base: Any, rows: Sequence[Sequence[int]]) -> list[
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_a_tagged_text_behind_a_soft_prompt_has_as_many_answers_as_pieces(base, around, bases, tagged_names):
+def test_a_tagged_text_behind_a_soft_prompt_has_as_many_answers_as_tokens(base, around, bases, tagged_names):
     import torch
 
     model = disturb(around("prompt_tuning", base, num_virtual_tokens=5))
@@ -450,7 +453,7 @@ def test_a_soft_prompt_begins_as_the_embeddings_of_training_text(tokens, base, a
 
     model = around("prompt_tuning", base, num_virtual_tokens=tokens)
     task, train = tagged_names
-    ids = [i for row in task.encode(train[:tokens], bases[base].pieces(), 64) for i in row.input_ids]
+    ids = [i for row in task.encode(train[:tokens], bases[base].word_tokenizer, 64) for i in row.input_ids]
     begun = model.get_base_model().get_input_embeddings().weight[ids[:tokens]]
     assert torch.equal(model.prompt_encoder["default"].embedding.weight, begun)
     random = around("prompt_tuning", base, num_virtual_tokens=tokens, prompt_init="random")
@@ -485,7 +488,7 @@ def test_a_padded_causal_classification_behind_a_soft_prompt_is_that_of_the_row_
     task, train = pairs
     on, method = bases[base], tiny.method("prompt_tuning", num_virtual_tokens=5)
     model = disturb(method.wrap(on, task, train)).eval()
-    rows = [row.input_ids for row in task.encode(train[:], on.pieces(), 64)]
+    rows = [row.input_ids for row in task.encode(train[:], on.word_tokenizer, 64)]
     assert len(set(map(len, rows))) > 3
     pad = on.tokenizer.pad_token_id
     together = run(model, rows, pad)

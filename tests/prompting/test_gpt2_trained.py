@@ -1,6 +1,6 @@
 """GPT-2's own code path with a GPT-2 that knows something: trained here from a config, so that scores mean something.
 
-Absolute positions up to 1,024, byte-level BPE with leading spaces, no piece to pad with. What it learns: that reviews
+Absolute positions up to 1,024, byte-level BPE with leading spaces, no token to pad with. What it learns: that reviews
 with some adjectives are positive.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 SIDES = {"positive": ["good", "great", "lovely", "fresh"], "negative": ["bad", "poor", "dull", "stale"]}
 NOUNS = ["film", "plot", "cast", "score", "ending", "dialogue", "scenery", "book"]
 POSITIONS, WINDOW, STEPS = 1024, 96, 250
@@ -44,22 +44,34 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet,
-                                  show_progress=False)  # fmt: skip
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
     made.train_from_iterator(parts, trainer)
     model = json.loads(made.to_str())["model"]
-    tokenizer = GPT2TokenizerFast(vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]],
-                                  model_max_length=POSITIONS)  # fmt: skip
+    tokenizer = GPT2TokenizerFast(
+        vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]], model_max_length=POSITIONS
+    )
     torch.manual_seed(0)
-    gpt = GPT2LMHeadModel(GPT2Config(
-        vocab_size=len(model["vocab"]), n_embd=64, n_layer=2, n_head=4, n_positions=POSITIONS, resid_pdrop=0,
-        embd_pdrop=0, attn_pdrop=0, bos_token_id=0, eos_token_id=0,
-    ))  # fmt: skip
+    gpt = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(model["vocab"]),
+            n_embd=64,
+            n_layer=2,
+            n_head=4,
+            n_positions=POSITIONS,
+            resid_pdrop=0,
+            embd_pdrop=0,
+            attn_pdrop=0,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+    )
     torch.nn.init.zeros_(gpt.transformer.wpe.weight)  # what is learned at one position holds at all, at first
     optimizer = torch.optim.AdamW(gpt.parameters(), lr=3e-3)
     cut = tokenizer(parts).input_ids
-    text = torch.tensor([piece for ids in cut for piece in ids])
-    answers = torch.tensor([piece if number % 2 else -100 for number, ids in enumerate(cut) for piece in ids])
+    text = torch.tensor([token for ids in cut for token in ids])
+    answers = torch.tensor([token if number % 2 else -100 for number, ids in enumerate(cut) for token in ids])
     generator = torch.Generator().manual_seed(0)
     for step in range(STEPS):
         for group in optimizer.param_groups:
@@ -100,8 +112,9 @@ def test_reviews_are_told_apart_with_any_number_of_shots(
     prompt = tmp_path / "review.toml"
     prompt.write_text('task = "classification"\nanswer = "label"\nquery = "Review: {{text}}\\nSentiment: "\n')
     files = [f"--{name}_file={reviews / f'{name}.csv'}" for name in ("train", "test")]
-    found = score(run_recipe, "prompt_classification", gpt2, tmp_path / "run", *files, "--prompt", str(prompt),
-                  "--shots", shots)  # fmt: skip
+    found = score(
+        run_recipe, "prompt_classification", gpt2, tmp_path / "run", *files, "--prompt", str(prompt), "--shots", shots
+    )
     if shots != "80":  # so long a prompt it has not learnt to read
         assert found["main"]["value"] > 0.9
     assert bool(found["shots_dropped"]) == (shots == "80"), "80 reviews do not fit into 1,024 positions"

@@ -1,4 +1,4 @@
-"""A prompted model: what it is asked, what is made of its answer, and what the methods refuse, save and load."""
+"""A prompted model: its prompts, its parsed answers, and what the methods refuse, save and load."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ import pytest
 import tiny
 from conftest import write_tagged
 
-from adapters import discovery, methods, metrics
-from adapters.errors import ArtifactError, ModelError, SettingsError
-from adapters.evaluation import evaluate
-from adapters.labels import tag_labels
+from adapters.core import discovery
+from adapters.core.errors import ArtifactError, ModelError, SettingsError
+from adapters.core.settings import CommonSettings, join
+from adapters.data.tag_schemes import tag_labels
+from adapters.evaluation.evaluate import evaluate
+from adapters.evaluation.metrics.base.metric import load_metric
+from adapters.methods.base.method import load_method
+from adapters.methods.base.prompt_method import FILE, PromptMethod, PromptSettings
 from adapters.prompting import template
-from adapters.prompting.decoding import PromptPredictor
-from adapters.prompting.method import FILE, PromptMethod, PromptSettings
+from adapters.prompting.prompt_predictor import PromptPredictor
 from adapters.prompting.template import Prompt
-from adapters.settings import CommonSettings, join
-from adapters.tasks import Example
+from adapters.tasks.base.example import Example
 from adapters.tasks.ner import Task
 
 TASK = Task(tag_labels(["LOC", "MISC", "ORG", "PER"]))
@@ -48,7 +50,7 @@ TOO_LONG = Example(id="long", inputs={"tokens": ["word"] * 700}, gold=["O"] * 70
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    from adapters.model import open_base, quiet_libraries
+    from adapters.models.base_model import open_base, quiet_libraries
 
     quiet_libraries()
     root = tmp_path_factory.mktemp("bases")
@@ -67,7 +69,7 @@ def gpt2(bases: dict[str, Any]) -> Any:
 
 
 def shaken(model: Any) -> Any:
-    """The model with weights so large that it does not write one piece again and again."""
+    """The model with weights so large that it does not write one token again and again."""
     import torch
 
     generator = torch.Generator().manual_seed(7)
@@ -110,7 +112,7 @@ def predictor(model: Any, base: Any, *, prompt: Prompt = PROMPT, shots: Sequence
     return PromptPredictor(model, base, TASK, prompt, shots, **{"max_new_tokens": 12, **options})
 
 
-def pieces(base: Any, text: str) -> list[int]:
+def tokens(base: Any, text: str) -> list[int]:
     found: list[int] = base.text_tokenizer(text).input_ids
     return found
 
@@ -122,7 +124,7 @@ def test_answers_do_not_hang_on_the_batch_or_the_order(base: Any) -> None:
     model = shaken(base.load_generator())
     alone = predictor(model, base, shots=SHOTS[:2], batch_rows=1).predict(EXAMPLES)
     assert len({prediction.written for prediction in alone}) == len(EXAMPLES)
-    for options in ({}, {"batch_rows": 2}, {"batch_rows": 5}, {"batch_pieces": 400}):
+    for options in ({}, {"batch_rows": 2}, {"batch_rows": 5}, {"batch_tokens": 400}):
         asked = predictor(model, base, shots=SHOTS[:2], **options)
         assert asked.predict(EXAMPLES) == alone
         assert asked.predict(EXAMPLES[::-1]) == alone[::-1]
@@ -148,12 +150,12 @@ def test_as_many_shots_are_shown_as_fit_and_the_question_is_never_cut(base: Any,
     room = base.positions - new
     for one in EXAMPLES:
         rows = [
-            pieces(base, "".join(asked.shots[:number]) + PROMPT.question(TASK, one)) for number in range(len(SHOTS) + 1)
+            tokens(base, "".join(asked.shots[:number]) + PROMPT.question(TASK, one)) for number in range(len(SHOTS) + 1)
         ]
         fitting = [(row, number) for number, row in enumerate(rows) if len(row) <= room]
         assert asked.fit(one) == (fitting[-1][1] if fitting else None)
         if fitting:
-            assert asked.pieces(one, fitting[-1][1]) == fitting[-1][0]
+            assert asked.tokens(one, fitting[-1][1]) == fitting[-1][0]
 
 
 def test_shots_that_do_not_fit_are_dropped_and_counted(base: Any) -> None:
@@ -167,7 +169,7 @@ def test_shots_that_do_not_fit_are_dropped_and_counted(base: Any) -> None:
         assert [len(SHOTS) - prediction.shots_dropped for prediction in predictions] == kept
         assert (set(kept) == {len(SHOTS)}) == all_fit
         assert not any(prediction.truncated for prediction in predictions)
-        assert predictions[0].value == EXAMPLES[0].gold and not predictions[0].unparsed
+        assert predictions[0].value == EXAMPLES[0].gold and not predictions[0].parse_failure
 
 
 def test_a_text_that_does_not_fit_alone_is_not_asked(gpt2: Any) -> None:
@@ -175,18 +177,21 @@ def test_a_text_that_does_not_fit_alone_is_not_asked(gpt2: Any) -> None:
     asked = predictor(model, gpt2, shots=SHOTS)
     (prediction,) = asked.predict([TOO_LONG])
     assert model.asked == []
-    assert (prediction.truncated, prediction.unparsed, prediction.shots_dropped) == (True, True, 0)
+    assert (prediction.truncated, prediction.parse_failure, prediction.shots_dropped) == (True, True, 0)
     assert prediction.value == ["O"] * 700
     others = asked.predict([TOO_LONG, EXAMPLES[1], TOO_LONG, EXAMPLES[3]])
-    assert [(p.truncated, p.unparsed, len(p.value)) for p in others] == [
-        (True, True, 700), (False, False, 1), (True, True, 700), (False, False, 1)
-    ]  # fmt: skip
+    assert [(p.truncated, p.parse_failure, len(p.value)) for p in others] == [
+        (True, True, 700),
+        (False, False, 1),
+        (True, True, 700),
+        (False, False, 1),
+    ]
     assert len(model.asked) == 2
 
 
 def test_an_answer_may_take_all_the_room_that_is_left(gpt2: Any) -> None:
     model = shaken(gpt2.load_generator())
-    length = len(pieces(gpt2, PROMPT.question(TASK, EXAMPLES[0])))
+    length = len(tokens(gpt2, PROMPT.question(TASK, EXAMPLES[0])))
     (whole,) = predictor(model, gpt2, max_new_tokens=gpt2.positions - length).predict(EXAMPLES[:1])
     assert not whole.truncated
     (none,) = predictor(model, gpt2, max_new_tokens=gpt2.positions - length + 1).predict(EXAMPLES[:1])
@@ -195,13 +200,13 @@ def test_an_answer_may_take_all_the_room_that_is_left(gpt2: Any) -> None:
 
 def test_many_more_shots_than_fit_cost_little(gpt2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
-    cut = PromptPredictor.pieces
+    cut = PromptPredictor.tokens
 
     def count(self: PromptPredictor, example: Example, shots: int, mask: str = "") -> list[int]:
         counted.append(shots)
         return cut(self, example, shots, mask)
 
-    monkeypatch.setattr(PromptPredictor, "pieces", count)
+    monkeypatch.setattr(PromptPredictor, "tokens", count)
     asked = predictor(None, gpt2, shots=SHOTS * 50)
     number = asked.fit(EXAMPLES[0])
     assert number is not None and 0 < number < 600
@@ -238,16 +243,21 @@ def test_an_answer_ends_in_front_of_the_separator(written: str, kept: str, gpt2:
 
 
 def test_answers_that_cannot_be_read_are_counted(gpt2: Any) -> None:
-    answers = {"Ada": "PER: Ada Lovelace\nLOC: London", "Paris": "I think it is Paris", "Emmy": "PER: Emmy\nLOC: Rome",
-               "notes": "none", "Grace": "PER: Grace\nLOC: New"}  # fmt: skip
+    answers = {
+        "Ada": "PER: Ada Lovelace\nLOC: London",
+        "Paris": "I think it is Paris",
+        "Emmy": "PER: Emmy\nLOC: Rome",
+        "notes": "none",
+        "Grace": "PER: Grace\nLOC: New",
+    }
 
     def write(asked: str) -> str:
         return answers[asked.rpartition("Text : ")[2].split()[0]]
 
     asked = predictor(fixed(gpt2, write), gpt2, shots=SHOTS, max_new_tokens=380)
-    metric = metrics.load("entity_f1", TASK.labels.names)
+    metric = load_metric("entity_f1", TASK.labels.names)
     found = evaluate(asked, [*EXAMPLES, TOO_LONG], [metric], split="dev")
-    assert [prediction.unparsed for prediction in found.predictions] == [False, True, True, False, False, True]
+    assert [prediction.parse_failure for prediction in found.predictions] == [False, True, True, False, False, True]
     assert found.predictions[4].value == ["B-PER", "O", "O", "O", "B-LOC", "O", "O"]
     assert found.failures() == {"parse_failures": 3, "truncated": 1, "shots_dropped": 5}
 
@@ -262,16 +272,16 @@ def test_a_model_that_writes_as_it_is_shown_is_read_right(name: str, gpt2: Any) 
 
     predictions = predictor(fixed(gpt2, write), gpt2, prompt=prompt, max_new_tokens=150).predict(EXAMPLES)
     assert [prediction.value for prediction in predictions] == [one.gold for one in EXAMPLES]
-    assert not any(prediction.unparsed for prediction in predictions)
+    assert not any(prediction.parse_failure for prediction in predictions)
 
 
 @pytest.mark.parametrize("name", [name for name in template.paths() if name.startswith("ner_")])
-def test_a_question_is_cut_into_the_pieces_with_which_a_shot_begins(name: str, gpt2: Any) -> None:
+def test_a_question_is_cut_into_the_tokens_with_which_a_shot_begins(name: str, gpt2: Any) -> None:
     prompt = template.load(name, TASK)
     for one in EXAMPLES:
         question, shot = prompt.question(TASK, one), prompt.demonstration(TASK, one)
-        row = pieces(gpt2, question)
-        assert pieces(gpt2, shot)[: len(row)] == row
+        row = tokens(gpt2, question)
+        assert tokens(gpt2, shot)[: len(row)] == row
 
 
 def test_the_spaces_of_an_answer_stay(gpt2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,7 +293,7 @@ def test_the_spaces_of_an_answer_stay(gpt2: Any, monkeypatch: pytest.MonkeyPatch
     prompt = replace(PROMPT, answer="inline")
     model = fixed(gpt2, "<PER>Ada Lovelace</PER> lived in <LOC>London</LOC> .")
     (prediction,) = predictor(model, gpt2, prompt=prompt, max_new_tokens=60).predict(EXAMPLES[:1])
-    assert (prediction.value, prediction.unparsed) == (EXAMPLES[0].gold, False)
+    assert (prediction.value, prediction.parse_failure) == (EXAMPLES[0].gold, False)
 
 
 # the methods ----------------------------------------------------------------------------------------------------------
@@ -293,7 +303,7 @@ NAMES = ("few_shot", "zero_shot")
 
 @pytest.fixture(scope="module")
 def train(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    from adapters.data import open_splits
+    from adapters.data.dataset_files import open_splits
     from adapters.tasks.ner import Settings
 
     folder = tmp_path_factory.mktemp("read")
@@ -304,12 +314,12 @@ def train(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
 
 def method(name: str, **changes: Any) -> Any:
     kind = join(CommonSettings, discovery.load("methods", name).Settings)
-    return methods.load(name)(kind(max_new_tokens=changes.pop("max_new_tokens", 8), **changes))
+    return load_method(name)(kind(max_new_tokens=changes.pop("max_new_tokens", 8), **changes))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_encoder_is_refused_with_what_could_be_used(name: str, tiny_bert: Path) -> None:
-    from adapters.model import open_base
+    from adapters.models.base_model import open_base
 
     with pytest.raises(
         ModelError, match=rf"tiny-bert is of the kind encoder; the method {name} works with causal, enc"
@@ -323,7 +333,7 @@ def test_an_encoder_is_refused_with_what_could_be_used(name: str, tiny_bert: Pat
 def test_a_body_without_its_language_model_head_is_refused(name: str, bases: dict[str, Any], tmp_path: Path) -> None:
     from transformers import LlamaConfig, LlamaModel
 
-    from adapters.model import open_base
+    from adapters.models.base_model import open_base
 
     body = tmp_path / "body"
     LlamaModel(LlamaConfig.from_pretrained(bases["llama"].folder, tie_word_embeddings=False)).save_pretrained(body)
@@ -331,7 +341,7 @@ def test_a_body_without_its_language_model_head_is_refused(name: str, bases: dic
     base = open_base(str(body))
     asked = method(name, **({"shots": 0} if name == "few_shot" else {}))
     asked.check(base, TASK)
-    with pytest.raises(ModelError, match=r"hold no language-model head \(lm_head.weight missing\).*\(smollm2, gpt2\)"):
+    with pytest.raises(ModelError, match=r"have no language-model head \(lm_head.weight missing\).*\(smollm2, gpt2\)"):
         asked.wrap(base, TASK, [])
 
 
@@ -347,7 +357,7 @@ def test_a_body_without_its_language_model_head_is_refused(name: str, bases: dic
         ("zero_shot", {"prompt": "ner_few_shot"}, "--prompt ner_few_shot: no prompt or .toml file of that name: did"),
         ("zero_shot", {"prompt": "no.toml"}, "--prompt no.toml: no prompt or .toml file of that name: known: "),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_work_are_refused(
     name: str, changes: dict[str, Any], told: str, gpt2: Any, train: tuple[Any, Any]
 ) -> None:
@@ -363,12 +373,9 @@ def test_all_positions_but_one_may_be_the_answers(gpt2: Any) -> None:
 
 
 def test_a_task_that_cannot_be_asked_is_refused(gpt2: Any) -> None:
-    class Mute(Task):
-        name = "mute"
-        answer_formats = ()
-
-    with pytest.raises(ModelError, match="The task mute cannot be prompted; train a method for it"):
-        method("zero_shot").check(gpt2, Mute(TASK.labels))
+    task = discovery.load("tasks", "classification").MultiLabelTask(TASK.labels)
+    with pytest.raises(ModelError, match="The task classification cannot be prompted; train a method for it"):
+        method("zero_shot").check(gpt2, task)
 
 
 def test_a_method_without_a_prompt_of_its_own_asks_for_one(gpt2: Any, tmp_path: Path) -> None:
@@ -412,7 +419,7 @@ def test_what_is_saved_is_loaded_with_the_same_prompt_shots_and_answers(
     base = bases[base_name]
     prompt = tmp_path / "mine.toml"
     prompt.write_text(
-        'task = "ner"\nanswer = "json"\nquery = "T {{text}}"\nseparator = "#"\n[names]\nPER = "per\\u00e4"\n'
+        'task = "ner"\nanswer = "json"\nquery = "T {{text}}"\nseparator = "#"\n[verbalizer]\nPER = "per\\u00e4"\n'
     )
     changes = {"prompt": str(prompt), "seed": 3, **({"shots": 2} if name == "few_shot" else {})}
     asked = method(name, **changes)
@@ -432,7 +439,7 @@ def test_what_is_saved_is_loaded_with_the_same_prompt_shots_and_answers(
     assert [(e.id, e.inputs, e.gold) for e in one.examples] == [(e.id, e.inputs, e.gold) for e in other.examples]
     assert loaded.notes() == asked.notes() == {"prompt": "mine", "shots": 2 if name == "few_shot" else 0}
     first, second = asked.predictor(model, base, task), loaded.predictor(again, base, task)
-    assert (first.head, first.shots) == (second.head, second.shots)
+    assert (first.instruction, first.shots) == (second.instruction, second.shots)
     chosen = list(examples)[:3]
     assert first.predict(chosen) == second.predict(chosen)
     loaded.save(again, base, tmp_path)
@@ -455,11 +462,19 @@ def test_shots_of_raw_text_are_saved_with_their_offsets(gpt2: Any, tmp_path: Pat
 @pytest.mark.parametrize(
     "change",
     [
-        {"prompt": {"query": "{{txt}} {{text}}"}}, {"prompt": {"query": "text"}}, {"prompt": {"answer": "xml"}},
-        {"prompt": {"task": "qa"}}, {"prompt": {"separator": ""}}, {"prompt": {"query": 3}}, {"prompt": {"more": "x"}},
-        {"prompt": {"names": "x"}}, {"prompt": {"shot": "{{text}}"}}, {"shots": None}, {"shots": [{"id": "0"}]},
+        {"prompt": {"query": "{{txt}} {{text}}"}},
+        {"prompt": {"query": "text"}},
+        {"prompt": {"answer": "xml"}},
+        {"prompt": {"task": "qa"}},
+        {"prompt": {"separator": ""}},
+        {"prompt": {"query": 3}},
+        {"prompt": {"more": "x"}},
+        {"prompt": {"verbalizer": "x"}},
+        {"prompt": {"shot": "{{text}}"}},
+        {"shots": None},
+        {"shots": [{"id": "0"}]},
     ],
-)  # fmt: skip
+)
 def test_a_folder_with_another_prompt_than_ours_is_refused(change: dict[str, Any], gpt2: Any, tmp_path: Path) -> None:
     asked = method("few_shot", shots=1)
     asked.save(asked.wrap(gpt2, TASK, EXAMPLES), gpt2, tmp_path)
@@ -472,14 +487,14 @@ def test_a_folder_with_another_prompt_than_ours_is_refused(change: dict[str, Any
         method("few_shot").load(gpt2, TASK, tmp_path)
 
 
-def test_special_pieces_in_data_are_text_and_those_of_a_chat_are_pieces(gpt2: Any) -> None:
+def test_special_tokens_in_data_are_text_and_those_of_a_chat_are_tokens(gpt2: Any) -> None:
     end = gpt2.text_tokenizer.eos_token
     example = replace(EXAMPLES[0], inputs={"tokens": ["Ada", end, "left"]})
     plain = Prompt(name="p", task="ner", answer="lines", query="{{text}}\n", shot="{{text}}\n{{answer}}")
     chat = replace(plain, query=f"{end}{{{{text}}}}{end}")
     for prompt, ends in ((plain, 0), (chat, 3)):
         asked = PromptPredictor(None, gpt2, TASK, prompt, [], max_new_tokens=1)
-        ids = asked.pieces(example, 0)
+        ids = asked.tokens(example, 0)
         assert ids.count(gpt2.text_tokenizer.eos_token_id) == ends
         assert gpt2.text_tokenizer.decode(ids, clean_up_tokenization_spaces=False) == prompt.question(TASK, example)
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
-from conftest import FILLERS, FIRST, PLACES, REPOSITORY, build_tiny_bert
+from conftest import FILLERS, FIRST, PLACES, REPOSITORY, build_tiny_bert, call_recipe
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from adapters import predictor
+from adapters.artifacts import loading
 
 RunRecipe = Callable[..., int]
 RATES = {"full": "0.003", "lora": "0.015", "prefix": "0.1"}
@@ -65,11 +62,11 @@ def test_a_training_recipe_leaves_a_run_whose_artifact_answers(
     assert quality["macro_f1"]["value"] == pytest.approx(f1_score(gold, found, average="macro"))
     assert quality["matthews"]["value"] == pytest.approx(matthews_corrcoef(gold, found))
     assert quality["accuracy"]["low"] < quality["accuracy"]["value"] < quality["accuracy"]["high"]
-    assert 0 <= record["quality"]["calibration"]["ece"]["value"] < 1
+    assert 0 <= record["quality"]["expected_calibration_error"]["ece"]["value"] < 1
     assert quality["accuracy"]["value"] > (0.6 if method == "full" else 0.4)  # a third by chance
     card = json.loads((folder / "artifact" / "card.json").read_text())
     assert card["task"]["labels"] == ["other", "person", "place"]
-    loaded = predictor.load(folder / "artifact", base=None if method == "full" else str(tiny_bert))
+    loaded = loading.load(folder / "artifact", base=None if method == "full" else str(tiny_bert))
     answers = loaded.answer([line["inputs"] for line in lines])
     assert [answer["output"]["label"] for answer in answers] == found
     assert "error" in loaded.answer([""])[0]
@@ -87,7 +84,7 @@ def test_a_prompted_run_chooses_among_the_labels(
     record = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert (record["parse_failures"], record["cost"]["trainable_params"]) == (0, 0)
     assert "no training; peak memory" in capsys.readouterr().out
-    loaded = predictor.load(tmp_path / "run" / "artifact", base=str(base))
+    loaded = loading.load(tmp_path / "run" / "artifact", base=str(base))
     (answer,) = loaded.answer(["Ada lived in London"])
     assert answer["output"]["label"] in ("other", "person", "place")
     assert sum(answer["output"]["scores"].values()) == pytest.approx(1, abs=1e-3)
@@ -115,8 +112,8 @@ def test_an_encoder_is_asked_by_its_mask(texts: Path, run_recipe: RunRecipe, tmp
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--prompt", "classification_few"], "is an encoder, which does not write but fills masks"),
-        (["--prompt", "classification_cloze"], "its weights hold no language-model head"),
+        (["--prompt", "classification_few"], "is an encoder, which fills masks but cannot generate"),
+        (["--prompt", "classification_cloze"], "its weights have no language-model head"),
         (["--prompt", "ner_few"], "is a prompt for ner, not for classification"),
         (["--multi_label"], "The task classification cannot be prompted; train a method for it"),
     ],
@@ -134,7 +131,7 @@ def test_only_an_encoder_fills_a_mask(
     base = tiny.gpt2(tmp_path / "gpt2")
     flags = ["--model_name_or_path", str(base), "--dataset_name", str(texts), "--prompt", "classification_cloze"]
     assert run_recipe("prompt_classification", *flags) == 2
-    assert "has a {{mask}}, which only an encoder fills" in capsys.readouterr().err
+    assert "has a {{mask}}, which only an encoder can fill" in capsys.readouterr().err
 
 
 def test_several_labels_pairs_weights_and_windows_train(run_recipe: RunRecipe, tmp_path: Path) -> None:
@@ -154,14 +151,14 @@ def test_several_labels_pairs_weights_and_windows_train(run_recipe: RunRecipe, t
     record = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert record["main"]["metric"] == "multilabel_f1" and record["truncated"] == 60
     assert record["main"]["value"] > 0.2
-    loaded = predictor.load(tmp_path / "run" / "artifact")
+    loaded = loading.load(tmp_path / "run" / "artifact")
     (answer,) = loaded.answer([{"text": "Ada lived", "text_pair": "in London"}])
     assert isinstance(answer["output"]["labels"], list)
 
 
-def test_a_comparison_over_training_sizes_ends_with_a_table_and_a_curve(texts: Path, tmp_path: Path) -> None:
-    from adapters.comparison.cells import clean_environment
-
+def test_a_comparison_over_training_sizes_ends_with_a_table_and_a_curve(
+    texts: Path, tmp_path: Path, runs_in_process: None
+) -> None:
     build_tiny_bert(tmp_path / "bert")
     tiny.llama(tmp_path / "llama")
     given: dict[str, Any] = {
@@ -171,11 +168,7 @@ def test_a_comparison_over_training_sizes_ends_with_a_table_and_a_curve(texts: P
         "--shots": 1, "--prompt": "classification_few",
     }  # fmt: skip
     words = [*(str(word) for pair in given.items() for word in pair), "--also_on_prompt_base"]
-    done = subprocess.run(
-        [sys.executable, "recipes/compare_classification.py", *words], cwd=REPOSITORY, capture_output=True, text=True,
-        check=False, env={**clean_environment(os.environ), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert call_recipe(REPOSITORY / "recipes" / "compare_classification.py", words) == 0
     summary = json.loads((tmp_path / "out" / "comparison.json").read_text())
     rows = [(row["method"], row["size"], row["train_examples"]) for row in summary["rows"]]
     assert rows == [("bitfit", "40", 40), ("bitfit", "all", 120), ("few_shot", "", 120)]

@@ -16,6 +16,8 @@ import pytest
 from conftest import REPOSITORY, build_tiny_bert, write_tagged
 from test_processes import flags, scores, start
 
+pytestmark = pytest.mark.slow
+
 MANY = "accelerate_configs/many_machines.yaml"
 FSDP = ("--config_file", "accelerate_configs/fsdp2.yaml", "--cpu")
 
@@ -41,7 +43,7 @@ def test_four_processes_with_fewer_examples_than_they_are_learn_what_one_does(
     data.mkdir()
     for name, size in (("train", 41), ("dev", 3), ("test", 2)):
         write_tagged(data / f"{name}.conll", size)
-    small = ["--train_batch_pieces", "30", "--num_train_epochs", "1", "--learning_rate", "0.02"]
+    small = ["--max_tokens_per_batch", "30", "--num_train_epochs", "1", "--learning_rate", "0.02"]
     assert run_recipe("lora_ner", *flags(tiny_bert, data, tmp_path / "one"), *small) == 0
     recipe = ["recipes/lora_ner.py", *flags(tiny_bert, data, tmp_path / "four"), *small]
     assert start("adapters", "launch", "--num_processes", "4", *recipe).returncode == 0
@@ -51,7 +53,7 @@ def test_four_processes_with_fewer_examples_than_they_are_learn_what_one_does(
 def test_a_model_in_parts_learns_what_a_whole_one_does_goes_on_alike_and_leaves_an_ordinary_artifact(
     tiny_bert: Path, tagged: Path, run_recipe: Any, tmp_path: Path
 ) -> None:
-    from adapters import predictor
+    from adapters.artifacts import loading
 
     rate = ["--learning_rate", "0.01"]
 
@@ -60,13 +62,13 @@ def test_a_model_in_parts_learns_what_a_whole_one_does_goes_on_alike_and_leaves_
         assert start("adapters", "launch", *FSDP, *recipe).returncode == 0
 
     assert run_recipe("full_ner", *flags(tiny_bert, tagged, tmp_path / "one"), *rate) == 0
-    parts("parts", "--checkpointing_steps", "5", "--keep_checkpoints", "9")
+    parts("parts", "--checkpointing_steps", "5", "--save_total_limit", "9")
     alike(tmp_path / "one", tmp_path / "parts", 2)
     parts("again", "--resume_from_checkpoint", str(tmp_path / "parts" / "checkpoints" / "step-00000005"))
     for name in ("artifact/model.safetensors", "predictions.jsonl"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
     text = ["Kurt Curie lives in Oslo ."]
-    answers = [predictor.load(tmp_path / name / "artifact").answer(text) for name in ("one", "parts")]
+    answers = [loading.load(tmp_path / name / "artifact").answer(text) for name in ("one", "parts")]
     assert answers[0] == answers[1]
 
 
@@ -130,7 +132,7 @@ def test_two_machines_learn_what_one_process_does(
     logs = [(tmp_path / f"{rank}.log").read_text() for rank in (0, 1)]
     assert codes == [0, 0], logs
     alike(tmp_path / "one", tmp_path / "two", 2)
-    assert "test entity_f1 f1:" in logs[0] and "test entity_f1 f1:" not in logs[1], "the first machine speaks"
+    assert "test Entity F1:" in logs[0] and "test Entity F1:" not in logs[1], "the first machine speaks"
 
 
 def test_a_process_that_dies_stops_the_others_and_its_end_is_told(

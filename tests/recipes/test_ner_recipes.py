@@ -73,9 +73,9 @@ def folder(runs: Callable[..., Path], method: str) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(folder: Path, tiny_bert: Path) -> Any:
-    from adapters import predictor
+    from adapters.artifacts import loading
 
-    return predictor.load(folder / "artifact", base=str(tiny_bert))
+    return loading.load(folder / "artifact", base=str(tiny_bert))
 
 
 def read(path: Path) -> Any:
@@ -137,7 +137,7 @@ def test_scores_hold_every_field_of_the_design(folder, method):
     } <= set(scores)  # fmt: skip
     assert {"name", "revision", "split", "n", "digest"} <= set(scores["dataset"])
     assert {
-        "trainable_params", "total_params", "train_seconds", "train_pieces_per_second", "peak_memory_bytes",
+        "trainable_params", "total_params", "train_seconds", "train_tokens_per_second", "peak_memory_bytes",
         "artifact_bytes", "latency_ms", "examples_per_second",
     } <= set(scores["cost"])  # fmt: skip
     assert set(scores["cost"]["latency_ms"]) == {"p50", "p95"}
@@ -154,7 +154,12 @@ def test_scores_are_sane(folder, method):
     assert scores["quality"]["entity_f1"]["f1"]["value"] > 0.2, "a model of this size learns this data in two epochs"
     main = scores["main"]
     assert main["low"] < main["value"] < main["high"]
-    assert scores["main"] == {"metric": "entity_f1", "score": "f1", **scores["quality"]["entity_f1"]["f1"]}
+    assert scores["main"] == {
+        "metric": "entity_f1",
+        "score": "f1",
+        "title": "Entity F1",
+        **scores["quality"]["entity_f1"]["f1"],
+    }
     cost = scores["cost"]
     assert all(number > 0 for number in shares(cost)), cost
     assert (cost["trainable_params"] == cost["total_params"]) == (method == "full")
@@ -188,13 +193,13 @@ def test_predictions_are_one_line_an_example_in_the_order_of_the_file(folder, da
 def test_counts_of_the_predictions_sum_to_the_reported_scores(folder):
     import numpy as np
 
-    from adapters import metrics
+    from adapters.evaluation.metrics.base.metric import load_metric
 
     found, scores = lines(folder / "predictions.jsonl"), read(folder / "scores.json")
     labels = read(folder / "artifact" / "card.json")["task"]["labels"]
     for name, values in scores["quality"].items():
         sums = np.array([line["counts"][name] for line in found]).sum(0)
-        again = metrics.load(name, labels).scores(sums)
+        again = load_metric(name, labels).scores(sums)
         assert {key: float(value) for key, value in again.items()} == {
             key: found["value"] for key, found in values.items()
         }
@@ -241,7 +246,7 @@ def test_the_model_card_holds_the_real_numbers(folder, method):
     assert {"ner", method} <= set(head["tags"])
     main = scores["main"]
     value, low, high = (f"{100 * main[name]:.2f}" for name in ("value", "low", "high"))
-    assert f"| test | 30 | entity_f1 f1 | {value} | {low} to {high} |" in body
+    assert f"| test | 30 | Entity F1 | {value} | {low} to {high} |" in body
     assert f"{scores['cost']['trainable_params']:,} of {scores['cost']['total_params']:,}" in body
     for kind in ("LOC", "PER"):
         f1 = scores["reports"]["entity_f1"][0]["rows"][kind]["F1"]
@@ -249,8 +254,8 @@ def test_the_model_card_holds_the_real_numbers(folder, method):
 
 
 def test_the_card_verifies_and_says_what_the_model_was_made_of(folder, method, tiny_bert):
-    from adapters import artifact
-    from adapters.files import digest_file
+    from adapters.artifacts import artifact
+    from adapters.core.files import digest_file
 
     card = artifact.verify(folder / "artifact")
     scores = read(folder / "scores.json")
@@ -276,15 +281,15 @@ def test_no_file_of_an_artifact_holds_the_place_of_the_base(folder, tiny_bert):
 
 
 def test_one_flipped_bit_is_noticed(folder, method, tmp_path):
-    from adapters import artifact
-    from adapters.errors import ArtifactError
+    from adapters.artifacts import artifact
+    from adapters.core.errors import ArtifactError
 
     shutil.copytree(folder / "artifact", tmp_path / "artifact")
     path = tmp_path / "artifact" / WEIGHTS[method]
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ArtifactError, match="damaged or changed"):
+    with pytest.raises(ArtifactError, match="damaged or modified"):
         artifact.verify(tmp_path / "artifact")
 
 
@@ -328,13 +333,13 @@ def test_stock_peft_loads_the_lora_artifact_and_gives_the_same_logits(runs, tiny
     from peft import PeftModel
     from transformers import AutoModelForTokenClassification
 
-    from adapters import predictor
+    from adapters.artifacts import loading
 
     folder = runs("lora") / "artifact"
     bare = AutoModelForTokenClassification.from_pretrained(tiny_bert, num_labels=5)
     before = stock_logits(bare, tiny_bert)
     stock = PeftModel.from_pretrained(bare, folder)
-    ours = predictor.load(folder, base=str(tiny_bert)).predictor.model
+    ours = loading.load(folder, base=str(tiny_bert)).predictor.model
     found = stock_logits(stock, tiny_bert)
     assert found.shape == (1, 8, 5)
     assert torch.allclose(found, stock_logits(ours, tiny_bert), rtol=0, atol=1e-6)
@@ -345,11 +350,11 @@ def test_stock_transformers_loads_the_full_artifact_and_gives_the_same_logits(ru
     import torch
     from transformers import AutoModelForTokenClassification
 
-    from adapters import predictor
+    from adapters.artifacts import loading
 
     folder = runs("full") / "artifact"
     stock = AutoModelForTokenClassification.from_pretrained(folder)
-    ours = predictor.load(folder).predictor.model
+    ours = loading.load(folder).predictor.model
     assert stock.config.id2label == dict(enumerate(["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]))
     assert torch.allclose(stock_logits(stock, folder), stock_logits(ours, folder), rtol=0, atol=1e-6)
 
@@ -358,7 +363,7 @@ def test_stock_transformers_loads_the_full_artifact_and_gives_the_same_logits(ru
 
 
 def test_python_needs_three_lines(runs):
-    from adapters.predictor import load
+    from adapters.artifacts.loading import load
 
     ner = load(runs("full") / "artifact")
     (answer,) = ner.answer([TEXT])
@@ -385,11 +390,11 @@ def test_the_loaded_artifact_predicts_what_the_run_predicted(folder, loaded, dat
 
 
 def test_an_artifact_is_refused_on_another_base(folder, other_bert):
-    from adapters import predictor
-    from adapters.errors import ArtifactError
+    from adapters.artifacts import loading
+    from adapters.core.errors import ArtifactError
 
     with pytest.raises(ArtifactError, match=r"trained on tiny-bert .* not on other-bert"):
-        predictor.load(folder / "artifact", base=str(other_bert))
+        loading.load(folder / "artifact", base=str(other_bert))
 
 
 # From the command line
@@ -397,8 +402,8 @@ def test_an_artifact_is_refused_on_another_base(folder, other_bert):
 
 @pytest.fixture
 def command(folder: Path, tiny_bert: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """`command("predict", …)`: run `python -m adapters` on the artifact -> exit code, stdout, stderr."""
-    from adapters.__main__ import main
+    """`command("predict", …)`: run `taskswap` on the artifact -> exit code, stdout, stderr."""
+    from adapters.cli.main import main
 
     def call(name: str, *words: str | Path) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -515,7 +520,7 @@ def test_predict_reads_a_txt_file_line_by_line(command, tmp_path):
 
 
 def test_ids_of_texts_stay_apart_over_many_batches(command, monkeypatch):
-    monkeypatch.setattr("adapters.predicting.CHUNK", 2)
+    monkeypatch.setattr("adapters.cli.predict.CHUNK", 2)
     _, out, _ = command("predict", "in Oslo", "in Rome", "in Paris", "--json")
     answers = [json.loads(line) for line in out.splitlines()]
     assert [answer["output"]["text"] for answer in answers] == ["in Oslo", "in Rome", "in Paris"]
@@ -563,10 +568,10 @@ def test_predict_reads_a_pipe_as_it_reads_a_file(command, tmp_path):
 
 
 def test_the_answers_of_an_interrupted_predict_are_absent_not_half(command, tmp_path, monkeypatch):
-    from adapters.predictor import Loaded
+    from adapters.artifacts.loading import LoadedArtifact
 
     (tmp_path / "x.txt").write_text("near Rome\n" * 4)
-    answer, calls = Loaded.answer, []
+    answer, calls = LoadedArtifact.answer, []
 
     def stopped(self: Any, requests: Any) -> Any:
         calls.append(len(requests))
@@ -574,8 +579,8 @@ def test_the_answers_of_an_interrupted_predict_are_absent_not_half(command, tmp_
             raise KeyboardInterrupt
         return answer(self, requests)
 
-    monkeypatch.setattr(Loaded, "answer", stopped)
-    monkeypatch.setattr("adapters.predicting.CHUNK", 2)
+    monkeypatch.setattr(LoadedArtifact, "answer", stopped)
+    monkeypatch.setattr("adapters.cli.predict.CHUNK", 2)
     (tmp_path / "old.jsonl").write_text("kept\n")
     for name in ("y.jsonl", "old.jsonl"):
         calls.clear()
@@ -586,18 +591,17 @@ def test_the_answers_of_an_interrupted_predict_are_absent_not_half(command, tmp_
     assert (tmp_path / "old.jsonl").read_text() == "kept\n"
 
 
-def test_predict_refuses_another_base_and_a_damaged_artifact(folder, other_bert, tmp_path, capsys):
-    from adapters.__main__ import main
+def test_predict_refuses_another_base_and_a_damaged_artifact(folder, tiny_bert, other_bert, tmp_path, capsys):
+    from adapters.cli.main import main
 
     assert main(["predict", str(folder / "artifact"), TEXT, "--base", str(other_bert)]) == 2
     told = capsys.readouterr().err
-    assert "trained on tiny-bert" in told and "use it with tiny-bert" in told
+    assert "trained on tiny-bert" in told and "Use it with tiny-bert" in told
     shutil.copytree(folder / "artifact", tmp_path / "artifact")
     (tmp_path / "artifact" / "extra.bin").write_bytes(b"x")
     assert main(["predict", str(tmp_path / "artifact"), TEXT]) == 2
     assert "none is ever read" in capsys.readouterr().err
-    assert main(["predict", str(folder), TEXT]) == 2
-    assert f"its artifact is {folder / 'artifact'}" in capsys.readouterr().err
+    assert main(["predict", str(folder), TEXT, "--base", str(tiny_bert)]) == 0, "the folder of the run will do, too"
 
 
 def test_inspect_prints_what_is_in_an_artifact(command, folder, method):
@@ -622,7 +626,7 @@ def test_without_a_test_split_the_scores_are_named_dev(tiny_bert, data, tmp_path
     sizes = scores["dataset"]["sizes"]
     assert sizes["train"] + sizes["validation"] == 120
     assert scores["dataset"]["n"] == sizes["validation"] > 0
-    assert "dev entity_f1 f1" in (folder / "report.txt").read_text()
+    assert "dev Entity F1" in (folder / "report.txt").read_text()
 
 
 def test_examples_that_stand_in_train_and_test_are_counted(tiny_bert, data, tmp_path):
@@ -636,4 +640,4 @@ def test_examples_that_stand_in_train_and_test_are_counted(tiny_bert, data, tmp_
     scores = read(folder / "scores.json")
     assert scores["overlap"]["count"] == 3
     assert scores["overlap"]["first"][0]["test"].endswith("both.conll:1")
-    assert "3 of the test examples stand in train too" in (folder / "report.txt").read_text()
+    assert "3 of the test examples are in train too" in (folder / "report.txt").read_text()

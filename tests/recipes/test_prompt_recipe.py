@@ -26,7 +26,7 @@ def gpt2(tmp_path: Path) -> Path:
 def test_a_prompted_run_leaves_its_files_and_can_be_used(
     writer: Path, run_recipe: RunRecipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from adapters import predictor
+    from adapters.artifacts import loading
 
     flags = ["--model_name_or_path", str(writer), "--shots", "1", "--max_new_tokens", "8", "--decoding", "free"]
     assert run_recipe("prompt_ner", *flags) == 0
@@ -39,12 +39,12 @@ def test_a_prompted_run_leaves_its_files_and_can_be_used(
     assert (record["method"], record["method_notes"]) == ("few_shot", {"prompt": "ner_few", "shots": 1})
     assert record["cost"]["trainable_params"] == 0 and record["training"] == {}
     assert 0 < record["parse_failures"] <= record["dataset"]["n"] == 30  # random weights write nothing readable
-    assert "no training; peak memory" in out and "answers not readable whole: " in out
+    assert "no training; peak memory" in out and "parse failures: " in out
     assert "prompt: ner_few, shots: 1" in (folder / "report.txt").read_text()
     assert all(len(line) <= 80 for line in out.splitlines())
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     assert all(isinstance(line["written"], str) for line in lines)
-    loaded = predictor.load(folder / "artifact", base=str(writer))
+    loaded = loading.load(folder / "artifact", base=str(writer))
     answers = loaded.answer(["Ada lived in London.", {"tokens": ["Ada", "smiled"]}])
     assert [len(answer["output"]["tags"]) for answer in answers] == [5, 2]
     assert all(set(answer) == {"id", "task", "output", "truncated"} for answer in answers)
@@ -53,12 +53,12 @@ def test_a_prompted_run_leaves_its_files_and_can_be_used(
 def test_what_the_artifact_answers_is_what_the_run_predicted(
     gpt2: Path, run_recipe: RunRecipe, tmp_path: Path
 ) -> None:  # fmt: skip
-    from adapters import predictor
-    from adapters.tasks import Example
+    from adapters.artifacts import loading
+    from adapters.tasks.base.example import Example
 
     assert run_recipe("prompt_ner", "--model_name_or_path", str(gpt2), "--shots", "2", "--max_new_tokens", "8") == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
-    loaded = predictor.load(tmp_path / "run" / "artifact", base=str(gpt2))
+    loaded = loading.load(tmp_path / "run" / "artifact", base=str(gpt2))
     texts = [block.splitlines() for block in (tmp_path / "tagged" / "test.conll").read_text().strip().split("\n\n")]
     tokens = [[line.split("\t")[0] for line in block] for block in texts]
     examples = [Example(id=str(i), inputs={"tokens": words}) for i, words in enumerate(tokens)]
@@ -106,7 +106,7 @@ def test_shots_that_do_not_fit_are_dropped_counted_and_said(
     assert run_recipe("prompt_ner", *flags) == 0
     record = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert record["shots_dropped"] == 30 and record["truncated"] == 0
-    assert "shots: 20 (some dropped, for want of room, in 30 of 30" in " ".join(capsys.readouterr().out.split())
+    assert "shots: 20 (some dropped for lack of space in 30 of 30" in " ".join(capsys.readouterr().out.split())
 
 
 PROMPT = 'task = "ner"\nanswer = "lines"\nquery = "{{text}}: "\n'
@@ -122,11 +122,11 @@ PROMPT = 'task = "ner"\nanswer = "lines"\nquery = "{{text}}: "\n'
         (["--prompt", "ner_fwe"], "", "did you mean 'ner_few'"),
         (["--method", "zero"], "", "did you mean 'zero_shot'"),
         (["--method", "zero_shot", "--shots", "2"], "", "--shots: there is no such flag"),
-        ([], PROMPT.replace("{{text}}", "{{texts}}"), "mine.toml:3: query: unknown hole {{texts}}"),
-        ([], PROMPT.replace("{{text}}", "text"), "mine.toml:3: query: the hole {{text}} is not used"),
+        ([], PROMPT.replace("{{text}}", "{{texts}}"), "mine.toml:3: query: unknown placeholder {{texts}}"),
+        ([], PROMPT.replace("{{text}}", "text"), "mine.toml:3: query: the placeholder {{text}} is not used"),
         ([], PROMPT.replace("lines", "xml"), "mine.toml:2: ner has no answer format 'xml'"),
-        ([], PROMPT + '[names]\nPER = "a: person"\n', "cannot hold the type 'a: person'"),
-        ([], PROMPT + '[names]\nPER = "x"\nLOC = "X"\n', "two types have one name"),
+        ([], PROMPT + '[verbalizer]\nPER = "a: person"\n', "cannot express the type 'a: person'"),
+        ([], PROMPT + '[verbalizer]\nPER = "x"\nLOC = "X"\n', "two types have the same name"),
     ],
 )
 def test_what_a_user_can_get_wrong_ends_with_code_2_and_leaves_nothing(
@@ -153,5 +153,5 @@ def test_a_base_without_a_language_model_head_is_refused(
     config = LlamaConfig.from_pretrained(tmp_path / "whole", tie_word_embeddings=False)
     LlamaModel(config).save_pretrained(body)
     assert run_recipe("prompt_ner", "--model_name_or_path", str(body)) == 2
-    assert "hold no language-model head (lm_head.weight missing)" in capsys.readouterr().err
+    assert "have no language-model head (lm_head.weight missing)" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import write_tagged
 
-from adapters import artifact
-from adapters.bank import AdapterBank, Request
+from adapters.artifacts import artifact
+from adapters.serving.bank.bank import AdapterBank, Request
 
 RunRecipe = Callable[..., int]
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import tiny
 
-from adapters.__main__ import main
-from adapters.lab.run import Lab
+from adapters.cli.main import main
+from adapters.experiments.prompt_lab.lab import Lab
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -54,7 +54,7 @@ def flags(place: Path, task: str) -> list[str]:
 def run(place: Path, out: Path, task: str, method: str, *more: str, on: str = "gpt2") -> dict[str, Any]:
     own = ["--model_name_or_path", str(place / on), "--output_dir", str(out), "--mixed_precision", "no",
            "--max_new_tokens", "8", "--method", method]  # fmt: skip
-    assert main(["run", *flags(place, task), *own, *more]) == 0
+    assert main(["train", *flags(place, task), *own, *more]) == 0
     record: dict[str, Any] = json.loads((out / "scores.json").read_text())
     return record
 
@@ -65,18 +65,18 @@ TASKS = {"translation": ("chrf", 8), "question_answering": ("answer_f1", 8), "su
 @pytest.mark.parametrize("on", ["gpt2", "t5"])
 @pytest.mark.parametrize("task", TASKS)
 def test_a_prompted_run_leaves_its_files_and_can_be_used(task: str, on: str, place: Path, tmp_path: Path) -> None:
-    from adapters import predictor
+    from adapters.artifacts import loading
 
     record = run(place, tmp_path / "run", task, "few_shot", "--shots", "1", on=on)
     metric, number = TASKS[task]
     assert (record["main"]["metric"], record["dataset"]["n"], record["truncated"]) == (metric, number, 0)
     assert record["method_notes"] == {"prompt": f"{task}_few", "shots": 1}
     report = (tmp_path / "run" / "report.txt").read_text()
-    assert all(len(line) <= 80 for line in report.splitlines()) and f"test {metric}" in report
+    assert all(len(line) <= 80 for line in report.splitlines()) and f"test {record['main']['title']}:" in report
     assert "labels" not in (tmp_path / "run" / "artifact" / "README.md").read_text()
     lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
     assert all(isinstance(line["gold"], list) for line in lines)
-    loaded = predictor.load(tmp_path / "run" / "artifact", base=str(place / on))
+    loaded = loading.load(tmp_path / "run" / "artifact", base=str(place / on))
     answers = loaded.answer([line["inputs"] for line in lines])
     written = {"translation": "translation", "question_answering": "answer", "summarization": "summary"}[task]
     assert [answer["output"][written] for answer in answers] == [line["prediction"] for line in lines]
@@ -88,12 +88,12 @@ def test_a_prompted_run_leaves_its_files_and_can_be_used(task: str, on: str, pla
 def test_a_trained_run_leaves_what_answers_as_it_did(
     task: str, method: str, on: str, place: Path, tmp_path: Path
 ) -> None:
-    from adapters import predictor
+    from adapters.artifacts import loading
 
     record = run(place, tmp_path / "run", task, method, "--max_train_steps", "2", "--learning_rate", "0.001", on=on)
     assert record["training"]["steps"] == 2
     lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
-    loaded = predictor.load(tmp_path / "run" / "artifact", base=None if method == "full" else str(place / on))
+    loaded = loading.load(tmp_path / "run" / "artifact", base=None if method == "full" else str(place / on))
     outputs = [list(answer["output"].values())[-1] for answer in loaded.answer([line["inputs"] for line in lines])]
     assert outputs == [line["prediction"] for line in lines]
 
@@ -101,7 +101,7 @@ def test_a_trained_run_leaves_what_answers_as_it_did(
 def test_an_encoder_marks_what_others_write_and_both_are_compared(
     place: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from adapters import predictor
+    from adapters.artifacts import loading
 
     run(place, tmp_path / "asked", "question_answering", "zero_shot")
     own = ["--model_name_or_path", str(tiny_bert), "--max_train_steps", "20", "--learning_rate", "0.01"]
@@ -111,7 +111,7 @@ def test_an_encoder_marks_what_others_write_and_both_are_compared(
         main(["compare", str(tmp_path / "asked"), str(tmp_path / "marked"), "--output_dir", str(tmp_path / "c")]) == 0
     )
     assert "question_answering" in (tmp_path / "c" / "comparison.md").read_text()
-    loaded = predictor.load(tmp_path / "marked" / "artifact", base=str(tiny_bert))
+    loaded = loading.load(tmp_path / "marked" / "artifact", base=str(tiny_bert))
     (answer,) = loaded.answer([{"question": "lived in", "context": "Ada lived in London ."}])
     output = answer["output"]
     assert output["context"][output["start"] : output["end"]] == output["answer"]
@@ -120,8 +120,8 @@ def test_an_encoder_marks_what_others_write_and_both_are_compared(
 def test_a_comparison_takes_methods_that_mark_and_methods_that_write(
     place: Path, tiny_bert: Path, tmp_path: Path
 ) -> None:
-    from adapters.comparison.run import Comparison
-    from adapters.errors import ModelError
+    from adapters.core.errors import ModelError
+    from adapters.experiments.comparison.comparison import Comparison
 
     def checked(methods: str) -> Comparison:
         own = ["--model_name_or_path", str(tiny_bert), "--prompt_model_name_or_path", str(place / "gpt2"), "--seeds",
@@ -132,7 +132,7 @@ def test_a_comparison_takes_methods_that_mark_and_methods_that_write(
         found.check()
         return found
 
-    assert [cell.method for cell in checked("head,lora,few_shot").cells] == ["head", "lora", "few_shot"]
+    assert [run.method for run in checked("head,lora,few_shot").runs] == ["head", "lora", "few_shot"]
     with pytest.raises(ModelError, match="question_answering has no head, and prompt_tuning cannot generate"):
         own = [
             "--model_name_or_path",
@@ -170,7 +170,7 @@ def test_prompts_are_shown_with_the_data(
 
 def lab(place: Path, out: Path, task: str, *more: str) -> Lab:
     own = ["--model_name_or_path", str(place / "gpt2"), "--output_dir", str(out), "--mixed_precision", "no",
-           "--max_new_tokens", "4", "--shots", "0,1", "--orders", "2"]  # fmt: skip
+           "--max_new_tokens", "4", "--shots", "0,1", "--seeds", "2"]  # fmt: skip
     return Lab("A lab.", defaults={}, argv=[*flags(place, task), *own, *more])
 
 
@@ -190,19 +190,22 @@ def test_the_lab_tries_them(task: str, place: Path, tmp_path: Path) -> None:
     [
         (
             ("--calibration", "contextual"),
-            "--calibration contextual: must be none: translation is written by the model",
+            "--calibration contextual: must be none: answers of translation are generated",
         ),
-        (("--calibration", "none,channel"), "--calibration channel: must be none: translation is written"),
-        (("--ensemble", "orders"), "--ensemble orders: must be left out: what translation asks for is written"),
+        (
+            ("--calibration", "none,channel"),
+            "--calibration channel: must be none: answers of translation are generated",
+        ),
+        (("--ensemble", "seeds"), "--ensemble seeds: must be left out: answers of translation are generated"),
         (("--shot_selection", "hardest"), "no answer's likelihood is known"),
-        (("--shot_selection", "balanced"), "is for tasks whose answer is one label"),
-        (("--metrics", "accuracy"), "--metrics accuracy: compares label, and translation answers with text"),
+        (("--shot_selection", "balanced"), "only for tasks whose answer is one label"),
+        (("--metrics", "accuracy"), "--metrics accuracy: compares label; translation answers with text"),
     ],
 )
 def test_the_lab_refuses_what_needs_known_answers(
     more: tuple[str, ...], said: str, place: Path, tmp_path: Path
 ) -> None:
-    from adapters.errors import SettingsError
+    from adapters.core.errors import SettingsError
 
     with pytest.raises(SettingsError, match=said):
         lab(place, tmp_path / "lab", "translation", *more).check()
@@ -214,11 +217,11 @@ def test_the_lab_refuses_what_needs_known_answers(
         (
             "translation",
             ("--target_lang", "fr"),
-            "no column of fr that goes by a usual name (fr). Columns found: de, en.",
+            "no column of fr with a usual name (fr). Columns found: de, en.",
         ),
-        ("translation", ("--method", "head"), "translation has no head to train alone: use full, lora or prefix"),
+        ("translation", ("--method", "head"), "translation has no head to train: use full, lora or prefix"),
         ("translation", ("--method", "prompt_tuning"), "translation has no head, and prompt_tuning cannot generate"),
-        ("translation", ("--method", "lora", "--max_new_tokens", "250"), "--max_new_tokens 250: of 256 pieces"),
+        ("translation", ("--method", "lora", "--max_new_tokens", "250"), "--max_new_tokens 250: of 256 tokens"),
         ("summarization", ("--prompt", "translation_few"), "is a prompt for translation, not for summarization"),
         ("summarization", ("--summary_column_name", "gist"), "no column 'gist' (--summary_column_name)"),
     ],
@@ -236,7 +239,7 @@ def test_what_a_user_can_get_wrong_ends_with_code_2(
         "no",
     ]
     with pytest.raises(SystemExit) as stop:
-        raise SystemExit(main(["run", *flags(place, task), *own, *method, *more]))
+        raise SystemExit(main(["train", *flags(place, task), *own, *method, *more]))
     assert stop.value.code == 2
     assert said in " ".join(capsys.readouterr().err.split())
 
@@ -246,7 +249,7 @@ def test_unequal_files_end_with_both_counts(place: Path, tmp_path: Path, capsys:
         (tmp_path / name).write_text("Ada\n" * lines)
     own = ["--model_name_or_path", str(place / "gpt2"), "--output_dir", str(tmp_path / "run"), "--method", "lora"]
     with pytest.raises(SystemExit) as stop:
-        raise SystemExit(main(["run", *TRANSLATION, "--train_file", str(tmp_path / "train.en"), *own]))
+        raise SystemExit(main(["train", *TRANSLATION, "--train_file", str(tmp_path / "train.en"), *own]))
     assert stop.value.code == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "train.de has 2 lines" in said and "train.en has 3 lines" in said and not (tmp_path / "run").exists()

@@ -95,7 +95,7 @@ def two_columns(path: Path, rows: str) -> Path:
         ("--seed", "--seed takes one value, found 0"),
         ("--dropout 1", "--dropout 1.0: must be in [0, 1)"),
         ("--mixed_precision fp8", "--mixed_precision fp8: must be one of"),
-        ("--mixed_precision fp16", "--mixed_precision fp16: not for training on a CPU"),
+        ("--mixed_precision fp16", "--mixed_precision fp16: not supported on a CPU"),
         ("--lr_scheduler_type lineer", "did you mean 'linear'?"),
         ("--repair_tags maybe", "--repair_tags maybe: must be true or false"),
         ("--lora_rank 4", "--lora_rank: there is no such flag: did you mean '--lora_r'"),
@@ -103,15 +103,15 @@ def two_columns(path: Path, rows: str) -> Path:
         ("--no_such_thing_at_all", "--no_such_thing_at_all: there is no such flag"),
         ("lora_r 4", "takes one value, found 3: no lora_r 4"),
         ("--tag_scheme iob9", "--tag_scheme iob9: known schemes are iob1, iob2, bioes, bmes, io"),
-        ("--encoding utf-9", "--encoding utf-9: Python knows no such encoding"),
-        ("--dataset_format colums", "did you mean 'columns'?"),
-        ("--metrics nope", "No metric is called 'nope': known: accuracy, answer_f1, bleu, calibration"),
-        ("--metrics accuracy", "--metrics accuracy: compares label, and ner answers with tags. Leave it out"),
+        ("--encoding utf-9", "--encoding utf-9: unknown to Python"),
+        ("--dataset_format conl", "did you mean 'conll' or 'jsonl'?"),
+        ("--metrics nope", "No metric is called 'nope': known: accuracy, answer_f1, bleu, chrf, entity_f1"),
+        ("--metrics accuracy", "--metrics accuracy: compares label; ner answers with tags. Leave it out"),
         ("--metrics entity_f", "did you mean 'entity_f1'"),
         ("--plugin_dir missing", "--plugin_dir missing: no such folder"),
         ("--dataset_name conl2003", "did you mean 'conll2003'?"),
         ("--dataset_name minilm", "is the alias of a model, but a dataset is needed"),
-        ("--dataset_name ./nowhere", "is no local path and no alias"),
+        ("--dataset_name ./nowhere", "is neither a local path nor an alias"),
         ("--model_name_or_path minilmm", "did you mean 'minilm'?"),
         ("--model_name_or_path conll2003", "is the alias of a dataset, but a model is needed"),
         ("--model_name_or_path /", "has no config.json"),
@@ -128,7 +128,7 @@ def test_a_flag_of_another_method_is_unknown(refused):
 def test_a_target_module_that_matches_nothing_lists_those_there_are(refused):
     told = refused("--lora_target_modules", "query", "qery")
     assert "--lora_target_modules qery: matches no linear layer of this base. Did you mean 'query'?" in told
-    assert "Its layers: dense, key, query, value; or all-linear" in told
+    assert "Known layers: dense, key, query, value; or all-linear" in told
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_target_module_that_matches_nothing_lists_those_there_are(refused):
         ("s.toml", "lora_r = 0\n", "--lora_r 0: must be at least 1"),
         ("s.toml", "lora_r = \n", "not valid toml"),
         ("s.json", '{"lora_rank": 4}', "did you mean '--lora_r'"),
-        ("s.json", "[1]", "must hold settings by name, found list"),
+        ("s.json", "[1]", "must contain settings by name, found list"),
         ("s.yaml", "seed: [1, 2]\n", "--seed takes one value, found 2"),
         ("s.yaml", "seed: [1\n", "not valid yaml"),
         ("missing.yaml", None, "cannot be read (No such file or directory)"),
@@ -183,8 +183,8 @@ def test_a_folder_without_a_training_file_says_what_it_holds(refused, tmp_path):
     (tmp_path / "odd").mkdir()
     write_tagged(tmp_path / "odd" / "corpus.conll", 3)
     told = refused("--dataset_name", tmp_path / "odd")
-    assert "nothing in it is called train or test" in told
-    assert "It holds: corpus.conll" in told
+    assert "nothing in it has train or test in its name" in told
+    assert "It contains: corpus.conll" in told
 
 
 def test_a_test_split_alone_cannot_be_trained_on(refused, tagged):
@@ -220,7 +220,7 @@ def test_labels_that_train_has_not_are_listed_with_their_places(refused, tagged,
     assert "2 faults" in told
     assert f"{other}:4: label 'ORG' does not occur in train" in told
     assert f"{other}:7: label 'ORG' does not occur in train" in told
-    assert "train knows LOC, PER" in told
+    assert "train has LOC, PER" in told
     assert told.count("Remove the label, or add examples of it to train") == 1
 
 
@@ -250,7 +250,7 @@ def test_a_continuation_without_a_beginning_says_how_it_is_repaired(refused, run
         (b"", "the file is empty"),
         (b"\n\n", "the file is empty"),
         (b"Ada\tO\nwrote\tO\n\nit\tO\n", "no entity in the whole train split"),
-        (b"Ada\tB-PER\nwr\0te\tO\n\nit\tO\n", "train.conll:2: the line holds a NUL character"),
+        (b"Ada\tB-PER\nwr\0te\tO\n\nit\tO\n", "train.conll:2: the line contains a NUL character"),
         (b"Ada\tB-PER\nwr\xffte\tO\n\nit\tO\n", "train.conll:2: byte 0xff is not utf-8"),
         (b"Ada\tB-PER\nwrote\tX-PER\n\nit\tO\n", "the tag 'X-PER' is not of the scheme"),
     ],
@@ -293,29 +293,29 @@ def test_a_text_that_the_base_cannot_read_is_refused_unless_allowed(refused, run
     flags = ["--train_file", str(foreign(6)), "--max_train_steps", "1", "--validation_split_percentage", "50"]
     flags[2:2] = ["--validation_file", str(flags[1])]
     told = refused(*flags)
-    assert "60% of the pieces of train are unknown to tiny-bert, for example in Москва" in told
-    assert "--allow_unknown" in told
-    assert run_recipe("lora_ner", *flags, "--allow_unknown") == 0
-    assert "warning: 60% of the pieces" in capsys.readouterr().err
+    assert "60% of the tokens of train are unknown to tiny-bert, for example in Москва" in told
+    assert "--allow_unknown_tokens" in told
+    assert run_recipe("lora_ner", *flags, "--allow_unknown_tokens") == 0
+    assert "warning: 60% of the tokens" in capsys.readouterr().err
 
 
-def test_a_text_with_some_unknown_pieces_is_warned_of(run_recipe, foreign, capsys):
+def test_a_text_with_some_unknown_tokens_is_warned_of(run_recipe, foreign, capsys):
     path = str(foreign(1))
     assert run_recipe("lora_ner", "--train_file", path, "--validation_file", path, "--max_train_steps", "1") == 0
     assert (
-        "warning: 10% of the pieces of train are unknown to tiny-bert, for example in Москва" in capsys.readouterr().err
+        "warning: 10% of the tokens of train are unknown to tiny-bert, for example in Москва" in capsys.readouterr().err
     )
 
 
-def test_a_batch_too_large_for_memory_is_computed_in_parts(run_recipe, monkeypatch, capsys, tmp_path):
+def test_a_batch_too_large_for_memory_is_split_into_micro_batches(run_recipe, monkeypatch, capsys, tmp_path):
     flags = ("--per_device_train_batch_size", "100", "--dropout", "0", "--output_dir")
     assert run_recipe("lora_ner", *flags, str(tmp_path / "whole")) == 0
-    monkeypatch.setattr("adapters.memory.available_bytes", lambda *_: 3 * 2**20)
+    monkeypatch.setattr("adapters.core.memory.available_bytes", lambda *_: 3 * 2**20)
     capsys.readouterr()
     assert run_recipe("lora_ner", *flags, str(tmp_path / "parted")) == 0
     told = capsys.readouterr().err
     assert told.count("memory: ") == 1
-    fitting, parts = (int(number) for number in re.findall(r"memory: (\d+) rows .* in (\d+) parts", told)[0])
+    fitting, parts = (int(number) for number in re.findall(r"memory: (\d+) rows .* into (\d+) micro-batches", told)[0])
     assert 1 <= fitting < 100 and fitting * parts >= 100 > fitting * (parts - 1)
     whole, parted = (
         json.loads((tmp_path / name / "scores.json").read_text())["training"] for name in ("whole", "parted")
@@ -324,21 +324,21 @@ def test_a_batch_too_large_for_memory_is_computed_in_parts(run_recipe, monkeypat
 
 
 def test_a_batch_of_which_not_one_row_fits_is_refused(refused, monkeypatch):
-    monkeypatch.setattr("adapters.memory.available_bytes", lambda *_: 1000)
-    assert "Not one row fits: lower --max_length or choose a smaller base" in refused()
+    monkeypatch.setattr("adapters.core.memory.available_bytes", lambda *_: 1000)
+    assert "Not even one row fits: lower --max_length or choose a smaller base" in refused()
 
 
 def test_a_gpu_out_of_memory_names_a_smaller_batch(run_recipe, monkeypatch, tmp_path, capsys):
-    from adapters.training import Trainer
+    from adapters.training.trainer import Trainer
 
     def full(self: object, batches: object) -> float:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    monkeypatch.setattr(Trainer, "_step", full)
+    monkeypatch.setattr(Trainer, "train_step", full)
     assert run_recipe("lora_ner", "--per_device_train_batch_size", "30") == 2  # four batches of 30 rows
     told = capsys.readouterr().err
-    assert "with 30 rows at once: from here on a batch is computed in 2 parts" in told
-    assert "does not hold a batch of 1 rows" in told
+    assert "with 30 rows at once: from now on a batch is split into 2 micro-batches" in told
+    assert "A batch of 1 rows does not fit" in told
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"settings.json"}
 
 
@@ -444,6 +444,7 @@ def recipe_command(base: Path, data: Path, folder: Path, *flags: str) -> list[st
     return [sys.executable, "recipes/lora_ner.py", *given, "--mixed_precision", "no", *flags]
 
 
+@pytest.mark.slow
 def test_a_user_error_ends_a_process_with_code_2_and_its_message_alone(tiny_bert, tagged, tmp_path):
     command = recipe_command(tiny_bert, tagged, tmp_path / "run", "--train_file", "missing.conll")
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
@@ -455,6 +456,7 @@ def test_a_user_error_ends_a_process_with_code_2_and_its_message_alone(tiny_bert
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
+@pytest.mark.slow
 def test_a_stopped_run_says_so_by_its_code_and_leaves_no_half_artifact(
     sent, code, tiny_bert, tagged, tmp_path, run_recipe
 ):

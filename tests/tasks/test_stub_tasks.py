@@ -15,19 +15,22 @@ import pytest
 import tiny
 from conftest import FIRST, LAST
 
-from adapters import artifact, methods, tasks
-from adapters.alignment import IGNORED, Pieces
-from adapters.data import open_splits
-from adapters.errors import ModelError
-from adapters.files import write_json
-from adapters.generation import generate
-from adapters.inference import shared_out
-from adapters.row_task import RowTask
-from adapters.settings import CommonSettings
-from adapters.tasks import CAUSAL, ENCODER, ENCODER_DECODER, Encoded, Example, Prediction
+from adapters.artifacts import artifact
+from adapters.core.errors import ModelError
+from adapters.core.files import write_json
+from adapters.core.settings import CommonSettings
+from adapters.data.dataset_files import open_splits
+from adapters.methods.base.method import Method, head_modules
+from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER
+from adapters.models.generation import generate
+from adapters.models.tokenizer import IGNORED, WordTokenizer
+from adapters.tasks.base.example import Encoded, Example, Prediction
+from adapters.tasks.base.predictor import shared_out
+from adapters.tasks.base.row_task import RowTask
+from adapters.tasks.base.task import Task, config_of
 
 CITIES = ["London", "Paris", "Berlin", "Oslo", "Rome"]
-WRITTEN = 6  # pieces of the longest answer
+WRITTEN = 6  # tokens of the longest answer
 
 
 class Stub(RowTask):
@@ -39,7 +42,7 @@ class Stub(RowTask):
 
 
 class Spans(Stub):
-    """Span answers (extractive question answering): the first and the last piece of the answer in a context."""
+    """Span answers (extractive question answering): the first and the last token of the answer in a context."""
 
     name = "spans"
     kinds = (ENCODER, CAUSAL)
@@ -52,10 +55,10 @@ class Spans(Stub):
         """None: the targets are places in a row, not classes."""
 
     def encode(
-        self, examples: Sequence[Example], pieces: Pieces, budget: int, *, learning: bool = False
+        self, examples: Sequence[Example], tokenizer: WordTokenizer, budget: int, *, learning: bool = False
     ) -> list[Encoded]:
         texts = ([e.inputs[column] for e in examples] for column in self.columns)
-        made = pieces.tokenizer(*texts, truncation="only_second", max_length=budget, return_offsets_mapping=True)
+        made = tokenizer.hf_tokenizer(*texts, truncation="only_second", max_length=budget, return_offsets_mapping=True)
         out = []
         for number, example in enumerate(examples):
             of_text, offsets = made.sequence_ids(number), made.offset_mapping[number]
@@ -63,20 +66,21 @@ class Spans(Stub):
             targets = self._places(where, example) if learning else [IGNORED, IGNORED]
             types = made["token_type_ids"][number] if "token_type_ids" in made else []
             out.append(
-                Encoded(example=number, input_ids=made.input_ids[number], targets=targets, token_types=types,
-                        detail=where)
-            )  # fmt: skip
+                Encoded(
+                    example=number, input_ids=made.input_ids[number], targets=targets, token_types=types, detail=where
+                )
+            )
         return out
 
     @staticmethod
     def _places(where: Sequence[tuple[int, int] | None], example: Example) -> list[int]:
-        """The pieces in which the answer begins and ends; IGNORED where it was cut off."""
+        """The tokens in which the answer begins and ends; IGNORED where it was cut off."""
         begin = example.inputs["context"].index(example.gold)
         inside = [i for i, at in enumerate(where) if at and at[1] > begin and at[0] < begin + len(example.gold)]
         return [inside[0], inside[-1]] if inside else [IGNORED, IGNORED]
 
     def logits(self, model: Any, inputs: Mapping[str, Any], targets: Any = None) -> Any:
-        """`[rows, 2, pieces]`: the pieces are the classes of the begin and of the end; padding is none of them."""
+        """`[rows, 2, tokens]`: the tokens are the classes of the begin and of the end; padding is none of them."""
         import torch
 
         out = model(**inputs)
@@ -85,7 +89,11 @@ class Spans(Stub):
         return both if mask is None else both.masked_fill(mask[:, None] == 0, torch.finfo(both.dtype).min)
 
     def decode(
-        self, examples: Sequence[Example], encoded: Sequence[Encoded], answers: Sequence[np.ndarray], pieces: Pieces
+        self,
+        examples: Sequence[Example],
+        encoded: Sequence[Encoded],
+        answers: Sequence[np.ndarray],
+        tokenizer: WordTokenizer,
     ) -> list[Prediction]:
         out = []
         for example, row, (begins, ends) in zip(examples, encoded, answers, strict=True):
@@ -120,9 +128,9 @@ class Relations(Stub):
         return text
 
     def encode(
-        self, examples: Sequence[Example], pieces: Pieces, budget: int, *, learning: bool = False
+        self, examples: Sequence[Example], tokenizer: WordTokenizer, budget: int, *, learning: bool = False
     ) -> list[Encoded]:
-        made = pieces.tokenizer([self.marked(e) for e in examples], truncation=True, max_length=budget)
+        made = tokenizer.hf_tokenizer([self.marked(e) for e in examples], truncation=True, max_length=budget)
         return [
             Encoded(
                 example=i, input_ids=made.input_ids[i], targets=[self.labels.index[e.gold] if learning else IGNORED]
@@ -131,7 +139,11 @@ class Relations(Stub):
         ]
 
     def decode(
-        self, examples: Sequence[Example], encoded: Sequence[Encoded], answers: Sequence[np.ndarray], pieces: Pieces
+        self,
+        examples: Sequence[Example],
+        encoded: Sequence[Encoded],
+        answers: Sequence[np.ndarray],
+        tokenizer: WordTokenizer,
     ) -> list[Prediction]:
         return [Prediction(value=self.labels.names[answer.argmax()], detail=float(answer.max())) for answer in answers]
 
@@ -148,10 +160,10 @@ class Texts(Stub):
         return "AutoModelForSeq2SeqLM" if kind == ENCODER_DECODER else "AutoModelForCausalLM"
 
     def encode(
-        self, examples: Sequence[Example], pieces: Pieces, budget: int, *, learning: bool = False
+        self, examples: Sequence[Example], tokenizer: WordTokenizer, budget: int, *, learning: bool = False
     ) -> list[Encoded]:
-        """A causal model reads the answer behind the text, and each piece's target is the next piece."""
-        tokenizer, leftwards = pieces.tokenizer, pieces.leftwards
+        """A causal model reads the answer behind the text, and each token's target is the next token."""
+        tokenizer, leftwards = tokenizer.hf_tokenizer, tokenizer.causal
         out = []
         for number, example in enumerate(examples):
             ids = list(tokenizer(f"{example.inputs['text']} :", truncation=True, max_length=budget - WRITTEN).input_ids)
@@ -168,17 +180,21 @@ class Texts(Stub):
 
     def logits(self, model: Any, inputs: Mapping[str, Any], targets: Any = None) -> Any:
         """An encoder-decoder model shifts the targets to the right for its decoder."""
-        return model(**inputs, **({"labels": targets} if tasks.config_of(model).is_encoder_decoder else {})).logits
+        return model(**inputs, **({"labels": targets} if config_of(model).is_encoder_decoder else {})).logits
 
-    def answers(self, model: Any, inputs: Mapping[str, Any], pieces: Pieces) -> Sequence[np.ndarray]:
+    def answers(self, model: Any, inputs: Mapping[str, Any], tokenizer: WordTokenizer) -> Sequence[np.ndarray]:
         ids, mask = inputs["input_ids"], inputs.get("attention_mask")
         rows = [row.tolist() if mask is None else row[mask[i] == 1].tolist() for i, row in enumerate(ids)]
-        return [np.array(row, int) for row in generate(model, pieces.tokenizer, rows, max_new_tokens=WRITTEN)]
+        return [np.array(row, int) for row in generate(model, tokenizer.hf_tokenizer, rows, max_new_tokens=WRITTEN)]
 
     def decode(
-        self, examples: Sequence[Example], encoded: Sequence[Encoded], answers: Sequence[np.ndarray], pieces: Pieces
+        self,
+        examples: Sequence[Example],
+        encoded: Sequence[Encoded],
+        answers: Sequence[np.ndarray],
+        tokenizer: WordTokenizer,
     ) -> list[Prediction]:
-        texts = pieces.tokenizer.batch_decode([answer.tolist() for answer in answers], skip_special_tokens=True)
+        texts = tokenizer.hf_tokenizer.batch_decode([answer.tolist() for answer in answers], skip_special_tokens=True)
         return [Prediction(value=text.strip(), written=text) for text in texts]
 
 
@@ -205,11 +221,23 @@ def rows_of(stub: type[Stub], number: int) -> list[dict[str, Any]]:
 # A stub of each task on a base of each kind that it accepts; steps and a rate at which a tiny model learns some of it.
 STUBS = {stub.name: stub for stub in (Spans, Relations, Texts)}
 RUNS = {"spans": (30, 0.015), "relations": (48, 0.015), "texts": (100, 0.006)}
-PAIRS = [("spans", "bert"), ("spans", "gpt2"), ("relations", "bert"), ("relations", "gpt2"), ("texts", "gpt2"),
-         ("texts", "t5")]  # fmt: skip
+PAIRS = [
+    ("spans", "bert"),
+    ("spans", "gpt2"),
+    ("relations", "bert"),
+    ("relations", "gpt2"),
+    ("texts", "gpt2"),
+    ("texts", "t5"),
+]
 TRAINED = [(stub, on, name) for stub, on in PAIRS for name in ("full", "lora")]
-HEADS = {("spans", "bert"): ["qa_outputs"], ("spans", "gpt2"): ["qa_outputs"], ("relations", "bert"): ["classifier"],
-         ("relations", "gpt2"): ["score"], ("texts", "gpt2"): [], ("texts", "t5"): []}  # fmt: skip
+HEADS = {
+    ("spans", "bert"): ["qa_outputs"],
+    ("spans", "gpt2"): ["qa_outputs"],
+    ("relations", "bert"): ["classifier"],
+    ("relations", "gpt2"): ["score"],
+    ("texts", "gpt2"): [],
+    ("texts", "t5"): [],
+}
 LAYERS = {"gpt2": ["c_attn", "c_proj", "c_fc"], "t5": ["q", "k", "v", "o", "wi", "wo"]}
 each_pair = pytest.mark.parametrize(("stub", "on"), PAIRS)
 each_trained = pytest.mark.parametrize(("stub", "on", "name"), TRAINED)
@@ -219,7 +247,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _loud(folder: Path) -> Path:
-    """With larger embeddings: they are its head, too, and with fresh ones every next piece is about as likely."""
+    """With larger embeddings: they are its head, too, and with fresh ones every next token is about as likely."""
     from transformers import GPT2LMHeadModel
 
     model = GPT2LMHeadModel.from_pretrained(folder)
@@ -230,7 +258,7 @@ def _loud(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str, Any]:
-    from adapters.model import open_base, quiet_libraries
+    from adapters.models.base_model import open_base, quiet_libraries
 
     quiet_libraries()
     root = tmp_path_factory.mktemp("tiny")
@@ -280,8 +308,13 @@ def trained(bases: dict[str, Any], read: dict[str, Any]) -> Callable[[str, str, 
         rising = count()
         history = tiny.trainer(method, model, base, task, examples).run(lambda: float(next(rising)))
         predictor = method.predictor(model, base, task)
-        return Trained(method=method, model=model, losses=history.losses, predictor=predictor,
-                       predictions=predictor.predict(examples))  # fmt: skip
+        return Trained(
+            method=method,
+            model=model,
+            losses=history.losses,
+            predictor=predictor,
+            predictions=predictor.predict(examples),
+        )
 
     def ask(*asked: str) -> Trained:
         if asked not in done:
@@ -313,7 +346,7 @@ def test_what_trains_is_the_methods_own_and_the_head_of_the_task(stub, on, name,
     named = {parameter for parameter, value in model.named_parameters() if value.requires_grad}
     if name == "full":
         assert len(named) == len([*model.parameters()])
-        assert methods.head_modules(model, read[stub][0]) == HEADS[stub, on]
+        assert head_modules(model, read[stub][0]) == HEADS[stub, on]
     else:
         beside = {parameter for parameter in named if ".lora_" not in parameter}
         assert beside < named
@@ -351,17 +384,17 @@ def test_a_saved_stub_is_loaded_with_the_same_answers(stub, on, name, trained, r
 def test_nothing_of_the_gold_answer_reaches_the_inputs(stub, on, read, bases):
     task, train = read[stub]
     blind = [task.from_request(example.inputs, example.id) for example in train]
-    shown, hidden = (task.encode(some, bases[on].pieces(), 64) for some in (train, blind))
+    shown, hidden = (task.encode(some, bases[on].word_tokenizer, 64) for some in (train, blind))
     assert shown == hidden
-    learnt = task.encode(train, bases[on].pieces(), 64, learning=True)
+    learnt = task.encode(train, bases[on].word_tokenizer, 64, learning=True)
     assert all(set(row.targets) == {IGNORED} for row in hidden)
     assert all(set(row.targets) != {IGNORED} for row in learnt)
 
 
 def test_two_texts_are_told_apart_by_their_token_types_where_the_base_knows_some(read, bases):
     task, train = read["spans"]
-    assert {kind for row in task.encode(train, bases["bert"].pieces(), 64) for kind in row.token_types} == {0, 1}
-    assert not any(row.token_types for row in task.encode(train, bases["gpt2"].pieces(), 64))
+    assert {kind for row in task.encode(train, bases["bert"].word_tokenizer, 64) for kind in row.token_types} == {0, 1}
+    assert not any(row.token_types for row in task.encode(train, bases["gpt2"].word_tokenizer, 64))
 
 
 def test_token_types_reach_the_model_while_it_learns_and_while_it_answers(read, bases):
@@ -388,7 +421,7 @@ def test_token_types_reach_the_model_while_it_learns_and_while_it_answers(read, 
         ("spans", "t5", "full", "the task spans works with encoder, causal"),
         ("relations", "t5", "lora", "the task relations works with encoder, causal"),
         ("texts", "tiny-bert", "lora", "the task texts works with causal, encoder-decoder"),
-        ("texts", "t5", "head", "texts has no head to train alone"),
+        ("texts", "t5", "head", "texts has no head to train"),
         ("texts", "gpt2", "zero_shot", "texts cannot be prompted"),
     ],
 )
@@ -417,7 +450,7 @@ class Writer:
         return [Prediction(value=text.strip(), written=text) for text in texts]
 
 
-class Asking(methods.Method):
+class Asking(Method):
     """A frozen model with its own head, and a question."""
 
     name = "asking"
@@ -425,18 +458,18 @@ class Asking(methods.Method):
     trains = False
     question = ""
 
-    def wrap(self, base: Any, task: tasks.Task, train: Sequence[Example]) -> Any:
+    def wrap(self, base: Any, task: Task, train: Sequence[Example]) -> Any:
         self.question = f"{train[0].gold} : "
         return base.load_generator().requires_grad_(False)
 
     def save(self, model: Any, base: Any, folder: Path) -> None:
         write_json(folder / "question.json", {"question": self.question})
 
-    def load(self, base: Any, task: tasks.Task, folder: Path) -> Any:
+    def load(self, base: Any, task: Task, folder: Path) -> Any:
         self.question = json.loads((folder / "question.json").read_text())["question"]
         return base.load_generator()
 
-    def predictor(self, model: Any, base: Any, task: tasks.Task, *, precision: str = "no") -> Writer:
+    def predictor(self, model: Any, base: Any, task: Task, *, precision: str = "no") -> Writer:
         return Writer(model, base, self.question)
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import tiny
 
-from adapters import tasks
-from adapters.alignment import IGNORED
-from adapters.data import open_splits
-from adapters.errors import DataError, SettingsError
-from adapters.labels import LabelSet
-from adapters.tasks import AnswerForm, Example
-from adapters.tasks.classification import Settings, Task
+from adapters.core.errors import DataError, SettingsError
+from adapters.data.dataset_files import open_splits
+from adapters.data.labels import LabelSet
+from adapters.models.tokenizer import IGNORED
+from adapters.tasks.base.example import Encoded, Example
+from adapters.tasks.base.task import AnswerForm, PromptableTask
+from adapters.tasks.classification import MultiLabelTask, Settings, Task
 
 AB = LabelSet(("a", "b", "c"))
 LONG = "paris london berlin oslo rome " * 40
@@ -40,7 +40,7 @@ def labels(*names: Any) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str, Any]:
-    from adapters.model import open_base
+    from adapters.models.base_model import open_base
 
     root = tmp_path_factory.mktemp("bases")
     folders = {"bert": tiny_bert, **{name: tiny.BUILDERS[name](root / name) for name in ("roberta", "gpt2", "llama")}}
@@ -64,7 +64,7 @@ def test_a_label_that_train_lacks_is_refused_at_its_line(tmp_path):
     folder = save(tmp_path / "d", train=labels("a", "b"), test=labels("a", "c", "c"))
     with pytest.raises(DataError, match=r"test.jsonl:2.*label 'c' does not occur in train.*\n.*:3") as error:
         read(folder)
-    assert "train knows a, b" in str(error.value)
+    assert "train has a, b" in str(error.value)
 
 
 def test_one_label_alone_is_nothing_to_tell_apart(tmp_path):
@@ -88,16 +88,18 @@ def test_settings_that_cannot_work_are_refused(tmp_path, changes, message):
 def test_several_labels_are_multi_hot_targets(tmp_path, bases):
     rows = [{"text": "x", "labels": cell} for cell in ("a,c", "", ["b"], "c")]
     task, splits = read(save(tmp_path / "d", train=rows, test=rows), multi_label=True)
-    assert task.metrics[0] == "multilabel_f1" and task.answer_formats == ()
-    encoded = task.encode(splits["train"][:], bases["bert"].pieces(), 32, learning=True)
+    assert task.metrics[0] == "multilabel_f1" and not isinstance(task, PromptableTask)
+    encoded = task.encode(splits["train"][:], bases["bert"].word_tokenizer, 32, learning=True)
     assert [row.targets for row in encoded] == [[1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
     assert [example.gold for example in splits["train"]] == [["a", "c"], [], ["b"], ["c"]]
 
 
 def test_a_card_makes_the_same_task_again():
-    task = Task(AB, multi_label=True, pair=True, windows=True)
-    again: Any = Task.from_card(json.loads(json.dumps(task.card())))
-    assert again.card() == task.card() and again.metrics == task.metrics and again.holes == ("text", "text_pair")
+    for kind in (Task, MultiLabelTask):
+        task = kind(AB, pair=True, windows=True)
+        again: Any = Task.from_card(json.loads(json.dumps(task.card())))
+        assert type(again) is kind and again.card() == task.card() and again.metrics == task.metrics
+    assert Task(AB, pair=True).placeholders == ("text", "text_pair")
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "gpt2", "llama"])
@@ -105,8 +107,8 @@ def test_a_text_is_encoded_as_its_tokenizer_does(bases, name):
     base = bases[name]
     task = Task(AB)
     texts = ["Ada lived in Paris .", "rome", "\u200b", "notes"]
-    rows = task.encode([Example(id="0", inputs={"text": text}, gold="b") for text in texts], base.pieces(), 60)
-    expected = [base.tokenizer(text).input_ids or [base.pieces().blank] for text in texts]
+    rows = task.encode([Example(id="0", inputs={"text": text}, gold="b") for text in texts], base.word_tokenizer, 60)
+    expected = [base.tokenizer(text).input_ids or [base.word_tokenizer.blank] for text in texts]
     assert [row.input_ids for row in rows] == expected
     assert not any(row.targets or row.token_types or row.detail for row in rows)
 
@@ -117,13 +119,13 @@ def test_a_long_text_is_cut_and_said_so_or_windowed_whole(bases, name, windows):
     base = bases[name]
     task = Task(AB, windows=windows)
     examples = [Example(id=str(i), inputs={"text": text}) for i, text in enumerate(["oslo", LONG, "rome"])]
-    rows = task.encode(examples, base.pieces(), 24)
+    rows = task.encode(examples, base.word_tokenizer, 24)
     assert all(len(row.input_ids) <= 24 for row in rows)
     assert ([row.example for row in rows] == [0, 1, 2]) == (not windows)
-    predictions = task.decode(examples, rows, [np.zeros(3)] * len(rows), base.pieces())
+    predictions = task.decode(examples, rows, [np.zeros(3)] * len(rows), base.word_tokenizer)
     assert [p.truncated for p in predictions] == [False, not windows, False]
-    if windows:  # nothing of the text is lost: windows overlap, and together hold its pieces in order
-        special = {*base.pieces().before, *base.pieces().after}
+    if windows:  # nothing of the text is lost: windows overlap, and together hold its tokens in order
+        special = {*base.word_tokenizer.before, *base.word_tokenizer.after}
         whole = [p for p in base.tokenizer(LONG).input_ids if p not in special]
         at = 0
         for row in (row for row in rows if row.example == 1):
@@ -135,7 +137,7 @@ def test_a_long_text_is_cut_and_said_so_or_windowed_whole(bases, name, windows):
 
 def test_answers_to_windows_are_averaged():
     task = Task(AB, windows=True)
-    rows = [tasks.Encoded(example=0, input_ids=[1], targets=[]) for _ in range(2)]
+    rows = [Encoded(example=0, input_ids=[1], targets=[]) for _ in range(2)]
     answers = [np.array([2.0, 0.0, 0.0]), np.array([0.0, 3.0, 0.0])]
     (prediction,) = task.decode([Example(id="0", inputs={})], rows, answers, None)  # type: ignore[arg-type]
     mean = np.array([1.0, 1.5, 0.0])
@@ -144,16 +146,18 @@ def test_answers_to_windows_are_averaged():
 
 
 def test_several_labels_are_those_likelier_than_not():
-    task = Task(AB, multi_label=True)
-    rows = [tasks.Encoded(example=i, input_ids=[1], targets=[]) for i in range(2)]
+    task = MultiLabelTask(AB)
+    rows = [Encoded(example=i, input_ids=[1], targets=[]) for i in range(2)]
     answers = [np.array([0.1, -5.0, 4.0]), np.array([-1.0, -1.0, -1.0])]
     two = [Example(id=str(i), inputs={"text": "x"}) for i in range(2)]
     predictions = task.decode(two, rows, answers, None)  # type: ignore[arg-type]
     assert [p.value for p in predictions] == [["a", "c"], []]
     assert predictions[0].detail == pytest.approx(1 / (1 + np.exp(-answers[0])))
     assert task.output(two[0], predictions[0]) == {
-        "text": "x", "labels": ["a", "c"], "scores": {"c": 0.982, "a": 0.525, "b": 0.0067}
-    }  # fmt: skip
+        "text": "x",
+        "labels": ["a", "c"],
+        "scores": {"c": 0.982, "a": 0.525, "b": 0.0067},
+    }
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta", "gpt2", "llama"])
@@ -162,16 +166,16 @@ def test_of_a_pair_both_texts_are_seen_and_the_longer_is_cut(bases, name):
     task = Task(AB, pair=True)
     pairs = [("ada", "oslo"), (LONG, "rome"), ("rome", LONG)]
     examples = [Example(id="0", inputs={"text": one, "text_pair": two}) for one, two in pairs]
-    rows = task.encode(examples, base.pieces(), 24)
+    rows = task.encode(examples, base.word_tokenizer, 24)
     assert [row.detail for row in rows] == [False, True, True]
     assert all(len(row.input_ids) <= 24 for row in rows)
     tokenizer = base.tokenizer
-    if base.pieces().tells_pairs_apart:
+    if base.word_tokenizer.separates_pairs:
         assert rows[0].input_ids == tokenizer("ada", "oslo").input_ids
         assert tokenizer.decode(rows[1].input_ids, skip_special_tokens=True).strip().lower().endswith("rome")
     else:
         assert rows[0].input_ids == tokenizer("ada\noslo").input_ids
-    swapped = task.encode([Example(id="0", inputs={"text": "oslo", "text_pair": "ada"})], base.pieces(), 24)
+    swapped = task.encode([Example(id="0", inputs={"text": "oslo", "text_pair": "ada"})], base.word_tokenizer, 24)
     assert swapped[0].input_ids != rows[0].input_ids
     assert bool(rows[0].token_types) == (name == "bert")
 
@@ -191,7 +195,7 @@ def test_the_loss_is_torchs_own(bases):
     each = f.cross_entropy(logits[[0, 1, 3]], torch.tensor([0, 2, 1]), reduction="none")
     assert float(weighted) == pytest.approx(float((each * torch.tensor([1.0, 0.5, 2.0])).sum()))
     several = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 1, 1], [IGNORED] * 3])
-    summed, count = Task(AB, multi_label=True).loss(logits, several)
+    summed, count = MultiLabelTask(AB).loss(logits, several)
     wanted = f.binary_cross_entropy_with_logits(logits[:3], several[:3].float(), reduction="sum")
     assert int(count) == 9 and float(summed) == pytest.approx(float(wanted))
 
@@ -199,7 +203,7 @@ def test_the_loss_is_torchs_own(bases):
 def test_the_head_begins_at_the_shares_of_the_classes():
     targets = [np.array([0]), np.array([0]), np.array([1])]
     assert Task(AB).prior(targets) == pytest.approx(np.log([3 / 6, 2 / 6, 1 / 6]))
-    several = Task(AB, multi_label=True).prior([np.array([1, 0, 1]), np.array([1, 0, 0])])
+    several = MultiLabelTask(AB).prior([np.array([1, 0, 1]), np.array([1, 0, 0])])
     assert several == pytest.approx(np.log([3, 1 / 3, 1]))
     assert Task(AB, weights=[1.0, 1.0, 1.0]).prior(targets) is None
 
@@ -222,20 +226,27 @@ def test_a_pair_lacking_a_side_is_refused():
 
 def test_an_answer_names_a_label_by_any_of_its_words():
     task = Task(LabelSet(("neg", "pos")))
-    form = AnswerForm(format="label", names={"pos": ("good", "great")})
+    form = AnswerForm(format="label", verbalizer={"pos": ("good", "great")})
     one = Example(id="0", inputs={"text": "x"}, gold="pos")
     assert task.choices(form) == [("neg", 0), ("good", 1), ("great", 1)]
     assert task.write_answer(one, form) == "good"
     assert task.fill(one, form) == {"labels": "neg, good", "text": "x"}
     assert [task.read_answer(one, said, form).value for said in ("Great", " neg\n", "bad", "")] == [
-        "pos", "neg", None, None
-    ]  # fmt: skip
-    assert task.read_answer(one, "bad", form).unparsed
+        "pos",
+        "neg",
+        None,
+        None,
+    ]
+    assert task.read_answer(one, "bad", form).parse_failure
 
 
 def test_an_output_has_the_likeliest_labels_only():
     task = Task(LabelSet(tuple("abcdefgh")))
     shares = np.array([0.3, 0.05, 0.25, 0.1, 0.2, 0.05, 0.03, 0.02])
     out = task.output(Example(id="0", inputs={"text": "x"}), SimpleNamespace(value="a", detail=shares))  # type: ignore[arg-type]
-    assert out == {"text": "x", "label": "a", "score": 0.3,
-                   "scores": {"a": 0.3, "c": 0.25, "e": 0.2, "d": 0.1, "b": 0.05}}  # fmt: skip
+    assert out == {
+        "text": "x",
+        "label": "a",
+        "score": 0.3,
+        "scores": {"a": 0.3, "c": 0.25, "e": 0.2, "d": 0.1, "b": 0.05},
+    }

@@ -12,18 +12,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters import tasks
-from adapters.alignment import IGNORED, Pieces
-from adapters.data import open_file, open_splits
-from adapters.errors import DataError
-from adapters.labels import spans, tag_labels, tags_of
-from adapters.tasks import Encoded, Example, Prediction
+from adapters.core.errors import DataError
+from adapters.data.dataset_files import open_file, open_splits
+from adapters.data.tag_schemes import spans, tag_labels, tags_of
+from adapters.models.tokenizer import IGNORED, WordTokenizer
+from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
+from adapters.tasks.base.task import load_task
 from adapters.tasks.ner import Settings, Task
 
 LABELS = tag_labels(["LOC", "PER"])
 
 
-def read(folder: Path, **changes: Any) -> tuple[tasks.Task, dict[str, tasks.Examples]]:
+def read(folder: Path, **changes: Any) -> tuple[Task, dict[str, Examples]]:
     return Task.read(open_splits(folder=folder), replace(Settings(), **changes))
 
 
@@ -139,12 +139,12 @@ def test_a_label_that_train_lacks_is_refused_at_each_place(tmp_path: Path) -> No
         f"  {path}:3: label 'Q' does not occur in train",
         f"  {path}:3: label 'Z' does not occur in train",
         f"  {path}:7: label 'Z' does not occur in train",
-        "train knows X, Y. Remove the label, or add examples of it to train.",
+        "train has X, Y. Remove the label, or add examples of it to train.",
     ]
 
 
 def test_a_file_of_faults_alone_and_a_file_of_no_sentence_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no sentence"):
+    with pytest.raises(DataError, match="contains no sentence"):
         conll(tmp_path / "train.conll", "-DOCSTART-")
         read(tmp_path)
 
@@ -204,7 +204,7 @@ def test_another_request_is_refused_with_what_was_found(inputs: dict[str, Any], 
 def test_the_task_is_made_again_from_its_card() -> None:
     card = json.loads(json.dumps(Task(LABELS).card()))
     assert card == {"name": "ner", "labels": list(LABELS.names), "entity_types": ["LOC", "PER"]}
-    again = tasks.load(card["name"]).from_card(card)
+    again = load_task(card["name"]).from_card(card)
     assert isinstance(again, Task) and again.labels == LABELS
     assert again.config() == {
         "num_labels": 5,
@@ -250,15 +250,15 @@ def perfect(encoded: Encoded) -> np.ndarray:
 
 @pytest.mark.parametrize("labelled", ["first", "last"])
 def test_perfect_answers_give_back_the_gold_tags(labelled: str, tokenizer: Any) -> None:
-    pieces, task = Pieces(tokenizer, labelled=labelled), Task(LABELS)
+    tokens, task = WordTokenizer(tokenizer, labelled=labelled), Task(LABELS)
 
     @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(gold_examples(), st.integers(3, 40))
     def check(examples: list[Example], budget: int) -> None:
-        encoded = task.encode(examples, pieces, budget, learning=True)
+        encoded = task.encode(examples, tokens, budget, learning=True)
         assert all(len(row.input_ids) == len(row.targets) <= budget for row in encoded)
         assert [row.example for row in encoded] == sorted(row.example for row in encoded)
-        predictions = task.decode(examples, encoded, [perfect(row) for row in encoded], pieces)
+        predictions = task.decode(examples, encoded, [perfect(row) for row in encoded], tokens)
         assert [prediction.value for prediction in predictions] == [example.gold for example in examples]
         assert all(len(p.detail) == len(p.value) and (p.detail > 0.99).all() for p in predictions)
         assert not any(prediction.truncated for prediction in predictions)
@@ -267,25 +267,28 @@ def test_perfect_answers_give_back_the_gold_tags(labelled: str, tokenizer: Any) 
 
 
 def test_each_part_is_learnt_in_one_window_and_only_its_first_part_begins_an_entity(tokenizer: Any) -> None:
-    pieces, task = Pieces(tokenizer), Task(LABELS)
+    word_tokenizer, task = WordTokenizer(tokenizer), Task(LABELS)
     tokens = ["U.N.", "in", "New", "York"] * 6
     tags = ["B-LOC", "O", "B-LOC", "I-LOC"] * 6
     example = Example(id="1", inputs={"tokens": tokens}, gold=tags)
-    parts = pieces.parts([tokens])[0]
+    parts = word_tokenizer.parts([tokens])[0]
     for budget in (12, 20, 200):
         learnt = [
-            t for row in task.encode([example], pieces, budget, learning=True) for t in row.targets if t != IGNORED
+            t
+            for row in task.encode([example], word_tokenizer, budget, learning=True)
+            for t in row.targets
+            if t != IGNORED
         ]
         expected = [tags[part.word] if part.first_of_word else tags[part.word].replace("B-", "I-") for part in parts]
         assert [LABELS.names[target] for target in learnt] == expected
 
 
 def test_gold_answers_reach_the_targets_alone_and_only_in_learning(tokenizer: Any) -> None:
-    pieces, task = Pieces(tokenizer), Task(LABELS)
+    tokens, task = WordTokenizer(tokenizer), Task(LABELS)
     known = Example(id="1", inputs={"tokens": ["Ada", "lived", "."] * 9}, gold=["B-PER", "O", "O"] * 9)
     asked = replace(known, gold=None)
-    with_gold, without = (task.encode([example], pieces, 16, learning=True) for example in (known, asked))
-    assert task.encode([known], pieces, 16) == task.encode([asked], pieces, 16) == without
+    with_gold, without = (task.encode([example], tokens, 16, learning=True) for example in (known, asked))
+    assert task.encode([known], tokens, 16) == task.encode([asked], tokens, 16) == without
     assert len(with_gold) > 1
     assert [(r.input_ids, r.detail) for r in with_gold] == [(r.input_ids, r.detail) for r in without]
     assert {target for row in without for target in row.targets} == {IGNORED}
@@ -332,12 +335,12 @@ def test_the_output_of_tokens_cuts_their_join() -> None:
 
 
 def test_a_text_without_words_has_an_answer(tokenizer: Any) -> None:
-    pieces, task = Pieces(tokenizer), Task(LABELS)
+    tokens, task = WordTokenizer(tokenizer), Task(LABELS)
     examples = [task.from_request({"text": text}, "1") for text in ("", " \u200b ")]
-    assert task.encode(examples, pieces, 8) == []
-    predictions = task.decode(examples, [], [], pieces)
+    assert task.encode(examples, tokens, 8) == []
+    predictions = task.decode(examples, [], [], tokens)
     assert [task.output(e, p)["entities"] for e, p in zip(examples, predictions, strict=True)] == [[], []]
 
 
 def test_the_ner_task_is_the_one_that_its_name_loads() -> None:
-    assert tasks.load("ner") is Task
+    assert load_task("ner") is Task

@@ -10,22 +10,27 @@ import numpy as np
 import pytest
 import tiny
 
-from adapters import splits, tasks
-from adapters.alignment import IGNORED
-from adapters.discovery import load
-from adapters.errors import DataError, SettingsError
+from adapters.core.discovery import load
+from adapters.core.errors import DataError, SettingsError
+from adapters.core.settings import CommonSettings, join
+from adapters.models.tokenizer import IGNORED
 from adapters.prompting import template
-from adapters.settings import CommonSettings, join
-from adapters.tasks import AnswerForm, Example
-from adapters.text_task import LEAST_ROOM
+from adapters.tasks.base import examples
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.generation_task import LEAST_ROOM
+from adapters.tasks.base.task import AnswerForm, load_task
 
 NAMES = ("question_answering", "summarization", "translation")
 LANGUAGES = {"source_lang": "en", "target_lang": "de"}
 OPTIONS: dict[str, dict[str, Any]] = {"translation": LANGUAGES}
 ROWS: dict[str, list[dict[str, Any]]] = {
     "question_answering": [
-        {"id": "q", "question": "Who?", "context": "Ada lived in Oslo.",
-         "answers": {"text": ["Ada", "Ada"], "answer_start": [0, 0]}},
+        {
+            "id": "q",
+            "question": "Who?",
+            "context": "Ada lived in Oslo.",
+            "answers": {"text": ["Ada", "Ada"], "answer_start": [0, 0]},
+        },
         {"question": "Where?", "context": "Oslo is Oslo.", "answers": ["Oslo"]},
     ],
     "summarization": [
@@ -33,7 +38,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"source": "Emmy wrote notes.", "target": "Notes."},
     ],
     "translation": [{"en": "Ada", "de": "Adele", "id": "t"}, {"en": "a friend", "de": ["ein Freund", "eine Freundin"]}],
-}  # fmt: skip
+}
 
 
 def settings_of(name: str, **given: Any) -> Any:
@@ -43,7 +48,7 @@ def settings_of(name: str, **given: Any) -> Any:
 def read(name: str, folder: Path, rows: list[Any] | str, **given: Any) -> tuple[Any, list[Example]]:
     path = folder / "test.jsonl"
     path.write_text(rows if isinstance(rows, str) else "".join(json.dumps(row) + "\n" for row in rows))
-    task, found, _ = splits.read(name, settings_of(name, test_file=str(path), **given))
+    task, found, _ = examples.read_splits(name, settings_of(name, test_file=str(path), **given))
     return task, found["test"][:]
 
 
@@ -53,7 +58,7 @@ def made(name: str, **options: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    from adapters.model import open_base, quiet_libraries
+    from adapters.models.base_model import open_base, quiet_libraries
 
     quiet_libraries()
     root = tmp_path_factory.mktemp("tiny")
@@ -66,18 +71,24 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_each_task_reads_its_usual_columns(tmp_path: Path) -> None:
     found = {name: read(name, tmp_path, ROWS[name])[1] for name in NAMES}
     assert {name: [example.id for example in examples] for name, examples in found.items()} == {
-        "question_answering": ["q", "1"], "summarization": ["s", "1"], "translation": ["t", "1"]
-    }  # fmt: skip
+        "question_answering": ["q", "1"],
+        "summarization": ["s", "1"],
+        "translation": ["t", "1"],
+    }
     assert [(e.inputs, e.gold) for e in found["summarization"]] == [
-        ({"text": "Ada lived. Alan, too."}, ["Both lived.", "They lived."]), ({"text": "Emmy wrote notes."}, ["Notes."])
-    ]  # fmt: skip
+        ({"text": "Ada lived. Alan, too."}, ["Both lived.", "They lived."]),
+        ({"text": "Emmy wrote notes."}, ["Notes."]),
+    ]
     assert [(e.inputs, e.gold) for e in found["translation"]] == [
-        ({"text": "Ada"}, ["Adele"]), ({"text": "a friend"}, ["ein Freund", "eine Freundin"])
-    ]  # fmt: skip
+        ({"text": "Ada"}, ["Adele"]),
+        ({"text": "a friend"}, ["ein Freund", "eine Freundin"]),
+    ]
     first, second = found["question_answering"]
     assert (first.inputs, first.gold, first.starts) == (
-        {"question": "Who?", "context": "Ada lived in Oslo."}, ["Ada", "Ada"], (0, 0)
-    )  # fmt: skip
+        {"question": "Who?", "context": "Ada lived in Oslo."},
+        ["Ada", "Ada"],
+        (0, 0),
+    )
     assert (second.gold, second.starts) == (["Oslo"], ())
 
 
@@ -102,7 +113,7 @@ CONTEXT = "Ada lived in Oslo."
 @pytest.mark.parametrize(
     ("name", "rows", "said"),
     [
-        ("summarization", [{"words": "a", "target": "b"}], "no column of texts that goes by a usual name"),
+        ("summarization", [{"words": "a", "target": "b"}], "no column of texts with a usual name"),
         ("summarization", [{"text": "a"}], "Name it with --summary_column_name"),
         ("summarization", [{"text": "a", "summary": " "}], "test.jsonl:1: column 'summary' is empty"),
         ("summarization", [{"text": [], "summary": "b"}], "test.jsonl:1: column 'text' is empty"),
@@ -110,21 +121,29 @@ CONTEXT = "Ada lived in Oslo."
         ("summarization", [{"text": "a", "summary": ["b", ""]}], "test.jsonl:1: column 'summary' is empty"),
         ("summarization", [{"text": 3, "summary": "b"}], "column 'text' must be a text, found int"),
         ("summarization", [{"text": "\ud800", "summary": "b"}], "half of a character"),
-        ("translation", [{"en": "a", "fr": "b"}], "no column of de that goes by a usual name"),
+        ("translation", [{"en": "a", "fr": "b"}], "no column of de with a usual name"),
         ("translation", [{"en": "a", "de": None}], "test.jsonl:1: column 'de' is empty"),
         ("question_answering", [{"question": "a", "context": "b"}], "no column of answers"),
         ("question_answering", [{"question": "", "context": "b", "answers": ["b"]}], "column 'question' is empty"),
         ("question_answering", [{"question": "a", "context": "b", "answers": []}], "--version_2_with_negative"),
         ("question_answering", [{"question": "a", "context": "b", "answers": [""]}], "column 'answers' is empty"),
-        ("question_answering", [{"question": "Who?", "context": CONTEXT, "id": "q7",
-                                 "answers": {"text": ["Oslo"], "answer_start": [12]}}],
-         "test.jsonl:1: answer_start 12: the context reads ' Oslo.' there, not 'Oslo'"),
-        ("question_answering", [{"question": "Who?", "context": CONTEXT,
-                                 "answers": {"text": ["Oslo"], "answer_start": [-5]}}], "answer_start -5"),
-        ("question_answering", [{"question": "Who?", "context": CONTEXT,
-                                 "answers": {"text": ["Oslo"], "answer_start": [0, 1]}}], "1 answers, but 2 times"),
+        (
+            "question_answering",
+            [{"question": "Who?", "context": CONTEXT, "id": "q7", "answers": {"text": ["Oslo"], "answer_start": [12]}}],
+            "test.jsonl:1: answer_start 12: the context reads ' Oslo.' there, not 'Oslo'",
+        ),
+        (
+            "question_answering",
+            [{"question": "Who?", "context": CONTEXT, "answers": {"text": ["Oslo"], "answer_start": [-5]}}],
+            "answer_start -5",
+        ),
+        (
+            "question_answering",
+            [{"question": "Who?", "context": CONTEXT, "answers": {"text": ["Oslo"], "answer_start": [0, 1]}}],
+            "1 answers, but 2 times",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_with_a_row_is_said_with_its_place(
     tmp_path: Path, name: str, rows: list[dict[str, Any]], said: str
 ) -> None:
@@ -138,7 +157,7 @@ def test_an_answer_that_stands_elsewhere_is_named_with_the_questions_id(tmp_path
     path = tmp_path / "test.json"
     path.write_text(json.dumps({"data": [{"paragraphs": [{"context": CONTEXT, "qas": [asked]}]}]}))
     with pytest.raises(DataError) as caught:
-        splits.read("question_answering", settings_of("question_answering", test_file=str(path)))
+        examples.read_splits("question_answering", settings_of("question_answering", test_file=str(path)))
     assert f"{path}: data[0].paragraphs[0].qas[0] (id q7): answer_start 14" in str(caught.value)
 
 
@@ -149,7 +168,7 @@ def test_questions_without_an_answer_are_read_where_that_was_said(tmp_path: Path
     form = AnswerForm(format="text")
     assert task.write_answer(examples[0], form) == "no answer"
     assert task.read_answer(examples[0], " No answer.", form).value == ""
-    named = AnswerForm(format="text", names={"none": ("unknown",)})
+    named = AnswerForm(format="text", verbalizer={"none": ("unknown",)})
     assert task.write_answer(examples[0], named) == "unknown"
     assert [task.read_answer(examples[0], said, named).value for said in ("Unknown", "no answer")] == ["", "no answer"]
 
@@ -159,7 +178,7 @@ def test_questions_without_an_answer_are_read_where_that_was_said(tmp_path: Path
     [
         ({"source_lang": None}, "--source_lang: translation needs both languages"),
         ({"target_lang": None}, "--target_lang: translation needs both languages"),
-        ({"target_lang": "en"}, "--target_lang en: is --source_lang, too"),
+        ({"target_lang": "en"}, "--target_lang en: is the --source_lang, too"),
         ({"max_new_tokens": 0}, "--max_new_tokens 0: must be at least 1"),
     ],
 )
@@ -171,7 +190,7 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path, given: dict[str, 
 def test_no_data_is_named_by_default(tmp_path: Path) -> None:
     for name in NAMES:
         with pytest.raises(SettingsError, match="Give --dataset_name, or --train_file"):
-            splits.read(name, settings_of(name))
+            examples.read_splits(name, settings_of(name))
 
 
 # what a model learns and reads ----------------------------------------------------------------------------------------
@@ -180,7 +199,7 @@ def test_no_data_is_named_by_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_card_makes_the_task_again(name: str) -> None:
     task = made(name, max_new_tokens=17, source_prefix="x: ")
-    again = tasks.load(name).from_card(json.loads(json.dumps(task.card())))
+    again = load_task(name).from_card(json.loads(json.dumps(task.card())))
     assert again.card() == task.card() and again.card()["max_new_tokens"] == 17
 
 
@@ -190,25 +209,29 @@ def test_a_causal_model_learns_the_answer_behind_the_input_it_will_be_given(
     tmp_path: Path, bases: dict[str, Any], name: str, on: str
 ) -> None:
     task, examples = read(name, tmp_path, ROWS[name], max_new_tokens=20)
-    pieces = bases[on].pieces()
-    learnt = task.encode(examples, pieces, 100, learning=True)
-    asked = task.encode(examples, pieces, 100)
+    tokenizer = bases[on].word_tokenizer
+    learnt = task.encode(examples, tokenizer, 100, learning=True)
+    asked = task.encode(examples, tokenizer, 100)
     for example, whole, question in zip(examples, learnt, asked, strict=True):
         assert len(whole.input_ids) == len(whole.targets)
         assert whole.input_ids[: len(question.input_ids)] == question.input_ids
         begin = len(question.input_ids) - 1
         assert set(whole.targets[:begin]) <= {IGNORED}
         assert whole.targets[begin:-1] == whole.input_ids[begin + 1 :]
-        assert whole.targets[-1] == pieces.tokenizer.eos_token_id
-        assert pieces.tokenizer.decode(whole.targets[begin:-1]).strip() == example.gold[0]
-        assert not whole.detail and example.gold[0] not in pieces.tokenizer.decode(question.input_ids).split(":")[-1]
+        assert whole.targets[-1] == tokenizer.hf_tokenizer.eos_token_id
+        assert tokenizer.hf_tokenizer.decode(whole.targets[begin:-1]).strip() == example.gold[0]
+        assert (
+            not whole.detail and example.gold[0] not in tokenizer.hf_tokenizer.decode(question.input_ids).split(":")[-1]
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_encoder_decoder_writes_the_answer_with_its_end(tmp_path: Path, bases: dict[str, Any], name: str) -> None:
     task, examples = read(name, tmp_path, ROWS[name])
-    tokenizer = bases["t5"].pieces().tokenizer
-    for example, row in zip(examples, task.encode(examples, bases["t5"].pieces(), 100, learning=True), strict=True):
+    tokenizer = bases["t5"].word_tokenizer.hf_tokenizer
+    for example, row in zip(
+        examples, task.encode(examples, bases["t5"].word_tokenizer, 100, learning=True), strict=True
+    ):
         assert row.targets == tokenizer(example.gold[0]).input_ids and row.targets[-1] == tokenizer.eos_token_id
         assert row.input_ids[-1] == tokenizer.eos_token_id
 
@@ -216,49 +239,52 @@ def test_an_encoder_decoder_writes_the_answer_with_its_end(tmp_path: Path, bases
 @pytest.mark.parametrize("on", ["gpt2", "t5"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_long_input_is_cut_in_its_text_alone_and_counted(bases: dict[str, Any], name: str, on: str) -> None:
-    task, pieces = made(name, max_new_tokens=16), bases[on].pieces()
+    task, tokenizer = made(name, max_new_tokens=16), bases[on].word_tokenizer
     long = (
         {"text": "in old " * 500} if name != "question_answering" else {"question": "Who ?", "context": "in old " * 500}
     )
     short = {key: value.replace("in old " * 500, "in old") for key, value in long.items()}
-    rows = task.encode([Example(id="0", inputs=long), Example(id="1", inputs=short)], pieces, 80)
+    rows = task.encode([Example(id="0", inputs=long), Example(id="1", inputs=short)], tokenizer, 80)
     assert [row.detail for row in rows] == [True, False]
-    assert len(rows[0].input_ids) == (80 - 16 if pieces.leftwards else 80)
-    texts = [pieces.tokenizer.decode(row.input_ids) for row in rows]
+    assert len(rows[0].input_ids) == (80 - 16 if tokenizer.causal else 80)
+    texts = [tokenizer.hf_tokenizer.decode(row.input_ids) for row in rows]
     before, behind = texts[1].split("in old")
     assert texts[0].startswith(before + "in old in old") and texts[0].endswith(behind)
     answers = [np.array([], np.int64)] * 2
-    assert [p.truncated for p in task.decode([Example(id="", inputs={})] * 2, rows, answers, pieces)] == [True, False]
+    assert [p.truncated for p in task.decode([Example(id="", inputs={})] * 2, rows, answers, tokenizer)] == [
+        True,
+        False,
+    ]
 
 
 def test_a_question_that_fills_the_room_alone_is_cut_and_counted(bases: dict[str, Any]) -> None:
-    task, pieces = made("question_answering", max_new_tokens=16), bases["gpt2"].pieces()
-    (row,) = task.encode([Example(id="", inputs={"question": "who " * 900, "context": "in Oslo"})], pieces, 80)
+    task, tokenizer = made("question_answering", max_new_tokens=16), bases["gpt2"].word_tokenizer
+    (row,) = task.encode([Example(id="", inputs={"question": "who " * 900, "context": "in Oslo"})], tokenizer, 80)
     assert row.detail and len(row.input_ids) == 64
-    assert pieces.tokenizer.decode(row.input_ids).endswith("Answer:")
+    assert tokenizer.hf_tokenizer.decode(row.input_ids).endswith("Answer:")
 
 
 def test_a_long_answer_is_learnt_without_an_end(bases: dict[str, Any]) -> None:
     task = made("summarization", max_new_tokens=8)
     example = Example(id="", inputs={"text": "Ada"}, gold=["lived " * 50])
     for name in ("gpt2", "t5"):
-        tokenizer = bases[name].pieces().tokenizer
-        (row,) = task.encode([example], bases[name].pieces(), 60, learning=True)
-        targets = [piece for piece in row.targets if piece != IGNORED]
+        tokenizer = bases[name].word_tokenizer.hf_tokenizer
+        (row,) = task.encode([example], bases[name].word_tokenizer, 60, learning=True)
+        targets = [token for token in row.targets if token != IGNORED]
         assert len(targets) == 8 and tokenizer.eos_token_id not in targets
 
 
 def test_a_prefix_of_the_users_stands_in_front(bases: dict[str, Any]) -> None:
     task = made("summarization", source_prefix="summarize: ")
-    (row,) = task.encode([Example(id="", inputs={"text": "Ada"})], bases["t5"].pieces(), 60)
-    assert bases["t5"].pieces().tokenizer.decode(row.input_ids).startswith("summarize: Text")
+    (row,) = task.encode([Example(id="", inputs={"text": "Ada"})], bases["t5"].word_tokenizer, 60)
+    assert bases["t5"].word_tokenizer.hf_tokenizer.decode(row.input_ids).startswith("summarize: Text")
 
 
 def test_no_room_for_an_input_is_refused(bases: dict[str, Any]) -> None:
     task, example = made("summarization", max_new_tokens=60), Example(id="", inputs={"text": "Ada"})
-    with pytest.raises(SettingsError, match=f"--max_new_tokens 60: of {59 + LEAST_ROOM} pieces"):
-        task.encode([example], bases["gpt2"].pieces(), 59 + LEAST_ROOM)
-    assert task.encode([example], bases["gpt2"].pieces(), 60 + LEAST_ROOM)
+    with pytest.raises(SettingsError, match=f"--max_new_tokens 60: of {59 + LEAST_ROOM} tokens"):
+        task.encode([example], bases["gpt2"].word_tokenizer, 59 + LEAST_ROOM)
+    assert task.encode([example], bases["gpt2"].word_tokenizer, 60 + LEAST_ROOM)
 
 
 HOSTILE = ["\0", "\ud800", "{{text}} {0} $x %s {% x %}", "<|endoftext|></s>[MASK]", "\u202e" * 50]
@@ -271,24 +297,28 @@ def test_hostile_texts_are_read_cut_and_answered(bases: dict[str, Any], text: st
         for on in ("gpt2", "t5", "roberta"):
             task, base = made(name).on(bases[on].kind), bases[on]
             if base.kind in task.kinds and (on != "roberta" or name == "question_answering"):
-                rows = task.encode([Example(id="", inputs=inputs, gold=[text])], base.pieces(), 100, learning=True)
+                rows = task.encode(
+                    [Example(id="", inputs=inputs, gold=[text])], base.word_tokenizer, 100, learning=True
+                )
                 assert rows and all(0 < len(row.input_ids) <= 100 for row in rows)
 
 
 def test_a_text_of_a_megabyte_is_cut_or_read_in_windows(bases: dict[str, Any]) -> None:
     text = "a" * 1_000_000
-    (row,) = made("summarization").encode([Example(id="", inputs={"text": text})], bases["gpt2"].pieces(), 100)
+    (row,) = made("summarization").encode([Example(id="", inputs={"text": text})], bases["gpt2"].word_tokenizer, 100)
     assert row.detail and len(row.input_ids) == 36
     task = made("question_answering").on(bases["roberta"].kind)
-    rows = task.encode([Example(id="", inputs={"question": "Who?", "context": text})], bases["roberta"].pieces(), 100)
+    rows = task.encode(
+        [Example(id="", inputs={"question": "Who?", "context": text})], bases["roberta"].word_tokenizer, 100
+    )
     assert {i for row in rows for place in row.detail[0] if place for i in range(*place)} == set(range(1_000_000))
 
 
-def test_special_pieces_in_data_are_text(bases: dict[str, Any]) -> None:
+def test_special_tokens_in_data_are_text(bases: dict[str, Any]) -> None:
     example = Example(id="", inputs={"text": "Ada <|endoftext|> left"}, gold=["<|endoftext|> </s>"])
-    tokenizer = bases["gpt2"].pieces().tokenizer
-    (row,) = made("summarization").encode([example], bases["gpt2"].pieces(), 120, learning=True)
-    targets = [piece for piece in row.targets if piece != IGNORED]
+    tokenizer = bases["gpt2"].word_tokenizer.hf_tokenizer
+    (row,) = made("summarization").encode([example], bases["gpt2"].word_tokenizer, 120, learning=True)
+    targets = [token for token in row.targets if token != IGNORED]
     assert targets.count(tokenizer.eos_token_id) == 1 and targets[-1] == tokenizer.eos_token_id
     assert tokenizer.eos_token_id not in row.input_ids
 
@@ -296,8 +326,11 @@ def test_special_pieces_in_data_are_text(bases: dict[str, Any]) -> None:
 # what is asked of a prompted model ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [path for name, path in sorted(template.paths().items()) if name.startswith(NAMES)],
-                         ids=lambda path: path.stem)  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [path for name, path in sorted(template.paths().items()) if name.startswith(NAMES)],
+    ids=lambda path: path.stem,
+)
 def test_prompts_are_filled_verbatim_and_shots_show_the_answer_where_it_is_written(path: Path) -> None:
     task = next(made(name) for name in NAMES if path.stem.startswith(name))
     prompt = template.read(path, task)
@@ -305,19 +338,19 @@ def test_prompts_are_filled_verbatim_and_shots_show_the_answer_where_it_is_writt
     example = Example(id="", inputs=values, gold=["One\n\n two.", "Other"])
     question, shot = prompt.question(task, example), prompt.demonstration(task, example)
     assert all(value in question for value in values.values())
-    assert question[-1] in ":\n"  # a word's blank is a part of its first piece
+    assert question[-1] in ":\n"  # a word's blank is a part of its first token
     assert shot == f"{question}{' ' * (question[-1] == ':')}One two.{prompt.separator}"
-    assert "{{" not in prompt.head(task)
+    assert "{{" not in prompt.instruction_text(task)
     if task.name == "translation":
-        assert "German" in question + prompt.head(task)
+        assert "German" in question + prompt.instruction_text(task)
     assert task.read_answer(example, " One two. ", prompt.form).value == "One two."
-    assert task.read_answer(example, " \n", prompt.form).unparsed
+    assert task.read_answer(example, " \n", prompt.form).parse_failure
 
 
 def test_a_prompt_names_languages_by_its_own_words(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
-        'task = "translation"\nanswer = "text"\nquery = "{{text}} auf {{target_lang}}:"\n[names]\nde = "Deutsch"\n'
+        'task = "translation"\nanswer = "text"\nquery = "{{text}} auf {{target_lang}}:"\n[verbalizer]\nde = "Deutsch"\n'
     )
     task = made("translation")
     asked = template.read(path, task).question(task, Example(id="", inputs={"text": "hat"}))
@@ -328,8 +361,8 @@ def test_a_prompt_names_languages_by_its_own_words(tmp_path: Path) -> None:
 
 def test_names_that_nothing_asks_for_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text('task = "summarization"\nanswer = "text"\nquery = "{{text}}:"\n[names]\nnone = "x"\n')
-    with pytest.raises(SettingsError, match=r"\[names\]: summarization has no 'none'"):
+    path.write_text('task = "summarization"\nanswer = "text"\nquery = "{{text}}:"\n[verbalizer]\nnone = "x"\n')
+    with pytest.raises(SettingsError, match=r"\[verbalizer\]: summarization has no 'none'"):
         template.read(path, made("summarization"))
 
 

@@ -13,10 +13,12 @@ import pytest
 import tiny
 from conftest import FIRST, LAST
 
-from adapters import evaluation, metrics
-from adapters.alignment import IGNORED
-from adapters.errors import DataError, ModelError
-from adapters.tasks import ENCODER, Encoded, Example
+from adapters.core.errors import DataError, ModelError
+from adapters.evaluation.evaluate import evaluate
+from adapters.evaluation.metrics.base.metric import task_metrics
+from adapters.models.base_model import ENCODER
+from adapters.models.tokenizer import IGNORED
+from adapters.tasks.base.example import Encoded, Example
 from adapters.tasks.question_answering import Task as Answering
 from adapters.tasks.summarization import Task as Summarizing
 
@@ -25,8 +27,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 CITIES = ["london", "paris", "berlin", "oslo", "rome"]
 LAYERS = {"gpt2": ["c_attn", "c_proj", "c_fc"], "t5": ["q", "k", "v", "o", "wi", "wo"]}
 # Steps and a rate at which a tiny model learns some of it.
-RUNS = {("summarization", "gpt2"): (100, 0.006), ("summarization", "t5"): (100, 0.006),
-        ("question_answering", "bert"): (40, 0.015)}  # fmt: skip
+RUNS = {
+    ("summarization", "gpt2"): (100, 0.006),
+    ("summarization", "t5"): (100, 0.006),
+    ("question_answering", "bert"): (40, 0.015),
+}
 EACH = [(task, on, name) for task, on in RUNS for name in ("full", "lora")]
 
 
@@ -61,13 +66,13 @@ def rows_of(task: str, number: int) -> Split:
 def bases(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> dict[str, Any]:
     from transformers import GPT2LMHeadModel
 
-    from adapters.model import open_base, quiet_libraries
+    from adapters.models.base_model import open_base, quiet_libraries
 
     quiet_libraries()
     root = tmp_path_factory.mktemp("tiny")
     gpt2 = tiny.gpt2(root / "gpt2")
     model = GPT2LMHeadModel.from_pretrained(gpt2)
-    model.transformer.wte.weight.data.mul_(20)  # its head, too; with fresh ones every next piece is about as likely
+    model.transformer.wte.weight.data.mul_(20)  # its head, too; with fresh ones every next token is about as likely
     model.save_pretrained(gpt2)
     folders = {"bert": tiny_bert, "gpt2": gpt2, "t5": tiny.t5(root / "t5")}
     return {name: open_base(str(folder)) for name, folder in folders.items()}
@@ -116,7 +121,7 @@ def test_a_model_learns_and_what_it_says_is_scored(
     method, model, losses, task, examples = trained(name, on, how)
     assert np.mean(losses[-6:]) < 0.7 * np.mean(losses[:6])
     predictor = method.predictor(model, bases[on], task)
-    found = evaluation.evaluate(predictor, examples, metrics.for_task(task, ()), split="test")
+    found = evaluate(predictor, examples, task_metrics(task, ()), split="test")
     assert found.main["value"] > (0.4 if how == "full" or on == "bert" else 0.1)
     assert found.failures() == {"parse_failures": 0, "truncated": 0, "shots_dropped": 0}
 
@@ -134,8 +139,8 @@ def test_what_is_saved_answers_as_before(
 
 @pytest.mark.parametrize(("name", "on"), list(RUNS)[:1] + list(RUNS)[2:])
 def test_a_bank_answers_as_the_adapter_alone(name: str, on: str, bases: dict[str, Any], tmp_path: Path) -> None:
-    from adapters import predictor
-    from adapters.bank import AdapterBank, Request
+    from adapters.artifacts import loading as predictor
+    from adapters.serving.bank.bank import AdapterBank, Request
 
     base = bases[on]
     for seed in (1, 2):
@@ -147,8 +152,10 @@ def test_a_bank_answers_as_the_adapter_alone(name: str, on: str, bases: dict[str
         bank.load(f"a{seed}", tmp_path / f"a{seed}")
         asked += [Request(f"a{seed}", dict(example.inputs)) for example in rows_of(name, 3)]
     together = [answer["output"] for answer in bank.predict(asked)]
-    alone = [predictor.load(tmp_path / request.adapter, base=folder).answer([{"inputs": request.inputs}])[0]["output"]
-             for request in asked]  # fmt: skip
+    alone = [
+        predictor.load(tmp_path / request.adapter, base=folder).answer([{"inputs": request.inputs}])[0]["output"]
+        for request in asked
+    ]
     assert together == alone
     assert len({str(output) for output in together}) > 1
 
@@ -172,9 +179,9 @@ def asking(text: str, answer: str | None, question: str = "where", start: int = 
 
 
 def test_windows_cover_a_long_context_and_learn_the_answer_where_it_is_whole(bases: dict[str, Any]) -> None:
-    task, pieces = Answering().on(ENCODER), bases["bert"].pieces()
+    task, tokens = Answering().on(ENCODER), bases["bert"].word_tokenizer
     example = asking(LONG, "oslo")
-    rows = task.encode([example], pieces, 40, learning=True)
+    rows = task.encode([example], tokens, 40, learning=True)
     assert len(rows) > 3 and all(len(row.input_ids) <= 40 for row in rows)
     seen: set[int] = set()
     for row in rows:
@@ -195,63 +202,64 @@ def test_windows_cover_a_long_context_and_learn_the_answer_where_it_is_whole(bas
 
 
 def test_the_place_decides_which_of_equal_words_is_learnt(bases: dict[str, Any]) -> None:
-    task, pieces, text = Answering().on(ENCODER), bases["bert"].pieces(), "oslo is not oslo ."
+    task, tokens, text = Answering().on(ENCODER), bases["bert"].word_tokenizer, "oslo is not oslo ."
     for start in (0, 12):
-        (row,) = task.encode([asking(text, "oslo", start=start)], pieces, 40, learning=True)
+        (row,) = task.encode([asking(text, "oslo", start=start)], tokens, 40, learning=True)
         assert row.detail[0][row.targets[0]][0] == start
 
 
 def test_an_answer_that_does_not_stand_in_its_context_cannot_be_learnt(bases: dict[str, Any]) -> None:
     example = Example(id="x", inputs={"question": "where", "context": "ada ."}, gold=["oslo"], where="made.json:7")
-    with pytest.raises(DataError, match=r"made\.json:7: the answer 'oslo' does not stand in the context"):
-        Answering().on(ENCODER).encode([example], bases["bert"].pieces(), 40, learning=True)
-    assert Answering().on(ENCODER).encode([example], bases["bert"].pieces(), 40)
+    with pytest.raises(DataError, match=r"made\.json:7: the answer 'oslo' is not in the context"):
+        Answering().on(ENCODER).encode([example], bases["bert"].word_tokenizer, 40, learning=True)
+    assert Answering().on(ENCODER).encode([example], bases["bert"].word_tokenizer, 40)
 
 
 @pytest.mark.parametrize("longest", [1, 3, 30])
 def test_the_best_stretch_of_all_windows_is_found(bases: dict[str, Any], longest: int) -> None:
-    task, pieces = Answering(max_answer_length=longest).on(ENCODER), bases["bert"].pieces()
+    task, tokens = Answering(max_answer_length=longest).on(ENCODER), bases["bert"].word_tokenizer
     draw = np.random.default_rng(longest)
     examples = [asking(LONG, None), asking("ada lived in oslo .", None)]
-    rows = task.encode(examples, pieces, 40)
+    rows = task.encode(examples, tokens, 40)
     scores = [draw.normal(size=(2, len(row.input_ids))) for row in rows]
-    found = task.decode(examples, rows, scores, pieces)
+    found = task.decode(examples, rows, scores, tokens)
     for number, example in enumerate(examples):
         slow = max(
             (begins[i] + ends[j], row.detail[0][i][0], row.detail[0][j][1])
             for row, (begins, ends) in zip(rows, scores, strict=True)
-            for i in range(len(begins)) for j in range(i, min(i + longest, len(ends)))
+            for i in range(len(begins))
+            for j in range(i, min(i + longest, len(ends)))
             if row.example == number and row.detail[0][i] and row.detail[0][j]
-        )  # fmt: skip
+        )
         assert found[number].value == example.inputs["context"][slow[1] : slow[2]]
         assert task.output(example, found[number])["start"] == slow[1]
 
 
 def test_none_is_answered_where_that_is_likelier_in_every_window(bases: dict[str, Any]) -> None:
-    pieces, example = bases["bert"].pieces(), asking("ada lived in oslo .", None)
+    tokens, example = bases["bert"].word_tokenizer, asking("ada lived in oslo .", None)
     for with_none, first, said in ((True, 9.0, ""), (True, -9.0, "ada"), (False, 9.0, "ada")):
         task = Answering(version_2_with_negative=with_none).on(ENCODER)
-        (row,) = task.encode([example], pieces, 40)
+        (row,) = task.encode([example], tokens, 40)
         scores = np.zeros((2, len(row.input_ids)))
         scores[:, 0] = first
         at = next(i for i, place in enumerate(row.detail[0]) if place)
         scores[:, at] = 1.0
-        (prediction,) = task.decode([example], [row], [scores], pieces)
+        (prediction,) = task.decode([example], [row], [scores], tokens)
         assert prediction.value == said
         assert ("start" in task.output(example, prediction)) == bool(said)
 
 
-def test_a_question_without_an_answer_is_learnt_as_the_first_piece(bases: dict[str, Any]) -> None:
+def test_a_question_without_an_answer_is_learnt_as_the_first_token(bases: dict[str, Any]) -> None:
     task = Answering(version_2_with_negative=True).on(ENCODER)
-    rows = task.encode([asking(LONG, None)], bases["bert"].pieces(), 40, learning=True)
+    rows = task.encode([asking(LONG, None)], bases["bert"].word_tokenizer, 40, learning=True)
     assert all(row.targets == [0, 0] for row in rows)
-    assert task.encode([asking(LONG, None)], bases["bert"].pieces(), 40)[0].targets == [IGNORED, IGNORED]
+    assert task.encode([asking(LONG, None)], bases["bert"].word_tokenizer, 40)[0].targets == [IGNORED, IGNORED]
 
 
 def test_a_question_that_is_too_long_is_cut_and_counted(bases: dict[str, Any]) -> None:
-    task, pieces = Answering().on(ENCODER), bases["bert"].pieces()
+    task, tokens = Answering().on(ENCODER), bases["bert"].word_tokenizer
     example = asking("ada lived in oslo .", None, question="where " * 200)
-    rows = task.encode([example], pieces, 40)
+    rows = task.encode([example], tokens, 40)
     zeros: list[Any] = [np.zeros((2, len(row.input_ids))) for row in rows]
-    assert task.decode([example], rows, zeros, pieces)[0].truncated
+    assert task.decode([example], rows, zeros, tokens)[0].truncated
     assert isinstance(rows[0], Encoded) and len(rows[0].input_ids) <= 40

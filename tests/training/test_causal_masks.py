@@ -1,4 +1,4 @@
-"""A causal model learns the same without the mask of its padding, and one that looks to the right keeps it."""
+"""A causal model trains the same without padding masks, and a model that is not causal keeps them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 import tiny
 import torch
 
-from adapters import splits, training
-from adapters.attention import leave_masks_out
-from adapters.model import open_base
+from adapters.models.attention import drop_padding_masks
+from adapters.models.base_model import open_base
+from adapters.tasks.base import examples
+from adapters.training import trainer as training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 METHODS = ("full", "lora", "bottleneck", "prefix", "prompt_tuning")
@@ -37,8 +38,8 @@ def learned(base: Any, name: str, read: Any) -> tuple[list[float], list[Any]]:
     seen: list[Any] = []
     note_masks(model, seen)
     rows = list(range(min(len(train), 8)))
-    assert len({trainer.windows.lengths[row] for row in rows}) > 1
-    return [trainer._step([rows]) for _ in range(3)], seen
+    assert len({trainer.dataset.lengths[row] for row in rows}) > 1
+    return [trainer.train_step([rows]) for _ in range(3)], seen
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
@@ -47,9 +48,9 @@ def test_a_causal_model_learns_the_same_without_masks(
     name: str, kind: str, tagged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = open_base(str(getattr(tiny, kind)(tmp_path / kind)))
-    read = splits.read_named("ner", (), dataset_name=str(tagged))
+    read = examples.read_named("ner", (), dataset_name=str(tagged))
     losses, without = learned(base, name, read)
-    monkeypatch.setattr(training, "leave_masks_out", lambda model: None)
+    monkeypatch.setattr(training, "drop_padding_masks", lambda model: None)
     wanted, masks = learned(base, name, read)
     assert losses == pytest.approx(wanted, rel=2e-5)
     assert len(set(wanted)) == 3, "it learns"
@@ -72,7 +73,7 @@ def body_of(architecture: str) -> Any:
 @pytest.mark.parametrize(("architecture", "causal"), [("XLNet", False), ("Bert", False), ("Qwen2", True)])
 def test_only_a_model_that_sees_nothing_to_its_right_goes_without(architecture: str, *, causal: bool) -> None:
     model, seen = body_of(architecture), []
-    leave_masks_out(model)
+    drop_padding_masks(model)
     assert model.training
     note_masks(model, seen)
     ids, mask = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[1, 1, 1, 0]])

@@ -1,4 +1,4 @@
-"""Checkpoints are complete or absent, whatever happens while one is written; and damaged ones are known as such."""
+"""Checkpoints are complete or absent, whatever happens during writing; damaged ones are recognised."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from adapters.checkpoint import Checkpoints
-from adapters.errors import CheckpointError, SettingsError
+from adapters.core.errors import CheckpointError, SettingsError
+from adapters.training.checkpoint import Checkpoints
 
 IDENTITY = {"settings": {"learning_rate": 0.1, "seed": 0}, "base": ["a", "b"]}
 
 
-def made(folder: Path, *, keep: int = 2, **identity: Any) -> Checkpoints:
-    return Checkpoints(folder / "checkpoints", lambda: {**IDENTITY, **identity}, keep=keep)
+def made(folder: Path, *, save_total_limit: int = 2, **identity: Any) -> Checkpoints:
+    return Checkpoints(folder / "checkpoints", lambda: {**IDENTITY, **identity}, save_total_limit=save_total_limit)
 
 
 def saved(store: Checkpoints, step: int, *, size: int = 64) -> Path:
@@ -43,7 +43,7 @@ def whole(store: Checkpoints, said: list[str] | None = None) -> int:
 
 
 def test_what_was_saved_is_found_and_the_oldest_are_removed(tmp_path: Path) -> None:
-    store = made(tmp_path, keep=2)
+    store = made(tmp_path, save_total_limit=2)
     for step in (1, 2, 10):
         saved(store, step)
     assert [path.name for path in store.paths()] == ["step-00000010", "step-00000002"]
@@ -52,13 +52,13 @@ def test_what_was_saved_is_found_and_the_oldest_are_removed(tmp_path: Path) -> N
     names = {path.name for path in store.paths()[0].iterdir()}
     assert names == {"model.safetensors", "random.safetensors", "state.json", "manifest.json"}
     store.remove()
-    with pytest.raises(CheckpointError, match="has no whole checkpoint"):
+    with pytest.raises(CheckpointError, match="has no complete checkpoint"):
         whole(store)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "random.safetensors", "state.json", "manifest.json"])
 @pytest.mark.parametrize("how", ["flip", "cut", "empty", "gone"])
-def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_is_taken(
+def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_is_used(
     name: str, how: str, tmp_path: Path
 ) -> None:
     store = made(tmp_path)
@@ -73,7 +73,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_is_taken(
     if name != "manifest.json" or how != "flip":  # a flip there may be in what it says of the run, which is refused
         said: list[str] = []
         assert whole(store, said) == 1
-        assert "step-00000002" in said[0] and "The one before it is taken" in said[0]
+        assert "step-00000002" in said[0] and "The one before it is used" in said[0]
 
 
 def test_a_checkpoint_of_another_run_says_what_differs(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_checkpoints import made, saved
-store = made(Path(sys.argv[2]), keep=2)
+store = made(Path(sys.argv[2]), save_total_limit=2)
 for step in range(int(sys.argv[3]) + 1, 10**6):
     saved(store, step, size=20_000)
     print(step, flush=True)

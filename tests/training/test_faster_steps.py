@@ -1,4 +1,4 @@
-"""What makes a step faster changes no number: frozen matrices held as they are multiplied, a compiled model."""
+"""Faster steps give the same numbers: frozen matrices in the dtype of their products, a compiled model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import torch
 from accelerate.state import AcceleratorState
 from conftest import build_tiny_bert
 
-from adapters import compiling, precision
-from adapters.__main__ import main
-from adapters.compiling import dynamo
-from adapters.dropout import ByteDropout
-from adapters.errors import SettingsError
+from adapters.cli.main import main
+from adapters.core.errors import SettingsError
+from adapters.models import compile as compiling
+from adapters.models import precision
+from adapters.models.byte_dropout import ByteDropout
+from adapters.models.compile import dynamo
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TRAINED = ("lora", "prefix", "ia3", "bitfit", "bottleneck", "head", "prompt_tuning", "rslora")
@@ -30,7 +31,7 @@ def run(tiny_bert: Path, tagged: Path, tmp_path: Path) -> Callable[..., None]:
     def by(method: str, *flags: str) -> None:
         own = ["--model_name_or_path", str(tiny_bert), "--dataset_name", str(tagged), "--overwrite_output_dir"]
         given = ["--task", "ner", "--method", method, "--output_dir", str(tmp_path / "run"), *own, *flags]
-        assert main(["run", *given]) == 0
+        assert main(["train", *given]) == 0
 
     return by
 
@@ -53,7 +54,7 @@ def test_frozen_matrices_in_bf16_give_the_losses_and_answers_that_casting_gives(
     given = ("--mixed_precision", "bf16", "--learning_rate", "0.02", "--num_train_epochs", "2")
     run(name, *given)
     held = told(tmp_path / "run")
-    monkeypatch.setattr(precision, "hold_frozen", lambda *given: None)
+    monkeypatch.setattr(precision, "cast_frozen_weights", lambda *given: None)
     run(name, *given)
     assert told(tmp_path / "run") == held
 
@@ -63,9 +64,9 @@ def test_only_frozen_matrices_of_linear_layers_are_held_in_fewer_bits(tmp_path: 
 
     model = AutoModel.from_pretrained(build_tiny_bert(tmp_path / "base")).requires_grad_(False)
     model.pooler.dense.requires_grad_(True)
-    precision.hold_frozen(model, "no")
+    precision.cast_frozen_weights(model, "no")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    precision.hold_frozen(model, "bf16")
+    precision.cast_frozen_weights(model, "bf16")
     held = {name for name, parameter in model.named_parameters() if parameter.dtype == torch.bfloat16}
     assert len(held) == 12  # six matrices in each of two layers
     assert all(name.endswith(("query.weight", "key.weight", "value.weight", "dense.weight")) for name in held)
@@ -74,7 +75,7 @@ def test_only_frozen_matrices_of_linear_layers_are_held_in_fewer_bits(tmp_path: 
 
 def test_dora_keeps_the_base_whole_as_it_takes_its_norms(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[Any] = []
-    monkeypatch.setattr(precision, "hold_frozen", lambda *given: called.append(given))
+    monkeypatch.setattr(precision, "cast_frozen_weights", lambda *given: called.append(given))
     run("dora", "--mixed_precision", "bf16")
     assert not called
     run("lora", "--mixed_precision", "bf16")
@@ -82,6 +83,7 @@ def test_dora_keeps_the_base_whole_as_it_takes_its_norms(run: Any, monkeypatch: 
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")  # as dynamo traces
+@pytest.mark.slow
 def test_a_compiled_model_learns_the_same(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = ("--learning_rate", "0.02", "--num_train_epochs", "2", "--mixed_precision", "no", "--dropout", "0")
     run("lora", *given)
@@ -120,7 +122,7 @@ def test_without_a_compiler_the_flag_is_refused(monkeypatch: pytest.MonkeyPatch)
 def test_onednn_keeps_few_kernels_unless_the_user_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
-    from adapters.model import quiet_libraries
+    from adapters.models.base_model import quiet_libraries
 
     monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
     quiet_libraries()

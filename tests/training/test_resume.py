@@ -1,4 +1,4 @@
-"""A run that goes on from a checkpoint ends as the run that was never stopped, to the last bit."""
+"""A resumed run ends as one that was never stopped, to the last bit."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from adapters import training
+from adapters.training import trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS = 9
 METHODS = {"full_ner": "0.01", "lora_ner": "0.02", "prefix_ner": "0.1"}
-FLAGS = ["--train_batch_pieces", "300", "--gradient_accumulation_steps", "2", "--max_train_steps", str(STEPS),
-         "--num_train_epochs", "9"]  # fmt: skip
+FLAGS = [
+    "--max_tokens_per_batch",
+    "300",
+    "--gradient_accumulation_steps",
+    "2",
+    "--max_train_steps",
+    str(STEPS),
+    "--num_train_epochs",
+    "9",
+]
 
 
 def outcome(folder: Path) -> dict[str, Any]:
@@ -38,16 +46,18 @@ def test_a_run_goes_on_from_any_step_as_if_it_had_not_been_stopped(
 ) -> None:
     flags = [*FLAGS, "--learning_rate", METHODS[recipe], "--dropout", "0.2"]
     order: list[list[int]] = []
-    step = training.Trainer._step
+    step = trainer.Trainer.train_step
 
     def noted(trainer: Any, batches: Any) -> float:
         order.append([row for batch in batches for row in batch])
         return step(trainer, batches)
 
-    monkeypatch.setattr(training.Trainer, "_step", noted)
+    monkeypatch.setattr(trainer.Trainer, "train_step", noted)
     whole = tmp_path / "whole"
-    assert run_recipe(recipe, *flags, "--output_dir", str(whole), "--checkpointing_steps", "1",
-                      "--keep_checkpoints", "99") == 0  # fmt: skip
+    assert (
+        run_recipe(recipe, *flags, "--output_dir", str(whole), "--checkpointing_steps", "1", "--save_total_limit", "99")
+        == 0
+    )
     wanted, all_rows = outcome(whole), list(order)
     assert len(all_rows) == STEPS and wanted["steps"] == STEPS
     paths = sorted((whole / "checkpoints").iterdir())
@@ -60,30 +70,68 @@ def test_a_run_goes_on_from_any_step_as_if_it_had_not_been_stopped(
         assert order == all_rows[int(path.name.rpartition("-")[2]) :]
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_as_if_they_had_not_been_stopped(tiny_bert: Path, tagged: Path, tmp_path: Path) -> None:
     def launched(out: str, *more: str) -> None:
-        given = ["--model_name_or_path", str(tiny_bert), "--dataset_name", str(tagged), "--mixed_precision", "no",
-                 "--output_dir", str(tmp_path / out), "--dropout", "0.2", *FLAGS, *more]  # fmt: skip
+        given = [
+            "--model_name_or_path",
+            str(tiny_bert),
+            "--dataset_name",
+            str(tagged),
+            "--mixed_precision",
+            "no",
+            "--output_dir",
+            str(tmp_path / out),
+            "--dropout",
+            "0.2",
+            *FLAGS,
+            *more,
+        ]
         command = [sys.executable, "-m", "adapters", "launch", "--num_processes", "2", "recipes/lora_ner.py", *given]
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
 
-    launched("whole", "--checkpointing_steps", "4", "--keep_checkpoints", "9")
+    launched("whole", "--checkpointing_steps", "4", "--save_total_limit", "9")
     launched("again", "--resume_from_checkpoint", str(tmp_path / "whole" / "checkpoints" / "step-00000004"))
     assert outcome(tmp_path / "again") == outcome(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
+@pytest.mark.slow
 def test_a_signal_ends_behind_a_step_with_a_checkpoint_to_go_on_from(
-    sent: int, code: int, tiny_bert: Path, tagged: Path, tmp_path: Path, run_recipe: Any,
+    sent: int,
+    code: int,
+    tiny_bert: Path,
+    tagged: Path,
+    tmp_path: Path,
+    run_recipe: Any,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    flags = ["--model_name_or_path", str(tiny_bert), "--dataset_name", str(tagged), "--mixed_precision", "no",
-             "--dropout", "0.2", "--num_train_epochs", "400", "--max_train_steps", "400",
-             "--early_stopping_patience", "999"]  # fmt: skip
+) -> None:
+    flags = [
+        "--model_name_or_path",
+        str(tiny_bert),
+        "--dataset_name",
+        str(tagged),
+        "--mixed_precision",
+        "no",
+        "--dropout",
+        "0.2",
+        "--num_train_epochs",
+        "400",
+        "--max_train_steps",
+        "400",
+        "--early_stopping_patience",
+        "999",
+    ]
     command = [sys.executable, "recipes/lora_ner.py", *flags, "--output_dir", str(tmp_path / "stopped")]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-                               preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL))  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("epoch 2:"):
@@ -118,7 +166,7 @@ def test_a_run_with_other_settings_is_told_what_differs(run_recipe: Any, tmp_pat
         assert run_recipe("lora_ner", *given) == 2
         assert told in capsys.readouterr().err
     assert run_recipe("lora_ner", "--output_dir", str(tmp_path / "new"), "--resume_from_checkpoint", "latest") == 2
-    assert "has no whole checkpoint" in capsys.readouterr().err
+    assert "has no complete checkpoint" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_examples(
@@ -136,7 +184,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_examples
     monkeypatch.setattr(Task, "loss", poisoned)
     assert run_recipe("lora_ner", *FLAGS, "--checkpointing_steps", "1") == 2
     told = capsys.readouterr().err
-    assert "The loss is nan at step 3; nothing was updated." in told and "examples by id: " in told
+    assert "The loss is nan at step 3; nothing was updated." in told and "Ids of the examples in this step: " in told
     (path,) = (tmp_path / "run" / "checkpoints").iterdir()
     assert path.name == "step-00000002"
     monkeypatch.undo()

@@ -1,0 +1,47 @@
+"""What the benchmarks share: a command in a process of its own, and the data they take."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DATA = REPOSITORY.parent / "shared" / "data"
+"""Where the datasets are looked for unless a flag says otherwise."""
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with these words in the repository. Where it fails, the benchmark ends with what was on stderr."""
+    done = subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)} failed with {done.returncode}:\n{done.stderr[-3000:]}")
+    return done
+
+
+def recorded(*words: str) -> dict[str, Any]:
+    """scores.json of a run that these words start; the output directory is a temporary one."""
+    with tempfile.TemporaryDirectory() as folder:
+        command(*words, "--output_dir", f"{folder}/run")
+        record: dict[str, Any] = json.loads(Path(f"{folder}/run/scores.json").read_text())
+        return record
+
+
+def launched(processes: int) -> list[str]:
+    """The words before a script that start it in so many processes."""
+    return ["-m", "adapters", "launch", "--num_processes", str(processes)] if processes > 1 else []
+
+
+def dataset(given: str | Path, flag: str = "--data") -> str:
+    """What --dataset_name takes: the whole path of a folder, or an alias. Ends the benchmark where there is neither."""
+    if Path(given).exists():
+        return str(Path(given).resolve())
+    if str(given).isidentifier():
+        return str(given)
+    raise SystemExit(
+        f"No data at {given}. Give {flag} a folder of that dataset, with its train, dev and test files, or an alias "
+        "such as conll2003."
+    )

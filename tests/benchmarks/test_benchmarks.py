@@ -1,0 +1,131 @@
+"""Every benchmark runs, at its smallest size, on tiny models and made-up data."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+import tiny
+from conftest import REPOSITORY, build_tiny_bert, call_recipe, write_tagged
+
+from adapters.cli.main import main
+
+HERE = Path(__file__).parent
+PARTS = {"bench", "load", "plain_server"}
+"""Scripts that are no benchmarks: others import or start them."""
+RUN = "--max_train_steps 1 --max_eval_samples 4 --max_predict_samples 4 --mixed_precision no"
+ON_BERT = f"--model_name_or_path {{bert}} {RUN}"
+SMALLEST = {
+    "compare": "--sentences 50",
+    "defaults": f"--data conll2003 --methods lora --seeds 0 --folder {{data}} --more {ON_BERT}",
+    "faults": "--base {bert} --bit_flips 20 --lengths 10 --requests 40 --rounds 20 --sentences 20",
+    "fewer_bits": f"--bases {{bert}} --bits 32 8 --more --dataset_name {{data}}/conll2003 {RUN}",
+    "llama": "--tokenizer {llama} --data {data}/conll2003 --layers 1 --hidden 64 --tokens 64 --seconds 0.1 "
+    "--adapters 2 --bits 16 --lengths 8 --rounds 1",
+    "mixed_batch": "--base {bert} --rounds 1 --adapters 10",
+    "ner": f"--only wnut17 --data {{data}}/conll2003 --seeds 0 --recipes lora_ner --more {ON_BERT}",
+    "processes": f"--rounds 1 --steps 1 --recipes lora_ner --data {{data}}/conll2003 --base {{bert}} --more {RUN}",
+    "prompt_scoring": "--only zero agreement memory grid --base {llama} --folder {data} --rounds 1 --examples 4 "
+    "--shots 0",
+    "resume": "--only tiny kills disk --recipes lora_ner --steps 2 --processes 1 --rounds 2",
+    "serving": "--base {bert} --rounds 1 --seconds 0.2 --requests 20 --clients 4",
+    "train_throughput": "--only lora dry_run quality --rounds 1 --seconds 0.1 --seeds 1 --methods lora --runs lora "
+    f"--base {{bert}} --data {{data}}/conll2003 --more {ON_BERT}",
+}
+FILES = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("test_"))
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Tiny models, and a folder of datasets under the names that the benchmarks look for."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    data = folder / "data"
+    for name in ("conll2003", "sst2"):
+        (data / name).mkdir(parents=True)
+    for name, size in (("train", 120), ("dev", 12), ("test", 12)):
+        write_tagged(data / "conll2003" / f"{name}.conll", size)
+        lines = "".join(f"{row % 2} a {'good' if row % 2 else 'bad'} film of {row}\n" for row in range(size))
+        (data / "sst2" / f"stsa.binary.{name}").write_text(lines)
+    return {"bert": build_tiny_bert(folder / "bert"), "llama": tiny.llama(folder / "llama"), "data": data}
+
+
+@pytest.fixture
+def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a script changes of its process, put back; and runs in one process without a process of their own."""
+    import torch
+
+    threads, path = torch.get_num_threads(), [*sys.path]
+    monkeypatch.syspath_prepend(str(HERE))
+    bench = importlib.import_module("bench")
+    started = bench.command
+
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        if words[:2] == ("-m", "adapters") and words[2] == "train":
+            return called(words, lambda: main([*words[2:]]))
+        if words[0].startswith("recipes/"):
+            return called(words, lambda: call_recipe(REPOSITORY / words[0], [*words[1:]]))
+        done: subprocess.CompletedProcess[str] = started(*words)
+        return done
+
+    monkeypatch.setattr(bench, "command", command)
+    yield
+    torch.set_num_threads(threads)
+    sys.path[:] = path
+
+
+def called(words: Sequence[str], function: Callable[[], int]) -> subprocess.CompletedProcess[str]:
+    """What a command prints, run in this process."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with redirect_stdout(stdout), redirect_stderr(stderr):
+        code = function()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    if code:
+        raise SystemExit(f"{' '.join(words)} failed with {code}:\n{stderr.getvalue()[-3000:]}")
+    return subprocess.CompletedProcess([*words], code, stdout.getvalue(), stderr.getvalue())
+
+
+def test_every_benchmark_is_run_here():
+    assert len(SMALLEST) >= 12
+    assert {*SMALLEST} == {*FILES} - PARTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SMALLEST))
+@pytest.mark.filterwarnings("ignore")
+def test_a_benchmark_runs_at_its_smallest_size(name, places, clean_process, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *SMALLEST[name].format(**places).split()])
+    try:
+        runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
+    except SystemExit as stop:
+        assert not stop.code, stop.code
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found.pop("benchmark") == name
+    assert found
+    measured = [value for value in found.values() if value not in ([], {}, None)]
+    assert measured, found
+
+
+@pytest.mark.parametrize("name", ["train_throughput", "resume", "defaults", "prompt_scoring"])
+def test_a_benchmark_without_its_data_says_so_in_one_line(name, clean_process, monkeypatch, tmp_path, places):
+    flags = {
+        "train_throughput": ["--data", str(tmp_path / "none")],
+        "resume": ["--only", "minilm", "--data", str(tmp_path / "none")],
+        "defaults": ["--data", "sst2", "--folder", str(tmp_path)],
+        "prompt_scoring": ["--only", "grid", "--folder", str(tmp_path), "--base", str(places["llama"])],
+    }
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *flags[name]])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
+    assert isinstance(stop.value.code, str) and stop.value.code.startswith(f"No data at {tmp_path}")
+    assert "\n" not in stop.value.code

@@ -1,0 +1,55 @@
+"""Messages: the first faults at once, advice once, the nearest names."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.core import errors
+from adapters.core.errors import DataError, Faults, UserError, did_you_mean
+
+
+def test_every_error_of_a_user_is_a_value_error() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    assert len(kinds) == 10
+    assert all(issubclass(kind, UserError) and issubclass(kind, ValueError) for kind in kinds)
+
+
+def test_no_fault_raises_nothing() -> None:
+    Faults("a.conll").raise_if_any()
+
+
+def test_one_fault_is_said_with_its_place_and_advice() -> None:
+    faults = Faults("a.conll")
+    faults.add("a.conll:3", "no tag", "Add one.")
+    with pytest.raises(DataError) as raised:
+        faults.raise_if_any()
+    assert str(raised.value) == "a.conll: 1 fault:\n  a.conll:3: no tag\nAdd one."
+
+
+def test_twenty_faults_are_shown_all_are_counted_and_each_advice_stands_once() -> None:
+    faults = Faults("a.conll")
+    for line in range(1, 31):
+        faults.add(f"a.conll:{line}", "no tag", "Add one." if line % 2 else "")
+    faults.add("a.conll:31", "no word", "Add a word.")
+    with pytest.raises(DataError) as raised:
+        faults.raise_if_any()
+    said = str(raised.value).split("\n")
+    assert said[0] == "a.conll: 31 faults, the first 20:"
+    assert said[1:21] == [f"  a.conll:{line}: no tag" for line in range(1, 21)]
+    assert said[21:] == ["Add one.", "Add a word."]
+    assert faults.count == 31
+
+
+@pytest.mark.parametrize(
+    "given, known, said",
+    [
+        ("conl2003", ["conll2003", "rotten_tomatoes"], "did you mean 'conll2003'?"),
+        ("LORA", ["full", "lora"], "did you mean 'lora'?"),
+        ("lora_a", ["lora_r", "lora_alpha", "seed"], "did you mean 'lora_r' or 'lora_alpha'?"),
+        ("xyz", ["lora", "full"], "known: full, lora"),
+        ("", ["lora"], "known: lora"),
+        ("lora", [], "known: none"),
+    ],
+)
+def test_the_nearest_known_names_are_said(given: str, known: list[str], said: str) -> None:
+    assert did_you_mean(given, iter(known)) == said

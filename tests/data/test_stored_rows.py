@@ -1,0 +1,75 @@
+"""Rows as a task stores them: checked, with ids and places, once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from adapters.core.errors import DataError, Faults
+from adapters.data.dataset_files import open_file
+from adapters.data.stored_rows import CheckedRows, stored_rows
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKSWAP_CACHE", str(tmp_path / "cache"))
+
+
+class Storing:
+    """Stores the column `a` of the rows in which it is no number, and counts how often rows are checked."""
+
+    def __init__(self, folder: Path, *rows: dict[str, Any]) -> None:
+        self.path = folder / "a.jsonl"
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        self.source = open_file(self.path)
+        self.checks = 0
+
+    def check(self, faults: Faults) -> CheckedRows:
+        self.checks += 1
+        for row in self.source.rows(faults):
+            if isinstance(row.values["a"], str):
+                yield row, {"a": row.values["a"]}
+            else:
+                faults.add(row.where(), "a is a number")
+
+    def stored(self, key: Any = "k") -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        dataset, notes = stored_rows(self.source, self.check, {"a": pa.string()}, key=key, needs="texts")
+        return list(dataset), notes
+
+
+def test_a_row_has_its_own_id_or_its_number_and_its_place(tmp_path: Path) -> None:
+    made = Storing(tmp_path, {"a": "x", "id": 7}, {"a": "y"}, {"a": "z", "id": None})
+    rows, notes = made.stored()
+    assert rows == [
+        {"id": "7", "a": "x", "where": f"{made.path}:1"},
+        {"id": "1", "a": "y", "where": f"{made.path}:2"},
+        {"id": "2", "a": "z", "where": f"{made.path}:3"},
+    ]
+    assert notes == {"source": str(made.path), "digest": made.source.digest()}
+
+
+def test_rows_are_checked_once_for_each_key_and_each_content(tmp_path: Path) -> None:
+    made = Storing(tmp_path, {"a": "x"})
+    assert made.stored() == made.stored() and made.checks == 1
+    made.stored("another")
+    assert made.checks == 2
+    made.path.write_text('{"a": "y"}\n')
+    assert made.stored()[0][0]["a"] == "y" and made.checks == 3
+
+
+def test_faults_are_raised_together_and_nothing_is_stored(tmp_path: Path) -> None:
+    made = Storing(tmp_path, {"a": 1}, {"a": "x"}, {"a": 2})
+    for checks in (1, 2):
+        with pytest.raises(DataError, match=r"2 faults:\n.*a\.jsonl:1: a is a number\n.*a\.jsonl:3: a is a number"):
+            made.stored()
+        assert made.checks == checks
+
+
+def test_a_source_without_an_example_is_refused(tmp_path: Path) -> None:
+    made = Storing(tmp_path, {"a": "x"})
+    with pytest.raises(DataError, match=r"a\.jsonl: the file contains no example\. Give one with texts\.$"):
+        stored_rows(made.source, lambda faults: iter(()), {"a": pa.string()}, key="none", needs="texts")

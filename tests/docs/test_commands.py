@@ -1,0 +1,358 @@
+"""The commands and Python blocks of README and docs/ are run, in the order of the pages, at two steps' size.
+
+They run in this process, in a folder where tiny models and data have the names of the aliases (a local path comes
+before an alias), so that nothing is fetched and each takes a second. Processes are started only for the first command
+of README, which is run as it is, for `taskswap launch`, for the runs of three comparisons, and for a server.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tiny
+from conftest import FILLERS, FIRST, LAST, PLACES, REPOSITORY, build_tiny_bert, call_recipe
+from doc_pages import PAGES, Block, all_blocks, blocks, marked, plugin_files
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    "--max_train_steps",
+    "2",
+    "--max_train_samples",
+    "40",
+    "--max_eval_samples",
+    "10",
+    "--max_predict_samples",
+    "10",
+    "--mixed_precision",
+    "no",
+    "--overwrite_output_dir",
+]
+REAL = SMALL[:-3]
+"""For the first command of README, on its real model and data."""
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+
+
+def plain(words: list[str]) -> list[str]:
+    """A command without what starts it: a recipe's file or a subcommand, and the flags."""
+    starts = (["accelerate", "launch"], ["taskswap"], ["python", "-m", "adapters"], ["python"])
+    start = next(start for start in starts if words[: len(start)] == start)
+    return words[len(start) :]
+
+
+def commands() -> list[list[str]]:
+    """Every command that is run here, once: those of unmarked blocks, and the one that README begins with."""
+    found = []
+    for page in PAGES:
+        for block in blocks(page, "bash"):
+            found += block.commands() if not block.mark else []
+            found += block.commands()[-1:] if block.mark == "command: main" else []
+    first: dict[tuple[str, ...], list[str]] = {}
+    for words in found:
+        first.setdefault(tuple(plain(words)), words)
+    return list(first.values())
+
+
+def python_blocks() -> list[Block]:
+    """Those that are no plugin files and need no server."""
+    return [block for block in all_blocks("python", "") if not block.plugin]
+
+
+EVERY = commands()
+PYTHON = python_blocks()
+
+
+def write_entities(path: Path, sentences: int) -> None:
+    """Sentences with four types of entity, as many as CoNLL-2003 has: stock PEFT is told nine labels."""
+    draw = random.Random(path.name)
+    lines = []
+    for _ in range(sentences):
+        lines += [f"{draw.choice(FIRST)} B-PER", f"{draw.choice(LAST)} I-PER", f"{draw.choice(FILLERS)} O"]
+        lines += [f"{draw.choice(PLACES).split()[0]} B-{draw.choice(['LOC', 'ORG', 'MISC'])}", ". O", ""]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def write_reviews(path: Path) -> None:
+    rows = [f"{'Good' if n % 2 else 'Bad'} film {n},{'fresh' if n % 2 else 'rotten'}" for n in range(40)]
+    path.write_text("\n".join(["text,label", *rows]) + "\n")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the recipes, README's plugin, and all that the commands name, tiny."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in ("recipes", "accelerate_configs"):
+        shutil.copytree(REPOSITORY / name, folder / name)
+    build_tiny_bert(folder / "minilm", hidden=64)
+    tiny.llama(folder / "smollm2")
+    for name in ("conll2003", "rotten_tomatoes"):
+        (folder / name).mkdir()
+    for name in ("train", "dev", "test"):
+        write_entities(folder / f"{name}.conll", 40)
+        shutil.copy(folder / f"{name}.conll", folder / "conll2003")
+        write_reviews(folder / "rotten_tomatoes" / f"{name}.csv")
+    for name in ("reviews", "more"):
+        write_reviews(folder / f"{name}.csv")
+    notes = [{"text": "Ada lived in Paris.", "entities": [{"start": 0, "end": 3, "label": "PER"}]}] * 20
+    notes += [
+        {"text": f"Alan wrote {n} notes.", "entities": [{"start": 0, "end": 4, "label": "PER"}]} for n in range(40)
+    ]
+    (folder / "notes.jsonl").write_text("".join(json.dumps(note) + "\n" for note in notes))
+    for name in ("train", "test"):
+        for language, sentence in (("en", "A dog runs."), ("de", "Ein Hund rennt.")):
+            (folder / f"{name}.{language}").write_text("".join(f"{sentence} {n}\n" for n in range(40)))
+    answers = [{"text": "Angela", "answer_start": 0}]
+    paragraphs = [
+        {
+            "context": f"Angela visited Paris {n} times.",
+            "qas": [{"id": f"q{n}", "question": "Who visited Paris?", "answers": answers}],
+        }
+        for n in range(40)
+    ]
+    (folder / "questions.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    texts = [{"id": f"t{n}", "text": "Angela Merkel visited Paris."} for n in range(3)]
+    (folder / "texts.jsonl").write_text("".join(json.dumps(one) + "\n" for one in texts))
+    for path, body in plugin_files("README.md").items():
+        (folder / "mine" / path).parent.mkdir(parents=True)
+        (folder / "mine" / path).write_text(body, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def here(clone: Path, monkeypatch: pytest.MonkeyPatch, runs_in_process: None) -> Path:
+    monkeypatch.chdir(clone)
+    return clone
+
+
+def smaller(words: list[str]) -> list[str]:
+    """A command without what starts it, and with flags that make it small.
+
+    The runs of two comparisons are run: those of the recipe's defaults, and those of `taskswap compare`. The others are
+    checked, planned, and written down for a scheduler that there is not.
+    """
+    words = plain(words)
+    what = " ".join(words)
+    compares = "compare" in words[0] and ("--task" in words or words[0].startswith("recipes/"))
+    if not (compares or words[0].startswith("recipes/") or words[0] in ("train", "lab")):
+        return words
+    more = [*SMALL]
+    if any(name in what for name in ("few_shot", "zero_shot", "prompt", "compare", "--task translation")):
+        more += ["--max_new_tokens", "8"]
+    if "prompt_lab" in what or words[0] == "lab":
+        more += ["--shots", "0,1", "--seeds", "1"]
+    if "prompt_lab" in what:
+        more += ["--prompts", "classification_few"]
+    if compares:
+        more += ["--seeds", "1"]
+        if "--methods" not in words:
+            more += ["--methods", "head,few_shot", "--also_on_prompt_base"]
+        elif words[0] != "compare":
+            more += ["--launcher", "slurm"]
+    return [*words, *more]
+
+
+def run_here(words: list[str]) -> int:
+    """Run a recipe or a subcommand in this process; its exit code."""
+    from adapters.cli.main import main
+
+    return call_recipe(Path(words[0]), words[1:]) if words[0].startswith("recipes/") else main(words)
+
+
+def test_the_front_page_begins_with_the_reference_case() -> None:
+    first = marked("command: main").commands()
+    assert first[-1] == ["accelerate", "launch", "recipes/lora_ner.py"]
+    assert first[-2] == ["pip", "install", "-e", "."]
+    assert len(EVERY) >= 35 and len(PYTHON) >= 5
+
+
+@pytest.mark.network
+def test_the_first_command_of_the_front_page_runs_on_its_own_model_and_data(tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "recipes", tmp_path / "recipes")
+    launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli"]
+    words = [*launcher, *marked("command: main").commands()[-1][1:], *REAL]
+    done = subprocess.run(words, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Entities" in done.stdout and "95 % interval" in done.stdout
+    card = json.loads((tmp_path / "runs/lora_ner/artifact/card.json").read_text())
+    assert card["base"]["name"] == "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@pytest.mark.parametrize("number", range(len(EVERY)), ids=[" ".join(plain(words)[:4]) for words in EVERY])
+def test_every_command_runs_at_two_steps_size(here: Path, number: int, capfd: pytest.CaptureFixture[str]) -> None:
+    """In their order: some use what those before them leave."""
+    words = EVERY[number]
+    if plain(words)[0] == "launch":  # it becomes the launcher
+        done = subprocess.run(
+            [sys.executable, "-m", "adapters", *plain(words), *SMALL],
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert "Entities" in done.stdout
+        return
+    code = run_here(smaller(words))
+    said = capfd.readouterr()
+    assert code == 0, (words, said.err[-2000:])
+    assert said.out.strip() or "--output" in words, words
+
+
+def test_what_the_commands_leave(here: Path) -> None:
+    answers = [json.loads(line) for line in (here / "answers.jsonl").read_text().splitlines()]
+    assert [answer["id"] for answer in answers] == ["t0", "t1", "t2"]
+    assert "Entities" in (here / "runs/lora_ner/report.txt").read_text()
+    assert {path.name for path in (here / "runs/lora_ner").iterdir() if not path.name.startswith(".")} >= {
+        "settings.json",
+        "artifact",
+        "predictions.jsonl",
+        "scores.json",
+        "report.txt",
+        "curve.svg",
+    }
+    rows = json.loads((here / "runs/compare_ner/comparison.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == ["head", "few_shot"]
+    assert (here / "runs/sizes/runs.sbatch").is_file()
+
+
+@pytest.fixture(scope="module")
+def cells() -> dict[str, dict[str, object]]:
+    """The names of each page's Python blocks so far, as a notebook keeps them."""
+    return {}
+
+
+@pytest.mark.parametrize(
+    "number", range(len(PYTHON)), ids=[f"{b.page}:{b.body.split(chr(10))[-2][:30]}" for b in PYTHON]
+)
+def test_python_blocks_run_in_order(here: Path, number: int, cells: dict[str, dict[str, object]]) -> None:
+    block = PYTHON[number]
+    names = cells.setdefault(block.page, {"__name__": "__main__"})
+    code = block.body.replace("sentence-transformers/all-MiniLM-L6-v2", "minilm")
+    exec(compile(code, block.page, "exec"), names)
+    answers = names.get("answers", [])
+    assert isinstance(answers, list) and all("output" in answer for answer in answers), answers
+
+
+@pytest.fixture(scope="module")
+def url(clone: Path) -> Iterator[str]:
+    """The server that README starts, on a port that is free."""
+    from adapters.serving.http.client import Client
+
+    (words,) = [
+        words for words in serving_commands() if words[:2] == ["taskswap", "serve"] and "--adapter_root" in words
+    ]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "adapters", *words[1:], "--port", str(port)],
+        cwd=clone,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with Client(f"http://127.0.0.1:{port}", retries=0) as client:
+            limit = time.monotonic() + 120
+            while not client.ready():
+                assert process.poll() is None and time.monotonic() < limit
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def serving_commands() -> list[list[str]]:
+    found = [words for block in all_blocks("bash", "serving") for words in block.commands()]
+    return list(map(list, dict.fromkeys(map(tuple, found))))
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_of_the_pages_is_answered_by_the_server_of_the_pages(url: str) -> None:
+    (curl,) = [words for words in serving_commands() if words[0] == "curl"]
+    words = [word.replace("http://127.0.0.1:8000", url) for word in curl]
+    said = subprocess.run([*words, "-sS"], capture_output=True, text=True, check=True).stdout
+    assert [answer["task"] for answer in json.loads(said)] == ["ner", "classification"]
+
+
+def test_the_client_of_the_pages_is_answered(url: str) -> None:
+    found = list(all_blocks("python", "needs: server"))
+    assert found
+    for block in found:
+        names: dict[str, list[dict[str, object]]] = {}
+        exec(compile(block.body.replace("http://127.0.0.1:8000", url), block.page, "exec"), names)
+        assert all("output" in answer for answer in names["answers"])
+
+
+def test_the_other_commands_of_serving_name_what_there_is() -> None:
+    words = [word for command in serving_commands() for word in command]
+    assert "docs/deploy/Dockerfile" in words
+    (build,) = [word for word in words if ":build" in word]
+    path = build.partition(":")[0].replace(".", "/")
+    assert "def build(" in (REPOSITORY / f"{path}.py").read_text()
+
+
+def test_commands_that_need_the_hub_run_on_local_files(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    every = [words for block in all_blocks("bash", "needs: hub") for words in block.commands()]
+    assert every
+    local = {"bert-base-cased": "minilm", "tomaarsen/conll2003": "conll2003"}
+    for words in every:
+        assert run_here(smaller([local.get(word, word) for word in words])) == 0, (words, capfd.readouterr().err)
+
+
+def test_commands_of_launch_name_what_there_is_and_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+    for name in ("WORLD_SIZE", "TASKSWAP_NUM_PROCESSES", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    started: list[list[str]] = []
+
+    def take_over(program: str, command: list[str], environment: dict[str, str]) -> None:
+        started.append(command)
+        raise SystemExit(7)  # as the launcher would end in this process's place
+
+    monkeypatch.setattr(os, "execve", take_over)
+    monkeypatch.chdir(REPOSITORY)
+    every = marked("launch").commands()
+    assert len(every) == 6
+    for words in every:
+        if words[0] == "accelerate":
+            given = launch_command_parser().parse_args(words[2:])
+            _validate_launch_command(given)
+            assert Path(given.training_script).is_file() and Path(given.config_file).is_file(), words
+        else:
+            assert run_here(plain(words)) == 7
+    assert ["recipes/lora_ner.py" in command for command in started] == [True, False]
+
+
+def test_commands_for_clusters_are_understood(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    every = marked("cluster").commands()
+    (slurm,) = [words for words in every if "slurm" in words]
+    ray = next(words for words in every if "ray" in words)
+    for words in (slurm, [*ray[1:], "--launcher", "slurm"]):  # ray itself is run in tests/experiments
+        small = smaller([word.replace("/shared", "runs/shared") for word in words])
+        assert run_here(small) == 0, (words, capfd.readouterr().err)
+    script = every[-1][-1].replace("/shared", "runs/shared")
+    assert Path(script).is_file() and every[-1][0] == "sbatch"
+
+
+def test_the_prompt_of_the_pages_is_one(tmp_path: Path) -> None:
+    from adapters.data.tag_schemes import tag_labels
+    from adapters.prompting import template
+    from adapters.tasks.ner import Task
+
+    (block,) = blocks("docs/prompting.md", "toml")
+    (tmp_path / "mine.toml").write_text(block.body)
+    prompt = template.read(tmp_path / "mine.toml", Task(tag_labels(["PER", "LOC"])))
+    assert prompt.verbalizer == {"PER": "person"} and prompt.query.startswith("Text: {{text}}")

@@ -1,0 +1,204 @@
+"""Metrics of written texts against the libraries and scripts whose numbers they give."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.evaluation.metrics.base.metric import load_metric
+from adapters.evaluation.significance import bootstrap, paired
+
+WORDS = [
+    "the",
+    "a",
+    "an",
+    "cat",
+    "sat",
+    "on",
+    "mat",
+    "Mat.",
+    "dog's",
+    "U.S.",
+    "308",
+    "6½",
+    "half-time",
+    "Über",
+    "für",
+    "中文",
+    "文",
+    ",",
+    ";",
+    "'",
+    "$5",
+    "\n",
+    "",
+    "A",
+]
+TEXTS = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
+REFERENCES = st.lists(TEXTS.filter(str.strip), min_size=1, max_size=3)
+CORPORA = st.lists(st.tuples(TEXTS, REFERENCES), min_size=1, max_size=6)
+
+
+def sums(name: str, corpus: list[tuple[str, list[str]]]) -> np.ndarray:
+    metric = load_metric(name, ())
+    return metric.count_all([gold for _, gold in corpus], [said for said, _ in corpus]).sum(0)
+
+
+def scores(name: str, corpus: list[tuple[str, list[str]]]) -> dict[str, float]:
+    return {key: float(value) for key, value in load_metric(name, ()).scores(sums(name, corpus)).items()}
+
+
+# bleu and chrf --------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(CORPORA)
+def test_chrf_is_sacrebleus_of_the_corpus(corpus: list[tuple[str, list[str]]]) -> None:
+    from sacrebleu.metrics.chrf import CHRF
+
+    most = max(len(gold) for _, gold in corpus)
+    streams = [[gold[i] if i < len(gold) else None for _, gold in corpus] for i in range(most)]
+    theirs = CHRF().corpus_score([said for said, _ in corpus], streams).score
+    assert scores("chrf", corpus)["chrf"] == pytest.approx(theirs / 100, abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(CORPORA, st.booleans())
+def test_bleu_is_sacrebleus_of_the_corpus(corpus: list[tuple[str, list[str]]], chinese: bool) -> None:
+    from sacrebleu.metrics.bleu import BLEU
+
+    tidy = [(said, [re.sub("[中文]", "", one) + (" 文" if chinese else "") for one in gold]) for said, gold in corpus]
+    most = max(len(gold) for _, gold in tidy)
+    streams = [[gold[i] if i < len(gold) else None for _, gold in tidy] for i in range(most)]
+    theirs = BLEU(tokenize="zh" if chinese else "13a").corpus_score([said for said, _ in tidy], streams).score
+    assert scores("bleu", tidy)["bleu"] == pytest.approx(theirs / 100, abs=1e-12)
+
+
+def test_a_chinese_translation_earns_its_characters() -> None:
+    near, far = "我们今天去公园看花", "他不喜欢这本书"
+    assert scores("bleu", [(near, ["我们昨天去公园看花"])])["bleu"] > 0.4
+    assert scores("bleu", [(far, ["我们昨天去公园看花"])])["bleu"] == 0
+
+
+def test_the_bleu_of_a_corpus_is_no_mean_of_sentences() -> None:
+    one, other = ("a b c d e", ["a b c d e"]), ("x", ["y z"])
+    mean = np.mean([scores("bleu", [part])["bleu"] for part in (one, other)])
+    assert abs(scores("bleu", [one, other])["bleu"] - mean) > 0.05
+
+
+# rouge ----------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=80, deadline=None)
+@given(CORPORA)
+def test_rouge_of_english_is_that_of_rouge_score(corpus: list[tuple[str, list[str]]]) -> None:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    plain = [
+        (said.encode("ascii", "ignore").decode(), [one.encode("ascii", "ignore").decode() for one in gold])
+        for said, gold in corpus
+    ]
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"])
+    theirs = [scorer.score_multi(gold, said) for said, gold in plain]
+    ours = scores("rouge", plain)
+    for kind in ("rouge1", "rouge2", "rougeL"):
+        assert ours[kind] == pytest.approx(np.mean([one[kind].fmeasure for one in theirs]), abs=1e-6)
+
+
+def test_letters_of_other_scripts_are_words_for_rouge() -> None:
+    assert scores("rouge", [("für Über", ["Über für"])]) == {"rouge1": 1.0, "rouge2": 0.0, "rougeL": 0.5}
+    assert scores("rouge", [("中文好", ["中文"])])["rouge1"] == pytest.approx(0.8)
+
+
+# answers --------------------------------------------------------------------------------------------------------------
+
+
+def plainly(text: str) -> str:
+    """The four steps of SQuAD's script, one after the other."""
+    text = "".join(letter for letter in text.lower() if letter not in set(string.punctuation))
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+
+def official(gold: str, said: str) -> tuple[int, float]:
+    wanted, found = plainly(gold).split(), plainly(said).split()
+    same = sum((Counter(wanted) & Counter(found)).values())
+    if not wanted or not found:
+        f1 = float(wanted == found)
+    elif not same:
+        f1 = 0.0
+    else:
+        precision, recall = same / len(found), same / len(wanted)
+        f1 = 2 * precision * recall / (precision + recall)
+    return int(plainly(gold) == plainly(said)), f1
+
+
+@settings(max_examples=100, deadline=None)
+@given(CORPORA)
+def test_answers_score_as_by_squads_script(corpus: list[tuple[str, list[str]]]) -> None:
+    spaced = [(said.replace("中文", "x"), [one.replace("中文", "x") for one in gold]) for said, gold in corpus]
+    exact = [max(official(one, said)[0] for one in gold) for said, gold in spaced]
+    f1 = [max(official(one, said)[1] for one in gold) for said, gold in spaced]
+    found = scores("answer_f1", spaced)
+    assert found["exact_match"] == pytest.approx(np.mean(exact))
+    assert found["f1"] == pytest.approx(np.mean(f1), abs=1e-6)
+
+
+def test_a_question_without_an_answer_is_answered_by_nothing_alone() -> None:
+    assert scores("answer_f1", [("", [])]) == {"exact_match": 1.0, "f1": 1.0}
+    assert scores("answer_f1", [("Oslo", [])]) == {"exact_match": 0.0, "f1": 0.0}
+    assert scores("answer_f1", [("", ["Oslo"])]) == {"exact_match": 0.0, "f1": 0.0}
+
+
+def test_rows_tell_questions_with_and_without_an_answer_apart() -> None:
+    metric = load_metric("answer_f1", ())
+    (both,) = metric.sections(sums("answer_f1", [("Oslo", ["Oslo"]), ("Rome", []), ("", [])]))
+    assert dict(both.rows) == {
+        "with an answer": (1.0, 1.0, 1.0),
+        "without an answer": (0.5, 0.5, 2.0),
+        "micro avg": (pytest.approx(2 / 3), pytest.approx(2 / 3), 3.0),
+    }
+    (one,) = metric.sections(sums("answer_f1", [("Oslo", ["Oslo"])]))
+    assert [name for name, _ in one.rows] == ["with an answer", "micro avg"]
+
+
+def test_chinese_answers_share_characters() -> None:
+    assert scores("answer_f1", [("308分。", ["308分"])]) == {"exact_match": 1.0, "f1": 1.0}
+    assert scores("answer_f1", [("北京市", ["北京"])])["f1"] == pytest.approx(0.8)
+
+
+# all of them ----------------------------------------------------------------------------------------------------------
+
+NAMES = ("answer_f1", "bleu", "chrf", "rouge")
+GOOD = [(f"the cat sat on mat {n} of the house", [f"the cat sat on mat {n} of the house"]) for n in range(20)]
+WORSE = [(said if n % 3 else "a dog", gold) for n, (said, gold) in enumerate(GOOD)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_intervals_and_paired_tests_see_the_better_one(name: str) -> None:
+    metric = load_metric(name, ())
+    golds = [gold for _, gold in GOOD]
+    good, worse = (metric.count_all(golds, [said for said, _ in corpus]) for corpus in (GOOD, WORSE))
+    low, high = bootstrap(metric, worse, resamples=200)[metric.main]
+    assert 0 < low < float(metric.scores(worse.sum(0))[metric.main]) < high < 1
+    held = paired(metric, good, worse, resamples=200)
+    assert held.difference > 0 and held.low > 0 and held.p < 0.05
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("said", ["", " \n", "\0", "\ud800", "x" * 100_000, "{{text}} {0} $x %s"])
+def test_whatever_is_written_is_counted(name: str, said: str) -> None:
+    metric = load_metric(name, ())
+    found = metric.counts(["the cat sat"], said)
+    assert found.dtype == np.int64 and found.shape == (metric.width,)
+    assert 0 <= float(metric.scores(found)[metric.main]) < 0.2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_are_not_compared_as_texts(name: str) -> None:
+    assert load_metric(name, ()).compares == ("text",)

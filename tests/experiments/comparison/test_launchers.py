@@ -1,0 +1,311 @@
+"""Comparisons whose runs others run: as a job array of Slurm, as tasks of Ray of which one worker is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import REPOSITORY, build_comparison_folder, ended_runs
+
+from adapters.core.errors import SettingsError
+from adapters.experiments.comparison import launchers, slurm_launcher
+from adapters.experiments.comparison.runs import PlannedRun, Resources, clean_environment
+
+pytestmark = pytest.mark.slow
+
+CLUSTER = """
+import logging, sys
+from ray.cluster_utils import Cluster
+
+cluster = Cluster()
+for _ in range(2):
+    cluster.add_node(num_cpus=1, num_gpus=0, include_dashboard=False)
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose name has a blank and a quote, with tiny bases and data."""
+    return build_comparison_folder(tmp_path_factory.mktemp("launchers") / "Ada's runs")
+
+
+def command(place: Path, out: str, *flags: str) -> list[str]:
+    """Two runs: one that trains, one that prompts."""
+    given = {
+        "--model_name_or_path": place / "bert",
+        "--prompt_model_name_or_path": place / "llama",
+        "--dataset_name": place / "data",
+        "--output_dir": place / out,
+        "--methods": "full,zero_shot",
+        "--seeds": 1,
+        "--num_train_epochs": 15,
+        "--learning_rate": 0.01,
+        "--mixed_precision": "no",
+        "--max_new_tokens": 4,
+    }
+    words = [word for flag, value in given.items() if flag not in flags for word in (flag, str(value))]
+    return [sys.executable, "recipes/compare_ner.py", *words, "--also_on_prompt_base", *flags]
+
+
+def environment(**more: str) -> dict[str, str]:
+    given = {name: value for name, value in clean_environment(os.environ).items() if name != "RAY_ADDRESS"}
+    return {**given, "OMP_NUM_THREADS": "1", **more}
+
+
+def start(words: list[str], **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words, cwd=REPOSITORY, env=environment(**more), capture_output=True, text=True, check=False, timeout=600
+    )
+
+
+def element(folder: Path, number: int) -> subprocess.CompletedProcess[str]:
+    """An element of the job array, in a folder of its own, as Slurm starts it."""
+    return subprocess.run(
+        ["bash", str(folder / slurm_launcher.SCRIPT)],
+        cwd="/",
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(SLURM_ARRAY_TASK_ID=str(number)),
+        timeout=300,
+    )
+
+
+def scores(folder: Path) -> list[list[Any]]:
+    """What the table says of each row, but for times and memory."""
+    kept = json.loads((folder / "comparison.json").read_text())
+    names = ("method", "base", "seeds", "value", "low", "high", "sd", "trainable_params", "train_examples")
+    return [[row[name] for name in names] for row in kept["rows"]]
+
+
+@pytest.fixture(scope="module")
+def local(place: Path) -> list[list[Any]]:
+    """The table that the default launcher makes."""
+    done = start(command(place, "local"))
+    assert done.returncode == 0, done.stderr
+    found = scores(place / "local")
+    assert [row[0] for row in found] == ["full", "zero_shot"] and found[0][3] > 0
+    return found
+
+
+def test_a_job_array_runs_each_run_and_the_same_command_then_gives_the_table(
+    place: Path, local: list[list[Any]]
+) -> None:
+    words, folder = command(place, "array", "--launcher", "slurm", "--runs_at_once", "2"), place / "array"
+    written = start(words)
+    assert written.returncode == 0, written.stderr
+    assert f"sbatch {shlex.quote(str(folder / slurm_launcher.SCRIPT))}\n" in written.stdout
+    assert "2 of 2 runs are not finished" in written.stdout
+    assert "run this same command again" in " ".join(written.stdout.split())
+    assert not ended_runs(folder) and not (folder / "comparison.json").exists(), "nothing is run, there is no table"
+    text = (folder / slurm_launcher.SCRIPT).read_text()
+    assert "#SBATCH --array=0-1%2\n" in text and "#SBATCH --cpus-per-task=1\n" in text and "gpu" not in text
+    assert subprocess.run(["bash", "-n", str(folder / slurm_launcher.SCRIPT)], check=False).returncode == 0
+
+    first = element(folder, 0)
+    assert first.returncode == 0, first.stderr
+    (name,) = before = ended_runs(folder)
+    assert name.startswith("full-bert-seed0-")
+    again = element(folder, 0)
+    assert again.returncode == 0 and ended_runs(folder) == before, "a finished run is skipped"
+    assert element(folder, 2).returncode == 2, "there is no third"
+
+    rest = start(words)
+    assert rest.returncode == 0 and "1 of 2 runs are not finished" in rest.stdout
+    assert "#SBATCH --array=0-0%2\n" in (folder / slurm_launcher.SCRIPT).read_text()
+    assert element(folder, 0).returncode == 0
+    collected = start(words)
+    assert collected.returncode == 0, collected.stderr
+    assert "\nfull " in collected.stdout and "sbatch" not in collected.stdout
+    assert scores(folder) == local
+    assert name in ended_runs(folder) and ended_runs(folder)[name] == before[name]
+    printed = start(command(place, "array", "--launcher", "local"))
+    assert printed.returncode == 0 and printed.stdout == collected.stdout, "by any launcher, once all are finished"
+
+
+def test_an_element_ends_with_the_exit_code_and_the_reason_of_its_run(place: Path) -> None:
+    words = command(place, "failing", "--launcher", "slurm", "--methods", "few_shot", "--shots", "61")
+    written = start(words)
+    assert written.returncode == 0, written.stderr
+    failed = element(place / "failing", 0)
+    assert failed.returncode == 2 and "there are 60 training examples" in failed.stderr
+    again = start(words)
+    assert again.returncode == 0 and not ended_runs(place / "failing")
+    (log,) = (place / "failing" / "runs").glob("few_shot-*.log")
+    assert f"started before, failed or still running: see {log}" in " ".join(again.stdout.split())
+
+
+def test_the_job_array_asks_for_the_resources_of_a_run_and_is_sound_bash(tmp_path: Path) -> None:
+    runs = [PlannedRun(method="lora", base='b\'s "$HOME" `x`', seed=seed) for seed in range(3)]
+    names = [run.name for run in runs]
+    script = slurm_launcher.script(names, tmp_path / "a b", Resources(processes=2, cpus=4, gpus=2.0))
+    assert "#SBATCH --array=0-2\n" in script
+    assert "#SBATCH --cpus-per-task=4\n" in script and "#SBATCH --gres=gpu:2\n" in script
+    assert f'#SBATCH --output="{tmp_path}/a b/runs/slurm-%A_%a.out"\n' in script
+    assert "--output" not in slurm_launcher.script(names, tmp_path / "50% %j", Resources()), (
+        "Slurm would read a pattern"
+    )
+    said = script.replace("exec ", "printf '%s\\n' ")
+    for number, name in enumerate(names):
+        ran = subprocess.run(
+            ["bash", "-c", said], env={"SLURM_ARRAY_TASK_ID": str(number)}, capture_output=True, text=True, check=True
+        )
+        assert ran.stdout.splitlines()[1:] == [
+            "-m",
+            "adapters.experiments.comparison.slurm_launcher",
+            f"{tmp_path}/a b",
+            name,
+            "2",
+        ]
+    assert subprocess.run(["bash", "-c", said], env={}, capture_output=True).returncode != 0, "by hand, without sbatch"
+
+
+def test_shellcheck_finds_nothing_in_the_job_array(tmp_path: Path) -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    (tmp_path / "x.sbatch").write_text(
+        slurm_launcher.script(["one", "two words"], tmp_path / "it's here", Resources(gpus=1))
+    )
+    found = subprocess.run(["shellcheck", str(tmp_path / "x.sbatch")], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "told"),
+    [
+        ("slrum", Resources(), "--launcher slrum: unknown launcher: did you mean 'slurm'"),
+        ("local", Resources(processes=0), "--num_processes 0: must be at least 1"),
+        ("slurm", Resources(cpus=0), "--run_cpus 0: must be at least 1"),
+        ("slurm", Resources(at_once=0), "--runs_at_once 0: must be at least 1"),
+        ("slurm", Resources(gpus=0.5), "--run_gpus 0.5: must be a whole number"),
+        ("ray", Resources(gpus=1.5), "--run_gpus 1.5: must be below 1, or a whole number"),
+        ("ray", Resources(gpus=float("nan")), "--run_gpus nan: must be 0 or more"),
+    ],
+)
+def test_what_a_launcher_cannot_do_is_refused(name: str, share: Resources, told: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        launchers.check(name, share)
+
+
+def test_without_ray_its_launcher_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "adapters.experiments.comparison.ray_launcher", raising=False)
+    with pytest.raises(SettingsError, match=r'--launcher ray needs ray.*pip install -e "\.\[ray\]"'):
+        launchers.check("ray", Resources())
+    launchers.check("local", Resources())
+    launchers.check("slurm", Resources())
+
+
+def processes_of(folder: Path) -> dict[str, psutil.Process]:
+    """The runs that run: their names, and the process of each."""
+    found = {}
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        if words[1:4] == ["-m", "adapters", "train"] and words[4].startswith(f"{folder}/runs/"):
+            found[Path(words[4]).stem] = process
+    return found
+
+
+def until(holds: Callable[[], Any], seconds: float = 240) -> Any:
+    limit = time.monotonic() + seconds
+    while not (value := holds()):
+        assert time.monotonic() < limit, "not within the time"
+        time.sleep(0.05)
+    return value
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The address of a Ray cluster of two machines with a core each, both of them this one."""
+    words = [sys.executable, "-c", CLUSTER]
+    with subprocess.Popen(
+        words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as started:
+        assert started.stdout is not None
+        lines = iter(started.stdout.readline, "")
+        address = next((line.strip() for line in lines if re.fullmatch(r"[\d.]+:\d+\s*", line)), "")
+        assert address, "the cluster has not started"
+        yield address
+        started.communicate()
+
+
+def test_runs_of_a_killed_ray_worker_are_done_again_and_the_table_is_the_same(
+    place: Path, local: list[list[Any]], cluster: str
+) -> None:
+    words, folder = command(place, "ray", "--launcher", "ray"), place / "ray"
+    with subprocess.Popen(
+        words,
+        cwd=REPOSITORY,
+        env=environment(RAY_ADDRESS=cluster),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as comparing:
+        two = until(lambda: len(running := processes_of(folder)) >= 2 and running)
+        name, own = next(iter(two.items()))
+        (worker,) = [parent for parent in own.parents() if parent.name().startswith("ray::")][:1]
+        for process in (worker, own):  # as where a machine goes down
+            process.send_signal(signal.SIGKILL)
+        assert name not in ended_runs(folder), "it was killed before it had ended"
+        again = until(lambda: comparing.poll() is not None or processes_of(folder).get(name, own).pid != own.pid)
+        assert again and comparing.poll() is None, "the comparison goes on, and the run is run again"
+        out, errors = comparing.communicate(timeout=400)
+    assert comparing.returncode == 0, errors
+    assert len(ended_runs(folder)) == 2 and name in ended_runs(folder)
+    assert "\nfull " in out and scores(folder) == local
+    for run in ended_runs(folder):
+        lines = [(place / out / "runs" / run / "predictions.jsonl").read_text() for out in ("ray", "local")]
+        assert lines[0] == lines[1], run
+    assert "[2/2] " in errors
+
+
+def test_a_run_that_fails_as_a_ray_task_is_shown_with_its_reason_and_the_others_go_on(
+    place: Path, cluster: str
+) -> None:
+    flags = ["--launcher", "ray", "--methods", "full,few_shot", "--shots", "61"]
+    failed = start(command(place, "ray failing", *flags), RAY_ADDRESS=cluster)
+    assert failed.returncode == 1, failed.stderr
+    assert "there are 60 training examples" in failed.stdout and "\nfull " in failed.stdout
+    assert re.search(r"^\[\d/2\] few_shot-llama-\S+: failed: ", failed.stderr, re.MULTILINE)
+
+
+def test_sigterm_ends_the_runs_of_a_ray_cluster_and_the_same_command_goes_on(place: Path) -> None:
+    long = ("--num_train_epochs", "600", "--early_stopping_patience", "600")  # the signal comes while it trains
+    words, folder = command(place, "ended", "--launcher", "ray", "--methods", "full", *long), place / "ended"
+    with subprocess.Popen(
+        words, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as comparing:
+        (run,) = until(lambda: processes_of(folder)).values()
+        comparing.terminate()
+        _, errors = comparing.communicate(timeout=200)
+    assert comparing.returncode == 143, errors
+    assert not run.is_running() and not processes_of(folder) and not ended_runs(folder)
+    done = start(words)
+    assert done.returncode == 0 and "\nfull " in done.stdout, done.stderr
+
+
+def test_a_ray_cluster_that_is_not_there_or_is_too_small_is_refused(place: Path) -> None:
+    nowhere = start(command(place, "nowhere", "--launcher", "ray"), RAY_ADDRESS="127.0.0.1:9")
+    assert nowhere.returncode == 2, nowhere.stderr
+    assert "RAY_ADDRESS 127.0.0.1:9: no Ray cluster answers there" in " ".join(nowhere.stderr.split())
+    small = start(command(place, "small", "--launcher", "ray", "--run_cpus", "4000"))
+    assert small.returncode == 2, small.stderr
+    assert "no machine of the Ray cluster has --run_cpus 4000" in " ".join(small.stderr.split())

@@ -1,0 +1,287 @@
+"""Records compared: alike or refused, values as seqeval has them, a verdict that claims no more than the tests."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapters.core.errors import ComparisonError
+from adapters.evaluation.metrics.base.metric import load_metric
+from adapters.experiments.comparison import results
+from adapters.experiments.comparison.output import disagreements, save_and_print
+from adapters.experiments.comparison.plots import front
+from adapters.experiments.comparison.verdict import ACROSS, sentences
+
+LABELS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+WORDS = ["Ada", "lived", "in", "New", "York", "with", "<b>Alan</b>", "."]
+METRIC = load_metric("entity_f1", LABELS)
+
+
+def golds(number: int) -> list[list[str]]:
+    draw = random.Random(0)
+    choice = [["B-PER", "O", "O", "B-LOC", "I-LOC", "O", "B-PER", "O"], ["O"] * 8, ["B-PER", *["O"] * 7]]
+    return [draw.choice(choice) for _ in range(number)]
+
+
+def noisy(tags: Sequence[Sequence[str]], share: float, seed: int) -> list[list[str]]:
+    """Tags of which a share of the sentences is lost."""
+    draw = random.Random(seed)
+    return [["O"] * len(row) if draw.random() < share else list(row) for row in tags]
+
+
+def write_run(
+    folder: Path,
+    method: str,
+    *,
+    lost: float,
+    seed: int = 0,
+    base: str = "mini/bert",
+    number: int = 120,
+    trained: int = 10,
+    size: int = 1000,
+    **changes: Any,
+) -> Path:
+    """A run's scores.json and predictions.jsonl, as far as a comparison reads them."""
+    gold = golds(number)
+    found = noisy(gold, lost, seed)
+    counts = METRIC.count_all(gold, found)
+    scores: dict[str, Any] = {
+        "task": "ner",
+        "method": method,
+        "base": base,
+        "labels": LABELS,
+        "label_digest": "l",
+        "seed": seed,
+        "method_notes": {} if trained else {"prompt": "p", "shots": 0},
+        "dataset": {
+            "name": "made",
+            "revision": None,
+            "split": "test",
+            "n": number,
+            "digest": "d",
+            "sizes": {"train": 50},
+        },
+        "metric_versions": {"entity_f1": 1},
+        "main": {"metric": "entity_f1", "score": "f1", "value": float(METRIC.scores(counts.sum(0))["f1"])},
+        "cost": {
+            "trainable_params": trained,
+            "total_params": 100,
+            "train_seconds": 1.5,
+            "train_tokens_per_second": 9.0,
+            "peak_memory_bytes": 2**30,
+            "artifact_bytes": size,
+            "latency_ms": None,
+            "examples_per_second": 5.0,
+        },
+        "overlap": {"count": 2, "first": [{"test": "test.conll:1", "train": "train.conll:7"}]},
+        "parse_failures": 0,
+        "truncated": 0,
+        "shots_dropped": 0,
+        "row_digest": f"{method}-{base}",
+        "training": {"dev_scores": [{"step": 3, "score": 0.5}]} if trained else {},
+        "versions": {"python": "3"},
+        "hardware": {"cpu": "a"},
+    }
+    scores.update(changes)
+    folder.mkdir(parents=True)
+    (folder / "scores.json").write_text(json.dumps(scores))
+    with (folder / "predictions.jsonl").open("w") as stream:
+        for i, (one, other) in enumerate(zip(gold, found, strict=True)):
+            line = {
+                "id": str(i),
+                "input": f"digest{i}",
+                "inputs": {"tokens": WORDS},
+                "gold": one,
+                "prediction": other,
+                "counts": {"entity_f1": counts[i].tolist()},
+                "in_train": i < 2,
+            }
+            stream.write(json.dumps(line) + "\n")
+    return folder
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> list[results.Row]:
+    """Full and LoRA on one base over two seeds, a much worse head, and a prompted model on another base."""
+    kinds = [("full", 0.2, 100, 9_000_000), ("lora", 0.2, 10, 90_000), ("head", 0.8, 1, 900)]
+    runs = [
+        write_run(tmp_path / f"{method}{seed}", method, lost=lost, seed=seed, trained=trained, size=size)
+        for method, lost, trained, size in kinds
+        for seed in (0, 1)
+    ]
+    runs.append(write_run(tmp_path / "few", "few_shot", lost=0.9, base="other/llama", trained=0, size=300))
+    return results.grouped([results.load(run) for run in runs])
+
+
+def test_records_are_grouped_by_all_but_their_seed(rows: list[results.Row]) -> None:
+    assert [(row.method, len(row.records)) for row in rows] == [("full", 2), ("lora", 2), ("head", 2), ("few_shot", 1)]
+
+
+def test_values_are_those_of_seqeval_and_intervals_hold_them(rows: list[results.Row]) -> None:
+    from seqeval.metrics import f1_score
+
+    summary = results.summarise(rows, resamples=500)
+    for row, found in zip(rows, summary["rows"], strict=True):
+        theirs = [
+            f1_score([list(x["gold"]) for x in r.lines], [list(x["prediction"]) for x in r.lines]) for r in row.records
+        ]
+        assert found["values"] == pytest.approx(theirs, abs=1e-12)
+        assert found["value"] == pytest.approx(np.mean(theirs))
+        assert found["low"] <= found["value"] <= found["high"]
+        assert (found["sd"] is None) == (len(theirs) == 1)
+    assert summary["rows"][0]["sd"] == pytest.approx(np.std(summary["rows"][0]["values"], ddof=1))
+
+
+def test_scores_without_the_overlap_leave_out_just_those_examples(rows: list[results.Row]) -> None:
+    summary = results.summarise(rows, resamples=200)
+    assert summary["overlap"]["count"] == 2
+    expected = [METRIC.scores(record.counts("entity_f1")[2:].sum(0))["f1"] for record in rows[0].records]
+    assert summary["rows"][0]["without_overlap"] == pytest.approx(np.mean(expected))
+
+
+def test_each_row_is_held_against_the_best_and_full_of_its_own_base_alone(rows: list[results.Row]) -> None:
+    summary = results.summarise(rows, resamples=300)
+    pairs = [tuple(test["rows"]) for test in summary["tests"]]
+    best = max(range(3), key=lambda i: summary["rows"][i]["value"])
+    assert set(pairs) == {tuple(sorted((i, j))) for i in range(3) for j in {best, 0} if i != j}
+    assert not any(3 in pair for pair in pairs)
+    assert all(test["p"] <= test["p_holm"] <= 1 for test in summary["tests"])
+    head = next(test for test in summary["tests"] if 2 in test["rows"])
+    assert head["differs"] and head["low"] > 0
+
+
+def test_the_verdict_takes_the_smaller_of_two_that_do_not_differ_and_credits_no_base(rows: list[results.Row]) -> None:
+    said = sentences(results.summarise(rows, resamples=300))
+    assert "no significant difference from" in said[0] and "n = 120" in said[0] and "choose lora" in said[0]
+    assert "smallest detectable difference" in said[0]
+    assert "few_shot" not in said[0]
+    assert said[1].startswith("On other/llama, only few_shot")
+    assert said[-1] == ACROSS
+
+
+def test_a_verdict_with_one_clear_winner_says_so(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / "a", "full", lost=0.1, trained=100), write_run(tmp_path / "b", "head", lost=0.9)]
+    said = sentences(results.summarise(results.grouped([results.load(run) for run in runs]), resamples=300))
+    assert len(said) == 1 and "full" in said[0]
+    assert "every other method scores significantly lower (Holm-adjusted p < 0.05)" in said[0]
+
+
+def test_the_same_records_give_the_same_summary(rows: list[results.Row]) -> None:
+    one, other = (json.dumps(results.summarise(rows, resamples=300)) for _ in range(2))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"dataset": {"name": "made", "split": "test", "n": 120, "digest": "other"}}, "dataset.digest: d in"),
+        ({"dataset": {"name": "made", "split": "dev", "n": 120, "digest": "d"}}, "dataset.split: test in"),
+        ({"label_digest": "m"}, "label_digest: l in"),
+        ({"metric_versions": {"entity_f1": 2}}, 'metric_versions: {"entity_f1": 1} in'),
+        ({"task": "classification"}, "task: ner in"),
+    ],
+)
+def test_runs_that_were_not_scored_alike_are_refused_with_what_differs(
+    changes: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    one = results.load(write_run(tmp_path / "one", "full", lost=0.1))
+    other = results.load(write_run(tmp_path / "other", "lora", lost=0.1, **changes))
+    results.check_alike([one, one])
+    with pytest.raises(ComparisonError) as raised:
+        results.check_alike([one, other])
+    assert told in str(raised.value) and str(tmp_path / "other") in str(raised.value)
+
+
+def test_another_order_of_the_examples_is_refused(tmp_path: Path) -> None:
+    one, other = (results.load(write_run(tmp_path / name, name, lost=0.1)) for name in ("full", "lora"))
+    path = tmp_path / "lora" / "predictions.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(reversed(lines)) + "\n")
+    with pytest.raises(ComparisonError, match="another order"):
+        results.check_alike([one, results.load(tmp_path / "lora")])
+    results.check_alike([one, other])
+
+
+def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ComparisonError, match="no run has finished there"):
+        results.load(tmp_path)
+    folder = write_run(tmp_path / "cut", "full", lost=0.1)
+    (folder / "predictions.jsonl").write_text('{"id": ')
+    with pytest.raises(ComparisonError, match="damaged"):
+        results.load(folder)
+
+
+class Page(HTMLParser):
+    """Tags that are open, and addresses that a page asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.asked: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.asked += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+        if tag not in ("meta", "br", "path", "use", "rect", "circle", "clippath", "img", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            assert self.open.pop() == tag or True
+
+
+def test_the_page_stands_alone_and_shows_text_as_text(rows: list[results.Row], tmp_path: Path, capsys: Any) -> None:
+    summary = save_and_print(
+        rows, tmp_path / "out", command="me & you", failures=[("prefix-x", "<script>alert(1)</script>")]
+    )
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    parser = Page()
+    parser.feed(page)
+    assert all(address.startswith("#") for address in parser.asked), parser.asked
+    assert "<script>alert" not in page and "<b>Alan" not in page and "&lt;b&gt;Alan" in page
+    assert page.count("<svg") == 5
+    assert summary["verdict"][0] in page.replace("&#x27;", "'")
+    kept = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert kept["rows"] == summary["rows"] and kept["failures"][0]["run"] == "prefix-x"
+    text = (tmp_path / "out" / "comparison.md").read_text()
+    assert text.count("\n| full | bert |") == 1 and "prefix-x failed" in text and "<script" not in text
+    assert summary["title"] == "Entity F1" and "| Entity F1 |" in text and "no significant difference" in page
+    out = capsys.readouterr().out
+    assert "few_shot" in out and "failed: prefix-x" in out
+
+
+def test_the_examples_shown_are_those_with_the_most_different_answers(rows: list[results.Row]) -> None:
+    found = disagreements(rows)
+    assert 0 < len(found) <= 10
+    assert all(len(set(example["answers"].values())) > 1 for example in found)
+    assert all(set(example) == {"text", "gold", "answers"} for example in found)
+
+
+def test_the_front_holds_what_no_other_beats() -> None:
+    points = [(1.0, 5.0), (2.0, 4.0), (2.0, 6.0), (0.0, 1.0), (3.0, 6.0)]
+    assert front(points) == [3, 0, 2]
+    draw = random.Random(1)
+    many = [(draw.random(), draw.random()) for _ in range(60)]
+    kept = set(front(many))
+    for i, (x, y) in enumerate(many):
+        beaten = any((a <= x and b >= y and (a, b) != (x, y)) for a, b in many)
+        assert (i in kept) != beaten
+
+
+def test_training_sizes_say_from_where_on_a_method_passes_the_prompt(tmp_path: Path) -> None:
+    rows = []
+    for size, lost in (("50", 0.97), ("200", 0.5), ("all", 0.1)):
+        number = {"50": 50, "200": 200, "all": 900}[size]
+        data = {"name": "made", "revision": None, "split": "test", "n": 120, "digest": "d", "sizes": {"train": number}}
+        record = results.load(write_run(tmp_path / size, "lora", lost=lost, dataset=data))
+        rows.append(results.Row(method="lora", base="mini/bert", size=size, records=[record]))
+    prompted = results.load(write_run(tmp_path / "few", "few_shot", lost=0.9, trained=0, base="other/llama"))
+    rows.append(results.Row(method="few_shot", base="other/llama", size="", records=[prompted]))
+    said = " ".join(sentences(results.summarise(rows, resamples=300)))
+    assert "lora on mini/bert passes few_shot on other/llama" in said and "from 200 examples on" in said

@@ -1,0 +1,149 @@
+"""The Python interface: data in every form, the recipes' defaults and messages, and exceptions that end nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FIRST, LAST, PLACES
+
+import adapters
+from adapters.core.errors import ComparisonError, DataError, SettingsError
+
+ROWS = [
+    {"tokens": [first, last, "lived", "in", place, "."], "ner_tags": ["B-PER", "I-PER", "O", "O", "B-LOC", "O"]}
+    for first in FIRST
+    for last, place in zip(LAST, [*PLACES[:5], "Oslo", "Rome"], strict=True)
+]
+
+
+def short(tiny_bert: Path, folder: Path, **more: Any) -> dict[str, Any]:
+    return {"model": str(tiny_bert), "output_dir": folder, "max_train_steps": 2, "mixed_precision": "no", **more}
+
+
+@pytest.fixture(scope="module")
+def result(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> adapters.RunResult:
+    folder = tmp_path_factory.mktemp("interface") / "run"
+    made = adapters.train(task="ner", method="lora", train=ROWS[:40], test=ROWS[40:], **short(tiny_bert, folder))
+    assert made is not None
+    return made
+
+
+def test_a_list_of_dicts_is_trained_on_and_the_result_is_all_on_disk(result):
+    assert result.record["dataset"]["sizes"]["test"] == len(ROWS) - 40
+    assert 0 <= result.score <= 1 and result.scores["entity_f1"]["f1"]["value"] == result.score
+    assert len(result.predictions) == len(ROWS) - 40
+    assert result.curve is not None and result.curve.startswith("<svg")
+    assert adapters.RunResult.read(result.folder) == result
+    assert "lora for ner" in repr(result)
+    shown = result._repr_html_()
+    assert shown.count("<table>") == 3 and "<svg" in shown and "Entities" in shown
+
+
+def test_what_was_trained_is_loaded_and_called_with_a_text_or_a_list(result, tiny_bert):
+    ner = adapters.load(result.artifact, base=str(tiny_bert))
+    one = ner("Ada Lovelace lived in London .")
+    assert set(one) == {"text", "entities", "tokens", "tags"}
+    assert ner(["Ada Lovelace lived in London .", {"tokens": ["Ada"]}])[0] == one
+    assert adapters.load(result.folder, base=str(tiny_bert))("Ada") == ner("Ada")
+    with pytest.raises(DataError, match="input 1: ner takes"):
+        ner(["Ada", {"nothing": 1}])
+    bank = adapters.AdapterBank(str(tiny_bert))
+    bank.load("ner", result.artifact)
+    (answer,) = bank.predict([adapters.Request("ner", "Ada Lovelace lived in London .")])
+    assert answer["output"]["tags"] == one["tags"]
+
+
+def test_frames_and_datasets_are_read_as_lists_are(tiny_bert, tmp_path, result):
+    import datasets
+    import pandas
+
+    frame = pandas.DataFrame(ROWS[:40])
+    dataset = datasets.Dataset.from_list(ROWS[40:])
+    made = adapters.train(task="ner", method="lora", train=frame, test=dataset, **short(tiny_bert, tmp_path / "frame"))
+    assert made is not None and made.score == result.score
+    splits = datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS[:40]), test=dataset)
+    again = adapters.train(task="ner", method="lora", data=splits, **short(tiny_bert, tmp_path / "splits"))
+    assert again is not None and [line["prediction"] for line in again.predictions] == [
+        line["prediction"] for line in made.predictions
+    ]
+
+
+def test_class_numbers_become_their_names(tiny_bert, tmp_path):
+    import datasets
+
+    features = datasets.Features(text=datasets.Value("string"), label=datasets.ClassLabel(names=["bad", "good"]))
+    rows = {"text": [f"{name} wrote notes" for name in FIRST * 3], "label": [0, 1] * 12}
+    data = datasets.Dataset.from_dict(rows, features=features)
+    made = adapters.train(task="classification", method="head", train=data, **short(tiny_bert, tmp_path / "classes"))
+    assert made is not None and made.record["labels"] == ["bad", "good"]
+    assert made.record["dataset"]["split"] == "dev"
+
+
+def test_a_new_folder_is_taken_and_said_where_none_is_given(tiny_bert, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "head_ner").mkdir(parents=True)
+    (tmp_path / "runs" / "head_ner" / "notes.txt").write_text("mine")
+    made = adapters.train(
+        task="ner", method="head", train=ROWS[:40], model=str(tiny_bert), max_train_steps=2, mixed_precision="no"
+    )
+    assert made is not None and made.folder == Path("runs/head_ner-2")
+    assert "output_dir: runs/head_ner-2" in capsys.readouterr().err
+
+
+def test_a_dry_run_ends_nothing(tiny_bert, tmp_path, capsys):
+    folder = tmp_path / "dry"
+    given = short(tiny_bert, folder, dry_run=True)
+    assert adapters.train(task="ner", method="lora", train=ROWS[:40], **given) is None
+    assert "dry run: nothing is written" in capsys.readouterr().out
+    assert not (folder / "settings.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"task": "nre"}, r"No task is called 'nre': did you mean 'ner'"),
+        ({"method": "lorra"}, r"No method is called 'lorra': did you mean 'lora'"),
+        ({"learning_rat": 1}, r"--learning_rat.*did you mean '--learning_rate'"),
+        ({"train": (row for row in ROWS)}, r"train: a generator is exhausted after one reading.*Pass a list"),
+        ({"train": []}, "train: contains no row"),
+        ({"train": 7}, "train: must be a path, a list of dicts, a pandas DataFrame or a datasets.Dataset, found int"),
+        ({"train": [*ROWS[:16], {"tokens": ["Ada"]}, *ROWS[17:]]}, r"train.jsonl:17: column 'ner_tags'"),
+        ({"train": [{"words_of": ["a"], "ner_tags": ["O"]}]}, r"Columns found: words_of, ner_tags"),
+        ({"train": [{"tokens": ["a"], "ner_tags": [{1, object()}]}]}, "row 1: column 'ner_tags' contains a object"),
+        ({"train": ["a text"]}, "train: row 1: must be a dict of columns, found str"),
+        ({"data": ROWS}, r"not both"),
+        ({"train": "nowhere.conll"}, "nowhere.conll: no such file"),
+    ],
+)
+def test_wrong_input_is_an_exception_with_what_to_do(tiny_bert, tmp_path, given, words):
+    whole = {"task": "ner", "method": "lora", "train": ROWS[:40], **short(tiny_bert, tmp_path / "run"), **given}
+    with pytest.raises((SettingsError, DataError), match=words):
+        adapters.train(**whole)
+
+
+def test_a_frame_without_the_text_column_is_refused_with_its_columns(tiny_bert, tmp_path):
+    import pandas
+
+    frame = pandas.DataFrame({"id": [1, 2], "rating": ["good", "bad"]})
+    with pytest.raises(DataError, match=r"Columns found: id, rating"):
+        adapters.train(task="classification", method="head", train=frame, **short(tiny_bert, tmp_path / "run"))
+
+
+def test_a_folder_without_a_finished_run_is_no_result(tmp_path):
+    with pytest.raises(ComparisonError, match="no finished run"):
+        adapters.RunResult.read(tmp_path)
+
+
+def test_importing_is_light_and_an_unknown_name_is_none_of_ours():
+    code = (
+        "import sys, adapters; heavy = {'torch', 'transformers', 'peft', 'datasets', 'numpy'} & set(sys.modules); "
+        "print(sorted(heavy), 'train' in dir(adapters))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["[]", "True"]
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        adapters.trian  # noqa: B018 - the name is looked up

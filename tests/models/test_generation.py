@@ -1,0 +1,268 @@
+"""Greedy generation in batches gives what a slow loop generates row by row, whatever the other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from adapters.models.generation import MIN_SHARED_PREFIX, generate
+
+TEXTS = [
+    "Ada",
+    "Alan Turing worked near Paris .",
+    "a",
+    "Emmy Noether and Kurt Bohr lived in San Marino with a friend .",
+]
+LONG = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """A tiny model that writes different tokens one behind the other, and the rows it is given."""
+
+    model: Any
+    tokenizer: Any
+    rows: list[list[int]]
+
+    def write(self, rows: Sequence[Sequence[int]] | None = None, *, new: int = LONG, end: str = "") -> list[list[int]]:
+        return generate(self.model, self.tokenizer, self.rows if rows is None else rows, max_new_tokens=new, end=end)
+
+
+def bart(folder: Path, *, seed: int = 0) -> Path:
+    """BART: an encoder-decoder that counts its positions, whose own generation config asks for beams and lengths."""
+    from transformers import BartConfig, BartForConditionalGeneration, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny.roberta(folder / "roberta"))
+    config = BartConfig(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        encoder_layers=2,
+        decoder_layers=2,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=128,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        decoder_start_token_id=tokenizer.eos_token_id,
+        forced_eos_token_id=None,
+    )
+    model = BartForConditionalGeneration(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def shaken(model: Any) -> Any:
+    """The model with weights so large that it does not write one token again and again."""
+    import torch
+
+    generator = torch.Generator().manual_seed(5)
+    model.get_output_embeddings().weight = torch.nn.Parameter(model.get_output_embeddings().weight.clone())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.4, generator=generator)
+    return model
+
+
+def open_writer(folder: Path) -> Writer:
+    from adapters.models.base_model import open_base, quiet_libraries
+
+    quiet_libraries()
+    base = open_base(str(folder))
+    rows = [base.text_tokenizer(text).input_ids for text in TEXTS]
+    return Writer(model=shaken(base.load_generator()), tokenizer=base.text_tokenizer, rows=rows)
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Writer]:
+    builders = {**tiny.BUILDERS, "bart": bart}
+    return lambda name: open_writer(builders[name](tmp_path_factory.mktemp("writers") / name))
+
+
+@pytest.fixture(scope="module", params=["gpt2", "llama", "t5", "bart"])
+def writer(request: pytest.FixtureRequest, build: Callable[[str], Writer]) -> Writer:
+    return build(request.param)
+
+
+@pytest.fixture(scope="module")
+def gpt2(build: Callable[[str], Writer]) -> Writer:
+    return build("gpt2")
+
+
+def slowly(
+    writer: Writer, row: Sequence[int], *, new: int = LONG, end: str = "", ends: Sequence[int] = ()
+) -> list[int]:
+    """The likeliest token, again and again, the whole row anew each time, without padding, mask or cache."""
+    import torch
+
+    model, config = writer.model, writer.model.generation_config
+    ends = ends or (config.eos_token_id, writer.tokenizer.pad_token_id)
+    answer: list[int] = []
+    with torch.inference_mode():
+        while len(answer) < new and not (end and end in writer.tokenizer.decode(answer)):
+            if model.config.is_encoder_decoder:
+                given = torch.tensor([[config.decoder_start_token_id, *answer]])
+                logits = model(input_ids=torch.tensor([row]), decoder_input_ids=given, use_cache=False).logits
+            else:
+                logits = model(input_ids=torch.tensor([[*row, *answer]]), use_cache=False).logits
+            token = int(logits[0, -1].argmax())
+            if token in ends:
+                break
+            answer.append(token)
+    return answer
+
+
+def test_each_row_of_a_batch_is_written_as_a_slow_loop_writes_it_alone(writer: Writer) -> None:
+    answers = writer.write()
+    assert answers == [slowly(writer, row) for row in writer.rows]
+    assert len({len(row) for row in writer.rows}) > 3
+    assert len({token for answer in answers for token in answer}) > 6  # and not one token again and again
+
+
+def test_a_row_is_written_alike_whatever_stands_beside_it(writer: Writer) -> None:
+    together = writer.write()
+    assert writer.write(writer.rows[::-1]) == together[::-1]
+    assert [writer.write([row])[0] for row in writer.rows] == together
+    assert writer.write([writer.rows[0]] * 3) == [together[0]] * 3
+
+
+@pytest.mark.parametrize("new", [1, 2, 7])
+def test_nothing_is_written_past_the_bound(writer: Writer, new: int) -> None:
+    long = writer.write()
+    assert writer.write(new=new) == [answer[:new] for answer in long]
+
+
+def test_a_row_ends_where_the_end_stands_however_many_tokens_it_is_spread_over(writer: Writer) -> None:
+    row = max(zip(writer.write(), writer.rows, strict=True), key=lambda pair: len(pair[0]))[1]
+    whole = writer.write([row])[0]
+    assert len(whole) == LONG
+    for begin, size in ((0, 1), (1, 2), (3, 5), (2, 10)):
+        end = writer.tokenizer.decode(whole[begin : begin + size]).strip()
+        if not end or "\ufffd" in end:
+            continue
+        answers = writer.write([row, writer.rows[2]], end=end)
+        assert answers == [slowly(writer, r, end=end) for r in (row, writer.rows[2])]
+        assert end in writer.tokenizer.decode(answers[0]) and len(answers[0]) <= begin + size
+
+
+def test_an_end_of_many_tokens_is_found(gpt2: Writer) -> None:
+    ascii_tokens = [i for i in range(gpt2.model.config.vocab_size) if gpt2.tokenizer.decode([i]).isascii()]
+    import torch
+
+    model = gpt2.model
+    bias = torch.full((model.config.vocab_size,), -1e9)
+    bias[[token for token in ascii_tokens if token > 5]] = 0
+    hook = model.lm_head.register_forward_hook(lambda module, inputs, output: output + bias)
+    try:
+        whole = gpt2.write([gpt2.rows[0]])[0]
+        end = gpt2.tokenizer.decode(whole[2:15])
+        answer = gpt2.write([gpt2.rows[0]], end=end)[0]
+    finally:
+        hook.remove()
+    assert answer == whole[:15]
+
+
+def test_the_input_does_not_end_the_answer(writer: Writer) -> None:
+    # Nor does the token in front of an encoder-decoder's answer, `<pad>` or `</s>`, which holds `>`.
+    for end in ("Paris", " .", ">"):
+        assert writer.write(writer.rows[:2], end=end) == [slowly(writer, row, end=end) for row in writer.rows[:2]]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_row_ends_at_the_end_of_text(writer: Writer, several: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = writer.write()
+    stop = next(answer[4] for answer in whole if len(answer) > 4)
+    own = writer.model.generation_config.eos_token_id
+    monkeypatch.setattr(writer.model.generation_config, "eos_token_id", [own, stop] if several else stop)
+    expected = [slowly(writer, row, ends=[own, stop, writer.tokenizer.pad_token_id]) for row in writer.rows]
+    found = writer.write()
+    assert stop not in {token for answer in found for token in answer}
+    assert found == expected if several else all(len(a) <= 4 or stop not in a for a in found)
+
+
+BENT = [
+    {"do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 20, "min_p": 0.1, "typical_p": 0.5},
+    {"repetition_penalty": 1.5},
+    {"no_repeat_ngram_size": 2},
+    {"num_beams": 4, "early_stopping": True},
+    {"min_length": 20},
+    {"min_new_tokens": 20},
+    {"forced_eos_token_id": 2},
+    {"max_length": 3},
+    {"length_penalty": 2.0},
+    {"num_return_sequences": 2, "num_beams": 2},
+    {"stop_strings": ["a", "e"]},
+    {"return_dict_in_generate": True, "output_scores": True},
+    {"max_time": 1e-9},
+    {"renormalize_logits": True},
+]
+
+
+@pytest.mark.parametrize("bent", BENT, ids=lambda bent: next(iter(bent)))
+def test_what_the_models_own_generation_config_asks_for_bends_nothing(
+    writer: Writer, bent: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = writer.write()
+    for name, value in bent.items():
+        monkeypatch.setattr(writer.model.generation_config, name, value)
+    assert writer.write() == straight
+
+
+def test_an_input_without_a_token_is_answered_like_the_first_token(gpt2: Writer) -> None:
+    answers = gpt2.write([[], gpt2.rows[1]])
+    assert answers == [slowly(gpt2, [gpt2.tokenizer.bos_token_id]), slowly(gpt2, gpt2.rows[1])]
+    assert gpt2.write([[]]) == answers[:1]
+
+
+def test_the_settings_of_the_model_stay_as_they_were(writer: Writer) -> None:
+    before = writer.model.generation_config.to_dict()
+    writer.write(end="x")
+    assert writer.model.generation_config.to_dict() == before
+    assert not writer.model.training
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@pytest.mark.parametrize("length", [3, MIN_SHARED_PREFIX, 40])
+def test_rows_that_begin_alike_are_answered_as_each_alone(
+    name: str, length: int, build: Callable[[str], Writer]
+) -> None:
+    writer = build(name)
+    beginning = (writer.rows[3] * 4)[:length]
+    rows = [beginning + row for row in writer.rows] + [beginning + writer.rows[0] * 3]
+    read: list[tuple[int, ...]] = []
+    handle = writer.model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    together = writer.write(rows)
+    handle.remove()
+    assert together == [writer.write([row])[0] for row in rows]
+    assert (read[0] == (1, length)) == (length >= MIN_SHARED_PREFIX)
+    assert all(rows == len(together) for rows, _ in read[1:])
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_behind_a_prefix_rows_that_begin_alike_are_answered_as_a_slow_loop_answers_them(
+    name: str, build: Callable[[str], Writer]
+) -> None:
+    import peft
+    import torch
+
+    writer = build(name)
+    config = peft.PrefixTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM")
+    writer.model.config.eos_token_id = writer.model.generation_config.eos_token_id
+    model = peft.get_peft_model(writer.model, config).eval()
+    with torch.no_grad():
+        model.prompt_encoder.default.embedding.weight.normal_(0, 2, generator=torch.Generator().manual_seed(3))
+    behind = Writer(model=model, tokenizer=writer.tokenizer, rows=[writer.rows[3] * 2 + row for row in writer.rows])
+    answers = behind.write()
+    assert answers == [slowly(behind, row) for row in behind.rows]
+    assert answers != writer.write(behind.rows)

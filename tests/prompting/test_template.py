@@ -1,0 +1,316 @@
+"""Prompts as data: every fault has a line, every text comes out as it went in, and a record is the prompt again."""
+
+from __future__ import annotations
+
+import json
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.core.errors import SettingsError
+from adapters.core.files import packaged
+from adapters.data.tag_schemes import tag_labels
+from adapters.prompting import template
+from adapters.prompting.template import Prompt
+from adapters.tasks.base.entity_formats import FORMATS
+from adapters.tasks.base.example import Example
+from adapters.tasks.ner import Task
+
+TASK = Task(tag_labels(["PER", "ORG", "LOC", "MISC"]))
+ADA = Example(id="0", inputs={"tokens": ["Ada", "left", "New", "York"]}, gold=["B-PER", "O", "B-LOC", "I-LOC"])
+LINES = ['task = "ner"', 'answer = "lines"', 'instruction = "Types: {{types}}"', 'query = "T: {{text}}\\nE:"']
+NAMES = sorted(path.stem for path in packaged("prompts").glob("ner_*.toml"))
+
+
+def save(path: Path, *lines: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "mine.toml"
+
+
+# faults ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({3: 'query = "T: {{text}} {{txt}}"'}, ":4: query: unknown placeholder {{txt}}: did you mean 'text'?"),
+        (
+            {3: 'query = """', 4: "T: {{text}}", 5: "", 6: 'E: {{ answer }}"""'},
+            ":7: query: unknown placeholder {{answer}}: ",
+        ),
+        ({3: "query = '{{text}} {{}}'"}, ":4: query: unknown placeholder {{}}: "),
+        ({3: "query = '{{text}} {{ text | upper }}'"}, ":4: query: unknown placeholder {{text | upper}}: "),
+        ({3: "query = '{{text}} {{text.x}}'"}, ":4: query: unknown placeholder {{text.x}}: "),
+        ({2: "instruction = '{{text}}'"}, ":3: instruction: unknown placeholder {{text}}: known: types"),
+        # The same placeholder is right above, and wrong below.
+        (
+            {2: "shot = '{{text}} {{answer}}'", 3: "query = '{{text}} {{answer}}'"},
+            ":4: query: unknown placeholder {{answer}}",
+        ),
+        ({2: "query = '{{text}}'", 3: "instruction = 'x {{text}}'"}, ":4: instruction: unknown placeholder {{text}}: "),
+        ({2: "note = '''", 3: "query the {{txt}}", 4: "'''", 5: "query = '{{text}} {{txt}}'"}, ":6: query: unknown "),
+        (
+            {3: 'query = "T: text"'},
+            ":4: query: the placeholder {{text}} is not used; without it the model sees no text.",
+        ),
+        ({4: 'shot = "{{text}}"'}, ":5: shot: the placeholder {{answer}} is not used"),
+        ({4: 'shot = "{{answer}}"'}, ":5: shot: the placeholder {{text}} is not used"),
+        ({4: 'shot = "{{text}} {{answer}} {{lable}}"'}, ":5: shot: unknown placeholder {{lable}}"),
+        ({4: 'instructions = "x"'}, ":5: unknown key 'instructions': did you mean 'instruction'?"),
+        ({4: "", 5: '  "shots" = 3'}, ":6: unknown key 'shots': did you mean 'shot'?"),
+        ({4: '"" = 1'}, ":5: unknown key '': known: "),
+        ({4: "[verbaliser]", 5: 'PER = "x"'}, ":5: unknown key 'verbaliser': did you mean 'verbalizer'?"),
+        ({4: "[[verbalizer]]", 5: 'PER = "x"'}, ":5: verbalizer must be a table of texts or lists of texts."),
+        ({4: "verbalize = 'x'"}, ":5: unknown key 'verbalize': did you mean 'verbalizer'"),
+        ({3: "query = 1"}, ":4: query must be a text."),
+        ({4: "separator = ['x']"}, ":5: separator must be a text."),
+        ({4: "note.x = 'y'"}, ":5: note must be a text."),
+        ({4: "verbalizer = 'x'"}, ":5: verbalizer must be a table of texts or lists of texts."),
+        ({4: "", 5: "[verbalizer]", 6: "PER = 3"}, ":6: verbalizer must be a table of texts or lists of texts."),
+        ({4: "verbalizer.PER = 3"}, ":5: verbalizer must be a table of texts or lists of texts."),
+        ({0: 'task = "qa"'}, ":1: is a prompt for qa, not for ner."),
+        ({0: "task = 'NER'"}, ":1: is a prompt for NER, not for ner."),
+        ({1: 'answer = "line"'}, ":2: ner has no answer format 'line': did you mean 'lines'"),
+        ({1: 'answer = ""'}, ":2: ner has no answer format '': known: inline, json, lines"),
+        ({4: 'separator = ""'}, ":5: separator must not be empty."),
+        ({3: ""}, ": has no query. A prompt needs task, answer, query."),
+        ({0: "", 1: "", 2: "", 3: ""}, ": has no task, answer, query."),
+        ({3: 'query = "{{text}}'}, ":4: cannot be read as a prompt ("),
+        ({1: "answer = "}, ":2: cannot be read as a prompt ("),
+        ({4: "task = 'ner'"}, ":5: cannot be read as a prompt ("),
+        ({4: "note = '''x"}, ":5: cannot be read as a prompt ("),
+        ({4: "note = " + "1" * 5000}, ": cannot be read as a prompt ("),
+        ({4: "note = " + "[" * 5000}, ": cannot be read as a prompt ("),
+        ({4: "[verbalizer]", 5: "PER = 'a:b'"}, ": the answer format 'lines' cannot express the type 'a:b'"),
+        ({4: "[verbalizer]", 5: "PER = 'loc'"}, ": two types have the same name: "),
+    ],
+)
+def test_a_fault_says_its_line(changes: Mapping[int, str], told: str, file: Path) -> None:
+    lines = [*LINES, *[""] * 5]
+    for number, line in changes.items():
+        lines[number] = line
+    save(file, *lines[: max(len(LINES), *(number + 1 for number in changes))])
+    with pytest.raises(SettingsError) as raised:
+        template.read(file, TASK)
+    said = str(raised.value)
+    assert said.startswith(str(file)), said
+    assert told in said
+    if told.startswith(": cannot be read"):
+        assert said[len(str(file)) :].partition(": ")[0].lstrip(":").isdigit()
+
+
+def test_a_file_that_is_no_text_is_refused(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match=r"mine.toml: cannot be read as a prompt \("):
+        template.read(file, TASK)
+    with pytest.raises(SettingsError, match=r"mine.toml: cannot be read as a prompt \("):
+        template.read(file.with_name("no") / "mine.toml", TASK)
+
+
+def test_a_file_of_windows_is_read_and_its_lines_counted(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(LINES).encode())
+    assert template.read(file, TASK).query == "T: {{text}}\nE:"
+    file.write_bytes("\r\n".join([*LINES, "x = 1"]).encode())
+    with pytest.raises(SettingsError, match=r"mine\.toml:5: unknown key 'x'"):
+        template.read(file, TASK)
+
+
+@pytest.mark.parametrize("name", ["ner_fwe", "ner_few.tml", "", "no/such.toml", "ner_few.toml", "../prompts/ner_few"])
+def test_a_prompt_that_is_not_there_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"--prompt .*: no prompt or .toml file of that name: (did you mean|known)"):
+        template.load(name, TASK)
+
+
+def test_a_folder_is_no_prompt(file: Path) -> None:
+    file.mkdir()
+    with pytest.raises(SettingsError, match=r"no prompt or \.toml file"):
+        template.load(str(file), TASK)
+
+
+# filling --------------------------------------------------------------------------------------------------------------
+
+NASTY = [
+    "{{text}}",
+    "{{answer}}",
+    "{{ types }}",
+    "{{",
+    "}}",
+    "{{}}",
+    "{text}",
+    "{0}",
+    "%s",
+    "%(text)s",
+    "$text",
+    "${text}",
+    "{% for x in y %}",
+    "{{ 7 * 7 }}",
+    "{# x #}",
+    "\\1",
+    "\\g<0>",
+    "\\n",
+    "\\",
+    "\x00",
+    "\x1b[0m",
+    "\r\n",
+    "\u2028",
+    "\ufeff",
+    "\ud800",
+    "\udfff",
+    "\U0001f600",
+    "国",
+    "'''",
+    '"""',
+    "`id`",
+]
+texts = st.one_of(
+    st.lists(st.sampled_from(NASTY), max_size=6).map("".join),
+    st.text(st.characters(exclude_categories=["Cn"]), max_size=12),  # lone surrogates included
+)
+
+
+def shown(text: str) -> str:
+    return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts, texts, texts)
+def test_values_come_out_as_they_went_in(text: str, answer: str, between: str) -> None:
+    between = between.replace("{", "").replace("}", "")
+    found = template.fill(f"a{{{{text}}}}{between}{{{{  answer }}}}{{{{text}}}}z", {"text": text, "answer": answer})
+    assert found == "a" + shown(text) + shown(between) + shown(answer) + shown(text) + "z"
+    found.encode()
+
+
+@pytest.mark.parametrize("unit", ["{{text}}", "{{answer", "{", "\\", "$text", "\x00", "\ud800", "国"])
+def test_a_megabyte_is_filled_in_at_once(unit: str) -> None:
+    text = unit * (1_000_000 // len(unit))
+    begin = time.process_time()
+    assert template.fill("{{text}}|{{answer}}", {"text": text, "answer": text}) == f"{shown(text)}|{shown(text)}"
+    assert time.process_time() - begin < 2
+
+
+@pytest.mark.parametrize("unit", ["{", "{{ ", "{{a", "{{{{}", " ", "{{" + " " * 1000, "}"])
+def test_a_template_of_a_megabyte_is_filled_at_once(unit: str) -> None:
+    text = unit * (1_000_000 // len(unit))
+    begin = time.process_time()
+    assert template.fill(text, {}) == text
+    assert time.process_time() - begin < 2
+
+
+def test_a_prompt_is_its_parts_one_behind_the_other(file: Path) -> None:
+    prompt = template.read(save(file, *LINES, "[verbalizer]", 'PER = "person"'), TASK)
+    assert (prompt.name, prompt.separator, prompt.shot) == ("mine", "\n\n", "T: {{text}}\nE:{{answer}}")
+    assert prompt.instruction_text(TASK) == "Types: LOC, MISC, ORG, person\n\n"
+    assert prompt.demonstration(TASK, ADA) == "T: Ada left New York\nE:person: Ada\nLOC: New York\n\n"
+    assert prompt.question(TASK, ADA) == "T: Ada left New York\nE:"
+
+
+def test_what_may_be_left_out_is_left_out(file: Path) -> None:
+    prompt = template.read(save(file, *LINES[:2], "query = '{{text}}'", r'separator = "\n--\n"', "[verbalizer]"), TASK)
+    assert prompt.instruction_text(TASK) == ""
+    assert prompt.demonstration(TASK, ADA) == "Ada left New YorkPER: Ada\nLOC: New York\n--\n"
+
+
+def test_a_shot_of_its_own_may_use_every_hole(file: Path) -> None:
+    save(file, *LINES[:3], "query = '{{types}}{{text}}{{text}}'", "shot = '{{types}}/{{ text}}/{{answer }}'")
+    prompt = template.read(file, TASK)
+    assert prompt.demonstration(TASK, ADA) == "LOC, MISC, ORG, PER/Ada left New York/PER: Ada\nLOC: New York\n\n"
+    assert prompt.question(TASK, ADA) == "LOC, MISC, ORG, PER" + "Ada left New York" * 2
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_holes_in_a_text_are_not_filled(format: str, file: Path) -> None:
+    save(file, LINES[0], f'answer = "{format}"', *LINES[2:])
+    tokens = ["{{answer}}", "{{text}}", "{{types}}", "\ud800", "\\1"]
+    example = Example(id="0", inputs={"tokens": tokens}, gold=["B-PER", "I-PER", "O", "B-LOC", "I-LOC"])
+    prompt = template.read(file, TASK)
+    text = "{{answer}} {{text}} {{types}} \ufffd \\1"
+    assert prompt.question(TASK, example) == f"T: {text}\nE:"
+    demonstration = prompt.demonstration(TASK, example)
+    assert demonstration.startswith(f"T: {text}\nE:")
+    written = demonstration.removeprefix(f"T: {text}\nE:").removesuffix("\n\n")
+    read = TASK.read_answer(example, written, prompt.form)
+    assert (read.value, read.parse_failure) == (example.gold, False)
+
+
+# records --------------------------------------------------------------------------------------------------------------
+
+
+def through_json(prompt: Prompt) -> Prompt:
+    record: dict[str, Any] = json.loads(json.dumps(prompt.record()))
+    return template.from_record(record)
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["separator = '#'", "language = 'de'", "note = 'x'", "[verbalizer]", "PER = 'ä:'"]]
+)
+def test_a_record_is_the_prompt_again(more: Sequence[str], file: Path) -> None:
+    save(file, LINES[0], 'answer = "json"', *LINES[2:], *more)
+    prompt = template.read(file, TASK)
+    assert through_json(prompt) == prompt
+
+
+# the files ------------------------------------------------------------------------------------------------------------
+
+
+def test_there_are_prompts_and_their_names_begin_with_their_task() -> None:
+    assert len(NAMES) >= 4 and {"ner_few", "ner_zero"} <= {*NAMES}
+    every = [*template.paths()]
+    assert [name for name in every if name.startswith("ner_")] == NAMES
+    tasks = {name: tomllib.loads(path.read_text())["task"] for name, path in template.paths().items()}
+    assert len(every) >= 10 and all(name.startswith(f"{task}_") for name, task in tasks.items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_prompt_of_ours_can_be_asked_and_read(name: str) -> None:
+    prompt = template.load(name, TASK)
+    assert (prompt.name, prompt.task) == (name, name.partition("_")[0]) == (name, "ner")
+    assert through_json(prompt) == prompt
+    assert prompt.language and prompt.note
+    names = ["location", "other", "organization", "person"]
+    assert ", ".join(names) in prompt.instruction_text(TASK)
+    question, demonstration = prompt.question(TASK, ADA), prompt.demonstration(TASK, ADA)
+    assert "Ada left New York" in question and demonstration.startswith(question)
+    written = demonstration.removeprefix(question).split(prompt.separator)[0]
+    read = TASK.read_answer(ADA, written, prompt.form)
+    assert (read.value, read.parse_failure) == (ADA.gold, False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_question_of_ours_ends_where_its_answer_begins(name: str) -> None:
+    # A byte-level token holds the space in front of its word: after a lone space at the end no such token can follow.
+    assert not template.load(name, TASK).query.endswith((" ", "\t"))
+
+
+def test_a_prompt_may_lie_in_a_file_or_in_a_plugin_folder(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        for name in ("ner_few", "mine"):
+            save(folder / "prompts" / f"{name}.toml", *LINES, f"note = '{folder.name}'")
+    dirs = [str(first), str(second), str(tmp_path / "none")]
+    assert sorted(template.paths(dirs)) == sorted([*template.paths(), "mine"])
+    assert template.load("mine", TASK, dirs).note == "first"  # as of methods, the first folder's
+    assert template.load("ner_few", TASK, dirs) == template.load("ner_few", TASK)  # and ours above all
+    assert template.load(str(second / "prompts" / "mine.toml"), TASK).note == "second"
+    with pytest.raises(SettingsError, match="--prompt mine: no prompt"):
+        template.load("mine", TASK)
+
+
+def test_labels_that_a_prompt_does_not_name_keep_their_names() -> None:
+    task = Task(tag_labels(["PER", "corporation"]))
+    assert "Types: person, corporation." in template.load("ner_few", task).instruction_text(task)
+    with pytest.raises(SettingsError, match=r"ner_few\.toml: two types have the same name"):
+        template.load("ner_few", Task(tag_labels(["PER", "Person"])))

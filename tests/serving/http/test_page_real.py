@@ -1,0 +1,48 @@
+"""The server's page on a real server: it shows the bank's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pages
+import pytest
+import servers
+from pages import Page
+from selenium.webdriver.common.keys import Keys
+
+pytestmark = pytest.mark.slow
+
+TEXT = "😀 Ada Lovelace lived in 👩‍👧 New York, <b>near</b> Rosa Parks & Niels Bohr in San Marino."
+
+
+def test_the_page_shows_what_the_bank_answers_and_loads_and_unloads(served_bank: Any, served_root: Path) -> None:
+    requests = [{"adapter": name, "inputs": {"text": TEXT}} for name in ("mood", "ner")]
+    mood, ner = (answer["output"] for answer in served_bank.predict(requests))
+    with pages.chromium() as chrome, servers.Running(served_bank, adapter_root=str(served_root)) as running:
+        page = Page(chrome, pages.Server(), f"{running.url}/").open()
+        page.choose("mood", "ner")
+        page.predict(TEXT)
+        (_, none), (text, marks) = page.answers()
+        assert text == TEXT and not none
+        assert marks and marks == [
+            [TEXT[e["start"] : e["end"]], e["label"], f"{e['score']:.2f}"] for e in ner["entities"]
+        ]
+        rows = [row.text.split() for row in page.all(".bars li")]
+        assert rows == [[label, f"{share:.2f}"] for label, share in mood["scores"].items()]
+        assert {part.text for part in page.all("#cost dt")} == {"round trip", "in the server", "batch", "request"}
+        page.run("document.getElementById('loading').open = true")
+        page["#load-id"].send_keys("other")
+        page["#load-folder"].send_keys(str(served_root / "nowhere"), Keys.ENTER)
+        page.wait_for("#load-problem", "nowhere")
+        page["#load-folder"].clear()
+        page["#load-folder"].send_keys(str(served_root / "other"), Keys.ENTER)
+        page.wait_for("#list-status", "other is loaded, version 1. 4 adapters.")
+        page["button[aria-label='Card of other']"].click()
+        assert "lora" in page.wait_for("#card-body", "version")
+        page["#card-close"].click()
+        page["button[aria-label='Unload other']"].click()
+        page["#unload-go"].click()
+        page.wait_for("#list-status", "other is unloaded. 3 adapters.")
+        assert "other" not in [info["name"] for info in served_bank.adapters()]
+        assert not page.faults()

@@ -1,0 +1,81 @@
+"""The Ray Serve application on a Ray of its own, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+from conftest import REPOSITORY
+
+pytestmark = pytest.mark.slow
+
+# In a process of its own: Ray changes signal handlers and logging. One replica: each takes seconds to import torch.
+SCRIPT = """
+import json, sys, urllib.error, urllib.request
+import ray
+from ray import serve
+from adapters.serving.http.ray_serve import build
+
+base, root, port, text = sys.argv[1:]
+arguments = {"base": base, "adapter_root": root}
+two = build({**arguments, "replicas": "2"})
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+serve.start(http_options={"host": "127.0.0.1", "port": int(port)})
+serve.run(build(arguments))
+
+def predict(requests, **headers):
+    url = f"http://127.0.0.1:{port}/v1/predict"
+    request = urllib.request.Request(url, json.dumps(requests).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return [response.status, json.loads(response.read())]
+    except urllib.error.HTTPError as error:
+        return [error.code, json.loads(error.read())]
+
+results = {
+    name: predict([{"adapter": name, "inputs": text}], serve_multiplexed_model_id=name) for name in ("ner", "mood")
+}
+results["both"] = predict([{"adapter": name, "inputs": text} for name in ("ner", "topic", "none", "../ner")])
+results["unknown"] = predict([{"adapter": "none", "inputs": text}])
+results["wrong"] = predict({})
+results["replicas"] = two._bound_deployment.num_replicas
+ray.shutdown()
+print(json.dumps(results))
+"""
+
+
+def test_replicas_load_the_adapters_that_requests_name_and_answer_as_the_server_does(
+    tiny_bert: Path, served_root: Path, served_bank: Any, tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", SCRIPT, str(tiny_bert), str(served_root), str(port), servers.TEXT]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "OMP_NUM_THREADS": "1",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_enable_worker_prestart": "0",
+    }
+    ended = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=400)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    results = json.loads(ended.stdout.splitlines()[-1])
+    for name in ("ner", "mood"):
+        status, (answer,) = results[name]
+        (expected,) = served_bank.predict([{"adapter": name, "inputs": servers.TEXT}])
+        assert status == 200
+        assert answer["output"].get("tags") == expected["output"].get("tags")
+        assert answer["output"].get("label") == expected["output"].get("label")
+    status, answers = results["both"]
+    assert status == 200
+    assert ["output" in answer for answer in answers] == [True, True, False, False]
+    assert results["unknown"][0] == 404 and results["wrong"][0] == 422
+    assert results["replicas"] == 2

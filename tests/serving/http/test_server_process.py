@@ -1,0 +1,184 @@
+"""`python -m adapters serve` as a process: from its first line to its exit code, alone and with workers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+from conftest import REPOSITORY
+from servers import TEXT, until
+
+from adapters.serving.http.client import Client
+from adapters.serving.http.server import _joined_lists
+
+pytestmark = pytest.mark.slow
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+
+
+def command(base: Path, served_root: Path, *flags: str) -> list[str]:
+    given = [word for name in servers.NAMES for word in ("--adapter", f"{name}={served_root / name}")]
+    return [sys.executable, "-m", "adapters", "serve", "--base", str(base), "--port", "0", *given, *flags]
+
+
+class Process:
+    """A running server, and what it has logged."""
+
+    def __init__(self, words: Sequence[str], log: Path) -> None:
+        self.log = log
+        with log.open("w") as stream:
+            self.process = subprocess.Popen(words, stderr=stream, env=ENVIRONMENT, cwd=log.parent)
+
+    def logged(self, message: str) -> list[dict[str, Any]]:
+        lines = [line for line in self.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        read = [json.loads(line) for line in lines if line.startswith("{")]
+        return [line for line in read if line["message"] == message]
+
+    def wait_for(self, message: str, times: int = 1) -> list[dict[str, Any]]:
+        until(lambda: self.process.poll() is not None or len(self.logged(message)) >= times, 120)
+        assert self.process.poll() is None, self.log.read_text()
+        return self.logged(message)
+
+    @property
+    def port(self) -> int:
+        return int(self.wait_for("listening")[0]["url"].rpartition(":")[2])
+
+
+@contextmanager
+def started(words: Sequence[str], log: Path) -> Iterator[Process]:
+    process = Process(words, log)
+    try:
+        yield process
+    finally:
+        process.process.kill()
+        process.process.wait(60)
+
+
+def get(port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def test_a_server_is_alive_then_ready_and_finishes_what_was_admitted_when_it_is_told_to_stop(
+    tiny_bert: Path, served_root: Path, tmp_path: Path
+) -> None:
+    with started(command(tiny_bert, served_root, "--max_wait_ms", "1500"), tmp_path / "log") as server:
+        port = server.port
+        assert get(port, "/healthz")[0] == 200
+        first = get(port, "/readyz")[0]
+        assert first == 503 or server.logged("ready"), "it opens the base after the first line"
+        server.wait_for("ready")
+        assert get(port, "/readyz") == (200, b'{"status":"ready"}')
+        assert len(server.logged("device: cpu (auto), float32")) == 1
+        statuses: list[int] = []
+
+        def ask() -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            connection.request(
+                "POST",
+                "/v1/predict",
+                json.dumps([{"adapter": "ner", "inputs": TEXT}]),
+                {"content-type": "application/json"},
+            )
+            statuses.append(connection.getresponse().status)
+            connection.close()
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)  # they wait for others, a second and a half
+        server.process.send_signal(signal.SIGTERM)
+        for thread in threads:
+            thread.join()
+        assert statuses == [200] * 8
+        assert server.process.wait(60) == 0
+        assert server.logged("stopping")[0]["signal"] == "SIGTERM"
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_ctrl_c_ends_with_130(tiny_bert: Path, served_root: Path, tmp_path: Path) -> None:
+    with started(command(tiny_bert, served_root), tmp_path / "log") as server:
+        server.wait_for("listening")
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(60) == 130
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--adapter", "bad=none"], "no such folder"),
+        (["--adapter", "ner"], "must be NAME=FOLDER"),
+        (["--adapter", "Ner=x"], "is not a valid adapter name"),
+        (["--max_texts", "999"], "would never fit"),
+        (["--timeout_ms", "0"], "must be at least 1"),
+        (["--worker", "2"], "did you mean '--workers'?"),
+        (["--host", "no.such.host.invalid"], "cannot listen on it"),
+        (["--admin_token_file", "nowhere"], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_served_ends_with_2_and_one_message(
+    tiny_bert: Path, served_root: Path, tmp_path: Path, flags: list[str], message: str
+) -> None:
+    words = [sys.executable, "-m", "adapters", "serve", "--base", str(tiny_bert), "--port", "0", *flags]
+    ended = subprocess.run(words, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2, ended.stderr
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_workers_share_a_port_and_their_counts_and_stop_together(
+    tiny_bert: Path, served_root: Path, tmp_path: Path
+) -> None:
+    flags = ("--workers", "2", "--adapter_root", str(served_root))
+    with started(command(tiny_bert, served_root, *flags), tmp_path / "log") as server:
+        ready = server.wait_for("ready", 2)
+        processes = {line["process"] for line in server.logged("listening")}
+        assert len(ready) == 2 and len(processes) == 2
+        with Client(f"http://127.0.0.1:{server.port}") as client:
+            for _ in range(10):
+                assert client.predict([{"adapter": "ner", "inputs": TEXT}])[0]["output"]["text"] == TEXT
+                client.close()  # so that the next one may reach the other
+        counted = get(server.port, "/metrics")[1].decode()
+        assert 'taskswap_requests_total{route="/v1/predict",status="200"} 10.0' in counted
+        assert "taskswap_adapters_known 6.0" in counted
+        os.kill(min(processes), signal.SIGKILL)
+        server.wait_for("ready", 3)
+        assert server.logged("a worker ended")[0]["process"] == min(processes)
+        until(lambda: get(server.port, "/readyz")[0] == 200)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_adapter_that_is_damaged_ends_the_server_with_2(tiny_bert: Path, tmp_path: Path, workers: str) -> None:
+    (tmp_path / "bad").mkdir()
+    words = [sys.executable, "-m", "adapters", "serve", "--base", str(tiny_bert), "--port", "0", "--workers", workers]
+    words += ["--adapter", f"bad={tmp_path / 'bad'}"]
+    ended = subprocess.run(words, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert "contains no card.json" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_lists_may_be_given_in_several_parts() -> None:
+    argv = ["--base", "b", "--adapter", "a=1", "--port", "3", "--adapter=b=2", "c=3", "--log_texts", "--adapter", "d=4"]
+    assert _joined_lists(argv) == ["--base", "b", "--port", "3", "--log_texts", "--adapter", "a=1", "b=2", "c=3", "d=4"]
+    assert _joined_lists(["--plugin-dir", "x", "--plugin_dir", "y"]) == ["--plugin_dir", "x", "y"]
+    assert _joined_lists(["server.toml"]) == ["server.toml"]

@@ -143,7 +143,7 @@ def _run_on_worker(run: PlannedRun, folder: str, start: str, resources: Resource
             folder=own,
             error=(
                 f"{socket.gethostname()} does not see {Path(start) / folder}: start the comparison in a folder, and "
-                "give it an --output_dir, on a file system that all machines of the cluster resources."
+                "give it an --output_dir, on a file system that all machines of the cluster share."
             ),
         )
     os.chdir(start)
@@ -203,7 +203,7 @@ def _outcome(reference: Any, run: PlannedRun, folder: Path) -> RunOutcome:
                 folder=own,
                 error=(
                     f"it has ended, but {own} is not visible here: --output_dir must be on a file system that all "
-                    "machines of the cluster resources."
+                    "machines of the cluster share."
                 ),
             )
         time.sleep(0.5)

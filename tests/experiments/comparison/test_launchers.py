@@ -294,6 +294,7 @@ def test_sigterm_ends_the_runs_of_a_ray_cluster_and_the_same_command_goes_on(pla
         words, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as comparing:
         (run,) = until(lambda: processes_of(folder)).values()
+        until(lambda: any("epoch 1:" in log.read_text() for log in folder.glob("runs/*.log")))
         comparing.terminate()
         _, errors = comparing.communicate(timeout=200)
     assert comparing.returncode == 143, errors

@@ -288,7 +288,7 @@ def test_a_run_that_fails_as_a_ray_task_is_shown_with_its_reason_and_the_others_
 
 
 def test_sigterm_ends_the_runs_of_a_ray_cluster_and_the_same_command_goes_on(place: Path) -> None:
-    long = ("--num_train_epochs", "600", "--early_stopping_patience", "600")  # the signal comes while it trains
+    long = ("--num_train_epochs", "100", "--early_stopping_patience", "100")  # the signal comes while it trains
     words, folder = command(place, "ended", "--launcher", "ray", "--methods", "full", *long), place / "ended"
     with subprocess.Popen(
         words, cwd=REPOSITORY, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

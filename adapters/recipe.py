@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def start(
-    doc: str | None, *, task: str, method: str | Sequence[str], defaults: Mapping[str, Any],
+    doc: str | None,
+    *,
+    task: str,
+    method: str | Sequence[str],
+    defaults: Mapping[str, Any],
     argv: Sequence[str] | None = None,
-) -> Iterator[Run]:  # fmt: skip
+) -> Iterator[Run]:
     """Read the settings of a recipe from its flags, and yield the run that its verbs work on.
 
     Args:
@@ -55,10 +59,13 @@ def compare(
 
 @contextmanager
 def swap(
-    doc: str | None, *, wanted: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any],
+    doc: str | None,
+    *,
+    wanted: Mapping[str, Mapping[str, Any]],
+    defaults: Mapping[str, Any],
     argv: Sequence[str] | None = None,
-) -> Iterator[Swap]:  # fmt: skip
-    """Read the settings of a recipe that swaps adapters; `wanted` says of each what `swapping.Wanted` asks."""
+) -> Iterator[Swap]:
+    """Read the settings of a recipe that swaps adapters; `wanted` has the fields of `WantedAdapter` by name."""
     from adapters.experiments.swap import Swap
 
     with _command():
@@ -86,7 +93,7 @@ def _command() -> Iterator[None]:
 
 
 def _check_package() -> None:
-    """Raises ImportError where another package of this name stands over ours.
+    """Raises ImportError where another package of this name hides ours.
 
     In an editable install the other's `adapters` is imported, and what it lacks is still found here: a mixture of two.
     """

@@ -57,6 +57,11 @@ def one_thread() -> Iterator[None]:
 def _fresh_accelerate() -> Iterator[None]:
     """Accelerate keeps its state for the process; each test begins without."""
     yield
+    forget_accelerate()
+
+
+def forget_accelerate() -> None:
+    """What Accelerate keeps for the life of the process, forgotten, as a new process would find it."""
     import sys
 
     if "accelerate" in sys.modules:
@@ -197,13 +202,12 @@ def runs_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     from adapters.experiments.comparison import runs
 
     def run(settings: Path, log: Path, processes: int, held: int | None) -> tuple[int, str]:
-        from accelerate.state import AcceleratorState
-
         from adapters.cli.main import main
 
+        forget_accelerate()
         with log.open("w", encoding="utf-8") as stream, redirect_stdout(stream), redirect_stderr(stream):
             code = main(["train", str(settings)])
-        AcceleratorState._reset_state(reset_partial_state=True)
+        forget_accelerate()
         return code, runs._reason(log, code) if code else ""
 
     monkeypatch.setattr(runs, "_run_alone", run)

@@ -64,9 +64,14 @@ def run(argv: Sequence[str]) -> int:
     from adapters.experiments import interface
 
     loaded = interface.load(
-        given.artifact, base=given.base, device=given.device, dtype=given.dtype, task=given.task, labels=given.labels,
+        given.artifact,
+        base=given.base,
+        device=given.device,
+        dtype=given.dtype,
+        task=given.task,
+        labels=given.labels,
         plugin_dirs=given.plugin_dir,
-    )  # fmt: skip
+    )
     if given.input is None and given.output is None and not given.json:
         _print_answers(loaded, given.texts)
         return 0

@@ -62,9 +62,7 @@ def train(
     discovery.load("tasks", task, _plugins(settings))
     discovery.load("methods", method, _plugins(settings))
     folder = _folder(output_dir, f"{method}_{task}")
-    given = {**_data_settings(folder, data, {"train": train, "validation": validation, "test": test}), **settings}
-    if model is not None:
-        given["model_name_or_path"] = model
+    given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
     run = open_run(task, method, {"output_dir": str(folder)}, _as_flags(given))
     try:
         read = run.read_task()
@@ -102,9 +100,7 @@ def compare(
     """
     discovery.load("tasks", task, _plugins(settings))
     folder = _folder(output_dir, f"compare_{task}")
-    given = {**_data_settings(folder, data, {"train": train, "validation": validation, "test": test}), **settings}
-    if model is not None:
-        given["model_name_or_path"] = model
+    given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
     if methods is not None:
         given["methods"] = list(methods)
     comparison = Comparison(None, task=task, defaults={"output_dir": str(folder)}, argv=_as_flags(given))
@@ -168,6 +164,14 @@ def _folder(output_dir: str | Path | None, name: str) -> Path:
     folder = free_folder(Path("runs") / name)
     print(f"output_dir: {folder}", file=sys.stderr, flush=True)
     return folder
+
+
+def _given(
+    folder: Path, model: str | None, data: Any, splits: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All settings by their flags' names: of the data, the caller's, and the base model's."""
+    base = {} if model is None else {"model_name_or_path": model}
+    return {**_data_settings(folder, data, splits), **settings, **base}
 
 
 def _data_settings(folder: Path, data: Any, splits: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,10 +117,14 @@ def save_artifact(
             "tokenizer_sha256": base.tokenizer_digest,
             **({} if base.quantization is None else {"bits": quantization.description(settings)}),
         },
-        "scores": {"dataset": record["dataset"]["name"], "split": evaluation.split, "n": len(evaluation.examples),
-                   **record["main"]},
+        "scores": {
+            "dataset": record["dataset"]["name"],
+            "split": evaluation.split,
+            "n": len(evaluation.examples),
+            **record["main"],
+        },
         "versions": record["versions"],
-    }  # fmt: skip
+    }
     readme = run_model_card(card, record, evaluation, as_dict(settings))
     artifact.write(folder, lambda draft: fitted.method.save(fitted.model, base, draft), card, readme)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -132,14 +136,20 @@ def write_predictions(path: Path, evaluation: Evaluation, in_train: Sequence[int
     Args:
         path: of the file.
         evaluation: what was predicted.
-        in_train: numbers of the examples that stand in train too.
+        in_train: numbers of the examples that are in train, too.
     """
     lines = []
     shared = frozenset(in_train)
     for number, (example, prediction) in enumerate(zip(evaluation.examples, evaluation.predictions, strict=True)):
         counts = {name: rows[number].tolist() for name, rows in evaluation.counts.items()}
-        line = {"id": example.id, "input": example.digest(), "inputs": dict(example.inputs), "gold": example.gold,
-                "prediction": prediction.value, "in_train": number in shared}  # fmt: skip
+        line = {
+            "id": example.id,
+            "input": example.digest(),
+            "inputs": dict(example.inputs),
+            "gold": example.gold,
+            "prediction": prediction.value,
+            "in_train": number in shared,
+        }
         line.update({"written": prediction.written} if prediction.written is not None else {})
         lines.append(json.dumps({**line, "counts": counts}, ensure_ascii=True))
     write_text(path, "".join(line + "\n" for line in lines))
@@ -149,9 +159,14 @@ def _sections(evaluation: Evaluation) -> dict[str, Any]:
     """The report's tables, as numbers."""
     return {
         metric.name: [
-            {"title": part.title, "remark": part.remark, "counts": list(part.counts), "as_given": part.as_given,
-             "rows": {name: dict(zip(part.columns, values, strict=True)) for name, values in part.rows}}
+            {
+                "title": part.title,
+                "remark": part.remark,
+                "counts": list(part.counts),
+                "as_given": part.as_given,
+                "rows": {name: dict(zip(part.columns, values, strict=True)) for name, values in part.rows},
+            }
             for part in evaluation.sections(metric)
         ]
         for metric in evaluation.metrics
-    }  # fmt: skip
+    }

@@ -12,8 +12,16 @@ from adapters.core.errors import SettingsError
 from adapters.core.files import write_json
 from adapters.core.settings import CommonSettings
 
-OURS = ("settings.json", "artifact", "predictions.jsonl", "scores.json", "report.txt", "curve.svg", "checkpoints",
-        "logs")  # fmt: skip
+OURS = (
+    "settings.json",
+    "artifact",
+    "predictions.jsonl",
+    "scores.json",
+    "report.txt",
+    "curve.svg",
+    "checkpoints",
+    "logs",
+)
 """All that a run writes into its folder."""
 DATA = "data"
 """Folder of the data that the Python interface was given in memory; it stays."""
@@ -30,13 +38,17 @@ def check(folder: Path, settings: CommonSettings) -> None:
     there = [name for name in own_files(folder, (*OURS, DATA)) if name != DATA]
     resumed = settings.resume_from_checkpoint is not None
     if there == ["checkpoints", "settings.json"] and not resumed and not settings.overwrite_output_dir:
-        raise SettingsError(f"--output_dir {folder}: holds a run that was stopped. Add "
-                            "--resume_from_checkpoint latest to go on with it, or --overwrite_output_dir to begin "
-                            "anew.")  # fmt: skip
+        raise SettingsError(
+            f"--output_dir {folder}: holds a run that was stopped. Add "
+            "--resume_from_checkpoint latest to go on with it, or --overwrite_output_dir to begin "
+            "anew."
+        )
     unfinished = set(there) <= {"settings.json", *(["checkpoints"] * resumed)}
     if not unfinished and not settings.overwrite_output_dir:
-        raise SettingsError(f"--output_dir {folder}: holds another run ({', '.join(there)}). Name another, "
-                            "or add --overwrite_output_dir to replace it.")  # fmt: skip
+        raise SettingsError(
+            f"--output_dir {folder}: holds another run ({', '.join(there)}). Name another, "
+            "or add --overwrite_output_dir to replace it."
+        )
 
 
 def claim(folder: Path, settings: dict[str, Any]) -> None:
@@ -62,6 +74,7 @@ def own_files(folder: Path, ours: Sequence[str]) -> list[str]:
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     foreign = [name for name in there if name not in ours and not name.startswith(".")]
     if foreign:
-        raise SettingsError(f"--output_dir {folder}: holds files of others ({', '.join(foreign[:5])}). "
-                            "Name another folder.")  # fmt: skip
+        raise SettingsError(
+            f"--output_dir {folder}: holds files of others ({', '.join(foreign[:5])}). Name another folder."
+        )
     return there

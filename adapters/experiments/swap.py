@@ -43,12 +43,16 @@ class Swap:
     """Adapters around one base: `train_missing`, `load`, `answer`."""
 
     def __init__(
-        self, doc: str | None, wanted: Mapping[str, Mapping[str, Any]], defaults: Mapping[str, Any],
-        argv: Sequence[str], start: Callable[..., Any],
-    ) -> None:  # fmt: skip
+        self,
+        doc: str | None,
+        wanted: Mapping[str, Mapping[str, Any]],
+        defaults: Mapping[str, Any],
+        argv: Sequence[str],
+        start: Callable[..., Any],
+    ) -> None:
         """Args:
         doc: shown by --help.
-        wanted: what `Wanted` says of each adapter, by name.
+        wanted: the fields of `WantedAdapter`, by the adapter's name.
         defaults: what differs from the common settings.
         argv: the flags.
         start: `recipe.start`, which trains one.
@@ -75,10 +79,12 @@ class Swap:
                 continue
             self._say(f"{name}: training {one.method} for {one.task} on {one.dataset}")
             defaults = {
-                **self._common(), "output_dir": str(self.folder(name)), "overwrite_output_dir": True,
+                **self._common(),
+                "output_dir": str(self.folder(name)),
+                "overwrite_output_dir": True,
                 "dataset_name": one.dataset,
                 "max_train_samples": self.settings.max_train_samples or one.max_train_samples,
-            }  # fmt: skip
+            }
             with self.start(None, task=one.task, method=one.method, defaults=defaults, argv=[]) as run:
                 task = run.read_task()
                 run.save_and_print(run.evaluate(run.fit(task, run.build_method())))
@@ -86,8 +92,11 @@ class Swap:
     def _common(self) -> dict[str, Any]:
         """The settings that the user or the recipe has changed; a method keeps its own defaults of the others."""
         usual, own = CommonSettings(), {field.name for field in dataclasses.fields(CommonSettings)}
-        return {name: value for name, value in arguments.as_dict(self.settings).items()
-                if name in own and value != getattr(usual, name)}  # fmt: skip
+        return {
+            name: value
+            for name, value in arguments.as_dict(self.settings).items()
+            if name in own and value != getattr(usual, name)
+        }
 
     def _is_there(self, name: str) -> bool:
         """Whether a run of the same task, method, data and base has left a whole artifact there."""
@@ -97,9 +106,13 @@ class Swap:
         except (ArtifactError, OSError, ValueError):
             return False
         one = self.wanted[name]
-        asked = {"task": one.task, "method": one.method, "dataset_name": one.dataset,
-                 "model_name_or_path": self.settings.model_name_or_path,
-                 "max_train_samples": self.settings.max_train_samples or one.max_train_samples}  # fmt: skip
+        asked = {
+            "task": one.task,
+            "method": one.method,
+            "dataset_name": one.dataset,
+            "model_name_or_path": self.settings.model_name_or_path,
+            "max_train_samples": self.settings.max_train_samples or one.max_train_samples,
+        }
         return all(was.get(key) == value for key, value in asked.items())
 
     def load(self) -> AdapterBank:

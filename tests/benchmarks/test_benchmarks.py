@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import tiny
-from conftest import REPOSITORY, build_tiny_bert, call_recipe, write_tagged
+from conftest import REPOSITORY, build_tiny_bert, call_recipe, forget_accelerate, write_tagged
 
 from adapters.cli.main import main
 
@@ -83,13 +83,11 @@ def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def called(words: Sequence[str], function: Callable[[], int]) -> subprocess.CompletedProcess[str]:
     """What a command prints, run in this process."""
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget_accelerate()
     stdout, stderr = io.StringIO(), io.StringIO()
     with redirect_stdout(stdout), redirect_stderr(stderr):
         code = function()
-    AcceleratorState._reset_state(reset_partial_state=True)
+    forget_accelerate()
     if code:
         raise SystemExit(f"{' '.join(words)} failed with {code}:\n{stderr.getvalue()[-3000:]}")
     return subprocess.CompletedProcess([*words], code, stdout.getvalue(), stderr.getvalue())

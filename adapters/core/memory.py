@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 SPARE = 0.9
 """Share of the available memory that a run may use; the rest is a margin for what the estimate misses."""
 
-KERNELS = 32
-
 
 def available_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes that this process can still allocate: of the machine, or of its control group (container) if that is less.
@@ -42,15 +40,6 @@ def available_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         reclaimable = next((int(line.split()[-1]) for line in lines if line.startswith(cache)), 0)
         free = min(free, maximum - current + reclaimable)
     return max(free, 0)
-
-
-def keep_few_kernels() -> None:
-    """Limit oneDNN's cache of kernels, unless the user has set its capacity. Call it before the first matrix product.
-
-    oneDNN generates code for every shape and keeps 1,024 kernels: batches of many lengths fill this with about 0.3 GiB
-    for no gain, as generating them again takes no noticeable time (tests/benchmarks/train_throughput.py).
-    """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(KERNELS))
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -220,18 +220,12 @@ def open_base(name: str) -> Base:
 
 
 def quiet_libraries() -> None:
-    """Silence messages of libraries that a user cannot act on, and limit their memory. Errors are still shown.
-
-    To be called before a model is loaded or a matrix product computed.
-    """
+    """Silence messages of libraries that a user cannot act on. Errors are still shown."""
     import logging
     import warnings
 
     import transformers
 
-    from adapters.core.memory import keep_few_kernels
-
-    keep_few_kernels()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # logs about optional kernels when imported
     warnings.filterwarnings(
         "ignore", message=".*is_gradient_checkpointing.*"

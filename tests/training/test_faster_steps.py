@@ -117,16 +117,3 @@ def test_without_a_compiler_the_flag_is_refused(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(SettingsError, match=r"--torch_compile: needs a C\+\+ compiler on a CPU"):
         dynamo(True, "cpu")
     assert dynamo(False, "cpu") is None and dynamo(True, "cuda") is not None
-
-
-def test_onednn_keeps_few_kernels_unless_the_user_says_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    from adapters.models.base_model import quiet_libraries
-
-    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
-    quiet_libraries()
-    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "32"
-    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "500")
-    quiet_libraries()
-    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "500"

@@ -94,7 +94,7 @@ def _cost_lines(record: Mapping[str, Any]) -> list[str]:
         f"artifact {cost['artifact_bytes'] / 1e6:.1f} MB",
         f"{training if cost['trainable_params'] else 'no training'}; "
         f"peak memory {cost['peak_memory_bytes'] / 1024**3:.2f} GiB",
-        f"prediction: {cost['examples_per_second']:,.0f} examples/s in batches{_latency(cost['latency_ms'])}",
+        f"prediction: {_rate(cost['examples_per_second'])} examples/s in batches{_latency(cost['latency_ms'])}",
     ]
     shared = record["overlap"]["count"]
     if shared:
@@ -102,6 +102,11 @@ def _cost_lines(record: Mapping[str, Any]) -> list[str]:
             f"note: {shared} of the {record['dataset']['split']} examples are in train too (scores.json, overlap)"
         )
     return lines
+
+
+def _rate(per_second: float) -> str:
+    """A rate with a digit that says something: whole from ten on, two digits below."""
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
 
 
 def _prompt_lines(record: Mapping[str, Any]) -> list[str]:

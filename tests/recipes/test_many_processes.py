@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import processes
+import forked
 import psutil
 import pytest
 from conftest import REPOSITORY, build_tiny_bert, write_tagged
@@ -54,7 +54,7 @@ def test_four_processes_with_fewer_examples_than_they_are_learn_what_one_does(
     small = ["--max_tokens_per_batch", "30", "--num_train_epochs", "1", "--learning_rate", "0.02"]
     assert run_recipe("lora_ner", *flags(tiny_bert, data, tmp_path / "one"), *small) == 0
     recipe = ["recipes/lora_ner.py", *flags(tiny_bert, data, tmp_path / "four"), *small]
-    processes.launched(4, recipe, tmp_path / "logs")
+    forked.launched(4, recipe, tmp_path / "logs")
     alike(tmp_path / "one", tmp_path / "four", 4, steps=5)
 
 
@@ -73,7 +73,7 @@ def test_a_model_in_parts_learns_what_a_whole_one_does_goes_on_alike_and_leaves_
     assert start("adapters", "launch", "--config_file", FSDP, "--cpu", *first).returncode == 0
     alike(tmp_path / "one", tmp_path / "parts", 2)
     again = parts("again", "--resume_from_checkpoint", str(tmp_path / "parts" / "checkpoints" / "step-00000005"))
-    processes.launched(2, again, tmp_path / "logs", **variables(FSDP))
+    forked.launched(2, again, tmp_path / "logs", **variables(FSDP))
     for name in ("artifact/model.safetensors", "predictions.jsonl"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
     text = ["Kurt Curie lives in Oslo ."]
@@ -86,7 +86,7 @@ def test_adapters_beside_four_bits_learn_in_parts(tagged: Path, tmp_path: Path) 
     given = [*flags(base, tagged, tmp_path / "run"), "--load_in_4bit", "--mixed_precision", "bf16",
              "--learning_rate", "0.02", "--num_train_epochs", "4"]  # fmt: skip
     config = variables("accelerate_configs/fsdp2_4bit.yaml")
-    processes.launched(2, ["recipes/lora_ner.py", *given], tmp_path / "logs", **config)
+    forked.launched(2, ["recipes/lora_ner.py", *given], tmp_path / "logs", **config)
     record = scores(tmp_path / "run")
     losses = [epoch["loss"] for epoch in record["training"]["dev_scores"]]
     assert record["processes"] == 2 and losses[-1] < 0.8 * losses[0]

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import processes
+import forked
 import psutil
 import pytest
 import tiny
@@ -74,7 +74,7 @@ def test_two_processes_learn_and_answer_what_one_does(
         assert ended.returncode == 0
         printed = ended.stdout + ended.stderr
     else:
-        printed = processes.launched(2, recipe, tmp_path / "logs")
+        printed = forked.launched(2, recipe, tmp_path / "logs")
     one, two = scores(tmp_path / "one"), scores(tmp_path / "two")
     assert (one["processes"], two["processes"]) == (1, 2)
     assert one["training"]["steps"] == two["training"]["steps"] > 10
@@ -97,7 +97,7 @@ def test_two_processes_ask_a_prompted_model_of_each_example_once(tmp_path, tagge
     for number, folder in ((1, tmp_path / "one"), (2, tmp_path / "two")):
         given = ["--model_name_or_path", base, "--dataset_name", tagged, "--output_dir", folder, "--shots", 1]
         words = ["recipes/prompt_ner.py", *given, "--max_new_tokens", 8, "--mixed_precision", "no"]
-        processes.launched(number, words, tmp_path / f"logs{number}")
+        forked.launched(number, words, tmp_path / f"logs{number}")
     one, two = scores(tmp_path / "one"), scores(tmp_path / "two")
     assert (one["processes"], two["processes"]) == (1, 2)
     assert one["cost"]["trainable_params"] == 0 and one["method_notes"] == {"prompt": "ner_few", "shots": 1}
@@ -108,7 +108,7 @@ def test_two_processes_ask_a_prompted_model_of_each_example_once(tmp_path, tagge
 
 def test_the_user_error_of_two_processes_stands_once_and_leaves_nothing(tiny_bert, tagged, tmp_path):
     recipe = ["recipes/lora_ner.py", *flags(tiny_bert, tagged, tmp_path / "run"), "--lora_target_modules", "qery"]
-    printed = processes.launched(2, recipe, tmp_path / "logs", codes={2})
+    printed = forked.launched(2, recipe, tmp_path / "logs", codes={2})
     assert printed.count("matches no linear layer") == 1
     assert not (tmp_path / "run").exists()
 

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import processes
+import forked
 import pytest
 import torch
 
@@ -73,7 +73,7 @@ def test_two_processes_go_on_as_if_they_had_not_been_stopped(tiny_bert: Path, ta
 
     def launched(out: str, *more: object) -> None:
         words = ["recipes/lora_ner.py", *given, "--output_dir", tmp_path / out, *FLAGS, *more]
-        processes.launched(2, words, tmp_path / f"logs of {out}")
+        forked.launched(2, words, tmp_path / f"logs of {out}")
 
     launched("whole", "--checkpointing_steps", 4, "--save_total_limit", 9)
     launched("again", "--resume_from_checkpoint", tmp_path / "whole" / "checkpoints" / "step-00000004")
@@ -97,10 +97,10 @@ def test_a_signal_ends_behind_a_step_with_a_checkpoint_to_go_on_from(
     assert run_recipe("lora_ner", *flags, "--output_dir", str(tmp_path / "whole")) == 0
     for sent, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         folder, log = tmp_path / str(sent), tmp_path / f"{sent}.log"
-        process = processes.start(["recipes/lora_ner.py", *flags, "--output_dir", folder], log)
-        processes.until_it_prints("epoch 2:", process, log)
-        ended_with, told = processes.stopped(sent, process, log)
-        assert ended_with == code and "Traceback" not in told, told
+        process = forked.Forked(["recipes/lora_ner.py", *flags, "--output_dir", folder], log)
+        process.until_it_prints("epoch 2:")
+        process.send_signal(sent)
+        assert process.wait() == code and "Traceback" not in (told := process.printed()), process.printed()
         assert "--resume_from_checkpoint latest" in told
         assert {path.name for path in folder.iterdir()} == {"settings.json", "checkpoints"}, "no half artifact"
         (path,) = (folder / "checkpoints").iterdir()

@@ -197,6 +197,11 @@ def call_recipe(path: Path, words: list[str]) -> int:
 @pytest.fixture
 def runs_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A comparison's runs in this process, for tests of what it makes of them: a process of its own takes seconds."""
+    run_in_this_process(monkeypatch)
+
+
+def run_in_this_process(patch: pytest.MonkeyPatch) -> None:
+    """Let a comparison run its runs in this process, until the patch is undone."""
     from contextlib import redirect_stderr, redirect_stdout
 
     from adapters.experiments.comparison import runs
@@ -210,7 +215,7 @@ def runs_in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         forget_accelerate()
         return code, runs._reason(log, code) if code else ""
 
-    monkeypatch.setattr(runs, "_run_alone", run)
+    patch.setattr(runs, "_run_alone", run)
 
 
 @pytest.fixture(scope="session")

@@ -148,7 +148,7 @@ class _Adapters:
         density: float | None,
         seed: int,
     ) -> None:
-        import peft
+        from adapters.models.peft_library import peft
 
         self.merge_method, self.density, self.seed, self.plugin_dirs = (
             merge_method,
@@ -189,7 +189,7 @@ class _Adapters:
 
     def combined(self, weights: Sequence[float]) -> tuple[dict[str, Any], Method, Any]:
         """The card of a combination (without its origin), its method, and its model."""
-        import peft
+        from adapters.models.peft_library import peft
 
         used, total = [i for i, weight in enumerate(weights) if weight], math.fsum(weights)
         tensors = self._combined_updates(used, weights)
@@ -216,8 +216,9 @@ class _Adapters:
 
     def _combined_updates(self, used: Sequence[int], weights: Sequence[float]) -> dict[str, Any]:
         """A `[rank, in]` and B `[out, rank]` of every layer, multiplied by alpha / r and combined by PEFT."""
-        import peft
         import torch
+
+        from adapters.models.peft_library import peft
 
         ranks = [self.methods[i].settings.lora_r for i in used]
         widths = [self.tensors[0][name].shape[1 if name.endswith(_DOWN) else 0] for name in self.sides]

@@ -81,8 +81,8 @@ def _merged(
 ) -> tuple[Any, Base]:
     """A plain transformers model, and the base. Raises ModelError if the adapter cannot be merged."""
     import torch
-    from peft import PeftModel
-    from peft.utils import ModulesToSaveWrapper
+
+    from adapters.models.peft_library import peft
 
     for applies, reason in (
         (method.self_contained, "is a full model already. Use it as it is"),
@@ -94,9 +94,9 @@ def _merged(
     loaded: Any = loading.load(folder, base=base, device=device, dtype="float32", plugin_dirs=plugin_dirs).predictor
     model = loaded.model
     for name, part in list(model.named_modules()):
-        if isinstance(part, ModulesToSaveWrapper):  # PEFT's IA3 cannot unload a head of several layers
+        if isinstance(part, peft.utils.ModulesToSaveWrapper):  # PEFT's IA3 cannot unload a head of several layers
             model.set_submodule(name, part.modules_to_save[model.active_adapter])
-    model = model.merge_and_unload() if isinstance(model, PeftModel) else model
+    model = model.merge_and_unload() if isinstance(model, peft.PeftModel) else model
     with torch.device("meta"):
         known = type(model)(model.config).state_dict().keys()
     if extra := sorted(model.state_dict().keys() - known):

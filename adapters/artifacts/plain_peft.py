@@ -228,10 +228,10 @@ def _checked(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _check_options(config: Mapping[str, Any], read: set[str], folder: Path) -> None:
     """Raises ArtifactError for an option that affects predictions and is not supported here."""
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+    from adapters.models.peft_library import peft
 
     defaults = {}
-    for field in dataclasses.fields(PEFT_TYPE_TO_CONFIG_MAPPING[config["peft_type"]]):
+    for field in dataclasses.fields(peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[config["peft_type"]]):
         factory = field.default_factory
         defaults[field.name] = factory() if factory is not dataclasses.MISSING else field.default
     initialisation = config.get("init_lora_weights")

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Iterator
 
 from adapters.core.errors import UserError
-from adapters.core.processes import exit_on_sigterm, is_first
+from adapters.core.processes import is_first
+from adapters.core.signals import exit_on_sigterm
 
 USER_ERROR = 2
 INTERRUPTED = 128 + signal.SIGINT

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-from types import FrameType
 
 from adapters.core.errors import SettingsError
 
@@ -23,15 +21,6 @@ def world() -> tuple[int, int]:
 def is_first() -> bool:
     """Whether this process prints, by the launcher's RANK; known before the process group exists."""
     return os.environ.get("RANK", "0") == "0"
-
-
-def exit_on_sigterm() -> None:
-    """Let SIGTERM raise SystemExit (code 143), so that partial files and child processes are cleaned up."""
-    signal.signal(signal.SIGTERM, _exit)
-
-
-def _exit(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def check_launcher() -> None:

@@ -55,8 +55,9 @@ class Method(PeftMethod):
 
     def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:
         """PEFT's IA3Config for the target modules."""
-        import peft
         from transformers.pytorch_utils import Conv1D
+
+        from adapters.models.peft_library import peft
 
         layers = linear_layers(model, head)
         targets, inputs = self._modules(base, list(layers))
@@ -88,10 +89,10 @@ class Method(PeftMethod):
 
         Raises ModelError that lists the layers if PEFT has no default for this model type.
         """
-        from peft.utils import constants
+        from adapters.models.peft_library import peft
 
         kind = base.config.model_type
-        known = constants.TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING.get(kind, [])
+        known = peft.utils.constants.TRANSFORMERS_MODELS_TO_IA3_TARGET_MODULES_MAPPING.get(kind, [])
         targets = list(self.settings.ia3_target_modules or known)
         if not targets:
             raise ModelError(
@@ -99,5 +100,5 @@ class Method(PeftMethod):
                 "keys and values and the last one of the feed-forward as --ia3_target_modules, and the last also as "
                 f"--ia3_feedforward_modules. Its linear layers: {', '.join(last_parts(layers))}."
             )
-        default = constants.TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(kind, [])
+        default = peft.utils.constants.TRANSFORMERS_MODELS_TO_IA3_FEEDFORWARD_MODULES_MAPPING.get(kind, [])
         return targets, list(self.settings.ia3_feedforward_modules or [name for name in default if name in targets])

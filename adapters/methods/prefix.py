@@ -75,7 +75,7 @@ class Method(PeftMethod):
 
     def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:
         """PEFT's PrefixTuningConfig."""
-        import peft
+        from adapters.models.peft_library import peft
 
         return peft.PrefixTuningConfig(
             num_virtual_tokens=self.settings.num_virtual_tokens,

@@ -70,7 +70,7 @@ class Method(PeftMethod):
 
     def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:
         """PEFT's PromptTuningConfig, as wide as the embeddings, which may be narrower than the layers (ALBERT)."""
-        import peft
+        from adapters.models.peft_library import peft
 
         return peft.PromptTuningConfig(
             num_virtual_tokens=self.settings.num_virtual_tokens,

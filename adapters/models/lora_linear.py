@@ -11,8 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from peft.tuners.lora import Linear as PeftLinear
 from torch import nn
+
+from adapters.models.peft_library import peft
+
+PeftLinear = peft.tuners.lora.Linear
 
 
 class _FusedLora(torch.autograd.Function):

@@ -13,6 +13,7 @@ from adapters.core.errors import ModelError
 from adapters.core.memory import free_cache, out_of_memory, rows_that_fit, saved_bytes
 from adapters.core.progress import ProgressBar
 from adapters.core.settings import CommonSettings
+from adapters.core.signals import SignalGuard, end_by_signal
 from adapters.models.attention import attention_kernel, drop_padding_masks
 from adapters.models.base_model import CAUSAL
 from adapters.models.batching import share
@@ -21,7 +22,6 @@ from adapters.tasks.base.example import Examples
 from adapters.tasks.base.task import Task
 from adapters.training.history import History
 from adapters.training.optimizer import adamw, schedule, start_at_prior
-from adapters.training.signals import SignalGuard, end_by_signal
 from adapters.training.state import capture_state, restore_state, set_parameters, trainable_parameters
 from adapters.training.train_dataset import TrainDataset
 

@@ -27,7 +27,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -36,6 +36,13 @@ sys.path.insert(0, str(HERE.parent))
 ADAPTERS, CASES = 8, 512
 OVERLOAD, OVERLOAD_TEXTS = 10, 8
 START_SECONDS = 180
+
+
+class Server(NamedTuple):
+    """Where our server listens, and the id of its process."""
+
+    port: int
+    process: int
 
 
 class Bench:
@@ -80,9 +87,10 @@ class Bench:
         return rows / (time.perf_counter() - begin)
 
     @contextmanager
-    def server(self, *flags: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-        """Our server, ready: its port and process."""
-        command = [sys.executable, "-m", "adapters", "serve", "--base", str(self.base.folder), "--port", "0", *flags]
+    def server(self) -> Iterator[Server]:
+        """Our server, ready, with room for one more adapter than it has."""
+        command = [sys.executable, "-m", "adapters", "serve", "--base", str(self.base.folder), "--port", "0"]
+        command += ["--adapter_root", str(self.root), "--capacity", str(ADAPTERS + 1)]
         if self.threads:
             command += ["--threads", str(self.threads)]
         for name in self.tasks:
@@ -90,7 +98,7 @@ class Bench:
         log = (self.root / "server.log").open("w+")
         process = subprocess.Popen(command, stderr=log, stdout=subprocess.DEVNULL, text=True, env=environment())
         try:
-            yield wait_for_port(self.root / "server.log", process), process
+            yield Server(wait_for_port(self.root / "server.log", process), process.pid)
         finally:
             process.terminate()
             process.wait(60)
@@ -170,11 +178,12 @@ def wait_for_port(log: Path, process: subprocess.Popen[Any]) -> int:
     return int(first["url"].rpartition(":")[2])
 
 
-def throughput(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
+def throughput(bench: Bench, server: Server, given: argparse.Namespace) -> dict[str, Any]:
     """Requests a second of both servers, and rows a second of the bank alone, in turn."""
     found: dict[str, list[dict[str, Any]]] = {"server": [], "plain": []}
     bank: list[float] = []
-    with bench.server() as (port, _), bench.plain() as plain_port:
+    port = server.port
+    with bench.plain() as plain_port:
         bench.load(port, bench.cases, clients=bench.clients, seconds=1)
         bench.load(plain_port, bench.plain_cases, clients=bench.clients, seconds=1)
         bench.bank_alone(0.1)
@@ -195,32 +204,28 @@ def throughput(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def overload(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
+def overload(bench: Bench, server: Server, given: argparse.Namespace) -> dict[str, Any]:
     """Ten times as many texts as can be answered, and how soon all is as before."""
-    with bench.server() as (port, _):
-        calm = bench.load(port, bench.cases, clients=bench.clients, seconds=given.seconds)
-        rate = OVERLOAD * calm["texts_per_second"]
-        usual = calm["times"]["200"]["p99_ms"]
-        flood = bench.load(
-            port, bench.cases, rate=rate, texts=OVERLOAD_TEXTS, seconds=given.seconds, usual_ms=usual
-        )  # fmt: skip
+    calm = bench.load(server.port, bench.cases, clients=bench.clients, seconds=given.seconds)
+    rate = OVERLOAD * calm["texts_per_second"]
+    usual = calm["times"]["200"]["p99_ms"]
+    flood = bench.load(server.port, bench.cases, rate=rate, texts=OVERLOAD_TEXTS, seconds=given.seconds, usual_ms=usual)
     return {"calm": calm, "asked_texts_per_second": rate, "flood": flood}
 
 
-def memory(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
+def memory(bench: Bench, server: Server, given: argparse.Namespace) -> dict[str, Any]:
     """Resident memory of the server while it answers many requests."""
-    with bench.server() as (port, process):
-        done, sizes = 0, []
-        watched = psutil.Process(process.pid)
-        while done < given.requests:
-            found = bench.load(port, bench.cases, clients=bench.clients, seconds=given.seconds)
-            done += sum(found["statuses"].values())
-            sizes.append((done, round(watched.memory_info().rss / 1e6, 1)))
+    done, sizes = 0, []
+    watched = psutil.Process(server.process)
+    while done < given.requests:
+        found = bench.load(server.port, bench.cases, clients=bench.clients, seconds=given.seconds)
+        done += sum(found["statuses"].values())
+        sizes.append((done, round(watched.memory_info().rss / 1e6, 1)))
     settled = next(size for number, size in sizes if number >= given.requests / 10)
     return {"requests": done, "rss_mb": sizes, "grown_mb": round(sizes[-1][1] - settled, 1)}
 
 
-def changes(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
+def changes(bench: Bench, server: Server, given: argparse.Namespace) -> dict[str, Any]:
     """Answers while adapters come, go, and are replaced."""
     pair = [
         [answer["output"] for answer in bench.bank.predict([{"adapter": name, "inputs": text} for text in bench.texts])]
@@ -231,34 +236,32 @@ def changes(bench: Bench, given: argparse.Namespace) -> dict[str, Any]:
     cases = bench.write("changes", "/v1/predict", bench.requests + extra, [*bench.expected, *expected], listed=True)
     stop, counts = threading.Event(), {"loaded": 0, "unloaded": 0, "failed": 0}
 
-    with bench.server("--adapter_root", str(bench.root), "--capacity", str(ADAPTERS + 1)) as (port, _):
-
-        def send(method: str, name: str, folder: str = "") -> None:
-            body = json.dumps({"folder": folder}).encode() if folder else None
-            request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/adapters/{name}", body, method=method)
-            if body:
-                request.add_header("content-type", "application/json")
-            try:
-                urllib.request.urlopen(request, timeout=60).close()
-                counts["loaded" if method == "PUT" else "unloaded"] += 1
-            except urllib.error.HTTPError:
-                counts["failed"] += 1
-
-        def turn() -> None:
-            while not stop.is_set():
-                for folder in ("a1", "other", "a1", "other"):
-                    send("PUT", "turning", folder)
-                send("PUT", "guest", "a2")
-                send("DELETE", "guest")
-                send("DELETE", "turning")
-
-        thread = threading.Thread(target=turn)
-        thread.start()
+    def send(method: str, name: str, folder: str = "") -> None:
+        body = json.dumps({"folder": folder}).encode() if folder else None
+        request = urllib.request.Request(f"http://127.0.0.1:{server.port}/v1/adapters/{name}", body, method=method)
+        if body:
+            request.add_header("content-type", "application/json")
         try:
-            found = bench.load(port, cases, clients=bench.clients, seconds=3 * given.seconds)
-        finally:
-            stop.set()
-            thread.join()
+            urllib.request.urlopen(request, timeout=60).close()
+            counts["loaded" if method == "PUT" else "unloaded"] += 1
+        except urllib.error.HTTPError:
+            counts["failed"] += 1
+
+    def turn() -> None:
+        while not stop.is_set():
+            for folder in ("a1", "other", "a1", "other"):
+                send("PUT", "turning", folder)
+            send("PUT", "guest", "a2")
+            send("DELETE", "guest")
+            send("DELETE", "turning")
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    try:
+        found = bench.load(server.port, cases, clients=bench.clients, seconds=3 * given.seconds)
+    finally:
+        stop.set()
+        thread.join()
     return {"statuses": found["statuses"], "wrong": found["wrong"], **counts}
 
 
@@ -281,9 +284,10 @@ def main() -> None:
     found: dict[str, Any] = {"benchmark": "serving", "clients": given.clients, "adapters": ADAPTERS}
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), given.base, given.threads, given.clients)
-        for name in given.only:
-            found[name] = parts[name](bench, given)
-            print(json.dumps({name: found[name]}), flush=True)
+        with bench.server() as server:
+            for name in given.only:
+                found[name] = parts[name](bench, server, given)
+                print(json.dumps({name: found[name]}), flush=True)
     print(json.dumps(found))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import itertools
 import json
 import runpy
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import forked
 import pytest
 import tiny
 from conftest import REPOSITORY, build_tiny_bert, call_recipe, forget_accelerate, write_tagged
@@ -58,21 +60,29 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def clean_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a script changes of its process, put back; and runs in one process without a process of their own."""
+def clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """What a script changes of its process, put back; runs in this process, and other commands in forked ones."""
     import torch
 
     threads, path = torch.get_num_threads(), [*sys.path]
     monkeypatch.syspath_prepend(str(HERE))
     bench = importlib.import_module("bench")
-    started = bench.command
+    folders = (tmp_path / f"command{number}" for number in itertools.count())
 
     def command(*words: str) -> subprocess.CompletedProcess[str]:
-        if words[:2] == ("-m", "adapters") and words[2] == "train":
+        if words[:2] == ("-m", "accelerate.commands.launch"):
+            words = words[2:]
+        if words[:4] == ("-m", "adapters", "launch", "--num_processes"):
+            printed = forked.launched(int(words[4]), words[5:], next(folders))
+            return subprocess.CompletedProcess([*words], 0, printed, "")
+        if words[:3] == ("-m", "adapters", "train"):
             return called(words, lambda: main([*words[2:]]))
         if words[0].startswith("recipes/"):
             return called(words, lambda: call_recipe(REPOSITORY / words[0], [*words[1:]]))
-        done: subprocess.CompletedProcess[str] = started(*words)
+        (folder := next(folders)).mkdir()
+        done = forked.ended(words, folder)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(words)} failed with {done.returncode}:\n{done.stderr[-3000:]}")
         return done
 
     monkeypatch.setattr(bench, "command", command)

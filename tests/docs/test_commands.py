@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import forked
 import pytest
 import tiny
 from conftest import FILLERS, FIRST, LAST, PLACES, REPOSITORY, build_tiny_bert, call_recipe
@@ -188,19 +190,15 @@ def test_the_first_command_of_the_front_page_runs_on_its_own_model_and_data(tmp_
 
 
 @pytest.mark.parametrize("number", range(len(EVERY)), ids=[" ".join(plain(words)[:4]) for words in EVERY])
-def test_every_command_runs_at_two_steps_size(here: Path, number: int, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_command_runs_at_two_steps_size(
+    here: Path, number: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """In their order: some use what those before them leave."""
     words = EVERY[number]
-    if plain(words)[0] == "launch":  # it becomes the launcher
-        done = subprocess.run(
-            [sys.executable, "-m", "adapters", *plain(words), *SMALL],
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
-        assert "Entities" in done.stdout
+    if plain(words)[0] == "launch":  # it becomes the launcher, which tests/recipes starts
+        _, flag, processes, *recipe = plain(words)
+        assert flag == "--num_processes"
+        assert "Entities" in forked.launched(int(processes), [*recipe, *SMALL], tmp_path, cwd=here)
         return
     code = run_here(smaller(words))
     said = capfd.readouterr()
@@ -254,13 +252,7 @@ def url(clone: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "adapters", *words[1:], "--port", str(port)],
-        cwd=clone,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = forked.Forked([*words[1:], "--port", port], clone / "server.log", cwd=clone)
     try:
         with Client(f"http://127.0.0.1:{port}", retries=0) as client:
             limit = time.monotonic() + 120
@@ -269,7 +261,7 @@ def url(clone: Path) -> Iterator[str]:
                 time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         process.wait(60)
 
 

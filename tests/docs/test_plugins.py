@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(folder: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Path:
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, runs_in_process: None) -> Path:
     monkeypatch.chdir(folder)
     return folder
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, build_comparison_folder, call_recipe, ended_runs
+from forked import Forked
 
 from adapters.cli.main import main
 from adapters.experiments.comparison.runs import PlannedRun, clean_environment, execute
@@ -43,37 +40,24 @@ def command(place: Path, out: str, *flags: str) -> list[str]:
     return [sys.executable, "recipes/compare_ner.py", *words, *flags]
 
 
-def start(words: Sequence[str], **options: object) -> subprocess.CompletedProcess[str]:
-    environment = {**clean_environment(os.environ), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        words, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=600
-    )
-
-
 def run_here(place: Path, out: str, *flags: str) -> int:
     """The comparison in this process; its exit code."""
     return call_recipe(REPOSITORY / "recipes" / "compare_ner.py", command(place, out, *flags)[2:])
 
 
 @pytest.mark.slow
-def test_a_killed_comparison_goes_on_with_the_missing_runs(place: Path) -> None:
-    words, out = (
-        command(place, "killed", "--methods", "head,bitfit,zero_shot", "--also_on_prompt_base"),
-        place / "killed",
-    )
-    environment = {**clean_environment(os.environ), "OMP_NUM_THREADS": "1"}
-    killed = subprocess.Popen(
-        words, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+def test_a_killed_comparison_goes_on_with_the_missing_runs(place: Path, runs_in_process: None) -> None:
+    """The killed one's runs have processes of their own, of which it leaves one running."""
+    flags, out = ("--methods", "head,bitfit,zero_shot", "--also_on_prompt_base"), place / "killed"
+    killed = Forked(command(place, "killed", *flags)[1:], place / "killed.log")
     limit = time.monotonic() + 300
     while not ended_runs(out) and time.monotonic() < limit:
         time.sleep(0.1)
-    os.kill(killed.pid, signal.SIGKILL)
+    killed.kill()
     killed.wait()
     before = ended_runs(out)
-    assert 1 <= len(before) < 3
-    second = start(words)
-    assert second.returncode == 0, second.stderr
+    assert 1 <= len(before) < 3, killed.printed()
+    assert run_here(place, "killed", *flags) == 0
     after = ended_runs(out)
     assert len(after) == 3
     assert all(after[name] == moment for name, moment in before.items()), "finished runs are kept"

@@ -11,21 +11,29 @@ import time
 from pathlib import Path
 from typing import Any
 
+import forked
 import psutil
 import pytest
 from conftest import REPOSITORY, build_tiny_bert, write_tagged
 from test_processes import flags, scores, start
 
+from adapters.cli import launch
+
 pytestmark = pytest.mark.slow
 
 MANY = "accelerate_configs/many_machines.yaml"
-FSDP = ("--config_file", "accelerate_configs/fsdp2.yaml", "--cpu")
+FSDP = "accelerate_configs/fsdp2.yaml"
 
 
-def alike(one: Path, other: Path, processes: int, *, steps: int = 10) -> None:
+def variables(config: str) -> dict[str, str]:
+    """What `taskswap launch` sets for the processes of a config."""
+    return launch._fsdp_variables(launch._read(config))
+
+
+def alike(one: Path, other: Path, number: int, *, steps: int = 10) -> None:
     """Two runs of more than so many steps gave the same losses, dev scores and predictions."""
     first, second = scores(one), scores(other)
-    assert (first["processes"], second["processes"]) == (1, processes)
+    assert (first["processes"], second["processes"]) == (1, number)
     assert first["training"]["steps"] == second["training"]["steps"] > steps
     for alone, shared in zip(first["training"]["dev_scores"], second["training"]["dev_scores"], strict=True):
         assert shared["loss"] == pytest.approx(alone["loss"], abs=1e-5)
@@ -46,7 +54,7 @@ def test_four_processes_with_fewer_examples_than_they_are_learn_what_one_does(
     small = ["--max_tokens_per_batch", "30", "--num_train_epochs", "1", "--learning_rate", "0.02"]
     assert run_recipe("lora_ner", *flags(tiny_bert, data, tmp_path / "one"), *small) == 0
     recipe = ["recipes/lora_ner.py", *flags(tiny_bert, data, tmp_path / "four"), *small]
-    assert start("adapters", "launch", "--num_processes", "4", *recipe).returncode == 0
+    forked.launched(4, recipe, tmp_path / "logs")
     alike(tmp_path / "one", tmp_path / "four", 4, steps=5)
 
 
@@ -57,14 +65,15 @@ def test_a_model_in_parts_learns_what_a_whole_one_does_goes_on_alike_and_leaves_
 
     rate = ["--learning_rate", "0.01"]
 
-    def parts(out: str, *more: str) -> None:
-        recipe = ["recipes/full_ner.py", *flags(tiny_bert, tagged, tmp_path / out), *rate, *more]
-        assert start("adapters", "launch", *FSDP, *recipe).returncode == 0
+    def parts(out: str, *more: str) -> list[str]:
+        return ["recipes/full_ner.py", *flags(tiny_bert, tagged, tmp_path / out), *rate, *more]
 
     assert run_recipe("full_ner", *flags(tiny_bert, tagged, tmp_path / "one"), *rate) == 0
-    parts("parts", "--checkpointing_steps", "5", "--save_total_limit", "9")
+    first = parts("parts", "--checkpointing_steps", "5", "--save_total_limit", "9")
+    assert start("adapters", "launch", "--config_file", FSDP, "--cpu", *first).returncode == 0
     alike(tmp_path / "one", tmp_path / "parts", 2)
-    parts("again", "--resume_from_checkpoint", str(tmp_path / "parts" / "checkpoints" / "step-00000005"))
+    again = parts("again", "--resume_from_checkpoint", str(tmp_path / "parts" / "checkpoints" / "step-00000005"))
+    forked.launched(2, again, tmp_path / "logs", **variables(FSDP))
     for name in ("artifact/model.safetensors", "predictions.jsonl"):
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
     text = ["Kurt Curie lives in Oslo ."]
@@ -76,8 +85,8 @@ def test_adapters_beside_four_bits_learn_in_parts(tagged: Path, tmp_path: Path) 
     base = build_tiny_bert(tmp_path / "bert", hidden=64)
     given = [*flags(base, tagged, tmp_path / "run"), "--load_in_4bit", "--mixed_precision", "bf16",
              "--learning_rate", "0.02", "--num_train_epochs", "4"]  # fmt: skip
-    config = ("--config_file", "accelerate_configs/fsdp2_4bit.yaml", "--cpu")
-    assert start("adapters", "launch", *config, "recipes/lora_ner.py", *given).returncode == 0
+    config = variables("accelerate_configs/fsdp2_4bit.yaml")
+    forked.launched(2, ["recipes/lora_ner.py", *given], tmp_path / "logs", **config)
     record = scores(tmp_path / "run")
     losses = [epoch["loss"] for epoch in record["training"]["dev_scores"]]
     assert record["processes"] == 2 and losses[-1] < 0.8 * losses[0]
@@ -118,10 +127,10 @@ def test_two_machines_learn_what_one_process_does(
             ip(f"-n {name} link set lo up")
         machines = []
         for rank, (name, end) in enumerate(zip(names, ends, strict=True)):
-            launch = ["launch", "--cpu", "--config_file", MANY, "--num_processes", "2",
-                      "--machine_rank", str(rank), "--main_process_ip", "10.77.0.1"]  # fmt: skip
+            words = ["launch", "--cpu", "--config_file", MANY, "--num_processes", "2",
+                     "--machine_rank", str(rank), "--main_process_ip", "10.77.0.1"]  # fmt: skip
             recipe = ["recipes/lora_ner.py", *flags(tiny_bert, tagged, tmp_path / "two"), *rate]
-            command = ["ip", "netns", "exec", name, sys.executable, "-m", "adapters", *launch, *recipe]
+            command = ["ip", "netns", "exec", name, sys.executable, "-m", "adapters", *words, *recipe]
             with (tmp_path / f"{rank}.log").open("w") as told:
                 machines.append(subprocess.Popen(command, cwd=REPOSITORY, stdout=told, stderr=told,
                                                  env={**os.environ, "GLOO_SOCKET_IFNAME": end}))  # fmt: skip

@@ -6,11 +6,9 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -453,36 +451,3 @@ def test_a_user_error_ends_a_process_with_code_2_and_its_message_alone(tiny_bert
     assert ended.stderr.strip().startswith("--train_file missing.conll: no such file.")
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
-@pytest.mark.slow
-def test_a_stopped_run_says_so_by_its_code_and_leaves_no_half_artifact(
-    sent, code, tiny_bert, tagged, tmp_path, run_recipe
-):
-    forever = ("--num_train_epochs", "100000", "--early_stopping_patience", "100000")
-    command = recipe_command(tiny_bert, tagged, tmp_path / "run", *forever)
-    # A background job of a shell, as some CI is, ignores Ctrl-C, and so would what it starts.
-    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               preexec_fn=heeding)  # fmt: skip
-    try:
-        assert process.stderr is not None
-        seen = []
-        for line in process.stderr:
-            seen.append(line)
-            if line.startswith("epoch 1:"):
-                break
-        else:
-            pytest.fail("".join(seen))
-        process.send_signal(sent)
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == code
-    assert out == ""
-    assert "Traceback" not in err
-    assert {path.name for path in tmp_path.iterdir()} <= {"tagged", "run", "cache"}
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"settings.json", "checkpoints"}
-    assert run_recipe("lora_ner", "--max_train_steps", "1", "--overwrite_output_dir") == 0
-    assert not (tmp_path / "run" / "checkpoints").exists()

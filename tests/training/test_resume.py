@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import torch
-from conftest import REPOSITORY
 
 from adapters.training import trainer
 
@@ -72,84 +69,53 @@ def test_a_run_goes_on_from_any_step_as_if_it_had_not_been_stopped(
 
 @pytest.mark.slow
 def test_two_processes_go_on_as_if_they_had_not_been_stopped(tiny_bert: Path, tagged: Path, tmp_path: Path) -> None:
-    def launched(out: str, *more: str) -> None:
-        given = [
-            "--model_name_or_path",
-            str(tiny_bert),
-            "--dataset_name",
-            str(tagged),
-            "--mixed_precision",
-            "no",
-            "--output_dir",
-            str(tmp_path / out),
-            "--dropout",
-            "0.2",
-            *FLAGS,
-            *more,
-        ]
-        command = [sys.executable, "-m", "adapters", "launch", "--num_processes", "2", "recipes/lora_ner.py", *given]
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == 0, done.stderr[-3000:]
+    given = ["--model_name_or_path", tiny_bert, "--dataset_name", tagged, "--mixed_precision", "no", "--dropout", 0.2]
 
-    launched("whole", "--checkpointing_steps", "4", "--save_total_limit", "9")
-    launched("again", "--resume_from_checkpoint", str(tmp_path / "whole" / "checkpoints" / "step-00000004"))
+    def launched(out: str, *more: object) -> None:
+        words = ["recipes/lora_ner.py", *given, "--output_dir", tmp_path / out, *FLAGS, *more]
+        forked.launched(2, words, tmp_path / f"logs of {out}")
+
+    launched("whole", "--checkpointing_steps", 4, "--save_total_limit", 9)
+    launched("again", "--resume_from_checkpoint", tmp_path / "whole" / "checkpoints" / "step-00000004")
     assert outcome(tmp_path / "again") == outcome(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"])
 @pytest.mark.slow
 def test_a_signal_ends_behind_a_step_with_a_checkpoint_to_go_on_from(
-    sent: int,
-    code: int,
-    tiny_bert: Path,
-    tagged: Path,
-    tmp_path: Path,
-    run_recipe: Any,
-    capsys: pytest.CaptureFixture[str],
+    tiny_bert: Path, tagged: Path, tmp_path: Path, run_recipe: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = [
-        "--model_name_or_path",
-        str(tiny_bert),
-        "--dataset_name",
-        str(tagged),
-        "--mixed_precision",
-        "no",
-        "--dropout",
-        "0.2",
-        "--num_train_epochs",
-        "400",
-        "--max_train_steps",
-        "400",
-        "--early_stopping_patience",
-        "999",
-    ]
-    command = [sys.executable, "recipes/lora_ner.py", *flags, "--output_dir", str(tmp_path / "stopped")]
-    process = subprocess.Popen(
-        command,
-        cwd=REPOSITORY,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("epoch 2:"):
-            break
-    process.send_signal(sent)
-    told = process.communicate(timeout=120)[1]
-    assert process.returncode == code and "Traceback" not in told
-    assert "--resume_from_checkpoint latest" in told
-    stopped = tmp_path / "stopped"
-    (path,) = (stopped / "checkpoints").iterdir()
-    assert 0 < int(path.name.rpartition("-")[2]) < 400
-
-    assert run_recipe("lora_ner", *flags, "--output_dir", str(stopped)) == 2
-    assert "holds a run that was stopped. Add --resume_from_checkpoint latest" in capsys.readouterr().err
-    assert run_recipe("lora_ner", *flags, "--output_dir", str(stopped), "--resume_from_checkpoint", "latest") == 0
-    assert not (stopped / "checkpoints").exists(), "a run that has ended needs it no more"
+    given = {
+        "--model_name_or_path": tiny_bert,
+        "--dataset_name": tagged,
+        "--mixed_precision": "no",
+        "--dropout": 0.2,
+        "--num_train_epochs": 150,
+        "--max_train_steps": 150,
+        "--early_stopping_patience": 999,
+    }
+    flags = [str(word) for pair in given.items() for word in pair]
     assert run_recipe("lora_ner", *flags, "--output_dir", str(tmp_path / "whole")) == 0
-    assert outcome(stopped) == outcome(tmp_path / "whole")
+    for sent, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        folder, log = tmp_path / str(sent), tmp_path / f"{sent}.log"
+        process = forked.Forked(["recipes/lora_ner.py", *flags, "--output_dir", folder], log)
+        process.until_it_prints("epoch 2:")
+        process.send_signal(sent)
+        assert process.wait() == code and "Traceback" not in (told := process.printed()), process.printed()
+        assert "--resume_from_checkpoint latest" in told
+        assert {path.name for path in folder.iterdir()} == {"settings.json", "checkpoints"}, "no half artifact"
+        (path,) = (folder / "checkpoints").iterdir()
+        assert 0 < int(path.name.rpartition("-")[2]) < 150
+        shutil.copytree(folder, replaced := tmp_path / f"replaced {sent}")
+
+        capsys.readouterr()
+        assert run_recipe("lora_ner", *flags, "--output_dir", str(folder)) == 2
+        assert "holds a run that was stopped. Add --resume_from_checkpoint latest" in capsys.readouterr().err
+        assert run_recipe("lora_ner", *flags, "--output_dir", str(folder), "--resume_from_checkpoint", "latest") == 0
+        assert not (folder / "checkpoints").exists(), "a run that has ended needs it no more"
+        assert outcome(folder) == outcome(tmp_path / "whole")
+        anew = ("--output_dir", str(replaced), "--max_train_steps", "1", "--overwrite_output_dir")
+        assert run_recipe("lora_ner", *anew) == 0
+        assert not (replaced / "checkpoints").exists()
 
 
 def test_a_run_with_other_settings_is_told_what_differs(run_recipe: Any, tmp_path: Path, capsys: Any) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from adapters.core.files import digest_value, write_json
 from adapters.core.settings import INCIDENTAL
+from adapters.core.signals import SignalGuard
 
 LAUNCHERS = ("ACCELERATE_", "TORCHELASTIC_", "OMPI_", "PMI_", "MV2_", "TASKSWAP_NUM_PROCESSES")
 RANKS = frozenset(
@@ -173,11 +174,12 @@ def _run_alone(settings: Path, log: Path, processes: int, held: int | None) -> t
     several = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"] if processes > 1 else []
     command = [sys.executable, "-m", *several, "adapters", "train", str(settings)]
     inherited = () if held is None else (held,)
-    with log.open("w", encoding="utf-8") as stream:
+    with log.open("w", encoding="utf-8") as stream, SignalGuard() as guard:
         process = subprocess.Popen(
             command, env=clean_environment(os.environ), stdout=stream, stderr=subprocess.STDOUT, pass_fds=inherited
         )
         try:
+            guard.release()  # a signal that came during the start is handled here, where the process is known
             code = _end(process)
         except BaseException:  # Ctrl-C or SIGTERM: the run must not continue alone
             process.terminate()

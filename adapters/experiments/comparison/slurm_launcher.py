@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adapters.core.files import write_text
-from adapters.core.processes import exit_on_sigterm
+from adapters.core.signals import exit_on_sigterm
 from adapters.experiments.comparison.runs import (
     PlannedRun,
     Resources,

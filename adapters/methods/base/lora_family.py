@@ -66,8 +66,9 @@ class LoraFamilyMethod(PeftMethod):
 
     def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:
         """PEFT's LoraConfig for the target modules."""
-        import peft
         from transformers.pytorch_utils import Conv1D
+
+        from adapters.models.peft_library import peft
 
         if self.settings.lora_train_pooler and [*self.settings.lora_target_modules] == [ALL]:
             head = [*head, *_poolers(model, head)]

@@ -35,11 +35,11 @@ def _skip_needless_work(wrapped: Any) -> None:
     the backward pass would run down to them. And it casts the input of each layer to the adapter's fp32, although
     autocast casts it back at once, to the same numbers.
     """
-    from peft.tuners.tuners_utils import BaseTunerLayer
+    from adapters.models.peft_library import peft
 
     wrapped.get_base_model().disable_input_require_grads()
     for layer in wrapped.modules():
-        if isinstance(layer, BaseTunerLayer):
+        if isinstance(layer, peft.tuners.tuners_utils.BaseTunerLayer):
             layer.cast_input_dtype_enabled = False
 
 
@@ -78,7 +78,7 @@ class PeftMethod(Method):
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """The frozen headed base with PEFT's parameters and a trainable head."""
-        import peft
+        from adapters.models.peft_library import peft
 
         model = headed(base, task, self.settings)
         config = self.config(model, base, task, head_modules(model, task))
@@ -94,7 +94,7 @@ class PeftMethod(Method):
 
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
         """Load by PEFT onto the headed base."""
-        import peft
+        from adapters.models.peft_library import peft
 
         wrapped: torch.nn.Module = peft.PeftModel.from_pretrained(headed(base, task, self.settings), folder)
         return wrapped

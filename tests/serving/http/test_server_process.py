@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import servers
 from conftest import REPOSITORY
+from forked import Forked
 from servers import TEXT, until
 
 from adapters.serving.http.client import Client
@@ -30,16 +32,22 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "
 
 def command(base: Path, served_root: Path, *flags: str) -> list[str]:
     given = [word for name in servers.NAMES for word in ("--adapter", f"{name}={served_root / name}")]
-    return [sys.executable, "-m", "adapters", "serve", "--base", str(base), "--port", "0", *given, *flags]
+    return ["serve", "--base", str(base), "--port", "0", *given, *flags]
 
 
 class Process:
     """A running server, and what it has logged."""
 
-    def __init__(self, words: Sequence[str], log: Path) -> None:
+    def __init__(self, words: Sequence[str], log: Path, forks: bool) -> None:
         self.log = log
+        self.process: Forked | subprocess.Popen[bytes]
+        log.touch()
+        if forks:
+            self.process = Forked(words, log.with_suffix(".out"), log, log.parent, ENVIRONMENT)
+            return
         with log.open("w") as stream:
-            self.process = subprocess.Popen(words, stderr=stream, env=ENVIRONMENT, cwd=log.parent)
+            whole = [sys.executable, "-m", "adapters", *words]
+            self.process = subprocess.Popen(whole, stderr=stream, env=ENVIRONMENT, cwd=log.parent)
 
     def logged(self, message: str) -> list[dict[str, Any]]:
         lines = [line for line in self.log.read_text().splitlines(keepends=True) if line.endswith("\n")]
@@ -57,8 +65,8 @@ class Process:
 
 
 @contextmanager
-def started(words: Sequence[str], log: Path) -> Iterator[Process]:
-    process = Process(words, log)
+def started(words: Sequence[str], log: Path, forks: bool = True) -> Iterator[Process]:
+    process = Process(words, log, forks)
     try:
         yield process
     finally:
@@ -134,10 +142,9 @@ def test_ctrl_c_ends_with_130(tiny_bert: Path, served_root: Path, tmp_path: Path
     ],
 )
 def test_what_cannot_be_served_ends_with_2_and_one_message(
-    tiny_bert: Path, served_root: Path, tmp_path: Path, flags: list[str], message: str
+    tiny_bert: Path, tmp_path: Path, flags: list[str], message: str
 ) -> None:
-    words = [sys.executable, "-m", "adapters", "serve", "--base", str(tiny_bert), "--port", "0", *flags]
-    ended = subprocess.run(words, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    ended = forked.ended(["serve", "--base", tiny_bert, "--port", 0, *flags], tmp_path)
     assert ended.returncode == 2, ended.stderr
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -147,7 +154,7 @@ def test_workers_share_a_port_and_their_counts_and_stop_together(
     tiny_bert: Path, served_root: Path, tmp_path: Path
 ) -> None:
     flags = ("--workers", "2", "--adapter_root", str(served_root))
-    with started(command(tiny_bert, served_root, *flags), tmp_path / "log") as server:
+    with started(command(tiny_bert, served_root, *flags), tmp_path / "log", forks=False) as server:
         ready = server.wait_for("ready", 2)
         processes = {line["process"] for line in server.logged("listening")}
         assert len(ready) == 2 and len(processes) == 2
@@ -169,9 +176,8 @@ def test_workers_share_a_port_and_their_counts_and_stop_together(
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_adapter_that_is_damaged_ends_the_server_with_2(tiny_bert: Path, tmp_path: Path, workers: str) -> None:
     (tmp_path / "bad").mkdir()
-    words = [sys.executable, "-m", "adapters", "serve", "--base", str(tiny_bert), "--port", "0", "--workers", workers]
-    words += ["--adapter", f"bad={tmp_path / 'bad'}"]
-    ended = subprocess.run(words, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    words = ["serve", "--base", tiny_bert, "--port", 0, "--workers", workers, "--adapter", f"bad={tmp_path / 'bad'}"]
+    ended = forked.ended(words, tmp_path)
     assert ended.returncode == 2
     assert "contains no card.json" in ended.stderr
     assert "Traceback" not in ended.stderr

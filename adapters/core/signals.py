@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training take effect at the end of a step."""
+"""Ctrl-C and SIGTERM: as exceptions, or held back while a block must not be left."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def exit_on_sigterm() -> None:
+    """Let SIGTERM raise SystemExit (code 143), so that partial files and child processes are cleaned up."""
+    signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 class SignalGuard:
@@ -28,8 +37,14 @@ class SignalGuard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Restore the previous handlers."""
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
+        while self.previous:
+            signal.signal(*self.previous.popitem())
+
+    def release(self) -> None:
+        """End the guard before its block ends: a recorded signal is now handled as before the block."""
+        self.__exit__(None, None, None)
+        if self.number:
+            signal.raise_signal(self.number)
 
     def _record(self, number: int, frame: FrameType | None) -> None:
         if self.number:

@@ -1,0 +1,48 @@
+"""PEFT, imported without bitsandbytes: that takes more than a second, prints, and only quantized bases need it.
+
+Whatever uses PEFT imports it from here: `from adapters.models.peft_library import peft`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+
+class _Deferred(ModuleType):
+    """Stands for a module that is imported when the first of its names is used."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked of every module by `inspect`
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextmanager
+def _deferred(name: str) -> Iterator[None]:
+    """Within the block, importing this module yields a stand-in for it; nothing, where it is imported or missing."""
+    spec = None if name in sys.modules else importlib.util.find_spec(name)
+    if spec is None:
+        yield
+        return
+    stand_in = _Deferred(name)
+    stand_in.__spec__ = spec
+    sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+
+
+with _deferred("bitsandbytes"):
+    import peft
+
+__all__ = ["peft"]

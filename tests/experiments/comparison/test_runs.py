@@ -1,0 +1,44 @@
+"""A run's own process: what ends it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.core.signals import exit_on_sigterm
+from adapters.experiments.comparison import runs
+
+
+@pytest.fixture
+def as_a_command() -> Iterator[None]:
+    """SIGTERM as a command handles it."""
+    before = signal.getsignal(signal.SIGTERM)
+    exit_on_sigterm()
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_while_a_run_starts_does_not_leave_it_alone(number, raised, as_a_command, monkeypatch, tmp_path):
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        """The signal comes when the process exists, before whoever starts it has its handle."""
+
+        def __init__(self, *words: Any, **more: Any) -> None:
+            super().__init__(*words, **more)
+            started.append(self)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(runs.subprocess, "Popen", Interrupted)
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.raises(raised):
+        runs._run_alone(Path("none.json"), tmp_path / "none.log", 1, None)
+    assert len(started) == 1
+    assert started[0].returncode == -signal.SIGTERM
+    assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]

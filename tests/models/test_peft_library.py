@@ -1,0 +1,39 @@
+"""PEFT without bitsandbytes, until a quantized base needs it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import adapters
+
+HERE = Path(adapters.__file__).parent
+WITHOUT = """
+import sys
+from adapters.models.peft_library import peft
+
+stand_in = peft.helpers.bnb
+assert "bitsandbytes" not in sys.modules
+used = stand_in.functional
+import bitsandbytes
+
+assert sys.modules["bitsandbytes"] is bitsandbytes is not stand_in
+assert used is bitsandbytes.functional, "PEFT's own use of it reaches the real one"
+"""
+
+
+def test_peft_is_imported_without_bitsandbytes_which_is_imported_when_it_is_used():
+    ended = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_nothing_else_imports_peft():
+    found = []
+    for path in sorted(HERE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [path.name for name in names if name.split(".")[0] == "peft"]
+    assert found == ["peft_library.py"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -121,6 +122,7 @@ def launched(
 
 def _run(words: list[str], logs: Sequence[str], cwd: str, environment: Mapping[str, str]) -> None:
     """What the forked process does."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
+
+import forked
 
 import adapters
 
@@ -24,8 +24,9 @@ assert used is bitsandbytes.functional, "PEFT's own use of it reaches the real o
 """
 
 
-def test_peft_is_imported_without_bitsandbytes_which_is_imported_when_it_is_used():
-    ended = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True)
+def test_peft_is_imported_without_bitsandbytes_which_is_imported_when_it_is_used(tmp_path):
+    (tmp_path / "without.py").write_text(WITHOUT)
+    ended = forked.ended([tmp_path / "without.py"], tmp_path)
     assert ended.returncode == 0, ended.stderr
 
 

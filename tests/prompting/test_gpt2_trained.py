@@ -17,7 +17,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 SIDES = {"positive": ["good", "great", "lovely", "fresh"], "negative": ["bad", "poor", "dull", "stale"]}
 NOUNS = ["film", "plot", "cast", "score", "ending", "dialogue", "scenery", "book"]
-POSITIONS, WINDOW, STEPS = 1024, 96, 250
+POSITIONS, WINDOW, STEPS = 1024, 96, 170
 RunRecipe = Callable[..., int]
 
 

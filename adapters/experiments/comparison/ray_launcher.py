@@ -147,6 +147,8 @@ def _run_on_worker(run: PlannedRun, folder: str, start: str, resources: Resource
             ),
         )
     os.chdir(start)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as below nohup; but Ray cancels a task by it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _set_threads(os.environ, resources.cpus)
     return execute(run, Path(folder), resources.processes)
 

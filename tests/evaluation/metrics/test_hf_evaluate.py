@@ -81,9 +81,10 @@ class Fixed:
         return [Prediction(value=None if example.id == "0" else "pos") for example in examples]
 
 
-@pytest.mark.parametrize("ending", ["", "/mine.py"])
-def test_a_local_script_scores_all_examples_and_its_interval_is_of_resamples(tmp_path: Path, ending: str) -> None:
-    metrics = task_metrics(task(), [script(tmp_path) + ending])
+def test_a_local_script_scores_all_examples_and_its_interval_is_of_resamples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = task_metrics(task(), [script(tmp_path)])
     result = evaluate(Fixed(), EXAMPLES, metrics, split="test")
     share = result.quality["evaluate:mine"]["share"]
     assert share["value"] == result.main["value"] == 0.5
@@ -92,16 +93,22 @@ def test_a_local_script_scores_all_examples_and_its_interval_is_of_resamples(tmp
     assert result.quality["evaluate:mine"]["n"] == {"value": 40.0, "low": 40.0, "high": 40.0}
     assert set(result.counts) == {"accuracy"}, "it has no counts"
     assert score_of(metrics[-1], EXAMPLES, result.predictions) == 0.5
-    assert evaluate(Fixed(), EXAMPLES, metrics, split="test").quality == result.quality
+    monkeypatch.setattr(hf_evaluate, "RESAMPLES", 50)
+    by_file = task_metrics(task(), [f"{script(tmp_path)}/mine.py"])
+    first, again, other = (evaluate(Fixed(), EXAMPLES, these, split="test") for these in (metrics, metrics, by_file))
+    assert first.quality == again.quality == other.quality
 
 
-def test_the_report_says_that_no_test_uses_it_and_shows_its_numbers_as_they_are(tmp_path: Path) -> None:
+def test_the_report_says_that_no_test_uses_it_and_shows_its_numbers_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hf_evaluate, "RESAMPLES", 50)
     name = script(tmp_path, result="{'length': 1234.5}")
     result = evaluate(Fixed(), EXAMPLES, task_metrics(task(), [name]), split="test")
     (section,) = result.sections(result.metrics[-1])
     shown = run_report.plain(run_report._table(section))
     assert "evaluate:mine" in shown and "1,234" in shown and "low" in shown
-    assert "no significance test uses it" in section.remark and "1,000 resamples" in section.remark
+    assert "no significance test uses it" in section.remark and "50 resamples" in section.remark
     json.dumps([section.rows, result.quality], allow_nan=False)
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +247,12 @@ def cluster() -> Iterator[str]:
     """The address of a Ray cluster of two machines with a core each, both of them this one."""
     words = [sys.executable, "-c", CLUSTER]
     with subprocess.Popen(
-        words, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        words,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
     ) as started:
         assert started.stdout is not None
         lines = iter(started.stdout.readline, "")
@@ -290,6 +296,7 @@ def test_runs_of_a_killed_ray_worker_are_done_again_a_failure_is_shown_and_the_t
 
 
 def test_sigterm_ends_the_runs_of_a_ray_cluster(place: Path, cluster: str) -> None:
+    """Also where Ctrl-C is ignored, as below nohup, which is how Ray ends a task."""
     endless = ("--num_train_epochs", "100000", "--early_stopping_patience", "100000")
     words, folder = command(place, "ended", "--launcher", "ray", "--methods", "full", *endless), place / "ended"
     with subprocess.Popen(
@@ -299,6 +306,7 @@ def test_sigterm_ends_the_runs_of_a_ray_cluster(place: Path, cluster: str) -> No
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
     ) as comparing:
         (run,) = until(lambda: processes_of(folder)).values()
         until(lambda: any("epoch 1:" in log.read_text() for log in folder.glob("runs/*.log")))
@@ -308,10 +316,13 @@ def test_sigterm_ends_the_runs_of_a_ray_cluster(place: Path, cluster: str) -> No
     assert not run.is_running() and not processes_of(folder) and not ended_runs(folder)
 
 
-def test_a_ray_cluster_that_is_not_there_or_is_too_small_is_refused(place: Path) -> None:
+def test_a_ray_cluster_that_is_not_there_or_is_too_small_is_refused(place: Path, cluster: str) -> None:
+    import ray
+
     nowhere = start(command(place, "nowhere", "--launcher", "ray"), RAY_ADDRESS="127.0.0.1:9")
     assert nowhere.returncode == 2, nowhere.stderr
     assert "RAY_ADDRESS 127.0.0.1:9: no Ray cluster answers there" in " ".join(nowhere.stderr.split())
-    small = start(command(place, "small", "--launcher", "ray", "--run_cpus", "4000"))
+    with ray.init(address=cluster, logging_level="WARNING"):  # as one that is started for the comparison
+        small = start(command(place, "small", "--launcher", "ray", "--run_cpus", "4000"))
     assert small.returncode == 2, small.stderr
     assert "no machine of the Ray cluster has --run_cpus 4000" in " ".join(small.stderr.split())

@@ -16,11 +16,13 @@ from adapters.experiments.comparison import runs
 
 @pytest.fixture
 def as_a_command() -> Iterator[None]:
-    """SIGTERM as a command handles it."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Signals as a command handles them; where the tests run in the background, Ctrl-C is ignored otherwise."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     exit_on_sigterm()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])

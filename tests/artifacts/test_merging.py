@@ -17,7 +17,7 @@ from conftest import build_tiny_bert
 from adapters.core.errors import ArtifactError, ModelError, SettingsError
 from adapters.models.batching import collate
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 CLOSE = 1e-5
 TASKS = {"tags": tiny.tagging, "classes": lambda: tiny.classifying(("a", "b", "c"))}
 TEXTS = ["Ada Lovelace lived in New York .", "Grace Hopper", "Emmy Noether worked in San Marino , and wrote notes ."]

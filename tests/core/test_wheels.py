@@ -26,6 +26,8 @@ from adapters.core.errors import SourceError
 from adapters.core.sources import wheels
 from adapters.core.sources.resolve import resolve
 
+pytestmark = pytest.mark.slow
+
 ROOT = REPOSITORY
 ROWS = b"text,label\nfine,good\n"
 NOISE = hashlib.shake_256(b"noise").digest(2_000_000)  # does not compress

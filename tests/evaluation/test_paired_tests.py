@@ -67,6 +67,7 @@ def test_the_p_value_of_a_mean_is_scipys(f1: Metric) -> None:
     assert found.high - found.low == pytest.approx(2 * 1.96 * spread, rel=0.1)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_true_score_93_to_97_times_in_100(f1: Metric) -> None:
     generator = np.random.default_rng(11)
     many = generator.poisson(0.7, (2_000_000, 2))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 RunRecipe = Callable[..., int]
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 SCRIPT = """
 import datasets
 import evaluate

@@ -6,8 +6,11 @@ import ast
 from pathlib import Path
 
 import forked
+import pytest
 
 import adapters
+
+pytestmark = pytest.mark.slow
 
 HERE = Path(adapters.__file__).parent
 WITHOUT = """

@@ -19,7 +19,7 @@ RunRecipe = Callable[..., int]
 RATES = {"full": "0.003", "lora": "0.015", "prefix": "0.1"}
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def write_texts(path: Path, number: int) -> Path:

@@ -14,6 +14,8 @@ from forked import Forked
 from adapters.cli.main import main
 from adapters.experiments.comparison.runs import PlannedRun, clean_environment, execute
 
+pytestmark = pytest.mark.slow
+
 SIX = ["full", "head", "lora", "prefix", "zero_shot", "few_shot"]
 
 
@@ -45,7 +47,6 @@ def run_here(place: Path, out: str, *flags: str) -> int:
     return call_recipe(REPOSITORY / "recipes" / "compare_ner.py", command(place, out, *flags)[2:])
 
 
-@pytest.mark.slow
 def test_a_killed_comparison_goes_on_with_the_missing_runs(place: Path, runs_in_process: None) -> None:
     """The killed one's runs have processes of their own, of which it leaves one running."""
     flags, out = ("--methods", "head,bitfit,zero_shot", "--also_on_prompt_base"), place / "killed"

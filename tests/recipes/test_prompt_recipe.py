@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import tiny
 
+pytestmark = pytest.mark.slow
+
 RunRecipe = Callable[..., int]
 
 

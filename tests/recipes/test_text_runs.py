@@ -12,7 +12,7 @@ import tiny
 from adapters.cli.main import main
 from adapters.experiments.prompt_lab.lab import Lab
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 WORDS = {"Ada": "Ida", "Alan": "Olan", "lived": "wohnte", "worked": "werkte", "in": "im", "near": "nah",
          "London": "Lunden", "Paris": "Parys"}  # fmt: skip

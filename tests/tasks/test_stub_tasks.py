@@ -243,7 +243,7 @@ each_pair = pytest.mark.parametrize(("stub", "on"), PAIRS)
 each_trained = pytest.mark.parametrize(("stub", "on", "name"), TRAINED)
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 def _loud(folder: Path) -> Path:

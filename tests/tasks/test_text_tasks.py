@@ -303,6 +303,7 @@ def test_hostile_texts_are_read_cut_and_answered(bases: dict[str, Any], text: st
                 assert rows and all(0 < len(row.input_ids) <= 100 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_text_of_a_megabyte_is_cut_or_read_in_windows(bases: dict[str, Any]) -> None:
     text = "a" * 1_000_000
     (row,) = made("summarization").encode([Example(id="", inputs={"text": text})], bases["gpt2"].word_tokenizer, 100)

@@ -22,7 +22,7 @@ from adapters.tasks.base.example import Encoded, Example
 from adapters.tasks.question_answering import Task as Answering
 from adapters.tasks.summarization import Task as Summarizing
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 CITIES = ["london", "paris", "berlin", "oslo", "rome"]
 LAYERS = {"gpt2": ["c_attn", "c_proj", "c_fc"], "t5": ["q", "k", "v", "o", "wi", "wo"]}

@@ -104,6 +104,7 @@ def saving(folder: Path, begin: int) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_of_saving_loses_at_most_what_was_being_written(tmp_path: Path) -> None:
     draw, last = random.Random(0), 0
     for _ in range(4):

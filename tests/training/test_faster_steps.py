@@ -20,7 +20,7 @@ from adapters.models import precision
 from adapters.models.byte_dropout import ByteDropout
 from adapters.models.compile import dynamo
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 TRAINED = ("lora", "prefix", "ia3", "bitfit", "bottleneck", "head", "prompt_tuning", "rslora")
 
 
@@ -83,7 +83,6 @@ def test_dora_keeps_the_base_whole_as_it_takes_its_norms(run: Any, monkeypatch: 
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")  # as dynamo traces
-@pytest.mark.slow
 def test_a_compiled_model_learns_the_same(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = ("--learning_rate", "0.02", "--num_train_epochs", "2", "--mixed_precision", "no", "--dropout", "0")
     run("lora", *given)

@@ -14,7 +14,7 @@ import torch
 
 from adapters.training import trainer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 STEPS = 9
 METHODS = {"full_ner": "0.01", "lora_ner": "0.02", "prefix_ner": "0.1"}
 FLAGS = [
@@ -67,7 +67,6 @@ def test_a_run_goes_on_from_any_step_as_if_it_had_not_been_stopped(
         assert order == all_rows[int(path.name.rpartition("-")[2]) :]
 
 
-@pytest.mark.slow
 def test_two_processes_go_on_as_if_they_had_not_been_stopped(tiny_bert: Path, tagged: Path, tmp_path: Path) -> None:
     given = ["--model_name_or_path", tiny_bert, "--dataset_name", tagged, "--mixed_precision", "no", "--dropout", 0.2]
 
@@ -80,7 +79,6 @@ def test_two_processes_go_on_as_if_they_had_not_been_stopped(tiny_bert: Path, ta
     assert outcome(tmp_path / "again") == outcome(tmp_path / "whole")
 
 
-@pytest.mark.slow
 def test_a_signal_ends_behind_a_step_with_a_checkpoint_to_go_on_from(
     tiny_bert: Path, tagged: Path, tmp_path: Path, run_recipe: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

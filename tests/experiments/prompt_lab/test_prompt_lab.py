@@ -16,7 +16,7 @@ from adapters.core.errors import SettingsError, UserError
 from adapters.experiments.prompt_lab.lab import Lab
 from adapters.prompting import likelihood
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from adapters.models.batching import collate
 from adapters.tasks.base.example import Encoded
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 CLOSE = 1e-5
 BASES = ("bert", "roberta", "gpt2", "llama", "deberta")
 ADAPTERS: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -12,6 +12,8 @@ import pytest
 from pages import Page, adapter
 from selenium.webdriver.common.keys import Keys
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = '<img src=x onerror="window.owned=1">'
 
 

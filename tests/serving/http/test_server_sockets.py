@@ -26,6 +26,8 @@ from adapters.serving.http.client import BusyError, Client, ClientError, Refused
 from adapters.serving.http.stream import LineSplitter
 from adapters.tasks.base.requests import Request
 
+pytestmark = pytest.mark.slow
+
 NDJSON = "application/x-ndjson"
 ONE = [{"adapter": "ner", "inputs": TEXT}]
 

@@ -14,7 +14,7 @@ from adapters.core.errors import UserError
 from adapters.serving.bank.adapter_loader import LoadedAdapter
 from adapters.serving.bank.bank import AdapterBank, Request
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 PATIENCE = 120.0
 """Seconds after which threads that have not ended are called deadlocked."""
 

@@ -15,8 +15,6 @@ from torch import nn
 
 from adapters.models.peft_library import peft
 
-PeftLinear = peft.tuners.lora.Linear
-
 
 class _FusedLora(torch.autograd.Function):
     """The layer's output, and gradients for its input, A and B; W and b are frozen."""
@@ -62,7 +60,7 @@ class _FusedLora(torch.autograd.Function):
         return of_x, None, None, of_down, of_up, None
 
 
-class FusedLoraLinear(PeftLinear):  # type: ignore[misc]
+class FusedLoraLinear(peft.tuners.lora.Linear):  # type: ignore[misc]
     """PEFT's layer with the same parameters, names and files. All but the plain case is computed by PEFT."""
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -98,5 +96,5 @@ def _is_plain(lora: Any, layer: Any, name: Any) -> bool:
 def use_fused_lora(model: nn.Module) -> None:
     """Replace every LoRA layer of PEFT in a model; parameters, names and settings do not change."""
     for module in model.modules():
-        if type(module) is PeftLinear:
+        if type(module) is peft.tuners.lora.Linear:
             module.__class__ = FusedLoraLinear

@@ -45,4 +45,28 @@ def _deferred(name: str) -> Iterator[None]:
 with _deferred("bitsandbytes"):
     import peft
 
-__all__ = ["peft"]
+
+@contextmanager
+def without_bitsandbytes(hidden: bool = True) -> Iterator[None]:
+    """Within the block PEFT finds no bitsandbytes, and so does not import it to look for quantized layers.
+
+    Args:
+        hidden: False changes nothing, for a model that has such layers.
+    """
+    name = "bitsandbytes"
+    if not hidden or name in sys.modules:
+        yield
+        return
+    asked = peft.import_utils.is_bnb_available, peft.import_utils.is_bnb_4bit_available
+    sys.modules[name] = None  # type: ignore[assignment] # which is how Python marks what cannot be imported
+    try:
+        for question in asked:
+            question.cache_clear()
+        yield
+    finally:
+        del sys.modules[name]
+        for question in asked:
+            question.cache_clear()
+
+
+__all__ = ["peft", "without_bitsandbytes"]

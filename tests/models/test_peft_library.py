@@ -7,8 +7,10 @@ from pathlib import Path
 
 import forked
 import pytest
+import tiny
 
 import adapters
+from adapters.models.base_model import open_base
 
 pytestmark = pytest.mark.slow
 
@@ -31,6 +33,25 @@ def test_peft_is_imported_without_bitsandbytes_which_is_imported_when_it_is_used
     (tmp_path / "without.py").write_text(WITHOUT)
     ended = forked.ended([tmp_path / "without.py"], tmp_path)
     assert ended.returncode == 0, ended.stderr
+
+
+SILENT = """
+import sys
+from adapters.cli.main import main
+
+code = main(sys.argv[1:])
+assert "bitsandbytes" not in sys.modules
+sys.exit(code)
+"""
+
+
+def test_an_adapter_answers_without_bitsandbytes_and_without_a_word_about_it(tmp_path, tiny_bert):
+    (tmp_path / "silent.py").write_text(SILENT)
+    adapter = tiny.adapter(tmp_path / "adapter", "lora", open_base(str(tiny_bert)), tiny.tagging())
+    words = [tmp_path / "silent.py", "predict", adapter, "Ada lived in Oslo.", "--base", tiny_bert]
+    ended = forked.ended(words, tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert [line for line in ended.stderr.splitlines() if line] == ["device: cpu (auto), float32"], ended.stderr
 
 
 def test_nothing_else_imports_peft():

@@ -78,12 +78,13 @@ class PeftMethod(Method):
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """The frozen headed base with PEFT's parameters and a trainable head."""
-        from adapters.models.peft_library import peft
+        from adapters.models.peft_library import peft, without_bitsandbytes
 
         model = headed(base, task, self.settings)
         config = self.config(model, base, task, head_modules(model, task))
         config.task_type = PEFT_TASKS.get(task.auto_class(base.kind))
-        wrapped: torch.nn.Module = peft.get_peft_model(model, config)
+        with without_bitsandbytes(base.quantization is None):
+            wrapped: torch.nn.Module = peft.get_peft_model(model, config)
         _skip_needless_work(wrapped)
         config.base_model_name_or_path = base.name
         return wrapped
@@ -94,7 +95,9 @@ class PeftMethod(Method):
 
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
         """Load by PEFT onto the headed base."""
-        from adapters.models.peft_library import peft
+        from adapters.models.peft_library import peft, without_bitsandbytes
 
-        wrapped: torch.nn.Module = peft.PeftModel.from_pretrained(headed(base, task, self.settings), folder)
+        model = headed(base, task, self.settings)
+        with without_bitsandbytes(base.quantization is None):
+            wrapped: torch.nn.Module = peft.PeftModel.from_pretrained(model, folder)
         return wrapped

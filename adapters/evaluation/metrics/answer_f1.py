@@ -20,8 +20,9 @@ class Metric(base.Metric):
     """Gold is a list of answers, empty for a question without one; the prediction is a text, empty for no answer.
 
     Answers are compared in lower case, without punctuation, English articles and repeated spaces; of several gold
-    answers the best counts. Rajpurkar et al. 2016, arXiv:1606.05250, sec. 6.1; 2018, arXiv:1806.03822, for questions
-    without an answer, where only an empty answer is correct. Beyond SQuAD's own script: all punctuation of Unicode is
+    answers the best counts, and one of which nothing remains does not count beside others. Rajpurkar et al. 2016,
+    arXiv:1606.05250, sec. 6.1; 2018, arXiv:1806.03822, for questions without an answer, where only an empty answer is
+    correct. Beyond SQuAD's own script: all punctuation of Unicode is
     removed, and a character of a script without spaces is a word (Lewis et al. 2020, arXiv:1910.07475, sec. 4).
     """
 
@@ -38,7 +39,7 @@ class Metric(base.Metric):
     def counts(self, gold: Sequence[str], prediction: str) -> np.ndarray:
         """int64 `[6]`."""
         predicted = normalised(prediction)
-        answers = [normalised(answer) for answer in gold] or [""]
+        answers = [answer for answer in map(normalised, gold) if answer] or [""]
         exact = predicted in answers
         f1 = max(_overlap(answer, predicted) for answer in answers)
         own = [1, int(exact), round(f1 * base.MILLION)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import regex
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 ORDER = 4
 _HAN = regex.compile(r"\p{Han}")
+
+
+class _Count(float):
+    """A number of words that may be a mean over seeds; sacrebleu writes it as a whole number."""
+
+    def __format__(self, spec: str) -> str:
+        return format(float(self), spec.replace("d", "g"))
 
 
 class Metric(SacrebleuMetric):
@@ -40,6 +47,15 @@ class Metric(SacrebleuMetric):
     def scorer(self, references: Sequence[str]) -> BLEU:
         """Chinese has no spaces between words: each character counts as a word."""
         return self.unspaced if any(map(_HAN.search, references)) else self.spaced
+
+    def score(self, statistics: list[float]) -> float:
+        """BLEU of the corpus. Not by `_compute_score_from_stats`, which cuts lengths to whole numbers."""
+        predicted, expected, *rest = map(_Count, statistics)
+        scorer: Any = self.spaced
+        found = scorer.compute_bleu(
+            rest[:ORDER], rest[ORDER:], predicted, expected, smooth_method=scorer.smooth_method, max_ngram_order=ORDER
+        )
+        return float(found.score)
 
     def sections(self, sums: np.ndarray) -> list[base.Section]:
         """Precision for each length of n-grams; lengths of predictions and references in the remark."""

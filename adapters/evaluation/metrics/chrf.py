@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,6 +37,11 @@ class Metric(SacrebleuMetric):
     def scorer(self, references: Sequence[str]) -> CHRF:
         """The same for every language."""
         return self.chrf
+
+    def score(self, statistics: list[float]) -> float:
+        """chrF2 of the corpus."""
+        scorer: Any = self.chrf
+        return float(scorer._compute_score_from_stats(statistics).score)
 
     def sections(self, sums: np.ndarray) -> list[base.Section]:
         """Precision and recall for each length of n-grams."""

@@ -31,6 +31,10 @@ class SacrebleuMetric(Metric):
         return 1 + self.statistics
 
     @abstractmethod
+    def score(self, statistics: list[float]) -> float:
+        """sacrebleu's score, from 0 to 100, of summed statistics; means over seeds are not rounded."""
+
+    @abstractmethod
     def scorer(self, references: Sequence[str]) -> SacrebleuScorer:
         """The metric of sacrebleu for a sentence with these references."""
 
@@ -42,7 +46,6 @@ class SacrebleuMetric(Metric):
 
     def scores(self, sums: np.ndarray) -> Mapping[str, np.ndarray]:
         """The score, between 0 and 1."""
-        scorer: Any = self.scorer([])
-        rows = np.asarray(sums).reshape(-1, self.width)[:, 1:].astype(np.int64).tolist()
-        found = [min(scorer._compute_score_from_stats(row).score / 100, 1.0) for row in rows]
+        rows = np.asarray(sums, dtype=np.float64).reshape(-1, self.width)[:, 1:].tolist()
+        found = [min(self.score(row) / 100, 1.0) for row in rows]
         return {self.main: np.array(found, dtype=np.float64).reshape(np.shape(sums)[:-1])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from adapters import __version__
 from adapters.core.errors import SettingsError, did_you_mean
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -19,6 +21,7 @@ FOLDERS = {
     "tasks": "tasks",
 }
 """Folder of each kind of plugin, in `adapters/` and in a plugin folder."""
+_PLUGIN = "taskswap_plugin_"
 MAX_NAME_LENGTH = 100
 """File systems refuse to look up much longer names."""
 
@@ -50,6 +53,28 @@ def load(kind: str, name: str, plugin_dirs: Sequence[str] = ()) -> ModuleType:
     )
 
 
+def code_version(kind: type) -> str:
+    """What a cache key holds of a class's code: our version, or for a plugin the digest of its folder's files."""
+    module = kind.__module__
+    if not module.startswith(_PLUGIN):
+        return __version__
+    file = Path(str(sys.modules[module].__file__))
+    roots = [file.parents[len(Path(name).parts)] for name in FOLDERS.values() if file.parent.match(name)]
+    return files_version([str(root) for root in roots[:1]])
+
+
+def files_version(plugin_dirs: Sequence[str]) -> str:
+    """Our version, and the digest of all Python and prompt files of some plugin folders."""
+    if not plugin_dirs:
+        return __version__
+    digest = hashlib.sha256(__version__.encode())
+    for directory in plugin_dirs:
+        for path in sorted(file for file in Path(directory).rglob("*") if file.suffix in (".py", ".toml")):
+            digest.update(f"{path.relative_to(directory)}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 def _folders(kind: str, plugin_dirs: Sequence[str]) -> list[Path]:
     assert kind in FOLDERS, kind
     for directory in plugin_dirs:
@@ -67,7 +92,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _load_plugin(kind: str, path: Path) -> ModuleType:
     """Import a user's file once, under a name that no installed module has."""
-    name = f"taskswap_plugin_{kind}_{path.stem}"
+    name = f"{_PLUGIN}{kind}_{path.stem}"
     loaded = sys.modules.get(name)
     if loaded is not None and loaded.__file__ == str(path):
         return loaded

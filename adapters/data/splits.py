@@ -34,6 +34,9 @@ class Split(Protocol):
 
 S = TypeVar("S", bound=Split)
 
+_DEV_SALT = "0"
+"""Must stay the same over releases: scores of one dev split cannot be compared with those of another."""
+
 
 def with_test(splits: Mapping[str, S], options: Mapping[str, Any]) -> dict[str, S]:
     """The splits, with a test split cut from train where an alias has none but a percentage for it.
@@ -53,15 +56,15 @@ def with_test(splits: Mapping[str, S], options: Mapping[str, Any]) -> dict[str, 
 def with_dev(splits: Mapping[str, S], settings: CommonSettings) -> dict[str, S]:
     """The splits, with a dev split cut from train where there is none.
 
-    A hash of its inputs and the seed decides whether an example goes to dev, so equal examples stay together, and their
-    order does not matter.
+    A hash of its inputs decides whether an example goes to dev, so equal examples stay together, and their order does
+    not matter. It does not depend on the user's seed: runs that differ in it are scored on the same examples.
     """
     if "validation" in splits or "train" not in splits:
         return dict(splits)
-    percent, seed = settings.validation_split_percentage, settings.seed
-    cut = f"{percent} % of train by a hash with seed {seed}"
+    percent = settings.validation_split_percentage
+    cut = f"{percent} % of train by a hash, the same for every seed"
     advice = "Give --validation_file, or another --validation_split_percentage."
-    train, dev = _cut(splits["train"], "validation", percent, salt=str(seed), note=cut, advice=advice)
+    train, dev = _cut(splits["train"], "validation", percent, salt=_DEV_SALT, note=cut, advice=advice)
     return {**splits, "train": train, "validation": dev}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from adapters.core.discovery import code_version
 from adapters.core.errors import DataError, Faults
 from adapters.core.files import digest_value
 from adapters.data.arrow_cache import cached_dataset
@@ -53,7 +54,7 @@ def stored_rows(
         faults.raise_if_any()
 
     schema = pa.schema({"id": pa.string(), **columns, "where": pa.string()})
-    reader = [type(source).__name__, getattr(source, "encoding", None)]
+    reader = [type(source).__name__, code_version(type(source)), getattr(source, "encoding", None)]
     dataset = cached_dataset(rows, schema, digest_value([digest, source.name, reader, key, STORED_AS]))
     if not len(dataset):
         raise DataError(f"{source.name}: the file contains no example. Give one with {needs}.")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 IGNORED = -100
+_AS_TEXT: dict[str, Any] = {"split_special_tokens": True, "verbose": False}
+"""Options for data: what spells a special token (`[SEP]`) is text like any other."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -63,6 +65,7 @@ class WordTokenizer:
         known = [tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 0]
         self.blank = next(int(token) for token in known if token is not None)
         self.before, self.after = _special_tokens(tokenizer)
+        self.spelled = _spelled_special_tokens(tokenizer)
 
     @property
     def causal(self) -> bool:
@@ -75,7 +78,7 @@ class WordTokenizer:
         if not flat:
             return [[] for _ in sentences]
         encoded = self.hf_tokenizer(
-            flat, is_split_into_words=True, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+            flat, is_split_into_words=True, add_special_tokens=False, return_offsets_mapping=True, **_AS_TEXT
         )
         done = iter(
             self._parts_of(words, encoded.input_ids[i], encoded.word_ids(i), encoded.offset_mapping[i])
@@ -87,7 +90,7 @@ class WordTokenizer:
         self, words: Sequence[str], ids: list[int], word_ids: list[int | None], offsets: list[tuple[int, int]]
     ) -> list[WordPart]:
         by_word: list[list[tuple[int, int]]] = [[] for _ in words]
-        for token, owner, (start, _) in zip(ids, word_ids, offsets, strict=True):
+        for token, owner, (start, _) in zip(self.as_text(ids), word_ids, offsets, strict=True):
             if owner is not None:
                 by_word[owner].append((token, start))
         out: list[WordPart] = []
@@ -122,12 +125,26 @@ class WordTokenizer:
             max_length=budget,
             stride=room // 4,
             return_overflowing_tokens=True,
-            verbose=False,
+            return_special_tokens_mask=True,
+            **_AS_TEXT,
         )
         out: list[list[list[int]]] = [[] for _ in texts]
-        for ids, number in zip(encoded.input_ids, encoded.overflow_to_sample_mapping, strict=True):
-            out[number].append(ids or [self.blank])
+        masks = encoded.special_tokens_mask
+        for ids, mask, number in zip(encoded.input_ids, masks, encoded.overflow_to_sample_mapping, strict=True):
+            out[number].append(self.as_text(ids, mask) or [self.blank])
         return out
+
+    def as_text(self, ids: Sequence[int], template: Sequence[int] | None = None) -> list[int]:
+        """Tokens of data without special ones: a unigram model knows `</s>` as a word, which becomes an unknown one.
+
+        Args:
+            ids: tokens.
+            template: 1 for each token that the tokenizer itself has put round the data; None: there are none.
+        """
+        if not self.spelled:
+            return list(ids)
+        own = template or [0] * len(ids)
+        return [self.blank if i in self.spelled and not kept else i for i, kept in zip(ids, own, strict=True)]
 
     def pairs(
         self, firsts: Sequence[str], seconds: Sequence[str], budget: int
@@ -137,11 +154,15 @@ class WordTokenizer:
         A pair of more than `budget` tokens is truncated token by token, at the longer text.
         """
         both = list(firsts), list(seconds)
-        untruncated = self.hf_tokenizer(*both, verbose=False).input_ids
-        encoded = self.hf_tokenizer(*both, truncation="longest_first", max_length=budget, verbose=False)
+        untruncated = self.hf_tokenizer(*both, **_AS_TEXT).input_ids
+        encoded = self.hf_tokenizer(
+            *both, truncation="longest_first", max_length=budget, return_special_tokens_mask=True, **_AS_TEXT
+        )
         types = encoded.get("token_type_ids") or [[] for _ in untruncated]
-        rows = zip(encoded.input_ids, types, untruncated, strict=True)
-        return [(ids or [self.blank], kinds, len(ids) < len(full)) for ids, kinds, full in rows]
+        rows = zip(encoded.input_ids, encoded.special_tokens_mask, types, untruncated, strict=True)
+        return [
+            (self.as_text(ids, mask) or [self.blank], kinds, len(ids) < len(full)) for ids, mask, kinds, full in rows
+        ]
 
     def windows(self, sentences: Sequence[Sequence[WordPart]], budget: int) -> list[Window]:
         """Windows of sentences of at most `budget` tokens, overlapping by a quarter; each part is owned by one.
@@ -204,6 +225,15 @@ def _special_tokens(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     full = tokenizer("a", add_special_tokens=True).input_ids
     at = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
     return tuple(full[:at]), tuple(full[at + len(bare) :])
+
+
+def _spelled_special_tokens(tokenizer: Any) -> frozenset[int]:
+    """Special tokens that a text can still become by spelling them: the words of a unigram model are all its tokens."""
+    special = {int(token) for token in tokenizer.all_special_ids} - {tokenizer.unk_token_id}
+    found: set[int] = set()
+    for text in tokenizer.all_special_tokens:
+        found |= special & set(tokenizer(text, add_special_tokens=False, **_AS_TEXT).input_ids)
+    return frozenset(found)
 
 
 def valid_text(text: str) -> str:

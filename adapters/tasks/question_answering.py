@@ -202,7 +202,9 @@ class Spans(QuestionAnswering):
             ]
             targets = _targets(offsets, spans[number]) if learning else [IGNORED, IGNORED]
             detail = offsets, questions[number][1]
-            out.append(Encoded(example=number, input_ids=encoded.input_ids[row], targets=targets, detail=detail))
+            template = [int(text is None) for text in encoded.sequence_ids(row)]
+            ids = tokenizer.as_text(encoded.input_ids[row], template)
+            out.append(Encoded(example=number, input_ids=ids, targets=targets, detail=detail))
         return out
 
     @staticmethod

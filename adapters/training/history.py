@@ -24,6 +24,7 @@ class History:
         """For scores.json."""
         return {
             "seconds": round(self.seconds, 2),
+            "tokens": self.tokens,
             "tokens_per_second": round(self.tokens / max(self.seconds, 1e-9), 1),
             "steps": self.steps,
             "best_step": self.best_step,

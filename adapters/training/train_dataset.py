@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.core.discovery import code_version
 from adapters.core.files import digest_value
 from adapters.core.settings import CommonSettings
 from adapters.data.arrow_cache import cached_dataset
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from adapters.models.base_model import Base
 
-ENCODED_AS = 4
+ENCODED_AS = 5
 """Version of the stored rows; increase it when their meaning changes, so that older caches are not read."""
 
 
@@ -41,6 +42,7 @@ def encode_split(split: Examples, task: Task, base: Base, budget: int) -> datase
         base.tokenizer_digest,
         base.kind,
         budget,
+        code_version(type(task)),
         ENCODED_AS,
     ]
     lists = {name: pa.list_(pa.int32()) for name in ("input_ids", "targets", "token_types")}

@@ -115,6 +115,23 @@ def test_every_word_has_one_first_part_and_every_part_a_token(tokenizer: WordTok
     check()
 
 
+SPELLED = {"wordpiece": "[SEP]", "byte_level": "<|endoftext|>", "unigram": "</s>"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_spells_a_special_token_is_text(kind: str, tokenizers: dict[str, Any]) -> None:
+    special, own = SPELLED[kind], WordTokenizer(tokenizers[kind])
+    number = own.hf_tokenizer.convert_tokens_to_ids(special)
+    assert number in own.hf_tokenizer.all_special_ids
+    (parts,) = own.parts([["a", special, "b"]])
+    assert all(number not in part.tokens for part in parts) and {part.word for part in parts} == {0, 1, 2}
+    template = len([token for token in own.hf_tokenizer("a").input_ids if token == number])
+    (windows,) = own.texts([f"a {special} b"], 64)
+    assert windows[0].count(number) == template
+    plain = own.pairs(["a"], ["b"], 64)[0][0].count(number)
+    assert own.pairs([f"a {special}"], [special], 64)[0][0].count(number) == plain
+
+
 def test_the_tokens_of_a_sentence_are_those_of_the_tokenizer(tokenizer: WordTokenizer) -> None:
     @many
     @given(st.lists(st.sampled_from(["Ada", "lived", "U.N.", "é.", "New York", "x-y", "\U0001f600!"]), min_size=1))

@@ -112,7 +112,8 @@ class Comparison:
         quiet_libraries()
         common = self._settings_of(settings.methods[0], {})
         task, found, _ = examples.read_splits(self.task_name, common)
-        data = digest_value({name: split.notes.get("digest") for name, split in found.items()})
+        files = {name: split.notes.get("digest") for name, split in found.items()}
+        data = digest_value([files, discovery.files_version(self.plugins)] if self.plugins else files)
         self.runs = [dataclasses.replace(run, data=data) for run in self.runs]
         name = "test" if "test" in found else "validation"
         if not len(found.get(name, ())):

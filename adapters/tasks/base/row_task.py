@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from adapters.core.discovery import code_version
 from adapters.core.errors import DataError, Faults
 from adapters.data.columns import missing_column
 from adapters.data.labels import LabelSet, refuse_unknown
@@ -65,7 +66,7 @@ class RowTask(Task):
                     yield row, {"values": json.dumps({column: row.values[column] for column in wanted})}
 
         dataset, notes = stored_rows(
-            source, check, {"values": pa.string()}, key=[cls.name, wanted], needs="all columns"
+            source, check, {"values": pa.string()}, key=[cls.name, wanted, code_version(cls)], needs="all columns"
         )
         return Examples(name, dataset, cls, notes)
 

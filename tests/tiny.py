@@ -157,8 +157,14 @@ def trainer(method: Any, model: Any, base: Any, task: Any, train: Any) -> Any:
     from adapters.training.checkpoint import Checkpoints
     from adapters.training.trainer import Trainer
 
+    class Unsaved(Checkpoints):
+        """Checkpoints of a run that leaves none."""
+
+        def save_trained(self, tensors: Any, state: Any) -> Path:
+            return self.folder
+
     budget = method.budget(base, method.settings.max_length)
-    nowhere = Checkpoints(Path("unused"), dict, save_total_limit=1)
+    nowhere = Unsaved(Path("unused"), dict, save_total_limit=1)
     return Trainer(model, task, base, train, method.settings, Accelerator(cpu=True), budget=budget, checkpoints=nowhere)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.core.errors import SettingsError
 
-INCIDENTAL = frozenset({"output_dir", "overwrite_output_dir"})
+INCIDENTAL = frozenset({"output_dir", "overwrite_output_dir", "resume_from_checkpoint"})
 """Settings that affect neither the model nor the scores, and so are left out of digests of settings."""
 
 
@@ -34,7 +34,8 @@ class CommonSettings:
     encoding: str = "utf-8"
     """Encoding of the data files."""
     validation_split_percentage: int = 10
-    """Percentage of the training data used as dev if there is no dev split (chosen by a seeded hash of the text)."""
+    """Percentage of the training data used as dev if there is no dev split (chosen by a hash of the text, whatever the
+    seed)."""
     max_train_samples: int | None = None
     """Truncate the number of training examples to this value."""
     max_eval_samples: int | None = None
@@ -73,6 +74,8 @@ class CommonSettings:
     """Number of optimizer steps; overrides --num_train_epochs."""
     lr_scheduler_type: str = "linear"
     """Learning rate schedule of transformers: linear, cosine, constant_with_warmup, …"""
+    lr_scheduler_kwargs: str | None = None
+    """Further values of the schedule, as a JSON object: '{"num_cycles": 2}'."""
     num_warmup_steps: int | None = None
     """Number of warm-up steps. Default: a tenth of all steps."""
     max_grad_norm: float = 1.0

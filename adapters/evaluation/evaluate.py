@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,12 +142,37 @@ def latency(predictor: Predictor, examples: Sequence[Example]) -> dict[str, floa
     return {"p50": round(float(p50), 2), "p95": round(float(p95), 2)}
 
 
-def overlap(test: Sequence[Example], train: Sequence[Example]) -> dict[str, Any]:
-    """Test examples whose inputs are in train too: their number, their indices, and the places of the first five."""
-    seen = {example.digest(): example.where for example in train}
-    shared = [(n, example, seen[digest]) for n, example in enumerate(test) if (digest := example.digest()) in seen]
-    first = [{"test": example.where, "train": where} for _, example, where in shared[:5]]
-    return {"count": len(shared), "first": first, "numbers": [number for number, *_ in shared]}
+def overlap(test: Sequence[Example], train: Sequence[Example], seen: Callable[[str], str] = str) -> dict[str, Any]:
+    """Test examples whose inputs are in train too.
+
+    Args:
+        test: examples that are scored.
+        train: examples that are learned.
+        seen: a text as the base's tokenizer sees it (`Base.seen`): without case, for an uncased one.
+
+    Returns:
+        `count`: those that the base cannot tell from one of train: by `seen`, without blanks, as text or as words;
+        `equal`: those among them whose inputs are equal to the letter; `numbers`: indices of the former; `first`: the
+        places of five of them.
+    """
+    letters = {example.digest() for example in train}
+    places = {_as_seen(example, seen): example.where for example in train}
+    keys = [_as_seen(example, seen) for example in test]
+    numbers = [number for number, key in enumerate(keys) if key in places]
+    first = [{"test": test[number].where, "train": places[keys[number]]} for number in numbers[:5]]
+    equal = sum(test[number].digest() in letters for number in numbers)
+    return {"count": len(numbers), "equal": equal, "first": first, "numbers": numbers}
+
+
+def _as_seen(example: Example, seen: Callable[[str], str]) -> tuple[str, ...]:
+    """The texts of an example, blanks left out; of words that are given beside their text, the words."""
+    lists = [value for value in example.inputs.values() if isinstance(value, list) and _are_texts(value)]
+    texts = ["".join(words) for words in lists] or [str(value) for value in example.inputs.values()]
+    return tuple("".join(seen(text).split()) for text in texts)
+
+
+def _are_texts(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def split_digest(examples: Sequence[Example]) -> str:

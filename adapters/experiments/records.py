@@ -52,7 +52,7 @@ def score_record(
         },
         "quality": evaluation.quality,
         "reports": _sections(evaluation),
-        "overlap": overlap(evaluation.examples, data.splits.get("train", ())),
+        "overlap": overlap(evaluation.examples, data.splits.get("train", ()), fitted.base.seen),
         "cost": {
             "trainable_params": trained,
             "total_params": total,

@@ -6,13 +6,14 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.core import arguments, discovery
-from adapters.core.errors import DataError
+from adapters.core.errors import CheckpointError, DataError, SettingsError
 from adapters.core.files import write_json, write_text
 from adapters.core.processes import is_first
 from adapters.core.settings import CommonSettings, join
@@ -20,6 +21,7 @@ from adapters.experiments import run_folder
 from adapters.experiments.run_result import RunResult
 from adapters.experiments.run_state import FittedModel, RunData, Session, count_parameters
 from adapters.training import trackers
+from adapters.training.checkpoint import LATEST, TRAINED
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -101,6 +103,7 @@ class Run:
         """Accelerate, started once, in the precision of this run."""
         import accelerate
         import torch
+        from accelerate.utils import broadcast_object_list
 
         from adapters.core.processes import check_launcher, check_world, use_all_cores
         from adapters.models import fsdp, quantization
@@ -119,6 +122,7 @@ class Run:
             torch.device(state.device),
             self.settings.mixed_precision,
             quantized=bool(quantization.requested_flag(self.settings)),
+            agreed=lambda own: str(broadcast_object_list([own])[0]),
         )
         # Gradients are kept where processes add them up: they are not copied there and back, nor held twice.
         shared = accelerate.DistributedDataParallelKwargs(gradient_as_bucket_view=True)
@@ -247,16 +251,30 @@ class Run:
         self._say(f"model: {self.base.name}, {trained:,} of {total:,} parameters trained")
         torch.manual_seed(settings.seed + self.accelerator.process_index)
         if settings.resume_from_checkpoint:
-            checkpoint = trainer.checkpoints.find(settings.resume_from_checkpoint, self._say)
-            trainer.resume(checkpoint)
-            self._say(f"resuming after step {trainer.history.steps:,}, from {checkpoint.path}")
-        trackers.begin(self.accelerator, arguments.as_dict(settings))
+            self._resume(trainer)
+        trackers.begin(self.accelerator, arguments.as_dict(settings), done=trainer.history.steps)
         dev = self.splits["validation"]
         history = trainer.run(lambda: main_score(fitted.predictor, dev, fitted.metrics[0]))
         trackers.end(self.accelerator)
-        if settings.checkpointing_steps is None and self.accelerator.is_main_process:
-            trainer.checkpoints.remove()
         return history
+
+    def _resume(self, trainer: Trainer) -> None:
+        """Go on from the checkpoint that was requested; with --overwrite_output_dir from the beginning, without one."""
+        requested = self.settings.resume_from_checkpoint
+        if requested == LATEST and not trainer.checkpoints.any():
+            self._say(f"{trainer.checkpoints.folder} has no checkpoint: the run begins from the beginning.")
+            return
+        try:
+            checkpoint = trainer.checkpoints.find(requested, self._say)
+        except (CheckpointError, SettingsError) as error:
+            if not self.settings.overwrite_output_dir or requested != LATEST:
+                raise
+            self._say(f"{error} As --overwrite_output_dir is given, the run begins anew.")
+            if self.accelerator.is_main_process:
+                trainer.checkpoints.remove()
+            return
+        trainer.resume(checkpoint)
+        self._say(f"resuming after step {trainer.history.steps:,}, from {checkpoint.path}")
 
     def _unsharded(self, fitted: FittedModel) -> Any:
         """The model; where it is sharded, on the main process an unsharded one to save, with all that was trained."""
@@ -301,10 +319,13 @@ class Run:
         assert self.fitted is not None, "fit comes first"
         name = "test" if "test" in self.splits else "validation"
         shown = name if name == "test" else "dev"
-        scored = evaluate(predictor, self.splits[name][:], self.fitted.metrics, split=shown, seed=self.settings.seed)
-        if self.accelerator.num_processes > 1:
-            return scored
-        return dataclasses.replace(scored, latency_ms=latency(predictor, scored.examples))
+        with self._trained_is_kept():
+            scored = evaluate(
+                predictor, self.splits[name][:], self.fitted.metrics, split=shown, seed=self.settings.seed
+            )
+            if self.accelerator.num_processes > 1:
+                return scored
+            return dataclasses.replace(scored, latency_ms=latency(predictor, scored.examples))
 
     def save_and_print(self, evaluation: Evaluation) -> RunResult | None:
         """Write the run's folder and print the report, on the main process; elsewhere None."""
@@ -317,17 +338,21 @@ class Run:
         if not self.accelerator.is_main_process:
             return None
         assert self.fitted is not None and self.data is not None, "fit comes first"
-        record = records.score_record(self.settings, self.session, self.data, self.fitted, evaluation)
-        bytes_written = records.save_artifact(self.folder / "artifact", self.settings, self.fitted, record, evaluation)
-        record["cost"]["artifact_bytes"] = bytes_written
-        records.write_predictions(self.folder / "predictions.jsonl", evaluation, record["overlap"].pop("numbers"))
-        record["seconds"] = round(time.perf_counter() - self.begun, 1)
-        write_json(self.folder / "scores.json", record)
+        with self._trained_is_kept():
+            record = records.score_record(self.settings, self.session, self.data, self.fitted, evaluation)
+            written = records.save_artifact(self.folder / "artifact", self.settings, self.fitted, record, evaluation)
+            record["cost"]["artifact_bytes"] = written
+            records.write_predictions(self.folder / "predictions.jsonl", evaluation, record["overlap"].pop("numbers"))
+            record["seconds"] = round(time.perf_counter() - self.begun, 1)
+            if self.fitted.history is not None:
+                curve = picture(self.fitted.history, score_title(self.fitted.metrics[0]))
+                write_text(self.folder / "curve.svg", curve)
+            shown = run_report.run_report(record, evaluation)
+            write_text(self.folder / "report.txt", run_report.plain(shown))
+            write_json(self.folder / "scores.json", record)  # the last: where it is, the run has finished
         if self.fitted.history is not None:
-            curve = picture(self.fitted.history, score_title(self.fitted.metrics[0]))
-            write_text(self.folder / "curve.svg", curve)
-        shown = run_report.run_report(record, evaluation)
-        write_text(self.folder / "report.txt", run_report.plain(shown))
+            keep = self.settings.checkpointing_steps is not None
+            self._checkpoints(self.fitted.task).finish(keep=keep)
         run_report.show(shown)
         example = run_report.predict_arguments(evaluation.examples[0])
         self._say(
@@ -335,6 +360,19 @@ class Run:
             f"  taskswap predict {self.folder}/artifact {example}"
         )
         return RunResult.read(self.folder)
+
+    @contextmanager
+    def _trained_is_kept(self) -> Iterator[None]:
+        """Say where what was trained is, if scoring or writing ends by an error, Ctrl-C or SIGTERM."""
+        try:
+            yield
+        except BaseException:
+            if (self.folder / "checkpoints" / TRAINED).is_dir():
+                self._say(
+                    f"What was trained is kept in {self.folder / 'checkpoints'}. To score it: the same command with "
+                    "--resume_from_checkpoint latest"
+                )
+            raise
 
     def _method_class(self) -> type[Method]:
         from adapters.methods.base.method import load_method

@@ -11,6 +11,7 @@ from typing import Any
 from adapters.core.errors import SettingsError
 from adapters.core.files import write_json
 from adapters.core.settings import CommonSettings
+from adapters.training.checkpoint import TRAINED
 
 OURS = (
     "settings.json",
@@ -37,13 +38,19 @@ def check(folder: Path, settings: CommonSettings) -> None:
         raise SettingsError(f"--output_dir {folder}: {which}{blocked[1]}. Name a folder.")
     there = [name for name in own_files(folder, (*OURS, DATA)) if name != DATA]
     resumed = settings.resume_from_checkpoint is not None
-    if there == ["checkpoints", "settings.json"] and not resumed and not settings.overwrite_output_dir:
+    stopped = "checkpoints" in there and ("scores.json" not in there or (folder / "checkpoints" / TRAINED).is_dir())
+    if stopped and not resumed and not settings.overwrite_output_dir:
         raise SettingsError(
             f"--output_dir {folder}: holds a run that was stopped. Add "
             "--resume_from_checkpoint latest to go on with it, or --overwrite_output_dir to begin "
             "anew."
         )
-    unfinished = set(there) <= {"settings.json", *(["checkpoints"] * resumed)}
+    unfinished = set(there) <= {"settings.json"} or (resumed and (stopped or "scores.json" not in there))
+    if resumed and not unfinished and not settings.overwrite_output_dir:
+        raise SettingsError(
+            f"--output_dir {folder}: holds a run that has finished, so there is nothing to resume. Name another "
+            "folder, or add --overwrite_output_dir to replace it."
+        )
     if not unfinished and not settings.overwrite_output_dir:
         raise SettingsError(
             f"--output_dir {folder}: holds another run ({', '.join(there)}). Name another, "
@@ -52,9 +59,9 @@ def check(folder: Path, settings: CommonSettings) -> None:
 
 
 def claim(folder: Path, settings: dict[str, Any]) -> None:
-    """The folder with this run's settings alone in it, and the checkpoints where it goes on from one."""
+    """The folder with this run's settings alone in it; where it goes on from a checkpoint, with them and the logs."""
     for name in OURS:
-        if name == "checkpoints" and settings["resume_from_checkpoint"]:
+        if name in ("checkpoints", "logs") and settings["resume_from_checkpoint"]:
             continue
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

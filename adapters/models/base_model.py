@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.core.errors import ModelError
 from adapters.core.files import cache_folder, digest_file, digest_value, write_json
 from adapters.core.sources.resolve import Source, resolve
-from adapters.models.tokenizer import WordTokenizer
+from adapters.models.tokenizer import WordTokenizer, valid_text
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -99,6 +99,11 @@ class Base:
         Cached, as creating it uses the tokenizer, which another thread may be using.
         """
         return WordTokenizer(self.tokenizer, labelled="last" if self.kind == CAUSAL else "first")
+
+    def seen(self, text: str) -> str:
+        """A text as the tokenizer sees it: normalised, in lower case where it is uncased."""
+        normalizer = self.tokenizer.backend_tokenizer.normalizer
+        return text if normalizer is None else str(normalizer.normalize_str(valid_text(text)))
 
     def config_with(self, changes: Mapping[str, Any]) -> PretrainedConfig:
         """The config with some entries changed (size and labels of the head), and a padding token."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import SettingsError
@@ -12,16 +13,26 @@ if TYPE_CHECKING:
     import torch
 
 
-def fastest_precision(device: torch.device, requested: str, *, quantized: bool = False) -> str:
+def fastest_precision(
+    device: torch.device,
+    requested: str,
+    *,
+    quantized: bool = False,
+    agreed: Callable[[str], str] = lambda own: own,
+) -> str:
     """`no`, `bf16` or `fp16`: the requested one, or for `auto` the one that is fastest on this machine.
 
     On a CPU a quantized base uses bf16, as it is meant to be small.
 
     Some CPUs have bf16 instructions that are slower than fp32, so CPU flags do not tell: two matrix products are timed,
     once per machine (the result is kept in the cache folder, so that runs agree).
-    """
-    import platform
 
+    Args:
+        device: of the computation.
+        requested: the value of --mixed_precision.
+        quantized: whether the base is.
+        agreed: makes one choice of those of several processes, which may have timed at different moments.
+    """
     import torch
 
     if requested != "auto":
@@ -32,6 +43,15 @@ def fastest_precision(device: torch.device, requested: str, *, quantized: bool =
         return "bf16"
     if device.type != "cpu":
         return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
+    return agreed(_faster())
+
+
+def _faster() -> str:
+    """`no` or `bf16`: which this machine's CPU multiplies faster in, as timed once and kept."""
+    import platform
+
+    import torch
+
     chip = [platform.processor(), torch.__version__, torch.get_num_threads(), torch.cpu.get_capabilities()]
     file = cache_folder("machine") / f"{digest_value(str(chip))[:16]}.json"
     try:

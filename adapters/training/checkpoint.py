@@ -22,7 +22,7 @@ from adapters.core.files import FORMAT, digest_file, new_folder, write_json
 if TYPE_CHECKING:
     import torch
 
-MANIFEST, STATE, LATEST = "manifest.json", "state.json", "latest"
+MANIFEST, STATE, LATEST, TRAINED = "manifest.json", "state.json", "latest", "trained"
 _NAME = re.compile(r"step-(\d{8})")
 
 Tensors = Mapping[str, Mapping[str, "torch.Tensor"]]
@@ -53,6 +53,7 @@ class Checkpoints:
         save_total_limit: number of checkpoints to keep; older ones are removed.
         """
         self.folder, self.save_total_limit, self._identity = folder, save_total_limit, identity
+        self._written: set[Path] = set()
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -61,28 +62,58 @@ class Checkpoints:
         return identity
 
     def save(self, step: int, tensors: Tensors, state: Mapping[str, Any]) -> Path:
-        """Write a checkpoint, and remove the oldest beyond the limit.
+        """Write a checkpoint, and remove those beyond the limit: the newest whole ones remain, this one among them.
 
         Raises CheckpointError if it cannot be written; earlier checkpoints remain as they are.
         """
-        path = self.folder / f"step-{step:08d}"
+        path = self._save(f"step-{step:08d}", tensors, state)
+        self._written.add(path)
+        self._remove_others(path)
+        return path
+
+    def _remove_others(self, newest: Path) -> None:
+        """Keep the one that was just written, and as many whole ones as the limit allows; a damaged one is no other."""
+        kept = 1
+        for path in self.paths():
+            if path != newest:
+                if kept < self.save_total_limit and (path in self._written or _is_whole(path)):
+                    kept += 1
+                else:
+                    _remove(path)
+
+    def save_trained(self, tensors: Tensors, state: Mapping[str, Any]) -> Path:
+        """Write what a run has trained, before it is scored. It is newer than any step. Raises as `save`."""
+        return self._save(TRAINED, tensors, state)
+
+    def _save(self, name: str, tensors: Tensors, state: Mapping[str, Any]) -> Path:
+        path = self.folder / name
         size = sum(tensor.numel() * tensor.element_size() for named in tensors.values() for tensor in named.values())
         self.sweep()
         with _disk_faults(path, size), new_folder(path) as temporary:
             _write(temporary, tensors, state, self.identity)
-        for old in self.paths()[self.save_total_limit :]:
-            _remove(old)
         return path
 
+    def finish(self, *, keep: bool) -> None:
+        """Remove what was kept for the time until the scores are written; with `keep`, the steps' checkpoints stay."""
+        if not keep:
+            self.remove()
+        elif (self.folder / TRAINED).is_dir():
+            _remove(self.folder / TRAINED)
+
     def paths(self) -> list[Path]:
-        """Folders of the checkpoints, newest first."""
+        """Folders of the steps' checkpoints, newest first."""
         entries = self.folder.iterdir() if self.folder.is_dir() else iter(())
         return sorted((path for path in entries if _NAME.fullmatch(path.name)), reverse=True)
 
+    def any(self) -> bool:
+        """Whether there is any checkpoint, be it damaged."""
+        return bool(self.paths()) or (self.folder / TRAINED).is_dir()
+
     def sweep(self) -> None:
         """Remove what a killed process has left partly written or partly removed."""
-        for path in self.folder.glob(".step-*") if self.folder.is_dir() else ():
-            shutil.rmtree(path, ignore_errors=True)
+        for name in (".step-*", f".{TRAINED}.*"):
+            for path in self.folder.glob(name) if self.folder.is_dir() else ():
+                shutil.rmtree(path, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove all checkpoints."""
@@ -101,7 +132,8 @@ class Checkpoints:
         """
         if requested != LATEST:
             return read(Path(requested), self.identity)
-        for path in self.paths():
+        trained = self.folder / TRAINED
+        for path in [*([trained] if trained.is_dir() else []), *self.paths()]:
             try:
                 return read(path, self.identity)
             except CheckpointError as error:
@@ -118,12 +150,7 @@ def read(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
     from safetensors.torch import load_file
 
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise CheckpointError(f"{path}: expected format {FORMAT}, found {manifest['format']!r}.")
-        for name, digest in manifest["files"].items():
-            if Path(name).name != name or digest_file(path / name) != digest:
-                raise CheckpointError(f"{path}: {name} is damaged: its digest differs from the manifest's.")
+        manifest = _verified_manifest(path)
         _check_same(path, manifest["identity"], identity)
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
         files = [name for name in manifest["files"] if name.endswith(".safetensors")]
@@ -133,6 +160,26 @@ def read(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(f"{path}: not a complete checkpoint ({error}).") from error
     return Checkpoint(path=path, state=state, tensors=tensors)
+
+
+def _verified_manifest(path: Path) -> dict[str, Any]:
+    """The manifest. Raises CheckpointError, or what reading raises, where a file differs from what it says."""
+    manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    if manifest["format"] != FORMAT:
+        raise CheckpointError(f"{path}: expected format {FORMAT}, found {manifest['format']!r}.")
+    for name, digest in manifest["files"].items():
+        if Path(name).name != name or digest_file(path / name) != digest:
+            raise CheckpointError(f"{path}: {name} is damaged: its digest differs from the manifest's.")
+    return manifest
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether every file of a checkpoint is as its manifest says."""
+    try:
+        _verified_manifest(path)
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return True
 
 
 def _check_same(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

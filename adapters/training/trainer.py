@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from adapters.core.errors import ModelError
+from adapters.core.errors import CheckpointError, ModelError
 from adapters.core.memory import free_cache, out_of_memory, rows_that_fit, saved_bytes
 from adapters.core.progress import ProgressBar
 from adapters.core.settings import CommonSettings
@@ -20,6 +20,7 @@ from adapters.models.batching import share
 from adapters.models.fsdp import full_tensor, set_wrapped_layers
 from adapters.tasks.base.example import Examples
 from adapters.tasks.base.task import Task
+from adapters.training.checkpoint import TRAINED
 from adapters.training.history import History
 from adapters.training.optimizer import adamw, schedule, start_at_prior
 from adapters.training.state import capture_state, restore_state, set_parameters, trainable_parameters
@@ -79,7 +80,8 @@ class Trainer:
         epochs = settings.num_train_epochs
         self.total_steps = settings.max_train_steps or max(math.ceil(self.steps_per_epoch * epochs), 1)
         self.unwrapped = model
-        start_at_prior(model, task.prior(self.dataset.targets))
+        if not start_at_prior(model, task.prior(self.dataset.targets)):
+            self._say("the head has no bias: training does not start at the frequencies of the classes")
         if base.kind == CAUSAL:
             with accelerator.autocast():  # quantized layers accept no wider input
                 drop_padding_masks(model)
@@ -115,13 +117,15 @@ class Trainer:
             if history.best_score == 0:
                 lower = f"lower --learning_rate (it is {self.settings.learning_rate}) or train longer"
                 bar.say(f"warning: the dev score stayed 0, the model finds nothing: {lower}.")
+        self._save_trained()
         set_parameters(self.unwrapped, self.best)
         return history
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Resume from a checkpoint of the same run, bit by bit."""
         state, tensors = checkpoint.state, checkpoint.tensors
-        restore_state(tensors, state, self.unwrapped, self.optimizer, self.schedule, self.accelerator)
+        if checkpoint.path.name != TRAINED:  # else there is nothing more to train
+            restore_state(tensors, state, self.unwrapped, self.optimizer, self.schedule, self.accelerator)
         self.history = History(**state["history"])
         self.epochs_without_gain, self.micro_batches = state["epochs_without_gain"], state["micro_batches"]
         self.best = tensors.get(BEST, {})
@@ -131,11 +135,7 @@ class Trainer:
         tensors, state = capture_state(self.unwrapped, self.optimizer, self.schedule, self.accelerator)
         if self.best:
             tensors[BEST] = self.best
-        state |= {
-            "history": asdict(self.history),
-            "epochs_without_gain": self.epochs_without_gain,
-            "micro_batches": self.micro_batches,
-        }
+        state |= self._progress()
         if self.accelerator.is_main_process:
             path = self.checkpoints.save(self.history.steps, tensors, state)
             if stopped:
@@ -143,6 +143,23 @@ class Trainer:
                     f"stopped after step {self.history.steps}, saved in {path}. "
                     "To resume: the same command with --resume_from_checkpoint latest"
                 )
+        self.accelerator.wait_for_everyone()
+
+    def _progress(self) -> dict[str, Any]:
+        """How far the training has come, for a checkpoint's state."""
+        return {
+            "history": asdict(self.history),
+            "epochs_without_gain": self.epochs_without_gain,
+            "micro_batches": self.micro_batches,
+        }
+
+    def _save_trained(self) -> None:
+        """Write the best weights: scoring can take longer than training, and can be interrupted."""
+        if self.accelerator.is_main_process:
+            try:
+                self.checkpoints.save_trained({BEST: self.best}, self._progress())
+            except CheckpointError as error:  # the model is still in memory, and there may be room for the artifact
+                self._say(f"warning: {error}")
         self.accelerator.wait_for_everyone()
 
     def _checkpoint_due(self) -> bool:
@@ -299,28 +316,55 @@ class Trainer:
             key=self.dataset.padded,
         )
         longest = max(largest, key=self.dataset.lengths.__getitem__)
-        inputs, targets = self.dataset.collate([longest], self.accelerator.device)
-        with self.accelerator.autocast(), self._attention(inputs):
-            self.unwrapped.train()
-            row_bytes = saved_bytes(
-                lambda: self.task.loss(self.task.logits(self.unwrapped, inputs, targets), targets)[0], self.unwrapped
-            )
+        one, two = (self._saved_bytes([longest] * rows) for rows in (1, 2))
+        row_bytes = two - one
         trainable = sum(p.numel() for p in self.unwrapped.parameters() if p.requires_grad)
-        # A gradient, two moments and the best weights: four numbers of four bytes per trainable parameter.
         processes = self.accelerator.num_processes  # on a CPU they share one memory
         rows = math.ceil(len(largest) / processes)
         tokens = self.dataset.lengths[longest]
-        fitting = rows_that_fit(
-            rows=rows, tokens=tokens, row_bytes=row_bytes, fixed_bytes=16 * trainable, sharing=processes
+        # A gradient, two moments and the best weights: four numbers of four bytes per trainable parameter. What one row
+        # saves beyond its own share is autocast's copies of the weights, which any number of rows has once.
+        fixed = 16 * trainable + max(one - row_bytes, 0)
+        fitting = self._fewest(
+            lambda: rows_that_fit(rows=rows, tokens=tokens, row_bytes=row_bytes, fixed_bytes=fixed, sharing=processes)
         )
         self.micro_batches = math.ceil(rows / fitting)
-        if self.micro_batches > 1 and self.accelerator.is_main_process:
-            print(
+        if self.micro_batches > 1:
+            self._say(
                 f"memory: {fitting} rows of {tokens} tokens fit at once, so a batch of {rows} is split into "
-                f"{self.micro_batches} micro-batches, with the same result.",
-                file=sys.stderr,
-                flush=True,
+                f"{self.micro_batches} micro-batches, with the same result."
             )
+
+    def _saved_bytes(self, rows: Sequence[int]) -> int:
+        """Bytes that a forward pass of some rows keeps for its backward pass."""
+        inputs, targets = self.dataset.collate(rows, self.accelerator.device)
+        with self.accelerator.autocast(), self._attention(inputs):
+            self.unwrapped.train()
+            return saved_bytes(
+                lambda: self.task.loss(self.task.logits(self.unwrapped, inputs, targets), targets)[0], self.unwrapped
+            )
+
+    def _fewest(self, rows: Callable[[], int]) -> int:
+        """The fewest rows that any process can take: all must do as many passes, or they would wait for each other.
+
+        Raises ModelError, in every process, where one of them can't take any.
+        """
+        from accelerate.utils import gather_object
+
+        found: int | str
+        try:
+            found = rows()
+        except ModelError as error:
+            found = str(error)
+        everywhere = gather_object([found]) if self.accelerator.num_processes > 1 else [found]
+        refused = [one for one in everywhere if isinstance(one, str)]
+        if refused:
+            raise ModelError(refused[0])
+        return int(min(everywhere))
+
+    def _say(self, line: str) -> None:
+        if self.accelerator.is_main_process:
+            print(line, file=sys.stderr, flush=True)
 
 
 def _sync(accelerator: Accelerator, model: Any, last: bool) -> Any:

@@ -4,15 +4,20 @@
     python tests/benchmarks/resume.py --only tiny
     python tests/benchmarks/resume.py --only kills --rounds 200
     python tests/benchmarks/resume.py --only disk --rounds 200
+    python tests/benchmarks/resume.py --only phases
 
 tiny: a BERT of 38,000 parameters, 40 steps, gone on with from behind every step (with two processes from five);
 minilm: 12 steps of 512 tokens on WNUT-17, from five. Of each the largest difference of a weight to the uninterrupted
-run, and the losses and scores that differ, are counted: 0 is asked. Prints lines as it goes and one JSON line last.
+run, and the losses and scores that differ, are counted: 0 is asked. phases: a run that
+Ctrl-C, SIGTERM, kill -9 or a full disk ends anywhere between reading and removing its checkpoints, and that the same
+command resumes. Prints lines as it goes and one JSON line last.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import random
 import resource
@@ -147,9 +152,41 @@ def disk(place: Path, rounds: int) -> dict[str, Any]:
     return {"rounds": rounds, "refused": refused, "damaged": 0}
 
 
+def phases(place: Path, steps: int) -> dict[str, Any]:
+    """A run that is ended in every phase by each signal and a full disk, and resumed: what differs from a whole one."""
+    from conftest import build_tiny_bert, forget_accelerate, write_tagged
+    from interrupted import EVERY, interrupted, outcome
+
+    from adapters.cli.main import main
+
+    base, data = build_tiny_bert(place / "bert"), place / "data"
+    data.mkdir()
+    for name, size in (("train", 60), ("dev", 20), ("test", 20)):
+        write_tagged(data / f"{name}.conll", size)
+    given = {"--task": "ner", "--method": "lora", "--model_name_or_path": base, "--dataset_name": data,
+             "--mixed_precision": "no", "--dropout": 0.1, "--max_tokens_per_batch": 200, "--num_train_epochs": 9,
+             "--max_train_steps": steps, "--checkpointing_steps": 4, "--save_total_limit": 2}  # fmt: skip
+    words = ["train", *(str(word) for pair in given.items() for word in pair)]
+
+    def run(folder: Path, *more: str) -> Any:
+        forget_accelerate()
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            code = main([*words, "--output_dir", str(folder), *more])
+        return outcome(folder) if code == 0 else code
+
+    whole, differing = run(place / "whole"), []
+    for number, (phase, fault) in enumerate(EVERY):
+        folder = place / f"{number}"
+        interrupted([*words, "--output_dir", str(folder)], phase, fault, place / f"{number}.log")
+        if run(folder, "--resume_from_checkpoint", "latest") != whole:
+            differing.append(f"{phase}: {fault}")
+    print(f"{len(EVERY)} ends of a run, in all phases: {len(differing)} differ after resuming {differing}", flush=True)
+    return {"ends": len(EVERY), "differing": differing}
+
+
 def main() -> None:
     """Run what was asked for."""
-    parts = ["tiny", "minilm", "kills", "disk"]
+    parts = ["tiny", "minilm", "kills", "disk", "phases"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=parts, default=parts)
     parser.add_argument("--rounds", type=int, default=200, help="of kills and of full disks")
@@ -165,6 +202,7 @@ def main() -> None:
             made = {"tiny": lambda: tiny(place, given.recipes, given.steps, given.processes),  # noqa: B023 - called at once
                     "minilm": lambda: minilm(place, bench.dataset(given.data), given.recipes, given.processes),  # noqa: B023
                     "kills": lambda: kills(place, given.rounds),  # noqa: B023
+                    "phases": lambda: phases(place, given.steps),  # noqa: B023
                     "disk": lambda: disk(place, given.rounds)}  # noqa: B023  # fmt: skip
             found[part] = made[part]()
     print(json.dumps(found))

@@ -118,6 +118,12 @@ def known_names() -> Iterator[str]:
         yield from re.findall(r"[a-z]\w+", path.read_text(encoding="utf-8"))
 
 
+def test_the_tests_of_the_promises_are_there() -> None:
+    (table,) = re.findall(r"## Promises and their tests\n(.*?)\n## ", text("docs/architecture.md"), re.DOTALL)
+    named = re.findall(r"`(tests/[^`]*)`", table)
+    assert len(named) >= 15 and all((REPOSITORY / path).exists() for path in named), named
+
+
 def test_benchmarks_that_results_names_are_there() -> None:
     commands = [words for block in all_blocks("bash", "result") for words in block.commands()]
     scripts = [words[1] for words in commands if words[0] == "python"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from adapters.data.tag_schemes import tag_labels
 from adapters.evaluation.evaluate import Evaluation, evaluate, latency, main_score, overlap, split_digest, time
 from adapters.evaluation.metrics.base.metric import Metric, load_metric
 from adapters.experiments import records
+from adapters.models.base_model import open_base
 from adapters.tasks.base.example import Example, Prediction
 from adapters.tasks.ner import Settings, Task
 
@@ -178,7 +180,26 @@ def test_test_examples_that_stand_in_train_are_counted_with_their_places() -> No
         f"test:{i}" for i, word in enumerate("xaybzcdefg") if word in "abcdefgh"
     ]
     assert found["first"][0] == {"test": "test:1", "train": "train:0"} and len(found["first"]) == 5
-    assert overlap(test, []) == {"count": 0, "first": [], "numbers": []}
+    assert overlap(test, []) == {"count": 0, "equal": 0, "first": [], "numbers": []}
+
+
+def test_overlap_is_what_the_base_cannot_tell_apart_and_what_is_equal_to_the_letter(tiny_bert: Path) -> None:
+    def example(**inputs: Any) -> Example:
+        return Example(id="", inputs=inputs, gold="x", where="")
+
+    train = [example(tokens=["Ada", "lived", "."]), example(text="In Oslo"), example(text="a", pair="b")]
+    test = [
+        example(tokens=["Ada", "lived", "."]),
+        example(text="ADA lived.", tokens=["ADA", "lived", "."], offsets=[[0, 3], [4, 9], [9, 10]]),
+        example(text="Ada  lived."),
+        example(tokens=["in", "oslo"]),
+        example(text="b", pair="a"),
+        example(text="ab"),
+    ]
+    uncased = open_base(str(tiny_bert))
+    found = overlap(test, train, uncased.seen)
+    assert (found["numbers"], found["count"], found["equal"]) == ([0, 1, 2, 3], 4, 1)
+    assert overlap(test, train)["numbers"] == [0, 2], "a cased one can tell them apart"
 
 
 def test_a_split_has_the_same_digest_only_with_the_same_examples_answers_and_order(tagged: Path) -> None:

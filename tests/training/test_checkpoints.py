@@ -56,6 +56,36 @@ def test_what_was_saved_is_found_and_the_oldest_are_removed(tmp_path: Path) -> N
         whole(store)
 
 
+def test_a_damaged_checkpoint_does_not_count_among_those_that_are_kept(tmp_path: Path) -> None:
+    """Steps 100, 200 and a damaged 300; a run that goes on from 200 and keeps one saves 250."""
+    before = made(tmp_path, save_total_limit=9)
+    for step in (100, 200, 300):
+        saved(before, step)
+    (before.folder / "step-00000300" / "state.json").write_text("{}")
+    path = saved(made(tmp_path, save_total_limit=1), 250)
+    assert path.is_dir() and before.paths() == [path]
+    for step in (100, 200, 300):
+        saved(before, step)
+    (before.folder / "step-00000300" / "model.safetensors").write_bytes(b"")
+    saved(made(tmp_path, save_total_limit=2), 250)
+    assert [path.name for path in before.paths()] == ["step-00000250", "step-00000200"]
+
+
+def test_what_was_trained_is_the_newest_and_goes_when_the_run_has_finished(tmp_path: Path) -> None:
+    store = made(tmp_path)
+    saved(store, 7)
+    path = store.save_trained({"best": {"a": torch.ones(3)}}, {"step": 5})
+    assert store.find("latest", print).path == path and store.find("latest", print).state["step"] == 5
+    saved(store, 8)
+    assert path.is_dir(), "no step takes its place"
+    (path / "state.json").write_text("")
+    assert whole(store) == 8, "a damaged one is passed over"
+    store.finish(keep=True)
+    assert not path.exists() and whole(store) == 8
+    store.finish(keep=False)
+    assert not store.folder.exists()
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "random.safetensors", "state.json", "manifest.json"])
 @pytest.mark.parametrize("how", ["flip", "cut", "empty", "gone"])
 def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_is_used(

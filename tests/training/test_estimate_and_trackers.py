@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -83,6 +84,23 @@ def test_a_tracker_that_is_not_there_is_named(run_recipe: Any, capsys: pytest.Ca
     with pytest.raises(SettingsError, match=r"is not installed\. Run: pip install"):
         trackers.requested(True, ["clearml"])
     assert trackers.requested(False, ["nothing"]) == []
+
+
+def test_wandb_and_trackio_go_on_in_the_run_that_they_have_begun(tmp_path: Path) -> None:
+    begun: list[dict[str, Any]] = []
+
+    def init_trackers(project: str, *, config: Any, init_kwargs: dict[str, Any]) -> None:
+        begun.append(init_kwargs)
+
+    fake: Any = SimpleNamespace(
+        log_with=["wandb"], project_dir=tmp_path / "logs", is_main_process=True, init_trackers=init_trackers
+    )
+    for done in (0, 7, 0):
+        trackers.begin(fake, {"seed": 0, "metrics": []}, done=done)
+    names = [given["wandb"]["id"] for given in begun]
+    assert names[0] == names[1] != names[2] and all(given["wandb"]["resume"] == "allow" for given in begun)
+    assert [given["trackio"]["name"] for given in begun] == names
+    assert [given["tensorboard"] for given in begun] == [{"purge_step": 1}, {"purge_step": 8}, {"purge_step": 1}]
 
 
 def test_the_curve_is_drawn_into_the_run(run_recipe: Any, tmp_path: Path) -> None:

@@ -129,8 +129,17 @@ def test_a_run_with_other_settings_is_told_what_differs(run_recipe: Any, tmp_pat
         given = [*FLAGS, *flags, "--output_dir", str(tmp_path / "other"), "--resume_from_checkpoint", str(path)]
         assert run_recipe("lora_ner", *given) == 2
         assert told in capsys.readouterr().err
-    assert run_recipe("lora_ner", "--output_dir", str(tmp_path / "new"), "--resume_from_checkpoint", "latest") == 2
+    new = ("--output_dir", str(tmp_path / "new"), "--resume_from_checkpoint", "latest")
+    assert run_recipe("lora_ner", *FLAGS, *new) == 0
+    assert "has no checkpoint: the run begins from the beginning" in capsys.readouterr().err
+    damaged = tmp_path / "damaged"
+    shutil.copytree(kept, damaged / "checkpoints")
+    next((damaged / "checkpoints").iterdir()).joinpath("state.json").write_text("")
+    assert run_recipe("lora_ner", *FLAGS, "--output_dir", str(damaged), "--resume_from_checkpoint", "latest") == 2
     assert "has no complete checkpoint" in capsys.readouterr().err
+    both = ("--resume_from_checkpoint", "latest", "--overwrite_output_dir")
+    assert run_recipe("lora_ner", *FLAGS, "--output_dir", str(damaged), *both) == 0
+    assert "As --overwrite_output_dir is given, the run begins anew" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_examples(
@@ -143,7 +152,7 @@ def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_examples
     def poisoned(task: Any, *given: Any, **named: Any) -> Any:
         summed, count = loss(task, *given, **named)
         calls[0] += torch.is_grad_enabled()
-        return (summed * float("nan") if calls[0] > 5 else summed), count
+        return (summed * float("nan") if calls[0] > 6 else summed), count
 
     monkeypatch.setattr(Task, "loss", poisoned)
     assert run_recipe("lora_ner", *FLAGS, "--checkpointing_steps", "1") == 2

@@ -96,10 +96,11 @@ def _cost_lines(record: Mapping[str, Any]) -> list[str]:
         f"peak memory {cost['peak_memory_bytes'] / 1024**3:.2f} GiB",
         f"prediction: {_rate(cost['examples_per_second'])} examples/s in batches{_latency(cost['latency_ms'])}",
     ]
-    shared = record["overlap"]["count"]
-    if shared:
+    shared = record["overlap"]
+    if shared["count"]:
         lines.append(
-            f"note: {shared} of the {record['dataset']['split']} examples are in train too (scores.json, overlap)"
+            f"note: {shared['count']:,} of the {record['dataset']['split']} examples are in train too, as the "
+            f"tokenizer sees them; {shared['equal']:,} of them to the letter (scores.json, overlap)"
         )
     return lines
 

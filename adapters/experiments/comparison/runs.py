@@ -47,7 +47,7 @@ class PlannedRun:
         seed: of the run.
         size: number of training examples where the comparison varies it, otherwise empty.
         settings: of the run, including `task` and `method`, without `output_dir`.
-        data: digest of the data's contents, so that changed files make new runs.
+        data: digest of the contents of data and plugin files, so that changed files make new runs.
     """
 
     method: str
@@ -141,7 +141,10 @@ def execute_written(name: str, folder: Path, processes: int) -> tuple[int, str]:
     with _lock(runs / f"{name}.lock") as held:
         if finished(runs / name):
             return 0, ""
-        return _run_alone(runs / f"{name}.json", runs / f"{name}.log", processes, held)
+        settings = runs / f"{name}.json"
+        if (runs / name / "checkpoints").is_dir():  # it was interrupted
+            write_json(settings, {**read_json(settings), "resume_from_checkpoint": "latest"})
+        return _run_alone(settings, runs / f"{name}.log", processes, held)
 
 
 @contextmanager

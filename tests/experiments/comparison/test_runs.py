@@ -44,3 +44,19 @@ def test_a_signal_while_a_run_starts_does_not_leave_it_alone(number, raised, as_
     assert len(started) == 1
     assert started[0].returncode == -signal.SIGTERM
     assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+
+
+def test_a_run_that_was_interrupted_is_resumed(monkeypatch, tmp_path):
+    seen = []
+
+    def run(settings: Path, log: Path, processes: int, held: int | None) -> tuple[int, str]:
+        seen.append(runs.read_json(settings))
+        return 0, ""
+
+    monkeypatch.setattr(runs, "_run_alone", run)
+    planned = runs.PlannedRun(method="lora", base="b", seed=0, settings={"lora_r": 8})
+    runs.execute(planned, tmp_path, 1)
+    (runs.run_folder(planned, tmp_path) / "checkpoints").mkdir(parents=True)
+    runs.execute(planned, tmp_path, 1)
+    assert [given.get("resume_from_checkpoint") for given in seen] == [None, "latest"]
+    assert all(given["overwrite_output_dir"] for given in seen), "where no checkpoint is whole, it begins anew"

@@ -12,7 +12,16 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
-LONGEST = ("test_launchers.py", "test_benchmarks.py", "test_many_processes.py", "test_commands.py")
+LONGEST = (
+    "test_launchers.py",
+    "test_benchmarks.py",
+    "test_many_processes.py",
+    "test_commands.py",
+    "test_resume.py",
+    "test_interrupted_runs.py",
+    "test_faster_steps.py",
+    "test_quantized_training.py",
+)
 """Files that begin first, so that no worker is left with one of them at the end."""
 
 # Two workers with two threads each on two cores wait for one another: many times as slow as with one thread each.

@@ -63,13 +63,13 @@ def code_version(kind: type) -> str:
     return files_version([str(root) for root in roots[:1]])
 
 
-def files_version(plugin_dirs: Sequence[str]) -> str:
+def files_version(plugin_dirs: Sequence[str], suffixes: Sequence[str] = (".py", ".toml")) -> str:
     """Our version, and the digest of all Python and prompt files of some plugin folders."""
     if not plugin_dirs:
         return __version__
     digest = hashlib.sha256(__version__.encode())
     for directory in plugin_dirs:
-        for path in sorted(file for file in Path(directory).rglob("*") if file.suffix in (".py", ".toml")):
+        for path in sorted(file for file in Path(directory).rglob("*") if file.suffix in suffixes):
             digest.update(f"{path.relative_to(directory)}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

@@ -179,3 +179,21 @@ def test_a_run_that_an_earlier_comparison_left_running_is_waited_for(tmp_path: P
     outcome = execute(run, tmp_path, 1)
     assert not outcome.error and outcome.seconds >= 0.25
     assert not (tmp_path / "runs" / f"{run.name}.log").exists(), "nothing was run"
+
+
+def test_an_edited_prompt_or_plugin_makes_new_runs(place: Path, tmp_path: Path, runs_in_process: None) -> None:
+    prompt, plugin = tmp_path / "mine.toml", tmp_path / "mine" / "methods" / "_shared.py"
+    prompt.write_text((REPOSITORY / "prompts" / "ner_few.toml").read_text())
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text("VALUE = 1\n")
+    flags = ["--methods", "head,few_shot", "--also_on_prompt_base", "--prompt", str(prompt)]
+    flags += ["--plugin_dir", str(tmp_path / "mine"), "--max_predict_samples", "3"]
+    assert run_here(place, "edited", *flags) == 0
+    first = {*ended_runs(place / "edited")}
+    prompt.write_text(prompt.read_text() + "\n# edited\n")
+    assert run_here(place, "edited", *flags) == 0
+    second = {*ended_runs(place / "edited")}
+    assert len(first) == 2 and [name.partition("-")[0] for name in second - first] == ["few_shot"]
+    plugin.write_text("VALUE = 2\n")
+    assert run_here(place, "edited", *flags) == 0
+    assert len({*ended_runs(place / "edited")} - second) == 2

@@ -11,7 +11,7 @@ from typing import Any
 
 from adapters.core import arguments, discovery
 from adapters.core.errors import ComparisonError, DataError, SettingsError
-from adapters.core.files import digest_value, write_json
+from adapters.core.files import digest_file, digest_value, write_json
 from adapters.core.processes import is_first
 from adapters.core.settings import INCIDENTAL, CommonSettings, join, require
 from adapters.evaluation.metrics.base.metric import task_metrics
@@ -113,8 +113,7 @@ class Comparison:
         common = self._settings_of(settings.methods[0], {})
         task, found, _ = examples.read_splits(self.task_name, common)
         files = {name: split.notes.get("digest") for name, split in found.items()}
-        data = digest_value([files, discovery.files_version(self.plugins)] if self.plugins else files)
-        self.runs = [dataclasses.replace(run, data=data) for run in self.runs]
+        self.runs = [dataclasses.replace(run, data=self._contents(run, files)) for run in self.runs]
         name = "test" if "test" in found else "validation"
         if not len(found.get(name, ())):
             raise DataError(f"the {name} split has no examples; there is nothing to score.")
@@ -129,6 +128,12 @@ class Comparison:
                 f"--forbid_overlap: {shared['count']} examples of {name} are in train too, the first "
                 f"{first['test']} as {first['train']}. Remove them, or leave the flag out."
             )
+
+    def _contents(self, run: PlannedRun, files: Mapping[str, Any]) -> str:
+        """Digest of what a run depends on besides its settings: data, code and, if it prompts, the prompt's file."""
+        prompt = Path(str(getattr(self.settings, "prompt", "")))
+        prompts = not load_method(run.method, self.plugins).trains and prompt.is_file()
+        return digest_value([files, discovery.files_version(self.plugins), digest_file(prompt) if prompts else ""])
 
     def plan(self) -> list[PlannedRun]:
         """Every run, in the order of the table. Raises SettingsError for an unknown method."""

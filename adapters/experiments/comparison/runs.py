@@ -47,7 +47,7 @@ class PlannedRun:
         seed: of the run.
         size: number of training examples where the comparison varies it, otherwise empty.
         settings: of the run, including `task` and `method`, without `output_dir`.
-        data: digest of the contents of data and plugin files, so that changed files make new runs.
+        data: digest of the contents of data, plugin and prompt files, so that changed files make new runs.
     """
 
     method: str

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from adapters.core.discovery import files_version
 from adapters.core.files import digest_value
 from adapters.evaluation.evaluate import score_of, split_digest
 from adapters.evaluation.metrics.base.any_metric import AnyMetric
@@ -45,6 +46,7 @@ class ConditionScorer:
         self.common: dict[str, Any] = {
             "base": [base.digest, base.tokenizer_digest],
             "task": task.card(),
+            "code": files_version(settings.plugin_dir, (".py",)),  # prompts are keyed one by one
             "train": split_digest(predictors.train),
             "selection": settings.shot_selection,
             "precision": predictors.precision,

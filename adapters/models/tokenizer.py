@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from adapters.data.word_splitter import split_words
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from transformers import BatchEncoding, PreTrainedTokenizerFast
 
 IGNORED = -100
 _AS_TEXT: dict[str, Any] = {"split_special_tokens": True, "verbose": False}
-"""Options for data: what spells a special token (`[SEP]`) is text like any other."""
+"""Options of the call that split what spells a special token."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -77,8 +77,8 @@ class WordTokenizer:
         flat = [[valid_text(word) for word in words] for words in sentences if words]
         if not flat:
             return [[] for _ in sentences]
-        encoded = self.hf_tokenizer(
-            flat, is_split_into_words=True, add_special_tokens=False, return_offsets_mapping=True, **_AS_TEXT
+        encoded = self.encode_data(
+            flat, is_split_into_words=True, add_special_tokens=False, return_offsets_mapping=True
         )
         done = iter(
             self._parts_of(words, encoded.input_ids[i], encoded.word_ids(i), encoded.offset_mapping[i])
@@ -90,7 +90,7 @@ class WordTokenizer:
         self, words: Sequence[str], ids: list[int], word_ids: list[int | None], offsets: list[tuple[int, int]]
     ) -> list[WordPart]:
         by_word: list[list[tuple[int, int]]] = [[] for _ in words]
-        for token, owner, (start, _) in zip(self.as_text(ids), word_ids, offsets, strict=True):
+        for token, owner, (start, _) in zip(ids, word_ids, offsets, strict=True):
             if owner is not None:
                 by_word[owner].append((token, start))
         out: list[WordPart] = []
@@ -119,32 +119,34 @@ class WordTokenizer:
         """Windows of each text of at most `budget` tokens, special ones included, overlapping by a quarter."""
         room = budget - len(self.before) - len(self.after)
         assert room > 0, budget
-        encoded = self.hf_tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=budget,
-            stride=room // 4,
-            return_overflowing_tokens=True,
-            return_special_tokens_mask=True,
-            **_AS_TEXT,
+        encoded = self.encode_data(
+            list(texts), truncation=True, max_length=budget, stride=room // 4, return_overflowing_tokens=True
         )
         out: list[list[list[int]]] = [[] for _ in texts]
-        masks = encoded.special_tokens_mask
-        for ids, mask, number in zip(encoded.input_ids, masks, encoded.overflow_to_sample_mapping, strict=True):
-            out[number].append(self.as_text(ids, mask) or [self.blank])
+        for ids, number in zip(encoded.input_ids, encoded.overflow_to_sample_mapping, strict=True):
+            out[number].append(ids or [self.blank])
         return out
 
-    def as_text(self, ids: Sequence[int], template: Sequence[int] | None = None) -> list[int]:
-        """Tokens of data without special ones: a unigram model knows `</s>` as a word, which becomes an unknown one.
+    def encode_data(self, *texts: Any, **options: Any) -> BatchEncoding:
+        """What the tokenizer makes of data, in which nothing becomes a special token (`[SEP]` is text like any other).
+
+        To a unigram model `</s>` is a word of its own; there it becomes an unknown one.
 
         Args:
-            ids: tokens.
-            template: 1 for each token that the tokenizer itself has put round the data; None: there are none.
+            texts: as the tokenizer takes them.
+            options: of the tokenizer's call.
         """
         if not self.spelled:
-            return list(ids)
-        own = template or [0] * len(ids)
-        return [self.blank if i in self.spelled and not kept else i for i, kept in zip(ids, own, strict=True)]
+            return self.hf_tokenizer(*texts, **_AS_TEXT, **options)
+        encoded = self.hf_tokenizer(*texts, return_special_tokens_mask=True, **_AS_TEXT, **options)
+        encoded["input_ids"] = self._without_spelled(encoded.input_ids, encoded.special_tokens_mask)
+        return encoded
+
+    def _without_spelled(self, ids: Any, template: Any) -> Any:
+        """Tokens, or lists of them; the template's own special tokens (1 in its mask) stay."""
+        if isinstance(ids, list):
+            return [self._without_spelled(*pair) for pair in zip(ids, template, strict=True)]
+        return self.blank if ids in self.spelled and not template else ids
 
     def pairs(
         self, firsts: Sequence[str], seconds: Sequence[str], budget: int
@@ -154,15 +156,11 @@ class WordTokenizer:
         A pair of more than `budget` tokens is truncated token by token, at the longer text.
         """
         both = list(firsts), list(seconds)
-        untruncated = self.hf_tokenizer(*both, **_AS_TEXT).input_ids
-        encoded = self.hf_tokenizer(
-            *both, truncation="longest_first", max_length=budget, return_special_tokens_mask=True, **_AS_TEXT
-        )
+        untruncated = self.encode_data(*both).input_ids
+        encoded = self.encode_data(*both, truncation="longest_first", max_length=budget)
         types = encoded.get("token_type_ids") or [[] for _ in untruncated]
-        rows = zip(encoded.input_ids, encoded.special_tokens_mask, types, untruncated, strict=True)
-        return [
-            (self.as_text(ids, mask) or [self.blank], kinds, len(ids) < len(full)) for ids, mask, kinds, full in rows
-        ]
+        rows = zip(encoded.input_ids, types, untruncated, strict=True)
+        return [(ids or [self.blank], kinds, len(ids) < len(full)) for ids, kinds, full in rows]
 
     def windows(self, sentences: Sequence[Sequence[WordPart]], budget: int) -> list[Window]:
         """Windows of sentences of at most `budget` tokens, overlapping by a quarter; each part is owned by one.

@@ -182,7 +182,7 @@ class Spans(QuestionAnswering):
         """
         questions = [self._question(example, tokenizer, budget) for example in examples]
         contexts = [valid_text(example.inputs["context"]) for example in examples]
-        encoded = tokenizer.hf_tokenizer(
+        encoded = tokenizer.encode_data(
             [question for question, _ in questions],
             contexts,
             truncation="only_second",
@@ -190,8 +190,6 @@ class Spans(QuestionAnswering):
             stride=budget // 4,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
-            split_special_tokens=True,
-            verbose=False,
         )
         spans = [_answer_span(example) if learning else None for example in examples]
         out = []
@@ -202,18 +200,14 @@ class Spans(QuestionAnswering):
             ]
             targets = _targets(offsets, spans[number]) if learning else [IGNORED, IGNORED]
             detail = offsets, questions[number][1]
-            template = [int(text is None) for text in encoded.sequence_ids(row)]
-            ids = tokenizer.as_text(encoded.input_ids[row], template)
-            out.append(Encoded(example=number, input_ids=ids, targets=targets, detail=detail))
+            out.append(Encoded(example=number, input_ids=encoded.input_ids[row], targets=targets, detail=detail))
         return out
 
     @staticmethod
     def _question(example: Example, tokenizer: WordTokenizer, budget: int) -> tuple[str, bool]:
         """The question, and whether it was cut: more than a quarter of the budget leaves too little for the context."""
         text, most = valid_text(example.inputs["question"]), max(budget // 4, 1)
-        encoded = tokenizer.hf_tokenizer(
-            text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True, verbose=False
-        )
+        encoded = tokenizer.encode_data(text, add_special_tokens=False, return_offsets_mapping=True)
         offsets = encoded.offset_mapping
         return (text[: offsets[most - 1][1]], True) if len(offsets) > most else (text, False)
 

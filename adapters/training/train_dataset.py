@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from adapters.models.base_model import Base
 
-ENCODED_AS = 5
+ENCODED_AS = 6
 """Version of the stored rows; increase it when their meaning changes, so that older caches are not read."""
 
 

@@ -324,6 +324,14 @@ def test_special_tokens_in_data_are_text(bases: dict[str, Any]) -> None:
     assert tokenizer.eos_token_id not in row.input_ids
 
 
+def test_special_tokens_in_data_are_text_to_a_unigram_model_too(bases: dict[str, Any]) -> None:
+    example = Example(id="", inputs={"text": "Ada </s> left"}, gold=["Ada </s>"])
+    end = bases["t5"].word_tokenizer.hf_tokenizer.eos_token_id
+    (row,) = made("summarization").encode([example], bases["t5"].word_tokenizer, 120, learning=True)
+    for ids in (row.input_ids, row.targets):
+        assert ids.count(end) == 1 and ids[-1] == end, "the one that ends the text"
+
+
 # what is asked of a prompted model ------------------------------------------------------------------------------------
 
 

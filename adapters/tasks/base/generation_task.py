@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 LEAST_ROOM = 8
 """Tokens that must be left for an input besides its answer."""
-_AS_TEXT: dict[str, Any] = {"split_special_tokens": True, "verbose": False}  # `</s>` in data is that text
 
 
 class GenerationTask(TextAnswerTask, PromptableTask):
@@ -83,7 +82,7 @@ class GenerationTask(TextAnswerTask, PromptableTask):
         """At most `room` tokens of each input, and whether tokens were cut off, at the end of its framed text."""
         parts = [tuple(map(valid_text, self.framed(example))) for example in examples]
         texts = [self.source_prefix + "".join(part) for part in parts]
-        encoded = tokenizer.hf_tokenizer(texts, return_offsets_mapping=True, **_AS_TEXT)
+        encoded = tokenizer.encode_data(texts, return_offsets_mapping=True)
         end_tokens = len(tokenizer.after) if tokenizer.causal else 0  # the answer follows, so the text has no end yet
         for (before, text, _), ids, offsets in zip(parts, encoded.input_ids, encoded.offset_mapping, strict=True):
             ids = ids[: len(ids) - end_tokens]
@@ -102,9 +101,9 @@ class GenerationTask(TextAnswerTask, PromptableTask):
         """Tokens of the answer to learn, with the token that ends it."""
         cut, text = tokenizer.hf_tokenizer, valid_text(self.to_learn(example))
         if not tokenizer.causal:
-            return list(cut(text, **_AS_TEXT).input_ids)[: self.max_new_tokens]
+            return list(tokenizer.encode_data(text).input_ids)[: self.max_new_tokens]
         end = cut.eos_token_id if cut.eos_token_id is not None else cut.pad_token_id
-        ids = [*cut(text, add_special_tokens=False, **_AS_TEXT).input_ids, int(end)]
+        ids = [*tokenizer.encode_data(text, add_special_tokens=False).input_ids, int(end)]
         return ids[: self.max_new_tokens]
 
     def to_learn(self, example: Example) -> str:

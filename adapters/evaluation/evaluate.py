@@ -155,8 +155,11 @@ def overlap(test: Sequence[Example], train: Sequence[Example], seen: Callable[[s
         `equal`: those among them whose inputs are equal to the letter; `numbers`: indices of the former; `first`: the
         places of five of them.
     """
-    letters = {example.digest() for example in train}
-    places = {_as_seen(example, seen): example.where for example in train}
+    letters: set[str] = set()
+    places: dict[tuple[str, ...], str] = {}
+    for example in train:  # once: its rows are read from disk
+        letters.add(example.digest())
+        places[_as_seen(example, seen)] = example.where
     keys = [_as_seen(example, seen) for example in test]
     numbers = [number for number, key in enumerate(keys) if key in places]
     first = [{"test": test[number].where, "train": places[keys[number]]} for number in numbers[:5]]

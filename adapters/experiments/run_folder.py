@@ -46,16 +46,17 @@ def check(folder: Path, settings: CommonSettings) -> None:
             "anew."
         )
     unfinished = set(there) <= {"settings.json"} or (resumed and (stopped or "scores.json" not in there))
-    if resumed and not unfinished and not settings.overwrite_output_dir:
+    if unfinished or settings.overwrite_output_dir:
+        return
+    if resumed:
         raise SettingsError(
             f"--output_dir {folder}: holds a run that has finished, so there is nothing to resume. Name another "
             "folder, or add --overwrite_output_dir to replace it."
         )
-    if not unfinished and not settings.overwrite_output_dir:
-        raise SettingsError(
-            f"--output_dir {folder}: holds another run ({', '.join(there)}). Name another, "
-            "or add --overwrite_output_dir to replace it."
-        )
+    raise SettingsError(
+        f"--output_dir {folder}: holds another run ({', '.join(there)}). Name another, "
+        "or add --overwrite_output_dir to replace it."
+    )
 
 
 def claim(folder: Path, settings: dict[str, Any]) -> None:

@@ -112,8 +112,7 @@ class Comparison:
         quiet_libraries()
         common = self._settings_of(settings.methods[0], {})
         task, found, _ = examples.read_splits(self.task_name, common)
-        files = {name: split.notes.get("digest") for name, split in found.items()}
-        self.runs = [dataclasses.replace(run, data=self._contents(run, files)) for run in self.runs]
+        self.runs = self._with_contents({name: split.notes.get("digest") for name, split in found.items()})
         name = "test" if "test" in found else "validation"
         if not len(found.get(name, ())):
             raise DataError(f"the {name} split has no examples; there is nothing to score.")
@@ -129,11 +128,19 @@ class Comparison:
                 f"{first['test']} as {first['train']}. Remove them, or leave the flag out."
             )
 
-    def _contents(self, run: PlannedRun, files: Mapping[str, Any]) -> str:
-        """Digest of what a run depends on besides its settings: data, code and, if it prompts, the prompt's file."""
-        prompt = Path(str(getattr(self.settings, "prompt", "")))
-        prompts = not load_method(run.method, self.plugins).trains and prompt.is_file()
-        return digest_value([files, discovery.files_version(self.plugins), digest_file(prompt) if prompts else ""])
+    def _with_contents(self, files: Mapping[str, Any]) -> list[PlannedRun]:
+        """The runs with a digest of what each depends on besides settings: data, code, if it prompts the prompt's file.
+
+        Args:
+            files: digest of each split's data.
+        """
+        code, path = discovery.files_version(self.plugins), Path(str(getattr(self.settings, "prompt", "")))
+        prompt = digest_file(path) if path.is_file() else ""
+        trained, prompted = digest_value([files, code, ""]), digest_value([files, code, prompt])
+        return [
+            dataclasses.replace(run, data=trained if load_method(run.method, self.plugins).trains else prompted)
+            for run in self.runs
+        ]
 
     def plan(self) -> list[PlannedRun]:
         """Every run, in the order of the table. Raises SettingsError for an unknown method."""

@@ -150,7 +150,7 @@ def method(name: str, **changes: Any) -> Any:
     return load_method(name)(kind(**{**known, **changes}))
 
 
-def trainer(method: Any, model: Any, base: Any, task: Any, train: Any) -> Any:
+def trainer(method: Any, model: Any, base: Any, task: Any, train: Any, precision: str | None = None) -> Any:
     """The trainer that `run.Run.fit` makes."""
     from accelerate import Accelerator
 
@@ -165,7 +165,8 @@ def trainer(method: Any, model: Any, base: Any, task: Any, train: Any) -> Any:
 
     budget = method.budget(base, method.settings.max_length)
     nowhere = Unsaved(Path("unused"), dict, save_total_limit=1)
-    return Trainer(model, task, base, train, method.settings, Accelerator(cpu=True), budget=budget, checkpoints=nowhere)
+    accelerator = Accelerator(cpu=True, mixed_precision=precision)
+    return Trainer(model, task, base, train, method.settings, accelerator, budget=budget, checkpoints=nowhere)
 
 
 def tagging(types: Iterable[str] = ("PER", "LOC")) -> Any:

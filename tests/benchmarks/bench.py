@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ DATA = REPOSITORY.parent / "shared" / "data"
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     """Run Python with these words in the repository. Where it fails, the benchmark ends with what was on stderr."""
     done = subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return checked(words, done)
+
+
+def checked(words: Sequence[str], done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """A command that has ended. Where it failed, the benchmark ends with what was on stderr."""
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} failed with {done.returncode}:\n{done.stderr[-3000:]}")
     return done

@@ -80,9 +80,7 @@ def clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
         if words[0].startswith("recipes/"):
             return called(words, lambda: call_recipe(REPOSITORY / words[0], [*words[1:]]))
         (folder := next(folders)).mkdir()
-        done = forked.ended(words, folder)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(words)} failed with {done.returncode}:\n{done.stderr[-3000:]}")
+        done: subprocess.CompletedProcess[str] = bench.checked(words, forked.ended(words, folder))
         return done
 
     monkeypatch.setattr(bench, "command", command)

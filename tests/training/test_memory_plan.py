@@ -19,7 +19,6 @@ from adapters.methods.base.method import load_method
 from adapters.models.base_model import open_base
 from adapters.models.precision import cast_frozen_weights, fastest_precision
 from adapters.tasks.base import examples
-from adapters.training.checkpoint import Checkpoints
 from adapters.training.trainer import Trainer
 
 ROWS = 8
@@ -50,10 +49,8 @@ def trainer(base: Path, method: str, precision: str, file: Path) -> Trainer:
     made = load_method(method)(settings)
     model = made.wrap(opened, task, splits["train"])
     cast_frozen_weights(model, precision)
-    accelerator = accelerate.Accelerator(mixed_precision=precision, cpu=True)
-    budget = made.budget(opened, settings.max_length)
-    store = Checkpoints(Path("unused"), dict, save_total_limit=1)
-    return Trainer(model, task, opened, splits["train"], settings, accelerator, budget=budget, checkpoints=store)
+    made_of: Trainer = tiny.trainer(made, model, opened, task, splits["train"], precision)
+    return made_of
 
 
 def kept(trainer: Trainer, rows: list[int]) -> int:

@@ -166,6 +166,11 @@ class Base:
         """The tokenizer for running text: no space added before the first word."""
         return _open_tokenizer(self.folder, self.name, words=False)
 
+    @cached_property
+    def prompt_tokenizer(self) -> WordTokenizer:
+        """`text_tokenizer`, encoding the data in a prompt as data."""
+        return WordTokenizer(self.text_tokenizer)
+
     def has_class(self, auto_class: str) -> bool:
         """Whether transformers has that class for this architecture."""
         import transformers

@@ -165,7 +165,7 @@ class PromptPredictor:
         return [before + self.prompt.channel_parts(self.task, example, word)[0] for word in words]
 
     def _fits(self, contexts: Sequence[str], text: str) -> bool:
-        tokenizer = self.base.text_tokenizer
+        tokenizer = self.base.prompt_tokenizer
         return max(len(self.prompt.tokenize(context + text, tokenizer)) for context in contexts) <= self.base.positions
 
     def _shots_of(self, example: Example) -> list[str]:
@@ -193,7 +193,7 @@ class PromptPredictor:
         """
         question = self.prompt.question(self.task, example, mask)
         text = self.instruction + "".join(self._shots_of(example)[:shots]) + question
-        return self.prompt.tokenize(text.rstrip(" ") if self.label_scorer else text, self.base.text_tokenizer)
+        return self.prompt.tokenize(text.rstrip(" ") if self.label_scorer else text, self.base.prompt_tokenizer)
 
     def _generate_texts(self, rows: Sequence[Sequence[int]], examples: Sequence[Example]) -> list[str]:
         """Generated texts up to the separator of the prompt."""

@@ -25,7 +25,7 @@ from typing import Any
 
 from adapters.core.errors import SettingsError, did_you_mean
 from adapters.core.files import packaged
-from adapters.models.tokenizer import valid_text
+from adapters.models.tokenizer import WordTokenizer, valid_text
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import AnswerForm, PromptableTask
 
@@ -65,15 +65,17 @@ class Prompt:
         """Whether the answer replaces `{{mask}}`, rather than following the query."""
         return MASK in _placeholders(self.query)
 
-    def tokenize(self, text: str, tokenizer: Any, **options: Any) -> list[int]:
+    def tokenize(self, text: str, tokenizer: WordTokenizer, **options: Any) -> list[int]:
         """Tokens of a text of this prompt. The text of a special token such as `<|endoftext|>` is tokenized as text.
 
         If the prompt itself contains special tokens (chat turns, a mask), they are recognised everywhere.
         """
         parts = (self.instruction, self.query, self.shot, self.channel, self.separator)
-        own = self.masked or any(token in part for token in tokenizer.all_special_tokens for part in parts)
-        ids: list[int] = tokenizer(text, verbose=False, split_special_tokens=not own, **options).input_ids
-        return ids
+        special = tokenizer.hf_tokenizer.all_special_tokens
+        own = self.masked or any(token in part for token in special for part in parts)
+        if not own:
+            return list(tokenizer.encode_data(text, **options).input_ids)
+        return list(tokenizer.hf_tokenizer(text, verbose=False, split_special_tokens=False, **options).input_ids)
 
     def instruction_text(self, task: PromptableTask) -> str:
         """The filled instruction, the separator included."""

@@ -499,6 +499,15 @@ def test_special_tokens_in_data_are_text_and_those_of_a_chat_are_tokens(gpt2: An
         assert gpt2.text_tokenizer.decode(ids, clean_up_tokenization_spaces=False) == prompt.question(TASK, example)
 
 
+def test_special_tokens_in_data_are_text_to_a_unigram_model_too(bases: dict[str, Any]) -> None:
+    base = bases["t5"]
+    example = replace(EXAMPLES[0], inputs={"tokens": ["Ada", base.text_tokenizer.eos_token, "left"]})
+    plain = Prompt(name="p", task="ner", answer="lines", query="{{text}}\n", shot="{{text}}\n{{answer}}")
+    ids = PromptPredictor(None, base, TASK, plain, [], max_new_tokens=1).tokens(example, 0)
+    end = base.text_tokenizer.eos_token_id
+    assert ids.count(end) == 1 and ids[-1] == end, "the one that ends the prompt"
+
+
 @pytest.mark.parametrize("content", [{}, {"members": []}, {"members": None}, {"members": [3]}])
 def test_a_folder_without_a_prompt_is_refused(content: dict[str, Any], gpt2: Any, tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(json.dumps(content))

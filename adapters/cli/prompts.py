@@ -84,7 +84,7 @@ def _preview(name: str, argv: Sequence[str]) -> int:
     queries = (splits.get("test") or splits["validation"])[: given.examples]
     # Nothing is predicted, so there is no model: the tokens depend on the tokenizer alone.
     predictor = PromptPredictor(None, base, task, prompt, shots, max_new_tokens=1)
-    tokenizer = base.text_tokenizer
+    tokenizer = base.tokenizer
     mask = str(tokenizer.mask_token) if prompt.masked else ""
     print(f"{prompt.name} for {task.name}, tokens of {base.name} ({base.positions:,} positions)\n")
     _print_part("instruction", predictor.instruction, tokenizer)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from adapters.core.errors import DataError
 from adapters.data.labels import LabelSet
 
 OUTSIDE = "O"
 SCHEMES = ("iob1", "iob2", "bioes", "bmes", "io")
+PLAIN = "plain"
+"""The scheme of labels that are no entities' tags, such as parts of speech."""
 
 # The prefixes of each scheme. Sets, not strings: "" is in every string, but a tag without a prefix is a fault.
 _PREFIXES = {
@@ -17,6 +20,8 @@ _PREFIXES = {
 _CONTINUE = frozenset("IMEL")
 _ALONE = frozenset("SU")
 _END = frozenset("EL")
+_OPEN = frozenset("BIM")
+"""Prefixes after which BIOES and BMES continue the entity."""
 
 Span = tuple[str, int, int]
 """An entity: its type, its first word, and one past its last word."""
@@ -28,8 +33,53 @@ def tag_labels(types: Iterable[str]) -> LabelSet:
 
 
 def entity_types(labels: LabelSet) -> tuple[str, ...]:
-    """The entity types of a set of IOB2 tags, in their order."""
-    return tuple(name[2:] for name in labels.names if name.startswith("B-"))
+    """The entity types of a set of tags, in their order; none of plain labels."""
+    if scheme_of_labels(labels.names) == PLAIN:
+        return ()
+    return tuple(dict.fromkeys(kind for kind in (split_tag(name)[1] for name in labels.names) if kind))
+
+
+def scheme_of_labels(names: Sequence[str]) -> str:
+    """The tag scheme of a head's labels, from their names alone; `plain` if they have no prefixes and no `O`.
+
+    `B-` and `I-` alone are IOB2, or IOB1 if a type has no `B-`: IOB2 needs one for each.
+
+    Raises DataError if only some labels have a prefix.
+    """
+    split = {name: split_tag(name) for name in names if name != OUTSIDE}
+    prefixes = {prefix for prefix, _ in split.values()}
+    if prefixes <= {""}:
+        return "io" if OUTSIDE in names and split else PLAIN
+    bare = [name for name, (prefix, _) in split.items() if not prefix]
+    if bare:
+        tag = next(name for name in split if name not in bare)
+        raise DataError(
+            f"The labels mix tags with a prefix ({tag}) and without one ({', '.join(bare[:3])}), so they are of no "
+            f"known scheme ({', '.join(SCHEMES)}, or plain labels without O)."
+        )
+    for scheme in ("iob2", "bioes", "bmes"):
+        if prefixes <= _PREFIXES[scheme]:
+            begun = {kind for prefix, kind in split.values() if prefix == "B"}
+            lone = {kind for prefix, kind in split.values() if prefix == "I"} - begun
+            return "iob1" if scheme == "iob2" and lone else scheme
+    raise DataError(
+        f"The prefixes {', '.join(sorted(prefixes))} of the labels are of no known scheme: {', '.join(SCHEMES)}."
+    )
+
+
+def may_follow(before: str, tag: str, scheme: str) -> bool:
+    """Whether one tag may follow another in a scheme; `O` stands for what is before the first word and after the last.
+
+    In IOB1 and without prefixes, any tag may.
+    """
+    (first, first_kind), (second, kind) = split_tag(before), split_tag(tag)
+    continues = second in _CONTINUE and first_kind == kind
+    if scheme == "iob2":
+        return second != "I" or (continues and first in ("B", "I"))
+    if scheme in ("bioes", "bmes"):
+        inside = first in _OPEN
+        return continues if inside else second not in _CONTINUE
+    return True
 
 
 def split_tag(tag: str) -> tuple[str, str]:

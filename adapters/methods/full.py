@@ -41,7 +41,7 @@ class Method(BaseMethod):
     def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
         """Save model and tokenizer by `save_pretrained`; the folder can itself be used as a base model."""
         model.save_pretrained(folder)  # type: ignore[operator]
-        base.text_tokenizer.save_pretrained(folder)
+        base.tokenizer.save_pretrained(folder)
 
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
         """The saved model; only the tokenizer is taken from the base."""

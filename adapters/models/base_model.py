@@ -94,11 +94,47 @@ class Base:
 
     @cached_property
     def word_tokenizer(self) -> WordTokenizer:
-        """The tokenizer for texts split into words. A causal model is labelled at the last token of a part of a word.
+        """The tokenizer for data. A causal model is labelled at the last token of a part of a word.
 
         Cached, as creating it uses the tokenizer, which another thread may be using.
         """
         return WordTokenizer(self.tokenizer, labelled="last" if self.kind == CAUSAL else "first")
+
+    @property
+    def embeddings(self) -> int:
+        """Number of tokens that the model knows, by its config; it can be more than the tokenizer has."""
+        return int(getattr(self.config.get_text_config(), "vocab_size", 0) or len(self.tokenizer))
+
+    @cached_property
+    def pad_id(self) -> int:
+        """The token that rows are padded with.
+
+        A causal model's classifier reads the last token that is not this one (transformers compares ids, and looks at
+        no mask), so that no row may end with it. For other models it is that of the config, from which RoBERTa counts
+        positions, or else the tokenizer's.
+
+        Raises ModelError if there is no such token.
+        """
+        tokens = self.tokenizer
+        given = [tokens.pad_token_id, tokens.eos_token_id, tokens.unk_token_id]
+        if self.kind != CAUSAL:
+            given.insert(0, getattr(self.config, "pad_token_id", None))
+            unread: list[int] = []
+        else:
+            # Data never become special tokens; ids beyond the vocabulary occur in no row either.
+            given = [
+                *given[:2],
+                *sorted(set(tokens.all_special_ids) - {tokens.unk_token_id}),
+                *range(len(tokens), self.embeddings),
+            ]
+            unread = [*self.word_tokenizer.after]
+        for token in given:
+            if token is not None and 0 <= token < self.embeddings and token not in unread:
+                return int(token)
+        raise ModelError(
+            f"{self.name}: its tokenizer has no token to pad with. Set one that the model knows "
+            "(tokenizer.pad_token), and save the tokenizer in the base's folder."
+        )
 
     def seen(self, text: str) -> str:
         """A text as the tokenizer sees it: normalised, in lower case where it is uncased."""
@@ -106,12 +142,11 @@ class Base:
         return text if normalizer is None else str(normalizer.normalize_str(valid_text(text)))
 
     def config_with(self, changes: Mapping[str, Any]) -> PretrainedConfig:
-        """The config with some entries changed (size and labels of the head), and a padding token."""
+        """The config with some entries changed (size and labels of the head), and the padding token."""
         config = copy.deepcopy(self.config)
         for name, value in changes.items():
             setattr(config, name, value)
-        if getattr(config, "pad_token_id", None) is None:
-            config.pad_token_id = self.tokenizer.pad_token_id
+        config.pad_token_id = self.pad_id
         return config
 
     def load(
@@ -160,16 +195,6 @@ class Base:
         if self.quantization is None:
             return {"dtype": torch.float32}
         return quantization.load_options(self.quantization, self.device, auto_class, config)
-
-    @cached_property
-    def text_tokenizer(self) -> PreTrainedTokenizerFast:
-        """The tokenizer for running text: no space added before the first word."""
-        return _open_tokenizer(self.folder, self.name, words=False)
-
-    @cached_property
-    def prompt_tokenizer(self) -> WordTokenizer:
-        """`text_tokenizer`, encoding the data in a prompt as data."""
-        return WordTokenizer(self.text_tokenizer)
 
     def has_class(self, auto_class: str) -> bool:
         """Whether transformers has that class for this architecture."""
@@ -226,7 +251,23 @@ def open_base(name: str) -> Base:
         config = AutoConfig.from_pretrained(source.path)
     except (ValueError, KeyError, OSError) as error:
         raise ModelError(f"{name}: transformers cannot read its config.json ({error}).") from error
-    return Base(source=source, config=config, tokenizer=_open_tokenizer(source.path, name))
+    base = Base(source=source, config=config, tokenizer=_open_tokenizer(source.path, name))
+    _check_vocabulary(base)
+    return base
+
+
+def _check_vocabulary(base: Base) -> None:
+    """Raises ModelError if a text can become a token for which the model has no embedding."""
+    rows, tokens, words = base.embeddings, base.tokenizer, base.word_tokenizer
+    unused = set(tokens.all_special_ids) - {*words.before, *words.after}
+    beyond = [number for number in tokens.get_added_vocab().values() if number >= rows and number not in unused]
+    if beyond or tokens.vocab_size > rows:
+        number = min(beyond) if beyond else tokens.vocab_size - 1
+        raise ModelError(
+            f"{base.name}: its tokenizer has the token {tokens.convert_ids_to_tokens(number)!r} (id {number}), but the "
+            f"model has embeddings for {rows:,} tokens only. Use the tokenizer that belongs to the model, or enlarge "
+            "the embeddings (model.resize_token_embeddings(len(tokenizer))) and save both."
+        )
 
 
 def quiet_libraries() -> None:
@@ -265,8 +306,8 @@ def load_quietly(auto_class: str, folder: Path, **options: Any) -> PreTrainedMod
     return model
 
 
-def _open_tokenizer(folder: Path, name: str, *, words: bool = True) -> PreTrainedTokenizerFast:
-    """A fast tokenizer that can pad and, for lists of words, puts a space before every one of them."""
+def _open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
+    """The base's own fast tokenizer, with a token to pad with."""
     from transformers import AutoTokenizer
 
     try:
@@ -278,10 +319,6 @@ def _open_tokenizer(folder: Path, name: str, *, words: bool = True) -> PreTraine
         ) from error
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(f"{name}: has no fast tokenizer (tokenizer.json), which is needed for offsets and words.")
-    backend = tokenizer.backend_tokenizer.pre_tokenizer
-    if words and "ByteLevel(add_prefix_space=False" in repr(backend):
-        # A word in a list must get the tokens that it has inside a sentence, " Paris" and not "Paris".
-        tokenizer = AutoTokenizer.from_pretrained(folder, add_prefix_space=True)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer

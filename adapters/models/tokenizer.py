@@ -21,11 +21,24 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class WordPart:
-    """The tokens of one part of a word (`U.N.` has four parts, most words have one)."""
+    """The tokens of one part of a word (`U.N.` has four parts, most words have one).
+
+    Attributes:
+        word: index of the word in its sentence.
+        first_of_word: whether it is the word's first part.
+        tokens: empty if the part lies within the last token of the part before it: `").` may be one token.
+        at: index in `tokens` of the one that has the part's label; -1 if it has none of its own.
+    """
 
     word: int
     first_of_word: bool
     tokens: tuple[int, ...]
+    at: int = 0
+
+    @property
+    def shared(self) -> bool:
+        """Whether it has no token of its own, so that the label is that of the part before it, continued."""
+        return not self.tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +61,16 @@ class Window:
 
 
 class WordTokenizer:
-    """A tokenizer for sentences that are split into words.
+    """A base's own tokenizer, for texts, pairs of texts, words in a text, and words given one by one.
 
-    A word without tokens (zero-width characters, a byte-order mark, an empty string) becomes one unknown token, so that
-    tags never shift.
+    Texts get the tokens of the call with `split_special_tokens=True`, special tokens of its template included. A word
+    given alone gets those that it has inside a sentence. One without tokens (zero-width characters, a byte-order mark,
+    an empty string) then becomes one unknown token, so that tags never shift.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, *, labelled: str = "first") -> None:
         """Args:
-        tokenizer: a fast tokenizer; a byte-level one must have been loaded with `add_prefix_space=True`.
+        tokenizer: a fast tokenizer.
         labelled: whether the `first` or `last` token of a part has its label (`last` for causal models).
         """
         assert labelled in ("first", "last"), labelled
@@ -66,6 +80,7 @@ class WordTokenizer:
         self.blank = next(int(token) for token in known if token is not None)
         self.before, self.after = _special_tokens(tokenizer)
         self.spelled = _spelled_special_tokens(tokenizer)
+        self.leading = _before_words(tokenizer)
 
     @property
     def causal(self) -> bool:
@@ -74,7 +89,7 @@ class WordTokenizer:
 
     def parts(self, sentences: Sequence[Sequence[str]]) -> list[list[WordPart]]:
         """The parts of all words of each sentence, in order. Each word has at least one part, each part a token."""
-        flat = [[valid_text(word) for word in words] for words in sentences if words]
+        flat = [[self.inside_text(valid_text(word)) for word in words] for words in sentences if words]
         if not flat:
             return [[] for _ in sentences]
         encoded = self.encode_data(
@@ -85,6 +100,10 @@ class WordTokenizer:
             for i, words in enumerate(flat)
         )
         return [next(done) if words else [] for words in sentences]
+
+    def inside_text(self, text: str) -> str:
+        """A text with the blank before it that it has inside another one, if the tokenizer distinguishes the two."""
+        return text if not text or text[0] == " " else self.leading + text
 
     def _parts_of(
         self, words: Sequence[str], ids: list[int], word_ids: list[int | None], offsets: list[tuple[int, int]]
@@ -98,17 +117,73 @@ class WordTokenizer:
             if not tokens:
                 out.append(WordPart(number, True, (self.blank,)))
                 continue
-            starts = () if word.isascii() and word.isalnum() else {start for start, _ in split_words(word)[1:]}
+            bare = word.lstrip(" ")
+            starts = () if bare.isascii() and bare.isalnum() else {start for start, _ in split_words(word)[1:]}
             group: list[int] = []
             first, begin = True, tokens[0][1]
             for token, start in tokens:
                 # Several tokens have the same start if a space or the bytes of one character are separate tokens.
                 if start > begin and start in starts:
-                    out.append(WordPart(number, first, tuple(group)))
+                    out.append(self._part(number, first, group))
                     group, first, begin = [], False, start
                 group.append(token)
-            out.append(WordPart(number, first, tuple(group)))
+            out.append(self._part(number, first, group))
         return out
+
+    def _part(self, word: int, first: bool, tokens: Sequence[int]) -> WordPart:
+        return WordPart(word, first, tuple(tokens), len(tokens) - 1 if self.causal else 0)
+
+    def parts_in_texts(
+        self, texts: Sequence[str], offsets: Sequence[Sequence[tuple[int, int]]]
+    ) -> list[list[WordPart]]:
+        """One part for each word of each text; together they have the tokens of the text.
+
+        A token belongs to the first word of which it has a character; one of no word, such as a line break, to the word
+        after it. A word without a token of its own lies within the last one of a word before it, or has no part if the
+        tokenizer drops it.
+
+        Args:
+            texts: the texts.
+            offsets: (start, end) of each text's words, in order, none overlapping.
+        """
+        if not texts:
+            return []
+        valid = [valid_text(text) for text in texts]
+        encoded = self.encode_data(valid, add_special_tokens=False, return_offsets_mapping=True)
+        rows = zip(valid, offsets, encoded.input_ids, encoded.offset_mapping, strict=True)
+        return [self._parts_in_text(*row) for row in rows]
+
+    def _parts_in_text(
+        self, text: str, words: Sequence[tuple[int, int]], ids: list[int], offsets: list[tuple[int, int]]
+    ) -> list[WordPart]:
+        tokens: list[list[int]] = [[] for _ in words]
+        labelled = [-1] * len(words)
+        shared: set[int] = set()
+        between: list[int] = []  # tokens after the last word, of no word
+        blank = False  # whether the last of them is the blank before a word, as in a word given alone
+        word = 0
+        for token, (start, end) in zip(ids, offsets, strict=True):
+            while word < len(words) and words[word][1] <= start:
+                word += 1
+            if word == len(words) or words[word][0] >= end:
+                between.append(token)
+                blank = text[start:end] in ("", " ")
+                continue
+            if not tokens[word] or self.causal:
+                labelled[word] = len(tokens[word]) + len(between) - (blank and not self.causal)
+            tokens[word] += [*between, token]
+            between, blank = [], False
+            for later in range(word + 1, len(words)):
+                if words[later][0] >= end:
+                    break
+                shared.add(later)
+        if any(tokens):
+            next(own for own in reversed(tokens) if own).extend(between)
+        return [
+            WordPart(number, True, tuple(own), at)
+            for number, (own, at) in enumerate(zip(tokens, labelled, strict=True))
+            if own or number in shared
+        ]
 
     @cached_property
     def separates_pairs(self) -> bool:
@@ -175,7 +250,7 @@ class WordTokenizer:
             for begin, end, own_begin, own_end in window_bounds(sizes, room):
                 ids, positions = list(self.before), []
                 for part, size in zip(parts[begin:end], sizes[begin:end], strict=True):
-                    positions.append(len(ids) if self.labelled == "first" else len(ids) + size - 1)
+                    positions.append(len(ids) + min(part.at, size - 1))
                     ids.extend(part.tokens[:size])
                 owned = [own_begin <= i < own_end for i in range(begin, end)]
                 out.append(Window(example, ids + list(self.after), positions, list(range(begin, end)), owned))
@@ -212,7 +287,8 @@ def window_bounds(sizes: Sequence[int], room: int) -> list[tuple[int, int, int, 
             step_back -= 1
             shared += sizes[step_back]
         # The item that did not fit must fit now, or the next window would end at the same item.
-        while sum(sizes[step_back : end + 1]) > room:
+        # It must not begin with an item of size 0, which lies in the token of the one before it.
+        while sum(sizes[step_back : end + 1]) > room or sizes[step_back] == 0:
             step_back += 1
         begin = step_back
 
@@ -223,6 +299,13 @@ def _special_tokens(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     full = tokenizer("a", add_special_tokens=True).input_ids
     at = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
     return tuple(full[:at]), tuple(full[at + len(bare) :])
+
+
+def _before_words(tokenizer: Any) -> str:
+    """A blank if a word inside a text has other tokens than alone, as in byte-level tokenizers; else nothing."""
+    in_text = tokenizer("a a", add_special_tokens=False).input_ids
+    alone = tokenizer(["a", "a"], is_split_into_words=True, add_special_tokens=False).input_ids
+    return "" if in_text[-1:] == alone[-1:] else " "
 
 
 def _spelled_special_tokens(tokenizer: Any) -> frozenset[int]:

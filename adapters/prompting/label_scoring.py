@@ -42,7 +42,7 @@ class LabelScorer:
         """
         self.model, self.base, self.prompt = model, base, prompt
         self.scorer = scorer or CachedScorer(model)
-        self.tokenizer = base.text_tokenizer
+        self.tokenizer = base.tokenizer
         self.classes = np.array([number for _, number in words])
         self.tokens = [self._tokens_of(word) for word, _ in words]
         self.bytes = np.array([len(word.encode()) for word, _ in words])
@@ -99,7 +99,7 @@ class LabelScorer:
             content_free: number of texts, the first ones, that are content-free.
             step: called with the number of texts that are done.
         """
-        rows = [self.prompt.tokenize(context.rstrip(" "), self.base.prompt_tokenizer) for context in contexts]
+        rows = [self.prompt.tokenize(context.rstrip(" "), self.base.word_tokenizer) for context in contexts]
         scores = np.zeros((len(texts), len(rows)))
         choices = [self._continuation(contexts[0], text) for text in texts]
         pad_id = int(self.tokenizer.pad_token_id)
@@ -119,7 +119,7 @@ class LabelScorer:
         """A prompt of only this text; an end of text if it is empty, which models know as a beginning."""
 
         def prompts(mask: str) -> list[list[int]]:
-            ids = self.prompt.tokenize(text.rstrip(" ") + mask, self.base.prompt_tokenizer)
+            ids = self.prompt.tokenize(text.rstrip(" ") + mask, self.base.word_tokenizer)
             return [ids or [first_token(self.tokenizer)]]
 
         return prompts
@@ -159,4 +159,4 @@ class LabelScorer:
         return self._tokenize_bare(spaces + text) or [first_token(self.tokenizer)]
 
     def _tokenize_bare(self, text: str) -> list[int]:
-        return self.prompt.tokenize(text, self.base.prompt_tokenizer, add_special_tokens=False)
+        return self.prompt.tokenize(text, self.base.word_tokenizer, add_special_tokens=False)

@@ -165,7 +165,7 @@ class PromptPredictor:
         return [before + self.prompt.channel_parts(self.task, example, word)[0] for word in words]
 
     def _fits(self, contexts: Sequence[str], text: str) -> bool:
-        tokenizer = self.base.prompt_tokenizer
+        tokenizer = self.base.word_tokenizer
         return max(len(self.prompt.tokenize(context + text, tokenizer)) for context in contexts) <= self.base.positions
 
     def _shots_of(self, example: Example) -> list[str]:
@@ -193,26 +193,24 @@ class PromptPredictor:
         """
         question = self.prompt.question(self.task, example, mask)
         text = self.instruction + "".join(self._shots_of(example)[:shots]) + question
-        return self.prompt.tokenize(text.rstrip(" ") if self.label_scorer else text, self.base.prompt_tokenizer)
+        return self.prompt.tokenize(text.rstrip(" ") if self.label_scorer else text, self.base.word_tokenizer)
 
     def _generate_texts(self, rows: Sequence[Sequence[int]], examples: Sequence[Example]) -> list[str]:
         """Generated texts up to the separator of the prompt."""
         constraints = [self.task.constraint(e, self.prompt.form) if self.constrained else None for e in examples]
         constrained = constrained_answers(
-            constraints, self.base.text_tokenizer, separator=self.prompt.separator, max_tokens=self.max_new_tokens
+            constraints, self.base.tokenizer, separator=self.prompt.separator, max_tokens=self.max_new_tokens
         )
         allowed = (lambda row, generated: constrained[row].allowed(generated)) if constrained else None
         answers = generate(
             self.model,
-            self.base.text_tokenizer,
+            self.base.tokenizer,
             rows,
             max_new_tokens=self.max_new_tokens,
             end=self.prompt.separator,
             allowed=allowed,
         )
-        texts = self.base.text_tokenizer.batch_decode(
-            answers, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        texts = self.base.tokenizer.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         texts = [_up_to(self.prompt.separator, text) for text in texts]
         for row, answer in enumerate(constrained):
             if answer.ends_repeating(answers[row]):

@@ -12,7 +12,16 @@ from adapters.core.errors import DataError, SettingsError
 from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.ner_rows import find_ner_columns, find_scheme, stored_sentences
 from adapters.data.rows import RowSource
-from adapters.data.tag_schemes import OUTSIDE, entity_types, spans, tag_labels, tags_of
+from adapters.data.tag_schemes import (
+    OUTSIDE,
+    PLAIN,
+    entity_types,
+    scheme_of_labels,
+    spans,
+    tag_labels,
+    tags_of,
+    to_iob2,
+)
 from adapters.data.word_splitter import joined_offsets, split_words
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.tokenizer import IGNORED, Window, WordPart, WordTokenizer, valid_text
@@ -53,8 +62,12 @@ class Task(base.PromptableTask):
     common_placeholders = ("types",)
 
     def __init__(self, labels: LabelSet) -> None:
-        """Args: labels: IOB2 tags."""
+        """Args:
+        labels: IOB2 tags; those of a head that others trained may be of another scheme, or plain labels of words.
+            Predictions are IOB2 tags in any case, or the plain labels.
+        """
         self.labels = labels
+        self.scheme = scheme_of_labels(labels.names)
 
     @classmethod
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
@@ -115,9 +128,11 @@ class Task(base.PromptableTask):
     def encode(
         self, examples: Sequence[Example], tokenizer: WordTokenizer, budget: int, *, learning: bool = False
     ) -> list[Encoded]:
-        """Windows over each sentence. A word is predicted at its first token; its other tokens learn to continue it."""
-        words = [example.inputs["tokens"] for example in examples]
-        parts = tokenizer.parts(words)
+        """Windows over each sentence. A word is predicted at its first token; its other tokens learn to continue it.
+
+        A text has the tokens of the text; words given one by one have those that they have inside a text.
+        """
+        parts = _parts(examples, tokenizer)
         out = []
         for window in tokenizer.windows(parts, budget):
             targets = [IGNORED] * len(window.input_ids)
@@ -125,7 +140,7 @@ class Task(base.PromptableTask):
             if learning and gold is not None:
                 self._fill_targets(targets, window, parts[window.example], gold)
             scored = [
-                (position, parts[window.example][part].word)
+                (position, parts[window.example][part].word, parts[window.example][part].shared)
                 for position, part, owned in zip(window.positions, window.parts, window.owned, strict=True)
                 if owned and parts[window.example][part].first_of_word
             ]
@@ -134,8 +149,8 @@ class Task(base.PromptableTask):
 
     def _fill_targets(self, targets: list[int], window: Window, parts: Sequence[WordPart], gold: Sequence[str]) -> None:
         for position, number, owned in zip(window.positions, window.parts, window.owned, strict=True):
-            if owned:
-                part = parts[number]
+            part = parts[number]
+            if owned and not part.shared:  # a token has one label: that of the first word in it
                 tag = gold[part.word]
                 tag = tag if part.first_of_word or tag == OUTSIDE else f"I-{tag[2:]}"
                 targets[position] = self.labels.index[tag]
@@ -149,25 +164,30 @@ class Task(base.PromptableTask):
     ) -> list[Prediction]:
         """The likeliest valid tag sequence of each sentence, one tag per word."""
         scores = [np.zeros((len(example.inputs["tokens"]), len(self.labels))) for example in examples]
+        shared: list[list[bool | None]] = [[None] * len(score) for score in scores]  # None: the word has no token
         for row, answer in zip(encoded, answers, strict=True):
-            for position, word in row.detail:
-                scores[row.example][word] = answer[position]
-        log_probs = [log_softmax(score) for score in scores]
-        paths = best_tags(log_probs, self.labels)
-        return [
-            Prediction(
-                value=[self.labels.names[tag] for tag in path],
-                detail=np.exp(score[np.arange(len(path)), path]),
-            )
-            for path, score in zip(paths, log_probs, strict=True)
+            for position, word, within in row.detail:
+                scores[row.example][word], shared[row.example][word] = answer[position], within
+        found = []
+        log_probs = [
+            log_softmax(score[[i for i, within in enumerate(flags) if within is False]])
+            for score, flags in zip(scores, shared, strict=True)
         ]
+        for path, score, flags in zip(best_tags(log_probs, self.labels), log_probs, shared, strict=True):
+            tags = self._normal([self.labels.names[tag] for tag in path])
+            found.append(_spread(tags, np.exp(score[np.arange(len(path)), path]), flags))
+        return found
+
+    def _normal(self, tags: list[str]) -> list[str]:
+        """The tags of the head's own scheme as IOB2; plain labels as they are."""
+        return tags if self.scheme in ("iob2", PLAIN) else to_iob2(tags, self.scheme)[0]
 
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """Tags, and entities with character offsets into the text (or into the words joined by single spaces)."""
         words: Sequence[str] = example.inputs["tokens"]
         text, offsets = _text(example)
         entities = []
-        for kind, begin, end in spans(prediction.value):
+        for kind, begin, end in spans(prediction.value) if self.scheme != PLAIN else ():
             start, stop = offsets[begin][0], offsets[end - 1][1]
             entity = {"label": kind, "text": text[start:stop], "start": start, "end": stop, "words": [begin, end]}
             if prediction.detail is not None:
@@ -227,6 +247,34 @@ def _types(split: Examples) -> set[str]:
 
     tags = {tag for chunk in split.dataset.data.column("tags").chunks for tag in pc.unique(chunk.flatten()).to_pylist()}
     return {tag[2:] for tag in tags if tag != OUTSIDE}
+
+
+def _parts(examples: Sequence[Example], tokenizer: WordTokenizer) -> list[list[WordPart]]:
+    """The parts of each example's words: those of a text in the text, others one by one."""
+    inputs = [example.inputs for example in examples]
+    texts = [given for given in inputs if "text" in given]
+    in_text = iter(tokenizer.parts_in_texts([given["text"] for given in texts], [given["offsets"] for given in texts]))
+    alone = iter(tokenizer.parts([given["tokens"] for given in inputs if "text" not in given]))
+    return [next(in_text if "text" in given else alone) for given in inputs]
+
+
+def _spread(tags: Sequence[str], shares: np.ndarray, shared: Sequence[bool | None]) -> Prediction:
+    """The prediction for all words, from the tags of those that have a token of their own.
+
+    One that lies within the token of the word before it continues that word's entity; one without any token is in none.
+    """
+    own = iter(zip(tags, shares, strict=True))
+    value: list[str] = []
+    detail: list[float] = []
+    for within in shared:
+        tag, share = OUTSIDE, 1.0
+        if within is False:
+            tag, share = next(own)
+        elif within and value:
+            tag, share = f"I-{value[-1][2:]}" if value[-1][:2] == "B-" else value[-1], detail[-1]
+        value.append(tag)
+        detail.append(float(share))
+    return Prediction(value=value, detail=np.array(detail))
 
 
 def _text(example: Example) -> tuple[str, Sequence[tuple[int, int]]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from adapters.models.base_model import Base
 
-ENCODED_AS = 6
+ENCODED_AS = 7
 """Version of the stored rows; increase it when their meaning changes, so that older caches are not read."""
 
 
@@ -74,7 +74,7 @@ class TrainDataset:
         budget: longest row in tokens.
         """
         self.train, self.settings = train, settings
-        self.pad_id = int(base.tokenizer.pad_token_id)
+        self.pad_id = base.pad_id
         self.rows = encode_split(train, task, base, budget)
         self.columns = {name: self._column(name) for name in ("input_ids", "targets", "token_types")}
         self.lengths: list[int] = np.diff(self.columns["input_ids"][1]).tolist()

@@ -116,7 +116,7 @@ def harness_of(model: Any, base: Any, batch: int) -> Any:
     """lm-evaluation-harness around the same model."""
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(pretrained=model, tokenizer=base.text_tokenizer, batch_size=batch)
+    return HFLM(pretrained=model, tokenizer=base.tokenizer, batch_size=batch)
 
 
 def speed(name: str, case: Case, model: Any, base: Any, folder: str, rounds: int) -> dict[str, Any]:

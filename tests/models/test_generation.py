@@ -78,8 +78,8 @@ def open_writer(folder: Path) -> Writer:
 
     quiet_libraries()
     base = open_base(str(folder))
-    rows = [base.text_tokenizer(text).input_ids for text in TEXTS]
-    return Writer(model=shaken(base.load_generator()), tokenizer=base.text_tokenizer, rows=rows)
+    rows = [base.tokenizer(text).input_ids for text in TEXTS]
+    return Writer(model=shaken(base.load_generator()), tokenizer=base.tokenizer, rows=rows)
 
 
 @pytest.fixture(scope="module")

@@ -238,11 +238,14 @@ def test_windows_answer_as_one_long_window_does(labelled: str, tokenizers: dict[
     @settings(max_examples=150, deadline=None)
     @given(st.lists(st.lists(part, max_size=25), max_size=3), st.integers(6, 30))
     def check(drawn: list[list[tuple[int, ...]]], budget: int) -> None:
-        sentences = [[WordPart(i, True, ids) for i, ids in enumerate(sentence)] for sentence in drawn]
+        at = 0 if labelled == "first" else -1
+        sentences = [
+            [WordPart(i, True, ids, 0 if labelled == "first" else len(ids) - 1) for i, ids in enumerate(sentence)]
+            for sentence in drawn
+        ]
         windows = tokenizer.windows(sentences, budget)
         assert all(len(window.input_ids) <= budget for window in windows)
         assert [window.example for window in windows] == sorted(window.example for window in windows)
-        at = 0 if labelled == "first" else -1
         expected = {(e, i): part.tokens[at] for e, sentence in enumerate(sentences) for i, part in enumerate(sentence)}
         assert answers(windows) == expected == answers(tokenizer.windows(sentences, 1000))
 
@@ -252,7 +255,7 @@ def test_windows_answer_as_one_long_window_does(labelled: str, tokenizers: dict[
 @pytest.mark.parametrize("labelled", ["first", "last"])
 def test_a_part_longer_than_a_window_keeps_its_label(labelled: str, tokenizers: dict[str, Any]) -> None:
     tokenizer = WordTokenizer(tokenizers["wordpiece"], labelled=labelled)
-    long = WordPart(0, True, tuple(range(10, 60)))
+    long = WordPart(0, True, tuple(range(10, 60)), 0 if labelled == "first" else 49)
     windows = tokenizer.windows([[long, WordPart(1, True, (7,))]], 8)
     assert [len(window.input_ids) for window in windows] == [8, 3]
     assert answers(windows) == {(0, 0): 10 if labelled == "first" else 15, (0, 1): 7}

@@ -150,8 +150,8 @@ def test_the_channel_is_the_text_behind_each_word(model: tuple[Any, Any]) -> Non
     head = "Text : Entities :\n\nin London\nText : Ada lived\n\nin New York\nText : a town\n\n"
     for i, example in enumerate(EXAMPLES):
         for j, word in enumerate(("London", "Oslo", "New York")):
-            front = base.text_tokenizer(f"{head}in {word}\nText :").input_ids
-            text = base.text_tokenizer(f" {example.inputs['text']}", add_special_tokens=False).input_ids
+            front = base.tokenizer(f"{head}in {word}\nText :").input_ids
+            text = base.tokenizer(f" {example.inputs['text']}", add_special_tokens=False).input_ids
             assert found.words[i, j] == pytest.approx(likelihood(writer, front, text), abs=2e-3)
     predictions = asked.predict(EXAMPLES)
     assert {p.value for p in predictions} <= {"bad", "good"}
@@ -163,14 +163,14 @@ def test_words_are_read_behind_nothing_and_behind_the_querys_own_words(model: tu
     calibration = Calibration(steps=("domain",))
     asked = PromptPredictor(writer, base, tiny.classifying(), PROMPT, [], max_new_tokens=4, calibration=calibration)
     found = asked.label_log_probs(EXAMPLES, [0] * len(EXAMPLES), [calibration])
-    before = base.text_tokenizer("\nin").input_ids
+    before = base.tokenizer("\nin").input_ids
     for j, word in enumerate(("London", "Oslo", "New York")):
-        tokens = base.text_tokenizer(f" {word}", add_special_tokens=False).input_ids
+        tokens = base.tokenizer(f" {word}", add_special_tokens=False).input_ids
         assert found.domain[j] == pytest.approx(likelihood(writer, before, tokens), abs=2e-3)
         assert found.tokens[j] == len(tokens)
     first = base.tokenizer.bos_token_id or base.tokenizer.eos_token_id
     assert found.unconditional[1] == pytest.approx(
-        likelihood(writer, [first], base.text_tokenizer(" Oslo", add_special_tokens=False).input_ids), abs=2e-3
+        likelihood(writer, [first], base.tokenizer(" Oslo", add_special_tokens=False).input_ids), abs=2e-3
     )
 
 

@@ -86,7 +86,7 @@ def test_the_answers_are_exactly_the_stretches_of_the_text_that_there_is_room_fo
 def test_an_answer_may_end_as_the_separator_is_cut_in_running_text(tmp_path: Path) -> None:
     from adapters.models.base_model import open_base
 
-    tokenizer = open_base(str(tiny.gpt2(tmp_path / "gpt2"))).text_tokenizer
+    tokenizer = open_base(str(tiny.gpt2(tmp_path / "gpt2"))).tokenizer
     inside = tokenizer("Ada\n\nAda").input_ids
     word = tokenizer("Ada").input_ids
     ending = inside[len(word) : -len(word)]

@@ -98,9 +98,9 @@ def fixed(base: Any, answers: str | Callable[[str], str]) -> Any:
             return SimpleNamespace(past_key_values=SimpleNamespace(batch_repeat_interleave=lambda rows: None))
 
         def generate(self, input_ids: Any, attention_mask: Any, max_new_tokens: int, **_: Any) -> Any:
-            asked = [base.text_tokenizer.decode(row[keep.bool()]) for row, keep in zip(input_ids, attention_mask)]  # noqa: B905
+            asked = [base.tokenizer.decode(row[keep.bool()]) for row, keep in zip(input_ids, attention_mask)]  # noqa: B905
             self.asked += asked
-            written = [base.text_tokenizer(answers if isinstance(answers, str) else answers(text)) for text in asked]
+            written = [base.tokenizer(answers if isinstance(answers, str) else answers(text)) for text in asked]
             ends = base.tokenizer.eos_token_id
             rows = [(row.input_ids + [ends] * max_new_tokens)[:max_new_tokens] for row in written]
             return torch.cat([input_ids, torch.tensor(rows)], 1)
@@ -113,7 +113,7 @@ def predictor(model: Any, base: Any, *, prompt: Prompt = PROMPT, shots: Sequence
 
 
 def tokens(base: Any, text: str) -> list[int]:
-    found: list[int] = base.text_tokenizer(text).input_ids
+    found: list[int] = base.tokenizer(text).input_ids
     return found
 
 
@@ -289,7 +289,7 @@ def test_the_spaces_of_an_answer_stay(gpt2: Any, monkeypatch: pytest.MonkeyPatch
         "clean_up_tokenization_spaces",
         "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output",
     ):
-        monkeypatch.setattr(gpt2.text_tokenizer, name, True)
+        monkeypatch.setattr(gpt2.tokenizer, name, True)
     prompt = replace(PROMPT, answer="inline")
     model = fixed(gpt2, "<PER>Ada Lovelace</PER> lived in <LOC>London</LOC> .")
     (prediction,) = predictor(model, gpt2, prompt=prompt, max_new_tokens=60).predict(EXAMPLES[:1])
@@ -488,23 +488,23 @@ def test_a_folder_with_another_prompt_than_ours_is_refused(change: dict[str, Any
 
 
 def test_special_tokens_in_data_are_text_and_those_of_a_chat_are_tokens(gpt2: Any) -> None:
-    end = gpt2.text_tokenizer.eos_token
+    end = gpt2.tokenizer.eos_token
     example = replace(EXAMPLES[0], inputs={"tokens": ["Ada", end, "left"]})
     plain = Prompt(name="p", task="ner", answer="lines", query="{{text}}\n", shot="{{text}}\n{{answer}}")
     chat = replace(plain, query=f"{end}{{{{text}}}}{end}")
     for prompt, ends in ((plain, 0), (chat, 3)):
         asked = PromptPredictor(None, gpt2, TASK, prompt, [], max_new_tokens=1)
         ids = asked.tokens(example, 0)
-        assert ids.count(gpt2.text_tokenizer.eos_token_id) == ends
-        assert gpt2.text_tokenizer.decode(ids, clean_up_tokenization_spaces=False) == prompt.question(TASK, example)
+        assert ids.count(gpt2.tokenizer.eos_token_id) == ends
+        assert gpt2.tokenizer.decode(ids, clean_up_tokenization_spaces=False) == prompt.question(TASK, example)
 
 
 def test_special_tokens_in_data_are_text_to_a_unigram_model_too(bases: dict[str, Any]) -> None:
     base = bases["t5"]
-    example = replace(EXAMPLES[0], inputs={"tokens": ["Ada", base.text_tokenizer.eos_token, "left"]})
+    example = replace(EXAMPLES[0], inputs={"tokens": ["Ada", base.tokenizer.eos_token, "left"]})
     plain = Prompt(name="p", task="ner", answer="lines", query="{{text}}\n", shot="{{text}}\n{{answer}}")
     ids = PromptPredictor(None, base, TASK, plain, [], max_new_tokens=1).tokens(example, 0)
-    end = base.text_tokenizer.eos_token_id
+    end = base.tokenizer.eos_token_id
     assert ids.count(end) == 1 and ids[-1] == end, "the one that ends the prompt"
 
 

@@ -438,7 +438,7 @@ class Writer:
     """Writes behind (an encoder-decoder: in answer to) a question about each example."""
 
     def __init__(self, model: Any, base: Any, question: str) -> None:
-        self.model, self.tokenizer, self.question = model, base.text_tokenizer, question
+        self.model, self.tokenizer, self.question = model, base.tokenizer, question
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         return shared_out(examples, self.write)

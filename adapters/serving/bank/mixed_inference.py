@@ -161,7 +161,7 @@ class MixedInference:
 
     def generate(self, slots: Sequence[int], texts: Sequence[str], *, max_new_tokens: int) -> list[str]:
         """Greedy continuations of texts. Raises BankError if a text is too long."""
-        tokenizer = self.base.text_tokenizer
+        tokenizer = self.base.tokenizer
         continuations: list[str] = [""] * len(texts)
         with self.encoding:
             ids = [tokenizer(text, verbose=False).input_ids for text in texts]

@@ -51,7 +51,7 @@ class MixedModel:
         from transformers.pytorch_utils import Conv1D
 
         self.body = body
-        self.pad_id = int(base.tokenizer.pad_token_id)
+        self.pad_id = base.pad_id
         self.positions, self.first_position = base.positions, base.first_position
         self.batch = BatchContext()
         # All layers now: a hook that is registered later might be registered while a thread runs the layer.

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from adapters.data.labels import LabelSet
+from adapters.data.tag_schemes import OUTSIDE, may_follow, scheme_of_labels
+
+_FORBIDDEN = -1e9
+"""Added to the score of a sequence for each step that its scheme forbids."""
 
 
 def log_softmax(scores: np.ndarray) -> np.ndarray:
@@ -17,28 +21,33 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def best_tags(log_probs: Sequence[np.ndarray], labels: LabelSet) -> list[np.ndarray]:
-    """The likeliest valid IOB2 tag sequence of each sentence (Viterbi with forbidden steps and no learned ones).
+    """The likeliest valid tag sequence of each sentence (Viterbi with forbidden steps and no learned ones).
 
     Args:
         log_probs: per sentence, float `[words, tags]`.
-        labels: IOB2 tags; a step into `I-X` is allowed only from `B-X` or `I-X`.
+        labels: tags, whose scheme says which may follow which.
 
     Returns:
         Per sentence, int64 `[words]`: classes of `labels`.
     """
-    forbidden = np.array([[b[0] == "I" and a[2:] != b[2:] for b in labels.names] for a in labels.names])
-    step = np.where(forbidden, -1e9, 0.0)  # [from, to]
-    first = np.array([-1e9 if name[0] == "I" else 0.0 for name in labels.names])
+    scheme = scheme_of_labels(labels.names)
+
+    def cost(before: str, tag: str) -> float:
+        return 0.0 if may_follow(before, tag, scheme) else _FORBIDDEN
+
+    step = np.array([[cost(before, tag) for tag in labels.names] for before in labels.names])
+    first = np.array([cost(OUTSIDE, tag) for tag in labels.names])
+    last = np.array([cost(tag, OUTSIDE) for tag in labels.names])
     results: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(log_probs)
     order = sorted(range(len(log_probs)), key=lambda i: len(log_probs[i]))
     for begin in range(0, len(order), 256):
         chosen = [i for i in order[begin : begin + 256] if len(log_probs[i])]
-        for i, path in zip(chosen, _viterbi([log_probs[i] for i in chosen], step, first), strict=True):
+        for i, path in zip(chosen, _viterbi([log_probs[i] for i in chosen], step, first, last), strict=True):
             results[i] = path
     return results
 
 
-def _viterbi(rows: list[np.ndarray], step: np.ndarray, first: np.ndarray) -> list[np.ndarray]:
+def _viterbi(rows: list[np.ndarray], step: np.ndarray, first: np.ndarray, last: np.ndarray) -> list[np.ndarray]:
     """Viterbi for several sentences at once; padding repeats the last state at no cost."""
     if not rows:
         return []
@@ -52,13 +61,12 @@ def _viterbi(rows: list[np.ndarray], step: np.ndarray, first: np.ndarray) -> lis
     stay = np.arange(tags)
     for word in range(1, lengths.max()):
         paths = score[:, :, None] + step  # [sentences, from, to]
-        chosen = paths.argmax(1)
         alive = (word < lengths)[:, None]
-        back[word] = np.where(alive, chosen, stay)
+        back[word] = np.where(alive, paths.argmax(1), stay)
         score = np.where(alive, paths.max(1) + padded[:, word], score)
-    last = score.argmax(1)
+    chosen = (score + last).argmax(1)
     out = np.zeros((len(rows), lengths.max()), dtype=np.int64)
     for word in range(lengths.max() - 1, -1, -1):
-        out[:, word] = last
-        last = back[word, np.arange(len(rows)), last]
+        out[:, word] = chosen
+        chosen = back[word, np.arange(len(rows)), chosen]
     return [out[i, :length] for i, length in enumerate(lengths)]

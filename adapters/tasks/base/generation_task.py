@@ -99,11 +99,12 @@ class GenerationTask(TextAnswerTask, PromptableTask):
 
     def _answer(self, example: Example, tokenizer: WordTokenizer) -> list[int]:
         """Tokens of the answer to learn, with the token that ends it."""
-        cut, text = tokenizer.hf_tokenizer, valid_text(self.to_learn(example))
+        own, text = tokenizer.hf_tokenizer, valid_text(self.to_learn(example))
         if not tokenizer.causal:
             return list(tokenizer.encode_data(text).input_ids)[: self.max_new_tokens]
-        end = cut.eos_token_id if cut.eos_token_id is not None else cut.pad_token_id
-        ids = [*tokenizer.encode_data(text, add_special_tokens=False).input_ids, int(end)]
+        end = own.eos_token_id if own.eos_token_id is not None else own.pad_token_id
+        after_input = tokenizer.inside_text(text)
+        ids = [*tokenizer.encode_data(after_input, add_special_tokens=False).input_ids, int(end)]
         return ids[: self.max_new_tokens]
 
     def to_learn(self, example: Example) -> str:

@@ -94,7 +94,7 @@ class ModelPredictor:
                 inputs, _ = collate(
                     [row.input_ids for row in rows],
                     [[0]] * len(rows),
-                    self.base.tokenizer.pad_token_id,
+                    self.base.pad_id,
                     [row.token_types for row in rows],
                 )
                 on_device = {name: tensor.to(device) for name, tensor in inputs.items()}

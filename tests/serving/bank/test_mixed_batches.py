@@ -220,10 +220,10 @@ def test_a_causal_base_writes_each_row_under_its_own_adapter(base: str, sets: Ca
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(one.base.folder).eval()
-    ids = one.base.text_tokenizer([TEXTS[0]], return_tensors="pt").input_ids
+    ids = one.base.tokenizer([TEXTS[0]], return_tensors="pt").input_ids
     with torch.inference_mode():
         out = model.generate(ids, max_new_tokens=12, do_sample=False, pad_token_id=one.base.tokenizer.pad_token_id)
-    assert written[0] == one.base.text_tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    assert written[0] == one.base.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
 
 
 @pytest.mark.parametrize("base", ["gpt2", "llama"])
@@ -235,7 +235,7 @@ def test_what_a_row_writes_is_what_its_merged_model_writes(base: str, sets: Call
     one.bank._inference.batch_tokens = 4096
     names = ["lora-tags", "lora-class", "rslora-tags"]
     written = one.bank.generate([(name, TEXTS[1]) for name in names], max_new_tokens=10)
-    ids = one.base.text_tokenizer([TEXTS[1]], return_tensors="pt").input_ids
+    ids = one.base.tokenizer([TEXTS[1]], return_tensors="pt").input_ids
     for name, text in zip(names, written, strict=True):
         model: Any = AutoModelForCausalLM.from_pretrained(one.base.folder).eval()
         layers = dict(model.base_model.named_modules())
@@ -245,7 +245,7 @@ def test_what_a_row_writes_is_what_its_merged_model_writes(base: str, sets: Call
                 layers[layer].weight += delta if base == "gpt2" else delta.T
         with torch.inference_mode():
             out = model.generate(ids, max_new_tokens=10, do_sample=False, pad_token_id=one.base.tokenizer.pad_token_id)
-        assert text == one.base.text_tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+        assert text == one.base.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
 
 
 def test_a_padding_token_in_a_text_does_not_hang_on_the_rows_beside_it(sets: Callable[[str], Set]) -> None:

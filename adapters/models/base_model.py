@@ -253,6 +253,8 @@ def open_base(name: str) -> Base:
         raise ModelError(f"{name}: transformers cannot read its config.json ({error}).") from error
     base = Base(source=source, config=config, tokenizer=_open_tokenizer(source.path, name))
     _check_vocabulary(base)
+    if base.tokenizer.pad_token_id is None or base.tokenizer.pad_token_id >= base.embeddings:
+        base.tokenizer.pad_token = base.tokenizer.eos_token or base.tokenizer.unk_token
     return base
 
 
@@ -307,7 +309,7 @@ def load_quietly(auto_class: str, folder: Path, **options: Any) -> PreTrainedMod
 
 
 def _open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
-    """The base's own fast tokenizer, with a token to pad with."""
+    """The base's own fast tokenizer."""
     from transformers import AutoTokenizer
 
     try:
@@ -319,8 +321,6 @@ def _open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
         ) from error
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(f"{name}: has no fast tokenizer (tokenizer.json), which is needed for offsets and words.")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.tokenizer import IGNORED, Window, WordPart, WordTokenizer, valid_text
 from adapters.tasks import base
 from adapters.tasks.base.answer_constraints import LinesConstraint, lines_constraint
-from adapters.tasks.base.decoding import best_tags, log_softmax
+from adapters.tasks.base.decoding import TagSearch, log_softmax
 from adapters.tasks.base.entity_formats import FORMATS, NONE, check_form, locate_mentions
 from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
 from adapters.tasks.base.task import AnswerForm
@@ -68,6 +69,11 @@ class Task(base.PromptableTask):
         """
         self.labels = labels
         self.scheme = scheme_of_labels(labels.names)
+
+    @cached_property
+    def search(self) -> TagSearch:
+        """Finds the likeliest tags that the scheme allows."""
+        return TagSearch(self.labels)
 
     @classmethod
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
@@ -173,7 +179,7 @@ class Task(base.PromptableTask):
             log_softmax(score[[i for i, within in enumerate(flags) if within is False]])
             for score, flags in zip(scores, shared, strict=True)
         ]
-        for path, score, flags in zip(best_tags(log_probs, self.labels), log_probs, shared, strict=True):
+        for path, score, flags in zip(self.search.best(log_probs), log_probs, shared, strict=True):
             tags = self._normal([self.labels.names[tag] for tag in path])
             found.append(_spread(tags, np.exp(score[np.arange(len(path)), path]), flags))
         return found

@@ -10,9 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.sequence_labeling import get_entities
 
+from adapters.core.errors import DataError
 from adapters.data.labels import LabelSet
-from adapters.data.tag_schemes import Span, detect_scheme, entity_types, spans, split_tag, tag_labels, tags_of, to_iob2
-from adapters.tasks.base.decoding import best_tags
+from adapters.data.tag_schemes import (
+    Span,
+    detect_scheme,
+    entity_types,
+    may_follow,
+    scheme_of_labels,
+    spans,
+    split_tag,
+    tag_labels,
+    tags_of,
+    to_iob2,
+)
+from adapters.tasks.base.decoding import TagSearch
 
 TYPES = ["PER", "LOC", "my-type", "a_b", "O"]
 SCHEMES = ["iob1", "iob2", "bioes", "bmes", "io"]
@@ -228,7 +240,7 @@ def test_a_label_set_with_two_equal_names_is_refused() -> None:
         LabelSet(("O", "B-PER", "B-PER"))
 
 
-# best_tags ------------------------------------------------------------------------------------------------------------
+# TagSearch ------------------------------------------------------------------------------------------------------------
 
 
 def is_valid(names: list[str]) -> bool:
@@ -259,7 +271,7 @@ def log_probs(seed: int, words: int, tags: int, scale: float = 3.0) -> np.ndarra
 def test_the_best_tags_are_those_of_a_search_of_all_valid_sequences(seed: int, lengths: list[int]) -> None:
     labels = tag_labels(["LOC", "PER"])
     scores = [log_probs(seed + i, length, len(labels)) for i, length in enumerate(lengths)]
-    found = best_tags(scores, labels)
+    found = TagSearch(labels).best(scores)
     assert [len(path) for path in found] == lengths
     for path, score in zip(found, scores, strict=True):
         if len(score):
@@ -273,7 +285,7 @@ def test_the_best_tags_are_always_valid_and_equal_the_likeliest_where_those_are(
 ) -> None:
     labels = tag_labels(["A", "B", "I-C"])
     scores = [log_probs(seed + i, words + i, len(labels), scale) for i in range(3)]
-    for path, score in zip(best_tags(scores, labels), scores, strict=True):
+    for path, score in zip(TagSearch(labels).best(scores), scores, strict=True):
         assert is_valid([labels.names[tag] for tag in path])
         greedy = score.argmax(-1)
         if is_valid([labels.names[tag] for tag in greedy]):
@@ -283,14 +295,79 @@ def test_the_best_tags_are_always_valid_and_equal_the_likeliest_where_those_are(
 def test_the_best_tags_do_not_hang_on_what_is_decoded_beside_them() -> None:
     labels = tag_labels(["LOC", "PER"])
     scores = [log_probs(i, i % 7, len(labels)) for i in range(300)]  # more than are decoded at once, some empty
-    together = best_tags(scores, labels)
-    alone = [best_tags([score], labels)[0] for score in scores]
+    together = TagSearch(labels).best(scores)
+    alone = [TagSearch(labels).best([score])[0] for score in scores]
     assert [path.tolist() for path in together] == [path.tolist() for path in alone]
 
 
 def test_a_sentence_without_words_has_no_tags() -> None:
     labels = tag_labels(["LOC", "PER"])
-    assert best_tags([], labels) == []
-    assert [path.tolist() for path in best_tags([np.zeros((0, 5)), np.zeros((0, 5))], labels)] == [[], []]
-    first, second = best_tags([np.zeros((0, 5)), np.log(np.full((2, 5), 0.2))], labels)
+    assert TagSearch(labels).best([]) == []
+    assert [path.tolist() for path in TagSearch(labels).best([np.zeros((0, 5)), np.zeros((0, 5))])] == [[], []]
+    first, second = TagSearch(labels).best([np.zeros((0, 5)), np.log(np.full((2, 5), 0.2))])
     assert first.tolist() == [] and len(second) == 2
+
+
+# the tags of heads that others trained -------------------------------------------------------------------------------
+
+HEADS = {
+    "iob2": ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"],
+    "iob1": ["O", "I-PER", "B-LOC", "I-LOC"],
+    "bioes": ["O", "B-PER", "I-PER", "E-PER", "S-PER"],
+    "bmes": ["O", "B-PER", "M-PER", "E-PER", "S-PER"],
+    "io": ["O", "PER", "LOC"],
+    "plain": ["NOUN", "VERB", "ADJ"],
+}
+
+
+@pytest.mark.parametrize(
+    ("labels", "scheme"),
+    [
+        *((labels, scheme) for scheme, labels in HEADS.items()),
+        (["O", "I-PER", "I-LOC"], "iob1"),  # IOB1 with no two adjacent entities of a type
+        (["B-PER", "I-PER", "L-PER", "U-PER", "O"], "bioes"),
+        (["O", "B-PER"], "iob2"),
+        (["-LRB-", "NN", "PRP$", "``"], "plain"),
+        (["S-PER", "O"], "bioes"),
+        (["O"], "plain"),
+    ],
+)
+def test_the_scheme_of_a_head_is_recognised_from_its_labels(labels: list[str], scheme: str) -> None:
+    assert scheme_of_labels(labels) == scheme
+
+
+@pytest.mark.parametrize("labels", [["O", "B-PER", "LOC"], ["O", "B-PER", "M-PER", "L-PER"], ["O", "X-PER"]])
+def test_labels_of_no_scheme_are_refused(labels: list[str]) -> None:
+    with pytest.raises(DataError, match="no known scheme"):
+        scheme_of_labels(labels)
+
+
+def reads_without_fault(tags: list[str], scheme: str) -> bool:
+    """Whether tags are of the scheme: they are read without a fault, and no entity is left open."""
+    if scheme in ("io", "iob1"):
+        return True
+    faults = to_iob2(tags, scheme)[1]
+    closed = all(before[0] not in "BIM" or after[0] in "IME" for before, after in itertools.pairwise([*tags, "O"]))
+    return not faults and (scheme == "iob2" or closed)
+
+
+@pytest.mark.parametrize("scheme", sorted(set(HEADS) - {"plain"}))
+def test_the_search_obeys_the_scheme(scheme: str) -> None:
+    labels = LabelSet(tuple(HEADS[scheme]))
+    for words in range(1, 5):
+        for seed in range(20):
+            scores = log_probs(seed, words, len(labels))
+            (path,) = TagSearch(labels).best([scores])
+            sequences = itertools.product(range(len(labels)), repeat=words)
+            valid = [one for one in sequences if reads_without_fault([labels.names[i] for i in one], scheme)]
+            best = max(sum(scores[i, tag] for i, tag in enumerate(one)) for one in valid)
+            assert tuple(path.tolist()) in valid
+            assert sum(scores[i, tag] for i, tag in enumerate(path)) == pytest.approx(best)
+
+
+def test_plain_labels_are_free_of_each_other() -> None:
+    labels = LabelSet(tuple(HEADS["plain"]))
+    scores = log_probs(3, 6, 3)
+    assert TagSearch(labels).best([scores])[0].tolist() == scores.argmax(-1).tolist()
+    assert all(may_follow(a, b, "plain") for a in labels.names for b in labels.names)
+    assert entity_types(labels) == ()

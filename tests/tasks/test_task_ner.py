@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from adapters.core.errors import DataError
 from adapters.data.dataset_files import open_file, open_splits
+from adapters.data.labels import LabelSet
 from adapters.data.tag_schemes import spans, tag_labels, tags_of
 from adapters.models.tokenizer import IGNORED, WordTokenizer
 from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
@@ -344,3 +346,67 @@ def test_a_text_without_words_has_an_answer(tokenizer: Any) -> None:
 
 def test_the_ner_task_is_the_one_that_its_name_loads() -> None:
     assert load_task("ner") is Task
+
+
+# words of a text, and heads that others trained ----------------------------------------------------------------------
+
+
+def certain(labels: list[str], chosen: list[str]) -> np.ndarray:
+    """Logits `[tokens, labels]` that are sure of one label at each token."""
+    return np.array([[9.0 if label == one else 0.0 for label in labels] for one in chosen])
+
+
+def decoded(labels: list[str], text: str, chosen: list[str], tokenizer: Any) -> dict[str, Any]:
+    """The output for a text whose words have one token each, from a head that is sure of a label at each."""
+    task = Task(LabelSet(tuple(labels)))
+    example = task.from_request({"text": text}, "1")
+    (row,) = task.encode([example], WordTokenizer(tokenizer), 60)
+    answer = np.zeros((len(row.input_ids), len(labels)))
+    assert len(row.detail) == len(chosen)
+    for (position, _, _), logits in zip(row.detail, certain(labels, chosen), strict=True):
+        answer[position] = logits
+    (prediction,) = task.decode([example], [row], [answer], WordTokenizer(tokenizer))
+    return task.output(example, prediction)
+
+
+BIOES = ["O", "B-PER", "I-PER", "E-PER", "S-PER"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "chosen", "tags", "found"),
+    [
+        (["O", "I-PER", "I-LOC"], ["I-PER", "O", "I-LOC"], ["B-PER", "O", "B-LOC"], ["Ada", "London"]),
+        (BIOES, ["B-PER", "E-PER", "S-PER"], ["B-PER", "I-PER", "B-PER"], ["Ada in", "London"]),
+        (["O", "B-X", "M-X", "E-X", "S-X"], ["B-X", "M-X", "E-X"], ["B-X", "I-X", "I-X"], ["Ada in London"]),
+        (["O", "PER", "LOC"], ["PER", "PER", "LOC"], ["B-PER", "I-PER", "B-LOC"], ["Ada in", "London"]),
+        (["NOUN", "ADP"], ["NOUN", "ADP", "NOUN"], ["NOUN", "ADP", "NOUN"], []),
+    ],
+)
+def test_a_head_of_any_scheme_gives_iob2_tags_and_plain_labels_stay(
+    labels: list[str], chosen: list[str], tags: list[str], found: list[str], tokenizer: Any
+) -> None:
+    output = decoded(labels, "Ada in London", chosen, tokenizer)
+    assert output["tags"] == tags
+    assert [entity["text"] for entity in output["entities"]] == found
+
+
+class OneToken:
+    """A tokenizer whose every run of letters and punctuation is one token, as byte-level ones make of `").`."""
+
+    unk_token_id, eos_token_id, pad_token_id, all_special_ids, all_special_tokens = 0, 0, 0, (), ()
+
+    def __call__(self, given: Any, **options: Any) -> Any:
+        from types import SimpleNamespace
+
+        if isinstance(given, str) or options.get("is_split_into_words"):
+            return SimpleNamespace(input_ids=[1] if isinstance(given, str) else [1] * len(given))
+        cut = [[match.span() for match in re.finditer(r"\S+", text)] for text in given]
+        return SimpleNamespace(input_ids=[[2] * len(one) for one in cut], offset_mapping=cut)
+
+
+def test_a_word_within_the_token_of_another_continues_its_entity() -> None:
+    labels = ["O", "B-LOC", "I-LOC"]
+    output = decoded(labels, "in New.York .", ["O", "B-LOC", "B-LOC", "B-LOC", "O"], OneToken())
+    assert output["tokens"] == ["in", "New", ".", "York", "."]
+    assert output["tags"] == ["O", "B-LOC", "I-LOC", "I-LOC", "O"]
+    assert [entity["text"] for entity in output["entities"]] == ["New.York"]

@@ -20,31 +20,37 @@ def log_softmax(scores: np.ndarray) -> np.ndarray:
     return out
 
 
-def best_tags(log_probs: Sequence[np.ndarray], labels: LabelSet) -> list[np.ndarray]:
-    """The likeliest valid tag sequence of each sentence (Viterbi with forbidden steps and no learned ones).
+class TagSearch:
+    """Finds the likeliest valid sequence of tags: Viterbi with forbidden steps and no learned ones."""
 
-    Args:
-        log_probs: per sentence, float `[words, tags]`.
-        labels: tags, whose scheme says which may follow which.
+    def __init__(self, labels: LabelSet) -> None:
+        """Args: labels: tags, whose scheme says which may follow which."""
+        scheme, tags = scheme_of_labels(labels.names), labels.names
 
-    Returns:
-        Per sentence, int64 `[words]`: classes of `labels`.
-    """
-    scheme = scheme_of_labels(labels.names)
+        def cost(before: str, tag: str) -> float:
+            return 0.0 if may_follow(before, tag, scheme) else _FORBIDDEN
 
-    def cost(before: str, tag: str) -> float:
-        return 0.0 if may_follow(before, tag, scheme) else _FORBIDDEN
+        self.step = np.array([[cost(before, tag) for tag in tags] for before in tags])  # [from, to]
+        self.first = np.array([cost(OUTSIDE, tag) for tag in tags])
+        self.last = np.array([cost(tag, OUTSIDE) for tag in tags])
 
-    step = np.array([[cost(before, tag) for tag in labels.names] for before in labels.names])
-    first = np.array([cost(OUTSIDE, tag) for tag in labels.names])
-    last = np.array([cost(tag, OUTSIDE) for tag in labels.names])
-    results: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(log_probs)
-    order = sorted(range(len(log_probs)), key=lambda i: len(log_probs[i]))
-    for begin in range(0, len(order), 256):
-        chosen = [i for i in order[begin : begin + 256] if len(log_probs[i])]
-        for i, path in zip(chosen, _viterbi([log_probs[i] for i in chosen], step, first, last), strict=True):
-            results[i] = path
-    return results
+    def best(self, log_probs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The likeliest tags of each sentence.
+
+        Args:
+            log_probs: per sentence, float `[words, tags]`.
+
+        Returns:
+            Per sentence, int64 `[words]`: classes of the labels.
+        """
+        results: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(log_probs)
+        order = sorted(range(len(log_probs)), key=lambda i: len(log_probs[i]))
+        for begin in range(0, len(order), 256):
+            chosen = [i for i in order[begin : begin + 256] if len(log_probs[i])]
+            paths = _viterbi([log_probs[i] for i in chosen], self.step, self.first, self.last)
+            for i, path in zip(chosen, paths, strict=True):
+                results[i] = path
+        return results
 
 
 def _viterbi(rows: list[np.ndarray], step: np.ndarray, first: np.ndarray, last: np.ndarray) -> list[np.ndarray]:

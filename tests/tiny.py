@@ -205,12 +205,14 @@ def xlmr(folder: Path, *, seed: int = 0) -> Path:
     return _save(folder, seed, tokenizer, lambda: XLMRobertaModel(config))
 
 
-def _decoder(folder: Path, seed: int, config: str, model: str, **options: Any) -> Path:
-    """A causal model of any class with the tokenizer of `llama`."""
+def _decoder(
+    folder: Path, seed: int, config: str, model: str, *, cut: str = "GPT2TokenizerFast", **options: Any
+) -> Path:
+    """A causal model of any class with a byte-level tokenizer of a class, `cut`."""
     import transformers
 
     vocabulary, merges = _byte_pairs()
-    tokenizer = transformers.GPT2TokenizerFast(vocab=vocabulary, merges=merges, model_max_length=POSITIONS)
+    tokenizer = getattr(transformers, cut)(vocab=vocabulary, merges=merges, model_max_length=POSITIONS)
     end = tokenizer.eos_token_id
     sizes = {**_sizes(tokenizer), "pad_token_id": None, "bos_token_id": end, "eos_token_id": end}
     made = getattr(transformers, config)(**{**sizes, **options})
@@ -225,17 +227,19 @@ def opt(folder: Path, *, seed: int = 0) -> Path:
 
 def gptneox(folder: Path, *, seed: int = 0) -> Path:
     """GPT-NeoX: fused queries, keys and values."""
-    return _decoder(folder, seed, "GPTNeoXConfig", "GPTNeoXForCausalLM")
+    return _decoder(folder, seed, "GPTNeoXConfig", "GPTNeoXForCausalLM", cut="GPTNeoXTokenizerFast")
 
 
 def qwen2(folder: Path, *, seed: int = 0) -> Path:
     """Qwen2: Llama with biases of queries, keys and values."""
-    return _decoder(folder, seed, "Qwen2Config", "Qwen2ForCausalLM", num_key_value_heads=1)
+    return _decoder(folder, seed, "Qwen2Config", "Qwen2ForCausalLM", cut="Qwen2TokenizerFast", num_key_value_heads=1)
 
 
 def qwen3(folder: Path, *, seed: int = 0) -> Path:
     """Qwen3: norms of queries and keys."""
-    return _decoder(folder, seed, "Qwen3Config", "Qwen3ForCausalLM", num_key_value_heads=1, head_dim=16)
+    return _decoder(
+        folder, seed, "Qwen3Config", "Qwen3ForCausalLM", cut="Qwen2TokenizerFast", num_key_value_heads=1, head_dim=16
+    )
 
 
 def gemma(folder: Path, *, seed: int = 0) -> Path:

@@ -1,13 +1,17 @@
-"""Greedy generation for batches of rows of any length."""
+"""Generation for batches of rows of any length: greedy answers, and continuations with stop texts and sampling."""
 
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from adapters.core.errors import SettingsError
 
 if TYPE_CHECKING:
     import torch
@@ -71,24 +75,52 @@ def generate(
     Returns:
         Tokens of each answer, including those of `end` (the last may contain more text), without an end-of-text token.
     """
+    before = 1 if model.config.is_encoder_decoder else max(len(row) for row in _filled(rows, tokenizer))
+    out = _run(
+        model,
+        tokenizer,
+        rows,
+        max_new_tokens=max_new_tokens,
+        criteria=[_ends(tokenizer, end, before)] if end else [],
+        allowed=_allowed_after(allowed, before),
+    )
+    ends = {int(tokenizer.pad_token_id), *np.atleast_1d(model.generation_config.eos_token_id).tolist()}
+    return [_until(answer, ends) for answer in out[:, before:].tolist()]
+
+
+def _filled(rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerFast) -> list[Sequence[int]]:
+    """The rows, a first token in place of an empty one."""
+    return [row or [first_token(tokenizer)] for row in rows]
+
+
+def _run(
+    model: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    criteria: Sequence[Callable[..., torch.Tensor]] = (),
+    processors: Sequence[Callable[..., torch.Tensor]] = (),
+    allowed: Any = None,
+) -> torch.Tensor:
+    """What transformers' greedy search returns for rows, their common prefix computed once."""
     import torch
-    from transformers import StoppingCriteriaList
+    from transformers import LogitsProcessorList, StoppingCriteriaList
 
     device = next(model.parameters()).device
     pad = int(tokenizer.pad_token_id)
-    rows = [row or [first_token(tokenizer)] for row in rows]
+    rows = _filled(rows, tokenizer)
     longest = max(map(len, rows))
     encoded = bool(model.config.is_encoder_decoder)
     shared = 0 if encoded or _needs_own_prefix(model) else _shared_length(rows)
     padded = partial(_padded, shared=shared, longest=longest, left=not encoded)
     ids = torch.tensor([padded(row, pad) for row in rows], device=device)
     mask = torch.tensor([padded([1] * len(row), 0) for row in rows], device=device)
-    before = 1 if encoded else longest  # an encoder-decoder generates after one start token
     with torch.inference_mode():
         cache = prefill_cache(model, rows[0][:shared]) if shared else None
         if cache is not None:
             cache.batch_repeat_interleave(len(rows))
-        out = model.generate(
+        out: torch.Tensor = model.generate(
             input_ids=ids,
             attention_mask=mask,
             past_key_values=cache,
@@ -98,12 +130,12 @@ def generate(
             num_return_sequences=1,
             return_dict_in_generate=False,
             pad_token_id=pad,
-            stopping_criteria=StoppingCriteriaList([_ends(tokenizer, end, before)] if end else []),
-            prefix_allowed_tokens_fn=_allowed_after(allowed, before),
+            stopping_criteria=StoppingCriteriaList(criteria),
+            logits_processor=LogitsProcessorList(processors),
+            prefix_allowed_tokens_fn=allowed,
             **{name: None for name in _NOT_GREEDY if getattr(model.generation_config, name, None) is not None},
         )
-    ends = {pad, *np.atleast_1d(model.generation_config.eos_token_id).tolist()}
-    return [_until(answer, ends) for answer in out[:, before:].tolist()]
+    return out
 
 
 def _needs_own_prefix(model: Any) -> bool:
@@ -165,3 +197,163 @@ def _ends(tokenizer: PreTrainedTokenizerFast, end: str, before: int) -> Callable
 def _allowed_after(allowed: Callable[[int, list[int]], list[int]] | None, before: int) -> Any:
     """`allowed` as transformers calls it, with all tokens of a row, including those of the input."""
     return None if allowed is None else lambda row, ids: allowed(row, ids[before:].tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How a continuation is chosen, token by token, and where it ends.
+
+    Attributes:
+        max_new_tokens: most tokens.
+        stop: texts that end it; they do not belong to it.
+        temperature: 0 takes the likeliest token; others divide the logits and draw.
+        top_p: draw among the likeliest tokens that together have this probability (Holtzman et al. 2020,
+            arXiv:1904.09751).
+        seed: of the draws; None for one of the system's.
+    """
+
+    max_new_tokens: int = 64
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+    def check(self) -> None:
+        """Raises SettingsError for a value that cannot work."""
+        for name, sound, needed in (
+            ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
+            ("temperature", 0 <= self.temperature < float("inf"), "0 or more"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+            ("stop", all(self.stop), "without empty texts"),
+            ("seed", self.seed is None or 0 <= self.seed < 2**63, "a whole number, 0 or more"),
+        ):
+            if not sound:
+                raise SettingsError(f"{name}: must be {needed}, found {getattr(self, name)!r}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continuation:
+    """What was written after a row.
+
+    Attributes:
+        text: without the text that ended it.
+        tokens: number of tokens generated, that of the end included.
+        finish_reason: `stop` (a stop text or the end of text), `length`, or `cancelled`.
+        seed: of the draws; None if none were made.
+    """
+
+    text: str
+    tokens: int
+    finish_reason: str
+    seed: int | None
+
+
+def write(
+    model: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Sequence[Sequence[int]],
+    sampling: Sequence[Sampling],
+    listen: Callable[[int, str], bool] | None = None,
+) -> list[Continuation]:
+    """Continue rows, each with its own sampling. A row's draws depend on its seed alone, not on the rows beside it.
+
+    Args:
+        model: causal, with its language-model head.
+        tokenizer: of the model.
+        rows: tokens of each input, of any length.
+        sampling: of each row.
+        listen: called with the number of a row and each new part of its text; returns whether to go on with it.
+    """
+    writers = [_Writer(tokenizer, one, partial(listen, i) if listen else None) for i, one in enumerate(sampling)]
+    ends = {int(end) for end in np.atleast_1d(model.generation_config.eos_token_id) if end is not None}
+
+    def choose(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Leave the chosen token alone possible."""
+        chosen = [writer.choose(row) for writer, row in zip(writers, scores, strict=True)]
+        only = scores.new_full(scores.shape, float("-inf"))
+        only[range(len(chosen)), chosen] = 0.0
+        return only
+
+    def done(ids: torch.Tensor, scores: Any, **named: Any) -> torch.Tensor:
+        return ids.new_tensor(
+            [w.add(token, ends) for w, token in zip(writers, ids[:, -1].tolist(), strict=True)]
+        ).bool()
+
+    most = max(one.max_new_tokens for one in sampling)
+    _run(model, tokenizer, rows, max_new_tokens=most, criteria=[done], processors=[choose])
+    return [writer.continuation() for writer in writers]
+
+
+class _Writer:
+    """One row while it is continued."""
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, sampling: Sampling, listen: Callable[[str], bool] | None
+    ) -> None:
+        import torch
+
+        self.tokenizer, self.sampling, self.listen = tokenizer, sampling, listen
+        self.tokens: list[int] = []
+        self.text = ""
+        self.heard = 0
+        self.finish_reason = ""
+        self.seed: int | None = None
+        if sampling.temperature > 0:
+            self.seed = secrets.randbits(31) if sampling.seed is None else sampling.seed
+            self.generator = torch.Generator().manual_seed(self.seed)
+
+    def choose(self, logits: torch.Tensor) -> int:
+        """The next token, from its logits `[vocabulary]`."""
+        import torch
+
+        if not self.sampling.temperature:
+            return int(logits.argmax())
+        shares = torch.softmax(logits.float().cpu() / self.sampling.temperature, -1)
+        if self.sampling.top_p < 1:
+            likeliest, order = shares.sort(descending=True, stable=True)
+            before = likeliest.cumsum(-1) - likeliest
+            shares = torch.zeros_like(shares).scatter(0, order, likeliest * (before < self.sampling.top_p))
+        return int(torch.multinomial(shares, 1, generator=self.generator))
+
+    def add(self, token: int, ends: set[int]) -> bool:
+        """Take the next token; returns whether the row is done."""
+        if self.finish_reason:
+            return True
+        self.tokens.append(token)
+        if token in ends:
+            self._finish("stop")
+            return True
+        self.text = self.tokenizer.decode(self.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        found = [at for at in map(self.text.find, self.sampling.stop) if at >= 0]
+        if found:
+            self.text = self.text[: min(found)]
+            self._finish("stop")
+        elif len(self.tokens) >= self.sampling.max_new_tokens:
+            self._finish("length")
+        elif not self._tell(len(self.text) - self._withheld()):
+            self.finish_reason = "cancelled"
+        return bool(self.finish_reason)
+
+    def _finish(self, reason: str) -> None:
+        self.finish_reason = reason
+        self._tell(len(self.text))
+
+    def _withheld(self) -> int:
+        """Characters at the end that may become part of a stop text, or of a character of several tokens."""
+        if self.text.endswith("\ufffd"):
+            return len(self.text) - self.heard
+        starts = (
+            size for stop in self.sampling.stop for size in range(1, len(stop)) if self.text.endswith(stop[:size])
+        )
+        return max(starts, default=0)
+
+    def _tell(self, end: int) -> bool:
+        """Let the listener hear the text up to `end`; returns whether to go on."""
+        new, self.heard = self.text[self.heard : end], max(self.heard, end)
+        return self.listen is None or not new or self.listen(new)
+
+    def continuation(self) -> Continuation:
+        """What was written."""
+        return Continuation(
+            text=self.text, tokens=len(self.tokens), finish_reason=self.finish_reason or "length", seed=self.seed
+        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from adapters.core.errors import DataError, SettingsError
+from adapters.core.errors import DataError, ModelError, SettingsError
 from adapters.core.settings import require
 from adapters.data.classification_rows import (
     balanced_weights,
@@ -126,9 +126,27 @@ class Classification(base.Task):
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> base.Task:
         """The task with the label list of a card."""
-        kind = MultiLabelTask if card.get("multi_label") else Task
+        kind = NumberTask if card.get("number") else MultiLabelTask if card.get("multi_label") else Task
         labels = LabelSet(tuple(card["labels"]))
         return kind(labels, pair=bool(card.get("pair")), windows=bool(card.get("windows")))
+
+    @classmethod
+    def of_head(
+        cls,
+        labels: Sequence[str],
+        *,
+        multi_label: bool | None = None,
+        pair: bool | None = None,
+        problem: str | None = None,
+    ) -> base.Task:
+        """One label, several, or a number: as given, or as transformers does by the problem type, else by the size."""
+        known = LabelSet(tuple(labels))
+        if len(known) == 1 and not multi_label and problem in (None, "regression"):
+            return NumberTask(known, pair=bool(pair))
+        if problem == "regression":
+            raise DataError(f"problem_type is regression, of {len(known)} numbers; a head of one number is supported.")
+        several = problem == "multi_label_classification" if multi_label is None else multi_label
+        return (MultiLabelTask if several else Task)(known, pair=bool(pair))
 
     def card(self) -> dict[str, Any]:
         """The label list, and what an input and an answer are."""
@@ -339,6 +357,29 @@ class MultiLabelTask(Classification):
         """All labels with a probability above one half."""
         shares = 1 / (1 + np.exp(-logits))
         return [[self.labels.names[i] for i in np.flatnonzero(share > 0.5)] for share in shares], shares
+
+
+class NumberTask(Classification):
+    """One number per text: the head of a regression that others trained. It cannot be trained here."""
+
+    multi_label = False
+    answer = "value"
+    metrics = ()
+
+    def card(self) -> dict[str, Any]:
+        """The name of the number, and what an input is."""
+        return {**super().card(), "number": True}
+
+    def _targets(self, gold: Any) -> list[int]:
+        raise ModelError("A head of one number cannot be trained here.")
+
+    def _labels(self, logits: np.ndarray) -> tuple[list[Any], np.ndarray]:
+        """The head's output itself."""
+        return [float(row[0]) for row in logits], logits
+
+    def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
+        """The inputs and the number, to six significant digits."""
+        return {**example.inputs, "value": float(f"{prediction.value:.6g}")}
 
 
 def _check(settings: Any) -> None:

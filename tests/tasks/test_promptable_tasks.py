@@ -14,10 +14,10 @@ from adapters.tasks.classification import MultiLabelTask
 from adapters.tasks.question_answering import Spans
 from adapters.tasks.question_answering import Task as QuestionAnswering
 
-PROMPTABLE = ["classification", "ner", "question_answering", "summarization", "translation"]
+PROMPTABLE = ["classification", "ner", "question_answering", "summarization", "text_generation", "translation"]
 
 
-def test_all_five_tasks_can_be_prompted() -> None:
+def test_all_six_tasks_can_be_prompted() -> None:
     assert [name for name in discovery.names("tasks") if issubclass(load_task(name), PromptableTask)] == PROMPTABLE
 
 
@@ -44,5 +44,5 @@ def test_the_embedding_answers_requests_and_has_no_data() -> None:
     assert isinstance(task, InferenceTask) and not isinstance(task, Task)
     assert not hasattr(task, "read") and task.card() == {"name": "embedding"}
     assert task.from_request({"text": "Oslo"}, "7").inputs == {"text": "Oslo"}
-    with pytest.raises(DataError, match="without an adapter a request is"):
+    with pytest.raises(DataError, match="the request must be"):
         task.from_request({"tokens": ["Oslo"]}, "7")

@@ -16,7 +16,7 @@ from adapters.methods.base.delta import AdapterDelta, AdapterTensors
 from adapters.models.base_model import Base
 from adapters.serving.bank.heads import Head, Heads
 from adapters.serving.bank.mixed_inference import ResidentAdapter
-from adapters.tasks.base.task import Task
+from adapters.tasks.base.task import InferenceTask, Task, load_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +184,19 @@ class AdapterLoader:
             )
         size = delta.nbytes(next(self.body.parameters()).element_size()) + (head.nbytes if head else 0)
         return PreparedAdapter(card=card, task=task, budget=budget, delta=delta, head=head, digest=digest, nbytes=size)
+
+    def generating(self, adapter: str, own: InferenceTask, name: str) -> Task:
+        """Another task for requests to an adapter that generates its answers.
+
+        Raises SettingsError: the task is unknown; or it or the adapter's own has a head, which belongs to one task.
+        """
+        task = load_task(name, self.plugin_dirs)
+        if not isinstance(own, Task) or own.has_head or task.has_head:
+            raise SettingsError(
+                f"task {name}: {adapter} is an adapter for {own.name}. Only one that generates its answers can do "
+                "another task, and only one whose answers are generated."
+            )
+        return task.of_head(()).on(self.base.kind)
 
     def _inside(self, folder: Path) -> Path:
         """The folder, if it and everything in it lie below the root. Raises ArtifactError."""

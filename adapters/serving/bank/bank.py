@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 from adapters.core.errors import BankError, ModelError, UserError
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.devices import choose_device, choose_dtype
+from adapters.models.generation import Sampling as Sampling
 from adapters.serving.bank.adapter_cache import AdapterCache, BankStats
 from adapters.serving.bank.adapter_loader import AdapterLoader, AdapterSource, LoadedAdapter
 from adapters.serving.bank.mixed_inference import MixedInference, ResidentAdapter
 from adapters.serving.bank.mixed_model import NO_ADAPTER, MixedModel
+from adapters.serving.bank.writing import Listener, Writing
 from adapters.tasks.base.embedding import Task as Embedding
 from adapters.tasks.base.example import Example, Prediction
 from adapters.tasks.base.requests import Request as Request
@@ -93,6 +95,7 @@ class AdapterBank:
         )
         self._inference = MixedInference(model, self.base, self.mixed, batch_tokens=batch_tokens)
         self._cache = AdapterCache(self.mixed, self._loader.read, capacity=capacity, max_bytes=max_bytes)
+        self._writing = Writing(self._cache, self._inference)
         embedding = Embedding()
         self._base_alone = ResidentAdapter(
             slot=NO_ADAPTER,
@@ -252,13 +255,22 @@ class AdapterBank:
         """Answers to requests for adapters that fit into memory together."""
         leased, errors = self._cache.acquire(names)
         try:
+            chosen: dict[tuple[str, str], ResidentAdapter] = {}
 
             def resident(request: Request) -> ResidentAdapter:
                 if request.adapter is None:
                     return self._base_alone
                 if request.adapter in errors:
                     raise errors[request.adapter]
-                return leased[request.adapter].resident
+                found = leased[request.adapter].resident
+                if request.task is None or request.task == found.task.name:
+                    return found
+                key = request.adapter, request.task
+                if key not in chosen:
+                    chosen[key] = changed(
+                        found, task=self._loader.generating(request.adapter, found.task, request.task)
+                    )
+                return chosen[key]
 
             def task_of(request: Request) -> InferenceTask:
                 return resident(request).task
@@ -275,24 +287,48 @@ class AdapterBank:
         finally:
             self._cache.release(leased.values())
 
-    def generate(self, requests: Sequence[tuple[str | None, str]], *, max_new_tokens: int = 64) -> list[str]:
-        """Greedy continuations of texts by a causal base.
+    def write(
+        self,
+        requests: Sequence[Request | Mapping[str, Any]],
+        sampling: Sampling | Sequence[Sampling] | None = None,
+        *,
+        faults: dict[int, UserError] | None = None,
+        listen: Listener | None = None,
+    ) -> list[dict[str, Any]]:
+        """Continue texts, in mixed batches: each under its own adapter, one that generates, or the base alone.
 
         Args:
-            requests: the adapter (None: the base alone) and the prompt of each.
-            max_new_tokens: of each continuation.
+            requests: each a `Request`, or `{adapter, inputs, id?}`, whose input is a text.
+            sampling: of all requests, or of each: length, stop texts, temperature, top-p, seed. Default: the likeliest
+                64 tokens.
+            faults: receives the exceptions by the number of their request.
+            listen: called with the number of a request and each new part of its text; returns whether to go on.
+
+        Returns:
+            For each `{id, adapter, version, task, output, truncated}`, where the output is `{text, completion,
+            finish_reason, prompt_tokens, completion_tokens, seed?}`; or `{id, adapter, error}`.
 
         Raises:
-            BankError: the base has no language-model head; a prompt is too long; and what `lease` raises.
+            BankError: the base has no language-model head.
+            SettingsError: an invalid value of the sampling.
         """
         if not self.generates:
             raise BankError(f"{self.base.name} has no language-model head, so it cannot generate. Use a causal base.")
-        if max_new_tokens < 1:
-            raise BankError(f"max_new_tokens={max_new_tokens}: must be at least 1.")
-        with self.lease(*{name for name, _ in requests if name is not None}) as leased:
-            slots = [NO_ADAPTER if name is None else leased[name].resident.slot for name, _ in requests]
-            texts = [text for _, text in requests]
-            return self._inference.generate(slots, texts, max_new_tokens=max_new_tokens)
+        sampling = Sampling() if sampling is None else sampling
+        each = [sampling] * len(requests) if isinstance(sampling, Sampling) else list(sampling)
+        for one in each:
+            one.check()
+        faults = {} if faults is None else faults
+        parsed = [request_of(given, number) for number, given in enumerate(requests)]
+        answers: dict[int, dict[str, Any]] = {}
+        for names in self._cache.groups([request.adapter for request in parsed if request.adapter is not None]):
+            group = [
+                number
+                for number, request in enumerate(parsed)
+                if number not in answers and (request.adapter is None or request.adapter in names)
+            ]
+            answers.update(self._writing.answers({i: (parsed[i], each[i]) for i in group}, names, faults, listen))
+        return [answers[number] for number in range(len(parsed))]
 
     def predictor(self, name: str) -> BankPredictor:
         """One adapter as a predictor, for the evaluator. Raises UnknownAdapterError."""

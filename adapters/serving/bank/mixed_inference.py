@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ import numpy as np
 
 from adapters.core.errors import BankError
 from adapters.models.batching import by_length, collate
-from adapters.models.generation import generate
+from adapters.models.generation import Continuation, Sampling, write
+from adapters.models.tokenizer import valid_text
 from adapters.serving.bank.heads import Head
 from adapters.serving.bank.mixed_generation import MixedGenerator
 from adapters.serving.bank.mixed_model import MixedModel
@@ -159,33 +161,53 @@ class MixedInference:
         for row, answer in zip(rows, rows[0].resident.task.answers(model, inputs, self.tokenizer), strict=True):
             answers[row.number] = answer
 
-    def generate(self, slots: Sequence[int], texts: Sequence[str], *, max_new_tokens: int) -> list[str]:
-        """Greedy continuations of texts. Raises BankError if a text is too long."""
-        tokenizer = self.base.tokenizer
-        continuations: list[str] = [""] * len(texts)
-        with self.encoding:
-            ids = [tokenizer(text, verbose=False).input_ids for text in texts]
-        self._check_positions(slots, [len(row) for row in ids], max_new_tokens)
-        for batch in self._batches([len(row) + max_new_tokens for row in ids], slots):
-            model = MixedGenerator(self.model, self.mixed, [slots[i] for i in batch])
-            rows = generate(model, tokenizer, [ids[i] for i in batch], max_new_tokens=max_new_tokens)
-            for i, row in zip(batch, rows, strict=True):
-                continuations[i] = tokenizer.decode(row, skip_special_tokens=True)
-        return continuations
+    def prompt(self, slot: int, text: str, sampling: Sampling) -> list[int]:
+        """Tokens of a text to continue, those that end a text left out.
 
-    def _check_positions(self, slots: Sequence[int], lengths: Sequence[int], max_new_tokens: int) -> None:
-        """Raises BankError if an adapter has a soft prompt, or a text with its continuation exceeds the positions."""
-        row_slots = np.array(slots, np.int64)
-        if self.mixed.sizes("prompt", row_slots).any():
+        Raises BankError if the adapter has a soft prompt, or if the text with its continuation exceeds the positions.
+        """
+        with self.encoding:
+            ids = self.tokenizer.encode_data(valid_text(text)).input_ids
+        after = len(self.tokenizer.after)
+        ids = ids[: len(ids) - after] if after else ids
+        row = np.array([slot], np.int64)
+        if self.mixed.sizes("prompt", row).any():
             raise BankError("Text generation with a soft prompt is not supported. Use lora or prefix.")
-        for number, (length, prefix) in enumerate(zip(lengths, self.mixed.sizes("prefix", row_slots), strict=True)):
-            needed = length + int(prefix) + max_new_tokens
-            if needed > self.base.positions:
-                raise BankError(
-                    f"text {number}: {length} tokens, {prefix} of its prefix and {max_new_tokens} to generate are "
-                    f"{needed}; {self.base.name} has {self.base.positions} positions. Shorten the text or lower "
-                    "max_new_tokens."
-                )
+        prefix, new = int(self.mixed.sizes("prefix", row)[0]), sampling.max_new_tokens
+        needed = len(ids) + prefix + new
+        if needed > self.base.positions:
+            raise BankError(
+                f"{len(ids)} tokens of text, {prefix} of a prefix and {new} to generate are {needed}; {self.base.name} "
+                f"has {self.base.positions} positions. Shorten the text or lower max_new_tokens."
+            )
+        return list(ids)
+
+    def write(
+        self,
+        slots: Sequence[int],
+        rows: Sequence[Sequence[int]],
+        sampling: Sequence[Sampling],
+        listen: Callable[[int, str], bool] | None = None,
+    ) -> list[Continuation]:
+        """Continuations of rows of `prompt`, each under its own adapter; the rest as `models.generation.write`."""
+        found: dict[int, Continuation] = {}
+        for batch in self._batches(
+            [len(row) + one.max_new_tokens for row, one in zip(rows, sampling, strict=True)], slots
+        ):
+            written = write(
+                MixedGenerator(self.model, self.mixed, [slots[i] for i in batch]),
+                self.base.tokenizer,
+                [rows[i] for i in batch],
+                [sampling[i] for i in batch],
+                None if listen is None else partial(_renumbered, listen, batch),
+            )
+            found.update(zip(batch, written, strict=True))
+        return [found[number] for number in range(len(rows))]
+
+
+def _renumbered(listen: Callable[[int, str], bool], batch: Sequence[int], number: int, text: str) -> bool:
+    """Call a listener with the number of a row among all rows."""
+    return listen(batch[number], text)
 
 
 def _kind(resident: ResidentAdapter) -> str:

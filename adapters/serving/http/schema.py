@@ -30,6 +30,7 @@ class PredictRequest(BaseModel):
     id: str | None = Field(None, max_length=256, description="Copied to the answer. Default: the request's number.")
     adapter: str | None = Field(description="An adapter's name or alias; null for the base's embedding of a text.")
     inputs: str | dict[str, JsonValue] = Field(description="A text, or an object with the task's columns.")
+    task: str | None = Field(None, description="Task for this request, for an adapter that generates its answers.")
 
 
 class Answer(BaseModel):
@@ -183,7 +184,7 @@ class RequestParser:
             inputs = TooLongError(
                 f"The text of {size:,} characters is too long: the limit is {most:,}. Split it into paragraphs."
             )
-        return Request(parsed.adapter, inputs, str(number) if parsed.id is None else parsed.id)
+        return Request(parsed.adapter, inputs, str(number) if parsed.id is None else parsed.id, parsed.task)
 
 
 def refusal_of(error: ValidationError, expected: str) -> Refusal:

@@ -29,11 +29,7 @@ class Task(InferenceTask):
 
     def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
         """From `{text}`."""
-        if set(inputs) != {"text"} or not isinstance(inputs["text"], str):
-            raise DataError(
-                f"without an adapter a request is {{'text': a text}}, found {', '.join(inputs) or 'nothing'}."
-            )
-        return Example(id=id, inputs={"text": inputs["text"]})
+        return Example(id=id, inputs={"text": text_of(inputs)})
 
     def encode(
         self, examples: Sequence[Example], tokenizer: WordTokenizer, budget: int, *, learning: bool = False
@@ -69,6 +65,13 @@ class Task(InferenceTask):
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """The text and its vector."""
         return {**example.inputs, "embedding": [round(float(number), 6) for number in prediction.value]}
+
+
+def text_of(inputs: Mapping[str, Any]) -> str:
+    """The text of a request that has nothing else. Raises DataError."""
+    if set(inputs) != {"text"} or not isinstance(inputs["text"], str):
+        raise DataError(f"the request must be {{'text': a text}}, found {', '.join(inputs) or 'nothing'}.")
+    return inputs["text"]
 
 
 def text_embedder(name: str) -> Callable[[list[str]], np.ndarray]:

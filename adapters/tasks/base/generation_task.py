@@ -103,9 +103,13 @@ class GenerationTask(TextAnswerTask, PromptableTask):
         if not tokenizer.causal:
             return list(tokenizer.encode_data(text).input_ids)[: self.max_new_tokens]
         end = own.eos_token_id if own.eos_token_id is not None else own.pad_token_id
-        after_input = tokenizer.inside_text(text)
-        ids = [*tokenizer.encode_data(after_input, add_special_tokens=False).input_ids, int(end)]
+        following = self.continuing(text, tokenizer)
+        ids = [*tokenizer.encode_data(following, add_special_tokens=False).input_ids, int(end)]
         return ids[: self.max_new_tokens]
+
+    def continuing(self, text: str, tokenizer: WordTokenizer) -> str:
+        """An answer as it follows the input of a causal model: a word after others."""
+        return tokenizer.inside_text(text)
 
     def to_learn(self, example: Example) -> str:
         """The answer that is learnt and demonstrated."""

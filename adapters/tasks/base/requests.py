@@ -19,35 +19,45 @@ class Request:
         adapter: name or alias in a bank; None is the base without an adapter.
         inputs: a text, or the task's columns (`text`; `tokens`; `text, text_pair`).
         id: is returned with the answer. Default: the request's number.
+        task: how inputs are written and answers read, for an adapter that generates. Default: the adapter's own task.
     """
 
     adapter: str | None
     inputs: str | Mapping[str, Any] = field(default_factory=dict)
     id: str | None = None
+    task: str | None = None
 
 
 def request_of(given: Any, number: int, adapter: str | None = None) -> Request:
-    """A text, `{id?, adapter?, inputs: {column: value}}`, or the inputs themselves (`{text: …}`) as a Request.
+    """A text, `{id?, adapter?, task?, inputs: {column: value}}`, or the inputs themselves (`{text: …}`) as a Request.
 
     What cannot be read becomes inputs that no task accepts, so that the answer at its position is an error.
     """
     name: Any
     inputs: Any
     if isinstance(given, Request):
-        name, inputs, id = given.adapter, given.inputs, given.id
+        name, inputs, id, task = given.adapter, given.inputs, given.id, given.task
     elif isinstance(given, Mapping):
-        name, id = given.get("adapter", adapter), given.get("id")
+        name, id, task = given.get("adapter", adapter), given.get("id"), None
         inputs = given.get("inputs")
+        if inputs is not None:
+            task = given.get("task")
         if inputs is None:
             inputs = {key: value for key, value in given.items() if key not in ("id", "adapter")}
     else:
-        name, inputs, id = adapter, given, None
+        name, inputs, id, task = adapter, given, None, None
     known = name is None or isinstance(name, str)
-    return Request(name if known else repr(name), inputs, str(number) if id is None else id)
+    task = task if task is None or isinstance(task, str) else repr(task)
+    return Request(name if known else repr(name), inputs, str(number) if id is None else id, task)
 
 
 def example_of(request: Request, task: InferenceTask) -> Example:
     """The example in a request. Raises DataError that says what is wrong with its inputs."""
+    return task.from_request(inputs_of(request), str(request.id))
+
+
+def inputs_of(request: Request) -> Mapping[str, Any]:
+    """A request's inputs by column. Raises DataError if they are none."""
     inputs: Any = request.inputs
     if isinstance(inputs, DataError):
         raise inputs
@@ -55,7 +65,7 @@ def example_of(request: Request, task: InferenceTask) -> Example:
         inputs = {"text": inputs}
     if not isinstance(inputs, Mapping):
         raise DataError(f"'inputs' must be a text or an object, found {type(inputs).__name__}.")
-    return task.from_request(inputs, str(request.id))
+    return inputs
 
 
 def answer(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from adapters.core import discovery
-from adapters.core.errors import ModelError
+from adapters.core.errors import ModelError, SettingsError
 from adapters.data.labels import LabelSet
 from adapters.data.rows import RowSource
 from adapters.models.tokenizer import IGNORED, WordTokenizer
@@ -107,6 +107,32 @@ class Task(InferenceTask):
     @abstractmethod
     def from_card(cls, card: Mapping[str, Any]) -> Task:
         """The task that `card` described."""
+
+    @classmethod
+    def of_head(
+        cls,
+        labels: Sequence[str],
+        *,
+        multi_label: bool | None = None,
+        pair: bool | None = None,
+        problem: str | None = None,
+    ) -> Task:
+        """The task of a model that others trained, for which there is no card.
+
+        Args:
+            labels: of its head, in order; none if the model generates.
+            multi_label: whether a text has any number of labels; None if not known.
+            pair: whether an input is two texts; None if not known.
+            problem: `problem_type` of the model's config.
+
+        Raises:
+            SettingsError: the task has no such alternative.
+            DataError: the labels do not fit the task.
+        """
+        for name, value in (("multi_label", multi_label), ("pair", pair)):
+            if value is not None:
+                raise SettingsError(f"{name}: the task {cls.name} has no such alternative; leave it out.")
+        return cls.from_card({"labels": list(labels)})
 
     @classmethod
     @abstractmethod

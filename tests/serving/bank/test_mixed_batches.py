@@ -204,50 +204,6 @@ def test_what_cannot_be_answered_is_an_error_in_its_place(sets: Callable[[str], 
     assert answers[4]["id"] == "x"
 
 
-@pytest.mark.parametrize("base", ["gpt2", "llama"])
-def test_a_causal_base_writes_each_row_under_its_own_adapter(base: str, sets: Callable[[str], Set]) -> None:
-    import torch
-
-    one = sets(base)
-    names: list[str | None] = [None, *(n for n in one.names if not n.startswith("prompt"))]
-    rows = [(name, TEXTS[i % len(TEXTS)]) for i, name in enumerate(names * 2)]
-    one.bank._inference.batch_tokens = 4096
-    written = one.bank.generate(rows, max_new_tokens=12)
-    one.bank._inference.batch_tokens = 1
-    alone = one.bank.generate(rows, max_new_tokens=12)
-    assert written == alone
-    assert len(set(written)) > 5
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(one.base.folder).eval()
-    ids = one.base.tokenizer([TEXTS[0]], return_tensors="pt").input_ids
-    with torch.inference_mode():
-        out = model.generate(ids, max_new_tokens=12, do_sample=False, pad_token_id=one.base.tokenizer.pad_token_id)
-    assert written[0] == one.base.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
-
-
-@pytest.mark.parametrize("base", ["gpt2", "llama"])
-def test_what_a_row_writes_is_what_its_merged_model_writes(base: str, sets: Callable[[str], Set]) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    one = sets(base)
-    one.bank._inference.batch_tokens = 4096
-    names = ["lora-tags", "lora-class", "rslora-tags"]
-    written = one.bank.generate([(name, TEXTS[1]) for name in names], max_new_tokens=10)
-    ids = one.base.tokenizer([TEXTS[1]], return_tensors="pt").input_ids
-    for name, text in zip(names, written, strict=True):
-        model: Any = AutoModelForCausalLM.from_pretrained(one.base.folder).eval()
-        layers = dict(model.base_model.named_modules())
-        with torch.no_grad():
-            for layer, change in one.changes[name].layers.items():
-                delta = change.down.T @ change.up  # [in, out], as GPT-2 keeps its weights
-                layers[layer].weight += delta if base == "gpt2" else delta.T
-        with torch.inference_mode():
-            out = model.generate(ids, max_new_tokens=10, do_sample=False, pad_token_id=one.base.tokenizer.pad_token_id)
-        assert text == one.base.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
-
-
 def test_a_padding_token_in_a_text_does_not_hang_on_the_rows_beside_it(sets: Callable[[str], Set]) -> None:
     one = sets("roberta")
     text = "Ada <pad> lived in <pad> New York ."
@@ -256,19 +212,3 @@ def test_a_padding_token_in_a_text_does_not_hang_on_the_rows_beside_it(sets: Cal
     for other in ("prompt-tags", "prefix-tags", "head-class"):
         together = one.mixed_says([row, (other, TEXTS[2])])[0]
         assert np.abs(together - alone).max() < CLOSE, other
-
-
-def test_what_cannot_be_written_is_said(sets: Callable[[str], Set]) -> None:
-    from adapters.core.errors import BankError
-
-    one = sets("llama")
-    for rows, room, match in (
-        ([(None, "Ada " * 400)], 8, "positions"),
-        ([(None, "Ada")], 200, "positions"),
-        ([(None, "Ada")], 0, "at least 1"),
-        ([("prompt-tags", "Ada"), (None, "Ada")], 8, "soft prompt"),
-    ):
-        with pytest.raises(BankError, match=match):
-            one.bank.generate(rows, max_new_tokens=room)
-    with pytest.raises(BankError, match="cannot generate"):
-        sets("bert").bank.generate([(None, "Ada")])

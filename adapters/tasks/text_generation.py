@@ -1,0 +1,54 @@
+"""Text generation: from a prompt to its continuation. It is what an adapter of PEFT's type CAUSAL_LM does by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.data.columns import find_column
+from adapters.data.rows import RowSource
+from adapters.models.tokenizer import WordTokenizer
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.generation_task import GenerationTask
+from adapters.tasks.base.text_answer_task import GenerationSettings
+
+PROMPTS = ("text", "prompt", "instruction", "input", "question")
+COMPLETIONS = ("completion", "response", "output", "target", "answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(GenerationSettings):
+    """Text generation."""
+
+    prompt_column_name: str | None = None
+    """Column of the prompt. Default: text, prompt, instruction, input, … ."""
+    completion_column_name: str | None = None
+    """Column of the completion, which follows the prompt as it is, without a blank between them. Default: completion,
+    response, output, target, … ."""
+
+
+class Task(GenerationTask):
+    """From `{text}` to its completion."""
+
+    name = "text_generation"
+    metrics = ("rouge", "chrf")
+    columns = ("text",)
+    written = "completion"
+    peft_task = "CAUSAL_LM"
+
+    @classmethod
+    def find_columns(cls, source: RowSource, settings: Any) -> Mapping[str, str]:
+        """The columns of prompt and completion."""
+        text = find_column(source, "prompts", "prompt_column_name", settings.prompt_column_name, PROMPTS)
+        given = settings.completion_column_name
+        completion = find_column(source, "completions", "completion_column_name", given, COMPLETIONS, taken=[text])
+        return {"text": text, "completion": completion}
+
+    def framed(self, example: Example) -> tuple[str, str, str]:
+        """The prompt alone."""
+        return "", example.inputs["text"], ""
+
+    def continuing(self, text: str, tokenizer: WordTokenizer) -> str:
+        """The completion as it is."""
+        return text

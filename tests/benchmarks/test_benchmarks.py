@@ -28,6 +28,7 @@ ON_BERT = f"--model_name_or_path {{bert}} {RUN}"
 SMALLEST = {
     "compare": "--sentences 50",
     "defaults": f"--data conll2003 --methods lora --seeds 0 --folder {{data}} --more {ON_BERT}",
+    "foreign_adapters": "--bases bert --methods LoRA",
     "faults": "--base {bert} --bit_flips 20 --lengths 10 --requests 40 --rounds 20 --sentences 20",
     "fewer_bits": f"--bases {{bert}} --bits 32 8 --more --dataset_name {{data}}/conll2003 {RUN}",
     "llama": "--tokenizer {llama} --data {data}/conll2003 --layers 1 --hidden 64 --tokens 64 --seconds 0.1 "

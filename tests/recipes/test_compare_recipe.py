@@ -77,6 +77,7 @@ def test_a_comparison_shows_all_six_and_runs_nothing_twice(
     assert [row["method"] for row in kept["rows"]] == [*SIX, "full", "lora"]
     assert [Path(row["base"]).name for row in kept["rows"]] == ["bert"] * 4 + ["llama"] * 4
     assert (out / "comparison.html").read_text().startswith("<!doctype html>")
+    assert (out / "comparison.svg").read_text().startswith("<svg")
     assert all(f"\n{method} " in first for method in SIX)
 
     assert main(["compare", *(str(out / "runs" / name) for name in after)]) == 0

@@ -188,7 +188,7 @@ class Comparison:
         output.save_and_print(
             rows, self.folder, command=command, settings=settings, failures=failures, seed=self.settings.seed
         )
-        print(f"\nwritten to {self.folder}/comparison.html, .md and .json", file=sys.stderr)
+        print(f"\nwritten to {self.folder}/comparison.html, .md, .svg and .json", file=sys.stderr)
         return ComparisonResult.read(self.folder)
 
     def _planned(self, method: str, base: str, seed: int, size: str) -> PlannedRun:

@@ -1,4 +1,4 @@
-"""The output of a comparison: comparison.json, comparison.md, comparison.html, and the table on the screen."""
+"""The output of a comparison: comparison.json, .md, .html and .svg, and the table on the screen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def save_and_print(
     failures: Sequence[tuple[str, str]] = (),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Summarise the rows, write the three files into the folder (if any) and print the table with its verdict.
+    """Summarise the rows, write the four files into the folder (if any) and print the table with its verdict.
 
     Args:
         rows: of records that are alike.
@@ -50,6 +50,7 @@ def save_and_print(
             "runs": {plots.name(row): row["runs"] for row in summary["rows"]},
         }
         write_json(folder / "comparison.json", {**summary, "command": command, "settings": settings})
+        write_text(folder / "comparison.svg", plots.pictures(summary["rows"], summary["title"])[0][1])
         write_text(folder / "comparison.md", markdown(summary, verdict, failures))
         write_text(folder / "comparison.html", page(summary, verdict, failures, disagreements(rows), repeat))
     console = Console(highlight=False)

@@ -153,6 +153,20 @@ class Task(base.PromptableTask):
             out.append(Encoded(example=window.example, input_ids=window.input_ids, targets=targets, detail=scored))
         return out
 
+    def cautions(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[str]:
+        """The words without a token of their own whose tag is not that of the word before, continued."""
+        lost, words = [], 0
+        for example, parts in zip(examples, _parts(examples, tokenizer), strict=True):
+            words += len(parts)
+            shared = [part.word for part in parts if part.shared]
+            lost += [example.inputs["tokens"][i] for i in shared if example.gold[i] != _after(example.gold[i - 1])]
+        if not lost:
+            return []
+        return [
+            f"{len(lost):,} of the {words:,} words of the first examples lie within a token of the one before and "
+            f"have another tag ({', '.join(lost[:3])}): this base can neither learn nor predict it"
+        ]
+
     def _fill_targets(self, targets: list[int], window: Window, parts: Sequence[WordPart], gold: Sequence[str]) -> None:
         for position, number, owned in zip(window.positions, window.parts, window.owned, strict=True):
             part = parts[number]
@@ -277,10 +291,15 @@ def _spread(tags: Sequence[str], shares: np.ndarray, shared: Sequence[bool | Non
         if within is False:
             tag, share = next(own)
         elif within and value:
-            tag, share = f"I-{value[-1][2:]}" if value[-1][:2] == "B-" else value[-1], detail[-1]
+            tag, share = _after(value[-1]), detail[-1]
         value.append(tag)
         detail.append(float(share))
     return Prediction(value=value, detail=np.array(detail))
+
+
+def _after(tag: str) -> str:
+    """The tag that continues another."""
+    return f"I-{tag[2:]}" if tag[:2] == "B-" else tag
 
 
 def _text(example: Example) -> tuple[str, Sequence[tuple[int, int]]]:

@@ -410,3 +410,14 @@ def test_a_word_within_the_token_of_another_continues_its_entity() -> None:
     assert output["tokens"] == ["in", "New", ".", "York", "."]
     assert output["tags"] == ["O", "B-LOC", "I-LOC", "I-LOC", "O"]
     assert [entity["text"] for entity in output["entities"]] == ["New.York"]
+
+
+def test_what_a_token_of_two_words_leaves_no_room_for_is_said() -> None:
+    task = Task(LABELS)
+    inputs = task.from_request({"text": "in New.York ."}, "1").inputs
+    fits = Example(id="1", inputs=inputs, gold=["O", "B-LOC", "I-LOC", "I-LOC", "O"])
+    lost = replace(fits, gold=["O", "O", "O", "B-LOC", "O"])
+    own = WordTokenizer(OneToken())  # type: ignore[arg-type]
+    assert task.cautions([fits], own) == []
+    (caution,) = task.cautions([fits, lost], own)
+    assert caution.startswith("1 of the 10 words of the first examples lie within a token") and "(York)" in caution

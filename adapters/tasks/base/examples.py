@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 WARN_UNKNOWN, REFUSE_UNKNOWN = 0.05, 0.30
-_SAMPLE = 1000
+SAMPLE = 1000
 OPTIONS = {"text_column": "text_column_name", "label_column": "label_column_name", "tag_scheme": "tag_scheme"}
 """Options of an alias (sources.toml) that replace settings which the user did not give."""
 
@@ -134,7 +134,7 @@ def check_unknown_tokens(split: Examples, base: Base, *, allowed: bool, say: Cal
         ModelError: more than 30 % of the tokens of the first thousand examples are unknown, and `allowed` is false.
     """
     sentences = [
-        example.inputs.get("tokens") or [str(v) for v in example.inputs.values()] for example in split[:_SAMPLE]
+        example.inputs.get("tokens") or [str(v) for v in example.inputs.values()] for example in split[:SAMPLE]
     ]
     share, examples = unknown_share(sentences, base.word_tokenizer.parts(sentences), base.tokenizer.unk_token_id)
     if share <= WARN_UNKNOWN:

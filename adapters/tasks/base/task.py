@@ -156,6 +156,10 @@ class Task(InferenceTask):
         names = dict(enumerate(self.labels.names))
         return {"num_labels": len(names), "id2label": names, "label2id": {n: i for i, n in names.items()}}
 
+    def cautions(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[str]:
+        """What of some examples this base can neither learn nor predict, each in a sentence. Default: nothing."""
+        return []
+
     def prior(self, targets: Iterable[np.ndarray]) -> np.ndarray | None:
         """The head bias's initial value: each class's log share among the targets, one `[positions]` per row.
 

@@ -72,7 +72,7 @@ def roberta(folder: Path, *, seed: int = 0, positions: int = POSITIONS) -> Path:
     return _save(folder, seed, tokenizer, lambda: RobertaModel(config))
 
 
-def _unigram(folder: Path, special: Iterable[str], **names: str) -> Any:
+def _unigram(special: Iterable[str], **names: str) -> Any:
     """A SentencePiece-like tokenizer, `▁` before words."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
@@ -99,7 +99,7 @@ def deberta(folder: Path, *, seed: int = 0) -> Path:
     from transformers import DebertaV2Config, DebertaV2Model
 
     names = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "unk_token": "[UNK]"}
-    tokenizer = _unigram(folder, ["[PAD]", "[CLS]", "[SEP]", "[UNK]"], **names)
+    tokenizer = _unigram(["[PAD]", "[CLS]", "[SEP]", "[UNK]"], **names)
     config = DebertaV2Config(
         vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
         max_position_embeddings=POSITIONS, relative_attention=True, position_buckets=16, pos_att_type=["p2c", "c2p"],
@@ -113,13 +113,135 @@ def t5(folder: Path, *, seed: int = 0) -> Path:
     from transformers import T5Config, T5ForConditionalGeneration
 
     names = {"eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    tokenizer = _unigram(folder, ["<pad>", "</s>", "<unk>"], **names)
+    tokenizer = _unigram(["<pad>", "</s>", "<unk>"], **names)
     config = T5Config(
         vocab_size=len(tokenizer), d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2,
         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
         decoder_start_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     return _save(folder, seed, tokenizer, lambda: T5ForConditionalGeneration(config))
+
+
+def _wordpiece() -> Any:
+    """A WordPiece tokenizer of letters and the words of `TEXT`, as BERT's."""
+    from transformers import BertTokenizerFast
+
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,:"
+    words = sorted({word.lower() for text in TEXT for word in text.split()} - set(letters))
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters), *words]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return BertTokenizerFast(vocab=vocabulary, do_lower_case=True, model_max_length=POSITIONS)
+
+
+def _sizes(tokenizer: Any) -> dict[str, Any]:
+    """Sizes that most configs have under these names."""
+    return {
+        "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": POSITIONS, "pad_token_id": tokenizer.pad_token_id,
+    }  # fmt: skip
+
+
+def modernbert(folder: Path, *, seed: int = 0) -> Path:
+    """ModernBERT, with its masked head: rotary positions, fused keys and values, half of a classifier's head."""
+    from transformers import ModernBertConfig, ModernBertForMaskedLM
+
+    tokenizer = _wordpiece()
+    config = ModernBertConfig(
+        **_sizes(tokenizer), local_attention=16, global_attn_every_n_layers=2, cls_token_id=tokenizer.cls_token_id,
+        sep_token_id=tokenizer.sep_token_id, bos_token_id=tokenizer.cls_token_id, eos_token_id=tokenizer.sep_token_id,
+    )  # fmt: skip
+    return _save(folder, seed, tokenizer, lambda: ModernBertForMaskedLM(config))
+
+
+def distilbert(folder: Path, *, seed: int = 0) -> Path:
+    """DistilBERT: a classifier's head of two layers, no token types."""
+    from transformers import DistilBertConfig, DistilBertModel
+
+    tokenizer = _wordpiece()
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer), dim=32, hidden_dim=64, n_layers=2, n_heads=2, max_position_embeddings=POSITIONS
+    )
+    return _save(folder, seed, tokenizer, lambda: DistilBertModel(config))
+
+
+def electra(folder: Path, *, seed: int = 0) -> Path:
+    """ELECTRA's discriminator: embeddings narrower than the layers."""
+    from transformers import ElectraConfig, ElectraModel
+
+    tokenizer = _wordpiece()
+    config = ElectraConfig(**_sizes(tokenizer), embedding_size=16)
+    return _save(folder, seed, tokenizer, lambda: ElectraModel(config))
+
+
+def albert(folder: Path, *, seed: int = 0) -> Path:
+    """ALBERT: one layer, used several times."""
+    from transformers import AlbertConfig, AlbertModel
+
+    tokenizer = _wordpiece()
+    config = AlbertConfig(**_sizes(tokenizer), embedding_size=16)
+    return _save(folder, seed, tokenizer, lambda: AlbertModel(config))
+
+
+def mpnet(folder: Path, *, seed: int = 0) -> Path:
+    """MPNet: positions begin behind the padding index, relative positions as well."""
+    from transformers import MPNetConfig, MPNetModel
+
+    names = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "pad_token": "<pad>"}
+    tokenizer = _unigram(["<s>", "<pad>", "</s>", "<unk>"], **names, unk_token="<unk>")
+    config = MPNetConfig(**{**_sizes(tokenizer), "max_position_embeddings": POSITIONS + 2})
+    return _save(folder, seed, tokenizer, lambda: MPNetModel(config))
+
+
+def xlmr(folder: Path, *, seed: int = 0) -> Path:
+    """XLM-R: RoBERTa with a SentencePiece-like tokenizer."""
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    names = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "pad_token": "<pad>"}
+    tokenizer = _unigram(["<s>", "<pad>", "</s>", "<unk>"], **names, unk_token="<unk>")
+    config = XLMRobertaConfig(
+        **{**_sizes(tokenizer), "max_position_embeddings": POSITIONS + 2}, type_vocab_size=1,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    return _save(folder, seed, tokenizer, lambda: XLMRobertaModel(config))
+
+
+def _decoder(folder: Path, seed: int, config: str, model: str, **options: Any) -> Path:
+    """A causal model of any class with the tokenizer of `llama`."""
+    import transformers
+
+    vocabulary, merges = _byte_pairs()
+    tokenizer = transformers.GPT2TokenizerFast(vocab=vocabulary, merges=merges, model_max_length=POSITIONS)
+    end = tokenizer.eos_token_id
+    sizes = {**_sizes(tokenizer), "pad_token_id": None, "bos_token_id": end, "eos_token_id": end}
+    made = getattr(transformers, config)(**{**sizes, **options})
+    return _save(folder, seed, tokenizer, lambda: getattr(transformers, model)(made))
+
+
+def opt(folder: Path, *, seed: int = 0) -> Path:
+    """OPT: learnt positions after an offset, a decoder inside the decoder."""
+    sizes = {"ffn_dim": 64, "word_embed_proj_dim": 32, "pad_token_id": 1}
+    return _decoder(folder, seed, "OPTConfig", "OPTForCausalLM", **sizes)
+
+
+def gptneox(folder: Path, *, seed: int = 0) -> Path:
+    """GPT-NeoX: fused queries, keys and values."""
+    return _decoder(folder, seed, "GPTNeoXConfig", "GPTNeoXForCausalLM")
+
+
+def qwen2(folder: Path, *, seed: int = 0) -> Path:
+    """Qwen2: Llama with biases of queries, keys and values."""
+    return _decoder(folder, seed, "Qwen2Config", "Qwen2ForCausalLM", num_key_value_heads=1)
+
+
+def qwen3(folder: Path, *, seed: int = 0) -> Path:
+    """Qwen3: norms of queries and keys."""
+    return _decoder(folder, seed, "Qwen3Config", "Qwen3ForCausalLM", num_key_value_heads=1, head_dim=16)
+
+
+def gemma(folder: Path, *, seed: int = 0) -> Path:
+    """Gemma: scaled embeddings, norms that add one to their weight."""
+    sizes = {"num_key_value_heads": 1, "head_dim": 16, "pad_token_id": 1}
+    return _decoder(folder, seed, "GemmaConfig", "GemmaForCausalLM", **sizes)
 
 
 def _save(folder: Path, seed: int, tokenizer: Any, build: Callable[[], Any]) -> Path:
@@ -133,6 +255,11 @@ def _save(folder: Path, seed: int, tokenizer: Any, build: Callable[[], Any]) -> 
 
 
 BUILDERS = {"gpt2": gpt2, "llama": llama, "roberta": roberta, "deberta": deberta, "t5": t5}
+MORE = {
+    "modernbert": modernbert, "distilbert": distilbert, "electra": electra, "albert": albert, "mpnet": mpnet,
+    "xlmr": xlmr, "opt": opt, "gptneox": gptneox, "qwen2": qwen2, "qwen3": qwen3, "gemma": gemma,
+}  # fmt: skip
+"""Classes that few tests need."""
 
 
 def method(name: str, **changes: Any) -> Any:

@@ -27,6 +27,21 @@ PEFT_TASKS = {
     "AutoModelForSeq2SeqLM": "SEQ_2_SEQ_LM",
 }
 
+LAYER_OPTIONS = frozenset({"target_modules", "exclude_modules", "modules_to_save", "task_type", "fan_in_fan_out"})
+"""Options of PEFT's config that every method has by which PEFT adapts layers of a model."""
+PROMPT_OPTIONS = frozenset(
+    {
+        "num_virtual_tokens",
+        "token_dim",
+        "num_layers",
+        "num_attention_heads",
+        "num_transformer_submodules",
+        "modules_to_save",
+        "task_type",
+    }
+)
+"""Options of PEFT's config that every method has that puts virtual tokens before the text."""
+
 
 def _skip_needless_work(wrapped: Any) -> None:
     """Undo two precautions of PEFT that cost time at each step.
@@ -53,6 +68,8 @@ class PeftMethod(Method):
     """Options of PEFT's config that change what the adapter computes, and the settings that they correspond to."""
     peft_switches: ClassVar[Mapping[str, bool]] = {}
     """Options that distinguish the method from others of the same PEFT type."""
+    peft_layers: ClassVar[frozenset[str]]
+    """Options that choose and shape what PEFT adds to a model: PEFT itself reads them in a folder without a card."""
 
     @classmethod
     def settings_of(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:

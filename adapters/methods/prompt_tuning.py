@@ -76,6 +76,8 @@ class Method(PeftMethod):
         return peft.PromptTuningConfig(
             num_virtual_tokens=self.settings.num_virtual_tokens,
             token_dim=model.get_input_embeddings().weight.shape[1],
+            # PEFT looks for it under the names of some architectures only (not DistilBERT's).
+            num_attention_heads=getattr(base.config.get_text_config(), "num_attention_heads", None),
             prompt_tuning_init="RANDOM",
             modules_to_save=head or None,
         )

@@ -158,11 +158,15 @@ def parse_tensors(data: bytes, path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def pickles(folder: Path) -> list[str]:
+    """Names of the files in a folder whose loading could run code."""
+    return [name for name in _files(folder) if _is_pickle(name)]
+
+
 def refuse_pickles(folder: Path) -> None:
     """Raises ArtifactError if a folder contains a file whose loading could run code."""
-    for name in _files(folder):
-        if _is_pickle(name):
-            raise ArtifactError(f"{folder / name}: loading a pickle can run code, so none is ever read. Remove it.")
+    for name in pickles(folder):
+        raise ArtifactError(f"{folder / name}: loading a pickle can run code, so none is ever read. Remove it.")
 
 
 def check_fields(card: Mapping[str, Any], folder: Path) -> None:

@@ -84,8 +84,8 @@ def task_and_method(card: Mapping[str, Any], folder: Path, plugin_dirs: Sequence
         return task, method_class(settings)
     except (LookupError, TypeError, ValueError, AssertionError) as error:
         raise ArtifactError(
-            f"{folder}: cannot build the task {card['task']['name']} and the method {name} from its card: "
-            f"{type(error).__name__}: {error}"
+            f"{folder}: cannot build the task {card['task']['name']} and the method {name} from its "
+            f"{plain_peft.CONFIG if 'unchecked' in card else 'card'}: {type(error).__name__}: {error}"
         ) from error
 
 

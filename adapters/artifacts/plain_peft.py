@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.artifacts import artifact
+from adapters.artifacts import artifact, foreign_tokenizer
 from adapters.core import discovery
 from adapters.core.errors import ArtifactError
-from adapters.core.settings import CommonSettings
 from adapters.methods.base.method import WEIGHTS, Method, load_method
 from adapters.methods.base.peft_method import PeftMethod
 from adapters.models.layers import matches
@@ -25,6 +24,11 @@ if TYPE_CHECKING:
     from adapters.models.base_model import Base
 
 CONFIG = "adapter_config.json"
+_PICKLE = "adapter_model.bin"
+_CONVERT = (
+    f"Its {_PICKLE} is a pickle, whose loading can run code, so it is never read. If you trust it, convert it: load it "
+    "with PEFT itself, and save it by save_pretrained, which writes safetensors."
+)
 _LAST = re.compile(r"(^|\.)(classifier|score|out_proj|qa_outputs)\.weight$")
 """Names of the last layer of a head in transformers."""
 _INITIALISATIONS = (None, True, False, "gaussian", "orthogonal", "eva")
@@ -76,6 +80,7 @@ def read(
     *,
     task: str | None = None,
     labels: Sequence[str] | None = None,
+    max_length: int | None = None,
     plugin_dirs: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """A card for a plain PEFT folder, and its tensors.
@@ -85,40 +90,54 @@ def read(
         base: the base model; whether the adapter was trained on it cannot be verified.
         task: name of the task. Default: the one of PEFT's task type.
         labels: names of the classes, in order. Default: LABEL_0, LABEL_1, … if the task allows any names.
+        max_length: tokens in a window. Default: as many as the base has positions.
         plugin_dirs: folders with your own methods and tasks.
 
     Returns:
         The card, with `unchecked` listing what could not be verified, and the tensors.
 
     Raises:
-        ArtifactError: the folder is damaged, of an unknown method, or needs labels.
+        ArtifactError: the folder is damaged, of an unknown method, has another tokenizer, or needs labels.
     """
-    artifact.refuse_pickles(folder)
     config = read_config(folder)
-    method, settings = _method(config, folder, plugin_dirs)
+    method, settings, ignored = _method(config, folder, plugin_dirs)
     weights = folder / WEIGHTS
     if not weights.is_file():
-        raise ArtifactError(f"{folder}: contains no {WEIGHTS}. {artifact.REMEDY}")
+        raise ArtifactError(
+            f"{folder}: contains no {WEIGHTS}. {_CONVERT if (folder / _PICKLE).is_file() else artifact.REMEDY}"
+        )
     data = weights.read_bytes()
     tensors = artifact.parse_tensors(data, weights)
+    foreign_tokenizer.check_vocabulary(tensors, base, folder)
+    foreign_tokenizer.check(folder, base)
     chosen = _task(task, config, folder, plugin_dirs)
     names = list(labels) if labels else _default_labels(tensors, chosen, folder)
     trained_on = config.get("base_model_name_or_path")
+    unchecked = [
+        f"whether it was trained on {base.name} with its tokenizer (its config names {trained_on!r})",
+        "whether it has been modified since it was saved",
+        f"the meaning of its classes ({'as given' if labels else 'named'}: {', '.join(names[:5])}…)",
+    ]
+    if ignored:
+        unchecked.append(f"options that PEFT does not know in the version here, all of them off: {', '.join(ignored)}")
+    if unread := artifact.pickles(folder):
+        unchecked.append(f"pickles in the folder, which are never read: {', '.join(unread)}")
     card = {
         "task": {"name": chosen.name, "labels": names},
-        "method": {"name": method, "library": "peft", "settings": settings},
-        "max_length": CommonSettings().max_length,
+        "method": {
+            "name": method.name,
+            "library": "peft",
+            "settings": settings,
+            "peft_options": {name: config[name] for name in sorted(method.peft_layers & config.keys())},
+        },
+        "max_length": base.positions if max_length is None else max_length,
         "base": {
             "name": trained_on or base.name,
             "weights_sha256": base.digest,
             "tokenizer_sha256": base.tokenizer_digest,
         },
         "files": {weights.name: hashlib.sha256(data).hexdigest()},
-        "unchecked": [
-            f"whether it was trained on {base.name} with its tokenizer (its config names {trained_on!r})",
-            "whether it has been modified since it was saved",
-            f"the meaning of its classes ({'as given' if labels else 'named'}: {', '.join(names[:5])}…)",
-        ],
+        "unchecked": unchecked,
     }
     return card, tensors
 
@@ -136,10 +155,14 @@ def check_agrees(folder: Path, method: Method, names: Iterable[str], plugin_dirs
         return
     config = read_config(folder)
     own = method.settings_of(config) if isinstance(method, PeftMethod) else None
-    if own is None:
-        name, _ = _method(config, folder, plugin_dirs)
-        raise ArtifactError(f"{folder / CONFIG}: expected the method {method.name} as its card says, found {name}.")
-    settings = _settings_from(method, config, own, folder)
+    if not isinstance(method, PeftMethod) or own is None:
+        found, _, _ = _method(config, folder, plugin_dirs)
+        raise ArtifactError(
+            f"{folder / CONFIG}: expected the method {method.name} as its card says, found {found.name}."
+        )
+    _check_options(config, {*method.peft_options, *method.peft_switches}, folder)
+    settings = {name: value for name, value in own.items() if value is not None}
+    _check_numbers(settings, folder)
     adapted = {one.rsplit(part, 1)[0] for one in names for part in (".lora_A.", ".ia3_l") if part in one}
     for key, found in settings.items():
         expected = getattr(method.settings, key)
@@ -192,60 +215,73 @@ def base_of(folder: Path) -> str:
     return named
 
 
-def _method(config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The method of a config, and its settings; all other options must be at PEFT's default."""
+def _method(
+    config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]
+) -> tuple[type[PeftMethod], dict[str, Any], list[str]]:
+    """The method of a config, its settings that are numbers, and the unknown options that change nothing."""
     known = {name: load_method(name, plugin_dirs) for name in discovery.names("methods", plugin_dirs)}
-    ours = {name: method for name, method in known.items() if issubclass(method, PeftMethod)}
-    for name, method in ours.items():
-        settings = method.settings_of(config)
-        if settings is not None:
-            return name, _settings_from(method, config, settings, folder)
-    kinds = sorted({method.peft_type for method in ours.values()})
+    ours = [method for method in known.values() if issubclass(method, PeftMethod)]
+    for method in ours:
+        if method.settings_of(config) is not None:
+            read = {*method.peft_options, *method.peft_switches, *method.peft_layers}
+            ignored = _check_options(config, read, folder)
+            settings = method.settings_of({**_defaults(config), **config}) or {}
+            settings = {name: value for name, value in settings.items() if not name.endswith("_modules")}
+            _check_numbers(settings, folder)
+            return method, settings, ignored
+    kinds = sorted({method.peft_type for method in ours})
     raise ArtifactError(
         f"{folder / CONFIG}: expected a peft_type of {', '.join(kinds)}, found {config['peft_type']!r}."
     )
 
 
-def _settings_from(method: Any, config: Mapping[str, Any], settings: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings of a method from a config; all other options must be at PEFT's default."""
-    _check_options(config, {*method.peft_options, *method.peft_switches}, folder)
-    return _checked(settings, folder)
-
-
-def _checked(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Settings that are not None, with checked types; a pattern instead of layer names is refused."""
-    settings = {name: value for name, value in settings.items() if value is not None}
+def _check_numbers(settings: Mapping[str, Any], folder: Path) -> None:
+    """Raises ArtifactError for a setting that should be a number and is not, or a list of names and is not."""
     for name, value in settings.items():
         if name.endswith("_modules"):
-            value = [value] if value == "all-linear" else value
             if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
                 raise ArtifactError(f"{folder / CONFIG}: {name}: expected a list of layer names, found {value!r}.")
-            settings[name] = value
         elif isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
             raise ArtifactError(f"{folder / CONFIG}: {name}: expected a number, found {value!r}.")
-    return settings
 
 
-def _check_options(config: Mapping[str, Any], read: set[str], folder: Path) -> None:
-    """Raises ArtifactError for an option that affects predictions and is not supported here."""
+def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """PEFT's defaults of all options of a config's type."""
     from adapters.models.peft_library import peft
 
     defaults = {}
     for field in dataclasses.fields(peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[config["peft_type"]]):
         factory = field.default_factory
         defaults[field.name] = factory() if factory is not dataclasses.MISSING else field.default
+    return defaults
+
+
+def _check_options(config: Mapping[str, Any], read: set[str], folder: Path) -> list[str]:
+    """The options that PEFT does not know and that are off.
+
+    Raises ArtifactError for one that affects predictions and is not supported here, or is unknown and on.
+    """
+    defaults = _defaults(config)
     initialisation = config.get("init_lora_weights")
     if initialisation not in _INITIALISATIONS:
         raise ArtifactError(
             f"{folder / CONFIG}: init_lora_weights is {initialisation!r}, with which PEFT also changes the base's "
             "weights, so that other adapters could not share them. Load it with PEFT itself."
         )
+    unknown = sorted(config.keys() - defaults.keys() - INERT)
+    for name in unknown:
+        if config[name] not in (None, "", [], {}) and config[name] is not False:
+            raise ArtifactError(
+                f"{folder / CONFIG}: {name} is {config[name]!r:.80}, an option that PEFT does not know in the version "
+                "here, so that it is not supported here. Load it with the version of PEFT that wrote it."
+            )
     for name, value in config.items():
         if name not in read and name not in INERT and value and value != defaults.get(name):
             raise ArtifactError(
                 f"{folder / CONFIG}: {name} is {value!r:.80}, which changes what the adapter computes and is not "
                 "supported here. Load it with PEFT itself."
             )
+    return unknown
 
 
 def _default_labels(tensors: Mapping[str, Any], task: type[Task], folder: Path) -> list[str]:
@@ -261,7 +297,6 @@ def _default_labels(tensors: Mapping[str, Any], task: type[Task], folder: Path) 
 
 def some_labels(folder: Path) -> list[str]:
     """Default label names for the classes of a folder."""
-    artifact.refuse_pickles(folder)
     weights = folder / WEIGHTS
     return _numbered(artifact.parse_tensors(weights.read_bytes(), weights)) if weights.is_file() else []
 

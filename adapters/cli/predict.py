@@ -45,6 +45,8 @@ class Settings(ModelFlags):
     """Labels of a plain PEFT folder, in the order of its head."""
     task: str | None = None
     """Task of a plain PEFT folder whose config does not name it."""
+    max_length: int | None = None
+    """Tokens of a text that a plain PEFT folder reads. Default: as many as its base does."""
 
 
 def settings() -> type:
@@ -70,6 +72,7 @@ def run(argv: Sequence[str]) -> int:
         dtype=given.dtype,
         task=given.task,
         labels=given.labels,
+        max_length=given.max_length,
         plugin_dirs=given.plugin_dir,
     )
     if given.input is None and given.output is None and not given.json:

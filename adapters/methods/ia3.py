@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.core.errors import ModelError
 from adapters.core.settings import require
-from adapters.methods.base.delta import AdapterDelta, AdapterTensors, LayerDelta
-from adapters.methods.base.peft_method import PeftMethod
+from adapters.methods.base.delta import AdaptedLayer, AdapterDelta, AdapterTensors, LayerDelta
+from adapters.methods.base.peft_method import LAYER_OPTIONS, PeftMethod
 from adapters.models.layers import last_parts, layer_size, linear_layers, matches, require_layers
 from adapters.tasks.base.task import Task
 
@@ -45,6 +45,7 @@ class Method(PeftMethod):
         "target_modules": "ia3_target_modules",
         "feedforward_modules": "ia3_feedforward_modules",
     }
+    peft_layers: ClassVar[frozenset[str]] = LAYER_OPTIONS | {"feedforward_modules"}
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)
@@ -72,17 +73,25 @@ class Method(PeftMethod):
 
     def delta(self, tensors: AdapterTensors, base: Base, task: Task) -> AdapterDelta:
         """A scale of each target module's output, or of the input for feed-forward modules."""
+        updates = {}
+        for name, adapted in (self._adapted(tensors, base) if tensors.adapted is None else tensors.adapted).items():
+            into, out = layer_size(tensors.layer(name))
+            if adapted.scales_input:
+                updates[name] = LayerDelta(scale_in=tensors.take(f"{name}.ia3_l", (1, into)))
+            else:
+                updates[name] = LayerDelta(scale_out=tensors.take(f"{name}.ia3_l", (out, 1)).T)
+        return tensors.delta(updates)
+
+    def _adapted(self, tensors: AdapterTensors, base: Base) -> dict[str, AdaptedLayer]:
+        """The target modules of the settings."""
         layers = tensors.linear_layers()
         targets, inputs = self._modules(base, list(layers))
         require_layers("ia3_target_modules", targets, layers)
-        updates = {}
-        for name, layer in layers.items():
-            into, out = layer_size(layer)
-            if any(matches(name, end) for end in inputs):
-                updates[name] = LayerDelta(scale_in=tensors.of_body(name, "ia3_l", (1, into)))
-            elif any(matches(name, end) for end in targets):
-                updates[name] = LayerDelta(scale_out=tensors.of_body(name, "ia3_l", (out, 1)).T)
-        return AdapterDelta(layers=updates)
+        return {
+            f"{tensors.body_name}.{name}": AdaptedLayer(scales_input=any(matches(name, end) for end in inputs))
+            for name in layers
+            if any(matches(name, end) for end in targets)
+        }
 
     def _modules(self, base: Base, layers: list[str]) -> tuple[list[str], list[str]]:
         """Target modules and the feed-forward modules among them: the requested ones, or PEFT's.

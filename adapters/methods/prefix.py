@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adapters.core.errors import ModelError
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
-from adapters.methods.base.peft_method import PeftMethod
+from adapters.methods.base.peft_method import PROMPT_OPTIONS, PeftMethod
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.layers import key_value_heads
 from adapters.tasks.base.example import Example
@@ -50,6 +50,7 @@ class Method(PeftMethod):
     name = "prefix"
     peft_type = "PREFIX_TUNING"
     peft_options: ClassVar[dict[str, str]] = {"num_virtual_tokens": "num_virtual_tokens"}
+    peft_layers: ClassVar[frozenset[str]] = PROMPT_OPTIONS
     kinds = (ENCODER, CAUSAL)
 
     def __init__(self, settings: Any) -> None:

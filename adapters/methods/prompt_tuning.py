@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adapters.core.errors import ModelError
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
-from adapters.methods.base.peft_method import PEFT_TASKS, PeftMethod
+from adapters.methods.base.peft_method import PEFT_TASKS, PROMPT_OPTIONS, PeftMethod
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import Task
@@ -50,6 +50,7 @@ class Method(PeftMethod):
     name = "prompt_tuning"
     peft_type = "PROMPT_TUNING"
     peft_options: ClassVar[dict[str, str]] = {"num_virtual_tokens": "num_virtual_tokens"}
+    peft_layers: ClassVar[frozenset[str]] = PROMPT_OPTIONS
     kinds = (ENCODER, CAUSAL)
 
     def __init__(self, settings: Any) -> None:
@@ -75,6 +76,8 @@ class Method(PeftMethod):
         return peft.PromptTuningConfig(
             num_virtual_tokens=self.settings.num_virtual_tokens,
             token_dim=model.get_input_embeddings().weight.shape[1],
+            # PEFT looks for it under the names of some architectures only (not DistilBERT's).
+            num_attention_heads=getattr(base.config.get_text_config(), "num_attention_heads", None),
             prompt_tuning_init="RANDOM",
             modules_to_save=head or None,
         )

@@ -223,6 +223,7 @@ class Base:
             return load_quietly("AutoModel", self.folder, dtype=torch.float32)
         if missing:
             raise ModelError(f"{self.name}: its weights lack {', '.join(missing[:3])}. Fetch the model again.")
+        model.newly_initialised = sorted(report["missing_keys"])
         return model
 
     def load_generator(self) -> PreTrainedModel:

@@ -511,6 +511,33 @@ def test_a_soft_prompt_narrower_than_the_layers_fits_the_embeddings(around, base
     assert [answer.shape for answer in run(model, rows)] == [(len(row), 5) for row in rows]
 
 
+def test_a_soft_prompt_is_trained_where_the_config_has_other_names_for_its_sizes(tagged_names, tmp_path):
+    from adapters.models.base_model import open_base
+
+    task, train = tagged_names
+    method, base = tiny.method("prompt_tuning"), open_base(str(tiny.distilbert(tmp_path / "base")))
+    method.check(base, task)
+    model = method.wrap(base, task, train)
+    before = model.prompt_encoder["default"].embedding.weight.clone()
+    tiny.trainer(method, model, base, task, train).run(lambda: 0.5)
+    assert not before.equal(model.prompt_encoder["default"].embedding.weight)
+    model.eval()
+    alone = run(model, rows_of(base, task))
+    method.save(model, base, tmp_path / "saved")
+    assert differs(run(method.load(base, task, tmp_path / "saved").eval(), rows_of(base, task)), alone) < CLOSE
+
+
+def test_what_peft_refuses_is_an_error_of_ours_with_what_to_use(bases, tagged_names, monkeypatch):
+    from adapters.models.peft_library import peft
+
+    def refuse(*given):
+        raise ValueError("Please specify `token_dim` in `peft_config`.")
+
+    monkeypatch.setattr(peft, "get_peft_model", refuse)
+    with pytest.raises(ModelError, match=r"PEFT cannot apply lora to a Bert.*: Please specify .* Use head or full"):
+        tiny.method("lora").wrap(bases["bert"], *tagged_names)
+
+
 def test_a_task_that_generates_is_refused_behind_a_soft_prompt(bases, tagged_names):
     from adapters.tasks.ner import Task
 

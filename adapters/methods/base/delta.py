@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import ArtifactError
@@ -53,6 +53,40 @@ class LayerDelta:
             if tensor is not None:
                 yield one.name, tensor
 
+    def shifted(self, by: torch.Tensor) -> LayerDelta:
+        """With `by` `[1, out]` added to the output."""
+        return replace(self, shift=by if self.shift is None else self.shift + by)
+
+    def folded(self, weight: torch.Tensor, bias: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """A layer's weight `[out, in]` and bias `[out]` with the update in them; it must have no bottleneck."""
+        if self.down is not None and self.up is not None:
+            weight = weight + self.up.T @ self.down
+        if self.scale_in is not None:
+            weight = weight * self.scale_in
+        if self.scale_out is not None:
+            weight = weight * self.scale_out.T
+            bias = None if bias is None else bias * self.scale_out[0]
+        if self.shift is not None:
+            bias = self.shift[0] if bias is None else bias + self.shift[0]
+        return weight, bias
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptedLayer:
+    """How an adapter changes one layer.
+
+    Attributes:
+        rank: of LoRA's update; 0 for another method's.
+        scaling: the factor of that update.
+        bias: whether the update has a bias (PEFT's `lora_bias`).
+        scales_input: whether (IA)³ scales the input, not the output.
+    """
+
+    rank: int = 0
+    scaling: float = 1.0
+    bias: bool = False
+    scales_input: bool = False
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterDelta:
@@ -60,6 +94,7 @@ class AdapterDelta:
 
     Attributes:
         layers: updates by the name of the layer in the headless body.
+        head: updates to layers of the head by name, which are folded into its weights.
         prefix: keys and values before the text in every layer, `[tokens, layers * 2 * heads * width]` as PEFT stores
             them.
         prompt: embeddings before those of the text, `[tokens, width]`.
@@ -67,6 +102,7 @@ class AdapterDelta:
     """
 
     layers: Mapping[str, LayerDelta] = field(default_factory=dict)
+    head: Mapping[str, LayerDelta] = field(default_factory=dict)
     prefix: torch.Tensor | None = None
     prompt: torch.Tensor | None = None
     prompt_read: bool = False
@@ -82,7 +118,15 @@ class AdapterTensors:
     """The tensors of an adapter while a method reads them: each is taken once, by name and shape; none may remain."""
 
     def __init__(
-        self, tensors: Mapping[str, torch.Tensor], body: Any, *, body_name: str, modules: Set[str], subject: str
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        body: Any,
+        *,
+        body_name: str,
+        modules: Set[str],
+        subject: str,
+        adapted: Mapping[str, AdaptedLayer] | None = None,
+        head_layers: Mapping[str, Any] | None = None,
     ) -> None:
         """Args:
         tensors: as stored, with or without PEFT's prefix `base_model.model.` in their names.
@@ -90,6 +134,9 @@ class AdapterTensors:
         body_name: the body's attribute in the headed model (`bert`, `model`, `transformer`).
         modules: names of the body's modules that the headed model has (it may lack the pooler).
         subject: the folder, for error messages.
+        adapted: the layers that the folder's own config adapts, by their names in the headed model; None where the
+            method's settings say it.
+        head_layers: those among them that are in the head, as in the base's own weights.
         """
         self.tensors = {PEFT_NAMES.sub("", name): tensor for name, tensor in tensors.items()}
         if len(self.tensors) < len(tensors):
@@ -97,11 +144,20 @@ class AdapterTensors:
         self.body = body
         self.body_name = body_name
         self.subject = subject
+        self.adapted = adapted
+        self.head_layers = head_layers or {}
         own, ending = f"{body_name}.", ".weight"
         full = {name.removeprefix(own).removesuffix(ending) for name in self.tensors if name.startswith(own)}
         linear = {name for name, module in body.named_modules() if hasattr(module, "in_features")}
         self.modules = modules - (full & linear)
         """Modules of the body. One whose full weight the adapter stores (a new pooler) belongs to its head instead."""
+        self.own_pooler = f"{own}pooler.dense.weight" in self.tensors
+        """Whether the adapter stores BERT's pooler: it has trained it, or the base has none."""
+
+    def in_head(self, name: str) -> bool:
+        """Whether a tensor is of the head, or of a pooler that the adapter stores in full, which belongs to it."""
+        own = f"{self.body_name}."
+        return not name.startswith(own) or (name.startswith(f"{own}pooler.") and self.own_pooler)
 
     def take(self, name: str, shape: Sequence[int | None]) -> torch.Tensor:
         """Take one tensor, as fp32. None in `shape` accepts any size.
@@ -127,6 +183,19 @@ class AdapterTensors:
         if not torch.isfinite(tensor).all():
             raise ArtifactError(f"{self.subject}: tensor {name} contains values that are not finite in fp32.")
         return tensor
+
+    def layer(self, name: str) -> Any:
+        """A layer by its name in the headed model."""
+        own = f"{self.body_name}."
+        return self.body.get_submodule(name.removeprefix(own)) if name.startswith(own) else self.head_layers[name]
+
+    def delta(self, updates: Mapping[str, LayerDelta]) -> AdapterDelta:
+        """The adapter delta of updates by the names of their layers in the headed model."""
+        own = f"{self.body_name}."
+        return AdapterDelta(
+            layers={name.removeprefix(own): one for name, one in updates.items() if name.startswith(own)},
+            head={name: one for name, one in updates.items() if not name.startswith(own)},
+        )
 
     def of_body(self, layer: str, part: str, shape: Sequence[int | None]) -> torch.Tensor:
         """Take a tensor of a layer of the body."""

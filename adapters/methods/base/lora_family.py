@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adapters.core.errors import ModelError
+from adapters.core.errors import ArtifactError, ModelError
 from adapters.core.settings import require
-from adapters.methods.base.delta import AdapterDelta, AdapterTensors, LayerDelta
-from adapters.methods.base.peft_method import PeftMethod
+from adapters.methods.base.delta import AdaptedLayer, AdapterDelta, AdapterTensors, LayerDelta
+from adapters.methods.base.peft_method import LAYER_OPTIONS, PeftMethod
 from adapters.models.layers import last_parts, layer_size, linear_layers, matches, poolers, require_layers
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import Task
@@ -54,6 +54,18 @@ class LoraFamilyMethod(PeftMethod):
         "lora_alpha": "lora_alpha",
         "lora_dropout": "lora_dropout",
         "target_modules": "lora_target_modules",
+    }
+    peft_layers: ClassVar[frozenset[str]] = LAYER_OPTIONS | {
+        "r",
+        "lora_alpha",
+        "rank_pattern",
+        "alpha_pattern",
+        "layers_to_transform",
+        "layers_pattern",
+        "use_rslora",
+        "use_dora",
+        "bias",
+        "lora_bias",
     }
 
     def __init__(self, settings: Any) -> None:
@@ -105,21 +117,34 @@ class LoraFamilyMethod(PeftMethod):
         return float(self.settings.lora_alpha / self.settings.lora_r)
 
     def delta(self, tensors: AdapterTensors, base: Base, task: Task) -> AdapterDelta:
-        """A low-rank update of each target module of the body."""
+        """A low-rank update of each target module."""
+        adapted = self._adapted(tensors) if tensors.adapted is None else tensors.adapted
+        return tensors.delta({name: self.layer_delta(tensors, name, layer) for name, layer in adapted.items()})
+
+    def _adapted(self, tensors: AdapterTensors) -> dict[str, AdaptedLayer]:
+        """The target modules of the settings, all of the same rank."""
         layers = tensors.linear_layers()
         wanted = (
             last_parts(layers) if [*self.settings.lora_target_modules] == [ALL] else self.settings.lora_target_modules
         )
         require_layers("lora_target_modules", wanted, layers)
-        chosen = {name: layer for name, layer in layers.items() if any(matches(name, end) for end in wanted)}
-        return AdapterDelta(layers={name: self.layer_delta(tensors, name, layer) for name, layer in chosen.items()})
+        alike = AdaptedLayer(rank=self.settings.lora_r, scaling=self.scaling)
+        chosen = [name for name in layers if any(matches(name, end) for end in wanted)]
+        return {f"{tensors.body_name}.{name}": alike for name in chosen}
 
-    def layer_delta(self, tensors: AdapterTensors, name: str, layer: Any) -> LayerDelta:
-        """The update of one layer; `up` is multiplied by alpha / r."""
-        into, out = layer_size(layer)
-        down = tensors.of_body(name, "lora_A.weight", (self.settings.lora_r, into))
-        up = tensors.of_body(name, "lora_B.weight", (out, self.settings.lora_r)).T * self.scaling
-        return LayerDelta(down=down, up=up)
+    def layer_delta(self, tensors: AdapterTensors, name: str, adapted: AdaptedLayer) -> LayerDelta:
+        """The update of one layer; `up` is multiplied by its scaling. Raises ArtifactError for an absurd one."""
+        bound = MAX_ALPHA_PER_RANK * adapted.rank**0.5
+        if not 0 < adapted.scaling <= bound:
+            raise ArtifactError(
+                f"{tensors.subject}: {name}: alpha and rank {adapted.rank} scale its update by {adapted.scaling:g}; "
+                f"expected a factor above 0 and at most {bound:g}."
+            )
+        into, out = layer_size(tensors.layer(name))
+        down = tensors.take(f"{name}.lora_A.weight", (adapted.rank, into))
+        up = tensors.take(f"{name}.lora_B.weight", (out, adapted.rank)).T * adapted.scaling
+        shift = tensors.take(f"{name}.lora_B.bias", (out,))[None] * adapted.scaling if adapted.bias else None
+        return LayerDelta(down=down, up=up, shift=shift)
 
 
 def _poolers(model: Any, head: Sequence[str]) -> list[str]:

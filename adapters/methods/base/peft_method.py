@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from adapters.core.errors import ModelError
 from adapters.methods.base.method import Method, head_modules, headed
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import Task
@@ -26,6 +27,21 @@ PEFT_TASKS = {
     "AutoModelForCausalLM": "CAUSAL_LM",
     "AutoModelForSeq2SeqLM": "SEQ_2_SEQ_LM",
 }
+
+LAYER_OPTIONS = frozenset({"target_modules", "exclude_modules", "modules_to_save", "task_type", "fan_in_fan_out"})
+"""Options of PEFT's config that every method has by which PEFT adapts layers of a model."""
+PROMPT_OPTIONS = frozenset(
+    {
+        "num_virtual_tokens",
+        "token_dim",
+        "num_layers",
+        "num_attention_heads",
+        "num_transformer_submodules",
+        "modules_to_save",
+        "task_type",
+    }
+)
+"""Options of PEFT's config that every method has that puts virtual tokens before the text."""
 
 
 def _skip_needless_work(wrapped: Any) -> None:
@@ -53,6 +69,8 @@ class PeftMethod(Method):
     """Options of PEFT's config that change what the adapter computes, and the settings that they correspond to."""
     peft_switches: ClassVar[Mapping[str, bool]] = {}
     """Options that distinguish the method from others of the same PEFT type."""
+    peft_layers: ClassVar[frozenset[str]]
+    """Options that choose and shape what PEFT adds to a model: PEFT itself reads them in a folder without a card."""
 
     @classmethod
     def settings_of(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -77,14 +95,20 @@ class PeftMethod(Method):
         """PEFT's config for a headed model; `head` names the modules of its head."""
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
-        """The frozen headed base with PEFT's parameters and a trainable head."""
+        """The frozen headed base with PEFT's parameters and a trainable head. Raises ModelError if PEFT refuses."""
         from adapters.models.peft_library import peft, without_bitsandbytes
 
         model = headed(base, task, self.settings)
         config = self.config(model, base, task, head_modules(model, task))
         config.task_type = PEFT_TASKS.get(task.auto_class(base.kind))
         with without_bitsandbytes(base.quantization is None):
-            wrapped: torch.nn.Module = peft.get_peft_model(model, config)
+            try:
+                wrapped: torch.nn.Module = peft.get_peft_model(model, config)
+            except (TypeError, ValueError) as error:
+                raise ModelError(
+                    f"{base.name}: PEFT cannot apply {self.name} to a {type(model).__name__}: {error} Use head or "
+                    "full, or another base (minilm, bert-base-cased, gpt2)."
+                ) from error
         _skip_needless_work(wrapped)
         config.base_model_name_or_path = base.name
         return wrapped

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from adapters.artifacts.loading import task_and_method
 from adapters.core.errors import ArtifactError, ModelError, SettingsError, UserError
 from adapters.core.files import digest_value
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
+from adapters.methods.base.method import Method
+from adapters.methods.base.peft_layout import PeftLayout, layout, with_full_parameters
+from adapters.methods.base.peft_method import PeftMethod
 from adapters.models.base_model import Base
 from adapters.serving.bank.heads import Head, Heads
 from adapters.serving.bank.mixed_inference import ResidentAdapter
@@ -28,12 +32,14 @@ class AdapterSource:
         require_card: refuse a plain PEFT folder.
         task: task of a plain PEFT folder whose config does not name it.
         labels: labels of a plain PEFT folder, in the head's order.
+        max_length: tokens of a text that a plain PEFT folder reads; None for as many as the base does.
     """
 
     folder: Path
     require_card: bool = False
     task: str | None = None
     labels: tuple[str, ...] | None = None
+    max_length: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +138,7 @@ class AdapterLoader:
         self.base, self.body, self.generates, self.plugin_dirs = base, body, generates, plugin_dirs
         self.root = None if root is None else root.resolve()
         self.heads = Heads(base, next(body.parameters()).device)
+        self._asking_peft = threading.Lock()  # filters of warnings are the process's
 
     def read(self, source: AdapterSource) -> PreparedAdapter:
         """Verify an adapter and prepare it. Raises ArtifactError, ModelError, SettingsError."""
@@ -145,7 +152,12 @@ class AdapterLoader:
         folder = self._inside(source.folder)
         if not source.require_card and plain_peft.is_plain(folder):
             card, tensors = plain_peft.read(
-                folder, self.base, task=source.task, labels=source.labels, plugin_dirs=self.plugin_dirs
+                folder,
+                self.base,
+                task=source.task,
+                labels=source.labels,
+                max_length=source.max_length,
+                plugin_dirs=self.plugin_dirs,
             )
             digest = digest_value(card)
         else:
@@ -161,24 +173,38 @@ class AdapterLoader:
             raise ModelError(
                 f"{folder}: the base generates the answers of {task.name}; {self.base.name} has no language-model head."
             )
+        planned, head_layers = self._layout(card, task, method, folder)
+        modules = self.heads.body_modules(task)
         saved = AdapterTensors(
             tensors,
             self.body,
             body_name=self.heads.body_name(task),
-            modules=self.heads.body_modules(task),
+            modules=modules,
             subject=str(folder),
+            adapted=planned.adapted if planned else None,
+            head_layers=head_layers,
         )
+        self._check_body(saved, modules)
         try:
             delta = method.delta(saved, self.base, task)
         except SettingsError as error:
             raise ArtifactError(f"{folder}: its settings do not fit {self.base.name}: {error}") from error
+        if planned is not None:
+            delta = with_full_parameters(delta, saved, planned.full)
         head = None
         if task.has_head:
-            head = self.heads.build(task, saved, reads_prompt=delta.prompt_read)
+            head = self.heads.build(
+                task,
+                saved,
+                reads_prompt=delta.prompt_read,
+                updates=delta.head,
+                required=planned.full if planned else None,
+            )
         else:
             saved.head({})
         budget = method.budget(self.base, int(card["max_length"]))
         if "unchecked" in card:
+            card["unchecked"].append(f"the length of the texts it was trained on (longer than {budget} tokens are cut)")
             warnings.warn(
                 f"{folder}: no card, so these were not checked: {'; '.join(card['unchecked'])}.", stacklevel=4
             )
@@ -197,6 +223,35 @@ class AdapterLoader:
                 "another task, and only one whose answers are generated."
             )
         return task.of_head(()).on(self.base.kind)
+
+    def _layout(
+        self, card: Mapping[str, Any], task: Task, method: Method, folder: Path
+    ) -> tuple[PeftLayout | None, dict[str, Any]]:
+        """What PEFT makes of a folder without a card, and the base's own layers of the head that it adapts."""
+        if "peft_options" not in card["method"]:
+            return None, {}
+        assert isinstance(method, PeftMethod), method
+        with self._asking_peft, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"peft\.|transformers\.")  # about how to train or to save
+            found = layout(
+                card["method"]["peft_options"],
+                method.peft_type,
+                self.heads.headed(task),
+                str(folder / plain_peft.CONFIG),
+            )
+        in_head = [name for name in found.adapted if not name.startswith(f"{self.heads.body_name(task)}.")]
+        return found, {name: self.heads.of_base(task).layer(name, str(folder)) for name in in_head}
+
+    def _check_body(self, saved: AdapterTensors, modules: Set[str]) -> None:
+        """Raises ArtifactError if the base's weights lack a part of the body, and the adapter does not bring it."""
+        random = [name for name in getattr(self.body, "newly_initialised", ()) if name.rpartition(".")[0] in modules]
+        lost = [name for name in random if f"{saved.body_name}.{name}" not in saved.tensors]
+        if lost:
+            raise ArtifactError(
+                f"{saved.subject}: needs {', '.join(lost)}, which neither it nor the weights of {self.base.name} have: "
+                "they were random when it was trained, and are lost. Train it again with the pooler in "
+                "modules_to_save, or use the checkpoint with them that it was trained on."
+            )
 
     def _inside(self, folder: Path) -> Path:
         """The folder, if it and everything in it lie below the root. Raises ArtifactError."""

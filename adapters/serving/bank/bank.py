@@ -115,6 +115,7 @@ class AdapterBank:
         require_card: bool = False,
         task: str | None = None,
         labels: Sequence[str] | None = None,
+        max_length: int | None = None,
         replace: bool = False,
     ) -> dict[str, Any]:
         """Verify an adapter and load it. If it cannot be loaded, nothing has changed.
@@ -126,6 +127,7 @@ class AdapterBank:
             require_card: refuse a plain PEFT folder.
             task: task of a plain PEFT folder whose config does not name it.
             labels: labels of a plain PEFT folder, in the head's order.
+            max_length: tokens of a text that a plain PEFT folder reads; None for as many as the base does.
             replace: if an adapter has the name, load a new version of it; batches in progress finish on the old one.
 
         Returns:
@@ -137,7 +139,11 @@ class AdapterBank:
             ModelError: its method cannot be mixed.
         """
         source = AdapterSource(
-            folder=Path(folder), require_card=require_card, task=task, labels=None if labels is None else tuple(labels)
+            folder=Path(folder),
+            require_card=require_card,
+            task=task,
+            labels=None if labels is None else tuple(labels),
+            max_length=max_length,
         )
         if replace and name in self.names():
             return self._cache.replace(name, source, self._loader.read(source), pin=pin).info()

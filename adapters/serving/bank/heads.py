@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.core.errors import ArtifactError
 from adapters.core.files import canonical_json
-from adapters.methods.base.delta import AdapterTensors
+from adapters.methods.base.delta import AdapterTensors, LayerDelta
 from adapters.tasks.base.task import InferenceTask, Task
 
 if TYPE_CHECKING:
@@ -64,6 +66,58 @@ class Head:
                 given.states = given.pooled = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class BaseHead:
+    """What the base's own weights have of a head: nothing, half of it (ModernBERT) or all, by the base's last training.
+
+    Attributes:
+        name: of the base.
+        model: the headed model without its body.
+        missing: names of the parameters that the weights lack, which are random in `model`.
+    """
+
+    name: str
+    model: Any
+    missing: frozenset[str]
+
+    @classmethod
+    def load(cls, base: Base, task: Task) -> BaseHead:
+        """Read it as `from_pretrained` does, which for a moment takes the memory of a second base."""
+        import torch
+
+        from adapters.models.base_model import load_quietly
+
+        model, report = load_quietly(
+            task.auto_class(base.kind),
+            base.folder,
+            config=base.config_with(task.config()),
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+        setattr(model, model.base_model_prefix, torch.nn.Module())
+        missing = {*report["missing_keys"], *(found[0] for found in report["mismatched_keys"])}
+        return cls(name=base.name, model=model.requires_grad_(False), missing=frozenset(missing))
+
+    def tensor(self, name: str, subject: str) -> torch.Tensor:
+        """A parameter. Raises ArtifactError if the weights lack it."""
+        if name in self.missing:
+            raise ArtifactError(
+                f"{subject}: the head's {name} is in neither this folder nor the weights of {self.name}, so it was "
+                "random when the adapter was trained, and is lost. Train it again with all modules of the head in "
+                "modules_to_save."
+            )
+        tensor: torch.Tensor = self.model.state_dict()[name]
+        return tensor
+
+    def layer(self, name: str, subject: str) -> Any:
+        """A layer. Raises ArtifactError if the weights lack one of its parameters."""
+        layer = self.model.get_submodule(name)
+        for part, _ in layer.named_parameters():
+            self.tensor(f"{name}.{part}", subject)
+        return layer
+
+
 class Heads:
     """Makes heads for one base; the model class is built once for each size of head, without weights."""
 
@@ -72,6 +126,7 @@ class Heads:
         self.base = base
         self.device = device
         self.skeletons: dict[str, Any] = {}
+        self.base_heads: dict[str, BaseHead] = {}
 
     def body_name(self, task: Task) -> str:
         """The headed model's name for its body."""
@@ -83,16 +138,54 @@ class Heads:
         names: frozenset[str] = getattr(skeleton, skeleton.base_model_prefix).module_names
         return names
 
-    def build(self, task: Task, saved: AdapterTensors, *, reads_prompt: bool) -> Head:
-        """The head of an adapter's remaining tensors. Raises ArtifactError if they are not exactly a head's."""
+    def headed(self, task: Task) -> Any:
+        """The headed model on the meta device."""
+        import torch
+
+        with torch.device("meta"):
+            return self._class(task)(self.base.config_with(task.config()))
+
+    def of_base(self, task: Task) -> BaseHead:
+        """The head in the base's own weights."""
+        key = self._key(task)
+        if key not in self.base_heads:
+            self.base_heads[key] = BaseHead.load(self.base, task)
+        return self.base_heads[key]
+
+    def build(
+        self,
+        task: Task,
+        saved: AdapterTensors,
+        *,
+        reads_prompt: bool,
+        updates: Mapping[str, LayerDelta] | None = None,
+        required: Set[str] | None = None,
+    ) -> Head:
+        """The head of an adapter's remaining tensors.
+
+        Args:
+            task: whose head it is.
+            saved: the adapter's tensors, of which all that remain must be the head's.
+            reads_prompt: whether the head reads the positions of a soft prompt.
+            updates: of the adapter to layers of the head.
+            required: parameters that the adapter must have; others may be the base's own. None requires all.
+
+        Raises:
+            ArtifactError: they are not exactly a head's.
+        """
         skeleton = self._skeleton(task)
         # A pooler that the adapter has fully trained, or that was newly initialised as the base has none.
-        own_pooler = f"{saved.body_name}.pooler.dense.weight" in saved.tensors
         model = copy.deepcopy(skeleton, {id(skeleton.config): skeleton.config})
-        pooler = getattr(getattr(model, saved.body_name), "pooler", None) if own_pooler else None
+        pooler = getattr(getattr(model, saved.body_name), "pooler", None) if saved.own_pooler else None
         body = _given_body(pooler)
         setattr(model, saved.body_name, body)
-        tensors = saved.head({name: tensor.shape for name, tensor in model.state_dict().items()})
+        shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        lent = {name for name in shapes if required is not None and name not in required and name not in saved.tensors}
+        tensors = {name: self.of_base(task).tensor(name, saved.subject) for name in lent}
+        tensors |= saved.head({name: shape for name, shape in shapes.items() if name not in lent})
+        for name, update in (updates or {}).items():
+            weight, bias = update.folded(tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))
+            tensors |= {f"{name}.weight": weight} | ({} if bias is None else {f"{name}.bias": bias})
         model.load_state_dict({name: tensor.to(self.device) for name, tensor in tensors.items()}, assign=True)
         return Head(model.eval().requires_grad_(False), body, task, reads_prompt=reads_prompt)
 
@@ -106,16 +199,18 @@ class Heads:
 
         return getattr(transformers, task.auto_class(self.base.kind))._model_mapping[type(self.base.config)]
 
+    def _key(self, task: Task) -> str:
+        """What tells models of different heads apart."""
+        sizes = {key: value for key, value in task.config().items() if key not in LABEL_NAMES}
+        return canonical_json([task.auto_class(self.base.kind), sizes])
+
     def _skeleton(self, task: Task) -> Any:
         """The headed model on the meta device, with all layers of its body but the pooler removed."""
         import torch
 
-        config = task.config()
-        sizes = {key: value for key, value in config.items() if key not in LABEL_NAMES}
-        key = canonical_json([task.auto_class(self.base.kind), sizes])
+        key = self._key(task)
         if key not in self.skeletons:
-            with torch.device("meta"):
-                model = self._class(task)(self.base.config_with(config))
+            model = self.headed(task)
             body = getattr(model, model.base_model_prefix)
             empty: Any = torch.nn.Module()
             empty.module_names = frozenset(name for name, _ in body.named_modules())

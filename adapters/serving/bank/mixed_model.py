@@ -122,7 +122,7 @@ class MixedModel:
         layer = self.layers.get(name)
         parts = {part for part, _ in delta.tensors()}
         norm = layer is not None and isinstance(layer.module, torch.nn.LayerNorm)
-        if layer is None or (norm and parts != {"shift"}):
+        if layer is None or (norm and not parts <= {"scale_out", "shift"}):
             raise ModelError(f"{type(self.body).__name__} has no layer {name!r} that can be adapted in a mixed batch.")
         in_size, out_size = (layer.module.weight.shape[0],) * 2 if norm else layer_size(layer.module)
         widths = {"down": in_size, "scale_in": in_size, "squeeze_bias": 1}

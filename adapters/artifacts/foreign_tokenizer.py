@@ -53,12 +53,11 @@ def check_vocabulary(tensors: Mapping[str, torch.Tensor], base: Base, folder: Pa
 
 
 def _own(base: Base) -> list[dict[str, Any]]:
-    """What the base's tokenizer may look like in a folder: as it is loaded, for words, and in the base's own file."""
+    """What the base's tokenizer may look like in a folder: as it is loaded, and in the base's own file."""
     from transformers import AutoTokenizer
 
-    loaded = [AutoTokenizer.from_pretrained(base.folder), base.tokenizer, base.tokenizer]
-    own = base.folder / FAST
-    return [_parts_of(one.backend_tokenizer) for one in loaded] + ([_parts(own)] if own.is_file() else [])
+    loaded, own = AutoTokenizer.from_pretrained(base.folder), base.folder / FAST
+    return [_parts_of(loaded.backend_tokenizer), *([_parts(own)] if own.is_file() else [])]
 
 
 def _parts(path: Path) -> dict[str, Any]:

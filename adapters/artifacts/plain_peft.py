@@ -7,12 +7,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.artifacts import artifact, foreign_tokenizer
 from adapters.core import discovery
-from adapters.core.errors import ArtifactError
+from adapters.core.errors import ArtifactError, DataError, SettingsError
 from adapters.methods.base.method import WEIGHTS, Method, load_method
 from adapters.methods.base.peft_method import PeftMethod
 from adapters.models.layers import matches
@@ -31,6 +32,8 @@ _CONVERT = (
 )
 _LAST = re.compile(r"(^|\.)(classifier|score|out_proj|qa_outputs)\.weight$")
 """Names of the last layer of a head in transformers."""
+_WITH_HEAD = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS")
+"""PEFT's task types of models with a head."""
 _INITIALISATIONS = (None, True, False, "gaussian", "orthogonal", "eva")
 """Initialisations of LoRA that do not change the base's weights, as others such as pissa do."""
 INERT = frozenset(
@@ -74,23 +77,39 @@ def is_plain(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and not (folder / artifact.CARD).is_file()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a folder without a card is read. What is None follows from its config or its base's.
+
+    Attributes:
+        task: name of the task. Default: the one of PEFT's task type.
+        labels: names of the classes, in the head's order. Default: those of a config.json in the folder, or LABEL_0,
+            LABEL_1, … if the task allows any names.
+        multi_label: whether a text has any number of labels. Default: as `problem_type` says.
+        pair: whether an input is two texts.
+        max_length: tokens of a window. Default: as many as the base has positions.
+    """
+
+    task: str | None = None
+    labels: Sequence[str] | None = None
+    multi_label: bool | None = None
+    pair: bool | None = None
+    max_length: int | None = None
+
+    def given(self) -> list[str]:
+        """Names of what is not None."""
+        return [name for name, value in vars(self).items() if value not in (None, [], ())]
+
+
 def read(
-    folder: Path,
-    base: Base,
-    *,
-    task: str | None = None,
-    labels: Sequence[str] | None = None,
-    max_length: int | None = None,
-    plugin_dirs: Sequence[str] = (),
+    folder: Path, base: Base, reading: Reading, plugin_dirs: Sequence[str] = ()
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """A card for a plain PEFT folder, and its tensors.
 
     Args:
         folder: with `adapter_config.json` and `adapter_model.safetensors`.
         base: the base model; whether the adapter was trained on it cannot be verified.
-        task: name of the task. Default: the one of PEFT's task type.
-        labels: names of the classes, in order. Default: LABEL_0, LABEL_1, … if the task allows any names.
-        max_length: tokens in a window. Default: as many as the base has positions.
+        reading: what the config does not say.
         plugin_dirs: folders with your own methods and tasks.
 
     Returns:
@@ -110,27 +129,45 @@ def read(
     tensors = artifact.parse_tensors(data, weights)
     foreign_tokenizer.check_vocabulary(tensors, base, folder)
     foreign_tokenizer.check(folder, base)
-    chosen = _task(task, config, folder, plugin_dirs)
-    names = list(labels) if labels else _default_labels(tensors, chosen, folder)
+    chosen = _task(reading.task, config, folder, plugin_dirs)
+    labels = list(reading.labels or ())
+    model_config = _model_config(folder, base)
+    names = labels or _default_labels(tensors, chosen, model_config, folder)
+    if labels and not chosen.has_head:
+        raise ArtifactError(f"{folder}: the task {chosen.name} has no labels; leave them out.")
+    try:
+        problem = model_config.get("problem_type")
+        read_as = chosen.of_head(names, multi_label=reading.multi_label, pair=reading.pair, problem=problem)
+    except (DataError, SettingsError) as error:
+        raise ArtifactError(f"{folder}: {error}") from error
+    described = read_as.card()
+    if config.get("task_type") in _WITH_HEAD and not read_as.on(base.kind).has_head:
+        raise ArtifactError(
+            f"{folder / CONFIG}: task_type is {config['task_type']!r}, a head on {base.name}; but on a base of the "
+            f"kind {base.kind} {chosen.name} generates its answers. Load it with PEFT itself."
+        )
     trained_on = config.get("base_model_name_or_path")
     unchecked = [
         f"whether it was trained on {base.name} with its tokenizer (its config names {trained_on!r})",
         "whether it has been modified since it was saved",
-        f"the meaning of its classes ({'as given' if labels else 'named'}: {', '.join(names[:5])}…)",
     ]
+    if names:
+        read = f"; read as {described['tag_scheme']} tags" if "tag_scheme" in described else ""
+        given = "as given" if labels else "named"
+        unchecked.append(f"the meaning of its classes ({given}: {', '.join(names[:5])}…{read})")
     if ignored:
         unchecked.append(f"options that PEFT does not know in the version here, all of them off: {', '.join(ignored)}")
     if unread := artifact.pickles(folder):
         unchecked.append(f"pickles in the folder, which are never read: {', '.join(unread)}")
     card = {
-        "task": {"name": chosen.name, "labels": names},
+        "task": described,
         "method": {
             "name": method.name,
             "library": "peft",
             "settings": settings,
             "peft_options": {name: config[name] for name in sorted(method.peft_layers & config.keys())},
         },
-        "max_length": base.positions if max_length is None else max_length,
+        "max_length": base.positions if reading.max_length is None else reading.max_length,
         "base": {
             "name": trained_on or base.name,
             "weights_sha256": base.digest,
@@ -284,9 +321,25 @@ def _check_options(config: Mapping[str, Any], read: set[str], folder: Path) -> l
     return unknown
 
 
-def _default_labels(tensors: Mapping[str, Any], task: type[Task], folder: Path) -> list[str]:
-    """LABEL_0, …, one per class of the head, if the task allows any names."""
-    names = _numbered(tensors)
+def _model_config(folder: Path, base: Base) -> dict[str, Any]:
+    """The config of the model that the adapter was trained on, if the folder has it, else that of the base."""
+    path = folder / "config.json"
+    try:
+        given = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else base.config.to_dict()
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: damaged, not JSON ({error}). {artifact.REMEDY}") from error
+    return given if isinstance(given, dict) else {}
+
+
+def _default_labels(tensors: Mapping[str, Any], task: type[Task], config: Mapping[str, Any], folder: Path) -> list[str]:
+    """The names in a model's config, if it has one per class; else LABEL_0, …, if the task allows any names."""
+    if not task.has_head:
+        return []
+    names, named = _numbered(tensors), config.get("id2label")
+    if isinstance(named, dict) and len(named) == len(names) and set(named) == set(map(str, range(len(names)))):
+        given = [str(named[str(number)]) for number in range(len(names))]
+        if given != names and len(set(given)) == len(given):
+            return given
     if not task.free_labels or not names:
         raise ArtifactError(
             f"{folder}: a plain PEFT folder does not name its labels, and {task.name} needs them in the head's order. "

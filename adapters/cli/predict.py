@@ -45,6 +45,10 @@ class Settings(ModelFlags):
     """Labels of a plain PEFT folder, in the order of its head."""
     task: str | None = None
     """Task of a plain PEFT folder whose config does not name it."""
+    multi_label: bool | None = None
+    """Whether a text has any number of labels, for a plain PEFT folder. Default: as its config says."""
+    pair: bool | None = None
+    """Whether an input of a plain PEFT folder is two texts."""
     max_length: int | None = None
     """Tokens of a text that a plain PEFT folder reads. Default: as many as its base does."""
 
@@ -72,6 +76,8 @@ def run(argv: Sequence[str]) -> int:
         dtype=given.dtype,
         task=given.task,
         labels=given.labels,
+        multi_label=given.multi_label,
+        pair=given.pair,
         max_length=given.max_length,
         plugin_dirs=given.plugin_dir,
     )

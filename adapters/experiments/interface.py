@@ -117,6 +117,8 @@ def load(
     dtype: str = "auto",
     task: str | None = None,
     labels: Sequence[str] | None = None,
+    multi_label: bool | None = None,
+    pair: bool | None = None,
     max_length: int | None = None,
     plugin_dirs: Sequence[str] = (),
 ) -> LoadedArtifact:
@@ -131,12 +133,15 @@ def load(
         dtype: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports it, float32 elsewhere).
         task: of a plain PEFT folder whose config does not name it.
         labels: of a plain PEFT folder, in the order of its head.
+        multi_label: whether a text has any number of labels, for a plain PEFT folder. Default: as the problem_type of
+            its config.json or of the base's says.
+        pair: whether an input of a plain PEFT folder is two texts.
         max_length: tokens of a text that a plain PEFT folder reads. Default: as many as the base does.
         plugin_dirs: folders with methods and tasks of your own.
 
     Raises:
-        SettingsError: the device or the number format is not available; `task`, `labels` or `max_length` is given for
-            an artifact.
+        SettingsError: the device or the number format is not available; what only a plain PEFT folder needs is given
+            for an artifact.
         ArtifactError: damaged, of an older version, or trained on another base.
         SourceError: the base cannot be found.
     """
@@ -144,14 +149,14 @@ def load(
     if (folder / "artifact").is_dir() and (folder / "scores.json").is_file():
         folder = folder / "artifact"
     plain = plain_peft.is_plain(folder)
-    for name, value in (("labels", labels), ("task", task), ("max_length", max_length)):
-        if value and not plain:
-            raise SettingsError(f"{name}: only for plain PEFT folders; the card of {folder} has it.")
+    reading = plain_peft.Reading(task=task, labels=labels, multi_label=multi_label, pair=pair, max_length=max_length)
+    if reading.given() and not plain:
+        raise SettingsError(f"{reading.given()[0]}: only for plain PEFT folders; the card of {folder} has it.")
     chosen, number_format = devices.choose_and_report(device, dtype)
     if not plain:
         return loading.load(folder, base=base, device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
     bank = AdapterBank(base or plain_peft.base_of(folder), device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
-    bank.load("adapter", folder, task=task, labels=labels or None, max_length=max_length)
+    bank.load("adapter", folder, task=task, labels=labels, multi_label=multi_label, pair=pair, max_length=max_length)
     return LoadedArtifact(bank.card("adapter"), bank.task("adapter"), bank.predictor("adapter"))
 
 

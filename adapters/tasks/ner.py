@@ -257,8 +257,9 @@ class Task(base.PromptableTask):
         return {kind: form.verbalizer.get(kind, (kind,))[0] for kind in entity_types(self.labels)}
 
     def card(self) -> dict[str, Any]:
-        """The label list, and the entity types for readers."""
-        return {**super().card(), "entity_types": list(entity_types(self.labels))}
+        """The label list, and for readers the entity types and a scheme that is not IOB2."""
+        scheme = {} if self.scheme == "iob2" else {"tag_scheme": self.scheme}
+        return {**super().card(), "entity_types": list(entity_types(self.labels)), **scheme}
 
 
 def _types(split: Examples) -> set[str]:
@@ -281,19 +282,25 @@ def _parts(examples: Sequence[Example], tokenizer: WordTokenizer) -> list[list[W
 def _spread(tags: Sequence[str], shares: np.ndarray, shared: Sequence[bool | None]) -> Prediction:
     """The prediction for all words, from the tags of those that have a token of their own.
 
-    One that lies within the token of the word before it continues that word's entity; one without any token is in none.
+    One that lies within the token of the word before it continues that word's entity. One without any token is in an
+    entity that goes on after it, or in none.
     """
     own = iter(zip(tags, shares, strict=True))
     value: list[str] = []
     detail: list[float] = []
+    tag, share = OUTSIDE, 1.0
     for within in shared:
-        tag, share = OUTSIDE, 1.0
-        if within is False:
-            tag, share = next(own)
-        elif within and value:
-            tag, share = _after(value[-1]), detail[-1]
+        if within is None:
+            value.append("")
+            detail.append(1.0)
+            continue
+        tag, share = (_after(tag), share) if within else next(own)
         value.append(tag)
         detail.append(float(share))
+    for number in range(len(value) - 1, -1, -1):
+        if not value[number]:
+            following = value[number + 1] if number + 1 < len(value) else OUTSIDE
+            value[number] = following if following[:2] == "I-" else OUTSIDE
     return Prediction(value=value, detail=np.array(detail))
 
 

@@ -59,6 +59,7 @@ class QuestionAnswering(TextAnswerTask):
     metrics = ("answer_f1",)
     columns = ("question", "context")
     written = "answer"
+    peft_task = "QUESTION_ANS"
 
     def __init__(self, **options: Any) -> None:
         """Args: options: those of every task whose answer is a text, version_2_with_negative, max_answer_length."""

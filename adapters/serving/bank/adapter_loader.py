@@ -30,16 +30,12 @@ class AdapterSource:
     Attributes:
         folder: an artifact, or a plain PEFT folder.
         require_card: refuse a plain PEFT folder.
-        task: task of a plain PEFT folder whose config does not name it.
-        labels: labels of a plain PEFT folder, in the head's order.
-        max_length: tokens of a text that a plain PEFT folder reads; None for as many as the base does.
+        reading: how a plain PEFT folder is read.
     """
 
     folder: Path
     require_card: bool = False
-    task: str | None = None
-    labels: tuple[str, ...] | None = None
-    max_length: int | None = None
+    reading: plain_peft.Reading = field(default_factory=plain_peft.Reading)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,14 +147,7 @@ class AdapterLoader:
         """As `read`. Raises OSError if a file cannot be read."""
         folder = self._inside(source.folder)
         if not source.require_card and plain_peft.is_plain(folder):
-            card, tensors = plain_peft.read(
-                folder,
-                self.base,
-                task=source.task,
-                labels=source.labels,
-                max_length=source.max_length,
-                plugin_dirs=self.plugin_dirs,
-            )
+            card, tensors = plain_peft.read(folder, self.base, source.reading, self.plugin_dirs)
             digest = digest_value(card)
         else:
             card, tensors = artifact.open_adapter(folder)

@@ -15,6 +15,7 @@ from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapters.artifacts.plain_peft import Reading
 from adapters.core.errors import BankError, ModelError, UserError
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.devices import choose_device, choose_dtype
@@ -115,6 +116,8 @@ class AdapterBank:
         require_card: bool = False,
         task: str | None = None,
         labels: Sequence[str] | None = None,
+        multi_label: bool | None = None,
+        pair: bool | None = None,
         max_length: int | None = None,
         replace: bool = False,
     ) -> dict[str, Any]:
@@ -127,6 +130,9 @@ class AdapterBank:
             require_card: refuse a plain PEFT folder.
             task: task of a plain PEFT folder whose config does not name it.
             labels: labels of a plain PEFT folder, in the head's order.
+            multi_label: whether a text has any number of labels, for a plain PEFT folder. Default: as the problem_type
+                of its config.json or of the base's says.
+            pair: whether an input of a plain PEFT folder is two texts.
             max_length: tokens of a text that a plain PEFT folder reads; None for as many as the base does.
             replace: if an adapter has the name, load a new version of it; batches in progress finish on the old one.
 
@@ -138,13 +144,9 @@ class AdapterBank:
             ArtifactError: the folder is damaged, foreign, or of another base.
             ModelError: its method cannot be mixed.
         """
-        source = AdapterSource(
-            folder=Path(folder),
-            require_card=require_card,
-            task=task,
-            labels=None if labels is None else tuple(labels),
-            max_length=max_length,
-        )
+        given = None if labels is None else tuple(labels)
+        reading = Reading(task=task, labels=given, multi_label=multi_label, pair=pair, max_length=max_length)
+        source = AdapterSource(folder=Path(folder), require_card=require_card, reading=reading)
         if replace and name in self.names():
             return self._cache.replace(name, source, self._loader.read(source), pin=pin).info()
         self._cache.check_free(name)

@@ -57,6 +57,9 @@ class LoadRequest(BaseModel):
     require_card: bool = Field(False, description="Refuse a plain PEFT folder, which cannot be fully verified.")
     task: str | None = Field(None, description="Task of a plain PEFT folder whose config does not name it.")
     labels: list[str] | None = Field(None, description="Labels of a plain PEFT folder, in the head's order.")
+    multi_label: bool | None = Field(None, description="Whether a text has any number of labels, for a plain folder.")
+    pair: bool | None = Field(None, description="Whether an input of a plain PEFT folder is two texts.")
+    max_length: int | None = Field(None, ge=1, description="Tokens of a text that a plain PEFT folder reads.")
 
 
 class AdapterInfo(BaseModel):

@@ -217,6 +217,9 @@ class Service:
                 require_card=request.require_card,
                 task=request.task,
                 labels=request.labels,
+                multi_label=request.multi_label,
+                pair=request.pair,
+                max_length=request.max_length,
                 replace=True,
             )
         except (ArtifactError, ModelError, SettingsError) as error:

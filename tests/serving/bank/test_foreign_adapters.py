@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,13 @@ import pytest
 from adapters.serving.bank.bank import AdapterBank
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore")]
+
+REFUSED = {
+    ("modernbert", "QUESTION_ANS"): "was random when the adapter was trained, and is lost",
+    ("deberta", "SEQ_CLS"): "was random when the adapter was trained, and is lost",
+    **{(name, "QUESTION_ANS"): "generates its answers" for name in foreign.CAUSAL},
+}
+"""PEFT does not save all of the first two heads; causal bases answer questions by generating here."""
 
 
 @pytest.mark.parametrize("name", sorted(foreign.BASES))
@@ -25,7 +33,12 @@ def test_each_adapter_answers_alone_and_mixed_as_in_stock_peft(name: str, tmp_pa
                 made[key] = foreign.make(tmp_path / key, base, task, foreign.configs(name)[method], seed=seed)
             except foreign.ImpossibleError:
                 continue
-            assert foreign.compare(bank, made[key]) == "equal", (name, task, method)
+            found = foreign.compare(bank, made[key])
+            if (name, task) in REFUSED:
+                assert re.match(f"refused: .*{REFUSED[name, task]}", found), (name, task, method, found)
+                del made[key]
+            else:
+                assert found == "equal", (name, task, method)
     assert len(made) >= 3, "LoRA at least, for three tasks or more"
     for key, one in made.items():
         bank.load(key, one.folder, labels=foreign.LABELS[one.task] or None)

@@ -228,6 +228,7 @@ def _method(
             settings = method.settings_of({**_defaults(config), **config}) or {}
             settings = {name: value for name, value in settings.items() if not name.endswith("_modules")}
             _check_numbers(settings, folder)
+            _check_finite(config, folder)
             return method, settings, ignored
     kinds = sorted({method.peft_type for method in ours})
     raise ArtifactError(
@@ -243,6 +244,17 @@ def _check_numbers(settings: Mapping[str, Any], folder: Path) -> None:
                 raise ArtifactError(f"{folder / CONFIG}: {name}: expected a list of layer names, found {value!r}.")
         elif isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
             raise ArtifactError(f"{folder / CONFIG}: {name}: expected a number, found {value!r}.")
+
+
+def _check_finite(config: Mapping[str, Any], folder: Path) -> None:
+    """Raises ArtifactError for an option with NaN or an infinity in it, which JSON lacks and Python reads."""
+    for name, value in config.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError as error:
+            raise ArtifactError(
+                f"{folder / CONFIG}: {name}: expected finite numbers, found {value!r:.80}. {artifact.REMEDY}"
+            ) from error
 
 
 def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:

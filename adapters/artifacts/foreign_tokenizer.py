@@ -20,44 +20,64 @@ READING = ("normalizer", "pre_tokenizer", "model", "added_tokens", "post_process
 """The parts of tokenizer.json that say which tokens a text becomes; others say how batches are cut and filled up."""
 SLOW = ("vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 """Files of tokenizers without a tokenizer.json."""
+EMBEDDINGS = tuple(
+    f"{name}.weight"
+    for name in ("word_embeddings", "embed_tokens", "tok_embeddings", "wte", "embed_in", "lm_head", "embed_out")
+)
+"""Ends of the names of the matrices with one row for each token, by architecture."""
 _ADVICE = "Use the base with the tokenizer that the adapter was trained with, or remove the file if it was not used."
 
 
-def check(folder: Path, base: Base) -> None:
-    """Raises ArtifactError that names the first difference, if a folder's tokenizer differs from the base's."""
+def check(folder: Path, base: Base) -> list[str]:
+    """What of a folder's tokenizer is not used, in words.
+
+    Raises ArtifactError that names the first difference, if it makes other tokens of a text than the base's.
+    """
     path, own = folder / FAST, base.folder / FAST
     if path.is_file():
         if own.is_file() and own.read_bytes() == path.read_bytes():
-            return
-        found = _parts(path)
-        differences = [next(_differences(found, parts), None) for parts in _own(base)]
-        if None not in differences:
-            raise ArtifactError(f"{path}: differs from the tokenizer of {base.name}: {differences[0]}. {_ADVICE}")
-        return
+            return []
+        found, differences = _parts(path), []
+        for parts in _own(base):
+            if parts == found:
+                return []
+            differences.append(next(_differences(found, parts)))
+        if base.word_tokenizer.leading and found == _for_words(base):
+            return ["its tokenizer's blank before the first word of a text: texts are read by that of the base"]
+        raise ArtifactError(f"{path}: differs from the tokenizer of {base.name}: {differences[0]}. {_ADVICE}")
     for name in SLOW:
         path = folder / name
         if path.is_file() and not _same(path, base):
             raise ArtifactError(f"{path}: differs from the tokenizer of {base.name}. {_ADVICE}")
+    return []
 
 
 def check_vocabulary(tensors: Mapping[str, torch.Tensor], base: Base, folder: Path) -> None:
     """Raises ArtifactError if the embeddings that a folder stores are of another number of tokens than the base's."""
     size = int(base.config.get_text_config().vocab_size)
-    ends = ("word_embeddings.weight", "embed_tokens.weight", "wte.weight", "lm_head.weight", "embed_in.weight")
     for name, tensor in tensors.items():
-        if name.replace(".base_layer.", ".").endswith(ends) and len(tensor) != size:
+        if name.replace(".base_layer.", ".").endswith(EMBEDDINGS) and tensor.dim() == 2 and len(tensor) != size:
             raise ArtifactError(
                 f"{folder}: {PEFT_NAMES.sub('', name)}: the adapter was trained with a vocabulary of {len(tensor)} "
                 f"tokens, {base.name} has {size}. Use the base with the vocabulary that it was resized to."
             )
 
 
-def _own(base: Base) -> list[dict[str, Any]]:
-    """What the base's tokenizer may look like in a folder: as it is loaded, and in the base's own file."""
+def _own(base: Base) -> Iterator[dict[str, Any]]:
+    """What the base's tokenizer may look like in a folder: as in the base's own file, and as it is loaded."""
     from transformers import AutoTokenizer
 
-    loaded, own = AutoTokenizer.from_pretrained(base.folder), base.folder / FAST
-    return [_parts_of(loaded.backend_tokenizer), *([_parts(own)] if own.is_file() else [])]
+    own = base.folder / FAST
+    if own.is_file():
+        yield _parts(own)
+    yield _parts_of(AutoTokenizer.from_pretrained(base.folder).backend_tokenizer)
+
+
+def _for_words(base: Base) -> dict[str, Any]:
+    """The base's tokenizer as transformers' scripts load it for words given one by one."""
+    from transformers import AutoTokenizer
+
+    return _parts_of(AutoTokenizer.from_pretrained(base.folder, add_prefix_space=True).backend_tokenizer)
 
 
 def _parts(path: Path) -> dict[str, Any]:
@@ -66,7 +86,9 @@ def _parts(path: Path) -> dict[str, Any]:
 
     try:
         return _parts_of(Tokenizer.from_file(str(path)))
-    except Exception as error:  # tokenizers raises no class of its own
+    except BaseException as error:  # tokenizers raises no class of its own, and a panic is no Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
         raise ArtifactError(f"{path}: damaged, not a tokenizer ({error}). {_ADVICE}") from error
 
 

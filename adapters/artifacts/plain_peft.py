@@ -128,7 +128,7 @@ def read(
     data = weights.read_bytes()
     tensors = artifact.parse_tensors(data, weights)
     foreign_tokenizer.check_vocabulary(tensors, base, folder)
-    foreign_tokenizer.check(folder, base)
+    unread = foreign_tokenizer.check(folder, base)
     chosen = _task(reading.task, config, folder, plugin_dirs)
     labels = list(reading.labels or ())
     model_config = _model_config(folder, base)
@@ -157,8 +157,11 @@ def read(
         unchecked.append(f"the meaning of its classes ({given}: {', '.join(names[:5])}…{read})")
     if ignored:
         unchecked.append(f"options that PEFT does not know in the version here, all of them off: {', '.join(ignored)}")
-    if unread := artifact.pickles(folder):
-        unchecked.append(f"pickles in the folder, which are never read: {', '.join(unread)}")
+    if pickles := artifact.pickles(folder):
+        unread.append(f"pickles in the folder, which are never read: {', '.join(pickles)}")
+    if _has_chat_template(folder):
+        unread.append("its chat template: texts are continued as they are, without turns")
+    unchecked += unread
     card = {
         "task": described,
         "method": {
@@ -265,6 +268,7 @@ def _method(
             settings = method.settings_of({**_defaults(config), **config}) or {}
             settings = {name: value for name, value in settings.items() if not name.endswith("_modules")}
             _check_numbers(settings, folder)
+            _check_finite(config, folder)
             return method, settings, ignored
     kinds = sorted({method.peft_type for method in ours})
     raise ArtifactError(
@@ -280,6 +284,17 @@ def _check_numbers(settings: Mapping[str, Any], folder: Path) -> None:
                 raise ArtifactError(f"{folder / CONFIG}: {name}: expected a list of layer names, found {value!r}.")
         elif isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e9:
             raise ArtifactError(f"{folder / CONFIG}: {name}: expected a number, found {value!r}.")
+
+
+def _check_finite(config: Mapping[str, Any], folder: Path) -> None:
+    """Raises ArtifactError for an option with NaN or an infinity in it, which JSON lacks and Python reads."""
+    for name, value in config.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError as error:
+            raise ArtifactError(
+                f"{folder / CONFIG}: {name}: expected finite numbers, found {value!r:.80}. {artifact.REMEDY}"
+            ) from error
 
 
 def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,6 +334,17 @@ def _check_options(config: Mapping[str, Any], read: set[str], folder: Path) -> l
                 "supported here. Load it with PEFT itself."
             )
     return unknown
+
+
+def _has_chat_template(folder: Path) -> bool:
+    """Whether a folder brings a chat template, in a file of its own or in its tokenizer's config."""
+    path = folder / "tokenizer_config.json"
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    try:
+        return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8")).get("chat_template"))
+    except (ValueError, RecursionError, AttributeError):
+        return False
 
 
 def _model_config(folder: Path, base: Base) -> dict[str, Any]:

@@ -22,7 +22,9 @@ NAME = "default"
 PATTERN_SECONDS = 5.0
 """Time for the regular expressions of a config on the names of a model's modules."""
 _PLAIN = re.compile(r"[\w.|-]*")
-"""Patterns that cannot take long."""
+"""Patterns that cannot take long, unless they are many."""
+MANY, TOO_MANY = 200, 10_000
+"""Patterns of one option that may take long together, and names that no config lists."""
 _FORMS = {
     "target_modules": "{}",
     "exclude_modules": "{}",
@@ -75,11 +77,12 @@ def layout(options: Mapping[str, Any], peft_type: str, model: Any, where: str) -
     from adapters.models.peft_library import peft, without_bitsandbytes
 
     _check_patterns(options, [name for name, _ in model.named_modules()], where)
-    classes = peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft_type], peft.auto.MODEL_TYPE_TO_PEFT_MODEL_MAPPING
     try:
-        config = classes[0](**copy.deepcopy(dict(options)), inference_mode=True)  # PEFT extends its lists
+        own_options = copy.deepcopy(dict(options))  # whose lists PEFT extends
+        config = peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft_type](**own_options, inference_mode=True)
+        kind = peft.auto.MODEL_TYPE_TO_PEFT_MODEL_MAPPING.get(config.task_type, peft.PeftModel)
         with torch.device("meta"), without_bitsandbytes():
-            wrapped = classes[1].get(config.task_type, peft.PeftModel)(model, config, NAME)
+            wrapped = kind(model, config, NAME)
         saved = peft.get_peft_model_state_dict(wrapped, wrapped.state_dict(), save_embedding_layers=False)
     except Exception as error:  # whatever a config can make PEFT raise
         raise ArtifactError(
@@ -173,13 +176,13 @@ def _update(delta: LayerDelta, layer: Any, trained: Mapping[str, torch.Tensor], 
 
 
 def _patterns(options: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names of options, and their patterns; an exact name is none."""
+    """Names of options, and those of their patterns that could take long."""
     found = []
     for option, form in _FORMS.items():
         value = options.get(option)
         several = list(value) if isinstance(value, list | dict) and form != "{}" else []
         for one in [value] if isinstance(value, str) else several:
-            if isinstance(one, str) and not _PLAIN.fullmatch(one):
+            if isinstance(one, str) and (len(several) > MANY or not _PLAIN.fullmatch(one)):
                 found.append((option, one))
     return found
 
@@ -189,6 +192,9 @@ def _check_patterns(options: Mapping[str, Any], names: list[str], where: str) ->
 
     They are tried in a process of their own, as nothing can interrupt `re` in this one.
     """
+    for option, value in options.items():
+        if isinstance(value, list | dict) and len(value) > TOO_MANY:
+            raise ArtifactError(f"{where}: {option}: expected at most {TOO_MANY:,} names, found {len(value):,}.")
     found = _patterns(options)
     if not found:
         return

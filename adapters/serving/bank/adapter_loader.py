@@ -229,6 +229,8 @@ class AdapterLoader:
                 str(folder / plain_peft.CONFIG),
             )
         in_head = [name for name in found.adapted if not name.startswith(f"{self.heads.body_name(task)}.")]
+        if in_head and not task.has_head:
+            raise ArtifactError(f"{folder}: adapts {', '.join(in_head)}, which all adapters of a bank share.")
         return found, {name: self.heads.of_base(task).layer(name, str(folder)) for name in in_head}
 
     def _check_body(self, saved: AdapterTensors, modules: Set[str]) -> None:

@@ -173,6 +173,8 @@ class Heads:
         Raises:
             ArtifactError: they are not exactly a head's.
         """
+        import torch
+
         skeleton = self._skeleton(task)
         # A pooler that the adapter has fully trained, or that was newly initialised as the base has none.
         model = copy.deepcopy(skeleton, {id(skeleton.config): skeleton.config})
@@ -186,6 +188,8 @@ class Heads:
         for name, update in (updates or {}).items():
             weight, bias = update.folded(tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))
             tensors |= {f"{name}.weight": weight} | ({} if bias is None else {f"{name}.bias": bias})
+            if bias is not None:  # the layer may have had none
+                model.get_submodule(name).register_parameter("bias", torch.nn.Parameter(bias))
         model.load_state_dict({name: tensor.to(self.device) for name, tensor in tensors.items()}, assign=True)
         return Head(model.eval().requires_grad_(False), body, task, reads_prompt=reads_prompt)
 

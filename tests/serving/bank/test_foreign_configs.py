@@ -23,6 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*no card:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning"),
     pytest.mark.filterwarnings("ignore:.*fan_in_fan_out:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*lora_bias=True"),
     pytest.mark.filterwarnings("ignore:.*save_embedding_layers:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*LoRA tensor.*invalid shape"),
 ]
@@ -193,6 +194,10 @@ LOADED: dict[str, tuple[str, Callable[[], Any]]] = {
         lambda: ia3(target_modules=["Wqkv", "head.dense", "mlp.Wo"], feedforward_modules=["mlp.Wo"]),
     ),
     "DoRA on the head in the base": ("modernbert", lambda: lora(target_modules=["Wqkv", "head.dense"], use_dora=True)),
+    "a bias for a layer of the head that has none": (
+        "modernbert",
+        lambda: lora(target_modules=["Wqkv", "head.dense"], lora_bias=True, use_rslora=True),
+    ),
     "half of a head in the base": ("modernbert", lambda: lora(target_modules=["Wqkv", "Wo"])),
     "a prompt, and half of a head in the base": ("modernbert", lambda: prompt()),
 }
@@ -256,10 +261,16 @@ def test_it_is_refused_for_its_reason(case: str, bases: Bases, tmp_path: Path) -
         ({"exclude_modules": r"((\w|\.)+)+!"}, "exclude_modules: the pattern .* does not end"),
         ({"rank_pattern": {r"((\w|\.)+)+!": 3}}, "rank_pattern: the pattern .* does not end"),
         ({"modules_to_save": [r"((\w|\.)+)+!"]}, "modules_to_save: the pattern .* does not end"),
+        (
+            {"rank_pattern": {f"no_such_layer_{i}": 2 for i in range(9_999)}},
+            "rank_pattern: the pattern .* does not end",
+        ),
+        ({"target_modules": ["x"] * 10_001}, "target_modules: expected at most 10,000 names, found 10,001"),
         ({"target_modules": 5}, "adapter_config.json: PEFT cannot apply it .*TypeError"),
         ({"target_modules": "query", "layers_to_transform": [0]}, "cannot be used when `target_modules` is a str"),
         ({"r": None}, "lora_r: expected a number, found None"),
         ({"r": 2.5}, "PEFT cannot apply it|expected a whole number"),
+        ({"alpha_pattern": {"query": float("nan")}}, "alpha_pattern: expected finite numbers, found {'query': nan}"),
         ({"bias": "some"}, "PEFT cannot apply it .* some"),
         ({"trainable_token_indices": [1]}, "trainable_token_indices .* changes what the adapter computes"),
         ({"novel": 0}, "novel is 0, an option that PEFT does not know"),
@@ -476,7 +487,15 @@ def test_a_tokenizer_for_words_is_that_of_the_base(bases: Bases, tmp_path: Path)
 
     folder = write(tmp_path / "x", bases("roberta"), lora(target_modules=["query"]))
     AutoTokenizer.from_pretrained(bases("roberta"), add_prefix_space=True).save_pretrained(folder)
-    AdapterBank(str(bases("roberta"))).load("x", folder)
+    info = AdapterBank(str(bases("roberta"))).load("x", folder)
+    assert any("blank before the first word of a text" in line for line in info["unchecked"])
+
+
+def test_a_chat_template_is_named_as_unread(bases: Bases, tmp_path: Path) -> None:
+    folder = write(tmp_path / "x", bases("bert"), lora(target_modules=["query"]))
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    info = AdapterBank(str(bases("bert"))).load("x", folder)
+    assert any("its chat template" in line for line in info["unchecked"])
 
 
 def test_the_vocabulary_of_a_slow_tokenizer_must_be_that_of_the_base(bases: Bases, tmp_path: Path) -> None:

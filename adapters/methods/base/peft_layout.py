@@ -127,10 +127,11 @@ def with_full_parameters(delta: AdapterDelta, tensors: AdapterTensors, names: fr
     embeddings = tensors.body.get_input_embeddings().weight
     resized = {f"{own}{name}" for name, parameter in tensors.body.named_parameters() if parameter is embeddings}
     found: dict[str, dict[str, torch.Tensor]] = {}
-    for name in sorted(names | (resized & tensors.tensors.keys())):
-        if ".original_module." in name or ".modules_to_save." in name:
-            tensors.tensors.pop(name, None)  # bias="all" saves a replaced module, and its replacement twice
-        elif ".base_layer." in name or not tensors.in_head(name):
+    twins = {name for name in names if ".original_module." in name or ".modules_to_save." in name}
+    for name in twins:
+        _drop_twin(name, tensors)
+    for name in sorted(names - twins | (resized & tensors.tensors.keys())):
+        if ".base_layer." in name or not tensors.in_head(name):
             layer, _, part = name.replace(".base_layer.", ".").rpartition(".")
             shape = getattr(tensors.layer(layer), part).shape
             found.setdefault(layer, {})[part] = tensors.take(name, shape)
@@ -142,6 +143,22 @@ def with_full_parameters(delta: AdapterDelta, tensors: AdapterTensors, names: fr
             updates[layer] = _update(updates.get(layer, LayerDelta()), before, changed, f"{tensors.subject}: {layer}")
     both = tensors.delta(updates)
     return replace(delta, layers=both.layers, head=both.head)
+
+
+def _drop_twin(name: str, tensors: AdapterTensors) -> None:
+    """Drop what bias="all" saves of a replaced module, and of its replacement a second time.
+
+    Raises ArtifactError if the second is another than the first, as where modules_to_save names a module in another.
+    """
+    found = tensors.tensors.pop(name, None)
+    twin = re.sub(rf"\.modules_to_save\.({NAME}\.)?", ".", name)
+    if found is None or ".original_module." in name:
+        return
+    if twin not in tensors.tensors or not found.equal(tensors.tensors[twin]):
+        raise ArtifactError(
+            f"{tensors.subject}: {name} is not the same as {twin}: modules_to_save names a module and one inside it, "
+            "and PEFT itself cannot load what it saves of that. Train it again without the inner one."
+        )
 
 
 def _update(delta: LayerDelta, layer: Any, trained: Mapping[str, torch.Tensor], where: str) -> LayerDelta:

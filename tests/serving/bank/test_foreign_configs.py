@@ -167,6 +167,10 @@ LOADED: dict[str, tuple[str, Callable[[], Any]]] = {
     "the default layers": ("roberta", lambda: lora()),
     "biases of the adapted layers": ("bert", lambda: lora(target_modules=["query"], bias="lora_only")),
     "all biases": ("bert", lambda: lora(target_modules=["query"], bias="all")),
+    "all biases, and a layer trained in full": (
+        "bert",
+        lambda: lora(target_modules=["query"], modules_to_save=["intermediate.dense", "pooler"], bias="all"),
+    ),
     "all biases of DoRA": ("roberta", lambda: lora(target_modules=["query", "dense"], bias="all", use_dora=True)),
     "updates with a bias": ("electra", lambda: lora(target_modules=["query"], lora_bias=True)),
     "DoRA with rsLoRA": ("bert", lambda: lora(target_modules=["query", "dense"], use_dora=True, use_rslora=True)),
@@ -236,6 +240,11 @@ REFUSED: dict[str, tuple[str, Callable[[], Any], str]] = {
         "bert",
         lambda: lora(target_modules=["query"], modules_to_save=["word_embeddings"]),
         "bert.embeddings.word_embeddings: a module of the class Embedding is trained in full",
+    ),
+    "a module inside another one, both trained in full": (
+        "electra",
+        lambda: lora(target_modules=["query"], modules_to_save=["out_proj"]),
+        "modules_to_save names a module and one inside it",
     ),
     "an RMSNorm trained": (
         "llama",

@@ -374,9 +374,13 @@ def test_no_pickle_runs(number: int, card: str, root: Path, rootless: AdapterBan
     (folder / name).write_bytes(data)
     if card == "resealed" and name != CARD:
         reseal(folder)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert not trials.accepts(rootless, folder, labels=LABELS if card == "none" else None)
+    # Trainer leaves pickles beside an adapter without a card: they are named, and stay unread.
+    beside = card == "none" and name not in (WEIGHTS, CONFIG, CARD)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        accepted = trials.accepts(rootless, folder, labels=LABELS if card == "none" else None)
+    assert accepted == beside
+    assert not beside or any("never read" in str(one.message) and name in str(one.message) for one in warned)
     assert not (tmp_path / "it-ran").exists()
     pickle.loads(payload(tmp_path / "it-ran")).close()
     assert (tmp_path / "it-ran").exists(), "the payload would have worked"

@@ -135,6 +135,10 @@ def check_agrees(folder: Path, method: Method, names: Iterable[str], plugin_dirs
     if not (folder / CONFIG).is_file():
         return
     config = read_config(folder)
+    if isinstance(method, PeftMethod) and method.any_type:
+        if difference := method.config_difference(config):
+            raise ArtifactError(f"{folder / CONFIG}: {difference}. {artifact.REMEDY}")
+        return
     own = method.settings_of(config) if isinstance(method, PeftMethod) else None
     if own is None:
         name, _ = _method(config, folder, plugin_dirs)
@@ -195,7 +199,7 @@ def base_of(folder: Path) -> str:
 def _method(config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """The method of a config, and its settings; all other options must be at PEFT's default."""
     known = {name: load_method(name, plugin_dirs) for name in discovery.names("methods", plugin_dirs)}
-    ours = {name: method for name, method in known.items() if issubclass(method, PeftMethod)}
+    ours = {name: method for name, method in known.items() if issubclass(method, PeftMethod) and not method.any_type}
     for name, method in ours.items():
         settings = method.settings_of(config)
         if settings is not None:

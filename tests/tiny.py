@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -275,7 +276,7 @@ def method(name: str, **changes: Any) -> Any:
     kind = join(CommonSettings, discovery.load("methods", name).Settings)
     short = {
         "max_train_steps": 4, "per_device_train_batch_size": 8, "learning_rate": 0.01, "mixed_precision": "no",
-        "num_virtual_tokens": 8, "max_new_tokens": 8, "shots": 1,
+        "num_virtual_tokens": 8, "max_new_tokens": 8, "shots": 1, "peft_type": "VERA",
     }  # fmt: skip
     known = {key: value for key, value in short.items() if key in kind.__dataclass_fields__}
     return load_method(name)(kind(**{**known, **changes}))
@@ -297,7 +298,18 @@ def trainer(method: Any, model: Any, base: Any, task: Any, train: Any, precision
     budget = method.budget(base, method.settings.max_length)
     nowhere = Unsaved(Path("unused"), dict, save_total_limit=1)
     accelerator = Accelerator(cpu=True, mixed_precision=precision)
-    return Trainer(model, task, base, train, method.settings, accelerator, budget=budget, checkpoints=nowhere)
+    begun = partial(method.before_training, model)
+    return Trainer(
+        model,
+        task,
+        base,
+        train,
+        method.settings,
+        accelerator,
+        budget=budget,
+        checkpoints=nowhere,
+        before_training=begun,
+    )
 
 
 def tagging(types: Iterable[str] = ("PER", "LOC")) -> Any:

@@ -90,18 +90,21 @@ def _merged(
         (method.virtual_tokens > 0, "adds virtual tokens, which no weights can represent. " + _ALTERNATIVES),
     ):
         if applies:
-            raise ModelError(f"{folder} cannot be merged: {method.name} {reason}.")
+            raise ModelError(f"{folder} cannot be merged: {method.title} {reason}.")
     loaded: Any = loading.load(folder, base=base, device=device, dtype="float32", plugin_dirs=plugin_dirs).predictor
     model = loaded.model
     for name, part in list(model.named_modules()):
         if isinstance(part, peft.utils.ModulesToSaveWrapper):  # PEFT's IA3 cannot unload a head of several layers
             model.set_submodule(name, part.modules_to_save[model.active_adapter])
-    model = model.merge_and_unload() if isinstance(model, peft.PeftModel) else model
+    try:
+        model = model.merge_and_unload() if isinstance(model, peft.PeftModel) else model
+    except (AttributeError, NotImplementedError) as error:  # of tuners that have no weights to add to the layers'
+        raise ModelError(f"{folder} cannot be merged: PEFT's reason: {error} {_ALTERNATIVES}.") from error
     with torch.device("meta"):
         known = type(model)(model.config).state_dict().keys()
     if extra := sorted(model.state_dict().keys() - known):
         raise ModelError(
-            f"{folder} cannot be merged: {method.name} adds layers that {type(model).__name__} does not have "
+            f"{folder} cannot be merged: {method.title} adds layers that {type(model).__name__} does not have "
             f"({', '.join(extra[:2])} …). {_ALTERNATIVES}."
         )
     return model, loaded.base

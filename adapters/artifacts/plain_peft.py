@@ -194,6 +194,10 @@ def check_agrees(folder: Path, method: Method, names: Iterable[str], plugin_dirs
     if not (folder / CONFIG).is_file():
         return
     config = read_config(folder)
+    if isinstance(method, PeftMethod) and method.any_type:
+        if difference := method.config_difference(config):
+            raise ArtifactError(f"{folder / CONFIG}: {difference}. {artifact.REMEDY}")
+        return
     own = method.settings_of(config) if isinstance(method, PeftMethod) else None
     if not isinstance(method, PeftMethod) or own is None:
         found, _, _ = _method(config, folder, plugin_dirs)
@@ -260,7 +264,7 @@ def _method(
 ) -> tuple[type[PeftMethod], dict[str, Any], list[str]]:
     """The method of a config, its settings that are numbers, and the unknown options that change nothing."""
     known = {name: load_method(name, plugin_dirs) for name in discovery.names("methods", plugin_dirs)}
-    ours = [method for method in known.values() if issubclass(method, PeftMethod)]
+    ours = [one for one in known.values() if issubclass(one, PeftMethod) and not one.any_type]
     for method in ours:
         if method.settings_of(config) is not None:
             read = {*method.peft_options, *method.peft_switches, *method.peft_layers}

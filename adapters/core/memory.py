@@ -68,9 +68,11 @@ def saved_bytes(run: Callable[[], torch.Tensor], model: torch.nn.Module) -> int:
     kept: dict[int, torch.UntypedStorage] = {}
 
     def record(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage
+        sparse = tensor.layout == torch.sparse_coo  # it has no storage of its own
+        for part in (tensor._indices(), tensor._values()) if sparse else (tensor,):
+            storage = part.untyped_storage()
+            if storage.data_ptr() not in own:
+                kept[storage.data_ptr()] = storage
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):

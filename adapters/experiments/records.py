@@ -37,7 +37,7 @@ def score_record(
     recorded = {name: value for name, value in as_dict(settings).items() if name not in INCIDENTAL}
     return {
         "task": fitted.task.name,
-        "method": fitted.method.name,
+        "method": fitted.method.title,
         "method_notes": fitted.method.notes(),
         "base": fitted.base.name,
         "dataset": _dataset(data, evaluation),

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -238,6 +238,7 @@ class Run:
             self.accelerator,
             budget=fitted.method.budget(self.base, self.settings.max_length),
             checkpoints=self._checkpoints(fitted.task),
+            before_training=partial(fitted.method.before_training, fitted.model),
         )
 
     def _train(self, trainer: Trainer, fitted: FittedModel) -> History:

@@ -19,6 +19,7 @@ from adapters.core.errors import ModelError
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
 from adapters.methods.base.peft_method import PEFT_TASKS, PROMPT_OPTIONS, PeftMethod
+from adapters.methods.base.soft_prompt import OF_POSITIONS, without_prompt_outputs
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import Task
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     import torch
 
     from adapters.models.base_model import Base
-
-# By PEFT's task type: the fields of a model's output that have a value for each position.
-_OF_POSITIONS = {"TOKEN_CLS": ("logits",), "QUESTION_ANS": ("start_logits", "end_logits")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +85,7 @@ class Method(PeftMethod):
         width = tensors.body.get_input_embeddings().weight.shape[1]
         prompt = tensors.take("prompt_embeddings", (self.virtual_tokens, width))
         kind = PEFT_TASKS.get(task.auto_class(base.kind), "")
-        return AdapterDelta(prompt=prompt, prompt_read=base.kind == ENCODER and kind not in _OF_POSITIONS)
+        return AdapterDelta(prompt=prompt, prompt_read=base.kind == ENCODER and kind not in OF_POSITIONS)
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """PEFT's model, its prompt initialised with embeddings of real text."""
@@ -98,50 +96,8 @@ class Method(PeftMethod):
             ids = torch.tensor(self.first_tokens(base, task, train, self.virtual_tokens))
             with torch.no_grad():
                 wrapped.prompt_encoder[wrapped.active_adapter].embedding.weight.copy_(wrapped.word_embeddings(ids))
-        return _without_prompt_outputs(wrapped, base)
+        return without_prompt_outputs(wrapped, base)
 
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
         """Load by PEFT; the model answers as the trained one did."""
-        return _without_prompt_outputs(super().load(base, task, folder), base)
-
-
-def _without_prompt_outputs(model: Any, base: Base) -> torch.nn.Module:
-    """Remove the soft prompt's positions from a model's outputs, by hooks, which also run inside DDP."""
-    model.register_forward_hook(_cut_prompt)
-    if base.kind == CAUSAL and model.active_peft_config.task_type == "SEQ_CLS":
-        headed = model.get_base_model()
-        headed.register_forward_pre_hook(_show_padding, with_kwargs=True)
-        headed.base_model.register_forward_pre_hook(_only_embeddings, with_kwargs=True)
-    wrapped: torch.nn.Module = model
-    return wrapped
-
-
-def _cut_prompt(model: Any, inputs: tuple[Any, ...], output: Any) -> Any:
-    """Remove the positions of the prompt: `[batch, virtual tokens + tokens, …]` to `[batch, tokens, …]`."""
-    config = model.active_peft_config
-    for name in _OF_POSITIONS.get(config.task_type, ()):
-        output[name] = output[name][:, config.num_virtual_tokens :]
-    return output
-
-
-def _show_padding(model: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Pass a causal classifier tokens as well as embeddings, as it looks for each row's last token before padding.
-
-    Given only embeddings, as PEFT does, it takes the last position of the batch, padding or not.
-    """
-    import torch
-
-    embeddings, mask = named["inputs_embeds"], named.get("attention_mask")
-    padding = model.config.get_text_config().pad_token_id
-    tokens = torch.full(embeddings.shape[:2], padding + 1, device=embeddings.device)  # any token except padding
-    if mask is not None:
-        tokens[mask == 0] = padding
-    return inputs, {**named, "input_ids": tokens}
-
-
-def _only_embeddings(
-    body: Any, inputs: tuple[Any, ...], named: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Hide from the body the tokens that `_show_padding` passes to the head."""
-    named = {name: value for name, value in named.items() if name != "input_ids"}
-    return (None, *inputs[1:]), named
+        return without_prompt_outputs(super().load(base, task, folder), base)

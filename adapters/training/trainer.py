@@ -55,6 +55,7 @@ class Trainer:
         *,
         budget: int,
         checkpoints: Checkpoints,
+        before_training: Callable[[torch.optim.Optimizer, int], None] = lambda *_: None,
     ) -> None:
         """Args:
         model: parameters with `requires_grad` are trained.
@@ -65,6 +66,7 @@ class Trainer:
         accelerator: moves model and batches to the device.
         budget: longest row in tokens.
         checkpoints: to write to.
+        before_training: called with the optimizer and the number of steps, to add hooks to it.
         """
         self.checkpoints = checkpoints
         self.micro_batches, self.epochs_without_gain = 1, 0
@@ -87,6 +89,7 @@ class Trainer:
                 drop_padding_masks(model)
         self.check_memory()
         optimizer = adamw(model, settings)
+        before_training(optimizer, self.total_steps)
         set_wrapped_layers(accelerator, model)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.schedule = schedule(self.optimizer, settings, self.total_steps)

@@ -35,6 +35,7 @@ SMALLEST = {
     "--adapters 2 --bits 16 --lengths 8 --rounds 1",
     "mixed_batch": "--base {bert} --rounds 1 --adapters 10",
     "ner": f"--only wnut17 --data {{data}}/conll2003 --seeds 0 --recipes lora_ner --more {ON_BERT}",
+    "peft_methods": "--types LOHA VERA --bases bert --tasks tagging",
     "processes": f"--rounds 1 --steps 1 --recipes lora_ner --data {{data}}/conll2003 --base {{bert}} --more {RUN}",
     "prompt_scoring": "--only zero agreement memory grid --base {llama} --folder {data} --rounds 1 --examples 4 "
     "--shots 0",
@@ -103,7 +104,7 @@ def called(words: Sequence[str], function: Callable[[], int]) -> subprocess.Comp
 
 
 def test_every_benchmark_is_run_here():
-    assert len(SMALLEST) >= 12
+    assert len(SMALLEST) >= 13
     assert {*SMALLEST} == {*FILES} - PARTS
 
 

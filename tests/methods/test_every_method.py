@@ -34,6 +34,7 @@ WORKS = {
     "head": HEADED,
     "ia3": HEADED,
     "lora": HEADED,
+    "peft": HEADED,
     "prefix": ("bert", "roberta", "gpt2", "llama"),
     "prompt_tuning": HEADED,
     "rslora": HEADED,
@@ -83,6 +84,7 @@ def is_trained(case: Case, base: str, name: str) -> bool:
         "head": own,
         "ia3": name.endswith(".ia3_l.default") or beside,
         "lora": low_rank or beside,
+        "peft": ".vera_lambda_b." in name or ".vera_lambda_d." in name or beside,
         "prefix": name.startswith("prompt_encoder.default.") or beside,
         "prompt_tuning": name == "prompt_encoder.default.embedding.weight" or beside,
         "rslora": low_rank or beside,
@@ -251,8 +253,8 @@ def said(predictions: Sequence[Any]) -> list[Any]:
 # What works
 
 
-def test_there_are_at_least_twelve_methods_and_six_bases():
-    assert len(WORKS) == 12
+def test_there_are_at_least_thirteen_methods_and_six_bases():
+    assert len(WORKS) == 13
     assert set(WORKS) <= set(NAMES)
     assert set(BASES) == {"bert", "roberta", "deberta", "gpt2", "llama", "t5"}
 
@@ -363,7 +365,7 @@ def test_stock_peft_gives_the_same_logits_on_a_stock_model(case, base, build):
 
 def test_what_peft_knows_is_held_against_stock_peft():
     prompts = {"prefix", "prefix_projected", "prefix_random", "prompt_tuning", "prompt_random"}
-    assert {"dora", "ia3", "lora", "rslora"} | prompts <= {case.label for case, _ in PEFT}
+    assert {"dora", "ia3", "lora", "peft", "rslora"} | prompts <= {case.label for case, _ in PEFT}
 
 
 # Where the head begins

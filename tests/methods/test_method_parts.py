@@ -49,8 +49,8 @@ OTHERS = {
     "Phi": MIND,
     "Qwen2": {**MIND, "num_key_value_heads": 2},
 }
-TRAINED = ("bitfit", "bottleneck", "dora", "full", "head", "ia3", "lora", "prefix", "prompt_tuning", "rslora")
-BEGIN_AS_THE_BASE = ("bitfit", "bottleneck", "dora", "ia3", "lora", "rslora")
+TRAINED = ("bitfit", "bottleneck", "dora", "full", "head", "ia3", "lora", "peft", "prefix", "prompt_tuning", "rslora")
+BEGIN_AS_THE_BASE = ("bitfit", "bottleneck", "dora", "ia3", "lora", "peft", "rslora")
 WORDS = [
     ["Ada", "lived", "in", "London", "."],
     ["Rome"],

@@ -24,6 +24,7 @@ from adapters.models.base_model import open_base
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 BITS = ("load_in_8bit", "load_in_4bit")
 TRAIN = [name for name in discovery.names("methods") if load_method(name).trains]
+OWN = {"peft": ["--peft_type", "HIRA"]}
 BESIDE = [name for name in TRAIN if not load_method(name).trains_base]
 
 
@@ -39,7 +40,7 @@ def run(folder: Path, tagged: Path, tmp_path: Path) -> Callable[..., int]:
 
     def by(method: str, out: str, *flags: str) -> int:
         own = ["--model_name_or_path", str(folder), "--dataset_name", str(tagged), "--output_dir", str(tmp_path / out)]
-        return main(["train", "--task", "ner", "--method", method, *own, *flags])
+        return main(["train", "--task", "ner", "--method", method, *OWN.get(method, []), *own, *flags])
 
     return by
 
@@ -61,7 +62,7 @@ def gradients(model: Any, task: Any, tokens: int) -> dict[str, torch.Tensor]:
 
 
 def test_all_methods_that_train_are_looked_at() -> None:
-    assert len(TRAIN) == 10 and set(TRAIN) - set(BESIDE) == {"full", "bitfit"}
+    assert len(TRAIN) == 11 and set(TRAIN) - set(BESIDE) == {"full", "bitfit"}
 
 
 @pytest.mark.parametrize("flag", BITS)
@@ -160,6 +161,12 @@ def test_what_was_trained_in_fewer_bits_is_merged_into_the_whole_base(
     texts = ["Ada Lovelace met Charles in London .", "Nobody came ."]
     whole, merged = load(artifact, base=str(folder)), load(tmp_path / "merged")
     assert [a["output"] for a in whole.answer(texts)] == [a["output"] for a in merged.answer(texts)]
+
+
+@pytest.mark.parametrize("flag", BITS)
+def test_a_method_of_peft_without_layers_for_quantized_weights_is_refused(flag: str, folder: Path) -> None:
+    with pytest.raises(ModelError, match="PEFT's VERA has no layers for quantized weights"):
+        tiny.method("peft", peft_type="VERA").check(held(folder, flag), tiny.tagging())
 
 
 def test_eight_bits_of_a_dora_are_refused_with_what_works(folder: Path) -> None:

@@ -182,7 +182,8 @@ class Comparison:
         rows = []
         for key in dict.fromkeys(row for row, _ in records):
             own = [record for row, record in records if row == key]
-            rows.append(results.Row(method=key[0], base=own[0].scores["base"], size=key[2], records=own))
+            scores = own[0].scores
+            rows.append(results.Row(method=scores["method"], base=scores["base"], size=key[2], records=own))
         command = f"python {' '.join(sys.argv)}"
         settings = arguments.as_dict(self.settings)
         output.save_and_print(

@@ -53,6 +53,8 @@ class Method(ABC):
     """What to do if it cannot join other adapters in a mixed batch; part of the error message."""
     reads_base_weights: ClassVar[bool] = False
     """Whether it reads the values of the base's weights (to take their norm, say), so that they must stay in fp32."""
+    virtual_tokens_flag: ClassVar[str] = "--num_virtual_tokens"
+    """What sets the number of virtual tokens, for messages."""
     trains_base: ClassVar[bool] = False
     """Whether it trains parameters of the base itself, which cannot be quantized then."""
     library: ClassVar[str] = "taskswap"
@@ -61,6 +63,11 @@ class Method(ABC):
     def __init__(self, settings: Any) -> None:
         """Args: settings: those of the run, including the method's. Raises SettingsError for invalid values."""
         self.settings = settings
+
+    @property
+    def title(self) -> str:
+        """What reports and tables call it: its name, and what else tells its runs apart."""
+        return self.name
 
     @property
     def virtual_tokens(self) -> int:
@@ -85,7 +92,7 @@ class Method(ABC):
         if base.positions - self.virtual_tokens < LEAST_ROOM:
             raise ModelError(
                 f"{self.name} would use {self.virtual_tokens} of the {base.positions} positions of {base.name}, and "
-                f"fewer than {LEAST_ROOM} would be left for the text. Give --num_virtual_tokens "
+                f"fewer than {LEAST_ROOM} would be left for the text. Give {self.virtual_tokens_flag} "
                 f"{max(base.positions - LEAST_ROOM, 1)} or fewer."
             )
 
@@ -110,6 +117,14 @@ class Method(ABC):
         """The base with the task's head, on the CPU in fp32. Trainable parameters have `requires_grad`.
 
         `train` serves methods that read examples before training begins (demonstrations, a prefix of real text).
+        """
+
+    def before_training(  # noqa: B027 - most methods add nothing
+        self, model: Any, optimizer: torch.optim.Optimizer, total_steps: int
+    ) -> None:
+        """Called with the optimizer before its first step; a method that acts between steps adds hooks to it.
+
+        What such a hook remembers belongs in `optimizer.state[parameter]`, as tensors: checkpoints save that.
         """
 
     @abstractmethod

@@ -71,6 +71,8 @@ class PeftMethod(Method):
     """Options that distinguish the method from others of the same PEFT type."""
     peft_layers: ClassVar[frozenset[str]]
     """Options that choose and shape what PEFT adds to a model: PEFT itself reads them in a folder without a card."""
+    any_type: ClassVar[bool] = False
+    """Whether its settings name the PEFT type; then `config_difference` compares a saved config with them."""
 
     @classmethod
     def settings_of(cls, config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -79,6 +81,10 @@ class PeftMethod(Method):
         if not own or any(bool(config.get(name)) != on for name, on in cls.peft_switches.items()):
             return None
         return {ours: config[theirs] for theirs, ours in cls.peft_options.items() if theirs in config}
+
+    def config_difference(self, config: Mapping[str, Any]) -> str | None:
+        """How a saved config differs from the settings, for a method of any type; None if it does not."""
+        return None
 
     def first_tokens(self, base: Base, task: Task, train: Sequence[Example], number: int) -> list[int]:
         """The first `number` tokens of the training examples, repeated if too few: text to initialise a prompt with."""

@@ -133,6 +133,48 @@ def load(
     return LoadedArtifact(card, task, method.predictor(model, model_base, task, precision=precision))
 
 
+def load_plain(
+    folder: str | Path,
+    reading: plain_peft.Reading,
+    *,
+    base: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    plugin_dirs: Sequence[str] = (),
+) -> LoadedArtifact:
+    """Load a PEFT folder without a card by PEFT, alone on its base. It may be of any of PEFT's methods.
+
+    Args:
+        folder: with PEFT's config and weights.
+        reading: what its config does not say.
+        base, device, dtype, plugin_dirs: as of `load`; the base is by default the one that the config names.
+
+    Raises:
+        SettingsError, SourceError: as `load`.
+        ArtifactError: its tensors are not those of its config, or a part of its head is nowhere.
+        ModelError: PEFT cannot do it on this base.
+    """
+    import torch
+
+    from adapters.models.base_model import open_base, quiet_libraries
+    from adapters.models.devices import choose_device, choose_dtype
+
+    quiet_libraries()
+    chosen_device = choose_device(device)
+    number_format = choose_dtype(dtype, chosen_device)
+    folder = Path(folder)
+    model_base = open_base(base or plain_peft.base_of(folder))
+    card, tensors = plain_peft.read(folder, model_base, reading, plugin_dirs, alone=True)
+    task, method = task_and_method(card, folder, plugin_dirs)
+    task = task.on(model_base.kind)
+    method.check(model_base, task)
+    model: Any = method.load(model_base, task, folder)
+    plain_peft.check_complete(folder, model, tensors)
+    model = model.to(chosen_device, number_format)
+    precision = "bf16" if number_format == torch.bfloat16 else "no"
+    return LoadedArtifact(card, task, method.predictor(model, model_base, task, precision=precision))
+
+
 def _base_of(card: Mapping[str, Any], base: str | None) -> Base:
     """The given base, or the one named in the card, which for a local folder is not enough to find it."""
     from adapters.models.base_model import open_base

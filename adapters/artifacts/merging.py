@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from adapters.artifacts import artifact, loading, plain_peft
 from adapters.artifacts.model_card import derived_model_card
 from adapters.core.environment import versions
 from adapters.core.errors import ArtifactError, ModelError
+from adapters.core.files import digest_value
 from adapters.core.settings import require
 from adapters.methods.base.method import Method
 
@@ -27,6 +28,7 @@ def merge(
     *,
     base: str | None = None,
     device: str = "cpu",
+    reading: plain_peft.Reading | None = None,
     plugin_dirs: Sequence[str] = (),
 ) -> Path:
     """Merge an adapter into its base: an artifact of the method `full`, which is an ordinary transformers folder.
@@ -34,10 +36,11 @@ def merge(
     Its predictions are those of the adapter (logits within 1e-5 in fp32), so the scores in the adapter's card are kept.
 
     Args:
-        folder: artifact of the adapter.
+        folder: artifact of the adapter, or a plain PEFT folder.
         output_dir: must be absent or empty.
         base: path, alias or Hub id of its base model. Default: the one named in the card.
         device: where the weights are merged.
+        reading: what the config of a plain PEFT folder does not say.
         plugin_dirs: folders with your own methods and tasks.
 
     Raises:
@@ -46,9 +49,25 @@ def merge(
         SettingsError: the output folder is not empty.
     """
     folder, output = Path(folder), empty_output(output_dir)
-    card, method = read_adapter(folder, plugin_dirs)
-    model, model_base = _merged(folder, method, base, device, plugin_dirs)
-    source = {"name": artifact_name(folder), "digest": card["digest"], "method": card["method"]}
+    if plain_peft.is_plain(folder):
+        loaded = loading.load_plain(
+            folder,
+            reading or plain_peft.Reading(),
+            base=base,
+            device=device,
+            dtype="float32",
+            plugin_dirs=plugin_dirs,
+        )
+        card: Mapping[str, Any] = {**loaded.card, "digest": digest_value(dict(loaded.card))}
+        _, method = loading.task_and_method(card, folder, plugin_dirs)
+        _check_merges(folder, method)
+    else:
+        card, method = read_adapter(folder, plugin_dirs)
+        _check_merges(folder, method)
+        loaded = loading.load(folder, base=base, device=device, dtype="float32", plugin_dirs=plugin_dirs)
+    model, model_base = _merged(folder, method, loaded)
+    unchecked = {"unchecked": card["unchecked"]} if "unchecked" in card else {}
+    source = {"name": artifact_name(folder), "digest": card["digest"], "method": card["method"], **unchecked}
     merged_card = {
         "method": {"name": "full", "library": "transformers", "settings": {}},
         "merged": source,
@@ -68,22 +87,16 @@ def read_adapter(folder: Path, plugin_dirs: Sequence[str]) -> tuple[dict[str, An
     """The card and the method of a verified artifact. Raises ArtifactError."""
     if plain_peft.is_plain(folder):
         raise ArtifactError(
-            f"{folder}: a plain PEFT folder without {artifact.CARD}, so its base, task and labels are unknown. Merge "
-            "it with PEFT itself, or give the artifact of a run."
+            f"{folder}: a plain PEFT folder without {artifact.CARD}, so its task and labels are unknown. Give the "
+            "artifact of a run."
         )
     card = artifact.verify(folder)
     _, method = loading.task_and_method(card, folder, plugin_dirs)
     return card, method
 
 
-def _merged(
-    folder: Path, method: Method, base: str | None, device: str, plugin_dirs: Sequence[str]
-) -> tuple[Any, Base]:
-    """A plain transformers model, and the base. Raises ModelError if the adapter cannot be merged."""
-    import torch
-
-    from adapters.models.peft_library import peft
-
+def _check_merges(folder: Path, method: Method) -> None:
+    """Raises ModelError if adapters of a method cannot be merged."""
     for applies, reason in (
         (method.self_contained, "is a full model already. Use it as it is"),
         (not method.trains, "only prompts its base and has no weights. Use it as it is, or train lora"),
@@ -91,8 +104,16 @@ def _merged(
     ):
         if applies:
             raise ModelError(f"{folder} cannot be merged: {method.title} {reason}.")
-    loaded: Any = loading.load(folder, base=base, device=device, dtype="float32", plugin_dirs=plugin_dirs).predictor
-    model = loaded.model
+
+
+def _merged(folder: Path, method: Method, loaded: loading.LoadedArtifact) -> tuple[Any, Base]:
+    """A plain transformers model, and the base. Raises ModelError if the adapter cannot be merged."""
+    import torch
+
+    from adapters.models.peft_library import peft
+
+    predictor: Any = loaded.predictor
+    model = predictor.model
     for name, part in list(model.named_modules()):
         if isinstance(part, peft.utils.ModulesToSaveWrapper):  # PEFT's IA3 cannot unload a head of several layers
             model.set_submodule(name, part.modules_to_save[model.active_adapter])
@@ -107,7 +128,7 @@ def _merged(
             f"{folder} cannot be merged: {method.title} adds layers that {type(model).__name__} does not have "
             f"({', '.join(extra[:2])} …). {_ALTERNATIVES}."
         )
-    return model, loaded.base
+    return model, predictor.base
 
 
 def empty_output(output_dir: str | Path) -> Path:

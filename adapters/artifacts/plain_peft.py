@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.artifacts import artifact, foreign_tokenizer
 from adapters.core import discovery
 from adapters.core.errors import ArtifactError, DataError, SettingsError
+from adapters.methods.base.delta import PEFT_NAMES
 from adapters.methods.base.method import WEIGHTS, Method, load_method
 from adapters.methods.base.peft_method import PeftMethod
 from adapters.models.layers import matches
@@ -102,7 +103,7 @@ class Reading:
 
 
 def read(
-    folder: Path, base: Base, reading: Reading, plugin_dirs: Sequence[str] = ()
+    folder: Path, base: Base, reading: Reading, plugin_dirs: Sequence[str] = (), *, alone: bool = False
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """A card for a plain PEFT folder, and its tensors.
 
@@ -111,6 +112,7 @@ def read(
         base: the base model; whether the adapter was trained on it cannot be verified.
         reading: what the config does not say.
         plugin_dirs: folders with your own methods and tasks.
+        alone: accept any method of PEFT, not only those that a bank mixes.
 
     Returns:
         The card, with `unchecked` listing what could not be verified, and the tensors.
@@ -119,7 +121,7 @@ def read(
         ArtifactError: the folder is damaged, of an unknown method, has another tokenizer, or needs labels.
     """
     config = read_config(folder)
-    method, settings, ignored = _method(config, folder, plugin_dirs)
+    method, settings, ignored = _method(config, folder, plugin_dirs, alone=alone)
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise ArtifactError(
@@ -168,7 +170,7 @@ def read(
             "name": method.name,
             "library": "peft",
             "settings": settings,
-            "peft_options": {name: config[name] for name in sorted(method.peft_layers & config.keys())},
+            "peft_options": {name: config[name] for name in sorted(_layers(method) & config.keys())},
         },
         "max_length": base.positions if reading.max_length is None else reading.max_length,
         "base": {
@@ -224,6 +226,36 @@ def check_agrees(folder: Path, method: Method, names: Iterable[str], plugin_dirs
             )
 
 
+def check_complete(folder: Path, model: Any, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raises ArtifactError unless a model that PEFT has loaded has exactly a folder's tensors, and no random ones.
+
+    Args:
+        folder: of the adapter.
+        model: PEFT's.
+        tensors: of the folder.
+    """
+    import torch
+
+    from adapters.models.peft_library import peft
+
+    own = {*peft.get_peft_model_state_dict(model, save_embedding_layers=False)}
+    if own != tensors.keys():
+        raise ArtifactError(
+            f"{folder}: expected the tensors of its config. Missing: {sorted(own - tensors.keys())[:3] or 'none'}; of "
+            f"no layer: {sorted(tensors.keys() - own)[:3] or 'none'}. {artifact.REMEDY}"
+        )
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ArtifactError(f"{folder}: tensor {name} contains values that are not finite. {artifact.REMEDY}")
+    brought = {PEFT_NAMES.sub("", name) for name in tensors}
+    lost = [name for name in getattr(model.get_base_model(), "newly_initialised", ()) if name not in brought]
+    if lost:
+        raise ArtifactError(
+            f"{folder}: {', '.join(lost[:3])} is in neither this folder nor the base's weights, so it was random when "
+            "the adapter was trained, and is lost. Train it again with all modules of the head in modules_to_save."
+        )
+
+
 def _task(name: str | None, config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]) -> type[Task]:
     """The given task, or the one of PEFT's task type. Raises ArtifactError if there is not exactly one."""
     if name is not None:
@@ -251,6 +283,13 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def mixes(folder: Path, plugin_dirs: Sequence[str] = ()) -> bool:
+    """Whether a folder's type of adapter is one that a bank mixes."""
+    kind = read_config(folder)["peft_type"]
+    known = [load_method(name, plugin_dirs) for name in discovery.names("methods", plugin_dirs)]
+    return any(issubclass(one, PeftMethod) and not one.any_type and one.peft_type == kind for one in known)
+
+
 def base_of(folder: Path) -> str:
     """The base named in a folder's config. Raises ArtifactError if there is none."""
     named = read_config(folder).get("base_model_name_or_path")
@@ -260,7 +299,7 @@ def base_of(folder: Path) -> str:
 
 
 def _method(
-    config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]
+    config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str], *, alone: bool = False
 ) -> tuple[type[PeftMethod], dict[str, Any], list[str]]:
     """The method of a config, its settings that are numbers, and the unknown options that change nothing."""
     known = {name: load_method(name, plugin_dirs) for name in discovery.names("methods", plugin_dirs)}
@@ -274,10 +313,20 @@ def _method(
             _check_numbers(settings, folder)
             _check_finite(config, folder)
             return method, settings, ignored
+    if alone:
+        of_any = [one for one in known.values() if issubclass(one, PeftMethod) and one.any_type]
+        for method in of_any:
+            return method, {"peft_config": str(folder / CONFIG)}, []
     kinds = sorted({method.peft_type for method in ours})
     raise ArtifactError(
-        f"{folder / CONFIG}: expected a peft_type of {', '.join(kinds)}, found {config['peft_type']!r}."
+        f"{folder / CONFIG}: a bank mixes adapters of the types {', '.join(kinds)}, found {config['peft_type']!r}. "
+        "Load it alone: adapters.load(folder) or taskswap predict."
     )
+
+
+def _layers(method: type[PeftMethod]) -> frozenset[str]:
+    """The options that PEFT itself reads to adapt a model, for a method that a bank mixes."""
+    return frozenset() if method.any_type else method.peft_layers
 
 
 def _check_numbers(settings: Mapping[str, Any], folder: Path) -> None:

@@ -6,11 +6,11 @@ import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from adapters.cli.base.model_flags import ModelFlags
+from adapters.cli.base.plain_flags import PlainFlags
 from adapters.core import arguments
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import SourceError
@@ -23,7 +23,7 @@ SCORE_FIELDS = frozenset({"dataset", "split", "n", "metric", "score", "value", "
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ModelFlags):
+class Settings(PlainFlags):
     """What is inspected."""
 
     artifact: Annotated[Path, POSITIONAL]
@@ -83,8 +83,8 @@ def _check_base(card: Mapping[str, Any], base: str | None) -> None:
 
 
 def _inspect_plain(given: Settings) -> int:
-    """Inspect a PEFT folder without a card, by loading it into a bank."""
-    from adapters.artifacts import plain_peft
+    """Inspect a PEFT folder without a card, by loading it: into a bank, or alone if no bank mixes its type."""
+    from adapters.artifacts import loading, plain_peft
     from adapters.serving.bank.bank import AdapterBank
 
     folder = given.artifact
@@ -93,12 +93,23 @@ def _inspect_plain(given: Settings) -> int:
     print(f"{config['peft_type']} by PEFT for {config.get('task_type')} on {name}; no card")
     shown = {name: value for name, value in sorted(config.items()) if value not in (None, False, [], {})}
     print("config: " + json.dumps(shown))
+    reading = given.reading()
+    if config.get("task_type") == "TOKEN_CLS" and reading.labels is None:
+        reading = replace(reading, labels=plain_peft.some_labels(folder))
     device, dtype = choose_and_report(given.device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        bank = AdapterBank(name, device=device, dtype=dtype, plugin_dirs=given.plugin_dir)
-        info = bank.load("adapter", folder, labels=plain_peft.some_labels(folder))
+        if plain_peft.mixes(folder, given.plugin_dir):
+            bank = AdapterBank(name, device=device, dtype=dtype, plugin_dirs=given.plugin_dir)
+            bank.load("adapter", folder, **vars(reading))
+            card = bank.card("adapter")
+        else:
+            loaded = loading.load_plain(
+                folder, reading, base=given.base, device=device, dtype=dtype, plugin_dirs=given.plugin_dir
+            )
+            card = dict(loaded.card)
     print(f"fits {name}: all tensors are there, finite and of the right shapes, and none is left over")
-    for line in info["unchecked"]:
+    print(f"task: {card['task']['name']}; method: {card['method']['name']}; at most {card['max_length']} tokens")
+    for line in card["unchecked"]:
         print(f"not checked: {line}")
     return 0

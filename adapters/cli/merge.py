@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from adapters.cli.base.model_flags import ModelFlags
+from adapters.cli.base.plain_flags import PlainFlags
 from adapters.core import arguments
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import SettingsError
@@ -19,11 +19,12 @@ GROUP = "Use artifacts"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ModelFlags):
+class Settings(PlainFlags):
     """What is merged, and how."""
 
     artifacts: Annotated[list[Path], POSITIONAL]
-    """Artifacts: a single one is merged into its base model, several are combined into one adapter."""
+    """Artifacts: a single one (or a plain PEFT folder) is merged into its base model, several are combined into one
+    adapter."""
     output_dir: Path
     """Folder for the new artifact."""
     merge_method: str = "linear"
@@ -68,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
 
     how: dict[str, Any] = {"base": given.base, "device": device, "plugin_dirs": given.plugin_dir}
     if single:
-        merging.merge(given.artifacts[0], given.output_dir, **how)
+        merging.merge(given.artifacts[0], given.output_dir, reading=given.reading(), **how)
     else:
         how |= {"merge_method": given.merge_method, "density": given.density, "seed": given.seed}
         weights, notes = _choose_weights(given, how) if has_data else (given.weights or None, None)

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
-from adapters.cli.base.model_flags import ModelFlags
+from adapters.cli.base.plain_flags import PlainFlags
 from adapters.core import arguments
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import DataError, SettingsError
@@ -26,7 +26,7 @@ CHUNK = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ModelFlags):
+class Settings(PlainFlags):
     """What is answered, and how the answers are written."""
 
     artifact: Annotated[Path, POSITIONAL]
@@ -41,16 +41,6 @@ class Settings(ModelFlags):
     """Print the answers as JSON, one object per line."""
     dtype: str = "auto"
     """Number format of the model: float32, bfloat16, or auto (bfloat16 on CUDA devices that support it)."""
-    labels: list[str] = field(default_factory=list)
-    """Labels of a plain PEFT folder, in the order of its head."""
-    task: str | None = None
-    """Task of a plain PEFT folder whose config does not name it."""
-    multi_label: bool | None = None
-    """Whether a text has any number of labels, for a plain PEFT folder. Default: as its config says."""
-    pair: bool | None = None
-    """Whether an input of a plain PEFT folder is two texts."""
-    max_length: int | None = None
-    """Tokens of a text that a plain PEFT folder reads. Default: as many as its base does."""
 
 
 def settings() -> type:

@@ -155,6 +155,10 @@ def load(
     chosen, number_format = devices.choose_and_report(device, dtype)
     if not plain:
         return loading.load(folder, base=base, device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
+    if not plain_peft.mixes(folder, plugin_dirs):
+        return loading.load_plain(
+            folder, reading, base=base, device=chosen, dtype=number_format, plugin_dirs=plugin_dirs
+        )
     bank = AdapterBank(base or plain_peft.base_of(folder), device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
     bank.load("adapter", folder, task=task, labels=labels, multi_label=multi_label, pair=pair, max_length=max_length)
     return LoadedArtifact(bank.card("adapter"), bank.task("adapter"), bank.predictor("adapter"))

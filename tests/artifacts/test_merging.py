@@ -503,14 +503,11 @@ def test_nothing_is_written_over(bases: Callable[[str], Any], make: Make, tmp_pa
     assert merge(given, empty, base=named) == empty
 
 
-def test_a_plain_peft_folder_is_refused(bases: Callable[[str], Any], make: Make, tmp_path: Path) -> None:
+def test_plain_peft_folders_are_not_combined(bases: Callable[[str], Any], make: Make, tmp_path: Path) -> None:
     from adapters.artifacts.combining import combine
-    from adapters.artifacts.merging import merge
 
     given, named = make("a"), on(bases("bert"))
     (given / "card.json").unlink()
-    with pytest.raises(ArtifactError, match=r"a plain PEFT folder without card\.json"):
-        merge(given, tmp_path / "made", base=named)
     with pytest.raises(ArtifactError, match=r"a plain PEFT folder without card\.json"):
         combine([given] * 2, tmp_path / "made", base=named)
 

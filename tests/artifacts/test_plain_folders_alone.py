@@ -1,0 +1,112 @@
+"""PEFT folders without a card, of any of PEFT's methods, alone: loaded, inspected and merged as stock PEFT answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import foreign
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+import adapters
+from adapters.artifacts import loading, merging
+from adapters.artifacts.plain_peft import Reading
+from adapters.cli.main import main
+from adapters.core.errors import ArtifactError, ModelError
+from adapters.serving.bank.bank import AdapterBank
+
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore")]
+
+
+def config(kind: str) -> Callable[[], Any]:
+    """A config of PEFT for BERT; of some types no file here is."""
+    import peft
+
+    others = {
+        "LoHa": lambda: peft.LoHaConfig(r=4, target_modules=["query", "value"]),
+        "VeRA": lambda: peft.VeraConfig(r=4, target_modules=["query", "value"]),
+        "OFT": lambda: peft.OFTConfig(oft_block_size=4, target_modules=["query"]),
+    }
+    return others.get(kind) or foreign.configs("bert")[kind]
+
+
+def shares(loaded: Any) -> np.ndarray:
+    """Probabilities `[texts, classes]` of the classes, in order."""
+    outputs = [answer["output"] for answer in loaded.answer(foreign.TEXTS)]
+    return np.array([[output["scores"][f"LABEL_{i}"] for i in range(3)] for output in outputs])
+
+
+@pytest.mark.parametrize("kind", ["LoRA with patterns", "(IA)³", "prompt tuning", "LoHa", "VeRA", "OFT"])
+def test_a_folder_of_any_method_answers_alone_as_in_stock_peft_and_merged(kind: str, tmp_path: Path) -> None:
+    base = foreign.BASES["bert"][0](tmp_path / "base")
+    made = foreign.make(tmp_path / "x", base, "SEQ_CLS", config(kind))
+    logits = np.array([foreign.stock_answer(foreign.stock_model(made), made, text) for text in foreign.TEXTS])
+    wanted = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    alone = shares(loading.load_plain(made.folder, Reading(), device="cpu", dtype="float32"))
+    assert np.abs(alone - wanted).max() < 6e-5, "four digits are shown"
+    assert np.array_equal(shares(adapters.load(made.folder, device="cpu")), alone)
+    if kind == "prompt tuning":
+        with pytest.raises(ModelError, match="virtual tokens, which no weights can represent"):
+            merging.merge(made.folder, tmp_path / "merged")
+        return
+    merging.merge(made.folder, tmp_path / "merged")
+    assert np.abs(shares(loading.load(tmp_path / "merged", device="cpu")) - wanted).max() < 6e-5
+    card = json.loads((tmp_path / "merged" / "card.json").read_text())
+    assert any("was trained on" in line for line in card["merged"]["unchecked"])
+
+
+def test_a_bank_says_which_folders_it_cannot_mix_and_the_commands_take_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = foreign.BASES["bert"][0](tmp_path / "base")
+    made = foreign.make(tmp_path / "x", base, "SEQ_CLS", config("LoHa"))
+    with pytest.raises(ArtifactError, match="found 'LOHA'"):
+        AdapterBank(str(base)).load("x", made.folder)
+    assert main(["inspect", str(made.folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "LOHA by PEFT for SEQ_CLS" in shown and "all tensors are there" in shown and "not checked" in shown
+    assert main(["predict", str(made.folder), "--json", "--labels", "bad", "so", "good", "--", "The dog."]) == 0
+    assert json.loads(capsys.readouterr().out)["output"]["label"] in ("bad", "so", "good")
+    assert main(["merge", str(made.folder), "--output_dir", str(tmp_path / "m"), "--labels", "bad", "so", "good"]) == 0
+    assert json.loads((tmp_path / "m" / "card.json").read_text())["task"]["labels"] == ["bad", "so", "good"]
+
+
+def test_a_merged_writer_writes_what_its_adapter_does(tmp_path: Path) -> None:
+    base = foreign.BASES["qwen2"][0](tmp_path / "base")
+    made = foreign.make(tmp_path / "x", base, "CAUSAL_LM", foreign.configs("qwen2")["LoRA"])
+    merging.merge(made.folder, tmp_path / "merged")
+    both = adapters.load(made.folder, device="cpu"), loading.load(tmp_path / "merged", device="cpu")
+    written = [[answer["output"]["completion"] for answer in one.answer(foreign.TEXTS)] for one in both]
+    assert written[0] == written[1] and any(written[0])
+
+
+@pytest.mark.parametrize(
+    ("harm", "match"),
+    [
+        ("one tensor less", "Missing: "),
+        ("one tensor more", "of no layer: "),
+        ("not finite", "not finite"),
+        ("no head", "does not name its labels"),
+    ],
+)
+def test_a_damaged_folder_of_any_method_is_refused(harm: str, match: str, tmp_path: Path) -> None:
+    base = foreign.BASES["bert"][0](tmp_path / "base")
+    made = foreign.make(tmp_path / "x", base, "SEQ_CLS", config("LoHa"))
+    path = made.folder / "adapter_model.safetensors"
+    tensors = load_file(path)
+    first = min(name for name in tensors if "hada" in name)
+    if harm == "one tensor less":
+        del tensors[first]
+    elif harm == "one tensor more":
+        tensors[f"{first}.more"] = tensors[first].clone()
+    elif harm == "not finite":
+        tensors[first][0] = float("nan")
+    else:
+        tensors = {name: tensor for name, tensor in tensors.items() if "classifier" not in name}
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(ArtifactError, match=match):
+        adapters.load(made.folder, device="cpu")

@@ -218,15 +218,16 @@ def base_of(folder: Path) -> str:
 def _method(
     config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]
 ) -> tuple[type[PeftMethod], dict[str, Any], list[str]]:
-    """The method of a config, its settings that are numbers, and the unknown options that change nothing."""
+    """The method of a config, its settings but for the layers, and the unknown options that change nothing."""
     known = {name: load_method(name, plugin_dirs) for name in discovery.names("methods", plugin_dirs)}
     ours = [method for method in known.values() if issubclass(method, PeftMethod)]
     for method in ours:
         if method.settings_of(config) is not None:
             read = {*method.peft_options, *method.peft_switches, *method.peft_layers}
             ignored = _check_options(config, read, folder)
-            settings = method.settings_of({**_defaults(config), **config}) or {}
-            settings = {name: value for name, value in settings.items() if not name.endswith("_modules")}
+            asked = {theirs for theirs in method.peft_layers if theirs.endswith("_modules")}  # of PEFT itself
+            given = {name: value for name, value in {**_defaults(config), **config}.items() if name not in asked}
+            settings = method.settings_of(given) or {}
             _check_numbers(settings, folder)
             _check_finite(config, folder)
             return method, settings, ignored

@@ -170,7 +170,7 @@ def read(
             "name": method.name,
             "library": "peft",
             "settings": settings,
-            "peft_options": {name: config[name] for name in sorted(_layers(method) & config.keys())},
+            "peft_options": {name: config[name] for name in sorted(method.peft_layers & config.keys())},
         },
         "max_length": base.positions if reading.max_length is None else reading.max_length,
         "base": {
@@ -301,15 +301,16 @@ def base_of(folder: Path) -> str:
 def _method(
     config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str], *, alone: bool = False
 ) -> tuple[type[PeftMethod], dict[str, Any], list[str]]:
-    """The method of a config, its settings that are numbers, and the unknown options that change nothing."""
+    """The method of a config, its settings but for the layers, and the unknown options that change nothing."""
     known = {name: load_method(name, plugin_dirs) for name in discovery.names("methods", plugin_dirs)}
     ours = [one for one in known.values() if issubclass(one, PeftMethod) and not one.any_type]
     for method in ours:
         if method.settings_of(config) is not None:
             read = {*method.peft_options, *method.peft_switches, *method.peft_layers}
             ignored = _check_options(config, read, folder)
-            settings = method.settings_of({**_defaults(config), **config}) or {}
-            settings = {name: value for name, value in settings.items() if not name.endswith("_modules")}
+            asked = {theirs for theirs in method.peft_layers if theirs.endswith("_modules")}  # of PEFT itself
+            given = {name: value for name, value in {**_defaults(config), **config}.items() if name not in asked}
+            settings = method.settings_of(given) or {}
             _check_numbers(settings, folder)
             _check_finite(config, folder)
             return method, settings, ignored
@@ -322,11 +323,6 @@ def _method(
         f"{folder / CONFIG}: a bank mixes adapters of the types {', '.join(kinds)}, found {config['peft_type']!r}. "
         "Load it alone: adapters.load(folder) or taskswap predict."
     )
-
-
-def _layers(method: type[PeftMethod]) -> frozenset[str]:
-    """The options that PEFT itself reads to adapt a model, for a method that a bank mixes."""
-    return frozenset() if method.any_type else method.peft_layers
 
 
 def _check_numbers(settings: Mapping[str, Any], folder: Path) -> None:

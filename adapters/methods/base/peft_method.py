@@ -69,8 +69,9 @@ class PeftMethod(Method):
     """Options of PEFT's config that change what the adapter computes, and the settings that they correspond to."""
     peft_switches: ClassVar[Mapping[str, bool]] = {}
     """Options that distinguish the method from others of the same PEFT type."""
-    peft_layers: ClassVar[frozenset[str]]
-    """Options that choose and shape what PEFT adds to a model: PEFT itself reads them in a folder without a card."""
+    peft_layers: ClassVar[frozenset[str]] = frozenset()
+    """Options that choose and shape what PEFT adds to a model: PEFT itself reads them in a folder without a card. Empty
+    where the settings of `peft_options` say it all."""
     any_type: ClassVar[bool] = False
     """Whether its settings name the PEFT type; then `config_difference` compares a saved config with them."""
 

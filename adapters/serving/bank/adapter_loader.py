@@ -217,7 +217,7 @@ class AdapterLoader:
         self, card: Mapping[str, Any], task: Task, method: Method, folder: Path
     ) -> tuple[PeftLayout | None, dict[str, Any]]:
         """What PEFT makes of a folder without a card, and the base's own layers of the head that it adapts."""
-        if "peft_options" not in card["method"]:
+        if not card["method"].get("peft_options"):
             return None, {}
         assert isinstance(method, PeftMethod), method
         with self._asking_peft, warnings.catch_warnings():

@@ -325,13 +325,18 @@ class _Writer:
         if self.sampling.top_p < 1:
             likeliest, order = shares.sort(descending=True, stable=True)
             before = likeliest.cumsum(-1) - likeliest
-            shares = torch.zeros_like(shares).scatter(0, order, likeliest * (before < self.sampling.top_p))
+            kept = before < self.sampling.top_p
+            kept[0] = True  # also where float32 takes top_p for 0
+            shares = torch.zeros_like(shares).scatter(0, order, likeliest * kept)
         return int(torch.multinomial(shares, 1, generator=self.generator))
 
     def add(self, token: int, ends: set[int]) -> bool:
         """Take the next token; returns whether the row is done."""
-        if self.finish_reason:
-            return True
+        if not self.finish_reason:
+            self._take(token, ends)
+        return bool(self.finish_reason)
+
+    def _take(self, token: int, ends: set[int]) -> None:
         self.tokens.append(token)
         if token in ends:
             self._finish("stop")
@@ -339,7 +344,6 @@ class _Writer:
             self._add_text()
         if self.finish_reason and self.finished is not None:
             self.finished(self.continuation())
-        return bool(self.finish_reason)
 
     def _add_text(self) -> None:
         self.text = self.tokenizer.decode(self.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)

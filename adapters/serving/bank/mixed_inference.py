@@ -24,7 +24,8 @@ from adapters.tasks.base.task import InferenceTask
 if TYPE_CHECKING:
     from adapters.models.base_model import Base
 
-Given, Result = TypeVar("Given"), TypeVar("Result")
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 CHUNK = 2048
 """Examples encoded at a time."""
 

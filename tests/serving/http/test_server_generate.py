@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 import servers
-import tiny
 from servers import Running, Site, answer, post, until
 
 from adapters.models.generation import Sampling
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.client import BusyError, Client, ClientError, RefusedError
 from adapters.tasks.base.requests import Request
-from adapters.tasks.base.task import load_task
 
 PATH = "/v1/generate"
 TEXT = "Ada Lovelace lived"
@@ -25,19 +23,9 @@ LONG = {"adapter": "poet", "inputs": TEXT, "max_new_tokens": 100}
 
 
 @pytest.fixture(scope="module")
-def bank(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> AdapterBank:
+def bank(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Any:
     """A bank of two writers and a classifier."""
-    from adapters.models.base_model import open_base
-
-    root = tmp_path_factory.mktemp("writers")
-    folder = str(tiny.llama(root / "base"))
-    base, made = open_base(folder), AdapterBank(folder)
-    task = load_task("text_generation").from_card({"labels": []})
-    for seed, (name, method) in enumerate({"poet": "lora", "scribe": "prefix"}.items()):
-        changes = {"lora_alpha": 64} if method == "lora" else {"num_virtual_tokens": 5, "prefix_init": "random"}
-        made.load(name, tiny.adapter(root / name, method, base, task, seed=seed, **changes))
-    made.load("mood", tiny.adapter(root / "mood", "lora", base, tiny.classifying()))
-    return made
+    return servers.writing_bank(tmp_path_factory.mktemp("writers"))
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MIN_SHARED_PREFIX = 16
 """Shortest common prefix of rows, in tokens, whose keys and values are computed once for all of them."""
+_COLDEST = 1e-6
+"""Lowest temperature by which logits are divided: float32 has no quotients for lower ones."""
 _TAIL = 8
 """Tokens to search for the end of an answer, besides one per byte of it: some tokens decode to no text."""
 # Options of a model's own generation config that change greedy search: sampling, beams, penalties and lengths. A
@@ -254,6 +256,7 @@ def write(
     rows: Sequence[Sequence[int]],
     sampling: Sequence[Sampling],
     listen: Callable[[int, str], bool] | None = None,
+    finished: Callable[[int, Continuation], None] | None = None,
 ) -> list[Continuation]:
     """Continue rows, each with its own sampling. A row's draws depend on its seed alone, not on the rows beside it.
 
@@ -262,9 +265,14 @@ def write(
         tokenizer: of the model.
         rows: tokens of each input, of any length.
         sampling: of each row.
-        listen: called with the number of a row and each new part of its text; returns whether to go on with it.
+        listen: called after each token with the number of a row and the new part of its text, which may be empty;
+            returns whether to go on with it.
+        finished: called with the number of a row and its continuation as soon as it ends, before longer rows do.
     """
-    writers = [_Writer(tokenizer, one, partial(listen, i) if listen else None) for i, one in enumerate(sampling)]
+    writers = [
+        _Writer(tokenizer, one, partial(listen, i) if listen else None, partial(finished, i) if finished else None)
+        for i, one in enumerate(sampling)
+    ]
     ends = {int(end) for end in np.atleast_1d(model.generation_config.eos_token_id) if end is not None}
 
     def choose(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -288,11 +296,15 @@ class _Writer:
     """One row while it is continued."""
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, sampling: Sampling, listen: Callable[[str], bool] | None
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        sampling: Sampling,
+        listen: Callable[[str], bool] | None = None,
+        finished: Callable[[Continuation], None] | None = None,
     ) -> None:
         import torch
 
-        self.tokenizer, self.sampling, self.listen = tokenizer, sampling, listen
+        self.tokenizer, self.sampling, self.listen, self.finished = tokenizer, sampling, listen, finished
         self.tokens: list[int] = []
         self.text = ""
         self.heard = 0
@@ -308,21 +320,32 @@ class _Writer:
 
         if not self.sampling.temperature:
             return int(logits.argmax())
-        shares = torch.softmax(logits.float().cpu() / self.sampling.temperature, -1)
+        logits = logits.float().cpu()
+        shares = torch.softmax((logits - logits.max()) / max(self.sampling.temperature, _COLDEST), -1)
         if self.sampling.top_p < 1:
             likeliest, order = shares.sort(descending=True, stable=True)
             before = likeliest.cumsum(-1) - likeliest
-            shares = torch.zeros_like(shares).scatter(0, order, likeliest * (before < self.sampling.top_p))
+            kept = before < self.sampling.top_p
+            kept[0] = True  # also where float32 takes top_p for 0
+            shares = torch.zeros_like(shares).scatter(0, order, likeliest * kept)
         return int(torch.multinomial(shares, 1, generator=self.generator))
 
     def add(self, token: int, ends: set[int]) -> bool:
         """Take the next token; returns whether the row is done."""
-        if self.finish_reason:
-            return True
+        if not self.finish_reason:
+            self._take(token, ends)
+        return bool(self.finish_reason)
+
+    def _take(self, token: int, ends: set[int]) -> None:
         self.tokens.append(token)
         if token in ends:
             self._finish("stop")
-            return True
+        else:
+            self._add_text()
+        if self.finish_reason and self.finished is not None:
+            self.finished(self.continuation())
+
+    def _add_text(self) -> None:
         self.text = self.tokenizer.decode(self.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         found = [at for at in map(self.text.find, self.sampling.stop) if at >= 0]
         if found:
@@ -332,7 +355,6 @@ class _Writer:
             self._finish("length")
         elif not self._tell(len(self.text) - self._withheld()):
             self.finish_reason = "cancelled"
-        return bool(self.finish_reason)
 
     def _finish(self, reason: str) -> None:
         self.finish_reason = reason
@@ -350,7 +372,7 @@ class _Writer:
     def _tell(self, end: int) -> bool:
         """Let the listener hear the text up to `end`; returns whether to go on."""
         new, self.heard = self.text[self.heard : end], max(self.heard, end)
-        return self.listen is None or not new or self.listen(new)
+        return self.listen is None or self.listen(new)
 
     def continuation(self) -> Continuation:
         """What was written."""

@@ -17,7 +17,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import forked
 import pytest
@@ -243,12 +245,24 @@ def test_python_blocks_run_in_order(here: Path, number: int, cells: dict[str, di
 
 @pytest.fixture(scope="module")
 def url(clone: Path) -> Iterator[str]:
-    """The server that README starts, on a port that is free."""
+    """The address of the server that README starts."""
+    with served(clone, "--adapter_root") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def writing_url(clone: Path) -> Iterator[str]:
+    """The address of the server that writes."""
+    with served(clone, "smollm2") as address:
+        yield address
+
+
+@contextmanager
+def served(clone: Path, word: str) -> Iterator[str]:
+    """The server whose command has a word, on a port that is free."""
     from adapters.serving.http.client import Client
 
-    (words,) = [
-        words for words in serving_commands() if words[:2] == ["taskswap", "serve"] and "--adapter_root" in words
-    ]
+    (words,) = [words for words in serving_commands() if words[:2] == ["taskswap", "serve"] and word in words]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -272,19 +286,40 @@ def serving_commands() -> list[list[str]]:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_curl_of_the_pages_is_answered_by_the_server_of_the_pages(url: str) -> None:
-    (curl,) = [words for words in serving_commands() if words[0] == "curl"]
-    words = [word.replace("http://127.0.0.1:8000", url) for word in curl]
-    said = subprocess.run([*words, "-sS"], capture_output=True, text=True, check=True).stdout
+    (said,) = said_by_curl("/v1/predict", url)
     assert [answer["task"] for answer in json.loads(said)] == ["ner", "classification"]
 
 
-def test_the_client_of_the_pages_is_answered(url: str) -> None:
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_of_the_pages_has_texts_written(writing_url: str) -> None:
+    whole, streamed = said_by_curl("/v1/generate", writing_url)
+    assert json.loads(whole)["output"]["completion_tokens"] <= 8
+    *parts, last = map(json.loads, streamed.splitlines())
+    assert "".join(part["text"] for part in parts) == last["output"]["completion"]
+
+
+def said_by_curl(path: str, url: str) -> list[str]:
+    """What a server answers to the commands of the pages for a path."""
+    found = [words for words in serving_commands() if words[0] == "curl" and any(path in word for word in words)]
+    return [
+        subprocess.run(
+            [*(word.replace("http://127.0.0.1:8000", url) for word in words), "-sS"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for words in found
+    ]
+
+
+def test_the_client_of_the_pages_is_answered(url: str, writing_url: str) -> None:
     found = list(all_blocks("python", "needs: server"))
-    assert found
+    assert len(found) >= 2
     for block in found:
-        names: dict[str, list[dict[str, object]]] = {}
-        exec(compile(block.body.replace("http://127.0.0.1:8000", url), block.page, "exec"), names)
-        assert all("output" in answer for answer in names["answers"])
+        names: dict[str, Any] = {}
+        address = writing_url if "generate" in block.body else url
+        exec(compile(block.body.replace("http://127.0.0.1:8000", address), block.page, "exec"), names)
+        assert all("output" in answer for answer in names.get("answers", [names.get("answer")]))
 
 
 def test_the_other_commands_of_serving_name_what_there_is() -> None:

@@ -24,7 +24,7 @@ from adapters.serving.bank.adapter_cache import AdapterCache, BankStats
 from adapters.serving.bank.adapter_loader import AdapterLoader, AdapterSource, LoadedAdapter
 from adapters.serving.bank.mixed_inference import MixedInference, ResidentAdapter
 from adapters.serving.bank.mixed_model import NO_ADAPTER, MixedModel
-from adapters.serving.bank.writing import Listener, Writing
+from adapters.serving.bank.writing import Finished, Listener, Writing
 from adapters.tasks.base.embedding import Task as Embedding
 from adapters.tasks.base.example import Example, Prediction
 from adapters.tasks.base.requests import Request as Request
@@ -302,6 +302,7 @@ class AdapterBank:
         *,
         faults: dict[int, UserError] | None = None,
         listen: Listener | None = None,
+        finished: Finished | None = None,
     ) -> list[dict[str, Any]]:
         """Continue texts, in mixed batches: each under its own adapter, one that generates, or the base alone.
 
@@ -310,7 +311,9 @@ class AdapterBank:
             sampling: of all requests, or of each: length, stop texts, temperature, top-p, seed. Default: the likeliest
                 64 tokens.
             faults: receives the exceptions by the number of their request.
-            listen: called with the number of a request and each new part of its text; returns whether to go on.
+            listen: called after each token with the number of a request and the new part of its text, which may be
+                empty; returns whether to go on.
+            finished: called with the number of a request and its answer as soon as that is complete.
 
         Returns:
             For each `{id, adapter, version, task, output, truncated}`, where the output is `{text, completion,
@@ -335,7 +338,8 @@ class AdapterBank:
                 for number, request in enumerate(parsed)
                 if number not in answers and (request.adapter is None or request.adapter in names)
             ]
-            answers.update(self._writing.answers({i: (parsed[i], each[i]) for i in group}, names, faults, listen))
+            chosen = {i: (parsed[i], each[i]) for i in group}
+            answers.update(self._writing.answers(chosen, names, faults, listen, finished))
         return [answers[number] for number in range(len(parsed))]
 
     def predictor(self, name: str) -> BankPredictor:

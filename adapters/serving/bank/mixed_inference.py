@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from adapters.core.errors import BankError
+from adapters.core.errors import DataError, ModelError
 from adapters.models.batching import by_length, collate
 from adapters.models.generation import Continuation, Sampling, write
 from adapters.models.tokenizer import valid_text
@@ -24,6 +24,8 @@ from adapters.tasks.base.task import InferenceTask
 if TYPE_CHECKING:
     from adapters.models.base_model import Base
 
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 CHUNK = 2048
 """Examples encoded at a time."""
 
@@ -164,7 +166,8 @@ class MixedInference:
     def prompt(self, slot: int, text: str, sampling: Sampling) -> list[int]:
         """Tokens of a text to continue, those that end a text left out.
 
-        Raises BankError if the adapter has a soft prompt, or if the text with its continuation exceeds the positions.
+        Raises ModelError if the adapter has a soft prompt, DataError if the text with its continuation exceeds the
+        positions.
         """
         with self.encoding:
             ids = self.tokenizer.encode_data(valid_text(text)).input_ids
@@ -172,11 +175,11 @@ class MixedInference:
         ids = ids[: len(ids) - after] if after else ids
         row = np.array([slot], np.int64)
         if self.mixed.sizes("prompt", row).any():
-            raise BankError("Text generation with a soft prompt is not supported. Use lora or prefix.")
+            raise ModelError("Text generation with a soft prompt is not supported. Use lora or prefix.")
         prefix, new = int(self.mixed.sizes("prefix", row)[0]), sampling.max_new_tokens
         needed = len(ids) + prefix + new
         if needed > self.base.positions:
-            raise BankError(
+            raise DataError(
                 f"{len(ids)} tokens of text, {prefix} of a prefix and {new} to generate are {needed}; {self.base.name} "
                 f"has {self.base.positions} positions. Shorten the text or lower max_new_tokens."
             )
@@ -188,6 +191,7 @@ class MixedInference:
         rows: Sequence[Sequence[int]],
         sampling: Sequence[Sampling],
         listen: Callable[[int, str], bool] | None = None,
+        finished: Callable[[int, Continuation], None] | None = None,
     ) -> list[Continuation]:
         """Continuations of rows of `prompt`, each under its own adapter; the rest as `models.generation.write`."""
         found: dict[int, Continuation] = {}
@@ -200,14 +204,15 @@ class MixedInference:
                 [rows[i] for i in batch],
                 [sampling[i] for i in batch],
                 None if listen is None else partial(_renumbered, listen, batch),
+                None if finished is None else partial(_renumbered, finished, batch),
             )
             found.update(zip(batch, written, strict=True))
         return [found[number] for number in range(len(rows))]
 
 
-def _renumbered(listen: Callable[[int, str], bool], batch: Sequence[int], number: int, text: str) -> bool:
-    """Call a listener with the number of a row among all rows."""
-    return listen(batch[number], text)
+def _renumbered(call: Callable[[int, Given], Result], batch: Sequence[int], number: int, given: Given) -> Result:
+    """Call something with the number of a row among all rows."""
+    return call(batch[number], given)
 
 
 def _kind(resident: ResidentAdapter) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from adapters.core.errors import BankError, UserError
-from adapters.models.generation import Sampling
+from adapters.core.errors import ModelError, UserError
+from adapters.models.generation import Continuation, Sampling
 from adapters.serving.bank.adapter_cache import AdapterCache
 from adapters.serving.bank.adapter_loader import LoadedAdapter
 from adapters.serving.bank.mixed_inference import MixedInference
@@ -16,7 +16,10 @@ from adapters.tasks.base.requests import Request, inputs_of
 
 TASK = "text_generation"
 Listener = Callable[[int, str], bool]
-"""Is called with the number of a request and each new part of its text; returns whether to go on with it."""
+"""Is called after each token with the number of a request and the new part of its text, which may be empty; returns
+whether to go on with it."""
+Finished = Callable[[int, dict[str, Any]], None]
+"""Is called with the number of a request and its answer as soon as that is complete, before longer ones are."""
 
 
 class Writing:
@@ -32,6 +35,7 @@ class Writing:
         names: Sequence[str],
         faults: dict[int, UserError],
         listen: Listener | None,
+        finished: Finished | None,
     ) -> dict[int, dict[str, Any]]:
         """An answer for each request, by its number.
 
@@ -39,7 +43,7 @@ class Writing:
             requests: by number, with their sampling.
             names: of their adapters.
             faults: receives the exceptions by number.
-            listen: called with a request's number.
+            listen, finished: called with a request's number.
         """
         leased, errors = self.cache.acquire(names)
         try:
@@ -53,47 +57,57 @@ class Writing:
                 except UserError as error:
                     answers[number]["error"] = str(error)
                     faults[number] = error
+                    if finished is not None:
+                        finished(number, answers[number])
                     continue
                 answers[number] |= {"task": TASK, "output": {"text": text}, "truncated": False}
                 if request.adapter is not None:
                     answers[number]["version"] = leased[request.adapter].version
-            for number, output in self._written(rows, listen).items():
-                answers[number]["output"] |= output
+            self._write(rows, answers, listen, finished)
             return answers
         finally:
             self.cache.release(leased.values())
 
-    def _written(
-        self, rows: Mapping[int, tuple[int, list[int], Sampling]], listen: Listener | None
-    ) -> dict[int, dict[str, Any]]:
-        """What is written for each row, by its number."""
+    def _write(
+        self,
+        rows: Mapping[int, tuple[int, list[int], Sampling]],
+        answers: Mapping[int, dict[str, Any]],
+        listen: Listener | None,
+        finished: Finished | None,
+    ) -> None:
+        """Complete the answers of rows, by their number."""
         if not rows:
-            return {}
+            return
         numbers = [*rows]
         slots, prompts, sampling = zip(*rows.values(), strict=True)
-        heard = None if listen is None else lambda row, text: listen(numbers[row], text)
-        found = self.inference.write(slots, prompts, sampling, heard)
-        return {
-            number: {
-                "completion": one.text,
-                "finish_reason": one.finish_reason,
-                "prompt_tokens": len(rows[number][1]),
-                "completion_tokens": one.tokens,
-                **({} if one.seed is None else {"seed": one.seed}),
+
+        def heard(row: int, text: str) -> bool:
+            return listen is None or listen(numbers[row], text)
+
+        def complete(row: int, written: Continuation) -> None:
+            answer = answers[numbers[row]]
+            answer["output"] |= {
+                "completion": written.text,
+                "finish_reason": written.finish_reason,
+                "prompt_tokens": len(prompts[row]),
+                "completion_tokens": written.tokens,
+                **({} if written.seed is None else {"seed": written.seed}),
             }
-            for number, one in zip(numbers, found, strict=True)
-        }
+            if finished is not None:
+                finished(numbers[row], answer)
+
+        self.inference.write(slots, prompts, sampling, heard, complete)
 
 
 def _slot(request: Request, leased: Mapping[str, LoadedAdapter], errors: Mapping[str, UserError]) -> int:
-    """The slot of a request's adapter. Raises BankError if its task has a head, and what `AdapterBank.lease` raises."""
+    """The slot of a request's adapter. Raises ModelError if it has a head, and what `AdapterBank.lease` raises."""
     if request.adapter is None:
         return NO_ADAPTER
     if request.adapter in errors:
         raise errors[request.adapter]
     resident = leased[request.adapter].resident
     if resident.head is not None:
-        raise BankError(
+        raise ModelError(
             f"{request.adapter} is an adapter for {resident.task.name}, whose answers a head gives. Write with one "
             "that generates (text_generation, summarization, translation), or with none."
         )

@@ -22,6 +22,7 @@ from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.service import READY, Service
 from adapters.serving.http.stream import Stream
 from adapters.serving.http.telemetry import RequestLogging
+from adapters.serving.http.writer import WrittenLines
 
 PAGE = Path(__file__).with_name("page")
 FILES = {
@@ -72,6 +73,7 @@ def create(service: Service) -> FastAPI:
     app.add_exception_handler(HTTPException, _of_http)
     app.add_exception_handler(RequestValidationError, _of_validation)
     _add_predictions(app, service)
+    _add_generation(app, service)
     _add_adapters(app, service)
     _add_state(app, service)
     _describe(app)
@@ -157,6 +159,49 @@ def _add_predictions(app: FastAPI, service: Service) -> None:
         _check_type(request, "application/x-ndjson")
         service.ready_bank()
         return Stream(service, request.scope["log"])
+
+
+def _add_generation(app: FastAPI, service: Service) -> None:
+    given = service.parser.generated.model_json_schema(ref_template="#/components/schemas/{model}")
+    given.pop("$defs")
+    examples = {"a completion": {"value": schema.EXAMPLE_TEXT}, "a stream": {"value": schema.EXAMPLE_STREAM}}
+    body = {"requestBody": {"required": True, "content": {"application/json": {"schema": given, "examples": examples}}}}
+    lines = b"\n".join(map(orjson.dumps, [*schema.EXAMPLE_PARTS, schema.EXAMPLE_WRITTEN])).decode()
+    answers: dict[int | str, dict[str, Any]] = {
+        200: {
+            "model": schema.Answer,
+            "description": "The answer; of a stream: one line per new part of the text, then the answer.",
+            "content": {
+                "application/json": {"example": schema.EXAMPLE_WRITTEN},
+                "application/x-ndjson": {"schema": {"type": "string"}, "example": lines},
+            },
+        }
+    }
+
+    @app.post(
+        "/v1/generate",
+        summary="Continue a text",
+        openapi_extra={**body, **SECURED},
+        responses={**answers, **refusals(400, 401, 404, 408, 413, 415, 422, 503, 504)},
+    )
+    async def generate(request: Request) -> Response:
+        """Writes after a text, under an adapter that generates or the base alone. Texts that arrive together are
+        written together; each has its own sampling. With `stream`, the answer is NDJSON: `{id, adapter, text}` for each
+        new part, and a last line with the whole answer, or with an `error`. `X-Timeout-Ms` sets a lower time limit than
+        the server's."""
+        service.tokens.check_predict(request.headers.get("authorization"))
+        _check_type(request, "application/json")
+        service.ready_bank()
+        seconds = service.seconds(request.headers.get("x-timeout-ms"))
+        given, log = service.parser.parse_generate(await request.body()), request.scope["log"]
+        text, sampling = service.to_write(given, log), given.sampling()
+        if given.stream:
+            return WrittenLines(service.writer, text, sampling, seconds, log)
+        gone = asyncio.ensure_future(request.receive())
+        try:
+            return _json(await service.writer.answer(text, sampling, seconds, gone, log))
+        finally:
+            gone.cancel()
 
 
 def _add_adapters(app: FastAPI, service: Service) -> None:
@@ -255,7 +300,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
     async def metrics(request: Request) -> Response:
         """Counts and times. Needs the predict token, as it names adapters."""
         service.tokens.check_predict(request.headers.get("authorization"))
-        service.metrics.queue.set(service.batcher.waiting)
+        service.count_waiting()
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     @app.get("/docs", include_in_schema=False)
@@ -335,7 +380,8 @@ def _describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             components = document.setdefault("components", {})
-            components["schemas"]["PredictRequest"] = schema.PredictRequest.model_json_schema()
+            for model in (schema.PredictRequest, schema.TextInput):
+                components["schemas"][model.__name__] = model.model_json_schema()
             components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             app.openapi_schema = document
         return app.openapi_schema

@@ -8,9 +8,9 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from adapters.core.errors import UserError
 from adapters.serving.http.refusal import Refusal, busy
@@ -18,6 +18,7 @@ from adapters.serving.http.settings import Settings
 from adapters.serving.http.token_estimate import tokens
 from adapters.tasks.base.requests import Request
 
+R = TypeVar("R", bound=Request)
 Answers = tuple[list[dict[str, Any]], dict[int, UserError]]
 """Answers in order, and the exceptions of those that have an error, by number."""
 SMOOTHING = 0.2
@@ -26,7 +27,7 @@ MIN_BATCH_TOKENS = 256
 
 
 @dataclass(kw_only=True, eq=False)
-class Job:
+class Job(Generic[R]):
     """The requests of one client, answered together. Only the batcher modifies it, under its lock.
 
     Attributes:
@@ -43,7 +44,7 @@ class Job:
         rows: rows of those batches.
     """
 
-    requests: Sequence[Request]
+    requests: Sequence[R]
     sizes: Sequence[int]
     done: asyncio.Future[None]
     arrived: float
@@ -62,17 +63,22 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobSlice:
+class JobSlice(Generic[R]):
     """The requests of a job that are in one batch: from number `begin` to before `end`."""
 
-    job: Job
+    job: Job[R]
     begin: int
     end: int
 
     @property
-    def requests(self) -> Sequence[Request]:
+    def requests(self) -> Sequence[R]:
         """The requests of the slice."""
         return self.job.requests[self.begin : self.end]
+
+    @property
+    def answers(self) -> Sequence[Mapping[str, Any]]:
+        """The answers to them, empty where there is none."""
+        return self.job.answers[self.begin : self.end]
 
     def fill(self, answers: list[dict[str, Any]], faults: dict[int, UserError], seconds: float, rows: int) -> bool:
         """Give the job the slice's answers.
@@ -95,23 +101,29 @@ class JobSlice:
         return job.answered == len(job.requests)
 
 
-class Batcher:
+def _text_size(request: Request) -> int:
+    return tokens(request.inputs)
+
+
+class Batcher(Generic[R]):
     """The queue between the event loop and the bank's threads."""
 
     def __init__(
         self,
-        predict: Callable[[Sequence[Request]], Answers],
+        predict: Callable[[Sequence[R]], Answers],
         settings: Settings,
-        on_batch: Callable[[Sequence[JobSlice], float], None],
+        on_batch: Callable[[Sequence[JobSlice[R]], float], None],
+        size: Callable[[R], int] = _text_size,
     ) -> None:
         """Args:
         predict: answers a batch; called in the batcher's threads.
         settings: time to wait, size of a batch, size of the queue.
         on_batch: called after each batch, with its seconds.
+        size: approximate number of tokens of a request. Default: of its text.
         """
-        self.predict, self.settings, self.on_batch = predict, settings, on_batch
+        self.predict, self.settings, self.on_batch, self.size = predict, settings, on_batch, size
         self.changed = threading.Condition()
-        self.jobs: dict[Job, None] = {}  # in order of arrival
+        self.jobs: dict[Job[R], None] = {}  # in order of arrival
         self.waiting = self.tokens = self.idle = 0
         self.closed = False
         self.row_seconds = 0.0
@@ -142,8 +154,8 @@ class Batcher:
         return busy("queue", f"The queue is full: {self.waiting} of {self.settings.max_queue} texts wait.", seconds)
 
     async def submit(
-        self, requests: Sequence[Request], seconds: float, disconnected: asyncio.Future[Any] | None = None
-    ) -> Job:
+        self, requests: Sequence[R], seconds: float, disconnected: asyncio.Future[Any] | None = None
+    ) -> Job[R]:
         """Answer requests.
 
         Args:
@@ -176,9 +188,9 @@ class Batcher:
             self.drop(job)
         return job
 
-    def admit(self, requests: Sequence[Request]) -> Job:
+    def admit(self, requests: Sequence[R]) -> Job[R]:
         """Put requests into the queue, all or none. Raises Refusal."""
-        sizes = [tokens(request.inputs) for request in requests]
+        sizes = [self.size(request) for request in requests]
         done = asyncio.get_running_loop().create_future()
         job = Job(requests=requests, sizes=sizes, done=done, arrived=time.perf_counter(), answers=[{}] * len(requests))
         with self.changed:
@@ -193,7 +205,7 @@ class Batcher:
                 self.changed.notify()
         return job
 
-    def drop(self, job: Job) -> None:
+    def drop(self, job: Job[R]) -> None:
         """Remove a job's requests that the bank has not begun."""
         job.done.cancel()
         if job.left:
@@ -231,7 +243,7 @@ class Batcher:
                 with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits in it
                     loop.call_soon_threadsafe(_finish, [one for one in done if one[0].done.get_loop() is loop])
 
-    def _results(self, batch: Sequence[JobSlice]) -> list[tuple[list[dict[str, Any]], dict[int, UserError], Any]]:
+    def _results(self, batch: Sequence[JobSlice[R]]) -> list[tuple[list[dict[str, Any]], dict[int, UserError], Any]]:
         """Answers, faults and an exception of each slice; if the batch fails, each slice is tried alone."""
         try:
             answers, faults = self.predict([request for part in batch for request in part.requests])
@@ -247,7 +259,7 @@ class Batcher:
             begin = end
         return results
 
-    def _next_batch(self) -> list[JobSlice]:
+    def _next_batch(self) -> list[JobSlice[R]]:
         """Wait for the next batch; empty when the batcher is closed."""
         with self.changed:
             self.idle += 1
@@ -267,12 +279,12 @@ class Batcher:
                 self.idle -= 1
                 self.changed.notify()  # another thread, for the requests that remain
 
-    def _form_batch(self, room: int) -> list[JobSlice]:
+    def _form_batch(self, room: int) -> list[JobSlice[R]]:
         """Requests of about `room` tokens: those of the oldest job, at least one, then others of similar length.
 
         Rows are padded to the longest of a batch, so similar lengths are answered sooner; the oldest waits no longer.
         """
-        batch: list[JobSlice] = []
+        batch: list[JobSlice[R]] = []
         now = time.perf_counter()
         for job in self._by_length() if self.tokens > room else list(self.jobs):
             if room <= 0:
@@ -290,14 +302,14 @@ class Batcher:
                 del self.jobs[job]
         return batch
 
-    def _by_length(self) -> list[Job]:
+    def _by_length(self) -> list[Job[R]]:
         """Jobs by how much the mean length of their texts differs from that of the oldest job."""
         means = {job: sum(job.sizes) / len(job.sizes) for job in self.jobs}
         oldest = means[next(iter(means))]
         return sorted(means, key=lambda job: abs(means[job] - oldest))
 
 
-def _finish(done: Sequence[tuple[Job, Exception | None]]) -> None:
+def _finish(done: Sequence[tuple[Job[Any], Exception | None]]) -> None:
     """Wake the clients that still wait."""
     for job, error in done:
         if job.done.done():

@@ -13,14 +13,16 @@ import json
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from adapters.core.errors import UserError
 
+Found = TypeVar("Found")
+GENERATE = "/v1/generate"
 CHUNK = 64
 """Texts in one HTTP request."""
 AHEAD = 3
@@ -126,6 +128,59 @@ class Client:
                 for left in waiting:
                     left.cancel()
 
+    def generate(
+        self,
+        adapter: str | None,
+        text: str,
+        *,
+        max_new_tokens: int = 64,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+    ) -> dict[str, Any]:
+        """The continuation of a text.
+
+        Args:
+            adapter: one that generates, or None for the base alone.
+            text: to continue.
+            max_new_tokens: most tokens to write.
+            stop: texts that end the completion; they do not belong to it.
+            temperature: 0 takes the likeliest token; others divide the logits and draw.
+            top_p: draw among the likeliest tokens that together have this probability.
+            seed: of the draws; None for one of the server's, which the answer names.
+
+        Returns:
+            `{id, adapter, version, task, output, truncated}`, where the output is `{text, completion, finish_reason,
+            prompt_tokens, completion_tokens, seed?}`.
+
+        Raises:
+            RefusedError: the text cannot be continued, or the token is wrong.
+            BusyError, UnreachableError: at each attempt.
+        """
+        given = _to_generate(adapter, text, max_new_tokens, stop, temperature, top_p, seed)
+        answer: dict[str, Any] = self._call("POST", GENERATE, given)
+        return answer
+
+    def generate_stream(
+        self,
+        adapter: str | None,
+        text: str,
+        *,
+        max_new_tokens: int = 64,
+        stop: Sequence[str] = (),
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+    ) -> TextStream:
+        """As `generate`: an iterator over the parts of the completion as they are written.
+
+        Its `answer` is what `generate` returns, once it is at its end. Leaving it early ends the text on the server.
+        Raises what `generate` raises when the first part is asked for; ClientError if the server fails later.
+        """
+        given = _to_generate(adapter, text, max_new_tokens, stop, temperature, top_p, seed)
+        return TextStream(self._lines(GENERATE, {**given, "stream": True}))
+
     def adapters(self) -> list[dict[str, Any]]:
         """The server's adapters, sorted by name."""
         found: list[dict[str, Any]] = self._call("GET", "/v1/adapters")["adapters"]
@@ -191,11 +246,39 @@ class Client:
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         """The server's answer, after as many attempts as needed."""
         sent = None if body is None else json.dumps(body).encode()
+        status, found, attempts = self._retried(lambda: self._once(method, path, sent))
+        deleted = method == "DELETE" and status == 404 and attempts > 1  # an earlier attempt has done it
+        return None if deleted else _read(status, found)
+
+    def _lines(self, path: str, body: Any) -> Iterator[dict[str, Any]]:
+        """The lines of a streamed answer as they come; to begin, after as many attempts as needed."""
+        sent = json.dumps(body).encode()
+
+        def begin() -> tuple[int, http.client.HTTPMessage, tuple[http.client.HTTPConnection, Any]]:
+            connection, response = self._begin("POST", path, sent)
+            return response.status, response.headers, (connection, response)
+
+        status, (connection, response), _ = self._retried(begin)
+        try:
+            if status != 200:
+                _read(status, response.read())
+            for line in response:
+                yield json.loads(line)
+        except (OSError, http.client.HTTPException) as error:
+            raise UnreachableError(f"{self.url}: closed the connection before the end of its answer.") from error
+        finally:
+            if response.isclosed():
+                self.idle.append(connection)
+            else:  # left early: the server then writes no more
+                connection.close()
+
+    def _retried(self, attempt: Callable[[], tuple[int, http.client.HTTPMessage, Found]]) -> tuple[int, Found, int]:
+        """Status and body of the server's answer, and the number of attempts it took."""
         wait = FIRST_WAIT
-        for attempt in range(self.retries + 1):
-            last = attempt == self.retries
+        for number in range(1, self.retries + 2):
+            last = number > self.retries
             try:
-                status, headers, found = self._once(method, path, sent)
+                status, headers, found = attempt()
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 if last:
@@ -204,8 +287,7 @@ class Client:
                 least = 0.0
             else:
                 if status != 503 or last:
-                    deleted = method == "DELETE" and status == 404 and attempt > 0  # an earlier attempt has done it
-                    return None if deleted else _read(status, found)
+                    return status, found, number
                 given = headers.get("Retry-After", "")
                 least = float(given) if given.isdigit() else 0.0
             time.sleep(min(LONGEST_WAIT, max(least, wait) + random.uniform(0, wait)))
@@ -213,7 +295,20 @@ class Client:
         raise AssertionError("the last attempt returns or raises")
 
     def _once(self, method: str, path: str, body: bytes | None) -> tuple[int, http.client.HTTPMessage, bytes]:
-        """Status, headers and body of one answer, on an idle connection or a new one."""
+        """Status, headers and body of one answer."""
+        connection, response = self._begin(method, path, body)
+        try:
+            found = response.status, response.headers, response.read()
+        except BaseException:  # a connection cannot be reused in the middle of an answer
+            connection.close()
+            raise
+        self.idle.append(connection)
+        return found
+
+    def _begin(
+        self, method: str, path: str, body: bytes | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        """An answer of which nothing but the headers has been read, on an idle connection or a new one."""
         try:
             connection = self.idle.pop()
         except IndexError:
@@ -221,13 +316,10 @@ class Client:
         headers = dict(self.headers) if body is None else {**self.headers, "Content-Type": "application/json"}
         try:
             connection.request(method, self.prefix + path, body, headers)
-            response = connection.getresponse()
-            found = response.status, response.headers, response.read()
-        except BaseException:  # a connection cannot be reused in the middle of a request
+            return connection, connection.getresponse()
+        except BaseException:
             connection.close()
             raise
-        self.idle.append(connection)
-        return found
 
     def close(self) -> None:
         """Close the idle connections; the next request opens another."""
@@ -241,6 +333,49 @@ class Client:
     def __exit__(self, *_: object) -> None:
         """Close its connections."""
         self.close()
+
+
+class TextStream(Iterator[str]):
+    """The parts of a text as a server writes them.
+
+    Attributes:
+        answer: what `Client.generate` returns, at the end; None before.
+    """
+
+    def __init__(self, lines: Iterator[Mapping[str, Any]]) -> None:
+        """Args: lines: of the server's answer."""
+        self.answer: Mapping[str, Any] | None = None
+        self.lines = lines
+
+    def __next__(self) -> str:
+        """The next part. Raises ClientError if the server could not go on."""
+        line = next(self.lines)
+        if "error" in line:
+            raise ClientError(str(line["error"]), 200, line)
+        if "output" not in line:
+            return str(line["text"])
+        self.answer = line
+        return next(self)  # reads the end, so that the connection can be used again
+
+
+def _to_generate(
+    adapter: str | None,
+    text: str,
+    max_new_tokens: int,
+    stop: Sequence[str],
+    temperature: float,
+    top_p: float,
+    seed: int | None,
+) -> dict[str, Any]:
+    return {
+        "adapter": adapter,
+        "inputs": text,
+        "max_new_tokens": max_new_tokens,
+        "stop": list(stop),
+        "temperature": temperature,
+        "top_p": top_p,
+        "seed": seed,
+    }
 
 
 def _as_json(request: Any, number: int) -> dict[str, Any]:

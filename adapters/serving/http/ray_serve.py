@@ -5,19 +5,21 @@
         -d '[{"adapter": "ner", "inputs": "Ada Lovelace lived in London."}]'
 
 An adapter's name is that of its folder in `adapter_root`, which all machines can read. The header names the adapter
-of a request, so that Ray routes it to a replica that has loaded it; without the header, to any replica. The body is
-that of `/v1/predict`.
+of a request, so that Ray routes it to a replica that has loaded it; without the header, to any replica. A path that
+ends in `/generate` has the body and the answer of `/v1/generate`; any other those of `/v1/predict`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
 from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from adapters.core.errors import UserError
 from adapters.serving.bank.adapter_name import NAME
@@ -26,6 +28,7 @@ from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.service import Service
 from adapters.serving.http.settings import Settings
 from adapters.serving.http.telemetry import RequestLog, request_id
+from adapters.serving.http.writer import WrittenLines
 
 CAPACITY = 64
 """Adapters in memory in one replica, for Ray's router and for the bank."""
@@ -53,23 +56,57 @@ class Replica:
             bank.load(name, root / name)
 
     async def __call__(self, request: Request) -> Response:
-        """Answers to a list of requests, as by `POST /v1/predict`."""
+        """Answers as by `POST /v1/predict` or `POST /v1/generate`."""
         log = RequestLog(id=request_id(request.scope))
         try:
+            if request.url.path.endswith("/generate"):
+                return await self._written(request, log)
             answers = await self._answers(request, log)
             return Response(orjson.dumps(answers), 200, dict(_decoded(log.headers)), "application/json")
         except Refusal as refusal:
-            return Response(orjson.dumps(refusal.body), refusal.status, refusal.headers, "application/json")
+            return _refused(refusal)
 
     async def _answers(self, request: Request, log: RequestLog) -> list[dict[str, Any]]:
         service = self.service
         requests = service.parser.parse_list(await request.body())
-        for name in {one.adapter for one in requests if one.adapter is not None and NAME.fullmatch(one.adapter)}:
-            try:
-                await self.adapter(name)
-            except UserError:  # the bank's answer will say that the adapter is unknown
-                continue
+        for name in {one.adapter for one in requests}:
+            await self._have(name)
         return (await service.predict(requests, service.settings.timeout_ms / 1000, None, log)).answers
+
+    async def _written(self, request: Request, log: RequestLog) -> Response:
+        service = self.service
+        given = service.parser.parse_generate(await request.body())
+        await self._have(given.adapter)
+        text, seconds = service.to_write(given, log), service.settings.timeout_ms / 1000
+        if given.stream:
+            return _Lines(WrittenLines(service.writer, text, given.sampling(), seconds, log))
+        answer = await service.writer.answer(text, given.sampling(), seconds, None, log)
+        return Response(orjson.dumps(answer), 200, media_type="application/json")
+
+    async def _have(self, name: str | None) -> None:
+        """Load an adapter unless that is impossible: the bank's answer will then say that it is unknown."""
+        if name is not None and NAME.fullmatch(name):
+            with suppress(UserError):
+                await self.adapter(name)
+
+
+class _Lines(Response):
+    """A text as it is written, or why it cannot be: here no middleware answers a refusal."""
+
+    def __init__(self, lines: WrittenLines) -> None:
+        super().__init__()
+        self.lines = lines
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self.lines(scope, receive, send)
+        except Refusal as refusal:
+            if refusal.status != 499:  # who has hung up is told nothing
+                await _refused(refusal)(scope, receive, send)
+
+
+def _refused(refusal: Refusal) -> Response:
+    return Response(orjson.dumps(refusal.body), refusal.status, refusal.headers, "application/json")
 
 
 def build(arguments: Mapping[str, Any]) -> Any:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, TypeAdapter, ValidationError, create_model
 
-from adapters.core.errors import DataError
+from adapters.core.errors import ArtifactError, BankError, DataError, UnknownAdapterError, UserError
+from adapters.models.generation import Sampling
 from adapters.serving.bank.adapter_name import NAME
-from adapters.serving.http.refusal import Refusal
+from adapters.serving.http.refusal import Refusal, busy
 from adapters.serving.http.settings import Settings
 from adapters.serving.http.token_estimate import characters
 from adapters.tasks.base.requests import Request
@@ -31,6 +33,53 @@ class PredictRequest(BaseModel):
     adapter: str | None = Field(description="An adapter's name or alias; null for the base's embedding of a text.")
     inputs: str | dict[str, JsonValue] = Field(description="A text, or an object with the task's columns.")
     task: str | None = Field(None, description="Task for this request, for an adapter that generates its answers.")
+
+
+class TextInput(BaseModel):
+    """A text to continue."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    text: str
+
+
+class GenerateRequest(BaseModel):
+    """A text to continue, and how."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str | None = Field(None, max_length=256, description="Copied to the answer. Default: 0.")
+    adapter: str | None = Field(description="Name or alias of an adapter that generates; null for the base alone.")
+    inputs: str | TextInput = Field(description="The text.")
+    max_new_tokens: int = Field(64, ge=1, description="Most tokens to write.")
+    stop: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        [], max_length=8, description="Texts that end the completion; they do not belong to it."
+    )
+    temperature: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="0 takes the likeliest token; others divide the logits and draw."
+    )
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="Draw among the likeliest tokens that together have this probability."
+    )
+    seed: int | None = Field(
+        None, ge=0, lt=2**63, description="Of the draws: the same seed, the same text. Default: one of the server's."
+    )
+    stream: bool = Field(False, description="Answer with the parts of the text as they are written.")
+
+    def request(self) -> Request:
+        """What the bank is asked."""
+        text = self.inputs if isinstance(self.inputs, str) else self.inputs.text
+        return Request(self.adapter, text, "0" if self.id is None else self.id)
+
+    def sampling(self) -> Sampling:
+        """How the text is written."""
+        return Sampling(
+            max_new_tokens=self.max_new_tokens,
+            stop=tuple(self.stop),
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+        )
 
 
 class Answer(BaseModel):
@@ -154,6 +203,25 @@ EXAMPLE_ANSWERS = [
 ]
 
 
+EXAMPLE_TEXT: dict[str, Any] = {"adapter": "poet", "inputs": "Roses are", "max_new_tokens": 32, "stop": ["\n\n"]}
+EXAMPLE_STREAM = {**EXAMPLE_TEXT, "temperature": 0.8, "top_p": 0.95, "seed": 1, "stream": True}
+EXAMPLE_PARTS = [{"id": "0", "adapter": "poet", "text": part} for part in (" red", ",\nviolets are blue.")]
+EXAMPLE_WRITTEN = {
+    "id": "0",
+    "adapter": "poet",
+    "version": 1,
+    "task": "text_generation",
+    "truncated": False,
+    "output": {
+        "text": "Roses are",
+        "completion": " red,\nviolets are blue.",
+        "finish_reason": "stop",
+        "prompt_tokens": 3,
+        "completion_tokens": 9,
+    },
+}
+
+
 class RequestParser:
     """Parses requests from JSON, within the bounds of the settings."""
 
@@ -163,6 +231,14 @@ class RequestParser:
         listed: Any = Annotated[list[PredictRequest], Field(min_length=1, max_length=settings.max_texts), FailFast()]
         self.many: TypeAdapter[list[PredictRequest]] = TypeAdapter(listed)
         self.one = TypeAdapter(PredictRequest)
+        most = settings.max_new_tokens
+        length = GenerateRequest.model_fields["max_new_tokens"]
+        self.generated = create_model(
+            "GenerateRequest",
+            __base__=GenerateRequest,
+            __doc__=GenerateRequest.__doc__,
+            max_new_tokens=(int, Field(min(64, most), ge=1, le=most, description=length.description)),
+        )
 
     def parse_list(self, body: bytes) -> list[Request]:
         """The requests in a body. Raises Refusal."""
@@ -179,15 +255,35 @@ class RequestParser:
         except ValidationError as error:
             raise refusal_of(error, "{adapter, inputs, id?}") from None
 
+    def parse_generate(self, body: bytes) -> GenerateRequest:
+        """The text to continue in a body. Raises Refusal."""
+        try:
+            parsed: GenerateRequest = self.generated.model_validate_json(body)
+        except ValidationError as error:
+            raise refusal_of(error, "{adapter, inputs, id?, max_new_tokens?, …}, as /docs documents it") from None
+        try:
+            self.check_length(parsed.request().inputs)
+        except TooLongError as error:
+            found = f"{characters(parsed.request().inputs):,} characters"
+            raise Refusal(413, "characters", str(error), expected="a shorter text", found=found) from None
+        return parsed
+
     def _request(self, parsed: PredictRequest, number: int) -> Request:
         """A request; if its text is too long, its inputs are an exception, which the bank turns into its answer."""
         inputs: Any = parsed.inputs
+        try:
+            self.check_length(inputs)
+        except TooLongError as error:
+            inputs = error
+        return Request(parsed.adapter, inputs, str(number) if parsed.id is None else parsed.id, parsed.task)
+
+    def check_length(self, inputs: Any) -> None:
+        """Raises TooLongError for more characters than the server accepts."""
         size, most = characters(inputs), self.settings.max_characters
         if size > most:
-            inputs = TooLongError(
+            raise TooLongError(
                 f"The text of {size:,} characters is too long: the limit is {most:,}. Split it into paragraphs."
             )
-        return Request(parsed.adapter, inputs, str(number) if parsed.id is None else parsed.id, parsed.task)
 
 
 def refusal_of(error: ValidationError, expected: str) -> Refusal:
@@ -208,6 +304,28 @@ def refusal_of(error: ValidationError, expected: str) -> Refusal:
         )
     where = ".".join(map(str, first["loc"])) or "body"
     return Refusal(422, "shape", f"{where}: {first['msg']}.", expected=expected, found=found)
+
+
+def unanswered(
+    answers: Sequence[Mapping[str, Any]], errors: Sequence[UserError], inputs: Any, expected: str
+) -> Refusal:
+    """The refusal if no request could be answered; its status follows from their errors.
+
+    Args:
+        answers: with the errors' messages.
+        errors: of all of them.
+        inputs: of the first.
+        expected: inputs that could be answered.
+    """
+    first = str(answers[0]["error"])
+    if all(isinstance(error, UnknownAdapterError) for error in errors):
+        names = ", ".join(sorted({shown(answer["adapter"]) for answer in answers}))
+        return Refusal(404, "adapter", first, expected="the name of an adapter", found=names[:200])
+    if all(isinstance(error, (ArtifactError, BankError)) for error in errors):
+        return busy("adapter_gone", first)
+    if all(isinstance(error, TooLongError) for error in errors):
+        return Refusal(413, "characters", first, expected="shorter texts", found="too long ones")
+    return Refusal(422, "inputs", first, expected=expected, found=shown(inputs))
 
 
 def shown(value: Any) -> str:

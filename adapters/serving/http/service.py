@@ -16,9 +16,10 @@ from adapters.core.memory import release_fragmented_memory
 from adapters.serving.http.auth import Tokens
 from adapters.serving.http.batcher import Answers, Batcher, Job, JobSlice
 from adapters.serving.http.refusal import Refusal, busy
-from adapters.serving.http.schema import LoadRequest, RequestParser, TooLongError, shown
+from adapters.serving.http.schema import GenerateRequest, LoadRequest, RequestParser, shown, unanswered
 from adapters.serving.http.settings import Settings
 from adapters.serving.http.telemetry import RequestLog, ServerMetrics
+from adapters.serving.http.writer import Writer
 from adapters.tasks.base.requests import Request
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Service:
         self.metrics = ServerMetrics()
         self.parser = RequestParser(settings)
         self.batcher = Batcher(self._predict, settings, self._count_batch)
+        self.writer = Writer(settings, self.metrics, self.without_root)
         self.loading = ThreadPoolExecutor(1, "loading")
         self.bank: AdapterBank | None = None
         self.status = WARMING
@@ -97,6 +99,7 @@ class Service:
         self.bank = bank
         self.metrics.count_adapters(bank)
         self.batcher.start(threads)
+        self.writer.start(bank, threads)
         if self.status == WARMING:
             self.status = READY
 
@@ -124,6 +127,7 @@ class Service:
         """Answer the requests that wait, then end the threads. Blocks."""
         self.status = DRAINING
         self.batcher.close()
+        self.writer.close()
         self.loading.shutdown()
 
     def ready_bank(self) -> AdapterBank:
@@ -143,16 +147,20 @@ class Service:
                 answers[number]["error"] = self.without_root(answers[number]["error"])
         return answers, faults
 
-    def _count_batch(self, batch: Sequence[JobSlice], seconds: float) -> None:
+    def _count_batch(self, batch: Sequence[JobSlice[Request]], seconds: float) -> None:
         assert self.bank is not None
         adapters = [request.adapter for part in batch for request in part.requests]
         tokens = sum(sum(part.job.sizes[part.begin : part.end]) for part in batch)
         self.metrics.count_batch(adapters, tokens / self.settings.max_batch_tokens, seconds, self.bank)
-        self.metrics.queue.set(self.batcher.waiting)
+        self.count_waiting()
         now = time.monotonic()
         if now - self.trimmed > TRIM_SECONDS:
             self.trimmed = now
             release_fragmented_memory()
+
+    def count_waiting(self) -> None:
+        """Count the texts that wait."""
+        self.metrics.queue.set(self.batcher.waiting + self.writer.batcher.waiting)
 
     def seconds(self, header: str | None) -> float:
         """A request's time limit: the client's, at most the server's. Raises Refusal."""
@@ -171,7 +179,7 @@ class Service:
 
     async def predict(
         self, requests: Sequence[Request], seconds: float, disconnected: asyncio.Future[Any] | None, log: RequestLog
-    ) -> Job:
+    ) -> Job[Request]:
         """Answer requests. Raises Refusal, also if none of them can be answered.
 
         Args:
@@ -180,16 +188,45 @@ class Service:
             disconnected: done when the client has disconnected.
             log: of the HTTP request.
         """
-        if self.settings.log_texts:
-            log.fields["inputs"] = [request.inputs for request in requests]  # JSON values, or a TooLongError
-        log.fields["texts"] = len(requests)
+        self._log_texts(requests, log)
         job = await self.batcher.submit(requests, seconds, disconnected)
         log.fields |= {"wait_ms": _ms(job.wait), "model_ms": _ms(job.model), "batch_rows": job.rows}
         timing = f"wait;dur={_ms(job.wait)}, model;dur={_ms(job.model)}"
         log.headers += [(b"server-timing", timing.encode()), (b"x-batch-rows", str(job.rows).encode())]
         if len(job.faults) == len(requests):
-            raise _none_answered(job)
+            expected = "inputs that fit the adapter's task"
+            refusal = unanswered(job.answers, [*job.faults.values()], requests[0].inputs, expected)
+            refusal.body["answers"] = job.answers
+            raise refusal
         return job
+
+    def to_write(self, given: GenerateRequest, log: RequestLog) -> Request:
+        """The request for a text to be written.
+
+        Raises Refusal: the server is not ready, its base cannot write, the queue is full, or the adapter is unknown.
+        """
+        bank, request = self.ready_bank(), given.request()
+        self._log_texts([request], log)
+        if not bank.generates:
+            raise Refusal(
+                422,
+                "base",
+                f"{bank.base.name} has no language-model head, so it cannot generate.",
+                expected="a server with a causal base",
+                found=f"a base of kind {bank.base.kind}",
+            )
+        self.writer.check_room()
+        if request.adapter is not None:
+            try:
+                bank.info(request.adapter)
+            except UnknownAdapterError as error:
+                raise unknown(error, request.adapter) from None
+        return request
+
+    def _log_texts(self, requests: Sequence[Request], log: RequestLog) -> None:
+        if self.settings.log_texts:
+            log.fields["inputs"] = [request.inputs for request in requests]  # JSON values, or a TooLongError
+        log.fields["texts"] = len(requests)
 
     # adapters ---------------------------------------------------------------------------------------------------------
 
@@ -297,29 +334,6 @@ def without_paths(value: Any) -> Any:
     if isinstance(value, str) and (value.startswith(("/", "\\\\")) or value[1:3] in (":\\", ":/")):
         return value.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return value
-
-
-def _none_answered(job: Job) -> Refusal:
-    """The refusal if no request could be answered; its status follows from their errors."""
-    answers, errors = job.answers, list(job.faults.values())
-    first = str(answers[0]["error"])
-    if all(isinstance(error, UnknownAdapterError) for error in errors):
-        names = ", ".join(sorted({shown(answer["adapter"]) for answer in answers}))
-        refusal = Refusal(404, "adapter", first, expected="the name of an adapter", found=names[:200])
-    elif all(isinstance(error, (ArtifactError, BankError)) for error in errors):
-        refusal = busy("adapter_gone", first)
-    elif all(isinstance(error, TooLongError) for error in errors):
-        refusal = Refusal(413, "characters", first, expected="shorter texts", found="too long ones")
-    else:
-        refusal = Refusal(
-            422,
-            "inputs",
-            first,
-            expected="inputs that fit the adapter's task",
-            found=shown(job.requests[0].inputs),
-        )
-    refusal.body["answers"] = answers
-    return refusal
 
 
 def _ms(seconds: float) -> float:

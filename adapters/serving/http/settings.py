@@ -58,6 +58,8 @@ class Settings:
     """Texts in one request."""
     max_characters: int = 20_000
     """Characters in one text (in all columns of its inputs together)."""
+    max_new_tokens: int = 512
+    """Tokens that one request may have written."""
     read_timeout_s: float = 20.0
     """Seconds for a client to send a request's headers, its body or a line of a stream, or to read an answer."""
     grace_s: int = 30
@@ -79,6 +81,7 @@ class Settings:
             "max_body_bytes": 1,
             "max_texts": 1,
             "max_characters": 1,
+            "max_new_tokens": 1,
             "read_timeout_s": 0.001,
             "grace_s": 1,
         }

@@ -59,6 +59,9 @@ class ServerMetrics:
             registry=registry,
         )
         self.texts = Counter("taskswap_texts_total", "Texts answered by the bank.", ("adapter",), registry=registry)
+        self.generated = Counter(
+            "taskswap_generated_tokens_total", "Tokens written by /v1/generate.", ("adapter",), registry=registry
+        )
         self.batch_rows = Histogram("taskswap_batch_rows", "Texts in each batch.", buckets=ROWS, registry=registry)
         self.batch_fill = Histogram(
             "taskswap_batch_fill",
@@ -103,10 +106,23 @@ class ServerMetrics:
         self.batch_rows.observe(len(adapters))
         self.batch_fill.observe(share)
         self.batch_seconds.observe(seconds)
+        self.count_texts(adapters, bank)
+
+    def count_texts(self, adapters: Sequence[str | None], bank: AdapterBank, tokens: Sequence[int] = ()) -> None:
+        """Count texts that a bank has answered.
+
+        Args:
+            adapters: the adapter of each.
+            bank: that answered them.
+            tokens: written for each, if they were.
+        """
         known = set(bank.names())
-        for name in set(adapters):  # a name that a client invents must not become a time series
+        for name, written in zip(adapters, tokens or [0] * len(adapters), strict=True):
+            # A name that a client invents must not become a time series.
             label = "" if name is None else name if name in known else "other"
-            self.texts.labels(label).inc(adapters.count(name))
+            self.texts.labels(label).inc()
+            if written:
+                self.generated.labels(label).inc(written)
         self.count_adapters(bank)
 
     def text(self) -> bytes:

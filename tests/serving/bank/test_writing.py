@@ -136,6 +136,33 @@ def test_a_listener_ends_its_row_alone(houses: Callable[[str], House]) -> None:
     assert completions(answers)[1] == whole[1]
 
 
+def test_a_short_text_is_complete_before_the_long_one_of_its_batch(houses: Callable[[str], House]) -> None:
+    events: list[tuple[str, int]] = []
+    complete: dict[int, dict[str, Any]] = {}
+
+    def listen(number: int, text: str) -> bool:
+        events.append(("heard", number))
+        return True
+
+    def finished(number: int, answer: dict[str, Any]) -> None:
+        events.append(("finished", number))
+        complete[number] = dict(answer)
+
+    requests = [Request("lora", TEXTS[0]), Request("mood", TEXTS[0]), Request("dora", TEXTS[1])]
+    each = [Sampling(max_new_tokens=20), Sampling(), Sampling(max_new_tokens=2)]
+    answers = houses("llama").bank.write(requests, each, listen=listen, finished=finished)
+    assert events[0] == ("finished", 1), "what cannot be written waits for nobody"
+    assert events.count(("heard", 0)) == 20 and events.count(("heard", 2)) == 2, "after each token"
+    assert events.index(("finished", 2)) < events.index(("finished", 0)) == len(events) - 1
+    assert answers == [complete[number] for number in range(3)]
+
+
+def test_a_temperature_next_to_nothing_takes_the_likeliest_token(houses: Callable[[str], House]) -> None:
+    bank, requests = houses("llama").bank, [Request("lora", TEXTS[0])]
+    greedy = completions(bank.write(requests))
+    assert completions(bank.write(requests, Sampling(temperature=5e-324, seed=1))) == greedy
+
+
 def test_sampling_takes_the_tokens_that_transformers_top_p_keeps() -> None:
     import torch
     from transformers import TemperatureLogitsWarper, TopPLogitsWarper

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -105,6 +106,10 @@ class Server:
         self.predict_token = self.admin_token = ""
         self.refuse: tuple[int, Any, dict[str, str]] | None = None
         self.waits: list[float] = []
+        self.parts: list[str] = [" red", ",\nviolets", " are blue."]
+        self.pause = 0.0
+        self.breaks: str | None = None
+        self.sent = 0
         self.unready = 0
         self.requests: list[tuple[str, str, Any]] = []
 
@@ -114,11 +119,13 @@ class Server:
         wanted = self.admin_token if changes else self.predict_token
         if wanted and token != f"Bearer {wanted}":
             return 401, {"error": "A token is needed.", "expected": "Authorization: Bearer …", "found": "none"}, {}
-        if self.refuse and (changes or path == "/v1/predict"):
+        if self.refuse and (changes or path in ("/v1/predict", "/v1/generate")):
             return self.refuse
         if self.unready:
             self.unready -= 1
             return 503, {"error": "The base is being opened."}, {"Retry-After": "1"}
+        if path == "/v1/generate":
+            return 200, None, {}
         name = unquote(path.removeprefix("/v1/adapters").removeprefix("/"))
         if path == "/v1/predict":
             cost = {"Server-Timing": "wait;dur=3.25, model;dur=20.50", "X-Batch-Rows": "12", "X-Request-ID": "req-7"}
@@ -139,6 +146,26 @@ class Server:
             return 204, None, {}
         card = {"task": {"name": "ner"}, "versions": {"torch": "2.13.0"}, **self.card}
         return 200, {**self.adapters[name], "card": card}, {}
+
+    def written(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The lines of a text, with a pause before each."""
+        names = {"id": "0", "adapter": request["adapter"]}
+        for part in self.parts:
+            time.sleep(self.pause)
+            yield {**names, "text": part}
+        if self.breaks is not None:
+            yield {**names, "error": self.breaks}
+            return
+        output = {
+            "text": request["inputs"],
+            "completion": "".join(self.parts),
+            "finish_reason": "stop",
+            "prompt_tokens": 3,
+            "completion_tokens": 9,
+        }
+        if request["temperature"]:
+            output["seed"] = request.get("seed", 1234)
+        yield {**names, "version": 1, "task": "text_generation", "output": output, "truncated": False}
 
     def answer(self, number: int, request: dict[str, Any]) -> dict[str, Any]:
         """The answer that a test laid down for an adapter, or one that its text gives."""
@@ -180,6 +207,8 @@ class _Exchange(BaseHTTPRequestHandler):
         status, answer, headers = stand_in.reply_to(
             self.command, self.path, self.headers.get("Authorization", ""), body
         )
+        if self.path == "/v1/generate" and status == 200:
+            return self.write(stand_in.written(body))
         sent = answer.encode() if isinstance(answer, str) else b"" if answer is None else json.dumps(answer).encode()
         self.reply(status, sent, {"Content-Type": "application/json", **headers})
 
@@ -194,6 +223,21 @@ class _Exchange(BaseHTTPRequestHandler):
             self.wfile.write(body)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True  # the page has sent another request meanwhile
+
+    def write(self, lines: Iterator[dict[str, Any]]) -> None:
+        """Send lines as they come, until the page hangs up."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-ndjson")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        self.server.stand_in.sent = 0
+        try:
+            for data in itertools.chain((json.dumps(line).encode() + b"\n" for line in lines), [b""]):
+                self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+                self.wfile.flush()
+                self.server.stand_in.sent += 1
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing."""

@@ -45,6 +45,23 @@ def bank_of(base: Path, root: Path) -> Any:
     return bank
 
 
+def writing_bank(root: Path) -> Any:
+    """A bank on a causal base: two writers, `poet` and `scribe`, and the classifier `mood`."""
+    from adapters.models.base_model import open_base
+    from adapters.serving.bank.bank import AdapterBank
+    from adapters.tasks.base.task import load_task
+
+    folder = str(tiny.llama(root / "base"))
+    base, bank = open_base(folder), AdapterBank(folder)
+    task = load_task("text_generation").from_card({"labels": []})
+    poet = tiny.adapter(root / "poet", "lora", base, task, seed=0, lora_alpha=64)
+    scribe = tiny.adapter(root / "scribe", "prefix", base, task, seed=1, num_virtual_tokens=5, prefix_init="random")
+    mood = tiny.adapter(root / "mood", "lora", base, tiny.classifying(), seed=2)
+    for name, adapter in {"poet": poet, "scribe": scribe, "mood": mood}.items():
+        bank.load(name, adapter)
+    return bank
+
+
 class Site:
     """An application, called without sockets."""
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 TOKEN = b"token-of-the-fuzzer"
 HEADERS = {"authorization": f"Bearer {TOKEN.decode()}", "host": "localhost"}
-OPERATIONS = 9
+OPERATIONS = 10
 NOT_ASKED = [positive_data_acceptance, ignored_auth]
 """What inputs an adapter takes is its task's business, not the schema's; tokens have tests of their own."""
 

@@ -11,6 +11,9 @@ import servers
 from pages import Page
 from selenium.webdriver.common.keys import Keys
 
+from adapters.models.generation import Sampling
+from adapters.tasks.base.requests import Request
+
 pytestmark = pytest.mark.slow
 
 TEXT = "😀 Ada Lovelace lived in 👩‍👧 New York, <b>near</b> Rosa Parks & Niels Bohr in San Marino."
@@ -45,4 +48,25 @@ def test_the_page_shows_what_the_bank_answers_and_loads_and_unloads(served_bank:
         page["#unload-go"].click()
         page.wait_for("#list-status", "other is unloaded. 3 adapters.")
         assert "other" not in [info["name"] for info in served_bank.adapters()]
+        assert not page.faults()
+
+
+def test_the_page_shows_what_the_bank_writes(tmp_path: Path, one_thread: None) -> None:
+    bank = servers.writing_bank(tmp_path)
+    sampling = Sampling(max_new_tokens=20, temperature=0.9, seed=7)
+    poet, scribe = bank.write([Request(name, TEXT) for name in ("poet", "scribe")], sampling)
+    with pages.chromium() as chrome, servers.Running(bank) as running:
+        page = Page(chrome, pages.Server(), f"{running.url}/").open()
+        page.choose("mood", "poet", "scribe")
+        for name, value in {"max_new_tokens": "20", "temperature": "0.9", "seed": "7"}.items():
+            page.run("arguments[0].value = arguments[1]", page[f"#{name}"], value)
+        page.predict(TEXT)
+        shown = [box.get_property("textContent") for box in page.all(".written")]
+        assert shown == [TEXT + answer["output"]["completion"] for answer in (poet, scribe)]
+        assert page["#status"].text.endswith(
+            "; poet: 20 tokens, all new tokens used; scribe: 20 tokens, all new tokens used."
+        )
+        page["#max_new_tokens"].send_keys("00")
+        page.predict(TEXT)
+        assert "less than or equal to 512" in page["article[aria-label=poet] .problem"].text
         assert not page.faults()

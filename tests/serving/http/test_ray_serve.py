@@ -14,6 +14,8 @@ import pytest
 import servers
 from conftest import REPOSITORY
 
+from adapters.models.generation import Sampling
+
 pytestmark = pytest.mark.slow
 
 # In a process of its own: Ray changes signal handlers and logging. One replica: each takes seconds to import torch.
@@ -23,21 +25,25 @@ import ray
 from ray import serve
 from adapters.serving.http.ray_serve import build
 
-base, root, port, text = sys.argv[1:]
+base, root, causal, writers, port, text = sys.argv[1:]
 arguments = {"base": base, "adapter_root": root}
 two = build({**arguments, "replicas": "2"})
 ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
 serve.start(http_options={"host": "127.0.0.1", "port": int(port)})
 serve.run(build(arguments))
 
-def predict(requests, **headers):
-    url = f"http://127.0.0.1:{port}/v1/predict"
+def ask(path, requests, **headers):
+    url = f"http://127.0.0.1:{port}{path}"
     request = urllib.request.Request(url, json.dumps(requests).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
-            return [response.status, json.loads(response.read())]
+            return [response.status, [json.loads(line) for line in response.read().splitlines()]]
     except urllib.error.HTTPError as error:
         return [error.code, json.loads(error.read())]
+
+def predict(requests, **headers):
+    status, answers = ask("/v1/predict", requests, **headers)
+    return [status, answers[0] if status == 200 else answers]
 
 results = {
     name: predict([{"adapter": name, "inputs": text}], serve_multiplexed_model_id=name) for name in ("ner", "mood")
@@ -45,6 +51,14 @@ results = {
 results["both"] = predict([{"adapter": name, "inputs": text} for name in ("ner", "topic", "none", "../ner")])
 results["unknown"] = predict([{"adapter": "none", "inputs": text}])
 results["wrong"] = predict({})
+results["encoder"] = ask("/v1/generate", {"adapter": "ner", "inputs": text, "stream": True})
+serve.delete("default")
+serve.run(build({"base": causal, "adapter_root": writers}))
+write = {"adapter": "poet", "inputs": text, "max_new_tokens": 8, "seed": 1, "temperature": 1}
+results["written"] = ask("/v1/generate", write)
+results["lines"] = ask("/v1/generate", {**write, "stream": True})
+results["nobody"] = ask("/v1/generate", {**write, "stream": True, "adapter": "none"})
+results["classifier"] = ask("/v1/generate", {**write, "stream": True, "adapter": "mood"})
 results["replicas"] = two._bound_deployment.num_replicas
 ray.shutdown()
 print(json.dumps(results))
@@ -57,7 +71,9 @@ def test_replicas_load_the_adapters_that_requests_name_and_answer_as_the_server_
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", SCRIPT, str(tiny_bert), str(served_root), str(port), servers.TEXT]
+    bank = servers.writing_bank(tmp_path / "writers")
+    folders = map(str, (tiny_bert, served_root, tmp_path / "writers" / "base", tmp_path / "writers"))
+    command = [sys.executable, "-c", SCRIPT, *folders, str(port), servers.TEXT]
     environment = {
         **os.environ,
         "PYTHONPATH": str(REPOSITORY),
@@ -79,3 +95,11 @@ def test_replicas_load_the_adapters_that_requests_name_and_answer_as_the_server_
     assert ["output" in answer for answer in answers] == [True, True, False, False]
     assert results["unknown"][0] == 404 and results["wrong"][0] == 422
     assert results["replicas"] == 2
+    (expected,) = bank.write(
+        [{"adapter": "poet", "inputs": servers.TEXT}], Sampling(max_new_tokens=8, seed=1, temperature=1)
+    )
+    assert results["written"] == [200, [expected]]
+    status, (*parts, last) = results["lines"]
+    assert (status, last) == (200, expected)
+    assert "".join(part["text"] for part in parts) == expected["output"]["completion"]
+    assert results["nobody"][0] == 404 and results["encoder"][0] == results["classifier"][0] == 422

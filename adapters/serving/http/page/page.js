@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const TOKENS = ["predict", "admin"];
 const COLOURS = 8;
 const MANY = 8; // number of adapters above which the list can be filtered
-const page = { adapters: [], chosen: new Set(), cards: new Map(), types: [], running: null, retry: 0 };
+const page = { adapters: [], chosen: new Set(), cards: new Map(), types: [], running: null, stop: null, retry: 0 };
 
 /** An element with attributes (`onclick` and the like are listeners) and children; a text becomes a text node. */
 function make(tag, attributes = {}, ...children) {
@@ -33,8 +33,9 @@ class Refusal extends Error {
   }
 }
 
-/** Calls the API with the token of `role`; returns `{body, headers}`. Throws Refusal, or AbortError if it was aborted. */
-async function call(role, method, path, sent, signal) {
+/** Calls the API with the token of `role`; returns `{response, text}`, the text only if it is not to be streamed.
+ * Throws Refusal, or AbortError if it was aborted. */
+async function ask(role, method, path, sent, signal, streams) {
   const token = $(`${role}-token`).value.trim() || $("admin-token").value.trim(); // the admin token also allows predictions
   const headers = { Accept: "application/json" };
   if (token) headers.Authorization = `Bearer ${token}`;
@@ -42,20 +43,47 @@ async function call(role, method, path, sent, signal) {
   let response, text;
   try {
     response = await fetch(path, { method, headers, signal, cache: "no-store", body: sent && JSON.stringify(sent) });
-    text = await response.text();
+    text = streams && response.ok ? "" : await response.text();
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refusal(0, { error: "The server did not answer. Is it running, and can it be reached?", found: error.message });
   }
+  if (response.ok) return { response, text };
   let body = null;
   try {
-    body = text && JSON.parse(text);
-  } catch {
-    if (response.ok) throw new Refusal(response.status, { error: "The answer is not JSON.", found: text.slice(0, 200) }, response.headers);
-  }
-  if (response.ok) return { body, headers: response.headers };
+    body = JSON.parse(text);
+  } catch { /* not the server's own refusal, but that of something before it */ }
   const refusal = body && body.error ? body : { error: `The server answered ${response.status} ${response.statusText}`.trim() + ".", found: text.slice(0, 200) };
   throw new Refusal(response.status, refusal, response.headers);
+}
+
+/** Calls the API; returns `{body, headers}`. Throws as `ask`. */
+async function call(role, method, path, sent, signal) {
+  const { response, text } = await ask(role, method, path, sent, signal);
+  try {
+    return { body: text && JSON.parse(text), headers: response.headers };
+  } catch {
+    throw new Refusal(response.status, { error: "The answer is not JSON.", found: text.slice(0, 200) }, response.headers);
+  }
+}
+
+/** Yields the lines of a streamed answer as they come. Throws as `ask`. */
+async function* lines(role, path, sent, signal) {
+  const { response } = await ask(role, "POST", path, sent, signal, true);
+  const [reader, decoder] = [response.body.getReader(), new TextDecoder()];
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      const parts = (rest + decoder.decode(value, { stream: !done })).split("\n");
+      rest = parts.pop();
+      for (const part of parts) yield JSON.parse(part);
+      if (done) return;
+    }
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refusal(0, { error: "The server stopped in the middle of its answer.", found: error.message }, response.headers);
+  }
 }
 
 const adapterPath = (name) => `v1/adapters/${encodeURIComponent(name)}`;
@@ -169,15 +197,20 @@ function filterList() {
   });
 }
 
-/** Shows the chosen adapters on the button, and the second text if one of them takes pairs. */
+/** Shows the chosen adapters on the button, the second text if one of them takes pairs, and how to write if one does. */
 async function showChosen() {
   const adapters = names();
+  const writers = adapters.filter(writes);
+  $("sampling").hidden = $("sampling").disabled = !writers.length; // what is disabled is not checked by the browser
+  $("sampling-of").textContent = `by ${writers.join(", ")}`;
   if (!page.running) $("send").textContent = adapters.length > 1 ? `Run ${adapters.length} adapters` : `Run ${adapters[0] ?? ""}`.trim();
   await Promise.all(adapters.map((name) => card(name).catch(() => null))); // without its card an adapter takes one text
   const pairs = names().filter(takesPairs);
   $("pair").hidden = !pairs.length;
   $("pair-of").textContent = `for ${pairs.join(", ")}`;
 }
+
+const writes = (name) => page.adapters.find((adapter) => adapter.name === name)?.task === "text_generation";
 
 const takesPairs = (name) => page.cards.get(name)?.card?.task?.pair === true;
 
@@ -264,17 +297,34 @@ async function predict() {
   }
   page.running?.abort(); // only the last request is answered
   const running = (page.running = new AbortController());
-  const requests = adapters.map((adapter) => ({ adapter, inputs: takesPairs(adapter) ? { text, text_pair: second } : { text } }));
+  const requests = adapters.filter((name) => !writes(name)).map((adapter) => ({ adapter, inputs: takesPairs(adapter) ? { text, text_pair: second } : { text } }));
+  const drafts = adapters.filter(writes).map((name) => draft(name, text));
   problem($("problem"));
   $("send").textContent = "Running…";
   $("status").textContent = `Running ${adapters.length > 3 ? count(adapters.length, "adapter") : adapters.join(", ")}…`;
   $("answers").setAttribute("aria-busy", "true");
   const begun = performance.now();
+  const stop = (page.stop = new AbortController());
+  running.signal.addEventListener("abort", () => stop.abort());
+  if (drafts.length) {
+    $("stop").hidden = false;
+    $("answers").replaceChildren(...drafts.map(({ node }) => node));
+    $("cost").replaceChildren();
+  }
   try {
-    const { body, headers } = await call("predict", "POST", "v1/predict", requests, running.signal);
-    showAnswers(body, headers, performance.now() - begun);
+    const views = new Map(drafts.map((each) => [each.name, each]));
+    const [headers] = await Promise.all([
+      requests.length === 0 ? null : call("predict", "POST", "v1/predict", requests, running.signal).then((answered) => {
+        for (const answer of answered.body) views.set(answer.adapter, answerView(answer));
+        if (page.running === running) $("answers").replaceChildren(...adapters.map((name) => views.get(name).node)); // writers may take longer
+        return answered.headers;
+      }),
+      ...drafts.map((each) => write(each, adapters.length === 1, stop.signal)),
+    ]);
+    if (page.running === running) summarize(adapters.map((name) => views.get(name)), headers, performance.now() - begun);
   } catch (error) {
     if (page.running !== running) return; // a later request has replaced it
+    stop.abort();
     const answers = error.body?.answers ?? []; // each adapter's own error
     $("answers").replaceChildren(...answers.map((answer) => answerView(answer).node));
     $("cost").replaceChildren();
@@ -283,26 +333,81 @@ async function predict() {
   } finally {
     if (page.running === running) {
       page.running = null;
+      if (document.activeElement === $("stop")) $("send").focus();
+      $("stop").hidden = true;
       $("answers").removeAttribute("aria-busy");
       showChosen();
     }
   }
 }
 
-function showAnswers(answers, headers, ms) {
-  const server = timings(headers.get("Server-Timing"));
+/** Shows what the answers cost, and announces them in a few words. */
+function summarize(views, headers, ms) {
+  const server = timings(headers?.get("Server-Timing"));
   const parts = Object.entries(server).map(([name, value]) => `${name} ${value.toFixed(1)}`);
-  const rows = Number(headers.get("X-Batch-Rows"));
-  const views = answers.map(answerView);
-  $("answers").replaceChildren(...views.map(({ node }) => node));
+  const rows = Number(headers?.get("X-Batch-Rows"));
+  const tokens = views.reduce((sum, view) => sum + (view.tokens ?? 0), 0);
   $("cost").replaceChildren(...[
     ["round trip", `${ms.toFixed(0)} ms`],
+    ["writing", tokens && `${(1000 * tokens / ms).toFixed(1)} tokens/s`],
     ["in the server", parts.length && `${parts.join(" + ")} ms`],
     ["batch", rows && count(rows, "row")],
-    ["request", headers.get("X-Request-ID")],
+    ["request", headers?.get("X-Request-ID")],
   ].filter(([, value]) => value).map((pair) => make("div", {}, ...facts([pair]))));
   $("status").textContent = `${views.slice(0, 6).map(({ summary }) => summary).join("; ")}${views.length > 6 ? "; …" : ""}.`;
   for (const box of $("answers").querySelectorAll(".text, pre")) if (box.scrollHeight > box.clientHeight) box.tabIndex = 0;
+}
+
+// --- writing ---
+
+const ENDS = { stop: "ended", length: "all new tokens used", cancelled: "stopped" };
+
+/** How to write, as a request has it. */
+function sampling() {
+  const seed = $("seed").value;
+  return {
+    ...Object.fromEntries(["max_new_tokens", "temperature", "top_p"].map((name) => [name, Number($(name).value)])),
+    ...(seed && { seed: Number(seed) }),
+    stop: $("stops").value.split("\n").filter(Boolean).map((stop) => stop.replaceAll("\\n", "\n")),
+  };
+}
+
+/** The place of a text that is being written: its `node`, the `box` that scrolls, and what is `written`. */
+function draft(name, text) {
+  const [written, foot] = [make("span"), make("p", { class: "dim" }, "writing…")];
+  const box = make("p", { class: "text written", dir: "auto", role: "group", "aria-label": "Text with its continuation" }, make("span", { class: "prompt" }, text), written);
+  const head = make("div", { class: "line" }, make("h3", {}, name), make("span", { class: "dim" }, "text_generation"));
+  return { name, text, box, written, foot, head, node: make("article", { class: "answer", "aria-label": name }, head, box, foot) };
+}
+
+/** Has an adapter write into its draft; returns the draft with a `summary`. Alone it throws its refusal. */
+async function write(draft, alone, signal) {
+  const { name, text, box, written, foot } = draft;
+  const given = { adapter: name, inputs: text, ...sampling(), stream: true };
+  const end = (summary, ...about) => {
+    foot.textContent = about.filter(Boolean).join(" · ");
+    return Object.assign(draft, { summary: `${name}: ${summary}` });
+  };
+  try {
+    for await (const line of lines("predict", "v1/generate", given, signal)) {
+      if (line.error) throw new Refusal(0, line);
+      if (line.output) {
+        const { completion_tokens: tokens, prompt_tokens: prompt, finish_reason: reason, seed } = line.output;
+        draft.tokens = tokens;
+        draft.head.lastChild.textContent = [line.task, line.version && `version ${line.version}`].filter(Boolean).join(" · ");
+        return end(`${count(tokens, "token")}, ${ENDS[reason]}`, `${count(tokens, "token")} after ${prompt}`, ENDS[reason], seed !== undefined && `seed ${seed}`);
+      }
+      const follows = box.scrollHeight - box.scrollTop - box.clientHeight < 40; // who has scrolled up is reading
+      written.append(line.text);
+      if (follows) box.scrollTop = box.scrollHeight;
+    }
+    throw new Refusal(0, { error: "The server stopped in the middle of its answer." });
+  } catch (error) {
+    if (error.name === "AbortError") return end("stopped", "stopped");
+    if ((alone && !written.textContent) || error.status === 401) throw error;
+    foot.replaceWith(...failed(error.body ?? { error: error.message }).nodes);
+    return end(written.textContent ? "failed" : "no answer");
+  }
 }
 
 /** One adapter's answer as a `node`, and a `summary` in a few words. */
@@ -417,6 +522,7 @@ on("none", "click", () => {
   for (const box of boxes()) box.checked = false;
   showChosen();
 });
+on("stop", "click", () => page.stop?.abort());
 on("card-close", "click", () => $("card").close());
 on("unload-keep", "click", () => $("unload").close());
 on("unload-go", "click", unload);

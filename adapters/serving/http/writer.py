@@ -1,0 +1,240 @@
+"""`POST /v1/generate`: texts of different clients written in shared batches, by threads of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.responses import Response
+
+from adapters.core.errors import UserError
+from adapters.models.generation import Sampling
+from adapters.serving.http.batcher import Answers, Batcher, JobSlice
+from adapters.serving.http.limits import Message, Receive, Send
+from adapters.serving.http.refusal import Refusal
+from adapters.serving.http.schema import unanswered
+from adapters.serving.http.settings import Settings
+from adapters.serving.http.telemetry import RequestLog, ServerMetrics
+from adapters.serving.http.token_estimate import tokens
+from adapters.tasks.base.requests import Request
+
+if TYPE_CHECKING:
+    from adapters.serving.bank.bank import AdapterBank
+
+
+class Draft:
+    """A text while it is written: filled by a thread of the writer, read in the event loop.
+
+    Attributes:
+        new: text that has not been read. A client that reads slowly finds more of it at a time.
+        answer: the whole answer, once the text is complete.
+        fault: why there is none.
+        changed: set when there is something to read.
+        told: whether some text has been written.
+        left: whether nobody waits for the text any more.
+    """
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.changed = asyncio.Event()
+        self.new = ""
+        self.answer: Mapping[str, Any] | None = None
+        self.fault: UserError | None = None
+        self.told = self.left = False
+
+    def hear(self, text: str) -> bool:
+        """Take a new part of the text; returns whether to go on. Called in a thread of the writer."""
+        if text:
+            self.told = True
+            self._soon(self._add, text)
+        return not self.left
+
+    def finish(self, answer: Mapping[str, Any], fault: UserError | None) -> None:
+        """Take the answer. Called in a thread of the writer."""
+        self._soon(self._end, answer, fault)
+
+    def _soon(self, work: Callable[..., None], *given: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits in it
+            self.loop.call_soon_threadsafe(work, *given)
+
+    def _add(self, text: str) -> None:
+        self.new += text
+        self.changed.set()
+
+    def _end(self, answer: Mapping[str, Any], fault: UserError | None) -> None:
+        self.answer, self.fault = answer, fault
+        self.changed.set()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteRequest(Request):
+    """A text to continue, how, and the draft that receives it."""
+
+    sampling: Sampling
+    draft: Draft
+
+    @property
+    def size(self) -> int:
+        """Approximate number of tokens when it is complete."""
+        return tokens(self.inputs) + self.sampling.max_new_tokens
+
+
+class Writer:
+    """Writes texts for clients, in batches of its own, so that predictions do not wait for them."""
+
+    def __init__(self, settings: Settings, metrics: ServerMetrics, shown: Callable[[str], str]) -> None:
+        """Args:
+        settings: bounds of a batch and of the queue.
+        metrics: count what is written.
+        shown: an error's message as clients may see it.
+        """
+        self.metrics, self.shown = metrics, shown
+        self.batcher = Batcher(self._write, settings, self._count, size=lambda request: request.size)
+        self.bank: AdapterBank | None = None
+        self.log = logging.getLogger("adapters.serving")
+
+    def start(self, bank: AdapterBank, threads: int) -> None:
+        """Start to write with a bank, in a number of threads."""
+        self.bank = bank
+        self.batcher.start(threads)
+
+    def close(self) -> None:
+        """Write the texts that wait, then end the threads. Blocks."""
+        self.batcher.close()
+
+    def check_room(self) -> None:
+        """Raises Refusal if the queue is full."""
+        if self.batcher.room <= 0:
+            raise self.batcher.full()
+
+    async def answer(
+        self, request: Request, sampling: Sampling, seconds: float, gone: asyncio.Future[Any] | None, log: RequestLog
+    ) -> Mapping[str, Any]:
+        """The answer to a request. The arguments and what is raised are those of `parts`."""
+        async with aclosing(self.parts(request, sampling, seconds, gone, log)) as parts:
+            every = [part async for part in parts]
+        answer = every[-1]
+        assert not isinstance(answer, str)
+        return answer
+
+    async def parts(
+        self, request: Request, sampling: Sampling, seconds: float, gone: asyncio.Future[Any] | None, log: RequestLog
+    ) -> AsyncGenerator[str | Mapping[str, Any], None]:
+        """The new parts of a text as they are written, then the answer.
+
+        Args:
+            request: the text, and its adapter.
+            sampling: how it is continued.
+            seconds: time limit.
+            gone: done when the client has disconnected.
+            log: of the HTTP request.
+
+        Raises:
+            Refusal: there is no room, the time is over, the client has disconnected, or it cannot be written.
+        """
+        draft = Draft()
+        row = WriteRequest(request.adapter, request.inputs, request.id, sampling=sampling, draft=draft)
+        job = asyncio.create_task(self.batcher.submit([row], seconds, gone))
+
+        def ended(job: asyncio.Task[Any]) -> None:
+            if not job.cancelled():
+                job.exception()  # asyncio would report one that nobody waits for
+            draft.changed.set()
+
+        job.add_done_callback(ended)
+        try:
+            while draft.answer is None:
+                await draft.changed.wait()
+                draft.changed.clear()
+                if draft.answer is None and job.done():
+                    job.result()
+                    raise AssertionError("a batch ended without the answer to one of its texts")
+                if draft.new:
+                    part, draft.new = draft.new, ""
+                    yield part
+            if draft.new:
+                yield draft.new
+            if draft.fault is not None:
+                expected = "a text, and an adapter that generates"
+                raise unanswered([draft.answer], [draft.fault], request.inputs, expected)
+            log.fields["tokens"] = draft.answer["output"]["completion_tokens"]
+            yield draft.answer
+        finally:
+            draft.left = True
+            job.cancel()
+
+    # in the writer's threads ------------------------------------------------------------------------------------------
+
+    def _write(self, requests: Sequence[WriteRequest]) -> Answers:
+        assert self.bank is not None
+        if any(one.draft.told for one in requests):  # their batch failed midway, and no text may be told twice
+            raise RuntimeError("not written again: the exception before this one says why")
+        faults: dict[int, UserError] = {}
+
+        def finished(number: int, answer: dict[str, Any]) -> None:
+            if number in faults:
+                answer["error"] = self.shown(answer["error"])
+            requests[number].draft.finish(answer, faults.get(number))
+
+        try:
+            answers = self.bank.write(
+                requests,
+                [one.sampling for one in requests],
+                faults=faults,
+                listen=lambda number, text: requests[number].draft.hear(text),
+                finished=finished,
+            )
+        except Exception:
+            self.log.exception("a batch of texts failed")
+            raise
+        return answers, faults
+
+    def _count(self, batch: Sequence[JobSlice[WriteRequest]], seconds: float) -> None:
+        assert self.bank is not None
+        rows = [(one, answer) for part in batch for one, answer in zip(part.requests, part.answers, strict=True)]
+        written = [answer.get("output", {}).get("completion_tokens", 0) for _, answer in rows]
+        self.metrics.count_texts([one.adapter for one, _ in rows], self.bank, written)
+
+
+class WrittenLines(Response):
+    """A text as lines of JSON while it is written: `{id, adapter, text}` for each new part, then the answer."""
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, writer: Writer, request: Request, sampling: Sampling, seconds: float, log: RequestLog) -> None:
+        """Args: the writer, and what `Writer.parts` needs."""
+        super().__init__()
+        self.writer, self.request, self.sampling, self.seconds, self.log = writer, request, sampling, seconds, log
+        del self.headers["content-length"]
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Send the lines. Raises Refusal as long as there is no text; later the last line says why it ends."""
+        begun, names = False, {"id": self.request.id, "adapter": self.request.adapter}
+        gone = asyncio.ensure_future(receive())
+        try:
+            async with aclosing(self.writer.parts(self.request, self.sampling, self.seconds, gone, self.log)) as parts:
+                async for part in parts:
+                    if not begun:
+                        begun = True
+                        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                    await send(_line({**names, "text": part} if isinstance(part, str) else part))
+        except Refusal as refusal:
+            if not begun or refusal.status == 499:
+                raise
+            self.writer.metrics.refusals.labels(refusal.reason).inc()
+            self.log.fields["refused"] = refusal.reason
+            await send(_line({**names, "error": str(refusal)}))
+        finally:
+            gone.cancel()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _line(value: Mapping[str, Any]) -> Message:
+    """A line of JSON, as a part of a body."""
+    return {"type": "http.response.body", "body": orjson.dumps(value) + b"\n", "more_body": True}

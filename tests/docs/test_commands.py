@@ -231,6 +231,7 @@ def cells() -> dict[str, dict[str, object]]:
     return {}
 
 
+@pytest.mark.filterwarnings("ignore:.*no card:UserWarning")
 @pytest.mark.parametrize(
     "number", range(len(PYTHON)), ids=[f"{b.page}:{b.body.split(chr(10))[-2][:30]}" for b in PYTHON]
 )

@@ -374,9 +374,11 @@ def test_no_pickle_runs(number: int, card: str, root: Path, rootless: AdapterBan
     (folder / name).write_bytes(data)
     if card == "resealed" and name != CARD:
         reseal(folder)
+    unread = card == "none" and name not in (WEIGHTS, CONFIG, CARD)  # what Trainer leaves beside an adapter
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert not trials.accepts(rootless, folder, labels=LABELS if card == "none" else None)
+        warnings.simplefilter("ignore" if unread else "error")
+        found = trials.accepts(rootless, folder, labels=LABELS if card == "none" else None)
+    assert found == unread
     assert not (tmp_path / "it-ran").exists()
     pickle.loads(payload(tmp_path / "it-ran")).close()
     assert (tmp_path / "it-ran").exists(), "the payload would have worked"

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from adapters.experiments.interface import load as load
     from adapters.experiments.interface import train as train
     from adapters.experiments.run_result import RunResult as RunResult
-    from adapters.models.generation import Sampling as Sampling
     from adapters.serving.bank.bank import AdapterBank as AdapterBank
+    from adapters.serving.bank.bank import Sampling as Sampling
     from adapters.serving.http.client import Client as Client
     from adapters.tasks.base.requests import Request as Request
 
@@ -36,7 +36,7 @@ _PUBLIC = {
     "LoadedArtifact": "artifacts.loading",
     "Request": "tasks.base.requests",
     "RunResult": "experiments.run_result",
-    "Sampling": "models.generation",
+    "Sampling": "serving.bank.bank",
     "UserError": "core.errors",
     "compare": "experiments.interface",
     "load": "experiments.interface",

@@ -25,7 +25,10 @@ import foreign
 
 from adapters.serving.bank.bank import AdapterBank
 
-SHORT = {"SEQ_CLS": "classes", "TOKEN_CLS": "tags", "QUESTION_ANS": "spans", "CAUSAL_LM": "texts"}
+SHORT = {"SEQ_CLS": "C", "TOKEN_CLS": "T", "QUESTION_ANS": "S", "CAUSAL_LM": "W"}
+LEGEND = (
+    "C classes, T tags of words, S spans of an answer, W writing; in brackets: refused, with the number of the reason."
+)
 
 
 def outcome(bank: AdapterBank, folder: Path, base: Path, name: str, method: str, task: str) -> str:
@@ -40,16 +43,16 @@ def outcome(bank: AdapterBank, folder: Path, base: Path, name: str, method: str,
 def cell(outcomes: dict[str, str], notes: list[str]) -> str:
     """The tasks that are answered alike, and those that are refused, with the number of the reason."""
     equal = [SHORT[task] for task, found in outcomes.items() if found == "equal"]
-    parts = [", ".join(equal)] if equal else []
+    parts = [" ".join(equal)] if equal else []
     for task, found in outcomes.items():
         if found.startswith("impossible"):
             continue
         if found != "equal":
             reason = found.partition(": ")[2] or found
             notes += [] if reason in notes else [reason]
-            word = "refused" if found.startswith("refused") else "DIFFERENT"
-            parts.append(f"{SHORT[task]} {word} ({notes.index(reason) + 1})")
-    return "; ".join(parts) or "–"
+            word = "" if found.startswith("refused") else "DIFFERENT "
+            parts.append(f"({SHORT[task]} {word}{notes.index(reason) + 1})")
+    return " ".join(parts) or "–"
 
 
 def main() -> int:
@@ -63,6 +66,7 @@ def main() -> int:
     warnings.simplefilter("ignore")
     found: dict[str, dict[str, dict[str, str]]] = {}
     notes: list[str] = []
+    print(f"{LEGEND}\n")
     print(f"| base | {' | '.join(given.methods)} |\n|---|{'---|' * len(given.methods)}", flush=True)
     for name in given.bases:
         with tempfile.TemporaryDirectory() as place:

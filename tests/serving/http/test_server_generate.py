@@ -134,6 +134,8 @@ def test_texts_of_several_clients_are_written_in_one_batch_and_predictions_do_no
     with servers.site(paced) as site:
         _, *found = asyncio.run(clients(site))
         assert paced.batches == [["first"], [TEXT] * 3]
+        of_base = site.service.metrics.generated.labels("")
+        until(lambda: of_base._value.get())  # a text is answered when it ends, and counted when its batch does
         metrics = site.ask("GET", "/metrics").text.splitlines()
     expected = bank.write([Request(name, TEXT, "0") for name in ("poet", "scribe", None)], Sampling(max_new_tokens=8))
     assert [response.json() for response in found] == expected

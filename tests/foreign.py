@@ -171,12 +171,12 @@ def as_data(tokenizer: Any, *given: str, **options: Any) -> list[int]:
     return [blank if token in special and not template else token for token, template in pairs]
 
 
-def stock_answer(model: Any, made: Foreign, text: str) -> np.ndarray:
+def stock_answer(model: Any, made: Foreign, text: str, tokenizer: Any = None) -> np.ndarray:
     """What stock PEFT answers to one text alone, cut by the base's own tokenizer: logits, or the tokens it writes."""
     import torch
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(made.base)
+    tokenizer = tokenizer or AutoTokenizer.from_pretrained(made.base)
     given = (QUESTION, text) if made.task == "QUESTION_ANS" else (text,)
     ids = torch.tensor([as_data(tokenizer, *given)])
     config = model.active_peft_config
@@ -225,13 +225,12 @@ def bank_answers(bank: Any, asked: Sequence[tuple[str, Foreign, str]]) -> list[n
 
 
 def wanted(made: Foreign) -> list[np.ndarray]:
-    """What stock PEFT answers to each of `TEXTS`."""
+    """What stock PEFT answers to each of `TEXTS`: logits, or the letters that it writes."""
     from transformers import AutoTokenizer
 
-    model = stock_model(made)
-    answers = [stock_answer(model, made, text) for text in TEXTS]
+    model, tokenizer = stock_model(made), AutoTokenizer.from_pretrained(made.base)
+    answers = [stock_answer(model, made, text, tokenizer) for text in TEXTS]
     if made.task == "CAUSAL_LM":
-        tokenizer = AutoTokenizer.from_pretrained(made.base)
         texts = [tokenizer.decode(answer, skip_special_tokens=True) for answer in answers]
         return [np.array([ord(letter) for letter in text]) for text in texts]
     return answers
@@ -243,14 +242,21 @@ def difference(found: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> floa
     return max(float(np.abs(a - b).max(initial=0.0)) if a.shape == b.shape else float("inf") for a, b in pairs)
 
 
-def compare(bank: Any, made: Foreign) -> str:
-    """`equal`, or `refused: …`, or `DIFFERENT by …`: an adapter alone in a bank beside stock PEFT."""
+def refusal(bank: Any, name: str, made: Foreign) -> str:
+    """Load an adapter into a bank under a name; the reason, if the bank refuses it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            bank.load("one", made.folder, labels=LABELS[made.task] or None)
+            bank.load(name, made.folder, labels=LABELS[made.task] or None)
         except UserError as error:
-            return f"refused: {str(error).replace(str(made.folder), 'FOLDER')}"
+            return str(error).replace(str(made.folder), "FOLDER")
+    return ""
+
+
+def compare(bank: Any, made: Foreign) -> str:
+    """`equal`, or `refused: …`, or `DIFFERENT by …`: an adapter alone in a bank beside stock PEFT."""
+    if reason := refusal(bank, "one", made):
+        return f"refused: {reason}"
     try:
         gap = difference(bank_answers(bank, [("one", made, text) for text in TEXTS]), wanted(made))
     finally:

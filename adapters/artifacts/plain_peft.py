@@ -302,6 +302,8 @@ def _method(
     config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str], *, alone: bool = False
 ) -> tuple[type[PeftMethod], dict[str, Any], list[str]]:
     """The method of a config, its settings but for the layers, and the unknown options that change nothing."""
+    from adapters.models.peft_library import peft
+
     known = {name: load_method(name, plugin_dirs) for name in discovery.names("methods", plugin_dirs)}
     ours = [one for one in known.values() if issubclass(one, PeftMethod) and not one.any_type]
     for method in ours:
@@ -314,10 +316,11 @@ def _method(
             _check_numbers(settings, folder)
             _check_finite(config, folder)
             return method, settings, ignored
-    if alone:
-        of_any = [one for one in known.values() if issubclass(one, PeftMethod) and one.any_type]
-        for method in of_any:
-            return method, {"peft_config": str(folder / CONFIG)}, []
+    if config["peft_type"] not in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING:
+        raise ArtifactError(f"{folder / CONFIG}: expected a peft_type of PEFT, found {config['peft_type']!r}.")
+    of_any = [one for one in known.values() if issubclass(one, PeftMethod) and one.any_type]
+    if alone and of_any:
+        return of_any[0], {"peft_config": str(folder / CONFIG)}, []
     kinds = sorted({method.peft_type for method in ours})
     raise ArtifactError(
         f"{folder / CONFIG}: a bank mixes adapters of the types {', '.join(kinds)}, found {config['peft_type']!r}. "

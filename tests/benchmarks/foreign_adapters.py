@@ -1,6 +1,6 @@
 """Adapters that others made: what stock PEFT writes on bases of sixteen classes, in a bank beside stock PEFT itself.
 
-    python tests/benchmarks/foreign_adapters.py            # all, some ten minutes on two cores
+    python tests/benchmarks/foreign_adapters.py            # all, in some two minutes
     python tests/benchmarks/foreign_adapters.py --bases roberta llama --methods LoRA "(IA)³"
 
 Tiny bases with random weights, and random parameters in the adapters. For each task the adapter is loaded into a bank,
@@ -86,7 +86,7 @@ def main() -> int:
     impossible = sorted({one for one in every if one.startswith("impossible")})
     print(*[f"\n{one}" for one in impossible], sep="", file=sys.stderr)
     counts = {word: sum(one.startswith(word) for one in every) for word in ("equal", "refused", "impossible")}
-    print(json.dumps({**counts, "different": different}))
+    print(json.dumps({"benchmark": "foreign_adapters", **counts, "different": different}))
     return int(different > 0)
 
 

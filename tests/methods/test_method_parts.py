@@ -534,7 +534,7 @@ def test_what_peft_refuses_is_an_error_of_ours_with_what_to_use(bases, tagged_na
         raise ValueError("Please specify `token_dim` in `peft_config`.")
 
     monkeypatch.setattr(peft, "get_peft_model", refuse)
-    with pytest.raises(ModelError, match=r"PEFT cannot apply lora to a Bert.*: Please specify .* Use head or full"):
+    with pytest.raises(ModelError, match=r"PEFT's LORA cannot do .*: Please specify .* Use head or full"):
         tiny.method("lora").wrap(bases["bert"], *tagged_names)
 
 

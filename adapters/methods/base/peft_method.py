@@ -113,8 +113,8 @@ class PeftMethod(Method):
                 wrapped: torch.nn.Module = peft.get_peft_model(model, config)
             except (TypeError, ValueError) as error:
                 raise ModelError(
-                    f"{base.name}: PEFT cannot apply {self.name} to a {type(model).__name__}: {error} Use head or "
-                    "full, or another base (minilm, bert-base-cased, gpt2)."
+                    f"PEFT's {self.peft_type} cannot do {task.name} on {base.name}: {type(error).__name__}: {error} "
+                    "Use head or full, or another base (minilm, bert-base-cased, gpt2)."
                 ) from error
         _skip_needless_work(wrapped)
         config.base_model_name_or_path = base.name

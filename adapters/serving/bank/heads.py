@@ -183,7 +183,7 @@ class Heads:
         setattr(model, saved.body_name, body)
         shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
         lent = {name for name in shapes if required is not None and name not in required and name not in saved.tensors}
-        tensors = {name: self.of_base(task).tensor(name, saved.subject) for name in lent}
+        tensors = {name: self.of_base(task).tensor(name, saved.subject) for name in sorted(lent)}
         tensors |= saved.head({name: shape for name, shape in shapes.items() if name not in lent})
         for name, update in (updates or {}).items():
             weight, bias = update.folded(tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))

@@ -203,7 +203,7 @@ class Run:
         task = task.on(self.base.kind)
         method.check(self.base, task)
         metrics = task_metrics(task, settings.metrics, settings.plugin_dir, allow_hub=settings.trust_remote_code)
-        self._check_tokens(task)
+        self._check_tokens(task, method)
         set_seed(settings.seed)
         model = method.wrap(self.base, task, self.splits.get("train", ()))
         if method.trains and not method.reads_base_weights:
@@ -404,12 +404,12 @@ class Run:
             names = {"task": self.task_name, "method": self.method_name}
             run_folder.claim(self.folder, {**names, **arguments.as_dict(self.settings)})
 
-    def _check_tokens(self, task: Task) -> None:
+    def _check_tokens(self, task: Task, method: Method) -> None:
         from adapters.tasks.base.examples import SAMPLE, check_unknown_tokens
 
         first = self.splits.get("train") or next(iter(self.splits.values()))
         check_unknown_tokens(first, self.base, allowed=self.settings.allow_unknown_tokens, say=self._say)
-        for caution in task.cautions(first[:SAMPLE], self.base.word_tokenizer):
+        for caution in task.cautions(first[:SAMPLE], self.base.word_tokenizer) if method.trains else ():
             self._say(f"warning: {first.name}: {caution}")
 
     def _say(self, line: str) -> None:

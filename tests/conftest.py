@@ -14,19 +14,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 LONGEST = (
     "test_launchers.py",
-    "test_many_processes.py",
     "test_benchmarks.py",
-    "test_ray_serve.py",
+    "test_many_processes.py",
     "test_commands.py",
-    "test_compare_recipe.py",
     "test_resume.py",
-    "test_processes.py",
-    "test_server_process.py",
     "test_interrupted_runs.py",
     "test_faster_steps.py",
     "test_quantized_training.py",
 )
-"""Files that take longest, most of them waiting for processes that they start."""
+"""Files that begin first, so that no worker is left with one of them at the end."""
 
 # Two workers with two threads each on two cores wait for one another: many times as slow as with one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -38,17 +34,8 @@ FILLERS = ["lived", "worked", "in", "near", "the", "old", "town", "with", "a", "
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files one by one among the first half of the others.
-
-    So no worker is left with one of them at the end, and while one waits the other workers have work for the cores.
-    """
-    files = list(dict.fromkeys(item.path for item in items))
-    longest = sorted((path for path in files if path.name in LONGEST), key=lambda path: LONGEST.index(path.name))
-    others = [path for path in files if path.name not in LONGEST]
-    apart = max(len(others) // (2 * len(longest)), 1) if longest else 1
-    place = {path: (number, 1) for number, path in enumerate(others)}
-    place |= {path: (number * apart, 0) for number, path in enumerate(longest)}
-    items.sort(key=lambda item: place[item.path])
+    """The longest files first; the order is that of the folders otherwise."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)

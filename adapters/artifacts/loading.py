@@ -18,6 +18,8 @@ from adapters.tasks.base.requests import Request, answer, request_of
 from adapters.tasks.base.task import Task, load_task
 
 if TYPE_CHECKING:
+    import torch
+
     from adapters.models.base_model import Base
 
 
@@ -111,14 +113,9 @@ def load(
         ArtifactError: the artifact is damaged, of an older version, or was trained on another base.
         SourceError: the base cannot be found.
     """
-    import torch
+    from adapters.models.base_model import open_base
 
-    from adapters.models.base_model import open_base, quiet_libraries
-    from adapters.models.devices import choose_device, choose_dtype
-
-    quiet_libraries()
-    chosen_device = choose_device(device)
-    number_format = choose_dtype(dtype, chosen_device)
+    place = _place(device, dtype)
     folder = Path(folder)
     card = artifact.verify(folder)
     task, method = task_and_method(card, folder, plugin_dirs)
@@ -128,9 +125,7 @@ def load(
     if not (method.self_contained and base is None):
         artifact.check_base(card, model_base.name, model_base.digest, model_base.tokenizer_digest)
     task = task.on(model_base.kind)
-    model = method.load(model_base, task, folder).to(chosen_device, number_format)
-    precision = "bf16" if number_format == torch.bfloat16 else "no"
-    return LoadedArtifact(card, task, method.predictor(model, model_base, task, precision=precision))
+    return _loaded(card, task, method, model_base, method.load(model_base, task, folder), place)
 
 
 def load_plain(
@@ -154,25 +149,43 @@ def load_plain(
         ArtifactError: its tensors are not those of its config, or a part of its head is nowhere.
         ModelError: PEFT cannot do it on this base.
     """
-    import torch
+    from adapters.models.base_model import open_base
 
-    from adapters.models.base_model import open_base, quiet_libraries
-    from adapters.models.devices import choose_device, choose_dtype
-
-    quiet_libraries()
-    chosen_device = choose_device(device)
-    number_format = choose_dtype(dtype, chosen_device)
+    place = _place(device, dtype)
     folder = Path(folder)
     model_base = open_base(base or plain_peft.base_of(folder))
     card, tensors = plain_peft.read(folder, model_base, reading, plugin_dirs, alone=True)
     task, method = task_and_method(card, folder, plugin_dirs)
     task = task.on(model_base.kind)
     method.check(model_base, task)
-    model: Any = method.load(model_base, task, folder)
+    model = method.load(model_base, task, folder)
     plain_peft.check_complete(folder, model, tensors)
-    model = model.to(chosen_device, number_format)
-    precision = "bf16" if number_format == torch.bfloat16 else "no"
-    return LoadedArtifact(card, task, method.predictor(model, model_base, task, precision=precision))
+    return _loaded(card, task, method, model_base, model, place)
+
+
+def _place(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
+    """The device and the number format of a model to load. Raises SettingsError."""
+    from adapters.models.base_model import quiet_libraries
+    from adapters.models.devices import choose_device, choose_dtype
+
+    quiet_libraries()
+    chosen = choose_device(device)
+    return chosen, choose_dtype(dtype, chosen)
+
+
+def _loaded(
+    card: Mapping[str, Any],
+    task: Task,
+    method: Method,
+    base: Base,
+    model: torch.nn.Module,
+    place: tuple[torch.device, torch.dtype],
+) -> LoadedArtifact:
+    """A model that a method has loaded, where it is to run, as a predictor."""
+    import torch
+
+    precision = "bf16" if place[1] == torch.bfloat16 else "no"
+    return LoadedArtifact(card, task, method.predictor(model.to(*place), base, task, precision=precision))
 
 
 def _base_of(card: Mapping[str, Any], base: str | None) -> Base:

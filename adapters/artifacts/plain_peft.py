@@ -16,7 +16,7 @@ from adapters.core import discovery
 from adapters.core.errors import ArtifactError, DataError, SettingsError
 from adapters.methods.base.delta import PEFT_NAMES
 from adapters.methods.base.method import WEIGHTS, Method, load_method
-from adapters.methods.base.peft_method import PeftMethod
+from adapters.methods.base.peft_method import PeftMethod, check_tensors
 from adapters.models.layers import matches
 from adapters.tasks.base.task import Task, load_task
 
@@ -236,14 +236,7 @@ def check_complete(folder: Path, model: Any, tensors: Mapping[str, torch.Tensor]
     """
     import torch
 
-    from adapters.models.peft_library import peft
-
-    own = {*peft.get_peft_model_state_dict(model, save_embedding_layers=False)}
-    if own != tensors.keys():
-        raise ArtifactError(
-            f"{folder}: expected the tensors of its config. Missing: {sorted(own - tensors.keys())[:3] or 'none'}; of "
-            f"no layer: {sorted(tensors.keys() - own)[:3] or 'none'}. {artifact.REMEDY}"
-        )
+    check_tensors(model, tensors.keys(), folder)
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ArtifactError(f"{folder}: tensor {name} contains values that are not finite. {artifact.REMEDY}")
@@ -286,8 +279,13 @@ def read_config(folder: Path) -> dict[str, Any]:
 def mixes(folder: Path, plugin_dirs: Sequence[str] = ()) -> bool:
     """Whether a folder's type of adapter is one that a bank mixes."""
     kind = read_config(folder)["peft_type"]
+    return any(not one.any_type and one.peft_type == kind for one in _peft_methods(plugin_dirs))
+
+
+def _peft_methods(plugin_dirs: Sequence[str]) -> list[type[PeftMethod]]:
+    """The methods that PEFT implements."""
     known = [load_method(name, plugin_dirs) for name in discovery.names("methods", plugin_dirs)]
-    return any(issubclass(one, PeftMethod) and not one.any_type and one.peft_type == kind for one in known)
+    return [one for one in known if issubclass(one, PeftMethod)]
 
 
 def base_of(folder: Path) -> str:
@@ -304,8 +302,8 @@ def _method(
     """The method of a config, its settings but for the layers, and the unknown options that change nothing."""
     from adapters.models.peft_library import peft
 
-    known = {name: load_method(name, plugin_dirs) for name in discovery.names("methods", plugin_dirs)}
-    ours = [one for one in known.values() if issubclass(one, PeftMethod) and not one.any_type]
+    known = _peft_methods(plugin_dirs)
+    ours = [one for one in known if not one.any_type]
     for method in ours:
         if method.settings_of(config) is not None:
             read = {*method.peft_options, *method.peft_switches, *method.peft_layers}
@@ -318,7 +316,7 @@ def _method(
             return method, settings, ignored
     if config["peft_type"] not in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING:
         raise ArtifactError(f"{folder / CONFIG}: expected a peft_type of PEFT, found {config['peft_type']!r}.")
-    of_any = [one for one in known.values() if issubclass(one, PeftMethod) and one.any_type]
+    of_any = [one for one in known if one.any_type]
     if alone and of_any:
         return of_any[0], {"peft_config": str(folder / CONFIG)}, []
     kinds = sorted({method.peft_type for method in ours})

@@ -14,7 +14,6 @@ from adapters.cli.base.plain_flags import PlainFlags
 from adapters.core import arguments
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import SourceError
-from adapters.models.devices import choose_and_report
 
 HELP = "show what an artifact contains, and check it"
 GROUP = "Look inside"
@@ -84,8 +83,8 @@ def _check_base(card: Mapping[str, Any], base: str | None) -> None:
 
 def _inspect_plain(given: Settings) -> int:
     """Inspect a PEFT folder without a card, by loading it: into a bank, or alone if no bank mixes its type."""
-    from adapters.artifacts import loading, plain_peft
-    from adapters.serving.bank.bank import AdapterBank
+    from adapters.artifacts import plain_peft
+    from adapters.experiments import interface
 
     folder = given.artifact
     config = plain_peft.read_config(folder)
@@ -96,18 +95,11 @@ def _inspect_plain(given: Settings) -> int:
     reading = given.reading()
     if config.get("task_type") == "TOKEN_CLS" and reading.labels is None:
         reading = replace(reading, labels=plain_peft.some_labels(folder))
-    device, dtype = choose_and_report(given.device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        if plain_peft.mixes(folder, given.plugin_dir):
-            bank = AdapterBank(name, device=device, dtype=dtype, plugin_dirs=given.plugin_dir)
-            bank.load("adapter", folder, **vars(reading))
-            card = bank.card("adapter")
-        else:
-            loaded = loading.load_plain(
-                folder, reading, base=given.base, device=device, dtype=dtype, plugin_dirs=given.plugin_dir
-            )
-            card = dict(loaded.card)
+        card = interface.load(
+            folder, base=given.base, device=given.device, plugin_dirs=given.plugin_dir, **vars(reading)
+        ).card
     print(f"fits {name}: all tensors are there, finite and of the right shapes, and none is left over")
     print(f"task: {card['task']['name']}; method: {card['method']['name']}; at most {card['max_length']} tokens")
     for line in card["unchecked"]:

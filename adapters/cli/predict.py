@@ -64,12 +64,8 @@ def run(argv: Sequence[str]) -> int:
         base=given.base,
         device=given.device,
         dtype=given.dtype,
-        task=given.task,
-        labels=given.labels,
-        multi_label=given.multi_label,
-        pair=given.pair,
-        max_length=given.max_length,
         plugin_dirs=given.plugin_dir,
+        **vars(given.reading()),
     )
     if given.input is None and given.output is None and not given.json:
         _print_answers(loaded, given.texts)

@@ -160,7 +160,7 @@ def load(
             folder, reading, base=base, device=chosen, dtype=number_format, plugin_dirs=plugin_dirs
         )
     bank = AdapterBank(base or plain_peft.base_of(folder), device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
-    bank.load("adapter", folder, task=task, labels=labels, multi_label=multi_label, pair=pair, max_length=max_length)
+    bank.load("adapter", folder, **vars(reading))
     return LoadedArtifact(bank.card("adapter"), bank.task("adapter"), bank.predictor("adapter"))
 
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.core.errors import ArtifactError, ModelError, SettingsError, UserError, did_you_mean
 from adapters.core.processes import is_first
 from adapters.methods.base.method import WEIGHTS
-from adapters.methods.base.peft_method import PeftMethod
+from adapters.methods.base.peft_method import PeftMethod, check_tensors
 from adapters.methods.base.rank_allocation import allocate_ranks, set_rank_pattern
 from adapters.methods.base.soft_prompt import without_prompt_outputs
 from adapters.models.base_model import ENCODER_DECODER
@@ -281,18 +281,10 @@ class Method(PeftMethod):
         """Load by PEFT onto the headed base. Raises ArtifactError where PEFT would leave out tensors, or draw some."""
         from safetensors import safe_open
 
-        from adapters.models.peft_library import peft
-
         with self._quoting(ArtifactError, f"cannot load {folder} on {base.name}"):
             model = super().load(base, task, folder)
-            own = {*peft.get_peft_model_state_dict(model, save_embedding_layers=False)}
-        with safe_open(folder / WEIGHTS, framework="pt") as file:
-            saved = {*file.keys()}
-        if own != saved:
-            raise ArtifactError(
-                f"{folder / WEIGHTS}: expected the tensors of its config. Missing: {sorted(own - saved)[:3]}; of "
-                f"no layer: {sorted(saved - own)[:3]}. Train it again."
-            )
+            with safe_open(folder / WEIGHTS, framework="pt") as file:
+                check_tensors(model, {*file.keys()}, folder / WEIGHTS)
         return self._without_prompt(model, base)
 
     def config_difference(self, config: Mapping[str, Any]) -> str | None:

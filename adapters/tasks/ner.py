@@ -156,7 +156,8 @@ class Task(base.PromptableTask):
     def cautions(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[str]:
         """The words without a token of their own whose tag is not that of the word before, continued."""
         lost, words = [], 0
-        for example, parts in zip(examples, _parts(examples, tokenizer), strict=True):
+        of_texts = [example for example in examples if "text" in example.inputs]  # others give each word its own tokens
+        for example, parts in zip(of_texts, _parts(of_texts, tokenizer), strict=True):
             words += len(parts)
             shared = [part.word for part in parts if part.shared]
             lost += [example.inputs["tokens"][i] for i in shared if example.gold[i] != _after(example.gold[i - 1])]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from adapters.core.errors import ModelError
+from adapters.core.errors import ArtifactError, ModelError
 from adapters.methods.base.method import Method, head_modules, headed
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import Task
@@ -42,6 +42,24 @@ PROMPT_OPTIONS = frozenset(
     }
 )
 """Options of PEFT's config that every method has that puts virtual tokens before the text."""
+
+
+def check_tensors(model: Any, saved: Set[str], where: Path) -> None:
+    """Raises ArtifactError unless a model that PEFT has loaded has exactly the tensors that were saved.
+
+    Args:
+        model: PEFT's, which leaves out tensors of no layer, and draws those that are missing.
+        saved: their names.
+        where: the folder or file, for the message.
+    """
+    from adapters.models.peft_library import peft
+
+    own = {*peft.get_peft_model_state_dict(model, save_embedding_layers=False)}
+    if own != saved:
+        raise ArtifactError(
+            f"{where}: expected the tensors of its config. Missing: {sorted(own - saved)[:3]}; of no layer: "
+            f"{sorted(saved - own)[:3]}. Train it again, or copy it again from an intact copy."
+        )
 
 
 def _skip_needless_work(wrapped: Any) -> None:

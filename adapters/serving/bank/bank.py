@@ -245,17 +245,24 @@ class AdapterBank:
         faults = {} if faults is None else faults
         parsed = [request_of(given, number) for number, given in enumerate(requests)]
         answers: dict[int, dict[str, Any]] = {}
-        for names in self._cache.groups([request.adapter for request in parsed if request.adapter is not None]):
-            numbers = [
-                number
-                for number, request in enumerate(parsed)
-                if number not in answers and (request.adapter is None or request.adapter in names)
-            ]
+        for numbers, names in self._groups(parsed):
             group_faults: dict[int, UserError] = {}
             group_answers = self._answer_group([parsed[number] for number in numbers], names, group_faults)
             answers.update(zip(numbers, group_answers, strict=True))
             faults.update({numbers[index]: error for index, error in group_faults.items()})
         return [answers[number] for number in range(len(parsed))]
+
+    def _groups(self, requests: Sequence[Request]) -> Iterator[tuple[list[int], list[str]]]:
+        """Numbers of requests, and their adapters' names, in groups whose adapters fit into memory together."""
+        done: set[int] = set()
+        for names in self._cache.groups([request.adapter for request in requests if request.adapter is not None]):
+            numbers = [
+                number
+                for number, request in enumerate(requests)
+                if number not in done and (request.adapter is None or request.adapter in names)
+            ]
+            done.update(numbers)
+            yield numbers, names
 
     def _answer_group(
         self, requests: Sequence[Request], names: Sequence[str], faults: dict[int, UserError]
@@ -332,13 +339,8 @@ class AdapterBank:
         faults = {} if faults is None else faults
         parsed = [request_of(given, number) for number, given in enumerate(requests)]
         answers: dict[int, dict[str, Any]] = {}
-        for names in self._cache.groups([request.adapter for request in parsed if request.adapter is not None]):
-            group = [
-                number
-                for number, request in enumerate(parsed)
-                if number not in answers and (request.adapter is None or request.adapter in names)
-            ]
-            chosen = {i: (parsed[i], each[i]) for i in group}
+        for numbers, names in self._groups(parsed):
+            chosen = {i: (parsed[i], each[i]) for i in numbers}
             answers.update(self._writing.answers(chosen, names, faults, listen, finished))
         return [answers[number] for number in range(len(parsed))]
 

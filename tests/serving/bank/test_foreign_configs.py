@@ -289,7 +289,8 @@ def test_it_is_refused_for_its_reason(case: str, bases: Bases, tmp_path: Path) -
 def test_a_config_is_refused_by_name(
     changes: dict[str, Any], reason: str, bases: Bases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peft_layout, "PATTERN_SECONDS", 1.0)
+    many = len(changes.get("rank_pattern", ())) > 1  # they do end, on some machines within a second
+    monkeypatch.setattr(peft_layout, "PATTERN_SECONDS", 0.1 if many else 1.0)
     folder = write(tmp_path / "x", bases("bert"), lora(target_modules=["query"]))
     edit(folder, **changes)
     with pytest.raises(ArtifactError, match=reason):

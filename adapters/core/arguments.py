@@ -23,7 +23,7 @@ ALIASES = {"max_seq_length": "max_length"}
 _TRUE, _FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
 FILES = (".toml", ".yaml", ".yml", ".json")
 # What a run's own settings.json records besides its settings, so that it can be passed back unchanged.
-_RECORDED = frozenset({"format", "task", "method"})
+_RECORDED = frozenset({"format", "task", "method", "reading"})
 
 
 def parse(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 MAX_SHOWN_FAULTS = 20
+MAX_SHOWN_PLACES = 4
+"""Places that are listed of a fault which occurs often."""
 
 
 class UserError(ValueError):
@@ -49,30 +52,62 @@ class ComparisonError(UserError):
 
 
 class Faults:
-    """Collects faults of a dataset, so that one error shows the first twenty and the total number."""
+    """Collects faults of a dataset, and counts what was left out or changed in reading it.
+
+    One error lists the first twenty faults, each with its places and its number, and the total.
+
+    Attributes:
+        count: faults so far.
+        advice: what to do about them, each sentence once.
+        notes: what was left out or changed, with its number.
+    """
 
     def __init__(self, subject: str) -> None:
         """Args: subject: what is being read, for the message (a path or the name of a dataset)."""
         self.subject = subject
         self.count = 0
-        self.shown: list[str] = []
         self.advice: list[str] = []
+        self.notes: Counter[str] = Counter()
+        self._places: dict[str, list[str]] = {}
+        self._times: Counter[str] = Counter()
 
     def add(self, where: str, what: str, advice: str = "") -> None:
         """Add a fault. `where` is `file:line`; `advice` says what to do and is printed once."""
         self.count += 1
-        if len(self.shown) < MAX_SHOWN_FAULTS:
-            self.shown.append(f"{where}: {what}")
+        if what in self._places or len(self._places) < MAX_SHOWN_FAULTS:
+            self._times[what] += 1
+            places = self._places.setdefault(what, [])
+            if len(places) < MAX_SHOWN_PLACES:
+                places.append(where)
         if advice and advice not in self.advice:
             self.advice.append(advice)
+
+    def note(self, what: str, count: int = 1) -> None:
+        """Count what was left out or changed, in words that follow a number: `rows without a label left out`."""
+        self.notes[what] += count
+
+    @property
+    def shown(self) -> list[str]:
+        """A line for each of the first twenty different faults: its first place, and the number and more places."""
+        return [self._line(what, places) for what, places in self._places.items()]
+
+    def _line(self, what: str, places: Sequence[str]) -> str:
+        first, *others = places
+        times = self._times[what]
+        if times == 1:
+            return f"{first}: {what}"
+        file = first.rpartition(":")[0]
+        more = ", ".join(place.removeprefix(f"{file}:") for place in others)
+        return f"{first}: {what} ({times:,} times: also at {more}{', …' if times > len(places) else ''})"
 
     def raise_if_any(self) -> None:
         """Raises DataError that lists the faults, if there are any."""
         if not self.count:
             return
-        head = f"{self.subject}: {self.count} fault{'s' if self.count > 1 else ''}"
-        if self.count > len(self.shown):
-            head += f", the first {len(self.shown)}"
+        head = f"{self.subject}: {self.count:,} fault{'s' if self.count > 1 else ''}"
+        listed = self._times.total()
+        if self.count > listed:
+            head += f", of which {listed:,} are listed"
         raise DataError("\n  ".join([head + ":", *self.shown]) + "".join(f"\n{a}" for a in self.advice))
 
 

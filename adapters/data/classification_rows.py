@@ -9,9 +9,9 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import Faults
-from adapters.data.columns import find_column, given_column, usual_column
+from adapters.data.columns import ColumnRoles
 from adapters.data.rows import Row, RowSource
-from adapters.data.stored_rows import MEND_ROW, CheckedRows, stored_rows
+from adapters.data.stored_rows import MEND_ROW, CheckedRows, stored_rows, value_counts
 
 if TYPE_CHECKING:
     import datasets
@@ -46,25 +46,18 @@ class LabelledText:
     labels: list[str]
 
 
-def find_classification_columns(
-    source: RowSource, text: str | None, pair: str | None, label: str | None
-) -> ClassificationColumns:
+def find_classification_columns(roles: ColumnRoles) -> ClassificationColumns:
     """The columns that the user named, else those with the usual names.
 
     A pair is found without being named only where both columns have the names of one (`sentence1, sentence2`).
 
     Raises DataError that lists the columns.
     """
-    named = {"text_column_name": text, "text_pair_column_name": pair, "label_column_name": label}
-    taken = [column for flag, name in named.items() if (column := given_column(source, flag, name)) is not None]
-    if pair is None and text is None:
-        both = ([usual_column(source, [name], taken=taken) for name in names] for names in PAIRS.items())
-        pair = next((second for first, second in both if first is not None and second is not None), None)
-    return ClassificationColumns(
-        text=find_column(source, "texts", "text_column_name", text, TEXTS, taken=taken),
-        pair=pair,
-        label=find_column(source, "labels", "label_column_name", label, LABELS, taken=taken),
-    )
+    named = roles.given.get("text") or roles.given.get("text_pair")
+    both = None if named else next((names for names in PAIRS.items() if len(roles.matching(names)) == 2), None)
+    text = roles.find("text", TEXTS if both is None else both[:1], what="texts")
+    pair = roles.look("text_pair", () if both is None else both[1:])
+    return ClassificationColumns(text=text, pair=pair, label=roles.find("label", LABELS, what="labels"))
 
 
 def read_labelled_texts(
@@ -87,7 +80,7 @@ def read_labelled_texts(
 
 
 def stored_texts(
-    source: RowSource, columns: ClassificationColumns, separator: str | None
+    roles: ColumnRoles, columns: ClassificationColumns, separator: str | None
 ) -> tuple[datasets.Dataset, dict[str, Any]]:
     """The examples of a source and the notes of their split, as `stored_rows` gives them.
 
@@ -97,7 +90,7 @@ def stored_texts(
     import pyarrow as pa
 
     def check(faults: Faults) -> CheckedRows:
-        for found in read_labelled_texts(source, columns, separator=separator, faults=faults):
+        for found in read_labelled_texts(roles.source, columns, separator=separator, faults=faults):
             one = separator is None
             yield (
                 found.row,
@@ -112,14 +105,12 @@ def stored_texts(
     text = pa.string()
     types = {"text": text, "text_pair": text, "label": text, "labels": pa.list_(text)}
     key = ["classification", astuple(columns), separator]
-    return stored_rows(source, check, types, key=key, needs="texts and labels")
+    return stored_rows(roles, check, types, key=key, needs="texts and labels")
 
 
 def count_labels(dataset: datasets.Dataset) -> Counter[str]:
     """How often each label occurs among stored examples."""
-    single = (name for name in dataset["label"] if name is not None)
-    several = (name for names in dataset["labels"] for name in names or ())
-    return Counter(single) + Counter(several)
+    return value_counts(dataset, "label") + value_counts(dataset, "labels")
 
 
 def balanced_weights(counts: Sequence[int], texts: int, *, several: bool) -> list[float]:

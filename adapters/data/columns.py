@@ -1,54 +1,123 @@
-"""Which column of a source holds what: the one that the user named, else one of the usual names."""
+"""Which column of a source has which role: the one that the user named, else one of the role's usual names.
+
+A role is called as its flag is: `text` is named by `--text_column_name`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from adapters.core.errors import DataError
-from adapters.data.rows import RowSource
+from adapters.data.rows import RowSource, format_of, notes_of
+
+ID = "id"
+"""The column of the examples' own names, if there is one."""
 
 
-def find_column(
-    source: RowSource, what: str, flag: str, given: str | None, usual: Sequence[str], *, taken: Collection[str] = ()
-) -> str:
-    """The column that the user named, else the first of the usual names.
+@dataclass
+class ColumnRoles:
+    """Finds the columns of one source, and remembers which were read as what.
 
-    Args:
+    Attributes:
         source: the rows.
-        what: the column's contents, for the message (`texts`).
-        flag: the flag that names the column, without `--`.
-        given: that flag's value.
-        usual: names in lower case, the likeliest first; they match columns in any case.
-        taken: columns that serve otherwise.
-
-    Raises: DataError that lists the columns.
+        given: by role, the column that the user named, or several; None where none was. Each must exist.
+        columns: by role, the columns found so far.
+        notes: what else is to be said of this choice.
     """
-    found = given_column(source, flag, given)
-    if found is None:
-        found = usual_column(source, usual, taken=taken)
-    if found is None:
-        names = f"column of {what} with a usual name ({', '.join(usual)})"
-        raise missing_column(source, names, f"Name it with --{flag}.")
-    return found
 
+    source: RowSource
+    given: Mapping[str, str | Sequence[str] | None] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    _usual: dict[str, Sequence[str]] = field(default_factory=dict, init=False)
 
-def given_column(source: RowSource, flag: str, given: str | None) -> str | None:
-    """The column that the user named, or None. Raises DataError where the source lacks it."""
-    if given is not None and given not in source.columns:
-        raise missing_column(source, f"column {given!r} (--{flag})")
-    return given
+    def __post_init__(self) -> None:
+        """Raises DataError where the source lacks a column that was named."""
+        for role, names in self.given.items():
+            for name in _several(names):
+                if name not in self.source.columns:
+                    raise missing_column(self.source, f"column {name!r} (--{role}_column_name)")
 
+    def find(self, role: str, usual: Sequence[str], *, what: str, any_case: bool = True) -> str:
+        """The column of a role: the one named, else the first of the usual names that exists and has no other role.
 
-def usual_column(
-    source: RowSource, usual: Sequence[str], *, taken: Collection[str] = (), any_case: bool = True
-) -> str | None:
-    """The column with the first of the usual names, or None; of columns that differ in case alone, the first."""
-    columns = {
-        column.lower() if any_case else column: column for column in reversed(source.columns) if column not in taken
-    }
-    return next((columns[name] for name in usual if name in columns), None)
+        Args:
+            role: `text`, say.
+            usual: names in lower case, the likeliest first.
+            what: the column's contents, for the message (`texts`).
+            any_case: whether a usual name matches in any case; of columns that differ in case alone, the first.
+
+        Raises: DataError that lists the columns.
+        """
+        found = self.look(role, usual, any_case=any_case)
+        if found is None:
+            names = f"column of {what} with a usual name ({', '.join(usual)})"
+            raise missing_column(self.source, names, f"Name it with --{role}_column_name.")
+        return found
+
+    def look(self, role: str, usual: Sequence[str], *, any_case: bool = True) -> str | None:
+        """As `find`, but None where there is no such column."""
+        named = _several(self.given.get(role))
+        found = named[0] if named else next(iter(self.matching(usual, any_case=any_case)), None)
+        if found is not None:
+            self.use(role, found, usual=() if named else usual)
+        return found
+
+    def matching(self, usual: Sequence[str], *, any_case: bool = True) -> list[str]:
+        """The columns with one of the usual names that have no other role, the likeliest first."""
+        taken = {name for names in (*self.columns.values(), *map(_several, self.given.values())) for name in names}
+        free = {name.lower() if any_case else name: name for name in reversed(self.source.columns) if name not in taken}
+        return [free[name] for name in usual if name in free]
+
+    def use(self, role: str, *columns: str, usual: Sequence[str] = ()) -> None:
+        """Give columns a role. `usual`: names of other columns that might have it as well, which is then said."""
+        self.columns[role] = list(columns)
+        self._usual[role] = usual
+
+    def unused(self) -> list[str]:
+        """The columns without a role."""
+        aliases = _aliases(self.source)
+        used = {aliases.get(name, name) for names in self.columns.values() for name in names} | {ID}
+        return [name for name in self.source.columns if name not in used and name not in aliases]
+
+    def record(self) -> dict[str, Any]:
+        """What was understood, as JSON: format, columns by role, the columns left, and notes."""
+        aliases = _aliases(self.source)
+        columns = {role: [aliases.get(name, name) for name in names] for role, names in self.columns.items()}
+        if ID in self.source.columns and ID not in columns:
+            columns[ID] = [ID]
+        unused = self.unused()
+        others = []
+        for role, usual in self._usual.items():
+            plausible = [name for name in self.matching(usual) if name in unused]
+            if plausible:
+                chosen = ", ".join(columns[role])
+                others.append(
+                    f"{role} is read from {chosen}, the likeliest name; it could also be {' or '.join(plausible)} "
+                    f"(--{role}_column_name)"
+                )
+        notes = [*notes_of(self.source), *self.notes, *others]
+        return {"format": format_of(self.source), "columns": columns, "unused": unused, "notes": notes}
 
 
 def missing_column(source: RowSource, what: str, advice: str = "") -> DataError:
     """The error for a source that lacks a column."""
-    return DataError(f"{source.name}: no {what}. Columns found: {', '.join(source.columns)}. {advice}".rstrip())
+    found = source.columns
+    listed = ", ".join(found[:MAX_LISTED]) + (f", … ({len(found):,} in all)" if len(found) > MAX_LISTED else "")
+    return DataError(f"{source.name}: no {what}. Columns found: {listed}. {advice}".rstrip())
+
+
+MAX_LISTED = 40
+"""Columns that a message lists."""
+
+
+def _several(names: str | Sequence[str] | None) -> list[str]:
+    return [] if names is None else [names] if isinstance(names, str) else list(names)
+
+
+def _aliases(source: RowSource) -> Mapping[str, str]:
+    """Second names of columns, which readers may give (the tokens of a column file are its column 0, say)."""
+    found: Mapping[str, str] = getattr(source, "aliases", {})
+    return found

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import DataError, Faults
-from adapters.data.rows import Row, RowSource
+from adapters.data.columns import ColumnRoles
+from adapters.data.rows import Row
 from adapters.data.stored_rows import MEND_ROW, CheckedRows, stored_rows
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class GenerationRow:
 
 
 def stored_generation_rows(
-    source: RowSource,
+    roles: ColumnRoles,
     columns: Mapping[str, str],
     read: Callable[[Row], GenerationRow],
     *,
@@ -45,7 +46,7 @@ def stored_generation_rows(
     Columns `inputs` (JSON), `references` and `starts`.
 
     Args:
-        source: the rows.
+        roles: the source, and its columns.
         columns: the column of each input and of the answer, by the task's names.
         read: the values of a row. Raises DataError that says what is wrong with it.
         answer: the task's name of the answer.
@@ -54,7 +55,7 @@ def stored_generation_rows(
     import pyarrow as pa
 
     def check(faults: Faults) -> CheckedRows:
-        for row in source.rows(faults):
+        for row in roles.source.rows(faults):
             try:
                 found = read(row)
                 inputs = {name: _text(value, columns.get(name, name)) for name, value in found.inputs.items()}
@@ -65,7 +66,7 @@ def stored_generation_rows(
             yield row, {"inputs": json.dumps(inputs), "references": references, "starts": list(found.starts)}
 
     types = {"inputs": pa.string(), "references": pa.list_(pa.string()), "starts": pa.list_(pa.int64())}
-    return stored_rows(source, check, types, key=[*key, dict(columns)], needs="inputs and answers")
+    return stored_rows(roles, check, types, key=[*key, dict(columns)], needs="inputs and answers")
 
 
 def _text(value: Any, column: str) -> str:

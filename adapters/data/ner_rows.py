@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import Faults, SettingsError
-from adapters.data.columns import given_column, missing_column, usual_column
+from adapters.data.columns import ColumnRoles, missing_column
 from adapters.data.rows import Row, RowSource
 from adapters.data.stored_rows import CheckedRows, stored_rows
 from adapters.data.tag_schemes import OUTSIDE, SCHEMES, Span, detect_scheme, spans, tags_of, to_iob2
@@ -46,14 +46,14 @@ class Sentence:
     repaired: int = 0
 
 
-def find_ner_columns(source: RowSource, text: str | None, labels: str | None) -> NerColumns:
+def find_ner_columns(roles: ColumnRoles) -> NerColumns:
     """The columns that the user named, else those with the usual names. Raises DataError that lists the columns."""
-    given_column(source, "text_column_name", text)
-    given_column(source, "label_column_name", labels)
+    source, text = roles.source, roles.given.get("text")
 
     def columns(texts: tuple[str, ...], marks: tuple[str, ...], *, tagged: bool) -> NerColumns | None:
-        sentence = text or usual_column(source, texts, any_case=False)
-        label = labels or usual_column(source, marks, any_case=False)
+        sentence = roles.look("text", texts, any_case=False)
+        label = roles.look("label", marks, any_case=False)
+        roles.columns.clear()
         return NerColumns(text=sentence, labels=label, tagged=tagged) if sentence and label else None
 
     tags = columns(TOKEN_COLUMNS, TAG_COLUMNS, tagged=True)
@@ -62,7 +62,10 @@ def find_ner_columns(source: RowSource, text: str | None, labels: str | None) ->
     # A name given by the user, or `labels`, tells little: the column's contents tell more.
     fitting = [one for one in candidates if _contains_spans(source, one.labels) in (None, not one.tagged)]
     if candidates:
-        return (fitting or candidates)[0]
+        chosen = (fitting or candidates)[0]
+        roles.use("text", chosen.text)
+        roles.use("label", chosen.labels)
+        return chosen
     needed = (
         f"tagged sentences (a column of words, {' or '.join(TOKEN_COLUMNS)}, and one of tags, "
         f"{' or '.join(TAG_COLUMNS)}; or a text with a list of entities {{start, end, label}})"
@@ -103,7 +106,7 @@ def read_sentences(
 
 
 def stored_sentences(
-    source: RowSource, columns: NerColumns, scheme: str, *, repair: bool
+    roles: ColumnRoles, columns: NerColumns, scheme: str, *, repair: bool
 ) -> tuple[datasets.Dataset, dict[str, Any]]:
     """The sentences of a source and the notes of their split, as `stored_rows` gives them.
 
@@ -112,7 +115,7 @@ def stored_sentences(
     import pyarrow as pa
 
     def check(faults: Faults) -> CheckedRows:
-        for row, sentence in read_sentences(source, columns, scheme, repair=repair, faults=faults):
+        for row, sentence in read_sentences(roles.source, columns, scheme, repair=repair, faults=faults):
             yield (
                 row,
                 {
@@ -135,7 +138,7 @@ def stored_sentences(
         "repaired": pa.int32(),
     }
     key = ["ner", astuple(columns), scheme, repair]
-    dataset, notes = stored_rows(source, check, types, key=key, needs="words and tags")
+    dataset, notes = stored_rows(roles, check, types, key=key, needs="words and tags")
     return dataset, {**notes, "tag_scheme": scheme, "repaired_tags": sum(dataset["repaired"])}
 
 

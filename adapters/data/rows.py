@@ -43,7 +43,12 @@ class Row:
 
 
 class RowSource(Protocol):
-    """Rows that can be read repeatedly, each time from the beginning and one at a time."""
+    """Rows that can be read repeatedly, each time from the beginning and one at a time.
+
+    A source may also have `format` (words for what was recognised, else the name of its reader), `notes` (what is to be
+    said of it, a sentence each: what its reader left out or took for granted), and `aliases` (second names of columns,
+    each with the first one).
+    """
 
     @property
     def name(self) -> str:
@@ -76,6 +81,16 @@ class FileSource:
     def digest(self) -> str:
         """sha256, in hex, of the file's bytes."""
         return digest_file(self.path)
+
+
+def format_of(source: RowSource) -> str:
+    """What was recognised: the source's own words, else the name of its reader."""
+    return str(getattr(source, "format", None) or type(source).__module__.rpartition(".")[2])
+
+
+def notes_of(source: RowSource) -> list[str]:
+    """What a reader says of its source."""
+    return list(getattr(source, "notes", ()))
 
 
 class Line(NamedTuple):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.discovery import code_version
 from adapters.core.errors import DataError, Faults
-from adapters.core.files import digest_value
+from adapters.core.files import cache_folder, digest_value, write_text
 from adapters.data.arrow_cache import cached_dataset
-from adapters.data.rows import Row, RowSource
+from adapters.data.columns import ColumnRoles
+from adapters.data.rows import Row
 
 if TYPE_CHECKING:
     import datasets
     import pyarrow
 
-STORED_AS = 2
+STORED_AS = 3
 """Raised when stored rows change their meaning, so that older caches are not read."""
 MEND_ROW = "Mend the row or remove it: a model would guess."
 
@@ -24,7 +27,7 @@ CheckedRows = Iterator[tuple[Row, dict[str, Any]]]
 
 
 def stored_rows(
-    source: RowSource,
+    roles: ColumnRoles,
     check: Callable[[Faults], CheckedRows],
     columns: Mapping[str, pyarrow.DataType],
     *,
@@ -33,8 +36,10 @@ def stored_rows(
 ) -> tuple[datasets.Dataset, dict[str, Any]]:
     """The rows of a source, checked, stored as Arrow and memory-mapped, and the notes of their split.
 
+    The notes are the source's name and digest, and what was understood of it (`ColumnRoles.record`).
+
     Args:
-        source: the rows.
+        roles: the source, and its columns.
         check: yields the sound rows in order and adds the faults of the others; not called where the cache has them.
         columns: type of each stored column, besides `id` (the row's own, else its number) and `where`.
         key: all that decides what is stored besides the source, as JSON; the task is a part of it.
@@ -45,6 +50,7 @@ def stored_rows(
     """
     import pyarrow as pa
 
+    source = roles.source
     faults, digest = Faults(source.name), source.digest()
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -52,10 +58,32 @@ def stored_rows(
             given = row.values.get("id")
             yield {"id": str(number if given is None else given), **values, "where": row.where()}
         faults.raise_if_any()
+        write_text(noted, json.dumps(faults.notes))
 
     schema = pa.schema({"id": pa.string(), **columns, "where": pa.string()})
     reader = [type(source).__name__, code_version(type(source)), getattr(source, "encoding", None)]
-    dataset = cached_dataset(rows, schema, digest_value([digest, source.name, reader, key, STORED_AS]))
+    name = digest_value([digest, source.name, reader, key, STORED_AS])
+    noted = cache_folder("datasets") / f"{name}.json"
+    if not noted.is_file():  # without what was counted in reading them, stored rows are only half of it
+        noted.with_suffix(".arrow").unlink(missing_ok=True)
+    dataset = cached_dataset(rows, schema, name)
     if not len(dataset):
         raise DataError(f"{source.name}: the file contains no example. Give one with {needs}.")
-    return dataset, {"source": source.name, "digest": digest}
+    record = roles.record()
+    record["notes"] += [f"{count:,} {what}" for what, count in json.loads(noted.read_text(encoding="utf-8")).items()]
+    return dataset, {"source": source.name, "digest": digest, "reading": record}
+
+
+def value_counts(dataset: datasets.Dataset, column: str) -> Counter[str]:
+    """How often each text occurs in a column of texts or of lists of texts, nulls left out."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    counts: Counter[str] = Counter()
+    for batch in dataset.select_columns([column]).with_format("arrow").iter(10_000):
+        values = batch.column(column).combine_chunks()
+        if pa.types.is_list(values.type):
+            values = values.flatten()
+        for found in pc.value_counts(values.drop_null()).to_pylist():
+            counts[found["values"]] += found["counts"]
+    return counts

@@ -172,6 +172,7 @@ class Run:
     def read_task(self) -> Task:
         """Read, check and cut the splits; the task knows its labels then."""
         from adapters.tasks.base import examples
+        from adapters.tasks.base.reading import reading_lines
 
         run_folder.check(self.folder, self.settings)
         with self.accelerator.main_process_first():
@@ -182,6 +183,8 @@ class Run:
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
         labels = f"; {len(task.labels)} labels" if len(task.labels) else ""
         self._say(f"data: {self.dataset_name}: {sizes}{labels}")
+        for line in reading_lines(splits):
+            self._say(line)
         return task
 
     def build_method(self) -> Method:
@@ -400,9 +403,12 @@ class Run:
         return Checkpoints(self.folder / "checkpoints", identity, save_total_limit=self.settings.save_total_limit)
 
     def _prepare_folder(self) -> None:
+        from adapters.tasks.base.reading import reading_record
+
         if self.accelerator.is_main_process:
             names = {"task": self.task_name, "method": self.method_name}
-            run_folder.claim(self.folder, {**names, **arguments.as_dict(self.settings)})
+            read = {"reading": reading_record(self.splits)}
+            run_folder.claim(self.folder, {**names, **arguments.as_dict(self.settings), **read})
 
     def _check_tokens(self, task: Task, method: Method) -> None:
         from adapters.tasks.base.examples import SAMPLE, check_unknown_tokens

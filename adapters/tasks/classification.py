@@ -19,6 +19,7 @@ from adapters.data.classification_rows import (
     in_order,
     stored_texts,
 )
+from adapters.data.columns import ColumnRoles
 from adapters.data.generation_rows import shape
 from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.rows import RowSource
@@ -30,6 +31,7 @@ from adapters.tasks.base.task import AnswerForm
 from adapters.tasks.base.verbalizer import check_words, label_words
 
 if TYPE_CHECKING:
+    import datasets
     import torch
 
 SHOWN = 5
@@ -91,16 +93,14 @@ class Classification(base.Task):
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
         """Read splits of labelled texts; the labels of `train` are the classes."""
         _check(settings)
-        columns = {
-            name: find_classification_columns(
-                source, settings.text_column_name, settings.text_pair_column_name, settings.label_column_name
-            )
-            for name, source in sources.items()
-        }
+        named = ("text", "text_pair", "label")
+        given = {role: getattr(settings, f"{role}_column_name") for role in named}
+        roles = {name: ColumnRoles(source, given) for name, source in sources.items()}
+        columns = {name: find_classification_columns(found) for name, found in roles.items()}
         separator = settings.label_separator if settings.multi_label else None
         splits = {}
-        for name, source in sources.items():
-            dataset, notes = stored_texts(source, columns[name], separator)
+        for name in sources:
+            dataset, notes = stored_texts(roles[name], columns[name], separator)
             splits[name] = Examples(name, dataset, cls, notes)
         counts = {name: count_labels(split.dataset) for name, split in splits.items()}
         learnt = counts.get("train") or sum(counts.values(), Counter())
@@ -122,6 +122,11 @@ class Classification(base.Task):
         pair = any(column.pair is not None for column in columns.values())
         kind = MultiLabelTask if settings.multi_label else Task
         return kind(labels, pair=pair, windows=settings.long_texts == "window", weights=weights), splits
+
+    @classmethod
+    def label_counts(cls, dataset: datasets.Dataset) -> Counter[str]:
+        """How often each label occurs."""
+        return count_labels(dataset)
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> base.Task:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adapters.core.errors import DataError, SettingsError
+from adapters.data.columns import ColumnRoles
 from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.ner_rows import find_ner_columns, find_scheme, stored_sentences
 from adapters.data.rows import RowSource
+from adapters.data.stored_rows import value_counts
 from adapters.data.tag_schemes import (
     OUTSIDE,
     PLAIN,
@@ -32,6 +35,9 @@ from adapters.tasks.base.decoding import TagSearch, log_softmax
 from adapters.tasks.base.entity_formats import FORMATS, NONE, check_form, locate_mentions
 from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
 from adapters.tasks.base.task import AnswerForm
+
+if TYPE_CHECKING:
+    import datasets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +84,16 @@ class Task(base.PromptableTask):
     @classmethod
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
         """Read splits of tagged sentences; all have the scheme that is recognised in `train`."""
-        given = settings.text_column_name, settings.label_column_name
-        columns = {name: find_ner_columns(source, *given) for name, source in sources.items()}
+        given = {"text": settings.text_column_name, "label": settings.label_column_name}
+        roles = {name: ColumnRoles(source, given) for name, source in sources.items()}
+        columns = {name: find_ner_columns(found) for name, found in roles.items()}
         main = "train" if "train" in sources else next(iter(sources))
         scheme = find_scheme(sources[main], columns[main], settings.tag_scheme)
         splits = {}
-        for name, source in sources.items():
-            dataset, notes = stored_sentences(source, columns[name], scheme, repair=settings.repair_tags)
+        for name in sources:
+            dataset, notes = stored_sentences(roles[name], columns[name], scheme, repair=settings.repair_tags)
             splits[name] = Examples(name, dataset, cls, notes)
-        types = {name: _types(split) for name, split in splits.items()}
+        types = {name: set(split.label_counts()) for name, split in splits.items()}
         learnt = types.get("train") or set().union(*types.values())
         for name, split in splits.items():
             if not types[name]:
@@ -98,6 +105,12 @@ class Task(base.PromptableTask):
                 subject = f"{split.notes['source']} ({name})"
                 refuse_unknown(subject, split, lambda tags: {tag[2:] for tag in tags if tag != OUTSIDE}, sorted(learnt))
         return cls(tag_labels(learnt)), splits
+
+    @classmethod
+    def label_counts(cls, dataset: datasets.Dataset) -> Counter[str]:
+        """The number of entities of each type."""
+        tags = value_counts(dataset, "tags")
+        return Counter({tag[2:]: count for tag, count in tags.items() if tag.startswith("B-")})
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> base.Task:
@@ -261,14 +274,6 @@ class Task(base.PromptableTask):
         """The label list, and for readers the entity types and a scheme that is not IOB2."""
         scheme = {} if self.scheme == "iob2" else {"tag_scheme": self.scheme}
         return {**super().card(), "entity_types": list(entity_types(self.labels)), **scheme}
-
-
-def _types(split: Examples) -> set[str]:
-    """The entity types of a split, without converting its rows to Python objects."""
-    import pyarrow.compute as pc
-
-    tags = {tag for chunk in split.dataset.data.column("tags").chunks for tag in pc.unique(chunk.flatten()).to_pylist()}
-    return {tag[2:] for tag in tags if tag != OUTSIDE}
 
 
 def _parts(examples: Sequence[Example], tokenizer: WordTokenizer) -> list[list[WordPart]]:

@@ -14,9 +14,9 @@ import numpy as np
 
 from adapters.core.errors import DataError
 from adapters.core.settings import require
-from adapters.data.columns import find_column
+from adapters.data.columns import ColumnRoles
 from adapters.data.generation_rows import GenerationRow
-from adapters.data.rows import Row, RowSource
+from adapters.data.rows import Row
 from adapters.data.word_splitter import split_words
 from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER
 from adapters.models.tokenizer import IGNORED, WordTokenizer, valid_text
@@ -59,6 +59,7 @@ class QuestionAnswering(TextAnswerTask):
     metrics = ("answer_f1",)
     columns = ("question", "context")
     written = "answer"
+    roles = ("question", "context", "answer")
     peft_task = "QUESTION_ANS"
 
     def __init__(self, **options: Any) -> None:
@@ -80,18 +81,14 @@ class QuestionAnswering(TextAnswerTask):
         return settings.version_2_with_negative
 
     @classmethod
-    def find_columns(cls, source: RowSource, settings: Any) -> Mapping[str, str]:
+    def find_columns(cls, roles: ColumnRoles, settings: Any) -> Mapping[str, str]:
         """The columns of question, context and answers."""
         usual = {
             "question": ("question", "query"),
             "context": ("context", "passage", "paragraph"),
             "answer": ("answers", "answer"),
         }
-        found = {}
-        for name, known in usual.items():
-            flag = f"{name}_column_name"
-            found[name] = find_column(source, f"{name}s", flag, getattr(settings, flag), known)
-        return found
+        return {name: roles.find(name, known, what=f"{name}s") for name, known in usual.items()}
 
     @classmethod
     def row(cls, row: Row, columns: Mapping[str, str], settings: Any) -> GenerationRow:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.data.columns import find_column
-from adapters.data.rows import RowSource
+from adapters.data.columns import ColumnRoles
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.generation_task import GenerationTask
 from adapters.tasks.base.text_answer_task import GenerationSettings
@@ -33,14 +32,15 @@ class Task(GenerationTask):
     metrics = ("rouge",)
     columns = ("text",)
     written = "summary"
+    roles = ("text", "summary")
 
     @classmethod
-    def find_columns(cls, source: RowSource, settings: Any) -> Mapping[str, str]:
+    def find_columns(cls, roles: ColumnRoles, settings: Any) -> Mapping[str, str]:
         """The columns of text and summary."""
-        text = find_column(source, "texts", "text_column_name", settings.text_column_name, TEXTS)
-        given = settings.summary_column_name
-        summary = find_column(source, "summaries", "summary_column_name", given, SUMMARIES, taken=[text])
-        return {"text": text, "summary": summary}
+        return {
+            "text": roles.find("text", TEXTS, what="texts"),
+            "summary": roles.find("summary", SUMMARIES, what="summaries"),
+        }
 
     def framed(self, example: Example) -> tuple[str, str, str]:
         """The text, and a heading for its summary; a long text is truncated at its end."""

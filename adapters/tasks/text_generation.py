@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adapters.data.columns import find_column
-from adapters.data.rows import RowSource
+from adapters.data.columns import ColumnRoles
 from adapters.models.tokenizer import WordTokenizer
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.generation_task import GenerationTask
@@ -35,15 +34,16 @@ class Task(GenerationTask):
     metrics = ("rouge", "chrf")
     columns = ("text",)
     written = "completion"
+    roles = ("prompt", "completion")
     peft_task = "CAUSAL_LM"
 
     @classmethod
-    def find_columns(cls, source: RowSource, settings: Any) -> Mapping[str, str]:
+    def find_columns(cls, roles: ColumnRoles, settings: Any) -> Mapping[str, str]:
         """The columns of prompt and completion."""
-        text = find_column(source, "prompts", "prompt_column_name", settings.prompt_column_name, PROMPTS)
-        given = settings.completion_column_name
-        completion = find_column(source, "completions", "completion_column_name", given, COMPLETIONS, taken=[text])
-        return {"text": text, "completion": completion}
+        return {
+            "text": roles.find("prompt", PROMPTS, what="prompts"),
+            "completion": roles.find("completion", COMPLETIONS, what="completions"),
+        }
 
     def framed(self, example: Example) -> tuple[str, str, str]:
         """The prompt alone."""

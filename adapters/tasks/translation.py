@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.core.errors import DataError, SettingsError
-from adapters.data.columns import find_column
+from adapters.data.columns import ColumnRoles
 from adapters.data.generation_rows import GenerationRow
-from adapters.data.rows import Row, RowSource
+from adapters.data.rows import Row
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.generation_task import GenerationTask
 from adapters.tasks.base.task import AnswerForm
@@ -78,6 +78,7 @@ class Task(GenerationTask):
     metrics = ("chrf", "bleu")
     columns = ("text",)
     written = "translation"
+    roles = ("source", "target")
     common_placeholders = ("source_lang", "target_lang")
 
     def __init__(self, **options: Any) -> None:
@@ -106,18 +107,14 @@ class Task(GenerationTask):
         }
 
     @classmethod
-    def find_columns(cls, source: RowSource, settings: Any) -> Mapping[str, str]:
+    def find_columns(cls, roles: ColumnRoles, settings: Any) -> Mapping[str, str]:
         """The columns of the two sides; both may be in the column `translation`, by their languages."""
-        sides = {
-            "text": ("source", settings.source_lang, settings.source_column_name),
-            "translation": ("target", settings.target_lang, settings.target_column_name),
-        }
-        if BOTH in source.columns and not settings.source_column_name and not settings.target_column_name:
-            return {name: f"{BOTH}.{lang}" for name, (_, lang, _) in sides.items()}
-        return {
-            name: find_column(source, lang, f"{side}_column_name", given, (lang.lower(),))
-            for name, (side, lang, given) in sides.items()
-        }
+        sides = {"text": ("source", settings.source_lang), "translation": ("target", settings.target_lang)}
+        if BOTH in roles.source.columns and not settings.source_column_name and not settings.target_column_name:
+            for side, _ in sides.values():
+                roles.use(side, BOTH)
+            return {name: f"{BOTH}.{lang}" for name, (_, lang) in sides.items()}
+        return {name: roles.find(side, (lang.lower(),), what=lang) for name, (side, lang) in sides.items()}
 
     @classmethod
     def row(cls, row: Row, columns: Mapping[str, str], settings: Any) -> GenerationRow:

@@ -26,18 +26,33 @@ def test_one_fault_is_said_with_its_place_and_advice() -> None:
     assert str(raised.value) == "a.conll: 1 fault:\n  a.conll:3: no tag\nAdd one."
 
 
-def test_twenty_faults_are_shown_all_are_counted_and_each_advice_stands_once() -> None:
+def test_twenty_different_faults_are_shown_all_are_counted_and_each_advice_is_given_once() -> None:
     faults = Faults("a.conll")
     for line in range(1, 31):
-        faults.add(f"a.conll:{line}", "no tag", "Add one." if line % 2 else "")
+        faults.add(f"a.conll:{line}", f"no tag {line}", "Add one." if line % 2 else "")
     faults.add("a.conll:31", "no word", "Add a word.")
     with pytest.raises(DataError) as raised:
         faults.raise_if_any()
     said = str(raised.value).split("\n")
-    assert said[0] == "a.conll: 31 faults, the first 20:"
-    assert said[1:21] == [f"  a.conll:{line}: no tag" for line in range(1, 21)]
+    assert said[0] == "a.conll: 31 faults, of which 20 are listed:"
+    assert said[1:21] == [f"  a.conll:{line}: no tag {line}" for line in range(1, 21)]
     assert said[21:] == ["Add one.", "Add a word."]
     assert faults.count == 31
+
+
+def test_the_same_fault_is_shown_once_with_its_number_and_some_places() -> None:
+    faults = Faults("a.conll")
+    for line in (*range(1, 2001), 7000):
+        faults.add(f"a.conll:{line}", "no tag", "Add one.")
+    faults.add("b.conll:1", "no word")
+    with pytest.raises(DataError) as raised:
+        faults.raise_if_any()
+    assert str(raised.value).split("\n") == [
+        "a.conll: 2,002 faults:",
+        "  a.conll:1: no tag (2,001 times: also at 2, 3, 4, …)",
+        "  b.conll:1: no word",
+        "Add one.",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from adapters.data.classification_rows import (
     read_labelled_texts,
     stored_texts,
 )
+from adapters.data.columns import ColumnRoles
 from adapters.data.dataset_files import open_file
 from adapters.tasks.base.verbalizer import check_words, label_words
 
@@ -35,7 +36,7 @@ def found(path: Path, separator: str | None = None) -> tuple[list[Any], str]:
     faults = Faults(source.name)
     rows = [
         *read_labelled_texts(
-            source, find_classification_columns(source, None, None, None), separator=separator, faults=faults
+            source, find_classification_columns(ColumnRoles(source)), separator=separator, faults=faults
         )
     ]
     try:
@@ -60,14 +61,17 @@ def found(path: Path, separator: str | None = None) -> tuple[list[Any], str]:
 )
 def test_the_usual_columns_are_found(tmp_path, columns, expected):
     source = open_file(save(tmp_path / "a.jsonl", [dict.fromkeys(columns, "x")]))
-    chosen = find_classification_columns(source, None, None, None)
+    chosen = find_classification_columns(ColumnRoles(source))
     assert (chosen.text, chosen.pair, chosen.label) == expected
 
 
 def test_a_named_column_is_taken_and_no_pair_is_made_of_it(tmp_path):
     source = open_file(save(tmp_path / "a.jsonl", [{"sentence1": "x", "sentence2": "y", "label": "z"}]))
-    assert find_classification_columns(source, "sentence2", None, None).pair is None
-    assert find_classification_columns(source, "sentence2", "sentence1", None).pair == "sentence1"
+    assert find_classification_columns(ColumnRoles(source, {"text": "sentence2"})).pair is None
+    assert (
+        find_classification_columns(ColumnRoles(source, {"text": "sentence2", "text_pair": "sentence1"})).pair
+        == "sentence1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +93,7 @@ def test_a_named_column_is_taken_and_no_pair_is_made_of_it(tmp_path):
 def test_a_missing_column_is_an_error_that_lists_those_there_are(tmp_path, given, message):
     source = open_file(save(tmp_path / "a.jsonl", [{"body": "x", "mark": "y"}]))
     with pytest.raises(DataError, match=message):
-        find_classification_columns(source, *given)
+        find_classification_columns(ColumnRoles(source, dict(zip(("text", "text_pair", "label"), given, strict=True))))
 
 
 @pytest.mark.parametrize(
@@ -154,11 +158,11 @@ def test_balanced_weights_are_those_of_scikit_learn(labels):
 
 def test_stored_rows_are_counted_and_read_once(tmp_path):
     source = open_file(save(tmp_path / "a.jsonl", [{"text": "t", "label": name} for name in "abab"] * 2))
-    columns = find_classification_columns(source, None, None, None)
-    assert count_labels(stored_texts(source, columns, None)[0]) == {"a": 4, "b": 4}
+    columns = find_classification_columns(ColumnRoles(source))
+    assert count_labels(stored_texts(ColumnRoles(source), columns, None)[0]) == {"a": 4, "b": 4}
     several = open_file(save(tmp_path / "b.jsonl", [{"text": "t", "label": ["a", "b"]}, {"text": "u", "label": []}]))
-    assert count_labels(stored_texts(several, columns, ",")[0]) == {"a": 1, "b": 1}
-    assert stored_texts(source, columns, None)[0]["label"] == [*"abab", *"abab"]
+    assert count_labels(stored_texts(ColumnRoles(several), columns, ",")[0]) == {"a": 1, "b": 1}
+    assert stored_texts(ColumnRoles(source), columns, None)[0]["label"] == [*"abab", *"abab"]
 
 
 def test_a_label_goes_by_its_own_name_unless_a_prompt_has_words_for_it():

@@ -1,4 +1,4 @@
-"""Which column of a source holds what: named by the user, or found by its usual name."""
+"""Which column of a source has which role: named by the user, or found by its usual name; and what is said of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.core.errors import DataError
-from adapters.data.columns import find_column, given_column, usual_column
+from adapters.data.columns import ColumnRoles
 from adapters.data.dataset_files import open_file
 from adapters.data.rows import RowSource
 
@@ -22,37 +22,66 @@ def source(folder: Path, *columns: str) -> RowSource:
 @pytest.mark.parametrize(
     ("columns", "taken", "expected"),
     [
-        (("body", "text"), (), "text"),
-        (("content", "text"), (), "text"),  # the likelier name, not the first column
-        (("Content",), (), "Content"),
-        (("TEXT", "text"), (), "TEXT"),
-        (("text", "content"), ("text",), "content"),
-        (("body",), (), None),
+        (("body", "text"), None, "text"),
+        (("content", "text"), None, "text"),  # the likelier name, not the first column
+        (("Content",), None, "Content"),
+        (("TEXT", "text"), None, "TEXT"),
+        (("text", "content"), "text", "content"),
+        (("body",), None, None),
     ],
 )
 def test_a_column_is_found_by_the_likeliest_usual_name_in_any_case(
-    tmp_path: Path, columns: tuple[str, ...], taken: tuple[str, ...], expected: str | None
+    tmp_path: Path, columns: tuple[str, ...], taken: str | None, expected: str | None
 ) -> None:
-    assert usual_column(source(tmp_path, *columns), ("text", "content"), taken=taken) == expected
+    roles = ColumnRoles(source(tmp_path, *columns), {"other": taken})
+    assert roles.look("text", ("text", "content")) == expected
 
 
 def test_case_can_matter(tmp_path: Path) -> None:
-    assert usual_column(source(tmp_path, "Tokens", "words"), ("tokens", "words"), any_case=False) == "words"
+    roles = ColumnRoles(source(tmp_path, "Tokens", "words"))
+    assert roles.look("text", ("tokens", "words"), any_case=False) == "words"
 
 
 def test_the_users_column_wins_and_must_exist(tmp_path: Path) -> None:
     rows = source(tmp_path, "text", "body")
-    assert find_column(rows, "texts", "text_column_name", "body", ("text",)) == "body"
-    assert given_column(rows, "text_column_name", None) is None
+    assert ColumnRoles(rows, {"text": "body"}).find("text", ("text",), what="texts") == "body"
     with pytest.raises(
         DataError, match=r"a\.jsonl: no column 'Body' \(--text_column_name\)\. Columns found: text, body\.$"
     ):
-        given_column(rows, "text_column_name", "Body")
+        ColumnRoles(rows, {"text": "Body"})
 
 
 def test_a_column_that_is_not_found_is_an_error_with_the_columns_and_the_flag(tmp_path: Path) -> None:
     message = (
-        r"a\.jsonl: no column of texts with a usual name \(text, t\)\. Columns found: b, c\. Name it with --flag\.$"
+        r"a\.jsonl: no column of texts with a usual name \(text, t\)\. Columns found: b, c\. "
+        r"Name it with --text_column_name\.$"
     )
     with pytest.raises(DataError, match=message):
-        find_column(source(tmp_path, "b", "c"), "texts", "flag", None, ("text", "t"))
+        ColumnRoles(source(tmp_path, "b", "c")).find("text", ("text", "t"), what="texts")
+
+
+def test_of_thousands_of_columns_the_first_are_listed(tmp_path: Path) -> None:
+    roles = ColumnRoles(source(tmp_path, *(f"c{number}" for number in range(1000))))
+    with pytest.raises(DataError, match=r"Columns found: c0, .*c39, … \(1,000 in all\)\. Name it"):
+        roles.find("text", ("text",), what="texts")
+
+
+def test_what_was_read_what_was_left_and_what_else_was_likely_are_recorded(tmp_path: Path) -> None:
+    roles = ColumnRoles(source(tmp_path, "id", "title", "content", "summary", "seen"))
+    roles.find("text", ("text", "content", "title"), what="texts")
+    roles.find("summary", ("summary", "title"), what="summaries")
+    assert roles.record() == {
+        "format": "jsonl",
+        "columns": {"text": ["content"], "summary": ["summary"], "id": ["id"]},
+        "unused": ["title", "seen"],
+        "notes": [
+            "text is read from content, the likeliest name; it could also be title (--text_column_name)",
+            "summary is read from summary, the likeliest name; it could also be title (--summary_column_name)",
+        ],
+    }
+
+
+def test_nothing_else_is_likely_where_the_user_named_the_column(tmp_path: Path) -> None:
+    roles = ColumnRoles(source(tmp_path, "title", "content"), {"text": "title"})
+    roles.find("text", ("text", "content", "title"), what="texts")
+    assert roles.record()["notes"] == [] and roles.record()["unused"] == ["content"]

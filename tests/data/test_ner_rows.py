@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.core.errors import DataError, Faults, SettingsError
+from adapters.data.columns import ColumnRoles
 from adapters.data.dataset_files import open_file
 from adapters.data.ner_rows import NerColumns, Sentence, find_ner_columns, find_scheme, read_sentences
 
@@ -32,7 +33,7 @@ def read(
     path: Path, *, text: str | None = None, labels: str | None = None, scheme: str | None = None, repair: bool = False
 ) -> tuple[list[Sentence], list[str]]:
     source = open_file(path)
-    columns = find_ner_columns(source, text, labels)
+    columns = find_ner_columns(ColumnRoles(source, {"text": text, "label": labels}))
     faults = Faults(source.name)
     found = read_sentences(source, columns, find_scheme(source, columns, scheme), repair=repair, faults=faults)
     return [sentence for _, sentence in found], faults.shown
@@ -69,7 +70,7 @@ def only_fault(path: Path, **options: Any) -> str:
 def test_columns_are_found_by_name_and_by_what_is_in_them(
     tmp_path: Path, row: dict[str, Any], text: str | None, labels: str | None, expected: tuple[str, str, bool]
 ) -> None:
-    found = find_ner_columns(open_file(jsonl(tmp_path / "a.jsonl", row)), text, labels)
+    found = find_ner_columns(ColumnRoles(open_file(jsonl(tmp_path / "a.jsonl", row)), {"text": text, "label": labels}))
     assert found == NerColumns(text=expected[0], labels=expected[1], tagged=expected[2])
 
 
@@ -141,7 +142,7 @@ def test_repair_lets_no_tag_of_another_scheme_pass(tmp_path: Path) -> None:
 def test_a_fault_advises_repair_and_scheme_once(tmp_path: Path) -> None:
     source = open_file(conll(tmp_path / "a.conll", "a/I-PER\nb/I-PER"))
     faults = Faults(source.name)
-    columns = find_ner_columns(source, None, None)
+    columns = find_ner_columns(ColumnRoles(source))
     assert list(read_sentences(source, columns, "iob2", repair=False, faults=faults)) == []
     with pytest.raises(DataError, match=r"(?s)2 faults:.*:1: .*:3: .*\nRepair such tags with --repair_tags") as raised:
         faults.raise_if_any()
@@ -290,7 +291,7 @@ def test_real_files_have_no_fault_and_the_entities_that_seqeval_finds(
     from seqeval.scheme import IOB2, IOBES, auto_detect
 
     source = open_file(shared_data / name)
-    columns = find_ner_columns(source, None, None)
+    columns = find_ner_columns(ColumnRoles(source))
     assert find_scheme(source, columns, None) == scheme
     found, faults = read(shared_data / name)
     raw = [row.values["tags"] for row in source.rows(Faults(name))]

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from adapters.core.errors import DataError, Faults
+from adapters.data.columns import ColumnRoles
 from adapters.data.dataset_files import open_file
 from adapters.data.stored_rows import CheckedRows, stored_rows
 
@@ -31,13 +32,15 @@ class Storing:
     def check(self, faults: Faults) -> CheckedRows:
         self.checks += 1
         for row in self.source.rows(faults):
-            if isinstance(row.values["a"], str):
+            if row.values["a"] is None:
+                faults.note("rows without a left out")
+            elif isinstance(row.values["a"], str):
                 yield row, {"a": row.values["a"]}
             else:
                 faults.add(row.where(), "a is a number")
 
     def stored(self, key: Any = "k") -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        dataset, notes = stored_rows(self.source, self.check, {"a": pa.string()}, key=key, needs="texts")
+        dataset, notes = stored_rows(ColumnRoles(self.source), self.check, {"a": pa.string()}, key=key, needs="texts")
         return list(dataset), notes
 
 
@@ -49,7 +52,19 @@ def test_a_row_has_its_own_id_or_its_number_and_its_place(tmp_path: Path) -> Non
         {"id": "1", "a": "y", "where": f"{made.path}:2"},
         {"id": "2", "a": "z", "where": f"{made.path}:3"},
     ]
-    assert notes == {"source": str(made.path), "digest": made.source.digest()}
+    reading = {"format": "jsonl", "columns": {"id": ["id"]}, "unused": ["a"], "notes": []}
+    assert notes == {"source": str(made.path), "digest": made.source.digest(), "reading": reading}
+
+
+def test_what_was_left_out_is_counted_also_where_rows_come_from_the_cache(tmp_path: Path) -> None:
+    made = Storing(tmp_path, {"a": None}, {"a": "x"}, {"a": None})
+    for _ in range(2):
+        rows, notes = made.stored()
+        assert len(rows) == 1 and notes["reading"]["notes"] == ["2 rows without a left out"]
+    assert made.checks == 1
+    for counted in (tmp_path / "cache").rglob("*.json"):
+        counted.unlink()
+    assert made.stored()[1]["reading"]["notes"] == ["2 rows without a left out"] and made.checks == 2
 
 
 def test_rows_are_checked_once_for_each_key_and_each_content(tmp_path: Path) -> None:
@@ -64,7 +79,7 @@ def test_rows_are_checked_once_for_each_key_and_each_content(tmp_path: Path) -> 
 def test_faults_are_raised_together_and_nothing_is_stored(tmp_path: Path) -> None:
     made = Storing(tmp_path, {"a": 1}, {"a": "x"}, {"a": 2})
     for checks in (1, 2):
-        with pytest.raises(DataError, match=r"2 faults:\n.*a\.jsonl:1: a is a number\n.*a\.jsonl:3: a is a number"):
+        with pytest.raises(DataError, match=r"2 faults:\n.*a\.jsonl:1: a is a number \(2 times: also at 3\)"):
             made.stored()
         assert made.checks == checks
 
@@ -72,4 +87,4 @@ def test_faults_are_raised_together_and_nothing_is_stored(tmp_path: Path) -> Non
 def test_a_source_without_an_example_is_refused(tmp_path: Path) -> None:
     made = Storing(tmp_path, {"a": "x"})
     with pytest.raises(DataError, match=r"a\.jsonl: the file contains no example\. Give one with texts\.$"):
-        stored_rows(made.source, lambda faults: iter(()), {"a": pa.string()}, key="none", needs="texts")
+        stored_rows(ColumnRoles(made.source), lambda faults: iter(()), {"a": pa.string()}, key="none", needs="texts")

@@ -68,6 +68,11 @@ class ColumnsSource(FileSource):
     width: int
     first_line: int
 
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The usual names of the first and the last column, which are numbered."""
+        return {"tokens": "0", "tags": str(self.width - 1)}
+
     def rows(self, faults: Faults) -> Iterator[Row]:
         """One row per sentence; its item k is on its line + k."""
         for block in self._blocks(faults):

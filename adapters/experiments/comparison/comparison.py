@@ -100,6 +100,7 @@ class Comparison:
         from adapters.evaluation.evaluate import overlap
         from adapters.models.base_model import open_base, quiet_libraries
         from adapters.tasks.base import examples
+        from adapters.tasks.base.reading import reading_lines
 
         settings = self.settings
         require(settings.seeds >= 1, "seeds", settings.seeds, "at least 1")
@@ -112,6 +113,8 @@ class Comparison:
         quiet_libraries()
         common = self._settings_of(settings.methods[0], {})
         task, found, _ = examples.read_splits(self.task_name, common)
+        if self.main_process:
+            print("\n".join(reading_lines(found)), file=sys.stderr, flush=True)
         self.runs = self._with_contents({name: split.notes.get("digest") for name, split in found.items()})
         name = "test" if "test" in found else "validation"
         if not len(found.get(name, ())):

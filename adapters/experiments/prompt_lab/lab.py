@@ -63,12 +63,15 @@ class Lab:
         """Refuse what cannot work before the model reads anything. Raises UserError."""
         from adapters.evaluation.metrics.base.metric import task_metrics
         from adapters.tasks.base import examples
+        from adapters.tasks.base.reading import reading_lines
         from adapters.tasks.base.task import promptable
 
         self._check_folder()
         if self.run.accelerator.num_processes > 1:
             raise SettingsError("The prompt lab runs in one process. Start it by: python recipes/prompt_lab.py")
         task, self.splits, _ = examples.read_splits(self.task_name, self.settings)
+        for line in reading_lines(self.splits):
+            _say(line)
         self.task = promptable(task)
         self.metrics = task_metrics(
             self.task, self.settings.metrics, self.settings.plugin_dir, allow_hub=self.settings.trust_remote_code

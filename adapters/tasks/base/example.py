@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, overload
@@ -81,6 +82,9 @@ class RowDecoder(Protocol):
     def from_row(self, row: Mapping[str, Any]) -> Example:
         """An example of a row in the task's own schema."""
 
+    def label_counts(self, dataset: datasets.Dataset) -> Counter[str]:
+        """How often each label occurs among stored rows; empty where answers are not labels."""
+
 
 class Examples(Sequence[Example]):
     """A split, memory-mapped: examples are made of their rows on access."""
@@ -115,6 +119,10 @@ class Examples(Sequence[Example]):
     def __iter__(self) -> Iterator[Example]:
         """Examples in order."""
         return (self.decoder.from_row(row) for row in self.dataset)
+
+    def label_counts(self) -> Counter[str]:
+        """How often each label occurs, from the stored rows; empty where answers are not labels."""
+        return self.decoder.label_counts(self.dataset)
 
     def select(self, indices: Sequence[int], name: str = "", **notes: Any) -> Examples:
         """Some of the examples, still memory-mapped."""

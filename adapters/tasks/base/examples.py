@@ -12,7 +12,7 @@ from adapters.core.files import digest_value
 from adapters.core.settings import CommonSettings, join
 from adapters.core.sources.resolve import Source, resolve
 from adapters.data.dataset_files import open_splits
-from adapters.data.rows import Row, RowSource
+from adapters.data.rows import Row, RowSource, format_of, notes_of
 from adapters.data.splits import with_dev, with_limits, with_test
 from adapters.models.tokenizer import unknown_share
 from adapters.tasks.base.example import Examples
@@ -45,6 +45,16 @@ class FilteredRows:
     def columns(self) -> list[str]:
         """The source's columns."""
         return self.source.columns
+
+    @property
+    def format(self) -> str:
+        """The source's format."""
+        return format_of(self.source)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the source says, and which rows are left out."""
+        return [*notes_of(self.source), f"rows whose {self.column} is {' or '.join(self.dropped)} are left out"]
 
     def digest(self) -> str:
         """sha256, in hex, of the source and what is dropped."""

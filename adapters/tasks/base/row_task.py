@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.core.discovery import code_version
 from adapters.core.errors import DataError, Faults
-from adapters.data.columns import missing_column
+from adapters.data.columns import ColumnRoles, missing_column
 from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.rows import RowSource
 from adapters.data.stored_rows import MEND_ROW, CheckedRows, stored_rows
 from adapters.tasks.base.example import Example, Examples, Prediction
 from adapters.tasks.base.task import Task
+
+if TYPE_CHECKING:
+    import datasets
 
 
 class RowTask(Task):
@@ -57,6 +61,10 @@ class RowTask(Task):
             needed = f"{cls.name} needs the columns {', '.join(wanted)}."
             raise missing_column(source, f"column {' and no column '.join(map(repr, missing))}", needed)
 
+        roles = ColumnRoles(source)
+        for column in wanted:
+            roles.use(column, column)
+
         def check(faults: Faults) -> CheckedRows:
             for row in source.rows(faults):
                 empty = [column for column in wanted if row.values.get(column) in (None, "", [])]
@@ -66,9 +74,14 @@ class RowTask(Task):
                     yield row, {"values": json.dumps({column: row.values[column] for column in wanted})}
 
         dataset, notes = stored_rows(
-            source, check, {"values": pa.string()}, key=[cls.name, wanted, code_version(cls)], needs="all columns"
+            roles, check, {"values": pa.string()}, key=[cls.name, wanted, code_version(cls)], needs="all columns"
         )
         return Examples(name, dataset, cls, notes)
+
+    @classmethod
+    def label_counts(cls, dataset: datasets.Dataset) -> Counter[str]:
+        """How often each label occurs, if answers are labels."""
+        return Counter(str(json.loads(values)[cls.gold]) for values in dataset["values"] if cls.labelled)
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Task:

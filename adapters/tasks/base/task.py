@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +19,7 @@ from adapters.tasks.base.answer_constraints import LinesConstraint, SpanConstrai
 from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
 
 if TYPE_CHECKING:
+    import datasets
     import torch
 
 
@@ -138,6 +140,11 @@ class Task(InferenceTask):
     @abstractmethod
     def from_row(cls, row: Mapping[str, Any]) -> Example:
         """An example from a row in the task's own schema."""
+
+    @classmethod
+    def label_counts(cls, dataset: datasets.Dataset) -> Counter[str]:
+        """How often each label occurs among stored rows; empty where answers are not labels."""
+        return Counter()
 
     def on(self, kind: str) -> Task:
         """The task for base models of a kind; another object where kinds do it differently."""

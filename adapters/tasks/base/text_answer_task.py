@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from adapters.core.errors import DataError
 from adapters.core.settings import require
+from adapters.data.columns import ColumnRoles
 from adapters.data.generation_rows import GenerationRow, shape, stored_generation_rows
 from adapters.data.labels import LabelSet
 from adapters.data.rows import Row, RowSource
@@ -42,11 +43,13 @@ class TextAnswerTask(Task):
     Attributes:
         columns: the inputs, each a text that every row must have.
         written: the answer's name in outputs.
+        roles: those of its columns, each with a setting `…_column_name`.
     """
 
     answer = "text"
     columns: ClassVar[tuple[str, ...]]
     written: ClassVar[str]
+    roles: ClassVar[tuple[str, ...]]
 
     def __init__(self, **options: Any) -> None:
         """Args: options: what the card contains besides name and labels; of all tasks max_new_tokens, source_prefix."""
@@ -57,7 +60,7 @@ class TextAnswerTask(Task):
 
     @classmethod
     @abstractmethod
-    def find_columns(cls, source: RowSource, settings: Any) -> Mapping[str, str]:
+    def find_columns(cls, roles: ColumnRoles, settings: Any) -> Mapping[str, str]:
         """The column of each input and of the answer, by the task's names. Raises DataError that lists the columns."""
 
     @classmethod
@@ -85,9 +88,10 @@ class TextAnswerTask(Task):
 
     @classmethod
     def _split(cls, name: str, source: RowSource, settings: Any) -> Examples:
-        columns = cls.find_columns(source, settings)
+        roles = ColumnRoles(source, {role: getattr(settings, f"{role}_column_name") for role in cls.roles})
+        columns = cls.find_columns(roles, settings)
         dataset, notes = stored_generation_rows(
-            source,
+            roles,
             columns,
             lambda row: cls.row(row, columns, settings),
             answer=cls.written,

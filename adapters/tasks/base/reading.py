@@ -1,0 +1,50 @@
+"""What was understood of the data: which columns were read as what, which were left, which labels there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from adapters.tasks.base.example import Examples
+
+MAX_LABELS = 8
+"""Labels that a line names."""
+
+
+def reading_record(splits: Mapping[str, Examples]) -> dict[str, Any]:
+    """For the record of a run, by split: format, columns by role, columns left, notes."""
+    return {name: split.notes["reading"] for name, split in splits.items() if "reading" in split.notes}
+
+
+def reading_lines(splits: Mapping[str, Examples]) -> list[str]:
+    """What is said of the splits: two lines or more of the first, and of each other one that was read differently."""
+    lines: list[str] = []
+    said: list[Any] = []
+    for split in splits.values():
+        reading = split.notes.get("reading")
+        if reading is None or "cut_from_train" in split.notes:
+            continue
+        understood = {key: value for key, value in reading.items() if key != "notes"}
+        if understood not in said:
+            said.append(understood)
+            lines.append(_columns(split, reading))
+        lines += [f"  {split.name}: {note}" for note in reading["notes"]]
+    return list(dict.fromkeys(lines))
+
+
+def _columns(split: Examples, reading: Mapping[str, Any]) -> str:
+    """`read train.csv (csv): text <- sentence, label <- gold_label (3 labels: …); not read: idx`."""
+    roles = ", ".join(f"{role} <- {'+'.join(names)}" for role, names in reading["columns"].items() if role != "id")
+    counts = split.label_counts()
+    labels = f" ({labels_in_words(counts)})" if counts else ""
+    left = f"; not read: {', '.join(reading['unused'])}" if reading["unused"] else ""
+    return f"read {split.notes['source']} ({reading['format']}): {roles}{labels}{left}"
+
+
+def labels_in_words(counts: Counter[str]) -> str:
+    """`3 labels: a, b, c, most frequent 41 %`, the most frequent ones first."""
+    listed = counts.most_common()
+    names = ", ".join(name for name, _ in listed[:MAX_LABELS]) + (", …" if len(listed) > MAX_LABELS else "")
+    kinds = f"{len(listed)} label{'s' if len(listed) > 1 else ''}"
+    return f"{kinds}: {names}; most frequent {listed[0][0]}, {listed[0][1] / counts.total():.0%}"

@@ -13,11 +13,9 @@ INCIDENTAL = frozenset({"output_dir", "overwrite_output_dir", "resume_from_check
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommonSettings:
-    """Model, data, training and output of a run."""
+class DataSettings:
+    """Which data, and how they are read."""
 
-    model_name_or_path: str = "minilm"
-    """Path, Hub id (bert-base-cased) or alias (minilm, smollm2) of the base model."""
     dataset_name: str | None = "conll2003"
     """Path, Hub id or alias (conll2003) of the dataset. Not used with --train_file; --validation_file and --test_file
     replace its splits."""
@@ -46,7 +44,31 @@ class CommonSettings:
     """Examples that --max_..._samples keep: first, or random (the same in every run, for sorted files)."""
     allow_unknown_tokens: bool = False
     """Train even if more than 30 % of the tokens are unknown to the tokenizer."""
+    plugin_dir: list[str] = field(default_factory=list)
+    """Folders with your own methods/, tasks/, evaluation/metrics/, data/readers/ or prompts/."""
 
+    def check(self) -> None:
+        """Check all values before anything is read. Raises SettingsError that names the flag."""
+        for name in ("max_train_samples", "max_eval_samples", "max_predict_samples"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "at least 1")
+        require(
+            0 < self.validation_split_percentage < 100,
+            "validation_split_percentage",
+            self.validation_split_percentage,
+            "between 1 and 99",
+        )
+        require(
+            self.sample_selection in ("first", "random"), "sample_selection", self.sample_selection, "first or random"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonSettings(DataSettings):
+    """Model, data, training and output of a run."""
+
+    model_name_or_path: str = "minilm"
+    """Path, Hub id (bert-base-cased) or alias (minilm, smollm2) of the base model."""
     max_length: int = 256
     """Maximum length of a window in tokens; longer sentences are split into overlapping windows, never truncated.
     Also --max_seq_length."""
@@ -122,11 +144,10 @@ class CommonSettings:
     """Folder of the run, for settings.json, artifact/, predictions.jsonl, scores.json and report.txt."""
     overwrite_output_dir: bool = False
     """Overwrite a run in --output_dir."""
-    plugin_dir: list[str] = field(default_factory=list)
-    """Folders with your own methods/, tasks/, evaluation/metrics/, data/readers/ or prompts/."""
 
     def check(self) -> None:
         """Check all values before anything is read. Raises SettingsError that names the flag."""
+        super().check()
         at_least_one = (
             "max_length",
             "max_tokens_per_batch",
@@ -135,9 +156,6 @@ class CommonSettings:
             "save_total_limit",
         )
         optional = (
-            "max_train_samples",
-            "max_eval_samples",
-            "max_predict_samples",
             "max_train_steps",
             "per_device_train_batch_size",
             "per_device_eval_batch_size",
@@ -155,12 +173,6 @@ class CommonSettings:
         require(self.num_train_epochs > 0, "num_train_epochs", self.num_train_epochs, "above 0")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")
         require(self.max_grad_norm > 0, "max_grad_norm", self.max_grad_norm, "above 0")
-        require(
-            0 < self.validation_split_percentage < 100,
-            "validation_split_percentage",
-            self.validation_split_percentage,
-            "between 1 and 99",
-        )
         for name in ("adam_beta1", "adam_beta2"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
         require(self.adam_epsilon > 0, "adam_epsilon", self.adam_epsilon, "above 0")
@@ -169,9 +181,6 @@ class CommonSettings:
             require(math.isfinite(getattr(self, name)), name, getattr(self, name), "a finite number")
         require(0 <= self.attention_dropout < 1, "attention_dropout", self.attention_dropout, "in [0, 1)")
         require(self.dropout is None or 0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
-        require(
-            self.sample_selection in ("first", "random"), "sample_selection", self.sample_selection, "first or random"
-        )
         both = self.load_in_8bit and self.load_in_4bit
         require(not both, "load_in_4bit", True, "given without --load_in_8bit")
         kinds = ("nf4", "fp4")

@@ -216,6 +216,15 @@ class Task(base.PromptableTask):
         """The tags of the head's own scheme as IOB2; plain labels as they are."""
         return tags if self.scheme in ("iob2", PLAIN) else to_iob2(tags, self.scheme)[0]
 
+    def label_names(self) -> tuple[str, ...]:
+        """The entity types."""
+        return entity_types(self.labels)
+
+    def gold_output(self, example: Example) -> list[dict[str, Any]]:
+        """The entities, with character offsets into the text (or into the words joined by single spaces)."""
+        shown = self.output(example, Prediction(value=example.gold))["entities"]
+        return [{key: entity[key] for key in ("start", "end", "label", "text")} for entity in shown]
+
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """Tags, and entities with character offsets into the text (or into the words joined by single spaces)."""
         words: Sequence[str] = example.inputs["tokens"]

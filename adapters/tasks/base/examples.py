@@ -118,7 +118,12 @@ def read_splits(task_name: str, settings: Any) -> tuple[Task, dict[str, Examples
     for name, rows in sources.items():
         if isinstance(rows, FilteredRows):
             splits[name].notes["without"] = f"rows whose {rows.column} is {' or '.join(rows.dropped)}"
-    return task, with_limits(with_dev(with_test(splits, options), settings), settings), source
+    return task, cut_splits(splits, settings, options), source
+
+
+def cut_splits(splits: Mapping[str, Examples], settings: Any, options: Mapping[str, Any]) -> dict[str, Examples]:
+    """The splits of a run, from those that were read: missing ones cut from train, then limited. Raises DataError."""
+    return with_limits(with_dev(with_test(splits, options), settings), settings)
 
 
 def read_named(task_name: str, plugin_dirs: Sequence[str], **given: Any) -> tuple[Task, dict[str, Examples]]:

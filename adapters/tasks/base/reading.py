@@ -47,4 +47,4 @@ def labels_in_words(counts: Counter[str]) -> str:
     listed = counts.most_common()
     names = ", ".join(name for name, _ in listed[:MAX_LABELS]) + (", …" if len(listed) > MAX_LABELS else "")
     kinds = f"{len(listed)} label{'s' if len(listed) > 1 else ''}"
-    return f"{kinds}: {names}; most frequent {listed[0][0]}, {listed[0][1] / counts.total():.0%}"
+    return f"{kinds}: {names}; most frequent {listed[0][0]}, {100 * listed[0][1] / counts.total():.0f} %"

@@ -146,6 +146,14 @@ class Task(InferenceTask):
         """How often each label occurs among stored rows; empty where answers are not labels."""
         return Counter()
 
+    def label_names(self) -> tuple[str, ...]:
+        """The names that `label_counts` counts."""
+        return self.labels.names
+
+    def gold_output(self, example: Example) -> Any:
+        """The gold answer as people read it, JSON values only."""
+        return example.gold
+
     def on(self, kind: str) -> Task:
         """The task for base models of a kind; another object where kinds do it differently."""
         return self

@@ -123,6 +123,10 @@ class TextAnswerTask(Task):
             raise DataError(f"{self.name} takes {{{needed}}}, none of them empty; found {{{found}}}.")
         return Example(id=id, inputs={name: inputs[name] for name in self.columns})
 
+    def gold_output(self, example: Example) -> Any:
+        """The reference, or the list of several."""
+        return example.gold[0] if len(example.gold) == 1 else example.gold
+
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """The inputs and the answer."""
         return {**example.inputs, self.written: prediction.value}

@@ -1,0 +1,260 @@
+"""What a data set contains, as a run would read it: columns, examples, labels, lengths, and what is odd about it."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from adapters.core.files import digest_value
+from adapters.core.progress import ProgressBar
+from adapters.data.word_splitter import split_words
+from adapters.evaluation.report.run_report import highlight
+from adapters.evaluation.report.tables import Column, number_column, rich_table
+from adapters.tasks.base.example import Example, Examples
+from adapters.tasks.base.reading import reading_lines, reading_record
+from adapters.tasks.base.task import Task
+
+SAMPLE = 10_000
+"""Examples of a split whose lengths are measured."""
+PERCENTILES = (5, 50, 95, 100)
+RARE = 10
+"""A label with fewer examples in train is named."""
+SHOWN = 5
+"""Places, or labels, that a note lists."""
+MANY = 50_000
+"""From this number of examples on, a progress bar is shown."""
+_BARS, _BINS = "▁▂▃▄▅▆▇█", 12
+
+CountTokens = Callable[[Sequence[str]], Sequence[int]]
+"""The number of tokens of each text."""
+
+
+def describe(
+    task: Task, splits: Mapping[str, Examples], *, count_tokens: CountTokens | None = None, longest: int = 0, first: int
+) -> dict[str, Any]:
+    """The description of what was read, as JSON, without faults.
+
+    Args:
+        task: which read the splits.
+        splits: at least one.
+        count_tokens: the base model's, if there is one.
+        longest: tokens of an input that a run reads at once.
+        first: number of examples to show.
+    """
+    main = next(iter(splits.values()))
+    reading = reading_record(splits)
+    counts: Counter[str] = Counter(dict.fromkeys(task.label_names(), 0))
+    by_split = {name: split.label_counts() for name, split in splits.items()}
+    for found in by_split.values():
+        counts.update(found)
+    lengths = {name: _lengths(split, count_tokens) for name, split in splits.items()}
+    return {
+        "task": task.name,
+        **{key: reading.get(main.name, {}).get(key) for key in ("format", "columns", "unused")},
+        "splits": {name: len(split) for name, split in splits.items()},
+        "labels": dict(counts),
+        "labels_by_split": {name: dict(found) for name, found in by_split.items()},
+        "lengths": lengths,
+        "first": [{"inputs": _inputs(example), "gold": task.gold_output(example)} for example in main[:first]],
+        "notes": [
+            *(f"{name}: {note}" for name, found in reading.items() for note in found["notes"]),
+            *_label_notes(by_split),
+            *_repetitions(splits),
+            *_long(lengths, longest),
+        ],
+        "faults": [],
+    }
+
+
+def _inputs(example: Example) -> dict[str, Any]:
+    """The inputs, of a text alone without its words."""
+    return {key: value for key, value in example.inputs.items() if "text" not in example.inputs or key != "offsets"}
+
+
+def text_of(example: Example) -> str:
+    """All inputs of an example as one text."""
+    inputs = example.inputs
+    if "tokens" in inputs:
+        return str(inputs.get("text") or " ".join(inputs["tokens"]))
+    return " ".join(map(str, inputs.values()))
+
+
+def _lengths(split: Examples, count_tokens: CountTokens | None) -> dict[str, Any]:
+    """Percentiles and a histogram of the examples' lengths in words, and in tokens."""
+    chosen: Sequence[Example] = split
+    if len(split) > SAMPLE:
+        chosen = split.select(sorted(random.Random(0).sample(range(len(split)), SAMPLE)))
+    texts, words = [], []
+    for example in chosen:
+        texts.append(text_of(example))
+        words.append(len(example.inputs["tokens"]) if "tokens" in example.inputs else len(split_words(texts[-1])))
+    found = {"words": _distribution(words)}
+    if count_tokens is not None:
+        found["tokens"] = _distribution(count_tokens(texts))
+    return {"examples": len(texts), **found}
+
+
+def _distribution(values: Sequence[int]) -> dict[str, Any]:
+    array = np.array(values)
+    edges = np.linspace(array.min(), max(np.percentile(array, 99), array.min() + 1), _BINS + 1)
+    counts, _ = np.histogram(np.minimum(array, edges[-1]), edges)
+    return {
+        "percentiles": {str(p): int(np.percentile(array, p, method="nearest")) for p in PERCENTILES},
+        "histogram": {"edges": [round(float(edge), 1) for edge in edges], "counts": counts.tolist()},
+        "values_above": {str(limit): int((array > limit).sum()) for limit in (128, 256, 512, 1024)},
+    }
+
+
+def _label_notes(by_split: Mapping[str, Counter[str]]) -> list[str]:
+    """Rare labels of train, and labels of one split that others lack."""
+    train = by_split.get("train")
+    if not train:
+        return []
+    notes = []
+    rare = [name for name, count in train.items() if count < RARE]
+    if rare and len(rare) < len(train):
+        notes.append(f"{len(rare)} of {len(train)} labels occur fewer than {RARE} times in train: {_listed(rare)}")
+    for name, found in by_split.items():
+        lacking = sorted(set(train) - set(found)) if found and name != "train" else []
+        if lacking:
+            notes.append(f"{name} lacks {len(lacking)} of the labels of train: {_listed(lacking)}")
+    return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
+
+
+def _repetitions(splits: Mapping[str, Examples]) -> list[str]:
+    """Equal inputs: within a split, with other answers, and in several splits."""
+    seen: dict[bytes, tuple[str, int, bytes]] = {}
+    twice: Counter[str] = Counter()
+    shared: Counter[tuple[str, str]] = Counter()
+    places: dict[Any, list[str]] = {}
+    conflicts = 0
+    for name, number, example in _all(splits):
+        inputs, gold = bytes.fromhex(example.digest())[:12], bytes.fromhex(digest_value(example.gold))[:8]
+        if inputs not in seen:
+            seen[inputs] = (name, number, gold)
+            continue
+        other, index, answer = seen[inputs]
+        kind: Any = name if other == name else (other, name)
+        if other == name:
+            twice[name] += 1
+        else:
+            shared[other, name] += 1
+        if len(places.setdefault(kind, [])) < 1:
+            places[kind].append(f"{example.where} as {splits[other][index].where}")
+        if answer != gold:
+            conflicts += 1
+            if len(places.setdefault("conflict", [])) < SHOWN:
+                places["conflict"].append(f"{example.where} and {splits[other][index].where}")
+    notes = [
+        f"{name}: {count:,} examples have the inputs of an earlier one (the first: {places[name][0]})"
+        for name, count in twice.items()
+    ]
+    notes += [
+        f"{count:,} examples of {name} are in {other}, too (the first: {places[other, name][0]})"
+        for (other, name), count in shared.items()
+    ]
+    if conflicts:
+        notes.append(f"{conflicts:,} examples have equal inputs but other answers: {'; '.join(places['conflict'])}")
+    return notes
+
+
+def _all(splits: Mapping[str, Examples]) -> Iterator[tuple[str, int, Example]]:
+    """Every example with its split and its number, with a progress bar where there are many."""
+    total = sum(map(len, splits.values()))
+    with ProgressBar("comparing", total // 1000 + 1, shown=total >= MANY) as bar:
+        done = 0
+        for name, split in splits.items():
+            for number, example in enumerate(split):
+                yield name, number, example
+                done += 1
+                if done % 1000 == 0:
+                    bar.step("thousand examples")
+
+
+def _long(lengths: Mapping[str, Any], longest: int) -> list[str]:
+    """How many inputs have more tokens than a run reads at once."""
+    notes = []
+    for name, found in lengths.items():
+        above = found.get("tokens", {}).get("values_above", {}).get(str(longest), 0)
+        if above:
+            notes.append(
+                f"{name}: {100 * above / found['examples']:.1f} % of the inputs have more than {longest} tokens "
+                "(--max_length): they are read in windows, or truncated"
+            )
+    return notes
+
+
+def report(record: Mapping[str, Any], splits: Mapping[str, Examples], task: Task) -> RenderableType:
+    """The description for a terminal."""
+    parts: list[RenderableType] = []
+    if splits:
+        parts += [Text(line) for line in reading_lines(splits) if line.startswith("read ")]
+        parts += [Text(), _split_table(record), Text()]
+    if record["labels"]:
+        parts += [_label_table(record), Text()]
+    parts += [Text(f"note: {note}") for note in record["notes"]]
+    if record["first"]:
+        parts += [Text(), Text(f"the first {len(record['first'])} examples, as they are learned:", style="bold")]
+        main = next(iter(splits.values()))
+        parts += [_drawn(task, example, shown) for example, shown in zip(main, record["first"], strict=False)]
+    return Group(*parts)
+
+
+def _split_table(record: Mapping[str, Any]) -> RenderableType:
+    """A row for each split and unit of length."""
+    rows = []
+    for name, count in record["splits"].items():
+        measured = record["lengths"][name]
+        for unit in ("words", "tokens"):
+            if unit in measured:
+                found = measured[unit]
+                rows.append({"split": name, "examples": count, "unit": unit, **found["percentiles"], **found})
+    columns = [
+        Column(title="split", shown=lambda row: row["split"]),
+        number_column("examples", "examples", ",.0f"),
+        Column(title="length in", shown=lambda row: row["unit"]),
+        *(number_column(f"{p} %" if p < 100 else "most", str(p), ",.0f") for p in PERCENTILES),
+        Column(title="histogram", shown=lambda row: _bars(row["histogram"])),
+    ]
+    return rich_table(columns, rows, width=None)
+
+
+def _bars(histogram: Mapping[str, Any]) -> str:
+    most = max(histogram["counts"])
+    bars = "".join(_BARS[min(7, round(7 * count / most))] if count else " " for count in histogram["counts"])
+    return f"{histogram['edges'][0]:.0f} {bars} {histogram['edges'][-1]:.0f}"
+
+
+def _label_table(record: Mapping[str, Any]) -> RenderableType:
+    """The labels by frequency, with their counts in each split."""
+    names = sorted(record["labels"], key=lambda name: -record["labels"][name])
+    most = max(*record["labels"].values(), 1)
+    rows: list[dict[str, Any]] = []
+    for label in names[:30]:
+        counts = {split: found.get(label, 0) for split, found in record["labels_by_split"].items()}
+        rows.append({"label": label, "share": record["labels"][label] / most, **counts})
+    columns = [Column(title="label", shown=lambda row: row["label"])]
+    columns += [number_column(split, split, ",.0f") for split in record["labels_by_split"]]
+    columns.append(Column(title="", shown=lambda row: "█" * max(round(24 * row["share"]), int(row["share"] > 0))))
+    table = rich_table(columns, rows, width=None)
+    left = len(names) - len(rows)
+    return Group(table, Text(f"… and {left:,} labels more")) if left else table
+
+
+def _drawn(task: Task, example: Example, shown: Mapping[str, Any]) -> Text:
+    """One example: its entities marked, or its inputs and its answer."""
+    if task.highlights:
+        gold = shown["gold"]
+        return Text.assemble("  ", highlight({"text": text_of(example), "entities": gold}))
+    lines = [f"  {name}: {value}" for name, value in shown["inputs"].items()]
+    return Text("\n".join([*lines, f"  -> {shown['gold']}", ""]))

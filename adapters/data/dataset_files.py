@@ -6,7 +6,7 @@ A reader is a file of `readers/` that offers what `Reader` lists; nothing else h
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -24,7 +24,9 @@ SPLIT_WORDS = {"train": "train", "test": "test"} | dict.fromkeys(
 class Reader(Protocol):
     """What a file of `readers/` offers.
 
-    It may also offer `companions(path)`: the files that it reads together with one (the other side of a translation).
+    It may also offer `companions(path)`: the files that it reads together with one (the other side of a translation);
+    `claims(path, head)`: as `recognises`, whether a file is of this format though its extension is another reader's;
+    and `FILES`: words for what its files are.
     """
 
     EXTENSIONS: tuple[str, ...]
@@ -91,7 +93,7 @@ def _head(path: Path, encoding: str) -> str:
 def _reader(path: Path, head: str, name: str | None, plugin_dirs: Sequence[str]) -> Reader:
     known = [name] if name else discovery.names("readers", plugin_dirs)
     readers = {key: cast(Reader, discovery.load("readers", key, plugin_dirs)) for key in known}
-    fits = [key for key, reader in readers.items() if not reader.EXTENSIONS and reader.recognises(path, head)]
+    fits = [key for key, reader in readers.items() if _by_contents(reader)(path, head)]
     if not path.is_dir():
         named = [key for key, reader in readers.items() if name or plain_name(path).endswith(reader.EXTENSIONS)]
         fits = fits or named
@@ -107,6 +109,14 @@ def _reader(path: Path, head: str, name: str | None, plugin_dirs: Sequence[str])
         f"{path}: no reader recognises this file. Readers: {listed}.\n"
         "If the file is of one of these formats, name it: --dataset_format NAME"
     )
+
+
+def _by_contents(reader: Reader) -> Callable[[Path, str], bool]:
+    """How a reader recognises a file before its extension counts."""
+    if not reader.EXTENSIONS:
+        return reader.recognises
+    claims: Callable[[Path, str], bool] = getattr(reader, "claims", lambda path, head: False)
+    return claims
 
 
 def open_splits(

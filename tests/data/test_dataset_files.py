@@ -24,9 +24,9 @@ def found(folder: Path, **options: object) -> dict[str, str]:
     return {split: Path(source.name).name for split, source in splits.items()}
 
 
-def test_there_are_eight_readers() -> None:
-    readers = ["conll", "csv", "hf_datasets", "jsonl", "labelled_lines", "parallel", "parquet", "squad"]
-    assert discovery.names("readers") == readers
+def test_there_are_eleven_readers() -> None:
+    readers = ["brat", "conll", "csv", "hf_datasets", "jsonl", "labelled_lines", "parallel", "parquet", "seq_in"]
+    assert discovery.names("readers") == [*readers, "spacy_tuples", "squad"]
 
 
 def test_each_reader_offers_what_the_protocol_lists() -> None:

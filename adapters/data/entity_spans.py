@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adapters.core.errors import Faults, SettingsError
@@ -124,6 +124,22 @@ def given_spans(cell: Any, names: Sequence[str] = ()) -> Iterator[GivenSpan | st
         yield from _of_item(item, names)
 
 
+def in_characters_of(
+    given: Iterable[GivenSpan | str], offsets: Sequence[tuple[int, int]], ends: str
+) -> Iterator[GivenSpan | str]:
+    """Spans that count words, as spans of the characters of these."""
+    for span in given:
+        if isinstance(span, str):
+            yield span
+            continue
+        last = span.end if ends == INCLUSIVE else span.end - 1
+        if 0 <= span.start <= last < len(offsets):
+            end = offsets[last][1] - (ends == INCLUSIVE)
+            yield replace(span, start=offsets[span.start][0], end=end)
+        else:
+            yield f"entity {span.label} {span.start}:{span.end} is outside the {len(offsets)} words"
+
+
 def is_spans(cell: Any) -> bool | None:
     """Whether a cell contains spans rather than tags; None where it is empty."""
     if isinstance(cell, dict):
@@ -158,7 +174,7 @@ def _of_item(item: Any, names: Sequence[str]) -> Iterator[GivenSpan | str]:
                 for found in _of_item(
                     {**point, "label": item.get("label")} if isinstance(point, dict) else point, names
                 ):
-                    yield found if isinstance(found, str) else _as_inclusive(found)
+                    yield found if isinstance(found, str) else replace(found, inclusive=True)
             return
         label_key = next((key for key in _LABELS if keys.get(key) is not None), "")
         start, end, label = _first(keys, _STARTS), _first(keys, _ENDS), keys.get(label_key)
@@ -185,10 +201,6 @@ def _of_item(item: Any, names: Sequence[str]) -> Iterator[GivenSpan | str]:
         yield GivenSpan(start=start, end=end, label=label.strip(), own=own if isinstance(own, str) else None)
     else:
         yield wrong
-
-
-def _as_inclusive(span: GivenSpan) -> GivenSpan:
-    return GivenSpan(start=span.start, end=span.end, label=span.label, own=span.own, inclusive=True)
 
 
 def _first(keys: dict[str, Any], usual: Iterable[str]) -> Any:

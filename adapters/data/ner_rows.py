@@ -19,6 +19,7 @@ from adapters.data.entity_spans import (
     SpanRules,
     find_counting,
     given_spans,
+    in_characters_of,
     is_spans,
     words_of,
 )
@@ -28,7 +29,7 @@ from adapters.data.tag_forms import TagForm
 from adapters.data.tag_schemes import spans, tags_of
 from adapters.data.tag_spellings import ALONE, PREFIX, SUFFIX, kind_of_tags
 from adapters.data.word_rows import is_word_a_row, refuse_one_label, sentences_of
-from adapters.data.word_splitter import split_words
+from adapters.data.word_splitter import joined_offsets, split_words
 
 if TYPE_CHECKING:
     import datasets
@@ -43,6 +44,7 @@ SPAN_COLUMNS = ("entities", "spans", "ents", "label", "labels", "annotations", "
 MEND_TAG = "Repair such tags with --repair_tags (they are counted), or name the scheme with --tag_scheme."
 OTHER_TAG = "Name the tags' column with --label_column_name, or their scheme with --tag_scheme; or mend the tag."
 _LIST_OPENS = re.compile(r"""\s*(\[|\{\s*['"]|\(\s*['"\[(]|array\()""")
+WORD_SPANS = "Starts and ends count words here; --span_ends inclusive takes an end as the entity's last word."
 SAMPLED_ROWS = 1000
 """Rows at the beginning of a source from which its form is taken."""
 _MOST_COLUMNS = 100
@@ -104,6 +106,8 @@ def find_ner_columns(roles: ColumnRoles) -> NerColumns:
             roles.notes.append(
                 f"tags are read from column {column}; column {name} has tags of {kind} (--label_column_name {name})"
             )
+    if not chosen.tagged and any(isinstance(row.values.get(chosen.text), list) for row in sample):
+        roles.notes.append("the entities' starts and ends count words, since there is no text but a list of words")
     return chosen
 
 
@@ -131,7 +135,7 @@ def _choose(roles: ColumnRoles, sample: Sequence[Row]) -> NerColumns | None:
         return NerColumns(text=text, labels=label, tagged=tagged) if text and label else None
 
     tags = columns(TOKEN_COLUMNS, TAG_COLUMNS, tagged=True)
-    entities = columns(TEXT_COLUMNS, SPAN_COLUMNS, tagged=False)
+    entities = columns(TEXT_COLUMNS, SPAN_COLUMNS, tagged=False) or columns(TOKEN_COLUMNS, SPAN_COLUMNS, tagged=False)
     named = roles.given.get("text")
     candidates = [one for one in ((entities, tags) if named in TEXT_COLUMNS else (tags, entities)) if one is not None]
     # A name given by the user, or `labels`, tells little: the column's contents tell more.
@@ -293,6 +297,8 @@ def _from_spans(
     if marked == "":
         faults.note(f"rows with nothing in {columns.labels!r}, read as having no entity")
         marked = []
+    if isinstance(text, list) and isinstance(marked, list):
+        return _from_word_spans(row, text, marked, rules, faults)
     if not isinstance(text, str) or not isinstance(marked, list | tuple | dict):
         faults.add(row.where(), f"needs a string in {columns.text!r} and a list in {columns.labels!r}")
         return None
@@ -302,6 +308,19 @@ def _from_spans(
     tags = tags_of(found, len(words))
     assert spans(tags) == found
     return Sentence(words=words, tags=tags, text=text, offsets=offsets)
+
+
+def _from_word_spans(
+    row: Row, words: list[Any], marked: list[Any], rules: SpanRules, faults: Faults
+) -> Sentence | None:
+    """A sentence of words whose entities count words, as SpERT and GLiNER have them."""
+    if not all(isinstance(word, str) for word in words):
+        faults.add(row.where(), f"the words must be a list of strings, found {repr(words)[:60]}")
+        return None
+    offsets, text = joined_offsets(words), " ".join(words)
+    given = in_characters_of(given_spans(marked, rules.names), offsets, rules.ends)
+    found = words_of(row, text, offsets, given, rules, Counting(ends=rules.ends), WORD_SPANS, faults)
+    return Sentence(words=words, tags=tags_of(found, len(words)))
 
 
 def _texts(source: RowSource, columns: NerColumns, rules: SpanRules) -> Iterator[tuple[str, Iterable[GivenSpan | str]]]:

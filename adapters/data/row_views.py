@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from adapters.core.discovery import code_version
 from adapters.core.errors import Faults
@@ -11,11 +12,16 @@ from adapters.core.files import digest_value
 from adapters.data.rows import Row, RowSource, format_of, notes_of
 
 
-@dataclass(frozen=True, slots=True)
 class RowOfLines(Row):
     """A row whose items are on lines of their own, not all next to each other."""
 
-    item_lines: tuple[int, ...] = ()
+    __slots__ = ("item_lines",)
+    item_lines: tuple[int, ...]
+
+    def __init__(self, file: str, values: dict[str, Any], item_lines: tuple[int, ...]) -> None:
+        """Args: item_lines: the line of each item."""
+        super().__init__(file, item_lines[0] if item_lines else 1, 1, values)
+        object.__setattr__(self, "item_lines", item_lines)  # rows may be frozen
 
     def where(self, item: int = 0) -> str:
         """`file:line` of one item of its list columns."""

@@ -159,7 +159,7 @@ def _refuse_words_with_types(outside: int, tags: Counter[str], source: RowSource
     shown = ", ".join(tag for tag, _ in tags.most_common(_SHOWN_TAGS))
     listed = ", ".join(source.columns[:MAX_LISTED]) + (", …" if len(source.columns) > MAX_LISTED else "")
     raise DataError(
-        f"{source.name}: {share:.0%} of the words have another tag than O in column {column!r}, and "
-        f"none begins with B- or I- ({shown}), so these seem to be no entities. Columns found: {listed}. Name the tags' column with "
+        f"{source.name}: {share:.0%} of the words have another tag than O in column {column!r}, and none begins with "
+        f"B- or I- ({shown}), so these seem to be no entities. Columns found: {listed}. Name the tags' column with "
         "--label_column_name; or, if each of them is an entity's type, add --tag_scheme io."
     )

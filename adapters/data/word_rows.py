@@ -118,9 +118,8 @@ def _joined(word: str, tag: str, columns: Sequence[str]) -> Callable[[Iterator[R
             for row in group:
                 _check(row, word, tag, faults)
             if faults.count == before:
-                first = group[0]
                 values = {name: [row.values.get(name) for row in group] for name in (word, tag)}
-                yield RowOfLines(first.file, first.line, 1, values, tuple(row.line for row in group))
+                yield RowOfLines(group[0].file, values, tuple(row.line for row in group))
 
     return change
 

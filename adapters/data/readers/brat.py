@@ -77,7 +77,7 @@ class BratSource(FileSource):
             found = list(self._entities(marks, faults))
             if faults.count == before:
                 values = {"id": name.name, "text": text, "entities": [entity for _, entity in found]}
-                yield RowOfLines(str(marks), 1, 0, values, tuple(number for number, _ in found))
+                yield RowOfLines(str(marks), values, tuple(number for number, _ in found))
 
     def _entities(self, path: Path, faults: Faults) -> Iterator[tuple[int, dict[str, Any]]]:
         for line in lines(path, self.encoding, faults):

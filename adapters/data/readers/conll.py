@@ -183,7 +183,7 @@ class ColumnsSource(FileSource):
             if numbers == list(range(numbers[0], numbers[0] + len(numbers))):
                 yield Row(self.name, numbers[0], 1, values)
             else:
-                yield RowOfLines(self.name, numbers[0], 1, values, tuple(numbers))
+                yield RowOfLines(self.name, values, tuple(numbers))
 
     def _blocks(self, faults: Faults) -> Iterator[list[Line]]:
         """The lines of each sentence, without the comments before its first token.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -142,7 +142,9 @@ def _choose(roles: ColumnRoles, sample: Sequence[Row]) -> NerColumns | None:
     fitting = [one for one in candidates if kind(one.labels) in (None, "tags" if one.tagged else "spans")]
     if fitting:
         return fitting[0]
-    return _by_contents(roles, sample) or next(iter(candidates), None)
+    found = _by_contents(roles, sample) or next(iter(candidates), None)
+    # Texts in a column without spans: their cells are read as tags, or refused as these.
+    return found and replace(found, tagged=found.tagged or kind(found.labels) == "tags")
 
 
 def _kind(sample: Sequence[Row], column: str) -> str | None:

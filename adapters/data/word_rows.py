@@ -35,11 +35,6 @@ _DOCUMENTS = ("document", "doc", "documentid", "docid", "docname", "file", "file
 _MISSING = ("", "nan")
 
 
-def names_sentence(name: str) -> bool:
-    """Whether a column's name is usual for what words of one sentence share."""
-    return _plain(name) in (*_SENTENCES, *_DOCUMENTS)
-
-
 def is_word_a_row(rows: Sequence[Row], word: str, tag: str) -> bool:
     """Whether nearly all cells of the words are single words, and all of the tags single tags; lists are neither."""
     words = [row.values.get(word) for row in rows]

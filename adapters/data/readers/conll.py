@@ -17,11 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import DataError, Faults
-from adapters.data.readers.base.column_layout import NO_WORD, SAMPLED_LINES, ColumnLayout, find_layout, is_header
+from adapters.data.readers.base.column_layout import (
+    NO_WORD,
+    SAMPLED_LINES,
+    ColumnLayout,
+    by_header,
+    find_layout,
+    is_header,
+    only_known,
+)
 from adapters.data.row_views import RowOfLines
 from adapters.data.rows import HEAD, FileSource, Line, Row, lines, plain_name
 from adapters.data.tag_spellings import is_tag, kind_of_tags
-from adapters.data.word_rows import names_sentence
 
 EXTENSIONS: tuple[str, ...] = (".conll", ".conllu", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".iobes", ".bmes")
 FILES = "a word and its tag on each line, blank lines between sentences"
@@ -36,7 +43,7 @@ def recognises(path: Path, head: str) -> bool:
 
 
 def claims(path: Path, head: str) -> bool:
-    """Whether a file with the extension of a table (`.tsv`, `.csv`) is a column file: no header, or no sentence column.
+    """Whether a file with the extension of a table (`.tsv`) is a column file: no header, or one of words and tags.
 
     A head without a blank line is that of a long sentence, if the file goes on.
     """
@@ -45,7 +52,7 @@ def claims(path: Path, head: str) -> bool:
         return False
     first, *others = lines_of_cells
     if is_header(first):
-        if any(names_sentence(cell) for cell in first) or "\n\n" not in head.replace("\r", ""):
+        if not only_known(first) or "\n\n" not in head.replace("\r", ""):
             return False
     else:
         others = lines_of_cells
@@ -94,6 +101,7 @@ def open(path: Path, encoding: str) -> ColumnsSource:
             "sentences are unknown. Separate them by blank lines, or give a table with a column that numbers them."
         )
     layout = find_layout(sample, width)
+    layout = by_header(layout, header) if header else layout
     numbers = [str(number) for number in range(width)]
     names = header if header and len({*header, *numbers}) == 2 * width and "" not in header else numbers
     aliases = dict(zip(numbers, names, strict=True)) if names is not numbers else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapters.data.tag_spellings import ALONE, BARE, PREFIX, SUFFIX, kind_of_tags, types_of
 
@@ -19,6 +19,7 @@ _PHRASES = frozenset({"NP", "VP", "PP", "ADVP", "ADJP", "SBAR", "PRT", "CONJP", 
 """Types of CoNLL-2000's phrases, which CoNLL-2003 has in a column before its entities."""
 _WORD_NAMES = frozenset({"word", "words", "token", "tokens", "form", "text", "char", "character"})
 _TAG_NAMES = frozenset({"tag", "tags", "label", "labels", "ne", "ner", "nertag", "nertags", "iob", "bio", "entity"})
+_OTHER_NAMES = frozenset({"pos", "postag", "upos", "xpos", "lemma", "chunk", "chunktag", "feats", "head", "deprel"})
 
 Lines = Sequence[Sequence[str]]
 """The cells of the lines of a sentence."""
@@ -80,9 +81,25 @@ def find_layout(sentences: Sequence[Lines], width: int) -> ColumnLayout:
     )
 
 
+def by_header(layout: ColumnLayout, names: Sequence[str]) -> ColumnLayout:
+    """The layout with the words where the header says so, and the tags, if no column contains any."""
+    words = next(number for number, name in enumerate(names) if _plain(name) in _WORD_NAMES)
+    tags = next(number for number, name in enumerate(names) if _plain(name) in _TAG_NAMES)
+    return replace(layout, words=words, tags=layout.tags if layout.sure else tags)
+
+
+def only_known(names: Sequence[str]) -> bool:
+    """Whether a header has no name but those usual in column files."""
+    return {_plain(name) for name in names} <= _WORD_NAMES | _TAG_NAMES | _OTHER_NAMES
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())
+
+
 def is_header(cells: Sequence[str]) -> bool:
     """Whether a line names the columns: one of words, and one of tags."""
-    names = {re.sub(r"[\W_]", "", cell.lower()) for cell in cells}
+    names = set(map(_plain, cells))
     return bool(names & _WORD_NAMES) and bool(names & _TAG_NAMES)
 
 

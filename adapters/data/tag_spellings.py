@@ -71,6 +71,11 @@ class TagSpelling:
             return None
         return f"{letter.upper()}-{label_name if self.place == ALONE else kind}"
 
+    def fits(self, tag: str) -> bool:
+        """Whether a tag is written so: it is the one of words in no entity, or has its letter in its place."""
+        letter = self._parts(tag)[0] if self.place != BARE else ""
+        return tag == self.outside or (bool(letter) and letter.islower() == self.lower)
+
     def _parts(self, tag: str) -> tuple[str, str]:
         """Letter and type, both empty in a tag of another form."""
         if self.place == ALONE:
@@ -130,7 +135,7 @@ def kind_of_tags(cells: Iterable[str]) -> str | None:
     if _are_alone(tags):
         return ALONE
     spelling = find_spelling(tags)
-    fitting = sum(count for tag, count in tags.items() if spelling._parts(tag)[0])
+    fitting = sum(count for tag, count in tags.items() if spelling.fits(tag))
     if spelling.place in (PREFIX, SUFFIX) and fitting >= 0.95 * tags.total():
         return spelling.place
     return BARE if outside >= tags.total() and all(any(map(str.isalpha, tag)) for tag in tags) else None

@@ -93,13 +93,9 @@ def open(path: Path, encoding: str) -> ColumnsSource:
             "A line needs a token and its tag, separated by a tab or spaces."
         )
     header = cells if is_header(cells) else None
-    sample, ended = _sample(path, encoding, separator, width, skipped=first.number if header else 0)
-    own_extension = plain_name(path).endswith(EXTENSIONS)
-    if len(sample) == 1 and ended and not own_extension and len(sample[0]) > _LONG_SENTENCE:
-        raise DataError(
-            f"{path}: a word on each line, and no blank line in the whole file of {len(sample[0]):,} words, so its "
-            "sentences are unknown. Separate them by blank lines, or give a table with a column that numbers them."
-        )
+    sample = _sample(path, encoding, separator, width, skipped=first.number if header else 0)
+    if len(sample) == 1 and len(sample[0]) > _LONG_SENTENCE and not plain_name(path).endswith(EXTENSIONS):
+        _check_blank_lines(path, encoding, first.number)
     layout = find_layout(sample, width)
     layout = by_header(layout, header) if header else layout
     numbers = [str(number) for number in range(width)]
@@ -126,8 +122,23 @@ _LONG_SENTENCE = 1000
 """Words of a file without a blank line that may still be one sentence."""
 
 
-def _sample(path: Path, encoding: str, separator: str, width: int, skipped: int) -> tuple[list[list[list[str]]], bool]:
-    """The cells of the first sentences, of lines with all columns; and whether these are all there are."""
+def _check_blank_lines(path: Path, encoding: str, first: int) -> None:
+    """Raises DataError where no blank line is between the first token and the last."""
+    blank = last = 0
+    for line in lines(path, encoding, Faults(str(path))):
+        if not _BREAK.fullmatch(line.content):
+            last = line.number
+        elif line.number > first and not blank:
+            blank = line.number
+    if not 0 < blank < last:
+        raise DataError(
+            f"{path}: a word on each line, and no blank line from the first to the last ({last:,}), so its sentences "
+            "are unknown. Separate them by blank lines, or give a table with a column that numbers them."
+        )
+
+
+def _sample(path: Path, encoding: str, separator: str, width: int, skipped: int) -> list[list[list[str]]]:
+    """The cells of the first sentences, of lines with all columns."""
     sentences: list[list[list[str]]] = [[]]
     count = 0
     for line in lines(path, encoding, Faults(str(path))):
@@ -141,8 +152,8 @@ def _sample(path: Path, encoding: str, separator: str, width: int, skipped: int)
                 sentences[-1].append(cells)
                 count += 1
         if count == SAMPLED_LINES:
-            return sentences, False
-    return [sentence for sentence in sentences if sentence], True
+            break
+    return [sentence for sentence in sentences if sentence]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,9 +228,9 @@ class ColumnsSource(FileSource):
             yield block
 
     def _is_token(self, text: str) -> bool:
-        """Whether a line that begins like a comment is a token: it has all columns, and its tag is one."""
+        """Whether a line that begins like a comment is a token: it has all columns, and they fit."""
         cells = _split(text, self.separator)
-        return len(cells) == self.width and (not self.layout.sure or is_tag(cells[self.layout.tags]))
+        return len(cells) == self.width and self.layout.is_token(cells)
 
     def _begins_anew(self, text: str, first: str) -> bool:
         """Whether a line has the number of the first word of a sentence, which has begun before it."""

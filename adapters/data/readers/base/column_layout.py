@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
-from adapters.data.tag_spellings import ALONE, BARE, PREFIX, SUFFIX, kind_of_tags, types_of
+from adapters.data.tag_spellings import ALONE, BARE, PREFIX, SUFFIX, TagSpelling, find_spelling, kind_of_tags, types_of
 
 SAMPLED_LINES = 2000
 """Lines at the beginning of a file from which its layout is taken."""
@@ -33,6 +35,8 @@ class ColumnLayout:
         words, tags: the columns of the words and of the tags.
         index: the column that numbers the words of each sentence, if there is one.
         sure: the tags' cells look like tags; else the last column was taken.
+        spelling: of the tags.
+        seen: the tags in the sample.
         other_tags: columns that contain tags as well.
         phrases: those of them whose tags are of phrases.
     """
@@ -41,8 +45,18 @@ class ColumnLayout:
     tags: int
     index: int | None = None
     sure: bool = False
+    spelling: TagSpelling = field(default_factory=TagSpelling)
+    seen: frozenset[str] = frozenset()
     other_tags: tuple[int, ...] = ()
     phrases: tuple[int, ...] = ()
+
+    def is_token(self, cells: Sequence[str]) -> bool:
+        """Whether a line that begins like a comment is a token: its tag is one, and its number, if it has one."""
+        if not self.sure:
+            return True
+        if self.index is not None and not _NUMBER.fullmatch(cells[self.index]):
+            return False
+        return cells[self.tags] in self.seen or self.spelling.fits(cells[self.tags])
 
 
 def find_layout(sentences: Sequence[Lines], width: int) -> ColumnLayout:
@@ -76,6 +90,8 @@ def find_layout(sentences: Sequence[Lines], width: int) -> ColumnLayout:
         tags=tags,
         index=index,
         sure=True,
+        spelling=find_spelling(Counter(columns[tags])),
+        seen=frozenset(columns[tags]),
         other_tags=tuple(sorted(others)),
         phrases=phrases,
     )
@@ -105,15 +121,16 @@ def is_header(cells: Sequence[str]) -> bool:
 
 def _numbers_words(sentences: Sequence[Lines], column: int) -> bool:
     """Whether a column counts the words of nearly every sentence, or of the whole file."""
-    counting = longer = 0
+    counting = up = anew = 0
     for sentence in sentences:
         cells = [line[column] for line in sentence if not NO_WORD.fullmatch(line[column])]
         if not all(map(_NUMBER.fullmatch, cells)):
             return False
-        first = int(cells[0]) if cells else 0
-        counting += [int(cell) for cell in cells] == list(range(first, first + len(cells)))
-        longer += len(cells) > 1
-    return longer > 0 and counting >= 0.9 * len(sentences)
+        numbers = [int(cell) for cell in cells]
+        counting += all(after in (before + 1, min(numbers[0], 1)) for before, after in pairwise(numbers))
+        up += sum(after == before + 1 for before, after in pairwise(numbers))
+        anew += sum(after <= before for before, after in pairwise(numbers))
+    return up > anew and counting >= 0.9 * len(sentences)
 
 
 def _says_nothing(cells: Sequence[str], sentences: Sequence[Lines], column: int) -> bool:

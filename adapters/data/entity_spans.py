@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from adapters.core.errors import Faults, SettingsError
@@ -342,16 +343,17 @@ def _apart(
     row: Row, found: list[Span], offsets: Sequence[tuple[int, int]], rules: SpanRules, faults: Faults
 ) -> list[Span]:
     """The spans if none overlap, else the longer ones; a fault where overlaps are refused."""
+    if rules.spans == STRICT:
+        for (kind, begin, end), (other, next_begin, _) in pairwise(found):
+            if next_begin < end:
+                what = f"entities overlap: {kind} at word {begin} and {other} at word {next_begin}"
+                faults.add(row.where(), what, OVERLAP_ADVICE)
+                return []
+        return found
     kept: list[Span] = []
     for span in sorted(found, key=lambda one: offsets[one[1]][0] - offsets[one[2] - 1][1]):  # the longest first
-        other = next((one for one in kept if one[1] < span[2] and span[1] < one[2]), None)
-        if other is None:
-            kept.append(span)
-        elif rules.spans == STRICT:
-            (kind, begin, _), (second, next_begin, _) = sorted((other, span), key=found.index)
-            what = f"entities overlap: {kind} at word {begin} and {second} at word {next_begin}"
-            faults.add(row.where(), what, OVERLAP_ADVICE)
-            return []
-        else:
+        if any(one[1] < span[2] and span[1] < one[2] for one in kept):
             faults.note("spans that overlap a longer one left out")
+        else:
+            kept.append(span)
     return sorted(kept, key=lambda one: one[1])

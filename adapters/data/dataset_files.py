@@ -24,9 +24,7 @@ SPLIT_WORDS = {"train": "train", "test": "test"} | dict.fromkeys(
 class Reader(Protocol):
     """What a file of `readers/` offers.
 
-    It may also offer `companions(path)`: the files that it reads together with one (the other side of a translation);
-    `claims(path, head)`: as `recognises`, whether a file is of this format though its extension is another reader's;
-    and `FILES`: words for what its files are.
+    It may also offer `companions(path)`: the files that it reads together with one (the other side of a translation).
     """
 
     EXTENSIONS: tuple[str, ...]
@@ -34,7 +32,10 @@ class Reader(Protocol):
     recognises its files by their contents, or by the files in their folder, and is tried before the others."""
 
     def recognises(self, path: Path, head: str) -> bool:
-        """Whether it is of this format; `head`: a file's first 4096 characters, leniently decoded, "" for a folder."""
+        """Whether it is of this format; `head`: a file's first 4096 characters, leniently decoded, "" for a folder.
+
+        A reader may also offer `claims(path, head)`: whether a file is of its format though the extension is another's.
+        """
 
     def open(self, path: Path, encoding: str) -> RowSource:
         """The rows. Raises DataError where nothing can be read: no header, no rows, damaged."""
@@ -90,6 +91,14 @@ def _head(path: Path, encoding: str) -> str:
     return start.decode(encoding, errors="replace").removeprefix("\ufeff")[:HEAD]
 
 
+def _by_contents(reader: Reader) -> Callable[[Path, str], bool]:
+    """How a reader recognises a file before its extension counts."""
+    if not reader.EXTENSIONS:
+        return reader.recognises
+    claims: Callable[[Path, str], bool] = getattr(reader, "claims", lambda path, head: False)
+    return claims
+
+
 def _reader(path: Path, head: str, name: str | None, plugin_dirs: Sequence[str]) -> Reader:
     known = [name] if name else discovery.names("readers", plugin_dirs)
     readers = {key: cast(Reader, discovery.load("readers", key, plugin_dirs)) for key in known}
@@ -109,14 +118,6 @@ def _reader(path: Path, head: str, name: str | None, plugin_dirs: Sequence[str])
         f"{path}: no reader recognises this file. Readers: {listed}.\n"
         "If the file is of one of these formats, name it: --dataset_format NAME"
     )
-
-
-def _by_contents(reader: Reader) -> Callable[[Path, str], bool]:
-    """How a reader recognises a file before its extension counts."""
-    if not reader.EXTENSIONS:
-        return reader.recognises
-    claims: Callable[[Path, str], bool] = getattr(reader, "claims", lambda path, head: False)
-    return claims
 
 
 def open_splits(

@@ -31,7 +31,7 @@ from adapters.data.rows import HEAD, FileSource, Line, Row, lines, plain_name
 from adapters.data.tag_spellings import is_tag, kind_of_tags
 
 EXTENSIONS: tuple[str, ...] = (".conll", ".conllu", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".iobes", ".bmes")
-FILES = "a word and its tag on each line, blank lines between sentences"
+FILES = "a word and its tag on each line, a blank line between sentences"
 
 _BREAK = re.compile(r"\s*|(\S+\s+)?-DOCSTART-(\s.*)?|#\s*(begin|end) document\b.*", re.DOTALL)
 _COMMENT = re.compile(r"#+(\s.*)?|##.*|#\s*[\w.]+\s*=.*", re.DOTALL)

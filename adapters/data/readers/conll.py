@@ -28,7 +28,7 @@ from adapters.data.readers.base.column_layout import (
 )
 from adapters.data.row_views import RowOfLines
 from adapters.data.rows import HEAD, FileSource, Line, Row, lines, plain_name
-from adapters.data.tag_spellings import is_tag, kind_of_tags
+from adapters.data.tag_spellings import PREFIX, SUFFIX, is_tag, kind_of_tags
 
 EXTENSIONS: tuple[str, ...] = (".conll", ".conllu", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".iobes", ".bmes")
 FILES = "a word and its tag on each line, a blank line between sentences"
@@ -56,7 +56,10 @@ def claims(path: Path, head: str) -> bool:
             return False
     else:
         others = lines_of_cells
-    return any(kind_of_tags(cells) for cells in zip(*others, strict=True))
+    if len(others) < (_MANY if "\n\n" not in head.replace("\r", "") else 1):
+        return False
+    columns = [(kind_of_tags(cells), cells) for cells in zip(*others, strict=True)]
+    return any(kind in (PREFIX, SUFFIX) or (kind and {"O", "o"} & set(cells)) for kind, cells in columns)
 
 
 def _columns_of(head: str, *, breaks_needed: bool) -> list[list[str]] | None:
@@ -118,6 +121,8 @@ def open(path: Path, encoding: str) -> ColumnsSource:
     )
 
 
+_MANY = 20
+"""Words that a head without a blank line must have, at least."""
 _LONG_SENTENCE = 1000
 """Words of a file without a blank line that may still be one sentence."""
 
@@ -277,4 +282,7 @@ def _split(text: str, separator: str) -> list[str]:
         return text.split("\t")
     if separator == " ":
         return [cell for cell in text.split(" ") if cell]
-    return next(csv.reader([text], delimiter=separator), [])
+    try:
+        return next(csv.reader([text], delimiter=separator), [])
+    except csv.Error:  # a cell of more than 131072 characters
+        return [text]

@@ -6,6 +6,7 @@ Columns: `text`, and the keys of the second part (`entities`, `cats`). A documen
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import DataError, Faults
-from adapters.data.readers.base.json_text import decode, elements, skip_space
+from adapters.data.readers.base.json_text import decode, skip_space
 from adapters.data.rows import CANNOT_READ, FileSource, Row, lines, open_bytes, plain_name
 
 EXTENSIONS: tuple[str, ...] = ()
@@ -81,20 +82,29 @@ class SpacySource(FileSource):
                     value, _, problems = decode(line.text.rstrip("\r\n"), 0, end_expected=True)
                     yield line.number, value, problems
             return
-        text = "".join(line.text for line in lines(self.path, self.encoding, Faults(self.name)))
-        if not text.lstrip().startswith("{"):
-            yield from elements(self.path, self.encoding, faults)
-            return
-        document, _, problems = decode(text, 0, end_expected=True)
-        if problems:
-            yield 1, None, problems
-            return
-        found = re.search(r'"annotations"\s*:\s*\[', text)
-        position = skip_space(text, found.end()) if found else 0
-        for _ in document["annotations"]:
-            value, end, problems = decode(text, position)
-            yield text.count("\n", 0, position) + 1, value, problems
-            position = skip_space(text, skip_space(text, end) + 1)
+        before = faults.count
+        text = "".join(line.text for line in lines(self.path, self.encoding, faults))
+        if faults.count == before:
+            yield from _examples(text)
+
+
+def _examples(text: str) -> Iterator[tuple[int, Any, list[str]]]:
+    """The examples of a document, each with the line at which it begins and what is wrong with it."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        place = f" at column {getattr(error, 'colno', 1)}"
+        yield getattr(error, "lineno", 1), None, [f"not JSON{place}: {getattr(error, 'msg', error)}"]
+        return
+    opening = re.search(r'"annotations"\s*:\s*\[' if isinstance(document, dict) else r"\[", text)
+    assert opening is not None
+    number, counted, position = 1, 0, skip_space(text, opening.end())
+    while text[position] != "]":
+        number, counted = number + text.count("\n", counted, position), position
+        value, end, problems = decode(text, position)
+        yield number, value, problems
+        position = skip_space(text, end)
+        position = skip_space(text, position + 1) if text[position] == "," else position
 
 
 def _fault(value: Any) -> str | None:

@@ -281,7 +281,7 @@ def _from_tags(row: Row, columns: NerColumns, form: TagForm, repair: bool, fault
     if len(words) != len(tags):
         faults.add(row.where(), f"{len(words)} words but {len(tags)} tags")
         return None
-    iob2, wrong = form.to_iob2(tags)
+    iob2, wrong = form.to_iob2([tag.strip() if isinstance(tag, str) else tag for tag in tags])
     for position, what, mendable in wrong:
         if not repair or not mendable:
             faults.add(row.where(position), f"word {words[position]!r}: {what}", MEND_TAG if mendable else OTHER_TAG)

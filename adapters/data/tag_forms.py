@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 from adapters.core.errors import DataError, SettingsError
 from adapters.data.columns import MAX_LISTED
 from adapters.data.rows import RowSource
-from adapters.data.tag_schemes import OUTSIDE, SCHEMES, detect_scheme, to_iob2
+from adapters.data.tag_schemes import OUTSIDE, SCHEMES, scheme_of_pairs, to_iob2
 from adapters.data.tag_spellings import ALONE, TagSpelling, find_spelling
 
 _MOST = 0.5
 """Share of words with a type above which tags without letters are not taken for entities."""
 _SHOWN_TAGS = 5
+_SEVERAL = re.compile(r"[BIESLUM][-_].+?[|;,+/&][BIESLUM][-_].+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,53 +54,56 @@ class TagForm:
         column = getattr(source, "aliases", {}).get(column, column)
         if scheme is not None and scheme not in SCHEMES:
             raise SettingsError(f"--tag_scheme {scheme}: known schemes are {', '.join(SCHEMES)}.")
-        tags: Counter[Any] = Counter()
-        pairs: set[tuple[Any, ...]] = set()
+        pairs: Counter[tuple[Any, Any]] = Counter()
         for sentence in sentences:
-            hashable = [tag if isinstance(tag, str | int) else None for tag in sentence]
-            tags.update(hashable)
-            pairs.update(zip([None, *hashable], hashable, strict=False))
-        tags.pop(None, None)
-        numbers = [tag for tag in tags if isinstance(tag, int) or tag.isdecimal()]
-        if tags and len(numbers) == len(tags) and not names:
-            shown = ", ".join(sorted(map(str, numbers), key=int)[:_SHOWN_TAGS])
-            raise DataError(
-                f"{source.name}: the tags in column {column!r} are numbers ({shown}, …), not names. Give the names in "
-                "order, beginning with that of 0: --label_names O,B-PER,I-PER,… or a JSON file of them."
-            )
-        plain = cls(names=tuple(names))
+            tags = [tag.strip() if isinstance(tag, str) else tag if isinstance(tag, int) else None for tag in sentence]
+            pairs.update(pairwise([None, *tags]))
+        counts: Counter[Any] = Counter()
+        for (_, tag), count in pairs.items():
+            if tag is not None:
+                counts[tag] += count
+        where = f"{source.name}: the tags in column {column!r}"
+        if not names:
+            _refuse_numbers(counts, where)
+        form = cls(names=tuple(names), label_name=label_name)
         named = Counter[str]()
-        for tag, count in tags.items():
-            name = plain._named(tag)
-            if name is not None:
+        for tag, count in counts.items():
+            if (name := form._named(tag)) is not None:
                 named[name] += count
-        spelling = find_spelling(named)
-        alone = spelling.place == ALONE
-        if alone and label_name is None:
-            shown = ", ".join(dict.fromkeys([*sorted(named.keys() - {spelling.outside}), spelling.outside]))
+        form = replace(form, spelling=find_spelling(named))
+        form._check_types(named, where)
+        normal = {tag: form._normal(tag) or OUTSIDE for tag in counts}
+        found = scheme or scheme_of_pairs(
+            (normal.get(before, OUTSIDE), normal[tag]) for before, tag in pairs if tag is not None
+        )
+        if found == "io" and scheme is None:
+            outside = sum(count for tag, count in counts.items() if normal[tag] == OUTSIDE)
+            _refuse_words_with_types(outside, named, source, column)
+        return replace(form, scheme=found, note=_note(form, named))
+
+    def _check_types(self, named: Counter[str], where: str) -> None:
+        """Raises DataError or SettingsError unless each tag has one type, its own or the one that the user named."""
+        several = next((tag for tag in named if _SEVERAL.fullmatch(tag)), None)
+        if several is not None:
             raise DataError(
-                f"{source.name}: the tags in column {column!r} are {shown}, which say where an entity is but not its "
-                "type. Name the type of all of them with --label_name, for example --label_name ENTITY; or name the "
-                "column of tags with types with --label_column_name."
+                f"{where} have several entities for one word, as {several} does, but it is in one at most. Keep the "
+                "outer or the inner ones, in a column of their own."
             )
-        if label_name is not None and not alone:
+        alone = self.spelling.place == ALONE
+        if alone and self.label_name is None:
+            outside = self.spelling.outside
+            shown = ", ".join([*sorted(named.keys() - {outside}), outside])
+            raise DataError(
+                f"{where} are {shown}, which say where an entity is but not its type. Name the type of all with "
+                "--label_name, for example --label_name ENTITY; or name the column of tags with types with "
+                "--label_column_name."
+            )
+        if self.label_name is not None and not alone:
             shown = ", ".join(tag for tag, _ in named.most_common(_SHOWN_TAGS)) or "spans"
             raise SettingsError(
-                f"--label_name {label_name}: names the type of tags without one (B, I, O), but {source.name} has "
-                f"{shown}. Leave the flag out."
+                f"--label_name {self.label_name}: names the type of tags without one (B, I, O). {where} are {shown}. "
+                "Leave the flag out."
             )
-        form = cls(spelling=spelling, label_name=label_name, names=tuple(names))
-        normal = {tag: form._normal(tag) or OUTSIDE for tag in tags}
-        found = scheme or detect_scheme(
-            ([normal[second]] if first is None else [normal[first], normal[second]])
-            for first, second in pairs
-            if second is not None and second in normal and (first is None or first in normal)
-        )
-        form = cls(scheme=found, spelling=spelling, label_name=label_name, names=tuple(names), note=_note(form, named))
-        if found == "io" and scheme is None:
-            outside = sum(count for tag, count in tags.items() if normal[tag] == OUTSIDE)
-            _refuse_words_with_types(outside, named, source, column)
-        return form
 
     def to_iob2(self, tags: Sequence[str | int]) -> tuple[list[str], list[tuple[int, str, bool]]]:
         """Convert one sentence's tags to IOB2.
@@ -137,6 +143,17 @@ class TagForm:
         if self._named(tag) is None:
             return f"the tag {tag!r} is none of the {len(self.names)} of --label_names"
         return f"the tag {tag!r} is not written as the others are ({self.spelling.example})"
+
+
+def _refuse_numbers(counts: Counter[Any], where: str) -> None:
+    """Raises DataError where all tags are numbers."""
+    numbers = [tag for tag in counts if isinstance(tag, int) or tag.isdecimal()]
+    if numbers and len(numbers) == len(counts):
+        shown = ", ".join(sorted(set(map(str, numbers)), key=int)[:_SHOWN_TAGS])
+        raise DataError(
+            f"{where} are numbers ({shown}, …), not names. Give the names in order, beginning with that of 0: "
+            "--label_names O,B-PER,I-PER,… or a JSON file of them."
+        )
 
 
 def _note(form: TagForm, tags: Counter[str]) -> str:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from adapters.data.tag_schemes import OUTSIDE
 
-SEPARATORS = "-_.:/|"
+SEPARATORS = "-_.:/|+=~\N{EN DASH}\N{NON-BREAKING HYPHEN}\N{MINUS SIGN}"
 
 _LETTERS = "BIESLUM"
 _PREFIXED = re.compile(rf"([{_LETTERS}])([{re.escape(SEPARATORS)}])(.+)", re.IGNORECASE)
 _SUFFIXED = re.compile(rf"(.+)([{re.escape(SEPARATORS)}])([{_LETTERS}])", re.IGNORECASE)
 _ALONE = re.compile(rf"([{_LETTERS}])[{re.escape(SEPARATORS)}]?", re.IGNORECASE)
+_UNSEPARATED = re.compile(rf"([{_LETTERS}])(?=[^a-z\W_])(.+)")
 _OUTSIDES = (OUTSIDE, OUTSIDE.lower())
 
 PREFIX, SUFFIX, ALONE, BARE = "prefix", "suffix", "alone", "bare"
@@ -26,7 +27,7 @@ class TagSpelling:
 
     Attributes:
         place: where the letter of a tag is: before its type, after it, alone (no type), or nowhere (types alone).
-        separator: between letter and type; `-` stands for `_` as well in the usual spelling.
+        separator: between letter and type, or nothing; `-` stands for `_` as well in the usual spelling.
         lower: letters in lower case.
         outside: the tag of words in no entity.
     """
@@ -81,6 +82,9 @@ class TagSpelling:
         if self.place == ALONE:
             found = _ALONE.fullmatch(tag)
             return (found[1], "") if found else ("", "")
+        if not self.separator:
+            found = _UNSEPARATED.fullmatch(tag)
+            return (found[1], found[2]) if found else ("", "")
         found = (_PREFIXED if self.place == PREFIX else _SUFFIXED).fullmatch(tag)
         separators = "-_" if self.place == PREFIX and self.separator == "-" and not self.lower else self.separator
         if not found or found[2] not in separators:
@@ -112,7 +116,20 @@ def find_spelling(tags: Counter[str]) -> TagSpelling:
     usual = TagSpelling(outside=outside)
     if best != usual and 2 * count < others.total():
         best, count = usual, found[usual]
-    return best if count else TagSpelling(place=BARE, outside=outside)
+    if count:
+        return best
+    return (
+        TagSpelling(separator="", outside=outside) if _unseparated(others) else TagSpelling(place=BARE, outside=outside)
+    )
+
+
+def _unseparated(others: Collection[str]) -> bool:
+    """Whether all tags are like `BPER` and `IPER`: with a letter, and each type that goes on also begins."""
+    found = [_UNSEPARATED.fullmatch(tag) for tag in others]
+    parts = {(match[1], match[2]) for match in found if match}
+    begun = {kind for letter, kind in parts if letter in "BSU"}
+    going_on = {kind for letter, kind in parts if letter not in "BSU"}
+    return len(parts) == len(others) and bool(going_on) and going_on <= begun
 
 
 def _are_alone(others: Collection[str]) -> bool:

@@ -113,10 +113,14 @@ def _joined(word: str, tag: str, columns: Sequence[str]) -> Callable[[Iterator[R
             for row in group:
                 _check(row, word, tag, faults)
             if faults.count == before:
-                values = {name: [row.values.get(name) for row in group] for name in (word, tag)}
+                values = {name: [_stripped(row.values.get(name)) for row in group] for name in (word, tag)}
                 yield RowOfLines(group[0].file, values, tuple(row.line for row in group))
 
     return change
+
+
+def _stripped(cell: Any) -> Any:
+    return cell.strip() if isinstance(cell, str) else cell
 
 
 def _groups(rows: Iterable[Row], word: str, tag: str, columns: Sequence[str], faults: Faults) -> Iterator[list[Row]]:

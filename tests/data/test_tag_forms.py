@@ -128,6 +128,18 @@ def test_types_with_separators_stay_whole(tmp_path: Path) -> None:
     assert read(conll(tmp_path / "a.conll", tags))[0] == [tags.split()]
 
 
+def test_blanks_round_tags_are_no_part_of_them(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("a\tB-PER \nb\tO\n")
+    assert read(tmp_path / "a.conll")[0] == [["B-PER", "O"]]
+    (tmp_path / "a.csv").write_text("sid,word,tag\n1, a , B-PER\n1,b,O \n")
+    assert read(tmp_path / "a.csv")[0] == [["B-PER", "O"]]
+
+
+def test_several_tags_of_one_word_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"column '1' have several entities for one word, as B-PER\|B-ORG"):
+        read(conll(tmp_path / "a.conll", "B-PER|B-ORG O"))
+
+
 # no types -------------------------------------------------------------------------------------------------------------
 
 

@@ -31,6 +31,10 @@ from adapters.data.tag_spellings import SEPARATORS, TagSpelling, find_spelling, 
         ("O PER LOC VITAMIN-B", TagSpelling(place="bare")),
         ("O S L", TagSpelling(place="bare")),
         ("O B-PER X Y Z", TagSpelling()),
+        ("O BPER IPER BLOC", TagSpelling(separator="")),
+        ("O BPER LOC", TagSpelling(place="bare")),
+        ("O BIRD IDEA", TagSpelling(place="bare")),
+        ("O B\N{EN DASH}PER I\N{EN DASH}PER", TagSpelling(separator="\N{EN DASH}")),
         ("O", TagSpelling()),
         ("", TagSpelling()),
     ],
@@ -68,6 +72,15 @@ def test_a_tag_written_otherwise_is_none() -> None:
     suffix, lower = TagSpelling(place="suffix"), TagSpelling(lower=True, outside="o")
     assert [suffix.normal(tag) for tag in ("PER-B", "B-PER", "PER", "", "o", "PER-b")] == ["B-PER", *[None] * 5]
     assert [lower.normal(tag) for tag in ("b-per", "B-per", "O", "o")] == ["B-per", None, None, "O"]
+
+
+def test_a_letter_may_have_nothing_between_it_and_the_type() -> None:
+    assert [TagSpelling(separator="").normal(tag) for tag in ("BPER", "IPER", "O", "PER")] == [
+        "B-PER",
+        "I-PER",
+        "O",
+        None,
+    ]
 
 
 def test_tags_without_a_type_get_the_name_given() -> None:

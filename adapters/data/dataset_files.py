@@ -6,7 +6,7 @@ A reader is a file of `readers/` that offers what `Reader` lists; nothing else h
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -32,7 +32,10 @@ class Reader(Protocol):
     recognises its files by their contents, or by the files in their folder, and is tried before the others."""
 
     def recognises(self, path: Path, head: str) -> bool:
-        """Whether it is of this format; `head`: a file's first 4096 characters, leniently decoded, "" for a folder."""
+        """Whether it is of this format; `head`: a file's first 4096 characters, leniently decoded, "" for a folder.
+
+        A reader may also offer `claims(path, head)`: whether a file is of its format though the extension is another's.
+        """
 
     def open(self, path: Path, encoding: str) -> RowSource:
         """The rows. Raises DataError where nothing can be read: no header, no rows, damaged."""
@@ -88,10 +91,18 @@ def _head(path: Path, encoding: str) -> str:
     return start.decode(encoding, errors="replace").removeprefix("\ufeff")[:HEAD]
 
 
+def _by_contents(reader: Reader) -> Callable[[Path, str], bool]:
+    """How a reader recognises a file before its extension counts."""
+    if not reader.EXTENSIONS:
+        return reader.recognises
+    claims: Callable[[Path, str], bool] = getattr(reader, "claims", lambda path, head: False)
+    return claims
+
+
 def _reader(path: Path, head: str, name: str | None, plugin_dirs: Sequence[str]) -> Reader:
     known = [name] if name else discovery.names("readers", plugin_dirs)
     readers = {key: cast(Reader, discovery.load("readers", key, plugin_dirs)) for key in known}
-    fits = [key for key, reader in readers.items() if not reader.EXTENSIONS and reader.recognises(path, head)]
+    fits = [key for key, reader in readers.items() if _by_contents(reader)(path, head)]
     if not path.is_dir():
         named = [key for key, reader in readers.items() if name or plain_name(path).endswith(reader.EXTENSIONS)]
         fits = fits or named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from adapters.core.errors import DataError
 from adapters.data.labels import LabelSet
@@ -98,17 +99,19 @@ def detect_scheme(sentences: Iterable[Sequence[str]]) -> str:
     and every `B-` is where IOB1 needs it (directly after an entity of its own type), is IOB1. One that mixes both is
     read as IOB2, so that its stray `I-` are reported as faults.
     """
+    return scheme_of_pairs({pair for tags in sentences for pair in pairwise([OUTSIDE, *tags])})
+
+
+def scheme_of_pairs(pairs: Iterable[tuple[str, str]]) -> str:
+    """As `detect_scheme`, from each tag with the one before it; `O` stands for what is before the first word."""
     prefixes: set[str] = set()
     starts_with_i = needless_b = False
-    for tags in sentences:
-        before = ("O", "")
-        for tag in tags:
-            prefix, kind = split_tag(tag)
-            prefixes.add(prefix)
-            follows = before[0] != OUTSIDE and before[1] == kind
-            starts_with_i = starts_with_i or (prefix == "I" and not follows)
-            needless_b = needless_b or (prefix == "B" and not follows)
-            before = (prefix, kind)
+    for before, tag in pairs:
+        (first, first_kind), (prefix, kind) = split_tag(before), split_tag(tag)
+        prefixes.add(prefix)
+        follows = first != OUTSIDE and first_kind == kind
+        starts_with_i = starts_with_i or (prefix == "I" and not follows)
+        needless_b = needless_b or (prefix == "B" and not follows)
     prefixes.discard(OUTSIDE)
     if "M" in prefixes:
         return "bmes"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adapters.core.errors import DataError, SettingsError
+from adapters.data.class_labels import label_names
 from adapters.data.columns import ColumnRoles
+from adapters.data.entity_spans import SpanRules
 from adapters.data.labels import LabelSet, refuse_unknown
-from adapters.data.ner_rows import find_ner_columns, find_scheme, stored_sentences
+from adapters.data.ner_rows import find_ner_columns, find_tag_form, stored_sentences
 from adapters.data.rows import RowSource
 from adapters.data.stored_rows import value_counts
 from adapters.data.tag_schemes import (
@@ -45,13 +47,25 @@ class Settings:
     """Named entity recognition."""
 
     text_column_name: str | None = None
-    """Column of words (or of raw text). Default: tokens, words; text, sentence; first column of a column file."""
+    """Column of words (or of raw text). Default: tokens, words; text, sentence; the words of a column file."""
     label_column_name: str | None = None
-    """Column of tags (or of entities). Default: ner_tags, tags, labels; entities, spans; last of a column file."""
+    """Column of tags (or of entities). Default: ner_tags, tags, labels; entities, spans; the tags of a column file."""
+    sentence_column_name: list[str] = field(default_factory=list)
+    """Of a table with a word in each row: the column that says which words are a sentence, or several
+    (document,sentence). Default: sentence, sentence_id, …"""
     tag_scheme: str | None = None
     """iob1, iob2, bioes, bmes or io. Default: recognised from the training tags."""
     repair_tags: bool = False
     """Let an I- that continues no entity begin one (counted), instead of refusing the file."""
+    label_name: str | None = None
+    """The type of all entities, where tags have none (B, I, O)."""
+    label_names: list[str] = field(default_factory=list)
+    """Names of tags that are numbers, in order from 0 (O,B-PER,I-PER), or a JSON file of them."""
+    spans: str = "strict"
+    """Entities that cut a word: strict refuses them, snap extends them to whole words, drop leaves them out. Of
+    overlapping ones, snap and drop keep the longer. Both are counted."""
+    span_ends: str = "exclusive"
+    """Whether an entity's end is the character after it (exclusive) or its last one (inclusive)."""
 
 
 class Task(base.PromptableTask):
@@ -84,14 +98,30 @@ class Task(base.PromptableTask):
     @classmethod
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
         """Read splits of tagged sentences; all have the scheme that is recognised in `train`."""
-        given = {"text": settings.text_column_name, "label": settings.label_column_name}
+        given = {
+            "text": settings.text_column_name,
+            "label": settings.label_column_name,
+            "sentence": settings.sentence_column_name,
+        }
+        names = tuple(label_names(settings.label_names))
+        rules = SpanRules(spans=settings.spans, ends=settings.span_ends, names=names)
         roles = {name: ColumnRoles(source, given) for name, source in sources.items()}
         columns = {name: find_ner_columns(found) for name, found in roles.items()}
         main = "train" if "train" in sources else next(iter(sources))
-        scheme = find_scheme(sources[main], columns[main], settings.tag_scheme)
+        form = find_tag_form(
+            roles[main].source,
+            columns[main],
+            scheme=settings.tag_scheme,
+            label_name=settings.label_name,
+            names=names,
+        )
+        if form.note:
+            roles[main].notes.append(form.note)
         splits = {}
         for name in sources:
-            dataset, notes = stored_sentences(roles[name], columns[name], scheme, repair=settings.repair_tags)
+            dataset, notes = stored_sentences(
+                roles[name], columns[name], form, rules=rules, repair=settings.repair_tags
+            )
             splits[name] = Examples(name, dataset, cls, notes)
         types = {name: set(split.label_counts()) for name, split in splits.items()}
         learnt = types.get("train") or set().union(*types.values())

@@ -24,8 +24,9 @@ def found(folder: Path, **options: object) -> dict[str, str]:
     return {split: Path(source.name).name for split, source in splits.items()}
 
 
-def test_there_are_nine_readers() -> None:
+def test_the_readers_are_the_files_of_the_folder() -> None:
     readers = [
+        "brat",
         "class_folders",
         "conll",
         "csv",
@@ -34,6 +35,8 @@ def test_there_are_nine_readers() -> None:
         "labelled_lines",
         "parallel",
         "parquet",
+        "seq_in",
+        "spacy_tuples",
         "squad",
     ]
     assert discovery.names("readers") == readers

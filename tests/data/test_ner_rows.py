@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from adapters.core.errors import DataError, Faults, SettingsError
 from adapters.data.columns import ColumnRoles
 from adapters.data.dataset_files import open_file
-from adapters.data.ner_rows import NerColumns, Sentence, find_ner_columns, find_scheme, read_sentences
+from adapters.data.entity_spans import SpanRules
+from adapters.data.ner_rows import (
+    NerColumns,
+    Sentence,
+    find_ner_columns,
+    find_tag_form,
+    read_sentences,
+)
+from adapters.data.tag_forms import TagForm
 
 
 def jsonl(path: Path, *rows: Any) -> Path:
@@ -30,12 +38,22 @@ def conll(path: Path, text: str) -> Path:
 
 
 def read(
-    path: Path, *, text: str | None = None, labels: str | None = None, scheme: str | None = None, repair: bool = False
+    path: Path,
+    *,
+    text: str | None = None,
+    labels: str | None = None,
+    sentence: str | list[str] | None = None,
+    repair: bool = False,
+    rules: SpanRules | None = None,
+    faults: Faults | None = None,
+    roles: ColumnRoles | None = None,
+    **form: Any,
 ) -> tuple[list[Sentence], list[str]]:
-    source = open_file(path)
-    columns = find_ner_columns(ColumnRoles(source, {"text": text, "label": labels}))
-    faults = Faults(source.name)
-    found = read_sentences(source, columns, find_scheme(source, columns, scheme), repair=repair, faults=faults)
+    roles = roles or ColumnRoles(open_file(path), {"text": text, "label": labels, "sentence": sentence})
+    columns = find_ner_columns(roles)
+    faults = faults or Faults(roles.source.name)
+    found_form = find_tag_form(roles.source, columns, **form)
+    found = read_sentences(roles.source, columns, found_form, rules=rules or SpanRules(), repair=repair, faults=faults)
     return [sentence for _, sentence in found], faults.shown
 
 
@@ -59,7 +77,12 @@ def only_fault(path: Path, **options: Any) -> str:
         ({"sentence": "Ada", "labels": [[0, 3, "PER"]]}, None, None, ("sentence", "labels", False)),
         ({"a": ["Ada"], "b": ["B-PER"]}, "a", "b", ("a", "b", True)),
         ({"a": "Ada", "b": [[0, 3, "PER"]]}, "a", "b", ("a", "b", False)),
-        ({"sentence": "Ada", "word_labels": "B-PER"}, "sentence", "word_labels", ("sentence", "word_labels", True)),
+        (
+            {"sentence": "Ada smiled", "word_labels": "B-PER O"},
+            "sentence",
+            "word_labels",
+            ("sentence", "word_labels", True),
+        ),
         ({"text": "Ada", "tags": ["news"], "spans": [[0, 3, "PER"]]}, "text", None, ("text", "spans", False)),
         ({"text": "Ada", "tokens": ["Ada"], "entities": [[0, 3, "PER"]]}, None, None, ("text", "entities", False)),
         ({"text": "Ada", "tokens": ["Ada"], "spans": [[0, 3, "PER"]]}, None, "spans", ("text", "spans", False)),
@@ -143,7 +166,7 @@ def test_a_fault_advises_repair_and_scheme_once(tmp_path: Path) -> None:
     source = open_file(conll(tmp_path / "a.conll", "a/I-PER\nb/I-PER"))
     faults = Faults(source.name)
     columns = find_ner_columns(ColumnRoles(source))
-    assert list(read_sentences(source, columns, "iob2", repair=False, faults=faults)) == []
+    assert list(read_sentences(source, columns, TagForm(), rules=SpanRules(), repair=False, faults=faults)) == []
     with pytest.raises(DataError, match=r"(?s)2 faults:.*:1: .*:3: .*\nRepair such tags with --repair_tags") as raised:
         faults.raise_if_any()
     assert str(raised.value).count("--repair_tags") == 1
@@ -159,7 +182,10 @@ def test_a_fault_advises_repair_and_scheme_once(tmp_path: Path) -> None:
         ({"tokens": ["a", None], "tags": ["O", "O"]}, "column 'tokens' must be a list of strings, found ['a', None]"),
         ({"tokens": {"a": 1}, "tags": ["O"]}, "column 'tokens' must be a list of strings, found {'a': 1}"),
         ({"tags": ["O"]}, "column 'tokens' must be a list of strings, found None"),
-        ({"tokens": ["a"], "tags": "[O]"}, "column 'tags' must be a list of strings, found '[O]'"),
+        (
+            {"tokens": ["a"], "tags": "[O]"},
+            "column 'tags': the cell contains 'O', which is neither a text nor a number: '[O]'",
+        ),
     ],
 )
 def test_a_row_that_is_no_tagged_sentence_is_said_at_its_line(
@@ -209,8 +235,8 @@ TEXT = "Ada met Bob."
     [
         ([[0, 2, "PER"]], "entity PER 0:2 ('Ad') cuts a word: 'Ada' (correct its start or end)"),
         ([[1, 3, "PER"]], "entity PER 1:3 ('da') cuts a word: 'Ada' (correct its start or end)"),
-        ([[0, 4, "PER"]], "entity PER 0:4 ('Ada ') cuts a word: 'Ada' (correct its start or end)"),
-        ([[3, 4, "PER"]], "entity PER 3:4 (' ') cuts a word: ' ' (correct its start or end)"),
+        ([[0, 5, "PER"]], "entity PER 0:5 ('Ada m') cuts a word: 'Ada met' (correct its start or end)"),
+        ([[3, 4, "PER"]], "entity PER 3:4 (' ') contains no word"),
         ([[8, 13, "PER"]], "entity PER 8:13 ('Bob.') is outside the text of 12 characters"),
         ([[-1, 3, "PER"]], "entity PER -1:3 ('Ada') is outside the text of 12 characters"),
         ([[3, 3, "PER"]], "entity PER 3:3 ('') is outside the text of 12 characters"),
@@ -225,7 +251,7 @@ TEXT = "Ada met Bob."
         ([[0, 7, "PER"], [4, 11, "ORG"]], "entities overlap: PER at word 0 and ORG at word 1"),
         ([[4, 11, "ORG"], [0, 7, "PER"]], "entities overlap: PER at word 0 and ORG at word 1"),
         ([[0, 11, "ORG"], [4, 7, "PER"]], "entities overlap: ORG at word 0 and PER at word 1"),
-        ([[0, 3, "PER"], [0, 3, "PER"]], "entities overlap: PER at word 0 and PER at word 0"),
+        ([[0, 3, "PER"], [0, 3, "ORG"]], "entities overlap: PER at word 0 and ORG at word 0"),
         (None, "needs a string in 'text' and a list in 'entities'"),
         ("Ada", "needs a string in 'text' and a list in 'entities'"),
     ],
@@ -292,7 +318,7 @@ def test_real_files_have_no_fault_and_the_entities_that_seqeval_finds(
 
     source = open_file(shared_data / name)
     columns = find_ner_columns(ColumnRoles(source))
-    assert find_scheme(source, columns, None) == scheme
+    assert find_tag_form(source, columns) == TagForm(scheme=scheme)
     found, faults = read(shared_data / name)
     raw = [row.values["tags"] for row in source.rows(Faults(name))]
     assert faults == [] and len(found) == len(raw) > 90

@@ -100,7 +100,7 @@ def test_all_faults_of_a_split_are_shown_at_once(tmp_path: Path) -> None:
     said = str(raised.value).split("\n")
     assert said[0] == f"{path}: 25 faults, of which 20 are listed:"
     assert said[1] == f"  {path}:3: word 'w0': the tag 'X0' is not of the scheme iob2"
-    assert len(said) == 22 and "--repair_tags" in said[21]
+    assert len(said) == 22 and "--repair_tags" not in said[21] and "--label_column_name" in said[21]
 
 
 def test_a_split_with_faults_is_not_kept_for_the_next_run(tmp_path: Path) -> None:
@@ -165,6 +165,48 @@ def test_a_row_keeps_its_own_id_and_gets_its_number_where_it_has_none(tmp_path: 
     row = {"tokens": ["a"], "tags": ["B-X"]}
     jsonl(tmp_path / "train.jsonl", {"id": "s1", **row}, {"id": 7, **row}, {"id": None, **row}, row)
     assert [example.id for example in read(tmp_path)[1]["train"]] == ["s1", "7", "2", "3"]
+
+
+def test_each_setting_reaches_the_reading_and_is_not_answered_from_the_cache(tmp_path: Path) -> None:
+    row = {"text": "Take 10mg now", "entities": [{"start": 5, "end": 7, "label": "DOSE"}]}
+    jsonl(tmp_path / "train.jsonl", row, {"text": "Ada", "entities": [{"start": 0, "end": 3, "label": "PER"}]})
+    with pytest.raises(DataError, match="cuts a word"):
+        read(tmp_path)
+    assert read(tmp_path, spans="snap")[0].labels.names == ("O", "B-DOSE", "I-DOSE", "B-PER", "I-PER")
+    assert read(tmp_path, spans="drop")[0].labels.names == ("O", "B-PER", "I-PER")
+    with pytest.raises(DataError, match="outside the text"):
+        read(tmp_path, spans="snap", span_ends="inclusive")
+
+
+@pytest.mark.parametrize(
+    "tags, options, expected",
+    [
+        ([1, 0], {"label_names": ["O", "B-X"]}, ["B-X", "O"]),
+        (["B", "O"], {"label_name": "X"}, ["B-X", "O"]),
+        (["X-B", "O"], {}, ["B-X", "O"]),
+    ],
+)
+def test_tags_of_other_forms_become_iob2(tmp_path: Path, tags: list[object], options: Any, expected: list[str]) -> None:
+    jsonl(tmp_path / "train.jsonl", {"tokens": ["a", "b"], "tags": tags})
+    assert read(tmp_path, **options)[1]["train"][0].gold == expected
+
+
+def test_what_was_changed_is_said_again_when_the_rows_come_from_the_cache(tmp_path: Path) -> None:
+    jsonl(tmp_path / "train.jsonl", {"text": "Ada met", "entities": [[0, 4, "PER"]]})
+    for _ in range(2):
+        reading = read(tmp_path)[1]["train"].notes["reading"]
+        assert reading["notes"] == ["1 spans with blanks at an end, trimmed"]
+
+
+def test_a_table_of_words_is_read_by_the_column_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("part,word,tag\n1,Ada,B-X\n1,met,O\n2,Bob,B-X\n")
+    with pytest.raises(DataError, match="--sentence_column_name"):
+        read(tmp_path)
+    split = read(tmp_path, sentence_column_name=["part"])[1]["train"]
+    assert [example.inputs["tokens"] for example in split] == [["Ada", "met"], ["Bob"]]
+    assert split.notes["reading"]["format"] == "csv, a word in each row"
+    assert split.notes["reading"]["columns"] == {"sentence": ["part"], "text": ["word"], "label": ["tag"]}
+    assert [example.where for example in split] == [f"{tmp_path}/train.csv:2", f"{tmp_path}/train.csv:4"]
 
 
 def test_equal_inputs_have_equal_digests_whatever_their_id(tmp_path: Path) -> None:

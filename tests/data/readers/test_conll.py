@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters.core import discovery
 from adapters.core.errors import DataError, Faults
 from adapters.data.dataset_files import open_file
 from adapters.data.rows import Row
+from adapters.data.tag_spellings import is_tag
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -38,9 +41,12 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\
 @st.composite
 def tables(draw: st.DrawFn, cells: st.SearchStrategy[str]) -> list[list[list[str]]]:
     width = draw(st.integers(2, 4))
-    # The first cell may not be what begins a comment or a document.
-    line = st.lists(cells, min_size=width, max_size=width).filter(
-        lambda row: not "".join(row).isspace() and any(row) and not row[0].startswith(("# ", "-DOCSTART-"))
+    # The first cell may not be what begins a comment or a document, and no cell what numbers words or looks like a tag.
+    line = st.lists(
+        cells.filter(lambda cell: not is_tag(cell) and not cell.isdecimal()), min_size=width, max_size=width
+    )
+    line = line.filter(
+        lambda row: not "".join(row).isspace() and any(row) and not row[0].startswith(("#", "-DOCSTART-"))
     )
     return draw(st.lists(st.lists(line, min_size=1, max_size=4), min_size=1, max_size=4))
 
@@ -216,6 +222,204 @@ def test_a_long_column_file_is_recognised_though_its_head_ends_within_a_line(tmp
 )
 def test_other_text_is_not_taken_for_a_column_file(tmp_path: Path, content: str) -> None:
     assert not discovery.load("readers", "conll").recognises(tmp_path / "train.txt", content)
+
+
+# layouts --------------------------------------------------------------------------------------------------------------
+
+ADA = [("Ada", "B-PER"), ("met", "O"), ("Bob", "B-PER")]
+OSLO = [("Oslo", "B-LOC"), ("slept", "O")]
+
+
+def columns_file(folder: Path, line: str, name: str = "train.conll", before: str = "", after: str = "") -> Path:
+    """Lines such as `{n}\t{word}\t{tag}` of two sentences; `n` counts the words of each from 1."""
+    blocks = []
+    for number, sentence in enumerate((ADA, OSLO)):
+        rows = (line.format(n=n, z=n - 1, word=w, tag=t, s=number) for n, (w, t) in enumerate(sentence, 1))
+        blocks.append(before.format(s=number) + "".join(row + "\n" for row in rows) + after)
+    return write(folder, "\n".join(blocks), name)
+
+
+def read_pairs(path: Path) -> list[list[tuple[str, str]]]:
+    rows, faults = read(path)
+    assert faults.count == 0, faults.shown
+    return [[*zip(row.values["tokens"], row.values["tags"], strict=True)] for row in rows]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{word}\t{tag}",
+        "{word} {tag}",
+        "{z}\t{word}\t{tag}",
+        "{n} {word} {tag}",
+        "{n}\t{word}\t{tag}\t-\tann{s}",
+        "{n}\t{word}\t{tag}\tO",
+        "{n}\t{word}\t{tag}\tB-X",
+        "{word}\t{tag}\tO",
+        "{word}\tNN\tO\t{tag}",
+        "{word}\tNN\tB-NP\t{tag}",
+        "{n}\t{word}\t_\t_\t_\t_\t_\t_\t_\t{tag}",
+        "{n}\t{word}\t_\tNOUN\t{tag}\t_\t_\t_\t_\t_",
+        "{s}\t{n}\t{word}\tNN\t{tag}",
+        "{tag}\t{word}",
+        "{tag} {word}",
+        "{word}\t\t{tag}",
+        "{word} {tag} ",
+    ],
+)
+def test_words_and_tags_are_found_in_whatever_columns_they_are(tmp_path: Path, line: str) -> None:
+    assert read_pairs(columns_file(tmp_path, line)) == [ADA, OSLO]
+
+
+def test_columns_that_are_not_read_are_named(tmp_path: Path) -> None:
+    source: Any = open_file(columns_file(tmp_path, "{n}\t{word}\tB-NP\t{tag}\tB-X"))
+    assert source.aliases == {"tokens": "1", "tags": "3"}
+    assert source.other_tags == {"2": "phrases", "4": "another kind"}
+
+
+@pytest.mark.parametrize("bare", ["{word}\tNN\tB-NP\t{tag}", "{word}\tNN\t{tag}\tX"])
+def test_tags_without_letters_are_found_among_other_columns(tmp_path: Path, bare: str) -> None:
+    path = columns_file(tmp_path, bare)
+    path.write_text(re.sub("B-(PER|LOC)", r"\1", path.read_text()) + path.read_text().split("\n")[1] + "\n")
+    assert read_pairs(path)[1] == [("Oslo", "LOC"), ("slept", "O"), ("met", "O")]
+
+
+def test_columns_of_phrases_alone_are_the_tags(tmp_path: Path) -> None:
+    assert read_pairs(write(tmp_path, "a DT B-NP\nb NN I-NP\n\nc VB B-VP\n")) == [
+        [("a", "B-NP"), ("b", "I-NP")],
+        [("c", "B-VP")],
+    ]
+
+
+def test_the_last_column_is_read_where_no_entity_is_in_any(tmp_path: Path) -> None:
+    assert read_pairs(write(tmp_path, "EU NNP B-NP O\nrejects VBZ B-VP O\n")) == [[("EU", "O"), ("rejects", "O")]]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "# sent_id = {s}\n# text = Ada met Bob\n",
+        "#\thttp://example.org/{s} [2020]\n",
+        "## doc-{s}\t<text>\n",
+        "#\n",
+        "#begin document (a);\n",
+        "# begin document a\n",
+        "-DOCSTART- -X- O\n\n",
+        "0\t-DOCSTART-\tO\n\n",
+        "#id={s}\n",
+        "# a b\n",
+    ],
+)
+@pytest.mark.parametrize("line", ["{word}\t{tag}", "{n} {word} {tag}"])
+def test_comments_of_any_width_are_no_tokens(tmp_path: Path, before: str, line: str) -> None:
+    assert read_pairs(columns_file(tmp_path, line, before=before)) == [ADA, OSLO]
+
+
+def test_the_end_of_a_document_ends_a_sentence(tmp_path: Path) -> None:
+    assert read_pairs(columns_file(tmp_path, "{word}\t{tag}", after="#end document\n")) == [ADA, OSLO]
+
+
+def test_a_hash_with_a_tag_is_a_token_and_one_with_anything_else_a_comment(tmp_path: Path) -> None:
+    rows = read_pairs(write(tmp_path, "#\tO\nAda\tB-PER\n\n# 1\t<x>\n#\tB-PER\n"))
+    assert rows == [[("#", "O"), ("Ada", "B-PER")], [("#", "B-PER")]]
+
+
+def test_a_word_with_a_hash_that_lacks_its_tag_is_a_fault(tmp_path: Path) -> None:
+    path = write(tmp_path, "Ada\tB-PER\n\n#NFL\n")
+    assert "found 1 column," in read(path)[1].shown[0]
+
+
+def test_ranges_and_empty_words_of_conll_u_are_left_out_and_lines_stay_right(tmp_path: Path) -> None:
+    path = write(tmp_path, "1-2\tdu\t_\n1\tde\tO\n1.1\tx\tO\n2\tle\tB-X\n3\tA\tO\n\n1\tb\tO\n")
+    rows, faults = read(path)
+    assert tokens(rows) == [["de", "le", "A"], ["b"]]
+    assert [rows[0].where(k) for k in range(3)] == [f"{path}:2", f"{path}:4", f"{path}:5"]
+    assert dict(faults.notes) == {"lines of CoNLL-U's ranges and empty words left out": 2}
+
+
+def test_words_numbered_anew_without_a_blank_line_begin_a_sentence(tmp_path: Path) -> None:
+    path = write(tmp_path, "1\ta\tO\n2\tb\tB-X\n\n1\tc\tO\n2\td\tO\n1\te\tO\n")
+    rows, faults = read(path)
+    assert tokens(rows) == [["a", "b"], ["c", "d"], ["e"]]
+    assert dict(faults.notes) == {"sentences begun where words are numbered anew, without a blank line": 1}
+
+
+def test_numbers_are_words_where_there_is_no_other_column(tmp_path: Path) -> None:
+    assert tokens(read(write(tmp_path, "1\tO\n2\tB-X\n\n1\tO\n"))[0]) == [["1", "2"], ["1"]]
+
+
+def test_a_header_names_the_columns(tmp_path: Path) -> None:
+    path = write(tmp_path, "Token\tPOS\tNER\nAda\tNN\tB-PER\n\nmet\tVB\tO\n")
+    source = open_file(path)
+    assert source.columns == ["tokens", "tags", "Token", "POS", "NER", "0", "1", "2"]
+    (first, second), _ = read(path)
+    assert first.values["Token"] == first.values["0"] == first.values["tokens"] == ["Ada"]
+    assert (second.values["NER"], second.where(0)) == (["O"], f"{path}:4")
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.csv", "a.txt", "a.ner", "a"])
+@pytest.mark.parametrize("line", ["{word}\t{tag}", "{z}\t{word}\t{tag}", "{tag}\t{word}"])
+def test_columns_are_read_under_any_extension(tmp_path: Path, name: str, line: str) -> None:
+    assert read_pairs(columns_file(tmp_path, line, name, before="# s {s}\n")) == [ADA, OSLO]
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_commas_may_separate_words_and_tags(tmp_path: Path, separator: str) -> None:
+    text = f'word{separator}tag\nAda{separator}B-PER\n"{separator}"{separator}O\n\nOslo{separator}B-LOC\n'
+    assert read_pairs(write(tmp_path, text, "a.csv")) == [[("Ada", "B-PER"), (separator, "O")], [("Oslo", "B-LOC")]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sentence_id\tword\ttag\n1\tAda\tB-PER\n\n1\tmet\tO\n",
+        "my_column\tword\ttag\n1\tAda\tB-PER\n\n1\tmet\tO\n",
+        "word\ttag\nAda\tB-PER\nmet\tO\n",
+        "text\tlabel\na fine film\tgood\n\na bad one\tbad\n",
+        "id\ttext\tlabel\n1\ta fine film\tgood\n\n2\ta bad one\tbad\n",
+        "Ada\tB-PER\nmet\tO\n",
+        "a\tb\n1\t" + "x" * 5000,
+        "good\tB\n\nbad\tI\n",
+    ],
+)
+def test_tables_are_left_to_their_reader(tmp_path: Path, text: str) -> None:
+    assert not discovery.load("readers", "conll").claims(tmp_path / "train.tsv", text[:4096])
+
+
+def test_a_long_table_of_words_without_a_blank_line_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no blank line from the first to the last \(3,000\)"):
+        open_file(write(tmp_path, "word\tO\n" * 3000, "a.tsv"))
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_mixture_of_columns_comments_and_blanks_has_as_many_sentences_as_there_are(
+    tmp_path: Path, data: st.DataObject
+) -> None:
+    draw = data.draw
+    word = st.sampled_from(["Ada", "met", ".", "#", "##", "1", "2020", "-", "_", "O", "B", "李娜", "a-B", "# x"])
+    tag = st.sampled_from(["O", "O", "B-PER", "B-LOC"])
+    sentences = draw(st.lists(st.lists(st.tuples(word, tag), min_size=1, max_size=5), min_size=2, max_size=6))
+    sentences = [[("Ada", "B-PER"), ("met", "O"), ("Bob", "B-PER")], *sentences]  # else nothing says what is what
+    before = draw(st.lists(st.sampled_from(["{n}", "{s}", "_"]), max_size=2, unique=True))
+    between = draw(st.lists(st.sampled_from(["NN", "_", "x{s}"]), max_size=2, unique=True))
+    after = draw(st.lists(st.sampled_from(["-", "ann{s}", "_", "O"]), max_size=2, unique=True))
+    comments = st.sampled_from(["", "# id = {s}\n", "#\n", "## x\ty\n", "-DOCSTART-\tO\n\n", "# a\tb\tc\n"])
+    text = ""
+    for number, sentence in enumerate(sentences):
+        text += draw(comments).format(s=number)
+        for n, (one, mark) in enumerate(sentence, 1):
+            cells = [*before, "{word}", *between, "{tag}", *after]
+            text += "\t".join(cell.format(n=n, s=number, word=one, tag=mark) for cell in cells) + "\n"
+        text += "\n" * draw(st.integers(1, 2))
+    path = write(tmp_path, text, draw(st.sampled_from(["a.conll", "a.tsv", "a.txt"])))
+    try:
+        rows, faults = read(path)
+    except DataError:
+        return
+    if not faults.count:
+        found = [[*zip(row.values["tokens"], row.values["tags"], strict=True)] for row in rows]
+        assert found == sentences
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adapters.core.errors import Faults
 from adapters.data.columns import ColumnRoles
@@ -36,8 +36,7 @@ class ClassificationColumns:
     label: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelledText:
+class LabelledText(NamedTuple):
     """One example as it was read."""
 
     row: Row
@@ -137,6 +136,8 @@ def _text(row: Row, column: str, faults: Faults) -> str | None:
 
 def _labels(row: Row, column: str, separator: str | None, faults: Faults) -> list[str] | None:
     value = row.values.get(column)
+    if separator is None and isinstance(value, str) and (name := value.strip()):
+        return [name]  # as below, and much faster, for the rows of nearly all files
     items = [value] if separator is None else _list_of(value, separator)
     names = [_name(item) for item in items]
     sound = [name for name in names if name is not None]

@@ -23,7 +23,7 @@ STORED_AS = 3
 MEND_ROW = "Mend the row or remove it: a model would guess."
 
 CheckedRows = Iterator[tuple[Row, dict[str, Any]]]
-"""Rows without faults, each with the values to store, by column."""
+"""Rows without faults, each with the values to store, by column, in a dict of its own."""
 
 
 def stored_rows(
@@ -56,7 +56,9 @@ def stored_rows(
     def rows() -> Iterator[dict[str, Any]]:
         for number, (row, values) in enumerate(check(faults)):
             given = row.values.get("id")
-            yield {"id": str(number if given is None else given), **values, "where": row.where()}
+            values["id"] = str(number if given is None else given)
+            values["where"] = row.where()
+            yield values
         faults.raise_if_any()
         write_text(noted, json.dumps(faults.notes))
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple, Protocol, TypeVar, cast
+from typing import IO, Any, NamedTuple, Protocol, cast
 
 from adapters.core.errors import DataError, Faults
 from adapters.core.files import digest_file
@@ -102,14 +102,12 @@ def notes_of(source: RowSource) -> list[str]:
     return [*getattr(source, "notes", ()), *getattr(source, "said", ())]
 
 
-_Source = TypeVar("_Source", bound="RowSource")
-
-
-def saying(source: _Source, *sentences: str) -> _Source:
+def saying(source: RowSource, *sentences: str) -> RowSource:
     """The source, with more to be said of it; a source of a plugin that has no place for that stays as it is."""
-    if not sentences or not hasattr(source, "said") or not dataclasses.is_dataclass(source):
+    given: Any = source
+    if not sentences or not hasattr(given, "said") or not dataclasses.is_dataclass(given):
         return source
-    return cast(_Source, dataclasses.replace(source, said=(*source.said, *sentences)))
+    return cast(RowSource, dataclasses.replace(given, said=(*given.said, *sentences)))
 
 
 class Line(NamedTuple):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow
 
-STORED_AS = 3
+STORED_AS = 4
 """Raised when stored rows change their meaning, so that older caches are not read."""
 MEND_ROW = "Mend the row or remove it: a model would guess."
 

@@ -103,8 +103,7 @@ class CsvSource(FileSource):
     def rows(self, faults: Faults) -> Iterator[Row]:
         """One row per record after the header; cells are not interpreted ("NA" and "1" remain texts)."""
         name, columns, width = self.name, self.columns, self.width
-        chosen = self._chosen()
-        skip = self.header
+        chosen, skip = self.positions, self.header
         for records in self._batches(faults):
             for number, cells in records:
                 if skip:
@@ -112,19 +111,13 @@ class CsvSource(FileSource):
                 elif cells is None:
                     continue
                 elif len(cells) == width:
-                    yield Row(name, number, 0, dict(zip(columns, chosen(cells) if chosen else cells)))  # noqa: B905
+                    if chosen is not None:
+                        cells = [cells[position] for position in chosen]
+                    yield Row(name, number, 0, dict(zip(columns, cells, strict=False)))  # equal, and faster so
                 else:
                     found = f"found {len(cells)} cell{'s' if len(cells) > 1 else ''}"
                     what = f"{found}, the {'header' if self.header else 'first line'} has {width}"
                     faults.add(f"{name}:{number}", what, f"Quote cells that contain the delimiter {self.delimiter!r}.")
-
-    def _chosen(self) -> itemgetter[int] | None:
-        """Takes the cells that are read from a record; None where all are."""
-        if self.positions is None:
-            return None
-        if len(self.positions) == 1:
-            return itemgetter(slice(self.positions[0], self.positions[0] + 1))
-        return itemgetter(*self.positions)
 
     def records(self, faults: Faults) -> Iterator[tuple[int, list[str] | None]]:
         """The line at which each record begins, and its cells, or None if it has a fault; blank lines are skipped."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bz2
-import dataclasses
+import copy
 import gzip
 import io
 import lzma
@@ -104,10 +104,11 @@ def notes_of(source: RowSource) -> list[str]:
 
 def saying(source: RowSource, *sentences: str) -> RowSource:
     """The source, with more to be said of it; a source of a plugin that has no place for that stays as it is."""
-    given: Any = source
-    if not sentences or not hasattr(given, "said") or not dataclasses.is_dataclass(given):
+    if not sentences or not hasattr(source, "said"):
         return source
-    return cast(RowSource, dataclasses.replace(given, said=(*given.said, *sentences)))
+    changed: Any = copy.copy(source)
+    object.__setattr__(changed, "said", (*changed.said, *sentences))  # it is frozen, and this copy is not yet known
+    return cast(RowSource, changed)
 
 
 class Line(NamedTuple):

@@ -24,8 +24,8 @@ def found(folder: Path, **options: object) -> dict[str, str]:
     return {split: Path(source.name).name for split, source in splits.items()}
 
 
-def test_there_are_eight_readers() -> None:
-    readers = ["conll", "csv", "hf_datasets", "jsonl", "labelled_lines", "parallel", "parquet", "squad"]
+def test_there_are_nine_readers() -> None:
+    readers = ["conll", "csv", "excel", "hf_datasets", "jsonl", "labelled_lines", "parallel", "parquet", "squad"]
     assert discovery.names("readers") == readers
 
 
@@ -35,6 +35,7 @@ def test_each_reader_offers_what_the_protocol_lists() -> None:
         assert isinstance(module.EXTENSIONS, tuple)
         assert callable(module.recognises) and callable(module.open)
         assert module.recognises(Path("x"), "") is False
+        assert module.FILES[0].isalpha() and not module.FILES.endswith(".")  # words within a message
 
 
 def test_importing_the_readers_imports_no_heavy_library() -> None:

@@ -19,6 +19,7 @@ from adapters.core.errors import DataError, Faults
 from adapters.data.rows import HEAD, FileSource, Line, Row, lines
 
 EXTENSIONS: tuple[str, ...] = (".conll", ".conllu", ".conll2003", ".bio", ".iob", ".iob2", ".bioes", ".iobes", ".bmes")
+FILES = "a word and its tag on each line, a blank line between sentences"
 
 _BREAK = re.compile(r"\s*|-DOCSTART-(\s.*)?", re.DOTALL)
 _COMMENT = "# "

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from operator import itemgetter
 from pathlib import Path
 
 from adapters.core.errors import DataError, Faults

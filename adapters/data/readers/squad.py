@@ -17,6 +17,7 @@ from adapters.core.errors import DataError, Faults
 from adapters.data.rows import FileSource, Row, lines
 
 EXTENSIONS: tuple[str, ...] = ()
+FILES = "SQuAD's JSON"
 
 _COLUMNS = ("id", "question", "context", "answers")
 _OPENS = re.compile(r'\s*\{\s*"(?:version|data)"\s*:')

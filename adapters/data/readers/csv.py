@@ -54,8 +54,8 @@ def open_named(path: Path, encoding: str, names: Sequence[str]) -> CsvSource:
     )
     if delimiter == "\t":
         source = replace(source, row_is_line=source.tabs_are_even())
+    number, first = next(source.records(Faults(str(path))), (1, None))
     faults = Faults(str(path))
-    number, first = next(source.records(faults), (1, None))
     sample = sampled(cells for _, cells in islice(source.records(faults), 1, None) if cells is not None)
     if first is None or not (sample or names):
         faults.raise_if_any()
@@ -231,7 +231,8 @@ def _even(texts: Sequence[str], delimiter: str) -> float:
 
 def _blanks_before_quotes(texts: Sequence[str], delimiter: str) -> bool:
     """Whether a blank comes between a delimiter and a quote that opens a cell (`text, "label"`)."""
-    if not any(f'{delimiter} "' in text for text in texts):
+    opening = re.compile(rf'{re.escape(delimiter)} +"(?!")')
+    if not any(map(opening.search, texts)):
         return False
     return any(
         cell.lstrip(" ").startswith('"') for row in _loosely(texts, delimiter) for cell in row if cell[:1] == " "

@@ -69,7 +69,7 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     try:
         with open_bytes(path) as stream, pandas.ExcelFile(io.BytesIO(stream.read()), engine="openpyxl") as book:
             sheets = [str(name) for name in book.sheet_names]
-            table: Any = book.parse(book.sheet_names[0], header=None, dtype=str, na_filter=False)
+            table: Any = pandas.read_excel(book, sheet_name=sheets[0], header=None, dtype=str, na_filter=False)
     except DataError:
         raise
     except Exception as error:  # several libraries read it: any failure is the file's

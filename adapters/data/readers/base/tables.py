@@ -203,8 +203,10 @@ def judge(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[FirstLin
     """
     if _is_count(names):
         return FirstLine.HEADER, ""
-    rows = [row for row in rows if len(row) == len(names) and [*map(str.strip, row)] != [*names]]
     usual = any(name.lower() in USUAL_NAMES for name in names)
+    rows = [row for row in rows if len(row) == len(names)]
+    if usual:  # files that were put together have their header again
+        rows = [row for row in rows if [*map(str.strip, row)] != [*names]]
     looked_at = {
         position: [cell for cell in (row[position].strip() for row in rows) if cell]
         for position, name in enumerate(names[:MAX_JUDGED])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import datasets
@@ -33,11 +34,10 @@ class Source:
 """
 
 
-def fill(folder: Path, **files: str) -> Path:
+def fill(folder: Path, files: Mapping[str, str]) -> Path:
     for name, content in files.items():
-        path = folder / name.replace("__", "/").replace("_DOT_", ".")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
     return folder
 
 
@@ -80,21 +80,21 @@ def test_shards_as_the_hub_writes_them_are_one_split_in_order(tmp_path: Path, un
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
-    fill(tmp_path, **{"train-00000-of-00003_DOT_jsonl": line("a"), "train-00002-of-00003_DOT_jsonl": line("b")})
+    fill(tmp_path, {"train-00000-of-00003.jsonl": line("a"), "train-00002-of-00003.jsonl": line("b")})
     with pytest.raises(DataError, match="2 of 3 parts are there; numbers 1 are missing"):
         open_splits(folder=tmp_path)
 
 
 def test_shards_of_other_columns_are_refused(tmp_path: Path) -> None:
     other = '{"text": "b", "topic": "y"}\n'
-    fill(tmp_path, **{"train-0-of-2_DOT_jsonl": line("a"), "train-1-of-2_DOT_jsonl": other})
-    with pytest.raises(DataError, match="has other columns than .*: only one of them has label, topic"):
+    fill(tmp_path, {"train-0-of-2.jsonl": line("a"), "train-1-of-2.jsonl": other})
+    with pytest.raises(DataError, match=r"has other columns than .*: only one of them has label, topic"):
         open_splits(folder=tmp_path)
 
 
 def test_what_was_said_of_a_shard_is_said_of_the_split(tmp_path: Path) -> None:
     table = ",text,label\n0,a,x\n1,b,y\n"
-    fill(tmp_path, **{"train-0-of-2_DOT_csv": table, "train-1-of-2_DOT_csv": table})
+    fill(tmp_path, {"train-0-of-2.csv": table, "train-1-of-2.csv": table})
     source = open_splits(folder=tmp_path)["train"]
     assert texts(source) == ["a", "b", "a", "b"] and source.format == "csv, 2 parts"  # type: ignore[attr-defined]
     assert notes_of(source) == ["the first column (without a name) numbers the rows, and is left out"]
@@ -103,7 +103,7 @@ def test_what_was_said_of_a_shard_is_said_of_the_split(tmp_path: Path) -> None:
 def test_matched_is_the_dev_split_and_what_is_not_used_is_said(tmp_path: Path) -> None:
     names = ["train", "validation_matched", "validation_mismatched", "test_matched", "test_mismatched"]
     fill(
-        tmp_path, **{f"{name}_DOT_jsonl": line(name) for name in names}, notes_DOT_csv="a,b\n1,2\n", readme_DOT_txt="x"
+        tmp_path, {f"{name}.jsonl": line(name) for name in names} | {"notes.csv": "a,b\n1,2\n", "readme.txt": "x"}
     )
     splits = open_splits(folder=tmp_path)
     assert {name: texts(source) for name, source in splits.items()} == {
@@ -120,7 +120,7 @@ def test_matched_is_the_dev_split_and_what_is_not_used_is_said(tmp_path: Path) -
 
 def test_a_lone_mismatched_test_split_is_not_taken_for_the_matched_one(tmp_path: Path) -> None:
     fill(
-        tmp_path, train_DOT_jsonl=line("a"), validation_matched_DOT_jsonl=line("b"), test_mismatched_DOT_jsonl=line("c")
+        tmp_path, {"train.jsonl": line("a"), "validation_matched.jsonl": line("b"), "test_mismatched.jsonl": line("c"})
     )
     splits = open_splits(folder=tmp_path)
     assert [*splits] == ["train", "validation"]
@@ -139,43 +139,48 @@ def test_the_wild_folder_of_mnli_is_read_and_its_lines_say_what_is_not_used(monk
 def test_folders_named_as_splits_are_offered_to_the_readers_of_folders(tmp_path: Path, plugins: list[str]) -> None:
     fill(
         tmp_path / "set",
-        **{"train__seq_DOT_in": "a\nb", "train__label": "x\ny", "test__seq_DOT_in": "c", "test__label": "x"},
-        more__x_DOT_txt="z",
+        {
+            "train/seq.in": "a\nb",
+            "train/label": "x\ny",
+            "test/seq.in": "c",
+            "test/label": "x",
+            "more/x.txt": "z",
+        },
     )
     splits = open_splits(folder=tmp_path / "set", plugin_dirs=plugins)
     assert {name: texts(source) for name, source in splits.items()} == {"train": ["a", "b"], "test": ["c"]}
 
 
 def test_a_folder_that_a_reader_reads_as_a_whole_is_train(tmp_path: Path, plugins: list[str]) -> None:
-    folder = fill(tmp_path / "set", seq_DOT_in="a\nb", label="x\ny")
+    folder = fill(tmp_path / "set", {"seq.in": "a\nb", "label": "x\ny"})
     assert texts(open_splits(folder=folder, plugin_dirs=plugins)["train"]) == ["a", "b"]
     assert texts(open_file(folder, plugin_dirs=plugins)) == ["a", "b"]
-    test = {"test": str(fill(tmp_path, test_DOT_jsonl=line("c")) / "test.jsonl")}
+    test = {"test": str(fill(tmp_path, {"test.jsonl": line("c")}) / "test.jsonl")}
     both = open_splits(folder=folder, plugin_dirs=plugins, files=test)
     assert [*both] == ["train", "test"]
 
 
 def test_a_folder_named_as_a_split_with_one_file_is_that_file(tmp_path: Path) -> None:
-    fill(tmp_path, train__rows_DOT_jsonl=line("a"), test__rows_DOT_csv="text,label\nb,x\n")
+    fill(tmp_path, {"train/rows.jsonl": line("a"), "test/rows.csv": "text,label\nb,x\n"})
     splits = open_splits(folder=tmp_path)
     assert [texts(source) for source in splits.values()] == [["a"], ["b"]]
 
 
 def test_of_several_data_sets_in_a_folder_one_has_to_be_named(tmp_path: Path) -> None:
-    fill(tmp_path, one__train_DOT_jsonl=line("a"), two__train_DOT_jsonl=line("b"))
+    fill(tmp_path, {"one/train.jsonl": line("a"), "two/train.jsonl": line("b")})
     with pytest.raises(DataError, match=r"several data sets: one, two\. Name one: --dataset_config_name"):
         open_splits(folder=tmp_path)
     assert texts(open_splits(folder=tmp_path, config="two")["train"]) == ["b"]
 
 
 def test_a_folder_of_folders_is_never_said_to_contain_nothing(tmp_path: Path) -> None:
-    fill(tmp_path, one__a_DOT_jsonl=line("a"), two__b_DOT_jsonl=line("b"))
+    fill(tmp_path, {"one/a.jsonl": line("a"), "two/b.jsonl": line("b")})
     with pytest.raises(DataError, match="It contains: one/, two/"):
         open_splits(folder=tmp_path)
 
 
 def test_a_folder_of_mixed_formats_is_read_file_by_file(tmp_path: Path) -> None:
-    fill(tmp_path, train_DOT_jsonl=line("a"), test_DOT_csv="text,label\nb,x\n", extra_DOT_conll="a O\n\nb O\n")
+    fill(tmp_path, {"train.jsonl": line("a"), "test.csv": "text,label\nb,x\n", "extra.conll": "a O\n\nb O\n"})
     splits = open_splits(folder=tmp_path)
     assert [texts(source) for source in splits.values()] == [["a"], ["b"]]
     assert notes_of(splits["train"]) == [f"not used of {tmp_path}: extra.conll"]

@@ -102,9 +102,7 @@ def test_what_was_said_of_a_shard_is_said_of_the_split(tmp_path: Path) -> None:
 
 def test_matched_is_the_dev_split_and_what_is_not_used_is_said(tmp_path: Path) -> None:
     names = ["train", "validation_matched", "validation_mismatched", "test_matched", "test_mismatched"]
-    fill(
-        tmp_path, {f"{name}.jsonl": line(name) for name in names} | {"notes.csv": "a,b\n1,2\n", "readme.txt": "x"}
-    )
+    fill(tmp_path, {f"{name}.jsonl": line(name) for name in names} | {"notes.csv": "a,b\n1,2\n", "readme.txt": "x"})
     splits = open_splits(folder=tmp_path)
     assert {name: texts(source) for name, source in splits.items()} == {
         "train": ["train"],
@@ -120,7 +118,7 @@ def test_matched_is_the_dev_split_and_what_is_not_used_is_said(tmp_path: Path) -
 
 def test_a_lone_mismatched_test_split_is_not_taken_for_the_matched_one(tmp_path: Path) -> None:
     fill(
-        tmp_path, {"train.jsonl": line("a"), "validation_matched.jsonl": line("b"), "test_mismatched.jsonl": line("c"})
+        tmp_path, {"train.jsonl": line("a"), "validation_matched.jsonl": line("b"), "test_mismatched.jsonl": line("c")}
     )
     splits = open_splits(folder=tmp_path)
     assert [*splits] == ["train", "validation"]

@@ -20,6 +20,8 @@ FILES = "a table: a header, and rows with a comma, a semicolon, a tab or | betwe
 
 _DELIMITERS = ",;\t|"
 _QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+_DIRECTIVE = re.compile(r"sep=([,;\t|])\r?\n")
+"""The first line of a file whose delimiter is said to Excel."""
 _LONGEST_CELL = 2**31 - 1  # the largest C long on every platform
 _ROWS_AT_ONCE, _CELLS_AT_ONCE = 1000, 100_000
 _SAMPLE_LINES, _SAMPLE_CHARACTERS = 100, 1_000_000
@@ -42,7 +44,9 @@ def open(path: Path, encoding: str) -> CsvSource:
 def open_named(path: Path, encoding: str, names: Sequence[str]) -> CsvSource:
     """As `open`, with names of the columns by the user, who says that the file has no header."""
     beginning = _beginning(path, encoding)
-    delimiter = _delimiter(beginning, prefer="\t" if plain_name(path).endswith(".tsv") else "")
+    directive = _DIRECTIVE.fullmatch(beginning[0]) if beginning else None
+    prefer = directive[1] if directive else "\t" if plain_name(path).endswith(".tsv") else ""
+    delimiter = _delimiter(beginning, prefer)
     source = CsvSource(
         path=path,
         encoding=encoding,
@@ -51,6 +55,7 @@ def open_named(path: Path, encoding: str, names: Sequence[str]) -> CsvSource:
         row_is_line=False,
         blanks=_blanks_before_quotes(beginning, delimiter),
         header=False,
+        directive=directive is not None,
     )
     if delimiter == "\t":
         source = replace(source, row_is_line=source.tabs_are_even())
@@ -86,6 +91,8 @@ class CsvSource(FileSource):
     """Blanks stand between delimiters and cells, and so before quotes."""
     header: bool
     """The first record is the header."""
+    directive: bool = False
+    """The first line says the delimiter, and is no record."""
     width: int = 0
     """Cells of a record."""
     positions: tuple[int, ...] | None = None
@@ -134,7 +141,11 @@ class CsvSource(FileSource):
         return expected is not None and expected != {0}
 
     def _batches(self, faults: Faults) -> Records:
-        return self._lines(faults) if self.row_is_line else self._quoted(faults)
+        batches = self._lines(faults) if self.row_is_line else self._quoted(faults)
+        if self.directive:
+            first = next(batches, [])
+            batches = chain([first[1:]], batches)
+        return batches
 
     def _lines(self, faults: Faults) -> Records:
         """A record for each line."""
@@ -213,7 +224,7 @@ def _delimiter(texts: Sequence[str], prefer: str) -> str:
     `prefer`, where the header has it; else of those in the header, outside quotes, the one that splits the most records
     into as many cells as the header, and of those that do so equally well, the one that the header has most often.
     """
-    header = _QUOTED.sub("", next((text for text in texts if text.strip()), ""))
+    header = _QUOTED.sub("", next((text for text in texts if text.strip("\r\n")), ""))
     found = sorted((mark for mark in _DELIMITERS if mark in header), key=header.count, reverse=True)
     if prefer in found:
         return prefer

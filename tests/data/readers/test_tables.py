@@ -94,6 +94,17 @@ def test_a_table_whose_rows_have_other_numbers_of_cells_still_has_its_faults(tmp
     assert faults.shown == [f"{path}:3: found 2 cells, the header has 4"]
 
 
+@pytest.mark.parametrize("mark", [";", "\t", ","])
+def test_a_first_line_that_says_the_delimiter_to_excel_is_no_header(tmp_path: Path, mark: str) -> None:
+    path = write(tmp_path, f"sep={mark}\r\ntext{mark}label\r\na b{mark}x\r\n")
+    assert read(path) == [{"text": "a b", "label": "x"}]
+    assert [row.line for row in open_file(path).rows(Faults("x"))] == [3]
+
+
+def test_a_header_of_one_odd_blank_is_a_header(tmp_path: Path) -> None:
+    assert open_file(write(tmp_path, "\u2028\na b\nc\n")).columns == ["column_1"]
+
+
 def test_blanks_round_names_go_and_blanks_before_quotes_do_not_break_them(tmp_path: Path) -> None:
     path = write(tmp_path, 'text, label , note\n"a, b", "bad" , x\n'.replace('" ,', '",'))
     assert read(path) == [{"text": "a, b", "label": "bad", "note": "x"}]

@@ -22,13 +22,17 @@ class DataSettings:
     dataset_config_name: str | None = None
     """Configuration name of a Hub dataset."""
     train_file: str | None = None
-    """Training data: column file, JSONL, CSV, Parquet, lines of a label and a text, SQuAD, or parallel lines."""
+    """Training data: column file, JSON, CSV, Excel, Parquet, lines of a label and a text, SQuAD, or parallel lines;
+    also in .gz, .bz2, .xz and .zip."""
     validation_file: str | None = None
     """Validation (dev) data. Default: a part of the training data."""
     test_file: str | None = None
     """Test data. Without it the final scores are those of dev, and named so."""
     dataset_format: str | None = None
-    """Format of the data files: columns, jsonl, csv, parquet, labelled, parallel or squad. Default: detected."""
+    """Reader of the data files, by name: conll, jsonl, csv, excel, parquet, labelled_lines, … Default: detected."""
+    column_names: list[str] = field(default_factory=list)
+    """Names of the columns of a table without a header: label,title,text. The first line is then a row, unless it is
+    a header after all, whose names these replace."""
     encoding: str = "utf-8"
     """Encoding of the data files."""
     validation_split_percentage: int = 10

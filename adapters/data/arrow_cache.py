@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 Rows = Iterable[dict[str, Any]]
 
-_BATCH_ROWS = 1000
+_BATCH_ROWS, _BATCH_BYTES = 10_000, 2_000_000
+"""Rows that are written at once, fewer where they are large. Opening a file touches each batch, and pages that were
+touched count as memory of the process, so batches are not small."""
 
 
 def cached_dataset(rows: Rows | Callable[[], Rows], schema: pyarrow.Schema, key: str) -> datasets.Dataset:
@@ -58,6 +60,8 @@ def _write(path: Path, rows: Rows, schema: pyarrow.Schema) -> None:
     import pyarrow
 
     with new_file(path, text=False) as stream, pyarrow.ipc.new_stream(stream, schema) as writer:
-        remaining = iter(rows)
-        while batch := list(islice(remaining, _BATCH_ROWS)):
-            writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema=schema))
+        remaining, size = iter(rows), 100
+        while batch := list(islice(remaining, size)):
+            written = pyarrow.RecordBatch.from_pylist(batch, schema=schema)
+            writer.write_batch(written)
+            size = max(1, min(_BATCH_ROWS, _BATCH_BYTES * len(batch) // max(1, written.nbytes)))

@@ -108,6 +108,8 @@ def missing_column(source: RowSource, what: str, advice: str = "") -> DataError:
     """The error for a source that lacks a column."""
     found = source.columns
     listed = ", ".join(found[:MAX_LISTED]) + (f", … ({len(found):,} in all)" if len(found) > MAX_LISTED else "")
+    if len(found) == 1 and hasattr(source, "delimiter"):
+        listed += " (one column only: a table needs a comma, a semicolon, a tab or | between its cells)"
     return DataError(f"{source.name}: no {what}. Columns found: {listed}. {advice}".rstrip())
 
 

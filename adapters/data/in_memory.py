@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,9 @@ def _rows(name: str, data: Any) -> Iterator[Any]:
     if hasattr(data, "features") and hasattr(data, "with_format") and hasattr(data, "__len__"):
         return _dataset_rows(data)
     if hasattr(data, "to_dict") and hasattr(data, "columns"):
+        doubles = [column for column, count in Counter(map(str, data.columns)).items() if count > 1]
+        if doubles:  # to_dict would keep the last of them
+            raise DataError(f"{name}: two columns of the frame have the name {doubles[0]!r}. Rename one of them.")
         return iter(data.to_dict("records"))
     if hasattr(data, "__next__") or hasattr(data, "__iter__"):
         raise SettingsError(

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow
 
-STORED_AS = 3
+STORED_AS = 4
 """Raised when stored rows change their meaning, so that older caches are not read."""
 MEND_ROW = "Mend the row or remove it: a model would guess."
 
 CheckedRows = Iterator[tuple[Row, dict[str, Any]]]
-"""Rows without faults, each with the values to store, by column."""
+"""Rows without faults, each with the values to store, by column, in a dict of its own."""
 
 
 def stored_rows(
@@ -56,7 +56,9 @@ def stored_rows(
     def rows() -> Iterator[dict[str, Any]]:
         for number, (row, values) in enumerate(check(faults)):
             given = row.values.get("id")
-            yield {"id": str(number if given is None else given), **values, "where": row.where()}
+            values["id"] = str(number if given is None else given)
+            values["where"] = row.where()
+            yield values
         faults.raise_if_any()
         write_text(noted, json.dumps(faults.notes))
 

@@ -27,6 +27,7 @@ RUN = "--max_train_steps 1 --max_eval_samples 4 --max_predict_samples 4 --mixed_
 ON_BERT = f"--model_name_or_path {{bert}} {RUN}"
 SMALLEST = {
     "compare": "--sentences 50",
+    "data": "--rows 1000 --rounds 1",
     "defaults": f"--data conll2003 --methods lora --seeds 0 --folder {{data}} --more {ON_BERT}",
     "foreign_adapters": "--bases bert --methods LoRA",
     "faults": "--base {bert} --bit_flips 20 --lengths 10 --requests 40 --rounds 20 --sentences 20",
@@ -124,11 +125,12 @@ def test_a_benchmark_runs_at_its_smallest_size(name, places, clean_process, monk
     assert measured, found
 
 
-@pytest.mark.parametrize("name", ["train_throughput", "resume", "defaults", "prompt_scoring"])
+@pytest.mark.parametrize("name", ["train_throughput", "resume", "data", "defaults", "prompt_scoring"])
 def test_a_benchmark_without_its_data_says_so_in_one_line(name, clean_process, monkeypatch, tmp_path, places):
     flags = {
         "train_throughput": ["--data", str(tmp_path / "none")],
         "resume": ["--only", "minilm", "--data", str(tmp_path / "none")],
+        "data": ["--data", str(tmp_path / "none")],
         "defaults": ["--data", "sst2", "--folder", str(tmp_path)],
         "prompt_scoring": ["--only", "grid", "--folder", str(tmp_path), "--base", str(places["llama"])],
     }

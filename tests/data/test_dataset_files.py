@@ -30,6 +30,7 @@ def test_the_readers_are_the_files_of_the_folder() -> None:
         "class_folders",
         "conll",
         "csv",
+        "excel",
         "hf_datasets",
         "jsonl",
         "labelled_lines",
@@ -48,6 +49,7 @@ def test_each_reader_offers_what_the_protocol_lists() -> None:
         assert isinstance(module.EXTENSIONS, tuple)
         assert callable(module.recognises) and callable(module.open)
         assert module.recognises(Path("x"), "") is False
+        assert module.FILES[0].isalpha() and not module.FILES.endswith(".")  # words within a message
 
 
 def test_importing_the_readers_imports_no_heavy_library() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import datasets
 
 EXTENSIONS: tuple[str, ...] = ()
+FILES = "a folder that save_to_disk of datasets wrote"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -95,6 +96,8 @@ class DatasetSource:
     revision: str | None
     """Commit on the Hub, if known."""
     saved: bool
+    said: tuple[str, ...] = ()
+    """What is to be said of where it was found."""
 
     @property
     def columns(self) -> list[str]:

@@ -1,19 +1,21 @@
-"""JSON: one object per line (`.jsonl`, `.ndjson`), or one document: a list of objects, or one as `data`."""
+"""JSON: one object per line (`.jsonl`, `.ndjson`), or one document: a list of objects, or a table in another form."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import DataError, Faults
-from adapters.data.readers.base.json_text import decode, elements
-from adapters.data.rows import FileSource, Row, lines, plain_name
+from adapters.data.readers.base.json_tables import JsonTable, find_table, table_rows
+from adapters.data.readers.base.json_text import Decoder, document, elements
+from adapters.data.rows import FileSource, Row, line_blocks, lines, plain_name
 
 EXTENSIONS: tuple[str, ...] = (".jsonl", ".ndjson", ".json")
+FILES = "an object on each line; or one document: a list of objects, or what pandas' to_json writes"
 
 _OBJECT_OPENS = re.compile(r'\s*(\[\s*)?\{\s*"')
 _PEEK = 100
@@ -28,37 +30,92 @@ def open(path: Path, encoding: str) -> JsonSource:
     """Read the names of the columns from the first hundred objects. Raises DataError."""
     whole = not plain_name(path).endswith((".jsonl", ".ndjson")) and _is_one_document(path, encoding)
     faults = Faults(str(path))
-    rows = JsonSource(path=path, encoding=encoding, columns=[], whole=whole).rows(faults)
-    columns = list(dict.fromkeys(key for row in islice(rows, _PEEK) for key in row.values))
+    source = JsonSource(path=path, encoding=encoding, columns=[])
+    if whole:
+        text = document(path, encoding, faults)
+        value, _, problems = Decoder().decode(text or "[]")
+        faults.raise_if_any()
+        try:
+            source = replace(source, table=find_table(value))
+        except ValueError as error:
+            raise DataError(f"{path}:1: {problems[0] if problems else error}") from error
+    columns = list(dict.fromkeys(key for row in islice(source.rows(faults), _PEEK) for key in row.values))
     if not columns:
         faults.raise_if_any()
         raise DataError(f"{path}: the file contains no object with a key. Give a file with a JSON object on each line.")
-    return JsonSource(path=path, encoding=encoding, columns=columns, whole=whole)
+    return replace(source, columns=columns)
+
+
+@dataclass(slots=True)
+class NumberedRow(Row):
+    """A row of a document in which a row has no line of its own."""
+
+    def where(self, item: int = 0) -> str:
+        """`file: row 3`."""
+        return f"{self.file}: row {self.line}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class JsonSource(FileSource):
     """Objects, with JSON's values."""
 
-    whole: bool
-    """The file is one document, which is read into memory; lines are read one at a time."""
+    table: JsonTable | None = None
+    """How the rows lie in a document, which is read into memory; None for objects on lines, read one at a time."""
+
+    @property
+    def format(self) -> str:
+        """What was recognised."""
+        of = {"columns": "columns", "index": "rows by their index", "split": "columns, index and data"}
+        return f"json, {of[self.table.kind]}" if self.table and self.table.kind in of else "jsonl"
+
+    @property
+    def notes(self) -> list[str]:
+        """What was left out."""
+        return self.table.notes if self.table else []
 
     def rows(self, faults: Faults) -> Iterator[Row]:
         """One row per object."""
-        read = elements(self.path, self.encoding, faults) if self.whole else self._objects_of_lines(faults)
-        for number, value, problems in read:
-            if not problems and not isinstance(value, dict):
-                problems = [f"a JSON object is needed, found {_KINDS[type(value)]}"]
-            for problem in problems:
-                faults.add(f"{self.path}:{number}", problem)
-            if not problems:
-                yield Row(self.name, number, 0, value)
+        if self.table is None:
+            yield from self._objects(self._values_of_lines(faults), faults)
+            return
+        text = document(self.path, self.encoding, faults)
+        if text is None:
+            return
+        if self.table.kind == "list":
+            for row in self._objects(elements(text), faults):
+                for key in self.table.without:
+                    row.values.pop(key, None)
+                yield row
+            return
+        value, _, problems = Decoder().decode(text)
+        for problem in problems:
+            faults.add(f"{self.path}:1", problem)
+        if problems:
+            return
+        for number, (values, wrong) in enumerate(table_rows(value, self.table), 1):
+            row = NumberedRow(self.name, number, 0, values)
+            if wrong:
+                faults.add(row.where(), wrong)
+            else:
+                yield row
 
-    def _objects_of_lines(self, faults: Faults) -> Iterator[tuple[int, Any, list[str]]]:
-        for line in lines(self.path, self.encoding, faults):
-            if line.sound and line.text.strip():
-                value, _, problems = decode(line.text.rstrip("\r\n"), 0, end_expected=True)
-                yield line.number, value, problems
+    def _objects(self, read: Iterator[tuple[int, Any, list[str]]], faults: Faults) -> Iterator[Row]:
+        name = self.name
+        for number, value, problems in read:
+            if problems or not isinstance(value, dict):
+                for problem in problems or [f"a JSON object is needed, found {_KINDS[type(value)]}"]:
+                    faults.add(f"{name}:{number}", problem)
+            else:
+                yield Row(name, number, 0, value)
+
+    def _values_of_lines(self, faults: Faults) -> Iterator[tuple[int, Any, list[str]]]:
+        decode = Decoder().decode
+        for first, texts, unsound in line_blocks(self.path, self.encoding, faults):
+            for number, text in enumerate(texts, first):
+                content = text.rstrip(" \t\r\n")
+                if content and not content.isspace() and number not in unsound:
+                    value, _, problems = decode(content, end_expected=True)
+                    yield number, value, problems
 
 
 _KINDS = {
@@ -76,7 +133,5 @@ def _is_one_document(path: Path, encoding: str) -> bool:
     """Whether a `.json` file is one document rather than one object per line, which many tools write."""
     filled = (line.text for line in lines(path, encoding, Faults(str(path))) if line.text.strip())
     first = next(filled, "")
-    value, _, problems = decode(first, 0, end_expected=True)
-    if isinstance(value, dict) and not problems:
-        return isinstance(value.get("data"), list) and next(filled, None) is None
-    return True
+    value, _, problems = Decoder().decode(first, end_expected=True)
+    return not isinstance(value, dict) or bool(problems) or next(filled, None) is None

@@ -16,6 +16,7 @@ from adapters.core.errors import DataError, Faults
 from adapters.data.rows import HEAD, FileSource, Line, Row, lines
 
 EXTENSIONS: tuple[str, ...] = (".fasttext", ".ft")
+FILES = "a label and a text on each line (1 a stirring film, __label__joy what a day)"
 
 _FASTTEXT = "__label__"
 _FASTTEXT_LABELS = re.compile(rf"(?:{_FASTTEXT}\S*(?:[ \t]+|$))+")

@@ -19,6 +19,7 @@ from adapters.core.files import digest_file, digest_value
 from adapters.data.rows import FileSource, Line, Row, lines, plain_name
 
 EXTENSIONS: tuple[str, ...] = ()
+FILES = "a sentence on each line, and its translation on that line of a file beside it (train.en, train.de)"
 
 _LANGUAGE = re.compile(
     "a[fmrsz]|b[egnos]|c[asy]|d[ae]|e[lnostu]|f[airy]|g[adlu]|h[aeirtuy]|i[dgst]|j[av]|k[akmnouy]|l[abotv]|m[giklnrsty]|"

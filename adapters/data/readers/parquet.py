@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +11,10 @@ from typing import Any
 
 from adapters.core.errors import DataError, Faults
 from adapters.data.class_labels import name_classes, names_of_classes
-from adapters.data.rows import DAMAGED, FileSource, Row
+from adapters.data.rows import COMPRESSIONS, DAMAGED, FileSource, Row, open_bytes
 
 EXTENSIONS: tuple[str, ...] = (".parquet",)
+FILES = "columns, as datasets and pandas write them"
 
 _BATCH_ROWS = 1000
 
@@ -28,7 +30,7 @@ def open(path: Path, encoding: str) -> ParquetSource:
     from pyarrow.parquet import ParquetFile
 
     try:
-        with ParquetFile(path) as file:
+        with ParquetFile(_plain(path)) as file:
             columns, count = list(file.schema_arrow.names), file.metadata.num_rows
             classes = _classes(file.schema_arrow.metadata or {})
     except (pyarrow.ArrowException, OSError) as error:
@@ -36,6 +38,14 @@ def open(path: Path, encoding: str) -> ParquetSource:
     if not count:
         raise DataError(f"{path}: the file contains no row. Give a file with examples.")
     return ParquetSource(path=path, encoding=encoding, columns=columns, classes=classes)
+
+
+def _plain(path: Path) -> Path | io.BytesIO:
+    """The file, or where it is in a compressed one its bytes, read into memory."""
+    if path.suffix.lower() not in (*COMPRESSIONS, ".zip"):
+        return path
+    with open_bytes(path) as stream:
+        return io.BytesIO(stream.read())
 
 
 def _classes(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
@@ -56,7 +66,7 @@ class ParquetSource(FileSource):
 
         number = 0  # of the last row read
         try:
-            with ParquetFile(self.path) as file:
+            with ParquetFile(_plain(self.path)) as file:
                 for batch in file.iter_batches(_BATCH_ROWS):
                     for values in batch.to_pylist():
                         number += 1

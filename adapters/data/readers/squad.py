@@ -58,7 +58,7 @@ def open(path: Path, encoding: str) -> SquadSource:
     return source
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question(Row):
     """A row with its place in the document."""
 

@@ -96,6 +96,7 @@ def open_sources(settings: CommonSettings, source: Source | None = None) -> dict
         encoding=settings.encoding,
         reader=settings.dataset_format,
         plugin_dirs=settings.plugin_dir,
+        column_names=settings.column_names,
     )
     options = source.options if source is not None else {}
     dropped = tuple(options.get("drop", ()))

@@ -22,6 +22,7 @@ PAIRS = {
     "premise": "hypothesis",
     "question1": "question2",
     "text_a": "text_b",
+    "sentence_a": "sentence_b",
 }
 TEXTS = (*PAIRS, "sentence", "content", "review", "utterance", "tweet", "document", "question", "title")
 LABELS = ("label", "labels", "category", "intent", "class", "target", "sentiment", "type", "topic")
@@ -47,7 +48,13 @@ class LabelledText:
 
 
 def find_classification_columns(roles: ColumnRoles) -> ClassificationColumns:
-    """The columns that the user named, else those with the usual names.
+    """The columns that the user named, else those with the usual names. Raises DataError that lists the columns."""
+    text, pair = find_text_columns(roles)
+    return ClassificationColumns(text=text, pair=pair, label=roles.find("label", LABELS, what="labels"))
+
+
+def find_text_columns(roles: ColumnRoles) -> tuple[str, str | None]:
+    """The columns of the text and of a pair's second text: those that the user named, else with the usual names.
 
     A pair is found without being named only where both columns have the names of one (`sentence1, sentence2`).
 
@@ -56,8 +63,7 @@ def find_classification_columns(roles: ColumnRoles) -> ClassificationColumns:
     named = roles.given.get("text") or roles.given.get("text_pair")
     both = None if named else next((names for names in PAIRS.items() if len(roles.matching(names)) == 2), None)
     text = roles.find("text", TEXTS if both is None else both[:1], what="texts")
-    pair = roles.look("text_pair", () if both is None else both[1:])
-    return ClassificationColumns(text=text, pair=pair, label=roles.find("label", LABELS, what="labels"))
+    return text, roles.look("text_pair", () if both is None else both[1:])
 
 
 def read_labelled_texts(
@@ -72,8 +78,8 @@ def read_labelled_texts(
         faults: collects what is wrong with the other rows.
     """
     for row in source.rows(faults):
-        text = _text(row, columns.text, faults)
-        pair = _text(row, columns.pair, faults) if columns.pair is not None else None
+        text = sound_text(row, columns.text, faults)
+        pair = sound_text(row, columns.pair, faults) if columns.pair is not None else None
         labels = _labels(row, columns.label, separator, faults)
         if text is not None and labels is not None and (pair is not None or columns.pair is None):
             yield LabelledText(row=row, text=text, pair=pair, labels=labels)
@@ -126,7 +132,8 @@ def in_order(names: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(set(names), key=(lambda name: (int(name), name)) if numbers else None))
 
 
-def _text(row: Row, column: str, faults: Faults) -> str | None:
+def sound_text(row: Row, column: str, faults: Faults) -> str | None:
+    """A row's text in a column; None where it has none, which is a fault."""
     value = row.values.get(column)
     if isinstance(value, str) and value.strip():
         return value

@@ -58,7 +58,7 @@ def share(batch: Sequence[int], rank: int, world: int) -> list[int]:
 
 
 def pad(rows: Sequence[Numbers], value: int, *, least: int = 0) -> torch.Tensor:
-    """`[rows, longest]`, at least `least` wide, padded with `value` on the right: float32 of such arrays, else int64."""
+    """`[rows, longest]`, at least `least` wide, padded with `value` on the right: float32 of such rows, else int64."""
     import torch
 
     kind = np.float32 if getattr(rows[0], "dtype", None) == np.float32 else np.int64

@@ -78,8 +78,8 @@ class Task(TextTask):
             learnt = LabelRange.of(numbers)
         except ValueError:
             raise DataError(
-                f"{first.notes['source']}: every number in column {columns[first.name].number!r} is {numbers[0]:g}, and "
-                "there is nothing to learn. Give examples of different numbers, or another --label_column_name."
+                f"{first.notes['source']}: every number in column {columns[first.name].number!r} is {numbers[0]:g}, "
+                "and there is nothing to learn. Give examples of different numbers, or another --label_column_name."
             ) from None
         first.notes["reading"]["notes"].append(f"{len(first):,} numbers {learnt}")
         _leave_out_hidden(splits, first, learnt)
@@ -149,7 +149,7 @@ class Task(TextTask):
         squared = (logits.float() - targets).square()
         return squared.sum(), torch.tensor(squared.numel(), device=logits.device)
 
-    def _answers(self, logits: np.ndarray) -> tuple[list[float], Sequence[None]]:
+    def _answers(self, logits: np.ndarray) -> tuple[list[float], list[None]]:
         """The number, which may be outside the range of train: it is not clipped."""
         known, outputs = self.label_range, logits[:, 0]
         numbers = outputs if known is None else outputs * known.sd + known.mean

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,7 +34,7 @@ class TextTask(Task):
         """What the head learns for a gold answer."""
 
     @abstractmethod
-    def _answers(self, logits: np.ndarray) -> tuple[list[Any], Sequence[Any]]:
+    def _answers(self, logits: np.ndarray) -> tuple[Iterable[Any], Iterable[Any]]:
         """The answer, and the detail of a prediction, for each row of the head's outputs `[texts, outputs]`."""
 
     def card(self) -> dict[str, Any]:

@@ -1,14 +1,11 @@
 """Metrics of Hugging Face's `evaluate`: a local script, or one of the Hub with --trust_remote_code.
 
-Such a metric scores all examples at once and has no counts per example. Its scores are therefore reported alongside
-those of the task, never used to choose a model, and never tested for significance. A 95 % interval is computed by
-scoring 1,000 resamples of the examples again, unless that would take longer than `INTERVAL_SECONDS`.
+Such a metric scores all examples at once and has no counts per example (see `resampled`).
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
@@ -17,15 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.core.errors import SettingsError
-from adapters.evaluation.metrics.base.any_metric import AnyMetric, Section
+from adapters.evaluation.metrics.base.resampled import ResampledMetric
 
 if TYPE_CHECKING:
     import evaluate
 
 PREFIX = "evaluate:"
-RESAMPLES = 1_000
-INTERVAL_SECONDS = 60.0
-"""A metric whose 1,000 resamples would take longer (BERTScore: hours) is reported without an interval."""
 _SHAPES = {"label": (0, 0), "labels": (1, 1), "tags": (1, 1), "text": (0, 1)}
 """By `Task.answer`: how deeply nested a prediction and a gold answer are (0 a string, 1 a list of strings)."""
 
@@ -94,12 +88,14 @@ def _loaded(path: str, local: bool, allow_hub: bool) -> evaluate.EvaluationModul
     return evaluate.load(path, keep_in_memory=True)
 
 
-class EvaluateMetric(AnyMetric):
+class EvaluateMetric(ResampledMetric):
     """A metric script of `evaluate`, given this project's answers in the form that it takes.
 
     An answer that could not be parsed (None) is passed as an empty string, or as -1 to a metric of integers. Of the
     results, numbers are kept; lists and tables are left out.
     """
+
+    remark = "Numbers as the script returns them; it has no counts per example, so no significance test uses it."
 
     def __init__(
         self, module: evaluate.EvaluationModule, name: str, labels: Sequence[str], answer: str, *, given: str = ""
@@ -114,7 +110,8 @@ class EvaluateMetric(AnyMetric):
         Raises:
             SettingsError: the metric takes other inputs than predictions and references of that kind.
         """
-        self.module, self.name, self.labels = module, name, tuple(labels)
+        super().__init__(labels)
+        self.module, self.name = module, name
         self.main = name.removeprefix(PREFIX).rpartition("/")[2]
         self.version = str(module._hash or module.info.description)[:16]
         self.index = {label: number for number, label in enumerate(labels)}
@@ -152,49 +149,6 @@ class EvaluateMetric(AnyMetric):
         scores = {name: float(value) for name, value in (result or {}).items() if isinstance(value, Real | np.number)}
         return scores or {self.main: math.nan}
 
-    def quality(
-        self, golds: Sequence[Any], predictions: Sequence[Any], seed: int
-    ) -> tuple[dict[str, dict[str, float]], str]:
-        """Scores with intervals where there is time for them, and a remark that says what they are not.
-
-        A script that fails on these answers has no scores: training is over by then, and must not be lost.
-        """
-        try:
-            scores = self.score_all(golds, predictions)  # the first call also warms the script up
-            begin = time.perf_counter()
-            self.score_all(golds, predictions)
-            seconds = RESAMPLES * (time.perf_counter() - begin)
-        except SettingsError as error:
-            return {}, str(error)
-        values = {name: {"value": value} for name, value in scores.items() if math.isfinite(value)}
-        remark = "Numbers as the script returns them; it has no counts per example, so no significance test uses it."
-        if seconds > INTERVAL_SECONDS:
-            return values, f"{remark} No interval: {RESAMPLES:,} resamples would take about {seconds:,.0f} s."
-        intervals = self._intervals(golds, predictions, seed)
-        for name in values.keys() & intervals.keys():
-            values[name] |= dict(zip(("low", "high"), intervals[name], strict=True))
-        if values.keys() - intervals.keys():
-            return values, f"{remark} No interval: some resamples cannot be scored."
-        return values, f"{remark} Interval: 95 %, bootstrap of {RESAMPLES:,} resamples."
-
-    def _intervals(self, golds: Sequence[Any], predictions: Sequence[Any], seed: int) -> dict[str, tuple[float, float]]:
-        """Percentile bootstrap over examples; a score that a resample does not have has no interval."""
-        generator = np.random.default_rng(seed)
-        drawn: list[Mapping[str, float]] = []
-        try:
-            for _ in range(RESAMPLES):
-                chosen = generator.integers(0, len(golds), size=len(golds))
-                drawn.append(self.score_all([golds[i] for i in chosen], [predictions[i] for i in chosen]))
-        except SettingsError:  # the script cannot score some resample, so it has no interval
-            return {}
-        out = {}
-        for name in drawn[0]:
-            values = np.array([scores.get(name, math.nan) for scores in drawn])
-            if np.isfinite(values).all():
-                low, high = np.percentile(values, [2.5, 97.5])
-                out[name] = (float(low), float(high))
-        return out
-
     def _gold(self, gold: Any) -> Any:
         if isinstance(gold, str) or self._gold_depth == 1:
             return self.index[gold] if self._gold_kind == "number" else gold
@@ -204,13 +158,6 @@ class EvaluateMetric(AnyMetric):
         if self._found_kind == "number":
             return -1 if prediction is None else self.index[prediction]
         return ("" if self._found_depth == 0 else []) if prediction is None else prediction
-
-
-def section(metric: AnyMetric, quality: Mapping[str, Mapping[str, float]], remark: str) -> Section:
-    """The table of a metric without counts."""
-    columns = ("value", "low", "high") if all("low" in score for score in quality.values()) else ("value",)
-    rows = tuple((name, tuple(score[key] for key in columns)) for name, score in quality.items())
-    return Section(title=metric.name, columns=columns, rows=rows, remark=remark, as_given=True)
 
 
 def _form(feature: Any) -> tuple[int, str]:

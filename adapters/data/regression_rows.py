@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapters.core.errors import Faults
+from adapters.core.errors import DataError, Faults
 from adapters.data.classification_rows import find_text_columns, sound_text
 from adapters.data.columns import ColumnRoles
 from adapters.data.stored_rows import CheckedRows, stored_rows
@@ -58,31 +58,33 @@ class RegressionColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRange:
-    """Smallest and largest of some numbers, their mean and their standard deviation (of n, not n - 1).
-
-    Raises ValueError unless it is one of numbers that differ.
-    """
+    """Smallest and largest of some numbers, their mean and their standard deviation (of n, not n - 1)."""
 
     minimum: float
     maximum: float
     mean: float
     sd: float
 
-    def __post_init__(self) -> None:
-        """A card may come from anywhere: what the head learnt is scaled by these."""
-        values = [*asdict(self).values()]
-        real = all(isinstance(value, float | int) and math.isfinite(value) for value in values)
-        if not real or not self.minimum <= self.mean <= self.maximum or not self.sd > 0:
-            raise ValueError(f"no label range: {values}")
+    @classmethod
+    def of(cls, numbers: np.ndarray) -> LabelRange | None:
+        """Of some numbers; None if all of them are equal."""
+        low, high, sd = float(numbers.min()), float(numbers.max()), float(numbers.std())
+        mean = min(max(float(numbers.mean()), low), high)  # rounding may leave the range
+        return cls(minimum=low, maximum=high, mean=mean, sd=sd) if low < high and sd > 0 else None
 
     @classmethod
-    def of(cls, numbers: np.ndarray) -> LabelRange:
-        """Of some numbers. Raises ValueError if all of them are equal, or there is none."""
-        low, high = float(numbers.min(initial=math.inf)), float(numbers.max(initial=-math.inf))
-        if not low < high:
-            raise ValueError(f"no label range: {low} to {high}")
-        mean = min(max(float(numbers.mean()), low), high)  # rounding may leave the range
-        return cls(minimum=low, maximum=high, mean=mean, sd=float(numbers.std()))
+    def of_card(cls, given: Any) -> LabelRange | None:
+        """As a card has it. Raises DataError if it is neither a range nor null, as answers are scaled by it."""
+        if given is None:
+            return None
+        names = [field.name for field in fields(cls)]
+        known = isinstance(given, dict) and set(given) == set(names)
+        if not known or not all(type(value) in (int, float) and math.isfinite(value) for value in given.values()):
+            raise DataError(f"label_range: expected the numbers {', '.join(names)}, found {given!r:.200}.")
+        found = cls(**given)
+        if not found.minimum <= found.mean <= found.maximum or not found.sd > 0:
+            raise DataError(f"label_range: expected minimum ≤ mean ≤ maximum and 0 < sd, found {given!r:.200}.")
+        return found
 
     def __str__(self) -> str:
         """`from 0 to 5, mean 2.70, sd 1.46`, with four digits."""

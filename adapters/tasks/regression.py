@@ -74,13 +74,12 @@ class Task(TextTask):
         splits = {name: Examples(name, *_stored(cls, roles[name], columns[name])) for name in sources}
         first = splits.get("train") or next(iter(splits.values()))
         numbers = numbers_of(first.dataset)
-        try:
-            learnt = LabelRange.of(numbers)
-        except ValueError:
+        learnt = LabelRange.of(numbers)
+        if learnt is None:
             raise DataError(
                 f"{first.notes['source']}: every number in column {columns[first.name].number!r} is {numbers[0]:g}, "
                 "and there is nothing to learn. Give examples of different numbers, or another --label_column_name."
-            ) from None
+            )
         first.notes["reading"]["notes"].append(f"{len(first):,} numbers {learnt}")
         _leave_out_hidden(splits, first, learnt)
         pair = any(column.pair is not None for column in columns.values())
@@ -88,10 +87,10 @@ class Task(TextTask):
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> base.Task:
-        """The task with the label range of a card. Raises ValueError if it is none."""
-        known = card["label_range"]
-        found = None if known is None else LabelRange(**known)
-        return cls(found, pair=bool(card.get("pair")), windows=bool(card.get("windows")))
+        """The task with the label range of a card. Raises DataError if it is none."""
+        return cls(
+            LabelRange.of_card(card["label_range"]), pair=bool(card.get("pair")), windows=bool(card.get("windows"))
+        )
 
     @classmethod
     def of_head(

@@ -49,24 +49,27 @@ class Metric(base.Metric):
 
     def scores(self, sums: np.ndarray) -> Mapping[str, np.ndarray]:
         """pearson."""
-        examples, _, gold, found, golds, founds, both = np.moveaxis(np.asarray(sums, np.float64), -1, 0)
-        spreads = [
-            np.sqrt(np.where(own > NOISE * examples * squares, own, 0.0))
-            for own, squares in ((examples * golds - gold**2, golds), (examples * founds - found**2, founds))
-        ]
-        found_correlation = base.ratio(examples * both - gold * found, spreads[0] * spreads[1])
-        return {"pearson": np.clip(found_correlation, -1.0, 1.0)}
+        spreads = _spreads(sums)
+        examples, _, gold, found, _, _, both = np.moveaxis(np.asarray(sums, np.float64), -1, 0)
+        correlation = base.ratio(examples * both - gold * found, spreads[0] * spreads[1])
+        return {"pearson": np.clip(correlation, -1.0, 1.0)}
 
     def sections(self, sums: np.ndarray) -> list[base.Section]:
         """Mean and standard deviation of both sides; the correlation in the remark."""
-        examples, middle, gold, found, golds, founds, _ = map(float, sums)
-        count = max(examples, 1.0)
+        examples, middle, *totals = map(float, sums[:4])
+        count, spreads = max(examples, 1.0), [float(own) for own in _spreads(sums)]
         rows = tuple(
-            (name, ((middle + total) / count, max(squares / count - (total / count) ** 2, 0.0) ** 0.5))
-            for name, total, squares in (("gold", gold, golds), ("predicted", found, founds))
+            (name, ((middle + total) / count, spread / count))
+            for name, total, spread in zip(("gold", "predicted"), totals, spreads, strict=True)
         )
-        score = float(self.scores(sums)["pearson"])
-        remark = f"Pearson correlation {score:.4f} (1: on a rising line, 0: no relation)."
-        if not score and examples and min(sd for _, (_, sd) in rows) <= NOISE * max(abs(m) for _, (m, _) in rows):
-            remark = "All numbers of one side are equal, so nothing can correlate with them: 0."
+        remark = f"Pearson correlation {float(self.scores(sums)['pearson']):.4f} (1: a rising line, 0: no relation)."
+        if not all(spreads):
+            remark = "All numbers of one side are equal, so that nothing can correlate with them: 0."
         return [base.Section(title="Numbers", columns=("mean", "sd"), rows=rows, remark=remark, as_given=True)]
+
+
+def _spreads(sums: np.ndarray) -> list[np.ndarray]:
+    """Standard deviation times the number of examples, of gold and of predicted numbers; 0 of equal ones."""
+    examples, _, gold, found, golds, founds, _ = np.moveaxis(np.asarray(sums, np.float64), -1, 0)
+    every = [(examples * squares - total**2, squares) for total, squares in ((gold, golds), (found, founds))]
+    return [np.sqrt(np.where(own > NOISE * examples * squares, own, 0.0)) for own, squares in every]

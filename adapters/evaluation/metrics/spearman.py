@@ -29,8 +29,8 @@ class Metric(base.ResampledMetric):
         return {"spearman": Pearson(()).score_all(ranks(golds), ranks(predictions))["pearson"]}
 
 
-def ranks(numbers: Sequence[float]) -> np.ndarray:
+def ranks(numbers: Sequence[float]) -> list[float]:
     """The place of each number in their order, from 1 on; equal ones have the mean of their places."""
     _, places, times = np.unique(np.asarray(numbers, np.float64), return_inverse=True, return_counts=True)
-    means: np.ndarray = np.cumsum(times) - (times - 1) / 2
-    return means[places]
+    means: list[float] = (np.cumsum(times) - (times - 1) / 2)[places].tolist()
+    return means

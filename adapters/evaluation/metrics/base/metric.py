@@ -82,8 +82,8 @@ def main_metric(name: str, labels: Sequence[str], plugin_dirs: Sequence[str] = (
     metric = load_metric(name, labels, plugin_dirs)
     if not isinstance(metric, Metric) or metric.lower_is_better:
         raise SettingsError(
-            f"The metric {name} cannot be the first one of a task: that one needs counts per example, for paired tests, "
-            "and a score of which more is better. Name it among the others."
+            f"The metric {name} cannot be the first one of a task: that one needs counts per example, for paired "
+            "tests, and a score of which more is better. Name it among the others."
         )
     return metric
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 PREFIX = "evaluate:"
 _SHAPES = {"label": (0, 0), "labels": (1, 1), "tags": (1, 1), "text": (0, 1)}
-"""By `Task.answer`: how deeply nested a prediction and a gold answer are (0 a string, 1 a list of strings)."""
+"""By `Task.answer`: how deeply nested a prediction and a gold answer are (0 a string or, of no entry here, a number;
+1 a list of strings)."""
 
 
 def is_script(name: str) -> bool:
@@ -115,6 +116,7 @@ class EvaluateMetric(ResampledMetric):
         self.main = name.removeprefix(PREFIX).rpartition("/")[2]
         self.version = str(module._hash or module.info.description)[:16]
         self.index = {label: number for number, label in enumerate(labels)}
+        self.real = answer == "number"
         forms = module.features if isinstance(module.features, list) else [module.features]
         if set(forms[0]) != {"predictions", "references"}:
             raise SettingsError(
@@ -125,17 +127,18 @@ class EvaluateMetric(ResampledMetric):
         found, gold = _SHAPES.get(answer, (0, 0))
         fitting = [(one, other) for one, other in every if self._fits(one, other, found, gold)]
         if not fitting:
+            own = "float" if self.real else "string"
             takes = " or ".join(f"{_described(one)} and {_described(other)}" for one, other in every)
             raise SettingsError(
                 f"--metrics {given}: takes predictions and references of {takes}; the answers of this task "
-                f"({answer or 'unknown'}) are {_described((found, 'string'))} and {_described((gold, 'string'))}."
+                f"({answer or 'unknown'}) are {_described((found, own))} and {_described((gold, own))}."
             )
         # Several references are better than one, where the metric takes both.
         (self._found_depth, self._found_kind), (self._gold_depth, self._gold_kind) = max(fitting, key=lambda f: f[1][0])
 
     def _fits(self, one: tuple[int, str], other: tuple[int, str], found: int, gold: int) -> bool:
         """Whether answers nested `found` and `gold` deep can be passed in this form."""
-        kinds = {"string", "number"} if self.labels and found == 0 else {"string"}
+        kinds = {"float"} if self.real else {"string", "number"} if self.labels and found == 0 else {"string"}
         single = gold == 1 and found == 0  # a text with references: a metric of one reference is given the first
         return one[0] == found and other[0] in {gold, gold - single} and {one[1], other[1]} <= kinds
 
@@ -150,6 +153,8 @@ class EvaluateMetric(ResampledMetric):
         return scores or {self.main: math.nan}
 
     def _gold(self, gold: Any) -> Any:
+        if self.real:
+            return gold
         if isinstance(gold, str) or self._gold_depth == 1:
             return self.index[gold] if self._gold_kind == "number" else gold
         return gold[0] if gold else ""
@@ -172,7 +177,8 @@ def _form(feature: Any) -> tuple[int, str]:
             break
         depth += 1
     kind = str(getattr(feature, "dtype", "unknown"))
-    return depth, "string" if kind in ("string", "large_string") else "number" if kind.startswith("int") else kind
+    kinds = {"string": "string", "large_string": "string", "float32": "float", "float64": "float"}
+    return depth, "number" if kind.startswith("int") else kinds.get(kind, kind)
 
 
 def _described(form: tuple[int, str]) -> str:

@@ -79,4 +79,4 @@ def section(metric: AnyMetric, quality: Mapping[str, Mapping[str, float]], remar
     """The table of a metric without counts."""
     columns = ("value", "low", "high") if all("low" in score for score in quality.values()) else ("value",)
     rows = tuple((name, tuple(score[key] for key in columns)) for name, score in quality.items())
-    return Section(title=metric.name, columns=columns, rows=rows, remark=remark, as_given=True)
+    return Section(title=metric.title or metric.name, columns=columns, rows=rows, remark=remark, as_given=True)

@@ -1,0 +1,25 @@
+"""LoRA for a number of a text or of a pair of texts: similarity, ratings, strength. There is no default data.
+
+    accelerate launch recipes/lora_regression.py --train_file sts-train.tsv --test_file sts-test.tsv
+    python recipes/lora_regression.py --train_file reviews.csv --label_column_name stars --output_dir runs/stars
+
+Expect a dev Pearson correlation near 70 after one epoch of 870 headlines and posts on companies, in about a minute.
+"""
+
+from adapters.recipe import start  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .
+
+DEFAULTS = {"output_dir": "runs/lora_regression"}
+
+
+def main() -> None:
+    """Read, build, fit, evaluate, save and print."""
+    with start(__doc__, task="regression", method="lora", defaults=DEFAULTS) as run:
+        task = run.read_task()
+        method = run.build_method()
+        predictor = run.fit(task, method)
+        evaluation = run.evaluate(predictor)
+        run.save_and_print(evaluation)
+
+
+if __name__ == "__main__":
+    main()

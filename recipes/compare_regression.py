@@ -1,9 +1,11 @@
-"""Which approach for a number of a text or a pair of texts: full fine-tuning, head, LoRA, prefix. No default data.
+"""Which approach for the number of a text or of a pair of texts: full fine-tuning, head, LoRA, prefix compared.
 
-    accelerate launch recipes/compare_regression.py --train_file sts-train.tsv --test_file sts-test.tsv
-    python recipes/compare_regression.py --train_file reviews.csv --label_column_name stars --full --output_dir runs/mine
+It needs your data. A number is not prompted.
 
-Expect 4 rows, a verdict by Pearson's correlation and a page; a number is not prompted.
+    accelerate launch recipes/compare_regression.py --train_file train.tsv --test_file test.tsv
+    python recipes/compare_regression.py --train_file reviews.csv --label_column_name stars --full
+
+Expect 4 rows, a verdict by Pearson's correlation and a page.
 """
 
 from adapters.recipe import compare  # missing? AdapterHub's package hides ours: pip uninstall adapters

@@ -1,9 +1,9 @@
-"""Full fine-tuning for a number of a text or of a pair of texts: similarity, ratings, strength. No default data.
+"""Full fine-tuning for the number of a text or of a pair of texts: similarity, rating, strength. It needs your data.
 
-    accelerate launch recipes/full_regression.py --train_file sts-train.tsv --test_file sts-test.tsv
+    accelerate launch recipes/full_regression.py --train_file train.tsv --test_file test.tsv
     python recipes/full_regression.py --train_file reviews.csv --label_column_name stars --output_dir runs/stars
 
-Expect a dev Pearson correlation near 70 after three epochs of 870 headlines and posts on companies.
+Expect a test Pearson correlation of about 67 of sentiment from -1 to 1 (FiQA 2018, 954 headlines and posts).
 """
 
 from adapters.recipe import start  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .

@@ -1,9 +1,9 @@
-"""Prefix tuning for a number of a text or of a pair of texts: similarity, ratings, strength. No default data.
+"""Prefix tuning for the number of a text or of a pair of texts: similarity, rating, strength. It needs your data.
 
-    accelerate launch recipes/prefix_regression.py --train_file sts-train.tsv --test_file sts-test.tsv
+    accelerate launch recipes/prefix_regression.py --train_file train.tsv --test_file test.tsv
     python recipes/prefix_regression.py --train_file reviews.csv --label_column_name stars --output_dir runs/stars
 
-Expect 3 epochs and a dev Pearson correlation to hold against LoRA's; this recipe has not been measured yet.
+Expect a Pearson correlation to hold against LoRA's 68; this recipe has not been measured yet.
 """
 
 from adapters.recipe import start  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .

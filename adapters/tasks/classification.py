@@ -25,7 +25,7 @@ from adapters.models.tokenizer import IGNORED
 from adapters.tasks import base
 from adapters.tasks.base.example import Example, Examples, Prediction
 from adapters.tasks.base.task import AnswerForm
-from adapters.tasks.base.text_task import TextTask
+from adapters.tasks.base.text_task import A_NUMBER, TextTask
 from adapters.tasks.base.verbalizer import check_words, label_words
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Classification(TextTask):
         problem: str | None = None,
     ) -> base.Task:
         """One label or several: as given, or as transformers does by the problem type."""
-        if problem == "regression" and len(labels) > 1:
+        if problem == A_NUMBER and len(labels) > 1:
             raise DataError(f"problem_type is regression, of {len(labels)} numbers; a head of one number is supported.")
         several = problem == "multi_label_classification" if multi_label is None else multi_label
         return cls._of(labels, several, pair=bool(pair))
@@ -152,7 +152,7 @@ class Classification(TextTask):
     @classmethod
     def takes_head(cls, outputs: int, *, multi_label: bool | None, problem: str | None) -> bool:
         """Any but a number, as transformers tells them apart."""
-        return outputs != 1 or bool(multi_label) or problem not in (None, "regression")
+        return outputs != 1 or bool(multi_label) or problem not in (None, A_NUMBER)
 
     @staticmethod
     def _of(labels: Sequence[str], several: bool, *, pair: bool, windows: bool = False) -> base.Task:

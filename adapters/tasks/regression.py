@@ -16,7 +16,7 @@ from adapters.data.regression_rows import LabelRange, find_regression_columns, n
 from adapters.data.rows import RowSource
 from adapters.tasks import base
 from adapters.tasks.base.example import Example, Examples, Prediction
-from adapters.tasks.base.text_task import TextTask
+from adapters.tasks.base.text_task import A_NUMBER, TextTask
 
 if TYPE_CHECKING:
     import torch
@@ -111,7 +111,7 @@ class Task(TextTask):
     @classmethod
     def takes_head(cls, outputs: int, *, multi_label: bool | None, problem: str | None) -> bool:
         """A number, as transformers tells heads apart."""
-        return outputs == 1 and not multi_label and problem in (None, "regression")
+        return outputs == 1 and not multi_label and problem in (None, A_NUMBER)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Example:
@@ -124,7 +124,7 @@ class Task(TextTask):
 
     def config(self) -> dict[str, Any]:
         """A head of one output, which transformers too reads as a number."""
-        return {"num_labels": 1, "id2label": {0: "value"}, "label2id": {"value": 0}, "problem_type": "regression"}
+        return {"num_labels": 1, "id2label": {0: "value"}, "label2id": {"value": 0}, "problem_type": A_NUMBER}
 
     def prior(self, targets: Iterable[np.ndarray]) -> np.ndarray | None:
         """None: the mean of standard scores is 0, where a head starts by itself."""

@@ -15,6 +15,9 @@ from adapters.models.tokenizer import WordTokenizer, valid_text
 from adapters.tasks.base.example import Encoded, Example, Prediction
 from adapters.tasks.base.task import Task
 
+A_NUMBER = "regression"
+"""transformers' `problem_type` of a head whose output is a number."""
+
 
 class TextTask(Task):
     """A subclass says what the head learns for a gold answer, and what its output means.

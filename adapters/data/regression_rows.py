@@ -121,8 +121,8 @@ def stored_numbers(roles: ColumnRoles, columns: RegressionColumns) -> tuple[data
 
 def numbers_of(dataset: datasets.Dataset) -> np.ndarray:
     """float64 `[examples]`: the numbers of stored examples."""
-    batches: Iterable[Any] = dataset.select_columns(["number"]).with_format("numpy").iter(10_000)
-    parts = [np.asarray(batch["number"], dtype=np.float64) for batch in batches]
+    batches: Iterable[Any] = dataset.select_columns(["number"]).with_format("arrow").iter(10_000)
+    parts = [batch.column("number").to_numpy() for batch in batches]  # the format "numpy" rounds to float32
     return np.concatenate([np.zeros(0), *parts])
 
 

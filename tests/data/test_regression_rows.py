@@ -124,9 +124,7 @@ def test_numbers_are_kept_to_the_last_digit(tmp_path: Path) -> None:
 def test_a_file_without_a_column_of_numbers_names_the_flag(tmp_path: Path) -> None:
     path = tmp_path / "films.csv"
     path.write_text("text,marks\na,1\n")
-    with pytest.raises(
-        DataError, match=r"no column of numbers .*Columns found: text, marks.*--label_column_name"
-    ):
+    with pytest.raises(DataError, match=r"no column of numbers .*Columns found: text, marks.*--label_column_name"):
         stored(path)
     assert numbers_of(stored(path, label="marks")[0]).tolist() == [1.0]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import pearsonr, rankdata, spearmanr
+from scipy.stats import pearsonr, rankdata, spearmanr, zscore
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
 from adapters.evaluation.evaluate import evaluate
@@ -45,8 +45,8 @@ def noisy(examples: int, *, noise: float, seed: int = 0) -> tuple[list[float], l
 
 
 def defined(golds: list[float], found: list[float]) -> bool:
-    """Whether both sides vary by more than what rounding leaves of their distance from the mean of the golds."""
-    return all(np.ptp(side) > 1e-4 * np.abs(np.array(side) - np.mean(golds)).max() for side in (golds, found))
+    """Whether both sides vary by more than what rounding leaves of their largest number."""
+    return all(np.ptp(side) > 1e-6 * np.abs(side).max() for side in (golds, found))
 
 
 @settings(max_examples=200, deadline=None)
@@ -56,7 +56,7 @@ def test_pearson_is_scipys(drawn: list[tuple[float, float]]) -> None:
     score = Pearson(()).score_all(golds, found)["pearson"]
     assert -1 <= score <= 1
     if defined(golds, found):
-        assert score == pytest.approx(pearsonr(golds, found)[0], abs=1e-6)
+        assert score == pytest.approx(pearsonr(golds, found)[0], abs=1e-8)
     elif min(np.ptp(golds), np.ptp(found)) == 0:
         assert score == 0
 
@@ -145,13 +145,14 @@ def test_the_interval_of_ranks_is_near_that_of_scipy_on_other_draws() -> None:
     assert "no significance test uses it" in remark and "bootstrap of 1,000 resamples" in remark
 
 
-def test_a_paired_test_is_that_of_swapping_predictions_one_by_one() -> None:
+def test_a_paired_test_is_that_of_swapping_standard_scores_one_by_one() -> None:
     golds, one = noisy(10, noise=0.5)
     _, other = noisy(10, noise=2.5, seed=0)
     metric = Pearson(())
     found = paired(metric, metric.count_all(golds, one), metric.count_all(golds, other))
     observed = pearsonr(golds, one)[0] - pearsonr(golds, other)[0]
     assert found.difference == pytest.approx(observed) and observed > 0
+    one, other = zscore(one).tolist(), zscore(other).tolist()
     as_large = 0
     for mask in range(2**10):  # every set of swaps
         swap = [bool(mask >> i & 1) for i in range(10)]
@@ -159,6 +160,26 @@ def test_a_paired_test_is_that_of_swapping_predictions_one_by_one() -> None:
         b = [p if s else q for p, q, s in zip(one, other, swap, strict=True)]
         as_large += abs(pearsonr(golds, a)[0] - pearsonr(golds, b)[0]) >= abs(observed) - 1e-12
     assert found.p == pytest.approx(as_large / 2**10, abs=0.015)
+
+
+def test_predictions_on_another_scale_do_not_differ() -> None:
+    golds, one = noisy(50, noise=1.0)
+    metric = Pearson(())
+    counts = metric.count_all(golds, one)
+    for scale, shift in ((1.0, 0.0), (7.0, -3.0), (1e-3, 2020.0)):
+        other = metric.count_all(golds, [scale * number + shift for number in one])
+        found = paired(metric, counts, other, resamples=500)
+        assert found.difference == pytest.approx(0, abs=1e-9) and found.p > 0.5, (scale, shift)
+
+
+def test_the_mean_counts_of_several_seeds_have_the_mean_of_their_correlations() -> None:
+    golds, _ = noisy(50, noise=0)
+    draw = np.random.default_rng(5)
+    seeds = [(scale * (np.array(golds) * sign + draw.normal(size=50))).tolist() for scale, sign in ((1, 1), (9, 0.3))]
+    metric = Pearson(())
+    mean = np.mean([metric.count_all(golds, seed) for seed in seeds], axis=0)
+    expected = np.mean([pearsonr(golds, seed)[0] for seed in seeds])
+    assert float(metric.scores(mean.sum(0))["pearson"]) == pytest.approx(expected)
 
 
 def test_a_report_shows_every_score_with_its_interval_and_which_way_is_better() -> None:

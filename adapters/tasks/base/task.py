@@ -266,7 +266,10 @@ class PromptableTask(Task):
 def promptable(task: Task) -> PromptableTask:
     """The task, if it can be prompted. Raises ModelError if not."""
     if not isinstance(task, PromptableTask):
-        raise ModelError(f"The task {task.name} cannot be prompted; train a method for it.")
+        raise ModelError(
+            f"The task {task.name} cannot be prompted; train a method for it. In a comparison, --methods without the "
+            "prompted ones."
+        )
     return task
 
 

@@ -328,6 +328,14 @@ def classifying(labels: Iterable[str] = ("bad", "good"), **options: Any) -> Any:
     return Task(LabelSet(tuple(labels)), **options)
 
 
+def regressing(**options: Any) -> Any:
+    """A task of one number, of no data: stars from 1 to 5."""
+    from adapters.data.regression_rows import LabelRange
+    from adapters.tasks.regression import Task
+
+    return Task(LabelRange(minimum=1.0, maximum=5.0, mean=3.5, sd=1.25), **options)
+
+
 def adapter(folder: Path, name: str, base: Any, task: Any, *, seed: int = 0, **changes: Any) -> Path:
     """An artifact of a method whose trained parameters are random, large enough to change every answer."""
     import torch

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adapters.data.regression_rows import LabelRange
 from adapters.evaluation.evaluate import Evaluation
 from adapters.evaluation.metrics.base.any_metric import Section, score_title
 from adapters.evaluation.report.run_report import number_cells, on_one_line
@@ -36,6 +37,8 @@ def run_model_card(
     """
     method, task, base = card["method"]["name"], card["task"]["name"], card["base"]["name"]
     labels = f"; labels: {', '.join(card['task']['labels'])}" if card["task"]["labels"] else ""
+    learnt = LabelRange.of_card(card["task"].get("label_range"))
+    labels += f"; numbers {learnt}" if learnt else ""
     rows = {**{name: settings.get(name) for name in _SHOWN_SETTINGS}, **card["method"]["settings"]}
     return "\n".join(
         [
@@ -49,6 +52,7 @@ def run_model_card(
             *markdown_lines(("setting", "value"), [(name, str(value)) for name, value in rows.items()]),
             "",
             *_USE,
+            *_scale(card),
         ]
     )
 
@@ -59,7 +63,22 @@ def derived_model_card(card: Mapping[str, Any], description: Sequence[str]) -> s
     if scores:
         result = "{dataset} {split}, n = {n}: {title} ".format(**scores) + f"{100 * scores['value']:.2f}."
     title = f"# {card['task']['name']} on {card['base']['name']}"
-    return "\n".join([*_front_matter(card, "taskswap"), title, "", *description, "", result, "", *_USE])
+    return "\n".join([*_front_matter(card, "taskswap"), title, "", *description, "", result, "", *_USE, *_scale(card)])
+
+
+def _scale(card: Mapping[str, Any]) -> list[str]:
+    """How transformers and PEFT get a number from the head of a regression, whose output is a standard score."""
+    learnt = LabelRange.of_card(card["task"].get("label_range"))
+    if learnt is None:
+        return []
+    return [
+        "Of transformers' or PEFT's own output, the number is",
+        "",
+        "```python",
+        f"value = model(**inputs).logits[:, 0] * {learnt.sd!r} + {learnt.mean!r}",
+        "```",
+        "",
+    ]
 
 
 def _front_matter(card: Mapping[str, Any], tags: str) -> list[str]:

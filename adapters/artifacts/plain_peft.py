@@ -131,14 +131,14 @@ def read(
     tensors = artifact.parse_tensors(data, weights)
     foreign_tokenizer.check_vocabulary(tensors, base, folder)
     unread = foreign_tokenizer.check(folder, base)
-    chosen = _task(reading.task, config, folder, plugin_dirs)
     labels = list(reading.labels or ())
     model_config = _model_config(folder, base)
+    problem = model_config.get("problem_type")
+    chosen = _task(reading, config, len(_numbered(tensors)) or len(labels), problem, folder, plugin_dirs)
     names = labels or _default_labels(tensors, chosen, model_config, folder)
     if labels and not chosen.has_head:
         raise ArtifactError(f"{folder}: the task {chosen.name} has no labels; leave them out.")
     try:
-        problem = model_config.get("problem_type")
         read_as = chosen.of_head(names, multi_label=reading.multi_label, pair=reading.pair, problem=problem)
     except (DataError, SettingsError) as error:
         raise ArtifactError(f"{folder}: {error}") from error
@@ -153,7 +153,9 @@ def read(
         f"whether it was trained on {base.name} with its tokenizer (its config names {trained_on!r})",
         "whether it has been modified since it was saved",
     ]
-    if names:
+    if "label_range" in described:
+        unchecked.append("the unit and the range of its number")
+    elif names:
         read = f"; read as {described['tag_scheme']} tags" if "tag_scheme" in described else ""
         given = "as given" if labels else "named"
         unchecked.append(f"the meaning of its classes ({given}: {', '.join(names[:5])}…{read})")
@@ -249,13 +251,24 @@ def check_complete(folder: Path, model: Any, tensors: Mapping[str, torch.Tensor]
         )
 
 
-def _task(name: str | None, config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]) -> type[Task]:
-    """The given task, or the one of PEFT's task type. Raises ArtifactError if there is not exactly one."""
-    if name is not None:
-        return load_task(name, plugin_dirs)
+def _task(
+    reading: Reading,
+    config: Mapping[str, Any],
+    outputs: int,
+    problem: str | None,
+    folder: Path,
+    plugin_dirs: Sequence[str],
+) -> type[Task]:
+    """The given task, or the one of PEFT's task type and the head. Raises ArtifactError if there is not exactly one."""
+    if reading.task is not None:
+        return load_task(reading.task, plugin_dirs)
     kind = config.get("task_type")
     known = [load_task(one, plugin_dirs) for one in discovery.names("tasks", plugin_dirs)]
-    fitting = [one for one in known if kind and one.peft_task == kind]
+    fitting = [
+        one
+        for one in known
+        if kind and one.peft_task == kind and one.takes_head(outputs, multi_label=reading.multi_label, problem=problem)
+    ]
     if len(fitting) != 1:
         raise ArtifactError(
             f"{folder / CONFIG}: task_type is {kind!r}, which does not determine the task "

@@ -53,9 +53,14 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _print_card(card: Mapping[str, Any]) -> None:
+    from adapters.data.regression_rows import LabelRange
+
     scores = card.get("scores")
     print(f"{card['method']['name']} for {card['task']['name']} on {card['base']['name']}")
-    print(f"labels: {', '.join(card['task']['labels'])}")
+    if card["task"]["labels"]:
+        print(f"labels: {', '.join(card['task']['labels'])}")
+    if learnt := LabelRange.of_card(card["task"].get("label_range")):
+        print(f"numbers of train: {learnt}")
     if isinstance(scores, dict) and scores.keys() >= SCORE_FIELDS:
         print(
             f"{scores['dataset']} {scores['split']} ({scores['n']:,} examples): {scores['metric']} {scores['score']} "

@@ -82,7 +82,7 @@ def _choose_weights(given: Settings, how: dict[str, Any]) -> tuple[Sequence[floa
     """The weights that score best on dev, and the record of the choice for the card."""
     from adapters.artifacts import artifact, combining, loading
     from adapters.evaluation.evaluate import split_digest
-    from adapters.evaluation.metrics.base.metric import load_metric
+    from adapters.evaluation.metrics.base.metric import main_metric
     from adapters.tasks.base import examples
 
     first = given.artifacts[0]
@@ -96,7 +96,7 @@ def _choose_weights(given: Settings, how: dict[str, Any]) -> tuple[Sequence[floa
         max_eval_samples=given.max_eval_samples,
     )
     dev = splits["validation"]
-    metric = load_metric(task.metrics[0], task.labels.names, given.plugin_dir)
+    metric = main_metric(task.metrics[0], task.labels.names, given.plugin_dir)
     best, tried = combining.choose_weights(given.artifacts, dev, metric, **how)
     for weights, score in tried:
         mark = "  <- best" if weights == best else ""

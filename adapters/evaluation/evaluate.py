@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from adapters.core.files import digest_value
-from adapters.evaluation.metrics.base import hf_evaluate
 from adapters.evaluation.metrics.base.any_metric import AnyMetric, Section
 from adapters.evaluation.metrics.base.metric import Metric
+from adapters.evaluation.metrics.base.resampled import ResampledMetric, section
 from adapters.evaluation.significance import bootstrap
 from adapters.tasks.base.example import Example, Prediction
 from adapters.tasks.base.predictor import Predictor
@@ -29,11 +29,11 @@ class Evaluation:
         split: name for reports (`dev` where there is no test split).
         examples: in order.
         predictions: one for each example.
-        counts: per metric int64 `[examples, width]`; scripts of Hugging Face's `evaluate` have none.
+        counts: per metric `[examples, width]`; those that score all examples at once have none.
         metrics: the task's main metric first.
         quality: per metric, per score, `{value, low, high}`; the interval is a 95 % bootstrap over examples. A score
-            is absent where there was nothing to judge, `low` and `high` where a script is too slow for resampling.
-        remarks: per script of `evaluate`, what is to be known of its scores.
+            is absent where there was nothing to judge, `low` and `high` where a metric is too slow for resampling.
+        remarks: per metric without counts, what is to be known of its scores.
         examples_per_second: of the whole split in batches.
         latency_ms: of one example alone, `{p50, p95}`; None where it was not measured.
     """
@@ -56,9 +56,10 @@ class Evaluation:
 
     def tables(self, metric: AnyMetric) -> list[Section]:
         """A metric's report of all examples together."""
+        quality = self.quality[metric.name]
         if isinstance(metric, Metric):
-            return metric.sections(self.counts[metric.name].sum(0))
-        return [hf_evaluate.section(metric, self.quality[metric.name], self.remarks.get(metric.name, ""))]
+            return [_with_intervals(part, quality) for part in metric.sections(self.counts[metric.name].sum(0))]
+        return [section(metric, quality, self.remarks.get(metric.name, ""))]
 
     def sections(self, metric: AnyMetric) -> list[Section]:
         """A metric's whole report: `tables`, then what it says of single answers."""
@@ -101,7 +102,7 @@ def evaluate(
         if isinstance(metric, Metric):
             counts[metric.name] = metric.count_all(golds, compared)
             quality[metric.name] = _quality(metric, counts[metric.name], seed)
-        elif isinstance(metric, hf_evaluate.EvaluateMetric):
+        elif isinstance(metric, ResampledMetric):
             quality[metric.name], remarks[metric.name] = metric.quality(golds, compared, seed)
     return Evaluation(
         split=split,
@@ -181,6 +182,14 @@ def _are_texts(values: Sequence[Any]) -> bool:
 def split_digest(examples: Sequence[Example]) -> str:
     """sha256 of inputs and gold answers in order: equal digests are the same examples in the same order."""
     return digest_value([[example.digest(), example.gold] for example in examples])
+
+
+def _with_intervals(part: Section, quality: Mapping[str, Mapping[str, float]]) -> Section:
+    """A section whose rows are scores in the unit of the data, with their intervals; others as they are."""
+    if not part.as_given or part.columns != ("value",) or not {name for name, _ in part.rows} <= quality.keys():
+        return part
+    rows = tuple((name, (*values, quality[name]["low"], quality[name]["high"])) for name, values in part.rows)
+    return replace(part, columns=("value", "low", "high"), rows=rows)
 
 
 def _compared(metric: AnyMetric, predictions: Sequence[Prediction]) -> list[Any]:

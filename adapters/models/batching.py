@@ -13,7 +13,7 @@ from adapters.models.tokenizer import IGNORED
 if TYPE_CHECKING:
     import torch
 
-Numbers = Sequence[int] | np.ndarray
+Numbers = Sequence[int] | Sequence[float] | np.ndarray
 """A row of tokens or of targets."""
 
 
@@ -58,10 +58,11 @@ def share(batch: Sequence[int], rank: int, world: int) -> list[int]:
 
 
 def pad(rows: Sequence[Numbers], value: int, *, least: int = 0) -> torch.Tensor:
-    """int64 `[rows, longest]`, at least `least` wide, padded with `value` on the right."""
+    """`[rows, longest]`, at least `least` wide, padded with `value` on the right: float32 of such rows, else int64."""
     import torch
 
-    out = np.full((len(rows), max(least, *(len(row) for row in rows))), value, np.int64)
+    kind = np.float32 if getattr(rows[0], "dtype", None) == np.float32 else np.int64
+    out = np.full((len(rows), max(least, *(len(row) for row in rows))), value, kind)
     for line, row in zip(out, rows, strict=True):
         line[: len(row)] = row
     return torch.from_numpy(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,21 +9,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from adapters.core.errors import DataError, ModelError, SettingsError
+from adapters.core.errors import DataError, SettingsError
 from adapters.core.settings import require
 from adapters.data.class_labels import label_names
 from adapters.data.classification_rows import balanced_weights, count_labels, holds_vectors, in_order, stored_texts
 from adapters.data.classification_splits import find_columns
-from adapters.data.generation_rows import shape
 from adapters.data.label_cells import LabelForm
 from adapters.data.label_checks import check_labels, unused_drops
 from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.rows import RowSource
-from adapters.models.base_model import CAUSAL, ENCODER
-from adapters.models.tokenizer import IGNORED, WordTokenizer, valid_text
+from adapters.models.tokenizer import IGNORED
 from adapters.tasks import base
-from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
+from adapters.tasks.base.example import Example, Examples, Prediction
 from adapters.tasks.base.task import AnswerForm
+from adapters.tasks.base.text_task import A_NUMBER, TextTask
 from adapters.tasks.base.verbalizer import check_words, label_words
 
 if TYPE_CHECKING:
@@ -68,12 +66,10 @@ class Settings:
     always truncated."""
 
 
-class Classification(base.Task):
+class Classification(TextTask):
     """What tasks of one label per text and of several share."""
 
     name = "classification"
-    kinds = (ENCODER, CAUSAL)
-    peft_task = "SEQ_CLS"
     multi_label: ClassVar[bool]
 
     def __init__(
@@ -147,9 +143,12 @@ class Classification(base.Task):
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> base.Task:
         """The task with the label list of a card."""
-        kind = NumberTask if card.get("number") else MultiLabelTask if card.get("multi_label") else Task
-        labels = LabelSet(tuple(card["labels"]))
-        return kind(labels, pair=bool(card.get("pair")), windows=bool(card.get("windows")))
+        return cls._of(
+            card["labels"],
+            bool(card.get("multi_label")),
+            pair=bool(card.get("pair")),
+            windows=bool(card.get("windows")),
+        )
 
     @classmethod
     def of_head(
@@ -160,102 +159,33 @@ class Classification(base.Task):
         pair: bool | None = None,
         problem: str | None = None,
     ) -> base.Task:
-        """One label, several, or a number: as given, or as transformers does by the problem type, else by the size."""
-        known = LabelSet(tuple(labels))
-        if len(known) == 1 and not multi_label and problem in (None, "regression"):
-            return NumberTask(known, pair=bool(pair))
-        if problem == "regression":
-            raise DataError(f"problem_type is regression, of {len(known)} numbers; a head of one number is supported.")
+        """One label or several: as given, or as transformers does by the problem type."""
+        if problem == A_NUMBER and len(labels) > 1:
+            raise DataError(f"problem_type is regression, of {len(labels)} numbers; a head of one number is supported.")
         several = problem == "multi_label_classification" if multi_label is None else multi_label
-        return (MultiLabelTask if several else Task)(known, pair=bool(pair))
+        return cls._of(labels, several, pair=bool(pair))
+
+    @classmethod
+    def takes_head(cls, outputs: int, *, multi_label: bool | None, problem: str | None) -> bool:
+        """Any but a number, as transformers tells them apart."""
+        return outputs != 1 or bool(multi_label) or problem not in (None, A_NUMBER)
+
+    @staticmethod
+    def _of(labels: Sequence[str], several: bool, *, pair: bool, windows: bool = False) -> base.Task:
+        """The task of a head that is trained already."""
+        if len(labels) == 1 and not several:
+            raise DataError("a head of one output gives a number, not labels: that is the task regression.")
+        return (MultiLabelTask if several else Task)(LabelSet(tuple(labels)), pair=pair, windows=windows)
 
     def card(self) -> dict[str, Any]:
         """The label list, and what an input and an answer are."""
-        return {**super().card(), "multi_label": self.multi_label, "pair": self.pair, "windows": self.windows}
+        return {**super().card(), "multi_label": self.multi_label}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Example:
         """An example of a stored row; gold is a label, or for several labels a list."""
-        inputs = {"text": row["text"]}
-        if row["text_pair"] is not None:
-            inputs["text_pair"] = row["text_pair"]
         gold = row["labels"] if row["label"] is None else row["label"]
-        return Example(id=row["id"], inputs=inputs, gold=gold, where=row["where"])
-
-    def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
-        """From `{text}`, or for pairs from `{text, text_pair}`."""
-        wanted = ("text", "text_pair") if self.pair else ("text",)
-        given = {name: value for name, value in inputs.items() if value is not None}
-        sound = all(isinstance(value, str) and value.strip() for value in given.values())
-        if set(given) != set(wanted) or not sound:
-            found = ", ".join(f"{name!r}: {shape(value)}" for name, value in inputs.items())
-            needed = ", ".join(f"{name!r}: a text" for name in wanted)
-            raise DataError(f"classification takes {{{needed}}}, none of them empty; found {{{found}}}.")
-        return Example(id=id, inputs={name: given[name] for name in wanted})
-
-    def auto_class(self, kind: str) -> str:
-        """transformers' linear head on a sequence, for encoders and causal models."""
-        return "AutoModelForSequenceClassification"
-
-    def encode(
-        self, examples: Sequence[Example], tokenizer: WordTokenizer, budget: int, *, learning: bool = False
-    ) -> list[Encoded]:
-        """One row per text, or with `windows` one per window.
-
-        A pair's longer side is truncated. The two have a line break between them if the tokenizer does not separate
-        them itself.
-        """
-        texts = [valid_text(example.inputs["text"]) for example in examples]
-        if self.pair:
-            seconds = [valid_text(example.inputs["text_pair"]) for example in examples]
-            if tokenizer.separates_pairs:
-                return [
-                    Encoded(
-                        example=number,
-                        input_ids=ids,
-                        token_types=types,
-                        targets=self._targets(examples[number].gold) if learning else [],
-                        detail=cut,
-                    )
-                    for number, (ids, types, cut) in enumerate(tokenizer.pairs(texts, seconds, budget))
-                ]
-            texts = [f"{one}\n{other}" for one, other in zip(texts, seconds, strict=True)]
-        out = []
-        for number, windows in enumerate(tokenizer.texts(texts, budget)):
-            targets = self._targets(examples[number].gold) if learning else []
-            cut = len(windows) > 1 and not self.windows
-            for ids in windows if self.windows else windows[:1]:
-                out.append(Encoded(example=number, input_ids=ids, targets=targets, detail=cut))
-        return out
-
-    @abstractmethod
-    def _targets(self, gold: Any) -> list[int]:
-        """What the head learns for a gold answer."""
-
-    def decode(
-        self,
-        examples: Sequence[Example],
-        encoded: Sequence[Encoded],
-        answers: Sequence[np.ndarray],
-        tokenizer: WordTokenizer,
-    ) -> list[Prediction]:
-        """The labels by the mean logits of a text's windows."""
-        sums = np.zeros((len(examples), len(self.labels)))
-        rows = np.zeros(len(examples))
-        cut = [False] * len(examples)
-        for row, answer in zip(encoded, answers, strict=True):
-            sums[row.example] += answer
-            rows[row.example] += 1
-            cut[row.example] |= bool(row.detail)
-        values, shares = self._labels(sums / rows[:, None])
-        return [
-            Prediction(value=value, detail=share, truncated=was_cut)
-            for value, share, was_cut in zip(values, shares, cut, strict=True)
-        ]
-
-    @abstractmethod
-    def _labels(self, logits: np.ndarray) -> tuple[list[Any], np.ndarray]:
-        """The answer and the classes' probabilities `[texts, classes]` for each row of logits."""
+        return Example(id=row["id"], inputs=cls.inputs_of(row), gold=gold, where=row["where"])
 
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """The inputs, the answer, and the probabilities of the likeliest labels."""
@@ -304,7 +234,7 @@ class Task(Classification, base.PromptableTask):
         """As for any task; with class weights all classes start alike."""
         return super().prior(targets) if self.weights is None else None
 
-    def _labels(self, logits: np.ndarray) -> tuple[list[Any], np.ndarray]:
+    def _answers(self, logits: np.ndarray) -> tuple[list[Any], np.ndarray]:
         """The likeliest label."""
         shares = np.exp(logits - logits.max(1, keepdims=True))
         shares /= shares.sum(1, keepdims=True)
@@ -374,33 +304,10 @@ class MultiLabelTask(Classification):
         odds: np.ndarray = np.log(share / (1 - share))
         return odds
 
-    def _labels(self, logits: np.ndarray) -> tuple[list[Any], np.ndarray]:
+    def _answers(self, logits: np.ndarray) -> tuple[list[Any], np.ndarray]:
         """All labels with a probability above one half."""
         shares = 1 / (1 + np.exp(-logits))
         return [[self.labels.names[i] for i in np.flatnonzero(share > 0.5)] for share in shares], shares
-
-
-class NumberTask(Classification):
-    """One number per text: the head of a regression that others trained. It cannot be trained here."""
-
-    multi_label = False
-    answer = "value"
-    metrics = ()
-
-    def card(self) -> dict[str, Any]:
-        """The name of the number, and what an input is."""
-        return {**super().card(), "number": True}
-
-    def _targets(self, gold: Any) -> list[int]:
-        raise ModelError("A head of one number cannot be trained here.")
-
-    def _labels(self, logits: np.ndarray) -> tuple[list[Any], np.ndarray]:
-        """The head's output itself."""
-        return [float(row[0]) for row in logits], logits
-
-    def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
-        """The inputs and the number, to six significant digits."""
-        return {**example.inputs, "value": float(f"{prediction.value:.6g}")}
 
 
 def _check(settings: Any) -> None:

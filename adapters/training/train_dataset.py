@@ -45,8 +45,8 @@ def encode_split(split: Examples, task: Task, base: Base, budget: int) -> datase
         code_version(type(task)),
         ENCODED_AS,
     ]
-    lists = {name: pa.list_(pa.int32()) for name in ("input_ids", "targets", "token_types")}
-    schema = pa.schema({**lists, "example": pa.int32()})
+    types = {"input_ids": pa.int32(), "targets": pa.type_for_alias(task.target_type), "token_types": pa.int32()}
+    schema = pa.schema({**{name: pa.list_(kind) for name, kind in types.items()}, "example": pa.int32()})
 
     def rows() -> Iterator[dict[str, Any]]:
         tokens = base.word_tokenizer
@@ -97,7 +97,7 @@ class TrainDataset:
     def labelled(self, rows: Sequence[int]) -> int:
         """Number of positions with a target in some rows."""
         targets: np.ndarray = np.concatenate(self._lists("targets", rows))
-        return int(np.count_nonzero(targets != IGNORED))
+        return targets.size if targets.dtype.kind == "f" else int(np.count_nonzero(targets != IGNORED))
 
     def batches(self, epoch: int, processes: int) -> list[list[int]]:
         """The batches of an epoch over all processes, as row numbers; the same in every process."""

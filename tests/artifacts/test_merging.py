@@ -19,7 +19,7 @@ from adapters.models.batching import collate
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 CLOSE = 1e-5
-TASKS = {"tags": tiny.tagging, "classes": lambda: tiny.classifying(("a", "b", "c"))}
+TASKS = {"tags": tiny.tagging, "classes": lambda: tiny.classifying(("a", "b", "c")), "number": tiny.regressing}
 TEXTS = ["Ada Lovelace lived in New York .", "Grace Hopper", "Emmy Noether worked in San Marino , and wrote notes ."]
 SMALL = {
     "lora": {"lora_r": 4},
@@ -32,9 +32,9 @@ MERGED = [
     (base, method, task)
     for base in ("bert", "roberta", "gpt2", "llama")
     for method in ("lora", "rslora", "dora", "ia3", "bitfit", "head")
-    for task in TASKS
+    for task in ("tags", "classes")
     if (base, method) != ("llama", "bitfit")  # it has no biases
-]
+] + [("bert", "lora", "number"), ("gpt2", "head", "number")]
 QUERY = {"lora_target_modules": ["query", "value"]}
 Make = Callable[..., Path]
 
@@ -416,6 +416,7 @@ def test_a_combination_answers_alike_in_stock_peft_in_the_bank_and_merged(
         ({"task": "tags"}, "their task differ .classification; ner"),
         ({"task": tiny.classifying(("a", "c", "b"))}, "their labels differ ..'a', 'b', 'c'.; .'a', 'c', 'b'."),
         ({"base": "roberta"}, "their base weights differ"),
+        ({"task": "number"}, "their task differ .classification; regression"),
         (QUERY, "their target modules differ .*dense.*; .'query', 'value'."),
     ],
 )

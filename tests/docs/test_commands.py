@@ -107,6 +107,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_reviews(folder / "rotten_tomatoes" / f"{name}.csv")
     for name in ("reviews", "more"):
         write_reviews(folder / f"{name}.csv")
+    for file in ("pairs", "more_pairs"):
+        pairs = [f"{name} lived in Oslo {n}\t{FIRST[0]} lived\t{n % 6}.0" for n, name in enumerate(FIRST * 5)]
+        (folder / f"{file}.tsv").write_text("\n".join(["sentence1\tsentence2\tscore", *pairs]) + "\n")
+    ratings = [f"A film for {name} {n},{1 + n % 5}" for n, name in enumerate(FIRST * 5)]
+    (folder / "ratings.csv").write_text("\n".join(["text,stars", *ratings]) + "\n")
     notes = [{"text": "Ada lived in Paris.", "entities": [{"start": 0, "end": 3, "label": "PER"}]}] * 20
     notes += [
         {"text": f"Alan wrote {n} notes.", "entities": [{"start": 0, "end": 4, "label": "PER"}]} for n in range(40)

@@ -336,7 +336,7 @@ def test_a_gpu_out_of_memory_names_a_smaller_batch(run_recipe, monkeypatch, tmp_
     assert run_recipe("lora_ner", "--per_device_train_batch_size", "30") == 2  # four batches of 30 rows
     told = capsys.readouterr().err
     assert "with 30 rows at once: from now on a batch is split into 2 micro-batches" in told
-    assert "A batch of 1 rows does not fit" in told
+    assert "A batch of 1 row does not fit" in told
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"settings.json"}
 
 

@@ -55,7 +55,7 @@ def test_a_label_that_means_none_is_refused_left_out_or_named_a_class(tmp_path: 
     assert f"--drop_label {odd}" in str(caught.value) and f"--label_names bad,good,{odd}" in str(caught.value)
     task, splits, notes = read(f"--drop_label '{odd}'", train=train)
     assert (len(splits["train"]), task.labels.names) == (4, ("bad", "good"))
-    assert f"1 rows labelled {odd!r}, left out by --drop_label" in notes
+    assert f"1 row labelled {odd!r}, left out by --drop_label" in notes
     task, _, _ = read(f"--label_names 'good,bad,{odd}'", train=train)
     assert task.labels.names == ("good", "bad", odd)
 
@@ -81,7 +81,7 @@ def test_several_dropped_labels_that_begin_with_a_dash_reach_the_task(tmp_path: 
 
 def test_a_dropped_label_that_no_row_has_is_said(tmp_path: Path) -> None:
     _, _, notes = read("--drop_label x y", train=save(tmp_path / "a.jsonl", texts("a", "b", "x")))
-    assert notes == ["1 rows labelled 'x', left out by --drop_label", "warning: --drop_label y: no row has this label"]
+    assert notes == ["1 row labelled 'x', left out by --drop_label", "warning: --drop_label y: no row has this label"]
 
 
 def test_spans_are_for_another_task(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_prodigys_rejected_and_ignored_rows_are_left_out_and_counted(tmp_path: P
     rows = [{**row, "answer": answer} for row, answer in zip(texts(*"ababab"), answers, strict=True)]
     _, splits, notes = read(train=save(tmp_path / "a.jsonl", rows))
     assert [example.gold for example in splits["train"]] == ["a", "a", "b"]
-    assert set(notes) == {"2 rows answered 'reject', left out", "1 rows answered 'ignore', left out"}
+    assert set(notes) == {"2 rows answered 'reject', left out", "1 row answered 'ignore', left out"}
     chosen = [
         {"text": f"t {i}", "accept": [label], "options": [{"id": label}], "answer": "accept"}
         for i, label in enumerate("abab")

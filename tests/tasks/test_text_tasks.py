@@ -181,7 +181,7 @@ def test_starts_that_missed_by_blanks_are_counted(tmp_path: Path) -> None:
     found = examples.read_splits("question_answering", settings_of("question_answering", test_file=str(path)))[1][
         "test"
     ]
-    assert found.notes["reading"]["notes"] == ["1 rows whose answer_start missed the answer by blanks, put right"]
+    assert found.notes["reading"]["notes"] == ["1 row whose answer_start missed the answer by blanks, put right"]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ class Metric(base.Metric):
     title = "Expected calibration error"
     compares = ("label", "labels")
     main = "ece"
+    lower_is_better = True
     of = "detail"
 
     def __init__(self, labels: Sequence[str]) -> None:

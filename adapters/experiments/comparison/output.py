@@ -71,8 +71,8 @@ def disagreements(rows: Sequence[results.Row]) -> list[dict[str, Any]]:
     found = []
     for number, lines in enumerate(zip(*(record.lines for record in records), strict=True)):
         answers = [_shown(line["inputs"], line["prediction"]) for line in lines]
-        different = len(set(answers))
-        if different > 1:
+        different = _difference([line["prediction"] for line in lines], answers)
+        if different:
             found.append((-different, number, lines[0], answers))
     found.sort(key=lambda item: item[:2])
     return [
@@ -85,6 +85,13 @@ def disagreements(rows: Sequence[results.Row]) -> list[dict[str, Any]]:
     ]
 
 
+def _difference(predictions: Sequence[Any], answers: Sequence[str]) -> float:
+    """How far answers differ: numbers by their distance, others by how many there are besides the first."""
+    if all(isinstance(one, float) for one in predictions):
+        return float(max(predictions) - min(predictions))
+    return len(set(answers)) - 1
+
+
 def _text(inputs: Mapping[str, Any]) -> str:
     """An example's inputs as one line."""
     if "text" in inputs or "tokens" not in inputs:
@@ -93,10 +100,10 @@ def _text(inputs: Mapping[str, Any]) -> str:
 
 
 def _shown(inputs: Mapping[str, Any], answer: Any) -> str:
-    """An answer for people: tags as entities, anything else as it is."""
+    """An answer for people: tags as entities, numbers with four digits, anything else as it is."""
     from adapters.data.tag_schemes import spans
 
     words = inputs.get("tokens")
     if isinstance(answer, list) and words is not None and len(words) == len(answer):
         return ", ".join(f"{kind}: {' '.join(words[a:b])}" for kind, a, b in spans(answer)) or "no entity"
-    return str(answer)
+    return f"{answer:,.4g}" if isinstance(answer, float) else str(answer)

@@ -12,7 +12,7 @@ import numpy as np
 
 from adapters.core.errors import ComparisonError
 from adapters.evaluation.metrics.base.any_metric import score_title
-from adapters.evaluation.metrics.base.metric import Metric, load_metric
+from adapters.evaluation.metrics.base.metric import Metric, main_metric
 from adapters.evaluation.significance import RESAMPLES, holm, paired, resampled_sums
 
 ALIKE = ("task", "dataset.split", "dataset.n", "dataset.digest", "label_digest", "metric_versions")
@@ -28,9 +28,9 @@ class Record:
     scores: Mapping[str, Any]
     lines: Sequence[Mapping[str, Any]]
 
-    def counts(self, metric: str) -> np.ndarray:
-        """int64 `[examples, width]` of a metric."""
-        return np.array([line["counts"][metric] for line in self.lines], dtype=np.int64)
+    def counts(self, metric: Metric) -> np.ndarray:
+        """`[examples, width]` of a metric, of its `count_type`."""
+        return np.array([line["counts"][metric.name] for line in self.lines], dtype=metric.count_type)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +127,11 @@ def summarise(rows: Sequence[Row], *, seed: int = 0, resamples: int = RESAMPLES)
     """
     first = rows[0].records[0]
     main = first.scores["main"]
-    metric = load_metric(main["metric"], first.scores["labels"])
+    metric = main_metric(main["metric"], first.scores["labels"])
     overlap = np.array([line.get("in_train", False) for line in first.lines], dtype=bool)
     for record in (record for row in rows for record in row.records):
         overlap |= np.array([line.get("in_train", False) for line in record.lines], dtype=bool)
-    means = [np.mean([record.counts(metric.name) for record in row.records], axis=0) for row in rows]
+    means = [np.mean([record.counts(metric) for record in row.records], axis=0) for row in rows]
     table = [_row(row, metric, main["score"], overlap, seed, resamples) for row in rows]
     return {
         "task": first.scores["task"],
@@ -149,7 +149,7 @@ def summarise(rows: Sequence[Row], *, seed: int = 0, resamples: int = RESAMPLES)
 
 def _row(row: Row, metric: Metric, score: str, overlap: np.ndarray, seed: int, resamples: int) -> dict[str, Any]:
     """Quality with intervals, and cost, of one row."""
-    counts = [record.counts(metric.name) for record in row.records]
+    counts = [record.counts(metric) for record in row.records]
     values = [float(metric.scores(own.sum(0))[score]) for own in counts]
     drawn = resampled_sums(np.hstack(counts), seed=seed, resamples=resamples)
     width = counts[0].shape[1]
@@ -189,8 +189,10 @@ def _row(row: Row, metric: Metric, score: str, overlap: np.ndarray, seed: int, r
 
 
 def _by_label(row: Row, metric: Metric) -> dict[str, float]:
-    """F1 of each class in the metric's first table, of counts summed over seeds."""
-    section = metric.sections(np.sum([r.counts(metric.name).sum(0) for r in row.records], axis=0))[0]
+    """F1 of each class in the metric's first table, of counts summed over seeds; empty where that has no classes."""
+    section = metric.sections(np.sum([r.counts(metric).sum(0) for r in row.records], axis=0))[0]
+    if section.as_given:
+        return {}
     at = section.columns.index("F1") if "F1" in section.columns else 0
     return {name: values[at] for name, values in section.rows if not name.endswith(" avg")}
 

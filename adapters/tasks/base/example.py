@@ -64,14 +64,15 @@ class Encoded:
     Attributes:
         example: index among the examples encoded together; a long example has several rows.
         input_ids: tokens.
-        targets: classes or tokens to learn, `IGNORED` at positions without one; the task decides their number.
+        targets: classes or tokens to learn, `IGNORED` at positions without one, or numbers; the task decides how many,
+            and their type (`Task.target_type`).
         token_types: 0 or 1 per token, if the tokenizer distinguishes two texts so; else empty.
         detail: what the task needs to decode the model's answer.
     """
 
     example: int
     input_ids: list[int]
-    targets: list[int]
+    targets: list[int] | list[float]
     token_types: list[int] = field(default_factory=list)
     detail: Any = None
 

@@ -86,15 +86,18 @@ class Task(InferenceTask):
     kinds: ClassVar[tuple[str, ...]]
     """Kinds of base model that can do this task with a head or by generating: encoder, causal, encoder-decoder."""
     answer: str = ""
-    """What an answer is, for metrics that compare one type of answer only: tags, label, labels, text."""
+    """What an answer is, for metrics that compare one type of answer only: tags, label, labels, text, number."""
     metrics: tuple[str, ...]
     """The usual metrics; the first one's main score represents the task."""
     highlights: ClassVar[bool] = False
     """Whether an output's `entities` can be shown inside its text."""
     peft_task: ClassVar[str] = ""
-    """PEFT's task type; a PEFT folder of that type without a card is read as this task's."""
+    """PEFT's task type; a PEFT folder of that type without a card is read as this task's, if `takes_head`."""
     free_labels: ClassVar[bool] = True
     """Whether classes without given names may be called LABEL_0, LABEL_1, …."""
+    target_type: ClassVar[str] = "int32"
+    """Type of a target, by its name in NumPy and Arrow: int32 for classes and tokens, float32 for numbers, of which
+    none is `IGNORED`."""
     has_head: ClassVar[bool] = True
     """Whether the task has a head of its own, initialised anew; else the base generates with the one it has."""
 
@@ -135,6 +138,17 @@ class Task(InferenceTask):
             if value is not None:
                 raise SettingsError(f"{name}: the task {cls.name} has no such alternative; leave it out.")
         return cls.from_card({"labels": list(labels)})
+
+    @classmethod
+    def takes_head(cls, outputs: int, *, multi_label: bool | None, problem: str | None) -> bool:
+        """Whether a model's head can be this task's, where several tasks have one `peft_task`; see `of_head`.
+
+        Args:
+            outputs: numbers in an output of the head; 0 if not known.
+            multi_label: as of `of_head`.
+            problem: as of `of_head`.
+        """
+        return True
 
     @classmethod
     @abstractmethod
@@ -260,7 +274,10 @@ class PromptableTask(Task):
 def promptable(task: Task) -> PromptableTask:
     """The task, if it can be prompted. Raises ModelError if not."""
     if not isinstance(task, PromptableTask):
-        raise ModelError(f"The task {task.name} cannot be prompted; train a method for it.")
+        raise ModelError(
+            f"The task {task.name} cannot be prompted; train a method for it. In a comparison, --methods without the "
+            "prompted ones."
+        )
     return task
 
 

@@ -16,7 +16,7 @@ import pytest
 from adapters.core.errors import SettingsError
 from adapters.core.settings import CommonSettings
 from adapters.evaluation.evaluate import evaluate, score_of
-from adapters.evaluation.metrics.base import hf_evaluate
+from adapters.evaluation.metrics.base import resampled
 from adapters.evaluation.metrics.base.any_metric import AnyMetric
 from adapters.evaluation.metrics.base.metric import load_metric, task_metrics
 from adapters.evaluation.report import run_report
@@ -24,6 +24,7 @@ from adapters.tasks.base.example import Example, Prediction
 
 LABELS = ("neg", "pos")
 STRING, NUMBER = 'datasets.Value("string")', 'datasets.Value("int32")'
+FLOAT = 'datasets.Value("float32")'
 LISTS = f"datasets.Sequence({STRING})"
 SHARE = "{'share': sum(a == b for a, b in zip(predictions, references)) / len(references), 'n': len(references)}"
 
@@ -56,8 +57,8 @@ class Mine(evaluate.Metric):
 
 
 def task(answer: str = "label") -> Any:
-    own = {"label": ("accuracy",), "text": ("rouge",), "tags": ("entity_f1",), "labels": ("multilabel_f1",)}[answer]
-    return SimpleNamespace(name="made", answer=answer, metrics=own, labels=SimpleNamespace(names=LABELS))
+    firsts = {"label": "accuracy", "text": "rouge", "tags": "entity_f1", "labels": "multilabel_f1", "number": "pearson"}
+    return SimpleNamespace(name="made", answer=answer, metrics=(firsts[answer],), labels=SimpleNamespace(names=LABELS))
 
 
 def load(name: str, answer: str = "label", *, allow_hub: bool = False) -> AnyMetric:
@@ -68,7 +69,7 @@ def load(name: str, answer: str = "label", *, allow_hub: bool = False) -> AnyMet
 @pytest.fixture(autouse=True)
 def any_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine must not cost the interval."""
-    monkeypatch.setattr(hf_evaluate, "INTERVAL_SECONDS", math.inf)
+    monkeypatch.setattr(resampled, "INTERVAL_SECONDS", math.inf)
 
 
 EXAMPLES = [Example(id=str(i), inputs={"text": f"t{i}"}, gold=LABELS[i % 2], where=f"a.csv:{i + 2}") for i in range(40)]
@@ -93,7 +94,7 @@ def test_a_local_script_scores_all_examples_and_its_interval_is_of_resamples(
     assert result.quality["evaluate:mine"]["n"] == {"value": 40.0, "low": 40.0, "high": 40.0}
     assert set(result.counts) == {"accuracy"}, "it has no counts"
     assert score_of(metrics[-1], EXAMPLES, result.predictions) == 0.5
-    monkeypatch.setattr(hf_evaluate, "RESAMPLES", 50)
+    monkeypatch.setattr(resampled, "RESAMPLES", 50)
     by_file = task_metrics(task(), [f"{script(tmp_path)}/mine.py"])
     first, again, other = (evaluate(Fixed(), EXAMPLES, these, split="test") for these in (metrics, metrics, by_file))
     assert first.quality == again.quality == other.quality
@@ -102,7 +103,7 @@ def test_a_local_script_scores_all_examples_and_its_interval_is_of_resamples(
 def test_the_report_says_that_no_test_uses_it_and_shows_its_numbers_as_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hf_evaluate, "RESAMPLES", 50)
+    monkeypatch.setattr(resampled, "RESAMPLES", 50)
     name = script(tmp_path, result="{'length': 1234.5}")
     result = evaluate(Fixed(), EXAMPLES, task_metrics(task(), [name]), split="test")
     (section,) = result.sections(result.metrics[-1])
@@ -113,7 +114,7 @@ def test_the_report_says_that_no_test_uses_it_and_shows_its_numbers_as_they_are(
 
 
 def test_a_slow_script_has_no_interval_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hf_evaluate, "INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(resampled, "INTERVAL_SECONDS", 0.0)
     result = evaluate(Fixed(), EXAMPLES, task_metrics(task(), [script(tmp_path)]), split="test")
     assert result.quality["evaluate:mine"]["share"] == {"value": 0.5}
     assert "No interval: 1,000 resamples would take about" in result.remarks["evaluate:mine"]
@@ -146,6 +147,7 @@ def test_a_resample_that_cannot_be_scored_costs_the_interval_alone(tmp_path: Pat
         ("text", STRING, LISTS, ["a b", "c"], "d", ("d", ["a b", "c"])),
         ("tags", LISTS, LISTS, ["O", "B-X"], ["O", "O"], (["O", "O"], ["O", "B-X"])),
         ("labels", LISTS, LISTS, ["neg"], None, ([], ["neg"])),
+        ("number", FLOAT, FLOAT, 2.5, -1.0, (-1.0, 2.5)),
     ],
 )
 def test_answers_are_passed_in_the_form_that_the_script_takes(
@@ -160,7 +162,7 @@ def test_answers_are_passed_in_the_form_that_the_script_takes(
     ("form", "message"),
     [
         ({"prediction": LISTS, "reference": LISTS}, "takes predictions and references of lists of strings and lists"),
-        ({"prediction": 'datasets.Value("float32")'}, "of float32s and strings; the answers of this task (label) are"),
+        ({"prediction": 'datasets.Value("float32")'}, "of floats and strings; the answers of this task (label) are"),
         ({"more": f", sources={STRING}"}, "takes predictions, references, sources; only metrics of predictions and"),
     ],
 )

@@ -142,7 +142,7 @@ def test_values_are_those_of_seqeval_and_intervals_hold_them(rows: list[results.
 def test_scores_without_the_overlap_leave_out_just_those_examples(rows: list[results.Row]) -> None:
     summary = results.summarise(rows, resamples=200)
     assert summary["overlap"]["count"] == 2
-    expected = [METRIC.scores(record.counts("entity_f1")[2:].sum(0))["f1"] for record in rows[0].records]
+    expected = [METRIC.scores(record.counts(METRIC)[2:].sum(0))["f1"] for record in rows[0].records]
     assert summary["rows"][0]["without_overlap"] == pytest.approx(np.mean(expected))
 
 

@@ -37,13 +37,30 @@ def test_a_head_of_one_number_answers_the_number(name: str, tmp_path: Path) -> N
     base = foreign.BASES[name][0](tmp_path / "base")
     made = foreign.make(tmp_path / "x", base, "SEQ_CLS", lora(name), num_labels=1)
     bank = AdapterBank(str(base))
-    bank.load("x", made.folder)
+    info = bank.load("x", made.folder)
+    assert (info["task"], info["labels"]) == ("regression", [])
+    assert "the unit and the range of its number" in info["unchecked"]
     answers = bank.predict([Request("x", text) for text in foreign.TEXTS])
     wanted = [float(foreign.stock_answer(foreign.stock_model(made), made, text)[0]) for text in foreign.TEXTS]
     assert [answer["output"]["value"] for answer in answers] == pytest.approx(wanted, abs=1e-5, rel=1e-5)
     assert not {"label", "score", "scores"} & answers[0]["output"].keys()
     loaded = adapters.load(made.folder, base=str(base), device="cpu")
     assert loaded("The dog.") == answers[0]["output"]
+    with pytest.raises(ArtifactError, match="gives a number, not labels: that is the task regression"):
+        bank.load("y", made.folder, task="classification")
+    assert bank.load("z", made.folder, multi_label=True, labels=["toxic"])["task"] == "classification"
+
+
+def test_a_head_of_several_is_no_number(tmp_path: Path) -> None:
+    base = foreign.BASES["bert"][0](tmp_path / "base")
+    made = foreign.make(tmp_path / "x", base, "SEQ_CLS", lora())
+    bank = AdapterBank(str(base))
+    with pytest.raises(ArtifactError, match="the head has 3 outputs; regression needs a head of one"):
+        bank.load("x", made.folder, task="regression")
+    config = {**json.loads((base / "config.json").read_text()), "problem_type": "regression"}
+    (made.folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ArtifactError, match="problem_type is regression, of 3 numbers; a head of one number is"):
+        bank.load("x", made.folder)
 
 
 @pytest.mark.parametrize("says", ["the base's config", "a config.json in the folder", "the caller"])

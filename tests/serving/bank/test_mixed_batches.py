@@ -34,6 +34,8 @@ ADAPTERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bottleneck-tags": ("bottleneck", "more tags", {"bottleneck_size": 6}),
     "bottleneck-class": ("bottleneck", "class", {"bottleneck_size": 10, "bottleneck_where": "pfeiffer"}),
     "bitfit-tags": ("bitfit", "tags", {}),
+    "lora-number": ("lora", "number", {"lora_r": 2}),
+    "prefix-number": ("prefix", "number", {"num_virtual_tokens": 2, "prefix_init": "random"}),
     "head-tags": ("head", "tags", {}),
     "head-class": ("head", "classes", {}),
 }
@@ -44,12 +46,14 @@ UNFIT = {
     ("bitfit-tags", "llama"),
     ("prefix-tags", "deberta"),
     ("prefix-class", "deberta"),
+    ("prefix-number", "deberta"),
 }
 TASKS = {
     "tags": tiny.tagging,
     "more tags": lambda: tiny.tagging(("A", "B", "C")),
     "class": tiny.classifying,
     "classes": lambda: tiny.classifying(("a", "b", "c", "d", "e")),
+    "number": tiny.regressing,
 }
 TEXTS = [
     "Ada",

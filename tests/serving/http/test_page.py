@@ -94,6 +94,16 @@ def test_of_many_classes_the_likeliest_are_shown(page: Page) -> None:
     assert page.run("return document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_a_number_is_shown_as_it_is(page: Page) -> None:
+    page.server.adapters = {"stars": adapter("stars", "regression", labels=[])}
+    for value in (4.5, -0.125, 0, 1200000):
+        page.server.outputs["stars"] = {"text": "x", "text_pair": "y", "value": value}
+        page.open().choose("stars")
+        page.predict("A joy.")
+        assert page["#answers .label"].text == str(value)
+        assert page["#status"].text == f"stars: {value}."
+
+
 def test_several_labels_are_named_and_none_is_said(page: Page) -> None:
     page.server.outputs["mood"] = {"text": "x", "labels": ["sad", "warm"], "scores": {"sad": 0.9, "warm": 0.6, "x": 0}}
     page.open().choose("mood")

@@ -23,7 +23,10 @@ class Section:
 
 
 class AnyMetric(ABC):
-    """A metric that compares predictions with gold answers. Plugin files offer a `Metric`, which counts per example."""
+    """A metric that compares predictions with gold answers.
+
+    What plugin files offer counts per example (`Metric`), or scores all examples at once (`ResampledMetric`).
+    """
 
     name: str
     title: str = ""
@@ -32,6 +35,8 @@ class AnyMetric(ABC):
     """A changed version means that scores of before cannot be compared with scores of now."""
     main: str
     """Key of the score that represents this metric in a table."""
+    lower_is_better: bool = False
+    """Such a metric cannot be a task's main one: what chooses among scores takes the highest."""
     compares: tuple[str, ...] = ()
     """Kinds of answers (`Task.answer`) that the metric can compare; empty: any."""
     of: str = "value"

@@ -1,14 +1,11 @@
 """Metrics of Hugging Face's `evaluate`: a local script, or one of the Hub with --trust_remote_code.
 
-Such a metric scores all examples at once and has no counts per example. Its scores are therefore reported alongside
-those of the task, never used to choose a model, and never tested for significance. A 95 % interval is computed by
-scoring 1,000 resamples of the examples again, unless that would take longer than `INTERVAL_SECONDS`.
+Such a metric scores all examples at once and has no counts per example (see `resampled`).
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
@@ -17,17 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.core.errors import SettingsError
-from adapters.evaluation.metrics.base.any_metric import AnyMetric, Section
+from adapters.evaluation.metrics.base.resampled import ResampledMetric
 
 if TYPE_CHECKING:
     import evaluate
 
 PREFIX = "evaluate:"
-RESAMPLES = 1_000
-INTERVAL_SECONDS = 60.0
-"""A metric whose 1,000 resamples would take longer (BERTScore: hours) is reported without an interval."""
 _SHAPES = {"label": (0, 0), "labels": (1, 1), "tags": (1, 1), "text": (0, 1)}
-"""By `Task.answer`: how deeply nested a prediction and a gold answer are (0 a string, 1 a list of strings)."""
+"""By `Task.answer`: how deeply nested a prediction and a gold answer are (0 a string or, of no entry here, a number;
+1 a list of strings)."""
 
 
 def is_script(name: str) -> bool:
@@ -94,12 +89,14 @@ def _loaded(path: str, local: bool, allow_hub: bool) -> evaluate.EvaluationModul
     return evaluate.load(path, keep_in_memory=True)
 
 
-class EvaluateMetric(AnyMetric):
+class EvaluateMetric(ResampledMetric):
     """A metric script of `evaluate`, given this project's answers in the form that it takes.
 
     An answer that could not be parsed (None) is passed as an empty string, or as -1 to a metric of integers. Of the
     results, numbers are kept; lists and tables are left out.
     """
+
+    remark = "Numbers as the script returns them; it has no counts per example, so no significance test uses it."
 
     def __init__(
         self, module: evaluate.EvaluationModule, name: str, labels: Sequence[str], answer: str, *, given: str = ""
@@ -114,10 +111,12 @@ class EvaluateMetric(AnyMetric):
         Raises:
             SettingsError: the metric takes other inputs than predictions and references of that kind.
         """
-        self.module, self.name, self.labels = module, name, tuple(labels)
+        super().__init__(labels)
+        self.module, self.name = module, name
         self.main = name.removeprefix(PREFIX).rpartition("/")[2]
         self.version = str(module._hash or module.info.description)[:16]
         self.index = {label: number for number, label in enumerate(labels)}
+        self.real = answer == "number"
         forms = module.features if isinstance(module.features, list) else [module.features]
         if set(forms[0]) != {"predictions", "references"}:
             raise SettingsError(
@@ -128,17 +127,18 @@ class EvaluateMetric(AnyMetric):
         found, gold = _SHAPES.get(answer, (0, 0))
         fitting = [(one, other) for one, other in every if self._fits(one, other, found, gold)]
         if not fitting:
+            own = "float" if self.real else "string"
             takes = " or ".join(f"{_described(one)} and {_described(other)}" for one, other in every)
             raise SettingsError(
                 f"--metrics {given}: takes predictions and references of {takes}; the answers of this task "
-                f"({answer or 'unknown'}) are {_described((found, 'string'))} and {_described((gold, 'string'))}."
+                f"({answer or 'unknown'}) are {_described((found, own))} and {_described((gold, own))}."
             )
         # Several references are better than one, where the metric takes both.
         (self._found_depth, self._found_kind), (self._gold_depth, self._gold_kind) = max(fitting, key=lambda f: f[1][0])
 
     def _fits(self, one: tuple[int, str], other: tuple[int, str], found: int, gold: int) -> bool:
         """Whether answers nested `found` and `gold` deep can be passed in this form."""
-        kinds = {"string", "number"} if self.labels and found == 0 else {"string"}
+        kinds = {"float"} if self.real else {"string", "number"} if self.labels and found == 0 else {"string"}
         single = gold == 1 and found == 0  # a text with references: a metric of one reference is given the first
         return one[0] == found and other[0] in {gold, gold - single} and {one[1], other[1]} <= kinds
 
@@ -152,50 +152,9 @@ class EvaluateMetric(AnyMetric):
         scores = {name: float(value) for name, value in (result or {}).items() if isinstance(value, Real | np.number)}
         return scores or {self.main: math.nan}
 
-    def quality(
-        self, golds: Sequence[Any], predictions: Sequence[Any], seed: int
-    ) -> tuple[dict[str, dict[str, float]], str]:
-        """Scores with intervals where there is time for them, and a remark that says what they are not.
-
-        A script that fails on these answers has no scores: training is over by then, and must not be lost.
-        """
-        try:
-            scores = self.score_all(golds, predictions)  # the first call also warms the script up
-            begin = time.perf_counter()
-            self.score_all(golds, predictions)
-            seconds = RESAMPLES * (time.perf_counter() - begin)
-        except SettingsError as error:
-            return {}, str(error)
-        values = {name: {"value": value} for name, value in scores.items() if math.isfinite(value)}
-        remark = "Numbers as the script returns them; it has no counts per example, so no significance test uses it."
-        if seconds > INTERVAL_SECONDS:
-            return values, f"{remark} No interval: {RESAMPLES:,} resamples would take about {seconds:,.0f} s."
-        intervals = self._intervals(golds, predictions, seed)
-        for name in values.keys() & intervals.keys():
-            values[name] |= dict(zip(("low", "high"), intervals[name], strict=True))
-        if values.keys() - intervals.keys():
-            return values, f"{remark} No interval: some resamples cannot be scored."
-        return values, f"{remark} Interval: 95 %, bootstrap of {RESAMPLES:,} resamples."
-
-    def _intervals(self, golds: Sequence[Any], predictions: Sequence[Any], seed: int) -> dict[str, tuple[float, float]]:
-        """Percentile bootstrap over examples; a score that a resample does not have has no interval."""
-        generator = np.random.default_rng(seed)
-        drawn: list[Mapping[str, float]] = []
-        try:
-            for _ in range(RESAMPLES):
-                chosen = generator.integers(0, len(golds), size=len(golds))
-                drawn.append(self.score_all([golds[i] for i in chosen], [predictions[i] for i in chosen]))
-        except SettingsError:  # the script cannot score some resample, so it has no interval
-            return {}
-        out = {}
-        for name in drawn[0]:
-            values = np.array([scores.get(name, math.nan) for scores in drawn])
-            if np.isfinite(values).all():
-                low, high = np.percentile(values, [2.5, 97.5])
-                out[name] = (float(low), float(high))
-        return out
-
     def _gold(self, gold: Any) -> Any:
+        if self.real:
+            return gold
         if isinstance(gold, str) or self._gold_depth == 1:
             return self.index[gold] if self._gold_kind == "number" else gold
         return gold[0] if gold else ""
@@ -204,13 +163,6 @@ class EvaluateMetric(AnyMetric):
         if self._found_kind == "number":
             return -1 if prediction is None else self.index[prediction]
         return ("" if self._found_depth == 0 else []) if prediction is None else prediction
-
-
-def section(metric: AnyMetric, quality: Mapping[str, Mapping[str, float]], remark: str) -> Section:
-    """The table of a metric without counts."""
-    columns = ("value", "low", "high") if all("low" in score for score in quality.values()) else ("value",)
-    rows = tuple((name, tuple(score[key] for key in columns)) for name, score in quality.items())
-    return Section(title=metric.name, columns=columns, rows=rows, remark=remark, as_given=True)
 
 
 def _form(feature: Any) -> tuple[int, str]:
@@ -225,7 +177,8 @@ def _form(feature: Any) -> tuple[int, str]:
             break
         depth += 1
     kind = str(getattr(feature, "dtype", "unknown"))
-    return depth, "string" if kind in ("string", "large_string") else "number" if kind.startswith("int") else kind
+    kinds = {"string": "string", "large_string": "string", "float32": "float", "float64": "float"}
+    return depth, "number" if kind.startswith("int") else kinds.get(kind, kind)
 
 
 def _described(form: tuple[int, str]) -> str:

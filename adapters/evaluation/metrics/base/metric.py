@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from adapters.core import discovery
 from adapters.core.errors import SettingsError
 from adapters.evaluation.metrics.base.any_metric import AnyMetric, Section
 from adapters.evaluation.metrics.base.hf_evaluate import is_script, load_script
+from adapters.evaluation.metrics.base.resampled import ResampledMetric
 
 MILLION = 1_000_000
 """Counts are whole numbers, so a share is counted in millionths."""
@@ -21,8 +22,12 @@ class Metric(AnyMetric):
     """What a file of this folder offers, as a class `Metric`.
 
     A metric never sees a whole split: it turns one example's gold and prediction into counts, and sums of counts into
-    scores. Scores are shares between 0 and 1 (a correlation may be below 0), and nan where there was nothing to judge.
+    scores. Scores are shares between 0 and 1 (a correlation may be below 0, an error has the unit of the data), and nan
+    where there was nothing to judge.
     """
+
+    count_type: ClassVar[type[np.number[Any]]] = np.int64
+    """Type of the counts: int64; float64 where they are sums of real numbers."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         """Args: labels: the label names of the task, in the model's order."""
@@ -35,7 +40,7 @@ class Metric(AnyMetric):
 
     @abstractmethod
     def counts(self, gold: Any, prediction: Any) -> np.ndarray:
-        """int64 `[width]`: the counts of one example."""
+        """`[width]`, of `count_type`: the counts of one example."""
 
     @abstractmethod
     def scores(self, sums: np.ndarray) -> Mapping[str, np.ndarray]:
@@ -53,8 +58,8 @@ class Metric(AnyMetric):
         return []
 
     def count_all(self, golds: Sequence[Any], predictions: Sequence[Any]) -> np.ndarray:
-        """int64 `[examples, width]`."""
-        out = np.zeros((len(golds), self.width), dtype=np.int64)
+        """`[examples, width]`, of `count_type`."""
+        out = np.zeros((len(golds), self.width), dtype=self.count_type)
         for row, gold, prediction in zip(out, golds, predictions, strict=True):
             row[:] = self.counts(gold, prediction)
         return out
@@ -65,17 +70,28 @@ class Metric(AnyMetric):
         return {name: float(value) for name, value in scores.items()}
 
 
-def load_metric(name: str, labels: Sequence[str], plugin_dirs: Sequence[str] = ()) -> Metric:
+def load_metric(name: str, labels: Sequence[str], plugin_dirs: Sequence[str] = ()) -> AnyMetric:
     """The metric of that name for a label set. Raises SettingsError for an unknown name."""
     metric = discovery.load("metrics", name, plugin_dirs).Metric(labels)
-    assert isinstance(metric, Metric), name
+    assert isinstance(metric, Metric | ResampledMetric), name
+    return metric
+
+
+def main_metric(name: str, labels: Sequence[str], plugin_dirs: Sequence[str] = ()) -> Metric:
+    """As `load_metric`, for a task's main one. Raises SettingsError if it cannot be that."""
+    metric = load_metric(name, labels, plugin_dirs)
+    if not isinstance(metric, Metric) or metric.lower_is_better:
+        raise SettingsError(
+            f"The metric {name} cannot be the first one of a task: that one needs counts per example, for paired "
+            "tests, and a score of which more is better. Name it among the others."
+        )
     return metric
 
 
 def task_metrics(
     task: Any, names: Sequence[str], plugin_dirs: Sequence[str] = (), *, allow_hub: bool = False
 ) -> list[AnyMetric]:
-    """A task's own metrics, which are `Metric`s, then further ones.
+    """A task's own metrics, of which the first is a `Metric`, then further ones.
 
     Args:
         task: has `name`, `answer`, `metrics` and `labels`.
@@ -87,8 +103,8 @@ def task_metrics(
         SettingsError: an unknown name, a metric that compares other answers, a script that cannot be used.
     """
     labels = task.labels.names
-    found: list[AnyMetric] = []
-    for name in dict.fromkeys((*task.metrics, *names)):
+    found: list[AnyMetric] = [main_metric(name, labels, plugin_dirs) for name in task.metrics[:1]]
+    for name in [name for name in dict.fromkeys((*task.metrics, *names)) if name not in task.metrics[:1]]:
         if is_script(name):
             found.append(load_script(name, labels, task.answer, allow_hub=allow_hub))
         else:

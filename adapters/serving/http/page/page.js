@@ -237,6 +237,7 @@ function cardView(info, card) {
   const { scores } = info;
   const data = scores && [scores.dataset, scores.split, typeof scores.n === "number" && `n = ${scores.n.toLocaleString("en")}`];
   const labels = card.task?.entity_types ?? info.labels ?? [];
+  const numbers = card.task?.label_range; // of a regression, which has no labels
   const memory = info.resident ? `${(info.bytes / 1e6).toFixed(2)} MB` : "not in memory; read from disk on demand";
   return [
     info.unchecked?.length > 0 && make("div", { class: "problem" }, make("b", {}, "No card, so these were not verified: "), info.unchecked.join("; ")),
@@ -244,7 +245,8 @@ function cardView(info, card) {
       ["task", info.task],
       ["method", info.method],
       ["base", info.base],
-      [card.task?.entity_types ? "entity types" : "labels", `${labels.join(", ")} (${labels.length})`],
+      [card.task?.entity_types ? "entity types" : "labels", labels.length > 0 ? `${labels.join(", ")} (${labels.length})` : null],
+      ["numbers of train", numbers && `from ${numbers.minimum} to ${numbers.maximum}`],
       ["score × 100", scores && make("span", {}, ...score(scores), typeof scores.low === "number" && ", 95 % interval")],
       ["on", data?.filter(Boolean).join(", ")],
       ["version", String(info.version)],
@@ -413,7 +415,7 @@ async function write(draft, alone, signal) {
 /** One adapter's answer as a `node`, and a `summary` in a few words. */
 function answerView(answer) {
   const output = answer.output ?? {};
-  const shown = answer.error ? failed(answer) : areEntities(output) ? entities(output) : areClasses(output) ? classes(output, answer.adapter)
+  const shown = answer.error ? failed(answer) : areEntities(output) ? entities(output) : isNumber(output) ? number(output) : areClasses(output) ? classes(output, answer.adapter)
     : { summary: "answered", nodes: [make("pre", {}, asText(output))] };
   const name = answer.adapter ?? "base alone";
   const about = [answer.task, answer.version && `version ${answer.version}`].filter(Boolean).join(" · ");
@@ -427,6 +429,8 @@ const failed = ({ error }) => ({ summary: "no answer", nodes: [make("p", { class
 
 const areEntities = ({ text, entities }) => typeof text === "string" && Array.isArray(entities)
   && entities.every(({ start, end, label }) => Number.isInteger(start) && Number.isInteger(end) && typeof label === "string");
+
+const isNumber = ({ value }) => typeof value === "number";
 
 const areClasses = ({ label, labels, scores }) => typeof label === "string" || label === null || Array.isArray(labels)
   || (scores && Object.values(scores).every((share) => typeof share === "number"));
@@ -466,6 +470,8 @@ function entities({ text, entities: found }) {
     types.length ? make("ul", { class: "types", "aria-label": "Entities by type" }, ...types) : make("p", { class: "label" }, "No entities"), line,
     overlapping.length > 0 && make("p", { class: "text" }, "Nested or overlapping: ", overlapping.flatMap((mark) => [mark, " "]))] };
 }
+
+const number = ({ value }) => ({ summary: String(value), nodes: [make("p", { class: "label" }, String(value))] });
 
 /** The label or labels, and bars for the probabilities of the most likely ones. */
 function classes({ label, labels, scores }, adapter) {

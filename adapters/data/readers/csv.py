@@ -12,7 +12,7 @@ from pathlib import Path
 
 from adapters.core.errors import DataError, Faults
 from adapters.core.files import digest_value
-from adapters.data.readers.base.tables import find_columns, sampled
+from adapters.data.readers.base.tables import find_columns, has_usual_name, sampled
 from adapters.data.rows import FileSource, Row, line_blocks, plain_name
 
 EXTENSIONS: tuple[str, ...] = (".csv", ".tsv")
@@ -72,6 +72,7 @@ def open_named(path: Path, encoding: str, names: Sequence[str]) -> CsvSource:
         columns=columns.names,
         header=columns.header,
         width=columns.width,
+        again=first if columns.header and len(first) > 1 and has_usual_name(first) else None,
         positions=None if columns.all else tuple(columns.positions),
         notes=tuple(columns.notes),
         named=bool(names),
@@ -95,6 +96,8 @@ class CsvSource(FileSource):
     """The first line says the delimiter, and is no record."""
     width: int = 0
     """Cells of a record."""
+    again: list[str] | None = None
+    """The cells of a header with a usual name: files that were put together have it again."""
     positions: tuple[int, ...] | None = None
     """Which cells are read; None for all."""
     notes: tuple[str, ...] = ()
@@ -109,13 +112,15 @@ class CsvSource(FileSource):
     def rows(self, faults: Faults) -> Iterator[Row]:
         """One row per record after the header; cells are not interpreted ("NA" and "1" remain texts)."""
         name, columns, width = self.name, self.columns, self.width
-        chosen, skip = self.positions, self.header
+        chosen, skip, again = self.positions, self.header, self.again
         for records in self._batches(faults):
             for number, cells in records:
                 if skip:
                     skip = False
                 elif cells is None:
                     continue
+                elif cells == again:
+                    faults.add(f"{name}:{number}", "the header again", "Remove the line: it is no row.")
                 elif len(cells) == width:
                     if chosen is not None:
                         cells = [cells[position] for position in chosen]

@@ -182,7 +182,6 @@ def test_the_suggested_names_are_the_label_where_values_recur_and_the_text_where
         "x,y\n1,2\n3,4\n",
         "word,tag\nword,O\nother,O\n" + "and,O\n" * 60,
         "sentence1,sentence2\na1,b1\na2,b2\n",
-        "text,label\na,x\ntext,label\nb,y\n",
     ],
 )
 def test_a_good_header_is_a_header(tmp_path: Path, content: str) -> None:
@@ -190,6 +189,12 @@ def test_a_good_header_is_a_header(tmp_path: Path, content: str) -> None:
     names = content.split("\n")[0].split(",")
     assert open_file(path).columns == [name for name in names if name]
     assert len(read(path)) == content.count("\n") - 1
+
+
+def test_a_header_in_the_middle_of_files_that_were_put_together_is_a_fault(tmp_path: Path) -> None:
+    path, faults = write(tmp_path, "text,label\na,x\ntext,label\nb,y\n"), Faults("x")
+    assert [row.values["text"] for row in open_file(path).rows(faults)] == ["a", "b"]
+    assert faults.shown == [f"{path}:3: the header again"]
 
 
 def test_with_names_a_header_is_replaced_or_taken_and_no_row_is_lost_or_added(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def judge(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[FirstLin
     """
     if _is_count(names):
         return FirstLine.HEADER, ""
-    usual = any(name.lower() in USUAL_NAMES for name in names)
+    usual = has_usual_name(names)
     rows = [row for row in rows if len(row) == len(names)]
     if usual:  # files that were put together have their header again
         rows = [row for row in rows if [*map(str.strip, row)] != [*names]]
@@ -231,6 +231,11 @@ def judge(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[FirstLin
         if _is_sentence(name) and not name.endswith(("?", ":")) and 5 * sum(map(_is_sentence, below)) >= 4 * len(below):
             return FirstLine.DATA, f"{_short(name)} is a text like those below it"
     return FirstLine.UNSURE, ""
+
+
+def has_usual_name(names: Sequence[str]) -> bool:
+    """Whether one of the names is usual for a column."""
+    return any(name.strip().lower() in USUAL_NAMES for name in names)
 
 
 def _is_count(names: Sequence[str]) -> bool:

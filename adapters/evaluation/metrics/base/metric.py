@@ -24,6 +24,9 @@ class Metric(AnyMetric):
     scores. Scores are shares between 0 and 1 (a correlation may be below 0), and nan where there was nothing to judge.
     """
 
+    bounds: tuple[float, float] = (0.0, 1.0)
+    """What the main score cannot leave; an interval does not, either."""
+
     def __init__(self, labels: Sequence[str]) -> None:
         """Args: labels: the label names of the task, in the model's order."""
         self.labels = tuple(labels)

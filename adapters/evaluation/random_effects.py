@@ -23,6 +23,8 @@ import numpy as np
 
 from adapters.evaluation.metrics.base.metric import Metric
 
+FEWEST = 4
+"""Spreads from which a scale that they share can be told; of two or three, false alarms rise to 7 %."""
 SMOOTH_FROM = 1e-12
 """A standard error below this is none."""
 
@@ -106,7 +108,7 @@ def moderated(rows: Sequence[Effects]) -> list[Effects]:
     from scipy import special
 
     moved = [i for i, row in enumerate(rows) if row.spread > 0 and np.isfinite(row.freedom)]
-    if len(moved) < 2:
+    if len(moved) < FEWEST:
         return list(rows)
     spreads = np.array([rows[i].spread for i in moved])
     freedom = np.array([rows[i].freedom for i in moved])

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.evaluation.metrics.base.metric import load_metric
+from adapters.evaluation.metrics.base.metric import Metric, load_metric
 from adapters.evaluation.random_effects import Difference, differences, effects
 from adapters.evaluation.significance import bootstrap, resampled_sums
 
@@ -198,15 +198,11 @@ def compared(
 ) -> Difference:
     """The difference of two methods' runs, `[seeds, examples, width]`."""
     rows = [effects(metric, runs, metric.main, seeded=seeded) for runs in (one, other)]
-    resampled = np.stack(
-        [
-            np.mean(
-                [metric.scores(resampled_sums(run, seed=seed, resamples=resamples))[metric.main] for run in runs], 0
-            )
-            for runs in (one, other)
-        ],
-        axis=1,
-    )
+
+    def scores(run: np.ndarray) -> np.ndarray:
+        return np.asarray(metric.scores(resampled_sums(run, seed=seed, resamples=resamples))[metric.main])
+
+    resampled = np.stack([np.mean([scores(run) for run in runs], 0) for runs in (one, other)], axis=1)
     return differences(rows, resampled, [(0, 1)], seed=seed, resamples=resamples)[0]
 
 

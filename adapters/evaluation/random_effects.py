@@ -16,7 +16,7 @@ distribution is the sum of a resampled one for the examples and a t for the seed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -269,10 +269,6 @@ class Difference:
         """The true difference that is significant with a power of 80 % as the first of so many tests (Holm's first)."""
         return self.error.quantile(1 - LEVEL / (2 * tests)) + POWER_80 * self.error.size
 
-    def lower_bound(self, level: float) -> float:
-        """The one-sided lower bound of the difference at a level (0.05, say)."""
-        return self.difference - self.error.quantile(1 - level)
-
 
 LEVEL = 0.05
 POWER_80 = 0.8416212335729143
@@ -311,3 +307,32 @@ def differences(
             )
         )
     return out
+
+
+def lower_bounds(rows: Sequence[int], compared: Mapping[tuple[int, int], Difference]) -> dict[int, float]:
+    """By row, the least of the simultaneous lower bounds of its differences from all other rows.
+
+    Multiple comparisons with the best (Hsu 1984, "Constrained simultaneous confidence intervals for multiple
+    comparisons with the best"), with Bonferroni's level: each bound is one-sided at 5 % / (rows - 1), so that all rows
+    whose bound is above -margin are, together, non-inferior within that margin with 95 % confidence. The best row need
+    not be known.
+
+    Args:
+        rows: two or more.
+        compared: differences of pairs of rows, the smaller index first; a row with a pair missing has no bound.
+    """
+    level = LEVEL / (len(rows) - 1)
+    bounds = {}
+    for i in rows:
+        lows = []
+        for j in rows:
+            if i == j:
+                continue
+            test = compared.get((min(i, j), max(i, j)))
+            if test is None:
+                lows.append(-np.inf)
+                continue
+            observed = test.difference if i < j else -test.difference
+            lows.append(observed - test.error.quantile(1 - level))
+        bounds[i] = float(min(lows))
+    return bounds

@@ -20,6 +20,7 @@ from adapters.evaluation.random_effects import (
     Effects,
     differences,
     effects,
+    lower_bounds,
     moderated,
     row_error,
 )
@@ -377,23 +378,8 @@ def _advice(
     margin: float,
     cost: str,
 ) -> dict[str, Any]:
-    """Which methods are non-inferior to every other one, and the cheapest of them; else what it would take to say so.
-
-    Multiple comparisons with the best (Hsu 1984, "Constrained simultaneous confidence intervals for multiple
-    comparisons with the best"), with Bonferroni's level: each lower bound against another method is one-sided at
-    5 % / (methods − 1), so that all methods called non-inferior are so, together, with 95 % confidence. The best method
-    need not be known.
-    """
-    level = LEVEL / (len(entered) - 1)
-    bounds: dict[int, float] = {}
-    for i in entered:
-        lows = []
-        for j in entered:
-            if i != j and (min(i, j), max(i, j)) in compared:
-                test = compared[min(i, j), max(i, j)]
-                sign = 1 if i < j else -1
-                lows.append(sign * test.difference - test.error.quantile(1 - level))
-        bounds[i] = min(lows, default=-np.inf)
+    """Which methods are non-inferior to every other, and the cheapest of them; else what it would take to say so."""
+    bounds = lower_bounds(entered, compared)
     good = [i for i in entered if bounds[i] > -margin]
 
     def price(i: int) -> float:
@@ -405,15 +391,14 @@ def _advice(
         "base": base,
         "margin": margin,
         "cost": cost,
-        "bounds": {str(i): bound for i, bound in bounds.items()},
+        "bounds": {str(i): bound if np.isfinite(bound) else None for i, bound in bounds.items()},
         "non_inferior": good,
         "chosen": min(good, key=price) if good else None,
     }
     if not good:
         i, j = sorted((best, max((k for k in entered if k != best), key=lambda k: table[k]["value"])))
-        out["needed"] = _needed(
-            compared[i, j], found[i], found[j], level=level, margin=margin, n=len(found[i].influence)
-        )
+        level, n, test = LEVEL / (len(entered) - 1), len(found[i].influence), compared.get((i, j))
+        out["needed"] = {} if test is None else _needed(test, found[i], found[j], level=level, margin=margin, n=n)
     return out
 
 

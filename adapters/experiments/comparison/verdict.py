@@ -80,7 +80,7 @@ def _advised(rows: Sequence[Mapping[str, Any]], advice: Mapping[str, Any], best:
     chosen, (key, least) = advice["chosen"], COSTS[advice["cost"]]
     if chosen is None:
         needed = advice["needed"]
-        ways = [f"about {needed[kind]:,} {kind}" for kind in ("examples", "seeds") if needed[kind]]
+        ways = [f"about {needed[kind]:,} {kind}" for kind in ("examples", "seeds") if needed.get(kind)]
         enough = f"{' or '.join(ways)} would tell" if ways else "more examples and more seeds would be needed"
         return f"No method is shown to be non-inferior {within} to every other one: {enough}."
     name = _name(rows[chosen])

@@ -21,6 +21,8 @@ takes all the words that are left, and needs at least one unless it has a defaul
 
 ALIASES = {"max_seq_length": "max_length"}
 _TRUE, _FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
+_GUARD = "\N{WORD JOINER}"
+"""Before texts that begin with a dash, such as the label `-`, while they pass through the parser: it has flags only."""
 FILES = (".toml", ".yaml", ".yml", ".json")
 # What a run's own settings.json records besides its settings, so that it can be passed back unchanged.
 _RECORDED = frozenset({"format", "task", "method", "reading"})
@@ -73,7 +75,7 @@ def parse(
         if stop.code in (0, None):
             raise
         raise SettingsError(_plain(shown.getvalue())) from None
-    return kind(**{field.name: getattr(found, field.name) for field in dataclasses.fields(kind)})
+    return kind(**{field.name: _unguarded(getattr(found, field.name)) for field in dataclasses.fields(kind)})
 
 
 def positionals(kind: type) -> list[str]:
@@ -198,6 +200,13 @@ def _normal(argv: Sequence[str], hints: Mapping[str, Any], places: Sequence[str]
     return flags, positional
 
 
+def _unguarded(value: Any) -> Any:
+    """A parsed value as the user wrote it."""
+    if isinstance(value, list):
+        return [_unguarded(item) for item in value]
+    return value.removeprefix(_GUARD) if isinstance(value, str) else value
+
+
 def _following(words: list[str], hint: Any, *, greedy: bool) -> list[str]:
     """The values after a flag, taken from the front of `words`; greedy: every word up to the next flag."""
     if greedy or typing.get_origin(hint) is list:
@@ -228,6 +237,11 @@ def _is_flag(word: str) -> bool:
 
 def _values(name: str, values: list[str], hint: Any) -> list[str]:
     """The values of one flag in the form that the parser takes."""
+    texts = str in (hint, *typing.get_args(hint))
+    return [_GUARD + value if texts and value.startswith("-") else value for value in _plain_values(name, values, hint)]
+
+
+def _plain_values(name: str, values: list[str], hint: Any) -> list[str]:
     if hint is bool:
         word = values[0].lower() if values else "true"
         if len(values) > 1 or word not in _TRUE | _FALSE:

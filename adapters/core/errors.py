@@ -111,6 +111,14 @@ class Faults:
         raise DataError("\n  ".join([head + ":", *self.shown]) + "".join(f"\n{a}" for a in self.advice))
 
 
+def numbered(count: int, what: str) -> str:
+    """A number before words that begin with a plural: `5 rows left out`, and of one `1 row left out`."""
+    first, blank, rest = what.partition(" ")
+    if count == 1:
+        first = f"{first[:-3]}y" if first.endswith("ies") else first.removesuffix("s")
+    return f"{count:,} {first}{blank}{rest}"
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """A clause for an error message: the most similar known names, or all of them if none is similar."""
     names: Sequence[str] = sorted(known)

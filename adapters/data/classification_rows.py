@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from adapters.core.errors import Faults
+from adapters.core.errors import DataError, Faults
+from adapters.data.classification_columns import ClassificationColumns, first_rows
 from adapters.data.columns import ColumnRoles
+from adapters.data.label_cells import LabelFault, LabelForm, are_vectors, label_reader
 from adapters.data.rows import Row, RowSource
 from adapters.data.stored_rows import MEND_ROW, CheckedRows, stored_rows, value_counts
 
 if TYPE_CHECKING:
     import datasets
 
-PAIRS = {
-    "text": "text_pair",
-    "sentence1": "sentence2",
-    "premise": "hypothesis",
-    "question1": "question2",
-    "text_a": "text_b",
-}
-TEXTS = (*PAIRS, "sentence", "content", "review", "utterance", "tweet", "document", "question", "title")
-LABELS = ("label", "labels", "category", "intent", "class", "target", "sentiment", "type", "topic")
+_SEPARATORS = ",;|/"
+_READ_AS = 2
+"""Raised when the same rows are read differently, so that older caches are not used."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClassificationColumns:
-    """The columns of the text, of a pair's second text (None without pairs), and of the label."""
-
-    text: str
-    pair: str | None
-    label: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelledText:
+class LabelledText(NamedTuple):
     """One example as it was read."""
 
     row: Row
@@ -46,66 +31,102 @@ class LabelledText:
     labels: list[str]
 
 
-def find_classification_columns(roles: ColumnRoles) -> ClassificationColumns:
-    """The columns that the user named, else those with the usual names.
-
-    A pair is found without being named only where both columns have the names of one (`sentence1, sentence2`).
-
-    Raises DataError that lists the columns.
-    """
-    named = roles.given.get("text") or roles.given.get("text_pair")
-    both = None if named else next((names for names in PAIRS.items() if len(roles.matching(names)) == 2), None)
-    text = roles.find("text", TEXTS if both is None else both[:1], what="texts")
-    pair = roles.look("text_pair", () if both is None else both[1:])
-    return ClassificationColumns(text=text, pair=pair, label=roles.find("label", LABELS, what="labels"))
-
-
 def read_labelled_texts(
-    source: RowSource, columns: ClassificationColumns, *, separator: str | None, faults: Faults
+    source: RowSource, columns: ClassificationColumns, *, form: LabelForm, faults: Faults, vectors: bool = False
 ) -> Iterator[LabelledText]:
     """The sound examples of a source in order.
 
     Args:
         source: the rows.
         columns: the columns to read.
-        separator: between the labels of a text that may have several; None where a text has exactly one.
-        faults: collects what is wrong with the other rows.
+        form: how labels are written, and which rows are left out.
+        faults: collects what is wrong with the other rows, and counts what is left out.
+        vectors: whether labels are vectors of 0 and 1 (`holds_vectors`).
     """
+    read = label_reader(columns.labels, form, vectors=vectors)
+    first, second, decision = columns.text, columns.pair, columns.decision
     for row in source.rows(faults):
-        text = _text(row, columns.text, faults)
-        pair = _text(row, columns.pair, faults) if columns.pair is not None else None
-        labels = _labels(row, columns.label, separator, faults)
-        if text is not None and labels is not None and (pair is not None or columns.pair is None):
-            yield LabelledText(row=row, text=text, pair=pair, labels=labels)
+        values = row.values
+        if decision is not None and values.get(decision) in ("reject", "ignore"):
+            faults.note(f"rows answered {values[decision]!r}, left out")
+            continue
+        text = sound_text(row, first, faults)
+        pair = None if second is None else sound_text(row, second, faults)
+        try:
+            labels, dropped = read(values)
+        except LabelFault as fault:
+            faults.add(row.where(), fault.what, fault.advice)
+            continue
+        if dropped:
+            faults.note(f"rows labelled {dropped!r}, left out by --drop_label")
+        elif text is not None and (pair is not None or second is None):
+            yield LabelledText(row, text, pair, labels)
 
 
 def stored_texts(
-    roles: ColumnRoles, columns: ClassificationColumns, separator: str | None
+    roles: ColumnRoles, columns: ClassificationColumns, form: LabelForm, *, vectors: bool = False
 ) -> tuple[datasets.Dataset, dict[str, Any]]:
     """The examples of a source and the notes of their split, as `stored_rows` gives them.
 
     Columns `text`, `text_pair` (null except for pairs), and `label` where a text has exactly one, else `labels`.
-    `columns` and `separator` are those of `read_labelled_texts`.
+    `columns`, `form` and `vectors` are those of `read_labelled_texts`. Raises DataError.
     """
     import pyarrow as pa
 
+    note_separator(roles, columns, form)
+    several = form.several
+
     def check(faults: Faults) -> CheckedRows:
-        for found in read_labelled_texts(roles.source, columns, separator=separator, faults=faults):
-            one = separator is None
+        for row, text, pair, labels in read_labelled_texts(
+            roles.source, columns, form=form, faults=faults, vectors=vectors
+        ):
             yield (
-                found.row,
+                row,
                 {
-                    "text": found.text,
-                    "text_pair": found.pair,
-                    "label": found.labels[0] if one else None,
-                    "labels": None if one else found.labels,
+                    "text": text,
+                    "text_pair": pair,
+                    "label": None if several else labels[0],
+                    "labels": labels if several else None,
                 },
             )
 
     text = pa.string()
     types = {"text": text, "text_pair": text, "label": text, "labels": pa.list_(text)}
-    key = ["classification", astuple(columns), separator]
+    key = ["classification", _READ_AS, astuple(columns), astuple(form), vectors]
     return stored_rows(roles, check, types, key=key, needs="texts and labels")
+
+
+def holds_vectors(roles: ColumnRoles, columns: ClassificationColumns, form: LabelForm) -> bool:
+    """Whether labels are vectors of 0 and 1. Raises DataError where there are no names for them."""
+    if columns.one_hot or not (form.several or form.names):
+        return False
+    cells = [values.get(columns.labels[0]) for values in first_rows(roles.source)]
+    if not are_vectors(cells, form.separator):
+        return False
+    if not form.names:
+        raise DataError(
+            f"{roles.source.name}: column {columns.labels[0]!r} contains vectors of 0 and 1 ({str(cells[0])[:40]}), "
+            "and nothing says which label each place is. Name the labels in the order of the places: --label_names "
+            "a,b,c (or a .json file with a list)."
+        )
+    return True
+
+
+def note_separator(roles: ColumnRoles, columns: ClassificationColumns, form: LabelForm) -> None:
+    """Say so where the separator is in no cell of the first rows, but another one in most of them."""
+    if form.separator is None or columns.one_hot:
+        return
+    cells = [values.get(columns.labels[0]) for values in first_rows(roles.source)]
+    texts = [cell for cell in cells if isinstance(cell, str) and cell.strip() and cell.lstrip()[0] not in "[{"]
+    if not texts or any(form.separator in text for text in texts):
+        return
+    for other in _SEPARATORS:
+        if 2 * sum(other in text for text in texts) > len(texts):
+            roles.notes.append(
+                f"warning: {columns.labels[0]} never contains {form.separator!r}, but mostly {other!r}: if that "
+                f"separates labels, add --label_separator '{other}'"
+            )
+            return
 
 
 def count_labels(dataset: datasets.Dataset) -> Counter[str]:
@@ -122,57 +143,16 @@ def balanced_weights(counts: Sequence[int], texts: int, *, several: bool) -> lis
 
 def in_order(names: Collection[str]) -> tuple[str, ...]:
     """Label names sorted: as numbers where all of them are whole numbers, else as text."""
-    numbers = all(name.removeprefix("-").isdecimal() for name in names)
+    numbers = all(name.removeprefix("-").isdecimal() and len(name) < 1000 for name in names)
     return tuple(sorted(set(names), key=(lambda name: (int(name), name)) if numbers else None))
 
 
-def _text(row: Row, column: str, faults: Faults) -> str | None:
+def sound_text(row: Row, column: str, faults: Faults) -> str | None:
+    """A row's text in a column; None where it has none, which is a fault."""
     value = row.values.get(column)
     if isinstance(value, str) and value.strip():
         return value
-    what = "is empty" if isinstance(value, str) else f"must be a text, found {_shown(value)}"
+    found = "nothing" if value is None else repr(value)[:60]
+    what = "is empty" if isinstance(value, str) else f"must be a text, found {found}"
     faults.add(row.where(), f"column {column!r} {what}", MEND_ROW)
     return None
-
-
-def _labels(row: Row, column: str, separator: str | None, faults: Faults) -> list[str] | None:
-    value = row.values.get(column)
-    items = [value] if separator is None else _list_of(value, separator)
-    names = [_name(item) for item in items]
-    sound = [name for name in names if name is not None]
-    if len(sound) < len(names):
-        one = separator is None
-        needed = "a text or a whole number" if one else f"labels with {separator!r} between them, or a list"
-        advice = "Give the row its label, or remove it." if one else ""
-        faults.add(row.where(), f"column {column!r} must be {needed}, found {_shown(value)}", advice)
-        return None
-    return list(dict.fromkeys(sound))
-
-
-def _list_of(value: Any, separator: str) -> list[Any]:
-    """The labels of a text that may have several: a list, a JSON list in a cell, or names with separators between."""
-    if value is None or value == "":
-        return []
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return [None]
-    if isinstance(value, str):
-        return [part for part in value.split(separator) if part.strip()]
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _name(value: Any) -> str | None:
-    """A label's name; None if it is neither a text nor a whole number (`1.0` is one: spreadsheets write it so)."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int):
-        return str(value)
-    return value.strip() or None if isinstance(value, str) else None
-
-
-def _shown(value: Any) -> str:
-    return "nothing" if value is None or value == "" else repr(value)[:60]

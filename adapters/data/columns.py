@@ -47,13 +47,15 @@ class ColumnRoles:
             role: `text`, say.
             usual: names in lower case, the likeliest first.
             what: the column's contents, for the message (`texts`).
-            any_case: whether a usual name matches in any case; of columns that differ in case alone, the first.
+            any_case: whether a usual name matches in any case, and with blanks or hyphens for underscores; of columns
+                that differ in that alone, the first.
 
         Raises: DataError that lists the columns.
         """
         found = self.look(role, usual, any_case=any_case)
         if found is None:
-            names = f"column of {what} with a usual name ({', '.join(usual)})"
+            known = ", ".join(usual[:MAX_NAMES]) + (", …" if len(usual) > MAX_NAMES else "")
+            names = f"column of {what} with a usual name ({known})"
             raise missing_column(self.source, names, f"Name it with --{role}_column_name.")
         return found
 
@@ -68,7 +70,7 @@ class ColumnRoles:
     def matching(self, usual: Sequence[str], *, any_case: bool = True) -> list[str]:
         """The columns with one of the usual names that have no other role, the likeliest first."""
         taken = {name for names in (*self.columns.values(), *map(_several, self.given.values())) for name in names}
-        free = {name.lower() if any_case else name: name for name in reversed(self.source.columns) if name not in taken}
+        free = {plain(name) if any_case else name: name for name in reversed(self.source.columns) if name not in taken}
         return [free[name] for name in usual if name in free]
 
     def use(self, role: str, *columns: str, usual: Sequence[str] = ()) -> None:
@@ -111,6 +113,13 @@ def missing_column(source: RowSource, what: str, advice: str = "") -> DataError:
 
 MAX_LISTED = 40
 """Columns that a message lists."""
+MAX_NAMES = 12
+"""Usual names that a message lists."""
+
+
+def plain(name: str) -> str:
+    """A column's name as usual names are written: `Review Text` is `review_text`."""
+    return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def _several(names: str | Sequence[str] | None) -> list[str]:

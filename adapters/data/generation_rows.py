@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import DataError, Faults
+from adapters.data.cell_values import parse_cell
 from adapters.data.columns import ColumnRoles
 from adapters.data.rows import Row
 from adapters.data.stored_rows import MEND_ROW, CheckedRows, stored_rows
 
 if TYPE_CHECKING:
     import datasets
+
+
+_READ_AS = 2
+"""Raised when the same rows are read differently, so that older caches are not used."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +30,14 @@ class GenerationRow:
         references: a text, or a list of texts.
         starts: for each reference, the character of an input at which it starts, if the task knows it.
         may_lack: an empty list of references is a valid answer.
+        notes: what was changed in the row, in words that follow a number.
     """
 
     inputs: Mapping[str, Any]
     references: Any
     starts: Sequence[int] = ()
     may_lack: bool = False
+    notes: Sequence[str] = ()
 
 
 def stored_generation_rows(
@@ -63,10 +70,12 @@ def stored_generation_rows(
             except DataError as error:
                 faults.add(row.where(), str(error), MEND_ROW)
                 continue
+            for note in found.notes:
+                faults.note(note)
             yield row, {"inputs": json.dumps(inputs), "references": references, "starts": list(found.starts)}
 
     types = {"inputs": pa.string(), "references": pa.list_(pa.string()), "starts": pa.list_(pa.int64())}
-    return stored_rows(roles, check, types, key=[*key, dict(columns)], needs="inputs and answers")
+    return stored_rows(roles, check, types, key=[*key, _READ_AS, dict(columns)], needs="inputs and answers")
 
 
 def _text(value: Any, column: str) -> str:
@@ -86,6 +95,17 @@ def _texts(found: GenerationRow, column: str) -> list[str]:
     if not several and not found.may_lack:
         raise DataError(f"column {column!r} is empty")
     return [_text(one, column) for one in several]
+
+
+def as_texts(cell: Any) -> Any:
+    """The list of texts that a table wrote into a cell, as JSON, Python or NumPy does; else the cell itself."""
+    if not isinstance(cell, str) or not cell.lstrip().startswith("["):
+        return cell
+    try:
+        value = parse_cell(cell)
+    except ValueError:
+        return cell  # a text that begins with a bracket: [Applause] …
+    return value if value and all(isinstance(one, str) for one in value) else cell
 
 
 def shape(value: Any) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.discovery import code_version
-from adapters.core.errors import DataError, Faults
+from adapters.core.errors import DataError, Faults, numbered
 from adapters.core.files import cache_folder, digest_value, write_text
 from adapters.data.arrow_cache import cached_dataset
 from adapters.data.columns import ColumnRoles
@@ -70,7 +70,7 @@ def stored_rows(
     if not len(dataset):
         raise DataError(f"{source.name}: the file contains no example. Give one with {needs}.")
     record = roles.record()
-    record["notes"] += [f"{count:,} {what}" for what, count in json.loads(noted.read_text(encoding="utf-8")).items()]
+    record["notes"] += [numbered(count, what) for what, count in json.loads(noted.read_text(encoding="utf-8")).items()]
     return dataset, {"source": source.name, "digest": digest, "reading": record}
 
 

@@ -5,22 +5,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from adapters.core.errors import DataError, ModelError, SettingsError
 from adapters.core.settings import require
-from adapters.data.classification_rows import (
-    balanced_weights,
-    count_labels,
-    find_classification_columns,
-    in_order,
-    stored_texts,
-)
-from adapters.data.columns import ColumnRoles
+from adapters.data.class_labels import label_names
+from adapters.data.classification_rows import balanced_weights, count_labels, holds_vectors, in_order, stored_texts
+from adapters.data.classification_splits import find_columns
 from adapters.data.generation_rows import shape
+from adapters.data.label_cells import LabelForm
+from adapters.data.label_checks import check_labels, unused_drops
 from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.rows import RowSource
 from adapters.models.base_model import CAUSAL, ENCODER
@@ -53,7 +50,13 @@ class Settings:
     text_pair_column_name: str | None = None
     """Column of a pair's second text. Default: text_pair, sentence2, hypothesis, question2, if a first one exists."""
     label_column_name: str | None = None
-    """Column of the label, a text or a whole number. Default: label, labels, category, intent, class, … ."""
+    """Column of the label, a text or a whole number (default: label, labels, gold_label, category, intent, class, …);
+    or several columns of 0 and 1, each of which is a label: toxic,obscene,threat."""
+    label_names: list[str] = field(default_factory=list)
+    """Names of the classes 0, 1, 2, …, or of the places of 0/1 vectors: a list, or a .json file with one, or with names
+    by number. No other labels are then allowed."""
+    drop_label: list[str] = field(default_factory=list)
+    """Labels whose rows are left out, and counted: -,-1 for those that nobody agreed on; null is a missing label."""
     multi_label: bool = False
     """A text may have several labels, or none: a list, or names with --label_separator between them."""
     label_separator: str = ","
@@ -93,34 +96,47 @@ class Classification(base.Task):
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
         """Read splits of labelled texts; the labels of `train` are the classes."""
         _check(settings)
-        named = ("text", "text_pair", "label")
-        given = {role: getattr(settings, f"{role}_column_name") for role in named}
-        roles = {name: ColumnRoles(source, given) for name, source in sources.items()}
-        columns = {name: find_classification_columns(found) for name, found in roles.items()}
-        separator = settings.label_separator if settings.multi_label else None
+        form = LabelForm(
+            separator=settings.label_separator if settings.multi_label else None,
+            names=tuple(label_names(settings.label_names)),
+            dropped=tuple(settings.drop_label),
+        )
+        lead = "train" if "train" in sources else next(iter(sources))
+        named = {role: getattr(settings, f"{role}_column_name") for role in ("text", "text_pair", "label")}
+        roles, columns, hidden = find_columns(sources, named, lead)
+        first = columns[lead]
+        if form.names and first.one_hot:
+            raise SettingsError("--label_names: labels in several columns are named as these are. Leave it out.")
+        vectors = holds_vectors(roles[lead], first, form)
         splits = {}
-        for name in sources:
-            dataset, notes = stored_texts(roles[name], columns[name], separator)
+        for name in columns:
+            dataset, notes = stored_texts(roles[name], columns[name], form, vectors=vectors)
             splits[name] = Examples(name, dataset, cls, notes)
         counts = {name: count_labels(split.dataset) for name, split in splits.items()}
-        learnt = counts.get("train") or sum(counts.values(), Counter())
+        declared = first.labels if first.one_hot else form.names if vectors else ()
+        learnt = counts[lead] if lead == "train" else sum(counts.values(), Counter())
+        learnt = Counter({**dict.fromkeys(declared, 0), **learnt})
+        if not first.one_hot:
+            of_column = {name: (split.notes["source"], columns[name].label, split) for name, split in splits.items()}
+            hidden += check_labels(of_column, counts, form, lead)
+        said = [note for split in splits.values() for note in split.notes["reading"]["notes"]]
+        splits[lead].notes["reading"]["notes"] += [*hidden, *unused_drops(form, said)]
         for name, split in splits.items():
             if set(counts[name]) - set(learnt):
                 subject = f"{split.notes['source']} ({name})"
                 refuse_unknown(subject, split, lambda gold: gold if settings.multi_label else [gold], in_order(learnt))
-        first = splits.get("train") or next(iter(splits.values()))
         if len(learnt) < (1 if settings.multi_label else 2):
             raise DataError(
-                f"{first.notes['source']}: only the label {', '.join(learnt) or '(none)'} occurs, and there is nothing "
-                "to tell apart. Give examples of two labels or more, or another --label_column_name."
+                f"{splits[lead].notes['source']}: only the label {', '.join(learnt) or '(none)'} occurs, and there is "
+                "nothing to tell apart. Give examples of two labels or more, or another --label_column_name."
             )
-        labels = LabelSet(in_order(learnt))
+        labels = LabelSet(tuple(name for name in declared or form.names or in_order(learnt) if name in learnt))
         weights = None
         if settings.class_weights:
-            each = [learnt[name] for name in labels.names]
-            weights = balanced_weights(each, len(first), several=settings.multi_label)
-        pair = any(column.pair is not None for column in columns.values())
+            each = [max(learnt[name], 1) for name in labels.names]
+            weights = balanced_weights(each, len(splits[lead]), several=settings.multi_label)
         kind = MultiLabelTask if settings.multi_label else Task
+        pair = first.pair is not None
         return kind(labels, pair=pair, windows=settings.long_texts == "window", weights=weights), splits
 
     @classmethod

@@ -14,8 +14,10 @@ import numpy as np
 
 from adapters.core.errors import DataError
 from adapters.core.settings import require
+from adapters.data.answer_cells import SHOWN, placed, read_answers
 from adapters.data.columns import ColumnRoles
 from adapters.data.generation_rows import GenerationRow
+from adapters.data.label_cells import as_flag
 from adapters.data.rows import Row
 from adapters.data.word_splitter import split_words
 from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER
@@ -31,8 +33,14 @@ if TYPE_CHECKING:
     import torch
 
 NO_ANSWER = "no answer"
-SHOWN = 40
-"""Characters of a context in a message."""
+USUAL = {
+    "question": ("question", "query"),
+    "context": ("context", "passage", "paragraph", "document", "article", "text"),
+    "answer": ("answers", "answer", "answer_text"),
+}
+"""Usual names of columns, by role."""
+BESIDE = ("answer_start", "is_impossible")
+"""Columns that tables may have besides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +50,10 @@ class Settings(GenerationSettings):
     question_column_name: str | None = None
     """Column of the question. Default: question, query."""
     context_column_name: str | None = None
-    """Column of the text that contains the answer. Default: context, passage, paragraph."""
+    """Column of the text that contains the answer. Default: context, passage, paragraph, document, article, text."""
     answer_column_name: str | None = None
-    """Column of the answers: a text, several, or {"text": […], "answer_start": […]}. Default: answers, answer."""
+    """Column of the answers: a text, several, or {"text": […], "answer_start": […]}, also as Python or NumPy writes it
+    into a CSV. Default: answers, answer, answer_text; where it starts may be in a column answer_start."""
     version_2_with_negative: bool = False
     """Some questions have no answer (SQuAD 2.0): an empty list of answers is then valid, not a fault."""
     max_answer_length: int = 30
@@ -82,33 +91,37 @@ class QuestionAnswering(TextAnswerTask):
 
     @classmethod
     def find_columns(cls, roles: ColumnRoles, settings: Any) -> Mapping[str, str]:
-        """The columns of question, context and answers."""
-        usual = {
-            "question": ("question", "query"),
-            "context": ("context", "passage", "paragraph"),
-            "answer": ("answers", "answer"),
-        }
-        return {name: roles.find(name, known, what=f"{name}s") for name, known in usual.items()}
+        """The columns of question, context and answers; of where these start and of whether there is one, if there are.
+
+        `answer_start` and `is_impossible` are SQuAD's names, in tables.
+        """
+        found = {name: roles.find(name, known, what=f"{name}s") for name, known in USUAL.items()}
+        beside = {name: roles.look(name, (name,)) for name in BESIDE}
+        return found | {name: column for name, column in beside.items() if column is not None}
 
     @classmethod
     def row(cls, row: Row, columns: Mapping[str, str], settings: Any) -> GenerationRow:
         """Question, context, answers, and where these start. Raises DataError where an answer is not at its place."""
-        question, context, answers = (row.values.get(columns[name]) for name in ("question", "context", "answer"))
-        texts, starts = (
-            (answers.get("text"), answers.get("answer_start")) if isinstance(answers, Mapping) else (answers, ())
-        )
-        several = texts if isinstance(texts, (list, tuple)) else [texts]
-        if not several and not settings.version_2_with_negative:
+        values = {name: row.values.get(column) for name, column in columns.items()}
+        context, may_lack = values["context"], settings.version_2_with_negative
+        texts, starts = read_answers(values["answer"], values.get("answer_start"))
+        impossible = as_flag(values.get("is_impossible"))
+        if impossible or (not texts and (may_lack or texts is not None)):
+            texts, starts = [], []
+        if texts == [] and not may_lack:
             raise DataError(
                 f"column {columns['answer']!r} is empty. If questions may have no answer, add --version_2_with_negative"
             )
-        starts = list(starts or ())
+        several = list(texts) if isinstance(texts, (list, tuple)) else [texts]
         if starts and len(starts) != len(several):
             raise DataError(f"{len(several)} answers, but {len(starts)} times answer_start")
-        for text, start in zip(several, starts, strict=False):
-            _check_start(context, text, start)
-        inputs = {"question": question, "context": context}
-        return GenerationRow(inputs=inputs, references=texts, starts=starts, may_lack=settings.version_2_with_negative)
+        moved = False
+        for number, start in enumerate(starts):
+            several[number], starts[number], changed = placed(context, several[number], start)
+            moved |= changed
+        inputs = {"question": values["question"], "context": context}
+        notes = ("rows whose answer_start missed the answer by blanks, put right",) if moved else ()
+        return GenerationRow(inputs=inputs, references=several, starts=starts, may_lack=may_lack, notes=notes)
 
 
 class Task(QuestionAnswering, GenerationTask):
@@ -266,15 +279,6 @@ class Spans(QuestionAnswering):
         """The inputs, the answer, and its start and end in the context."""
         place = dict(zip(("start", "end"), prediction.detail, strict=True)) if prediction.detail else {}
         return {**super().output(example, prediction), **place}
-
-
-def _check_start(context: Any, text: Any, start: Any) -> None:
-    """Raises DataError unless an answer starts at its `answer_start`."""
-    if not isinstance(context, str) or not isinstance(text, str):
-        return  # the check of the columns reports it
-    if type(start) is not int or start < 0 or context[start : start + len(text)] != text:
-        read = context[start : start + SHOWN] if type(start) is int and start >= 0 else ""
-        raise DataError(f"answer_start {start}: the context reads {read!r} there, not {text[:SHOWN]!r}")
 
 
 def _answer_span(example: Example) -> tuple[int, int] | None:

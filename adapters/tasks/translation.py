@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.core.errors import DataError, SettingsError
+from adapters.data.cell_values import parse_cell
 from adapters.data.columns import ColumnRoles
 from adapters.data.generation_rows import GenerationRow
 from adapters.data.rows import Row
@@ -119,7 +120,7 @@ class Task(GenerationTask):
     @classmethod
     def row(cls, row: Row, columns: Mapping[str, str], settings: Any) -> GenerationRow:
         """The two sides of a row."""
-        both = row.values.get(BOTH)
+        both = _by_language(row.values.get(BOTH))
         if columns["text"].startswith(f"{BOTH}."):
             if not isinstance(both, Mapping):
                 raise DataError(f"column {BOTH!r} must contain texts by their languages, found {type(both).__name__}")
@@ -140,6 +141,14 @@ class Task(GenerationTask):
     def framed(self, example: Example) -> tuple[str, str, str]:
         """The text after its language, then the target language."""
         return f"{name_of(self.source_lang)}: ", example.inputs["text"], f"\n{name_of(self.target_lang)}:"
+
+
+def _by_language(cell: Any) -> Any:
+    """The texts by their languages, also of a cell into which a table wrote them."""
+    try:
+        return parse_cell(cell) if isinstance(cell, str) and cell.lstrip().startswith("{") else cell
+    except ValueError as error:
+        raise DataError(f"column {BOTH!r}: the cell {error}") from error
 
 
 def name_of(language: str) -> str:

@@ -50,9 +50,9 @@ def test_equal_inputs_and_those_with_other_answers_are_said_with_their_places(
     reviews: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     notes = record(capsys, reviews, "--test_file", reviews, "--task", "classification")["notes"]
-    assert f"train: 1 examples have the inputs of an earlier one (the first: {reviews}:3 as {reviews}:1)" in notes
-    assert f"4 examples of test are in train, too (the first: {reviews}:1 as {reviews}:1)" in notes
-    assert any(note.startswith("2 examples have equal inputs but other answers:") for note in notes)
+    assert f"train: 1 example with the inputs of an earlier one (the first: {reviews}:3 as {reviews}:1)" in notes
+    assert f"4 examples of test also in train (the first: {reviews}:1 as {reviews}:1)" in notes
+    assert any(note.startswith("2 examples with equal inputs but other answers:") for note in notes)
 
 
 def test_the_gold_of_entities_has_offsets_into_the_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,7 +114,7 @@ def test_where_no_task_can_read_it_the_reason_of_each_is_said(
 def test_people_see_columns_splits_labels_notes_and_examples(reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["data", str(reviews), "--task", "classification", "--examples", "1"]) == 0
     shown = capsys.readouterr().out
-    for part in ("text <- content", "not read: idx", "train", "good", "note: train: 1 examples", "-> good"):
+    for part in ("text <- content", "not read: idx", "train", "good", "note: train: 1 example", "-> good"):
         assert part in shown
     assert "a dull film" not in shown
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.core import errors
-from adapters.core.errors import DataError, Faults, UserError, did_you_mean
+from adapters.core.errors import DataError, Faults, UserError, did_you_mean, numbered
 
 
 def test_every_error_of_a_user_is_a_value_error() -> None:
@@ -68,3 +68,9 @@ def test_the_same_fault_is_shown_once_with_its_number_and_some_places() -> None:
 )
 def test_the_nearest_known_names_are_said(given: str, known: list[str], said: str) -> None:
     assert did_you_mean(given, iter(known)) == said
+
+
+def test_a_number_before_words_has_them_in_the_singular_for_one() -> None:
+    assert numbered(2_000, "rows left out") == "2,000 rows left out"
+    assert numbered(1, "rows left out") == "1 row left out"
+    assert numbered(1, "entities") == "1 entity" and numbered(0, "spans") == "0 spans"

@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
 from adapters.core.errors import DataError, Faults, SettingsError
+from adapters.data.classification_columns import find_classification_columns
 from adapters.data.classification_rows import (
     balanced_weights,
     count_labels,
-    find_classification_columns,
     in_order,
     read_labelled_texts,
     stored_texts,
 )
 from adapters.data.columns import ColumnRoles
 from adapters.data.dataset_files import open_file
+from adapters.data.label_cells import LabelForm
 from adapters.tasks.base.verbalizer import check_words, label_words
 
 
@@ -36,7 +37,10 @@ def found(path: Path, separator: str | None = None) -> tuple[list[Any], str]:
     faults = Faults(source.name)
     rows = [
         *read_labelled_texts(
-            source, find_classification_columns(ColumnRoles(source)), separator=separator, faults=faults
+            source,
+            find_classification_columns(ColumnRoles(source)),
+            form=LabelForm(separator=separator),
+            faults=faults,
         )
     ]
     try:
@@ -62,7 +66,7 @@ def found(path: Path, separator: str | None = None) -> tuple[list[Any], str]:
 def test_the_usual_columns_are_found(tmp_path, columns, expected):
     source = open_file(save(tmp_path / "a.jsonl", [dict.fromkeys(columns, "x")]))
     chosen = find_classification_columns(ColumnRoles(source))
-    assert (chosen.text, chosen.pair, chosen.label) == expected
+    assert (chosen.text, chosen.pair, *chosen.labels) == expected
 
 
 def test_a_named_column_is_taken_and_no_pair_is_made_of_it(tmp_path):
@@ -77,34 +81,35 @@ def test_a_named_column_is_taken_and_no_pair_is_made_of_it(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ((None, None, "lable"), r"no column 'lable' \(--label_column_name\). Columns found: body, mark"),
-        (("txt", None, None), r"no column 'txt' \(--text_column_name\). Columns found: body, mark"),
+        ((None, None, "lable"), r"no column 'lable' \(--label_column_name\). Columns found: memo, mark"),
+        (("txt", None, None), r"no column 'txt' \(--text_column_name\). Columns found: memo, mark"),
         ((None, "b", None), r"no column 'b' \(--text_pair_column_name\)"),
         (
             (None, None, None),
-            r"no column of texts with a usual name .* found: body, mark. Name it with --text_column_name",
+            r"no column of texts with a usual name .* found: memo, mark. Name it with --text_column_name",
         ),
         (
-            ("body", None, None),
-            r"no column of labels with a usual name .* found: body, mark. Name it with --label_column_name",
+            ("memo", None, None),
+            r"no column of labels with a usual name .* found: memo, mark. Name it with --label_column_name",
         ),
     ],
 )
 def test_a_missing_column_is_an_error_that_lists_those_there_are(tmp_path, given, message):
-    source = open_file(save(tmp_path / "a.jsonl", [{"body": "x", "mark": "y"}]))
+    source = open_file(save(tmp_path / "a.jsonl", [{"memo": "x", "mark": "y"}]))
     with pytest.raises(DataError, match=message):
         find_classification_columns(ColumnRoles(source, dict(zip(("text", "text_pair", "label"), given, strict=True))))
 
 
 @pytest.mark.parametrize(
-    ("label", "name"), [("x", "x"), (" x ", "x"), (3, "3"), (0, "0"), (2.0, "2"), (True, "true"), (-1, "-1")]
+    ("label", "name"),
+    [("x", "x"), (" x ", "x"), (3, "3"), (0, "0"), (2.0, "2"), ("1.0", "1"), (True, "true"), (-1, "-1")],
 )
 def test_texts_and_whole_numbers_are_labels(tmp_path, label, name):
     rows, said = found(save(tmp_path / "a.jsonl", [{"text": "t", "label": label}]))
     assert (said, rows[0].labels) == ("", [name])
 
 
-@pytest.mark.parametrize("label", [None, "", "  ", 1.5, ["x"], {"a": 1}])
+@pytest.mark.parametrize("label", [None, "", "  ", 1.5, [], [None], {"a": 0.5}])
 def test_a_row_without_one_label_is_a_fault_at_its_line(tmp_path, label):
     rows, said = found(save(tmp_path / "a.jsonl", [{"text": "t", "label": "x"}, {"text": "u", "label": label}]))
     assert [row.text for row in rows] == ["t"]
@@ -138,7 +143,7 @@ def test_several_labels_are_a_list_or_stand_between_separators(tmp_path, cell, n
     assert (said, rows[0].labels) == ("", names)
 
 
-@pytest.mark.parametrize("cell", [[None], ["a", ""], "[1", [["a"]], {"a": 1}])
+@pytest.mark.parametrize("cell", [[None], ["a", ""], "[1", [["a"]], {"a": 0.5}])
 def test_several_labels_that_cannot_be_read_are_a_fault(tmp_path, cell):
     rows, said = found(save(tmp_path / "a.jsonl", [{"text": "t", "labels": cell}]), ",")
     assert rows == [] and "a.jsonl:1" in said and "labels with ',' between them, or a list" in said
@@ -159,10 +164,10 @@ def test_balanced_weights_are_those_of_scikit_learn(labels):
 def test_stored_rows_are_counted_and_read_once(tmp_path):
     source = open_file(save(tmp_path / "a.jsonl", [{"text": "t", "label": name} for name in "abab"] * 2))
     columns = find_classification_columns(ColumnRoles(source))
-    assert count_labels(stored_texts(ColumnRoles(source), columns, None)[0]) == {"a": 4, "b": 4}
+    assert count_labels(stored_texts(ColumnRoles(source), columns, LabelForm())[0]) == {"a": 4, "b": 4}
     several = open_file(save(tmp_path / "b.jsonl", [{"text": "t", "label": ["a", "b"]}, {"text": "u", "label": []}]))
-    assert count_labels(stored_texts(ColumnRoles(several), columns, ",")[0]) == {"a": 1, "b": 1}
-    assert stored_texts(ColumnRoles(source), columns, None)[0]["label"] == [*"abab", *"abab"]
+    assert count_labels(stored_texts(ColumnRoles(several), columns, LabelForm(separator=","))[0]) == {"a": 1, "b": 1}
+    assert stored_texts(ColumnRoles(source), columns, LabelForm())[0]["label"] == [*"abab", *"abab"]
 
 
 def test_a_label_goes_by_its_own_name_unless_a_prompt_has_words_for_it():

@@ -24,8 +24,18 @@ def found(folder: Path, **options: object) -> dict[str, str]:
     return {split: Path(source.name).name for split, source in splits.items()}
 
 
-def test_there_are_eight_readers() -> None:
-    readers = ["conll", "csv", "hf_datasets", "jsonl", "labelled_lines", "parallel", "parquet", "squad"]
+def test_there_are_nine_readers() -> None:
+    readers = [
+        "class_folders",
+        "conll",
+        "csv",
+        "hf_datasets",
+        "jsonl",
+        "labelled_lines",
+        "parallel",
+        "parquet",
+        "squad",
+    ]
     assert discovery.names("readers") == readers
 
 

@@ -75,7 +75,7 @@ def test_the_front_page_answers_twenty_questions() -> None:
 
 
 def test_marks_are_known_and_python_blocks_are_python() -> None:
-    every = [block for kind in ("bash", "python", "toml", "ini", "text") for block in all_blocks(kind)]
+    every = [block for kind in ("bash", "python", "toml", "ini", "text", "json") for block in all_blocks(kind)]
     assert len(every) >= 40
     assert {block.mark for block in every} <= MARKS
     fences = sum(text(page).count("\n```") for page in PAGES)

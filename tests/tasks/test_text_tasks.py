@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
+import pandas
 import pytest
 import tiny
 
@@ -111,6 +113,160 @@ CONTEXT = "Ada lived in Oslo."
 
 
 @pytest.mark.parametrize(
+    "row",
+    [
+        {"answers": {"text": "Oslo", "answer_start": 13}},
+        {"answers": [{"text": "Oslo", "answer_start": 13}]},
+        {"answers": "{'text': array(['Oslo'], dtype=object), 'answer_start': array([13], dtype=int32)}"},
+        {"answer": "Oslo", "answer_start": "13"},
+        {"answer_text": "Oslo", "answer_start": 13.0},
+        {"answers": {"text": ["Oslo"], "answer_start": [12]}},  # a blank before it
+    ],
+)
+@pytest.mark.parametrize("context", ["context", "Passage", "text"])
+def test_answers_are_read_in_every_form(tmp_path: Path, row: dict[str, Any], context: str) -> None:
+    _, (example,) = read("question_answering", tmp_path, [{"question": "Where?", context: CONTEXT, **row}])
+    assert (example.inputs["context"], example.gold, example.starts) == (CONTEXT, ["Oslo"], (13,))
+
+
+@pytest.mark.parametrize("writer", ["datasets", "pandas", "numpy"])
+def test_questions_that_others_wrote_into_a_table_are_read_back(tmp_path: Path, writer: str) -> None:
+    answers = [["Oslo", "in Oslo"], ["Ada"], ["li'ved"]]
+    contexts = [CONTEXT, CONTEXT, "Ada li'ved"]
+    rows = [
+        {
+            "question": "What?",
+            "context": context,
+            "answers": {"text": texts, "answer_start": list(map(context.find, texts))},
+        }
+        for texts, context in zip(answers, contexts, strict=True)
+    ]
+    path = tmp_path / "test.csv"
+    if writer == "datasets":
+        datasets.Dataset.from_list(rows).to_csv(str(path))
+    else:
+        if writer == "numpy":
+            for row in rows:
+                own: Any = row["answers"]
+                row["answers"] = {"text": np.array(own["text"], object), "answer_start": np.array(own["answer_start"])}
+        pandas.DataFrame(rows).to_csv(path)
+    found = examples.read_splits("question_answering", settings_of("question_answering", test_file=str(path)))[1][
+        "test"
+    ]
+    assert [example.gold for example in found] == answers
+    assert [example.inputs["context"] for example in found] == contexts
+    assert all(len(example.starts) == len(example.gold) for example in found)
+
+
+@pytest.mark.parametrize("name", ["28_news.csv", "30_squad_cells.csv", "31_scalar_answers.jsonl", "32_qas_list.json"])
+def test_files_as_people_have_them_are_read_as_they_should(tmp_path: Path, shared_data: Path, name: str) -> None:
+    folder = shared_data / "wild"
+    if not folder.is_dir():
+        pytest.skip("../shared/data/wild is not there")
+    want = json.loads((folder / "want.json").read_text())[name]
+    chosen = settings_of(want["task"], test_file=str(folder / name))
+    found = examples.read_splits(want["task"], chosen)[1]["test"]
+    assert len(found) == want["examples"]
+    assert "golds" not in want or [example.gold for example in found] == [[gold] for gold in want["golds"]]
+    columns = [name for names in found.notes["reading"]["columns"].values() for name in names]
+    assert "columns" not in want or columns == want["columns"]
+
+
+def test_starts_that_missed_by_blanks_are_counted(tmp_path: Path) -> None:
+    rows = [
+        {"question": "Where?", "context": CONTEXT, "answers": {"text": "Oslo", "answer_start": at}} for at in (12, 13)
+    ]
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = examples.read_splits("question_answering", settings_of("question_answering", test_file=str(path)))[1][
+        "test"
+    ]
+    assert found.notes["reading"]["notes"] == ["1 rows whose answer_start missed the answer by blanks, put right"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"answers": {"text": [], "answer_start": []}},
+        {"answers": ""},
+        {"answers": []},
+        {"answers": {"text": "", "answer_start": -1}},
+        {"answers": {"text": ["lived"], "answer_start": [4]}, "is_impossible": "True"},
+        {"answer": "lived", "answer_start": 4, "is_impossible": 1},
+    ],
+)
+def test_a_question_without_an_answer_needs_its_flag(tmp_path: Path, row: dict[str, Any]) -> None:
+    rows = [{"question": "Where?", "context": CONTEXT, **row}]
+    _, (example,) = read("question_answering", tmp_path, rows, version_2_with_negative=True)
+    assert (example.gold, example.starts) == ([], ())
+    with pytest.raises(DataError, match="--version_2_with_negative"):
+        read("question_answering", tmp_path, rows)
+
+
+def test_lists_in_the_cells_of_a_table_are_lists(tmp_path: Path) -> None:
+    rows = [
+        {"document": "['Ada lived.', 'Alan, too.']", "summary": '["Both lived.", "They lived."]'},
+        {"document": "[Applause] Emmy wrote notes.", "summary": "[1]"},
+    ]
+    _, found = read("summarization", tmp_path, rows)
+    assert [(e.inputs["text"], e.gold) for e in found] == [
+        ("Ada lived. Alan, too.", ["Both lived.", "They lived."]),
+        ("[Applause] Emmy wrote notes.", ["[1]"]),
+    ]
+    _, (example,) = read("translation", tmp_path, [{"translation": "{'en': 'hat', 'de': 'Hut'}"}])
+    assert (example.inputs, example.gold) == ({"text": "hat"}, ["Hut"])
+
+
+def test_the_publisher_is_not_the_text(tmp_path: Path) -> None:
+    row = {"source": "The Daily", "title": "Ada", "content": "Ada lived.", "summary": "She did."}
+    path = tmp_path / "test.jsonl"
+    path.write_text(json.dumps(row))
+    found = examples.read_splits("summarization", settings_of("summarization", test_file=str(path)))[1]["test"]
+    assert (found[0].inputs, found[0].gold) == ({"text": "Ada lived."}, ["She did."])
+    assert "it could also be source (--text_column_name)" in found.notes["reading"]["notes"][0]
+
+
+def test_an_instruction_is_read_with_its_input(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "Translate.", "input": "hat", "output": "Hut"},
+        {"instruction": "Say yes.", "input": "", "output": "yes"},
+    ]
+    _, found = read("text_generation", tmp_path, rows)
+    assert [e.inputs["text"] for e in found] == ["Translate.\n\nhat", "Say yes."]
+    _, found = read("text_generation", tmp_path, rows, prompt_column_name="instruction")
+    assert [e.inputs["text"] for e in found] == ["Translate.", "Say yes."]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ada."}]},
+        {"conversations": [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Ada."}], "id": 1},
+        {"messages": "[{'role': 'user', 'content': 'Who?'} {'role': 'assistant', 'content': 'Ada.'}]"},
+    ],
+)
+def test_the_last_turn_of_a_conversation_is_the_completion(tmp_path: Path, row: dict[str, Any]) -> None:
+    _, (example,) = read("text_generation", tmp_path, [row])
+    assert (example.inputs, example.gold) == ({"text": "user: Who?\nassistant:"}, [" Ada."])
+
+
+@pytest.mark.parametrize(
+    ("turns", "said"),
+    [
+        ([{"role": "user", "content": "Who?"}], "its last turn must be the assistant's"),
+        ([{"role": "assistant", "content": "Ada."}], "its last turn must be the assistant's"),
+        ([{"role": "user", "content": ""}, {"role": "assistant", "content": "a"}], "neither of them empty"),
+        ("Who?", "the conversation: the cell is no list"),
+        (None, "its last turn must be"),
+    ],
+)
+def test_a_conversation_without_an_answer_is_a_fault(tmp_path: Path, turns: Any, said: str) -> None:
+    with pytest.raises(DataError, match=r"test\.jsonl:1: ") as caught:
+        read("text_generation", tmp_path, [{"messages": turns}])
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("name", "rows", "said"),
     [
         ("summarization", [{"words": "a", "target": "b"}], "no column of texts with a usual name"),
@@ -129,8 +285,8 @@ CONTEXT = "Ada lived in Oslo."
         ("question_answering", [{"question": "a", "context": "b", "answers": [""]}], "column 'answers' is empty"),
         (
             "question_answering",
-            [{"question": "Who?", "context": CONTEXT, "id": "q7", "answers": {"text": ["Oslo"], "answer_start": [12]}}],
-            "test.jsonl:1: answer_start 12: the context reads ' Oslo.' there, not 'Oslo'",
+            [{"question": "Who?", "context": CONTEXT, "id": "q7", "answers": {"text": ["Oslo"], "answer_start": [11]}}],
+            "test.jsonl:1: answer_start 11: the context reads 'n Oslo.' there, not 'Oslo'",
         ),
         (
             "question_answering",

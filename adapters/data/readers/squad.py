@@ -1,5 +1,8 @@
 """SQuAD's JSON: `data` is a list of articles with `paragraphs`, each a `context` with its questions, `qas`.
 
+The outer levels may be missing: an object with `paragraphs`, a list of articles or of paragraphs (Simple
+Transformers), or a paragraph on each line (MRQA, whose first line is a header).
+
 Columns: `id`, `question`, `context`, and `answers` in the form of `datasets`: `{"text": […], "answer_start": […]}`. A
 question with `is_impossible` (SQuAD 2.0) has none. Faults are reported with their place in the document.
 """
@@ -8,19 +11,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import DataError, Faults
-from adapters.data.rows import FileSource, Row, lines
+from adapters.data.answer_cells import read_answers
+from adapters.data.rows import HEAD, FileSource, Row, lines, open_bytes
 
 EXTENSIONS: tuple[str, ...] = ()
+FILES = "SQuAD's JSON"
 
 _COLUMNS = ("id", "question", "context", "answers")
 _OPENS = re.compile(r'\s*\{\s*"(?:version|data)"\s*:')
 _PARAGRAPHS = re.compile(r'"paragraphs"\s*:\s*\[')
+_OPENS_INSIDE = re.compile(r'\s*(?:\[\s*)?\{\s*"(?:title|paragraphs|context|qas|header|id)"\s*:')
+_QUESTIONS = re.compile(rb'"qas"\s*:\s*\[\s*[\]{]')
+_SEARCHED = 2**20
+"""Bytes in which the questions begin; a context may be longer than what files are recognised by."""
 _FORM = (
     'A file in SQuAD\'s form is {"data": [{"paragraphs": [{"context": "…", "qas": [{"id": "…", "question": "…", '
     '"answers": [{"text": "…", "answer_start": 0}]}]}]}]}.'
@@ -28,8 +37,15 @@ _FORM = (
 
 
 def recognises(path: Path, head: str) -> bool:
-    """Whether it begins like a document of that form."""
-    return bool(_OPENS.match(head) and _PARAGRAPHS.search(head))
+    """Whether it begins like a document of that form, or of one of its inner levels."""
+    if _OPENS.match(head) and _PARAGRAPHS.search(head):
+        return True
+    if not _OPENS.match(head) and not _OPENS_INSIDE.match(head):
+        return False
+    if _QUESTIONS.search(head.encode(errors="replace")) or len(head) < HEAD:
+        return bool(_QUESTIONS.search(head.encode(errors="replace")))
+    with open_bytes(path) as stream:
+        return bool(_QUESTIONS.search(stream.read(_SEARCHED)))
 
 
 def open(path: Path, encoding: str) -> SquadSource:
@@ -67,9 +83,10 @@ class SquadSource(FileSource):
                 continue
             number += 1
             answers = [] if question.get("is_impossible") is True else question["answers"]
-            texts, starts = ([one[key] for one in answers] for key in ("text", "answer_start"))
+            texts, starts = read_answers(answers)
+            texts = [texts] if isinstance(texts, str) else texts
             values = {
-                "id": str(question["id"]),
+                "id": str(_id_of(question)),
                 "question": question["question"],
                 "context": context,
                 "answers": {"text": texts, "answer_start": starts},
@@ -78,11 +95,24 @@ class SquadSource(FileSource):
 
     def _questions(self, faults: Faults) -> Iterator[tuple[str, Any, Any]]:
         """The place of each question, its context, and its object."""
-        document = self._document(faults)
-        for article, first in _items(document, "data", "", self.path, faults):
-            for paragraph, second in _items(article, "paragraphs", first, self.path, faults):
-                for question, third in _items(paragraph, "qas", second, self.path, faults):
-                    yield third, paragraph.get("context"), question
+        for paragraph, place in self._paragraphs(self._document(faults), "", faults):
+            for question, inner in _items(paragraph, "qas", place, self.path, faults):
+                yield inner, paragraph.get("context"), question
+
+    def _paragraphs(self, value: Any, place: str, faults: Faults) -> Iterator[tuple[Any, str]]:
+        """The paragraphs in a document, or in a part of it, each with its place."""
+        if isinstance(value, list):
+            for number, item in enumerate(value):
+                yield from self._paragraphs(item, f"[{number}]", faults)
+        elif isinstance(value, dict) and ("qas" in value or "context" in value):
+            yield value, place
+        else:
+            inner = "paragraphs" if place or (isinstance(value, dict) and "paragraphs" in value) else "data"
+            for item, at in _items(value, inner, place, self.path, faults):
+                if inner == "data":
+                    yield from self._paragraphs(item, at, faults)
+                else:
+                    yield item, at
 
     def _document(self, faults: Faults) -> Any:
         """The whole file; an empty document if it is not JSON."""
@@ -93,9 +123,20 @@ class SquadSource(FileSource):
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
+            if (lines_of := _one_a_line(text)) is not None:
+                return lines_of
             problem = f"not JSON at column {getattr(error, 'colno', 1)}: {getattr(error, 'msg', error)}"
             faults.add(f"{self.path}:{getattr(error, 'lineno', 1)}", problem)
             return {"data": []}
+
+
+def _one_a_line(text: str) -> list[Any] | None:
+    """The objects of a file with one on each line, without a header; None if it is no such file."""
+    try:
+        found = [json.loads(line) for line in text.split("\n") if line.strip()]
+    except (ValueError, RecursionError):
+        return None
+    return [one for one in found if not (isinstance(one, dict) and set(one) == {"header"})] if len(found) > 1 else None
 
 
 def _items(value: Any, key: str, place: str, path: Path, faults: Faults) -> Iterator[tuple[Any, str]]:
@@ -108,22 +149,29 @@ def _items(value: Any, key: str, place: str, path: Path, faults: Faults) -> Iter
         yield item, f"{place}.{key}[{number}]".lstrip(".")
 
 
+def _id_of(question: Mapping[str, Any]) -> Any:
+    """The question's name, under either key: MRQA has `qid`."""
+    return question.get("id", question.get("qid"))
+
+
 def _fault(context: Any, question: Any) -> str:
     """What is wrong with a question; empty if nothing is."""
     if not isinstance(context, str):
         return "the paragraph's 'context' must be a text"
     if not isinstance(question, dict) or not isinstance(question.get("question"), str):
         return "'question' must be a text"
-    if not isinstance(question.get("id"), str | int):
+    if not isinstance(_id_of(question), str | int):
         return "'id' must be a text"
     answers = question.get("answers")
     if question.get("is_impossible") is not True:
+        if isinstance(answers, dict):
+            answers = [] if isinstance(answers.get("text"), list) else [answers]
         if not isinstance(answers, list):
-            return f"id {question['id']}: 'answers' must be a list"
-        for answer in answers:
+            return f"id {_id_of(question)}: 'answers' must be a list"
+        for answer in answers if not all(isinstance(one, str) for one in answers) else ():
             has_text = isinstance(answer, dict) and isinstance(answer.get("text"), str)
             if not has_text or type(answer.get("answer_start")) is not int:
-                return f"id {question['id']}: an answer must have 'text', a text, and 'answer_start', a whole number"
+                return f"id {_id_of(question)}: an answer must have 'text', a text, and 'answer_start', a whole number"
     try:
         json.dumps([context, question], ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from adapters.core.errors import numbered
 from adapters.core.files import digest_value
 from adapters.core.progress import ProgressBar
 from adapters.data.word_splitter import split_words
@@ -156,15 +157,17 @@ def _repetitions(splits: Mapping[str, Examples]) -> list[str]:
             if len(places.setdefault("conflict", [])) < SHOWN:
                 places["conflict"].append(f"{example.where} and {splits[other][index].where}")
     notes = [
-        f"{name}: {count:,} examples have the inputs of an earlier one (the first: {places[name][0]})"
+        f"{name}: {numbered(count, 'examples')} with the inputs of an earlier one (the first: {places[name][0]})"
         for name, count in twice.items()
     ]
     notes += [
-        f"{count:,} examples of {name} are in {other}, too (the first: {places[other, name][0]})"
+        f"{numbered(count, 'examples')} of {name} also in {other} (the first: {places[other, name][0]})"
         for (other, name), count in shared.items()
     ]
     if conflicts:
-        notes.append(f"{conflicts:,} examples have equal inputs but other answers: {'; '.join(places['conflict'])}")
+        notes.append(
+            f"{numbered(conflicts, 'examples')} with equal inputs but other answers: {'; '.join(places['conflict'])}"
+        )
     return notes
 
 

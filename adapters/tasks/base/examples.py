@@ -116,7 +116,7 @@ def read_splits(task_name: str, settings: Any) -> tuple[Task, dict[str, Examples
     sources = open_sources(settings, source)
     task, splits = load_task(task_name, settings.plugin_dir).read(sources, settings)
     for name, rows in sources.items():
-        if isinstance(rows, FilteredRows):
+        if isinstance(rows, FilteredRows) and name in splits:
             splits[name].notes["without"] = f"rows whose {rows.column} is {' or '.join(rows.dropped)}"
     return task, cut_splits(splits, settings, options), source
 

@@ -104,3 +104,65 @@ def test_real_files_are_read_whole(shared_data: Path) -> None:
         answers = rows[0].values["answers"]
         start, text = answers["answer_start"][0], answers["text"][0]
         assert rows[0].values["context"][start : start + len(text)] == text
+
+
+PARAGRAPH = {"context": "Ada lived in Oslo.", "qas": [ASKED, {**ASKED, "id": "q2"}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ([PARAGRAPH], "[0].qas[1]"),
+        ({"data": [PARAGRAPH]}, "data[0].qas[1]"),
+        ({"paragraphs": [PARAGRAPH]}, "paragraphs[0].qas[1]"),
+        ({"title": "Ada", "paragraphs": [PARAGRAPH]}, "paragraphs[0].qas[1]"),
+        ([{"title": "Ada", "paragraphs": [PARAGRAPH]}], "[0].paragraphs[0].qas[1]"),
+        (PARAGRAPH, "qas[1]"),
+        (json.dumps({"header": {"split": "dev"}}) + "\n" + json.dumps(PARAGRAPH), "[0].qas[1]"),
+        (json.dumps(PARAGRAPH) + "\n" + json.dumps({**PARAGRAPH, "qas": []}) + "\n", "[0].qas[1]"),
+    ],
+)
+@pytest.mark.parametrize("name", ["train.json", "train.jsonl"])
+def test_outer_levels_may_be_missing(tmp_path: Path, content: Any, place: str, name: str) -> None:
+    path = write(tmp_path, content, name)
+    rows, said = read(path)
+    assert ([row.values["id"] for row in rows], said) == (["q1", "q2"], "")
+    assert rows[1].where() == f"{path}: {place} (id q2)"
+
+
+def test_a_context_may_be_longer_than_what_a_file_is_recognised_by(tmp_path: Path) -> None:
+    long = {**PARAGRAPH, "context": PARAGRAPH["context"] + " Notes." * HEAD}
+    assert len(read(write(tmp_path, [long]))[0]) == 2
+    assert len(read(write(tmp_path, {"data": [{"title": "Ada" * HEAD, "paragraphs": [long]}]}))[0]) == 2
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"text": "Oslo", "answer_start": 13},
+        {"text": ["Oslo"], "answer_start": [13]},
+        [{"text": "Oslo", "answer_start": 13, "answer_end": 17}],
+    ],
+)
+def test_answers_may_be_written_as_in_tables(tmp_path: Path, answers: Any) -> None:
+    (row,) = read(write(tmp_path, document({**ASKED, "answers": answers})))[0]
+    assert row.values["answers"] == {"text": ["Oslo"], "answer_start": [13]}
+
+
+def test_questions_of_mrqa_have_another_id_and_answers_without_a_place(tmp_path: Path) -> None:
+    asked = {"qid": "m1", "question": "Where?", "answers": ["Oslo", "oslo"]}
+    (row,) = read(write(tmp_path, [{"context": "Ada lived in Oslo.", "qas": [asked]}]))[0]
+    assert (row.values["id"], row.values["answers"]) == ("m1", {"text": ["Oslo", "oslo"], "answer_start": []})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"id": 1, "question": "Where?", "context": "Oslo", "answers": ["Oslo"]}],
+        {"title": "Ada", "paragraphs": ["One.", "Two."]},
+        [{"context": 'the list "qas" is empty', "label": "a"}],
+    ],
+)
+def test_other_json_is_not_taken_for_it(tmp_path: Path, content: Any) -> None:
+    path = write(tmp_path, content)
+    assert not READER.recognises(path, path.read_text()[:HEAD])

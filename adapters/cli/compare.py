@@ -27,6 +27,12 @@ class Settings:
     """Folders of finished runs."""
     output_dir: Path | None = None
     """Folder for comparison.json, .md and .html. Default: none is written."""
+    margin: float = 1.0
+    """Points by which a method may score lower and still be called non-inferior."""
+    cost: str = "storage"
+    """What decides between non-inferior methods: storage, training (time), latency or memory."""
+    allow_different: bool = False
+    """Compare runs that learned from different training data, which the table then shows."""
 
 
 def settings() -> type:
@@ -45,11 +51,19 @@ def run(argv: Sequence[str]) -> int:
         return _run_and_compare(argv)
     given: Settings = arguments.parse(Settings, {}, DESCRIPTION, argv, program="taskswap compare")
     from adapters.experiments.comparison import results
+    from adapters.experiments.comparison.comparison import check_advice
     from adapters.experiments.comparison.output import save_and_print
 
+    check_advice(given)
     records = [results.load(folder) for folder in given.runs]
-    results.check_alike(records)
-    save_and_print(results.grouped(records), given.output_dir, command="taskswap compare")
+    results.check_alike(records, allow_different=given.allow_different)
+    save_and_print(
+        results.grouped(records),
+        given.output_dir,
+        command="taskswap compare",
+        margin=given.margin / 100,
+        cost=given.cost,
+    )
     return 0
 
 

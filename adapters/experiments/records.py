@@ -39,6 +39,7 @@ def score_record(
         "task": fitted.task.name,
         "method": fitted.method.title,
         "method_notes": fitted.method.notes(),
+        "seeded": fitted.method.seeded,
         "base": fitted.base.name,
         "dataset": _dataset(data, evaluation),
         "labels": list(fitted.task.labels.names),

@@ -41,6 +41,7 @@ SMALLEST = {
     "prompt_scoring": "--only zero agreement memory grid --base {llama} --folder {data} --rounds 1 --examples 4 "
     "--shots 0",
     "resume": "--only tiny kills disk --recipes lora_ner --steps 2 --processes 1 --rounds 2",
+    "seeds": "--repeats 2 --conditions 1",
     "serving": "--base {bert} --rounds 1 --seconds 0.2 --requests 20 --clients 4",
     "train_throughput": "--only lora dry_run quality --rounds 1 --seconds 0.1 --seeds 1 --methods lora --runs lora "
     f"--base {{bert}} --data {{data}}/conll2003 --more {ON_BERT}",

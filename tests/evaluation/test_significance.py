@@ -14,7 +14,7 @@ from adapters.data.tag_schemes import tag_labels
 from adapters.evaluation import significance as statistics
 from adapters.evaluation.metrics.base.metric import Metric, Section, ratio
 from adapters.evaluation.metrics.entity_f1 import Metric as EntityF1
-from adapters.evaluation.significance import bootstrap, resampled_sums
+from adapters.evaluation.significance import bootstrap, holm, resampled_sums
 
 LABELS = tag_labels(["LOC", "PER"]).names
 
@@ -145,3 +145,16 @@ def test_intervals_hold_the_truth_about_as_often_as_they_promise(chance: float) 
         low, high = bootstrap(Share([]), np.stack([right, np.ones(150)], axis=1), seed=repeat, resamples=400)["share"]
         held += low <= chance <= high
     assert 0.92 <= held / 400 <= 0.97
+
+
+def test_holm_is_what_the_paper_says() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == pytest.approx([1.0, 1.0])
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+def test_holm_alarms_falsely_in_one_family_of_twenty() -> None:
+    generator = np.random.default_rng(2)
+    alarms = sum(min(holm(list(generator.uniform(size=7)))) < 0.05 for _ in range(4000))
+    assert 0.038 <= alarms / 4000 <= 0.062

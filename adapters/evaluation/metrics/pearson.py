@@ -26,6 +26,7 @@ class Metric(base.Metric):
     compares = ("number",)
     main = "pearson"
     count_type = np.float64
+    bounds = (-1.0, 1.0)
 
     @property
     def width(self) -> int:

@@ -18,6 +18,7 @@ class Metric(base.Metric):
     main = "rmse"
     lower_is_better = True
     count_type = np.float64
+    bounds = (0.0, np.inf)
 
     @property
     def width(self) -> int:

@@ -24,7 +24,9 @@ from adapters.methods.base.method import load_method
 LIMITS = ("max_train_samples", "max_eval_samples", "max_predict_samples")
 LAUNCHING = frozenset({"launcher", "run_cpus", "run_gpus", "runs_at_once"})
 """Settings of where runs run."""
-GROWING = frozenset({"methods", "seeds", "train_sizes", "also_on_prompt_base", *LAUNCHING, *INCIDENTAL})
+GROWING = frozenset(
+    {"methods", "seeds", "train_sizes", "also_on_prompt_base", "margin", "cost", *LAUNCHING, *INCIDENTAL}
+)
 """Settings that may change when a comparison resumes: its finished runs stay valid."""
 
 
@@ -44,6 +46,10 @@ class CompareSettings:
     """Numbers of training examples to train with, or all: 50,200,1000,all."""
     full: bool = False
     """Use all examples, not the subsets of the recipe's defaults."""
+    margin: float = 1.0
+    """Points by which a method may score lower and still be called non-inferior."""
+    cost: str = "storage"
+    """What decides between non-inferior methods: storage, training (time), latency or memory."""
     forbid_overlap: bool = False
     """Refuse a test split that shares an example with train."""
     num_processes: int = 1
@@ -59,6 +65,12 @@ class CompareSettings:
     cluster has any; with slurm none."""
     runs_at_once: int | None = None
     """Runs at the same time, with slurm. Default: as many as it can start."""
+
+
+def check_advice(settings: Any) -> None:
+    """Raises SettingsError for a margin or a cost that cannot be."""
+    require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
+    require(settings.cost in results.COSTS, "cost", settings.cost, " or ".join(results.COSTS))
 
 
 class Comparison:
@@ -104,6 +116,7 @@ class Comparison:
 
         settings = self.settings
         require(settings.seeds >= 1, "seeds", settings.seeds, "at least 1")
+        check_advice(settings)
         launchers.check(settings.launcher, self.resources)
         require(bool(settings.methods), "methods", "", "names of methods")
         for size in settings.train_sizes:
@@ -181,16 +194,26 @@ class Comparison:
         if not done:
             raise ComparisonError("Every run failed. The first: " + failures[0][1])
         records = [(outcome.run.row, results.load(outcome.folder)) for outcome in done]
-        results.check_alike([record for _, record in records])
+        results.check_alike([record for _, record in records], allow_different=True)
         rows = []
         for key in dict.fromkeys(row for row, _ in records):
             own = [record for row, record in records if row == key]
             scores = own[0].scores
-            rows.append(results.Row(method=scores["method"], base=scores["base"], size=key[2], records=own))
+            planned = sum(outcome.run.row == key for outcome in self.outcomes)
+            rows.append(
+                results.Row(method=scores["method"], base=scores["base"], size=key[2], records=own, planned=planned)
+            )
         command = f"python {' '.join(sys.argv)}"
         settings = arguments.as_dict(self.settings)
         output.save_and_print(
-            rows, self.folder, command=command, settings=settings, failures=failures, seed=self.settings.seed
+            rows,
+            self.folder,
+            command=command,
+            settings=settings,
+            failures=failures,
+            margin=self.settings.margin / 100,
+            cost=self.settings.cost,
+            seed=self.settings.seed,
         )
         print(f"\nwritten to {self.folder}/comparison.html, .md, .svg and .json", file=sys.stderr)
         return ComparisonResult.read(self.folder)

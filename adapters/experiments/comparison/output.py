@@ -25,6 +25,8 @@ def save_and_print(
     command: str,
     settings: Mapping[str, Any] | None = None,
     failures: Sequence[tuple[str, str]] = (),
+    margin: float = results.MARGIN,
+    cost: str = "storage",
     seed: int = 0,
 ) -> dict[str, Any]:
     """Summarise the rows, write the four files into the folder (if any) and print the table with its verdict.
@@ -35,9 +37,11 @@ def save_and_print(
         command: that repeats it.
         settings: of the comparison, for the page.
         failures: (run, reason) of each failed run.
+        margin: see `results.summarise`.
+        cost: the same.
         seed: of the resampling.
     """
-    summary = results.summarise(rows, seed=seed)
+    summary = results.summarise(rows, margin=margin, cost=cost, seed=seed)
     verdict = sentences(summary)
     summary.update(verdict=verdict, failures=[{"run": run, "reason": why} for run, why in failures])
     if folder is not None:

@@ -13,11 +13,29 @@ import numpy as np
 from adapters.core.errors import ComparisonError
 from adapters.evaluation.metrics.base.any_metric import score_title
 from adapters.evaluation.metrics.base.metric import Metric, main_metric
-from adapters.evaluation.significance import RESAMPLES, holm, paired, resampled_sums
+from adapters.evaluation.random_effects import (
+    LEVEL,
+    POWER_80,
+    Difference,
+    Effects,
+    differences,
+    effects,
+    lower_bounds,
+    moderated,
+    row_error,
+)
+from adapters.evaluation.significance import RESAMPLES, holm, resampled_sums
 
 ALIKE = ("task", "dataset.split", "dataset.n", "dataset.digest", "label_digest", "metric_versions")
 """Keys that must be equal in all records of a comparison."""
-LEVEL = 0.05
+MARGIN = 0.01
+COSTS = {
+    "storage": ("artifact_bytes", "the least storage for one more task"),
+    "training": ("train_seconds", "the least time to train"),
+    "latency": ("latency_p50_ms", "the least time to answer"),
+    "memory": ("peak_memory_bytes", "the least memory"),
+}
+"""What a method costs, by the value of --cost: the row's key, and words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +59,18 @@ class Row:
     base: str
     size: str
     records: Sequence[Record]
+    planned: int = 0
+    """Runs that were to be made; some may have failed."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether runs are missing: the mean of the others would flatter the method."""
+        return len(self.records) < self.planned
+
+    @property
+    def seeded(self) -> bool:
+        """Whether a seed moves the method."""
+        return bool(self.records[0].scores.get("seeded", True))
 
     @property
     def name(self) -> str:
@@ -76,8 +106,13 @@ def load(folder: Path) -> Record:
     return Record(folder=folder, scores=scores, lines=lines)
 
 
-def check_alike(records: Sequence[Record]) -> None:
-    """Raises ComparisonError, with all differences, unless records have the same examples, metrics and labels."""
+def check_alike(records: Sequence[Record], *, allow_different: bool = False) -> None:
+    """Raises ComparisonError, with all differences, unless records have the same examples, metrics and labels.
+
+    Args:
+        records: at least one.
+        allow_different: whether trained methods may have learned from different training data.
+    """
     first = records[0]
     faults = []
     for other in records[1:]:
@@ -87,12 +122,29 @@ def check_alike(records: Sequence[Record]) -> None:
                 faults.append(f"{key}: {_short(a)} in {first.folder}, {_short(b)} in {other.folder}")
         if [line["input"] for line in first.lines] != [line["input"] for line in other.lines] and not faults:
             faults.append(f"predictions.jsonl: other examples, or another order, in {first.folder} and {other.folder}")
+    trained = [record for record in records if record.scores["cost"]["trainable_params"]]
+    for other in trained[1:] if not allow_different else ():
+        a, b = (_training(record) for record in (trained[0], other))
+        if a != b:
+            faults.append(
+                f"training data: {a} in {trained[0].folder}, {b} in {other.folder} (--allow_different compares them "
+                "all the same)"
+            )
     if faults:
         raise ComparisonError(
             "These runs cannot be compared, as they were not scored alike:\n  "
             + "\n  ".join(faults)
             + "\nScore them on the same data (--test_file, --max_predict_samples) by the same version."
         )
+
+
+def _training(record: Record) -> str:
+    """What a record's method learned from: the number of examples, and the file's digest."""
+    data = record.scores["dataset"]
+    notes = data.get("notes", {}).get("train", {})
+    what = ", ".join(str(notes[key]) for key in ("limit", "without_dev") if key in notes)
+    digest = str(notes.get("digest", ""))[:12]
+    return f"{data['sizes'].get('train', 0):,} examples {f'({what}) ' if what else ''}of {digest or 'unknown data'}"
 
 
 def _value(record: Record, key: str) -> Any:
@@ -117,56 +169,109 @@ def grouped(records: Sequence[Record]) -> list[Row]:
     return [Row(method=key[0], base=key[1], size="", records=own) for key, own in groups.items()]
 
 
-def summarise(rows: Sequence[Row], *, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, Any]:
+def summarise(
+    rows: Sequence[Row],
+    *,
+    margin: float = MARGIN,
+    cost: str = "storage",
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
     """All numbers of a comparison, as JSON.
 
     Args:
         rows: of records that are alike.
+        margin: a method that scores less by no more than this is non-inferior.
+        cost: a key of `COSTS`, by which one of several non-inferior methods is advised.
         seed: of the resampling.
-        resamples: number of resamples.
+        resamples: number of resamples, drawn once for all rows and tests.
     """
     first = rows[0].records[0]
     main = first.scores["main"]
-    metric = main_metric(main["metric"], first.scores["labels"])
+    metric, score = main_metric(main["metric"], first.scores["labels"]), main["score"]
     overlap = np.array([line.get("in_train", False) for line in first.lines], dtype=bool)
     for record in (record for row in rows for record in row.records):
         overlap |= np.array([line.get("in_train", False) for line in record.lines], dtype=bool)
-    means = [np.mean([record.counts(metric) for record in row.records], axis=0) for row in rows]
-    table = [_row(row, metric, main["score"], overlap, seed, resamples) for row in rows]
+    counts = [np.stack([record.counts(metric) for record in row.records]) for row in rows]
+    resampled = _resampled_scores(counts, metric, score, seed=seed, resamples=resamples)
+    found = [effects(metric, own, score, seeded=row.seeded) for row, own in zip(rows, counts, strict=True)]
+    for base in dict.fromkeys(row.base for row in rows):
+        same = [i for i, row in enumerate(rows) if row.base == base]
+        for i, one in zip(same, moderated([found[i] for i in same]), strict=True):
+            found[i] = one
+    table = [
+        _row(row, metric, score, own, effect, resampled[:, i], overlap)
+        for i, (row, own, effect) in enumerate(zip(rows, counts, found, strict=True))
+    ]
+    tests, advice = _tests(rows, found, resampled, table, margin=margin, cost=cost, seed=seed, resamples=resamples)
+    machines = {json.dumps(record.scores["hardware"], sort_keys=True) for row in rows for record in row.records}
     return {
         "task": first.scores["task"],
         "metric": metric.name,
-        "score": main["score"],
+        "score": score,
         "title": score_title(metric),
         "dataset": {k: first.scores["dataset"][k] for k in ("name", "revision", "split", "n", "digest")},
         "overlap": {"count": int(overlap.sum()), "first": _first_overlap(rows)},
         "rows": table,
-        "tests": _tests(rows, means, table, metric, main["score"], seed, resamples),
+        "tests": tests,
+        "advice": advice,
+        "machines": len(machines),
         "versions": first.scores["versions"],
         "hardware": first.scores["hardware"],
     }
 
 
-def _row(row: Row, metric: Metric, score: str, overlap: np.ndarray, seed: int, resamples: int) -> dict[str, Any]:
+def _resampled_scores(
+    counts: Sequence[np.ndarray], metric: Metric, score: str, *, seed: int, resamples: int
+) -> np.ndarray:
+    """`[resamples, rows]`: each row's mean over seeds on resampled examples, which are the same for all rows."""
+    flat = [own.transpose(1, 0, 2).reshape(own.shape[1], -1) for own in counts]
+    sums = resampled_sums(np.hstack(flat), seed=seed, resamples=resamples)
+    out, at = [], 0
+    for own in counts:
+        seeds, _, width = own.shape
+        part = sums[:, at : at + seeds * width].reshape(resamples, seeds, width)
+        out.append(np.asarray(metric.scores(part)[score]).mean(1))
+        at += seeds * width
+    return np.stack(out, axis=1)
+
+
+def _row(
+    row: Row,
+    metric: Metric,
+    score: str,
+    counts: np.ndarray,
+    effect: Effects,
+    resampled: np.ndarray,
+    overlap: np.ndarray,
+) -> dict[str, Any]:
     """Quality with intervals, and cost, of one row."""
-    counts = [record.counts(metric) for record in row.records]
-    values = [float(metric.scores(own.sum(0))[score]) for own in counts]
-    drawn = resampled_sums(np.hstack(counts), seed=seed, resamples=resamples)
-    width = counts[0].shape[1]
-    each = [metric.scores(drawn[:, i * width : (i + 1) * width])[score] for i in range(len(counts))]
-    low, high = np.percentile(np.mean(each, axis=0), [2.5, 97.5])
-    without = [float(metric.scores(own[~overlap].sum(0))[score]) for own in counts] if overlap.any() else values
+    values = effect.values.tolist()
+    error = row_error(effect, resampled)
+    low, high = (
+        float(np.clip(effect.value + error.quantile(share), *metric.bounds)) for share in (LEVEL / 2, 1 - LEVEL / 2)
+    )
+    without = values
+    if overlap.any():
+        without = np.asarray(metric.scores(counts[:, ~overlap].sum(1))[score], np.float64).tolist()
     first = row.records[0].scores
     return {
         "method": row.method,
         "base": row.base,
         "size": row.size,
         "seeds": [record.scores["seed"] for record in row.records],
+        "incomplete": row.incomplete,
+        "of_one_model": effect.of_one_model,
         "values": values,
-        "value": float(np.mean(values)),
+        "value": effect.value,
         "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-        "low": float(low),
-        "high": float(high),
+        "low": low,
+        "high": high,
+        "standard_errors": {
+            "examples": float(error.draws.std()),
+            "seeds": error.seeds,
+            "freedom": _finite(error.freedom),
+        },
         "without_overlap": float(np.mean(without)),
         "trainable_params": row.cost("trainable_params"),
         "total_params": row.cost("total_params"),
@@ -188,6 +293,11 @@ def _row(row: Row, metric: Metric, score: str, overlap: np.ndarray, seed: int, r
     }
 
 
+def _finite(freedom: float) -> float | None:
+    """Degrees of freedom as JSON has them: null for infinitely many."""
+    return None if np.isinf(freedom) else round(float(freedom), 2)
+
+
 def _by_label(row: Row, metric: Metric) -> dict[str, float]:
     """F1 of each class in the metric's first table, of counts summed over seeds; empty where that has no classes."""
     section = metric.sections(np.sum([r.counts(metric).sum(0) for r in row.records], axis=0))[0]
@@ -204,40 +314,109 @@ def _first_overlap(rows: Sequence[Row]) -> list[Any]:
 
 def _tests(
     rows: Sequence[Row],
-    means: Sequence[np.ndarray],
+    found: Sequence[Effects],
+    resampled: np.ndarray,
     table: Sequence[Mapping[str, Any]],
-    metric: Metric,
-    score: str,
+    *,
+    margin: float,
+    cost: str,
     seed: int,
     resamples: int,
-) -> list[dict[str, Any]]:
-    """Each row against the best of its base and against full fine-tuning on its base, Holm-adjusted over all."""
-    pairs: dict[tuple[int, int], set[str]] = {}
-    for i, row in enumerate(rows):
-        same = [j for j, other in enumerate(rows) if other.base == row.base]
-        best = max(same, key=lambda j: table[j]["value"])
-        full = [
-            j for j in same if table[j]["trainable_params"] == table[j]["total_params"] and rows[j].size == row.size
-        ]
-        for j, why in [(best, "best"), *((j, "full") for j in full)]:
-            if i != j:
-                pairs.setdefault((min(i, j), max(i, j)), set()).add(why)
-    found = [
-        (i, j, sorted(why), paired(metric, means[i], means[j], score=score, seed=seed, resamples=resamples))
-        for (i, j), why in sorted(pairs.items())
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """All pairs of a base that learned from the same data, Holm-adjusted together; and an advice for each base."""
+    pairs = [
+        (i, j)
+        for i, one in enumerate(table)
+        for j, other in enumerate(table)
+        if i < j and one["base"] == other["base"] and _same_training(one, other) and not rows[i].incomplete
+        if not rows[j].incomplete
     ]
-    adjusted = holm([test.p for *_, test in found])
-    return [
-        {
-            "rows": [i, j],
-            "against": why,
-            "difference": test.difference,
-            "low": test.low,
-            "high": test.high,
-            "p": test.p,
-            "p_holm": p,
-            "detectable": test.detectable,
-            "differs": p < LEVEL,
-        }
-        for (i, j, why, test), p in zip(found, adjusted, strict=True)
-    ]
+    compared = dict(zip(pairs, differences(found, resampled, pairs, seed=seed, resamples=resamples), strict=True))
+    tests, advice = [], []
+    for base in dict.fromkeys(row.base for row in rows):
+        own = {pair: test for pair, test in compared.items() if rows[pair[0]].base == base}
+        adjusted = holm([test.p for test in own.values()])
+        for ((i, j), test), p in zip(own.items(), adjusted, strict=True):
+            tests.append(
+                {
+                    "rows": [i, j],
+                    "difference": test.difference,
+                    "low": test.low,
+                    "high": test.high,
+                    "p": test.p,
+                    "p_holm": p,
+                    "detectable": test.detectable(len(own)),
+                    "differs": p < LEVEL,
+                    "of_one_model": found[i].of_one_model or found[j].of_one_model,
+                    "standard_errors": dict(zip(("examples", "seeds"), test.standard_errors, strict=True)),
+                }
+            )
+        entered = largest(table, base)
+        if len(entered) > 1:
+            advice.append(_advice(base, entered, compared, found, table, margin=margin, cost=cost))
+    return tests, advice
+
+
+def _same_training(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two rows learned from the same examples, or one of them from none."""
+    untrained = not (one["trainable_params"] and other["trainable_params"])
+    return untrained or (one["size"] == other["size"] and one["train_examples"] == other["train_examples"])
+
+
+def largest(table: Sequence[Mapping[str, Any]], base: str) -> list[int]:
+    """The complete rows of a base with the most training examples, and those that train nothing."""
+    own = [i for i, row in enumerate(table) if row["base"] == base and not row["incomplete"]]
+    most = max((table[i]["train_examples"] for i in own if table[i]["size"]), default=None)
+    return [i for i in own if most is None or not table[i]["size"] or table[i]["train_examples"] == most]
+
+
+def _advice(
+    base: str,
+    entered: Sequence[int],
+    compared: Mapping[tuple[int, int], Difference],
+    found: Sequence[Effects],
+    table: Sequence[Mapping[str, Any]],
+    *,
+    margin: float,
+    cost: str,
+) -> dict[str, Any]:
+    """Which methods are non-inferior to every other, and the cheapest of them; else what it would take to say so."""
+    bounds = lower_bounds(entered, compared)
+    good = [i for i in entered if bounds[i] > -margin]
+
+    def price(i: int) -> float:
+        value = table[i][COSTS[cost][0]]
+        return np.inf if value is None else float(value)
+
+    best = max(entered, key=lambda i: table[i]["value"])
+    out: dict[str, Any] = {
+        "base": base,
+        "margin": margin,
+        "cost": cost,
+        "bounds": {str(i): bound if np.isfinite(bound) else None for i, bound in bounds.items()},
+        "non_inferior": good,
+        "chosen": min(good, key=price) if good else None,
+    }
+    if not good:
+        i, j = sorted((best, max((k for k in entered if k != best), key=lambda k: table[k]["value"])))
+        level, n, test = LEVEL / (len(entered) - 1), len(found[i].influence), compared.get((i, j))
+        out["needed"] = {} if test is None else _needed(test, found[i], found[j], level=level, margin=margin, n=n)
+    return out
+
+
+def _needed(
+    test: Difference, one: Effects, other: Effects, *, level: float, margin: float, n: int
+) -> dict[str, int | None]:
+    """Examples, or seeds, at which two equal methods would be called non-inferior with a power of 80 %.
+
+    Of the other as many as now; None where no number is enough. The quantiles are the normal distribution's.
+    """
+    from scipy import stats
+
+    allowed = (margin / (stats.norm.ppf(1 - level) + POWER_80)) ** 2
+    examples, seeds = (error**2 for error in test.standard_errors)
+    runs = max(len(one.values), len(other.values))
+    return {
+        "examples": int(np.ceil(n * examples / (allowed - seeds))) if allowed > seeds else None,
+        "seeds": int(np.ceil(runs * seeds / (allowed - examples))) if allowed > examples and seeds > 0 else None,
+    }

@@ -9,9 +9,11 @@ from typing import Any
 from adapters.evaluation.report.tables import Column, markdown_table, markdown_text, number_column, points
 
 TEST_NOTE = (
-    "Each method against the best method and against full fine-tuning on the same base. p: approximate randomisation "
-    "on paired examples; interval: paired bootstrap; significant: Holm-adjusted p < 0.05. A true difference of the "
-    "smallest detectable size would be significant four times out of five."
+    "All pairs of methods on the same base, trained on the same data. Tested is the difference of the means over "
+    "seeds, as it is in the table. p and interval cover the draw of the test examples (paired: random swaps, "
+    "bootstrap) and of the seeds (t; two-way random effects); with one seed the examples alone. Significant: "
+    "Holm-adjusted p < 0.05, over all pairs of a base. A true difference of the smallest detectable size would be "
+    "significant four times out of five."
 )
 
 
@@ -32,7 +34,7 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
         Column(title=score, shown=lambda row: points(row["value"]), key=lambda row: row["value"]),
         Column(title="95 % interval", shown=lambda row: f"{points(row['low'])} to {points(row['high'])}"),
         number_column("sd of seeds", "sd", ".2f", 100, wide=True),
-        Column(title="seeds", shown=lambda row: str(len(row["seeds"])), key=lambda row: len(row["seeds"]), wide=True),
+        Column(title="seeds", shown=_seeds, key=lambda row: len(row["seeds"]), wide=True),
         number_column("without overlap", "without_overlap", ".1f", 100, wide=True),
         number_column("trained", "trainable_params", ",.0f"),
         Column(title="% trained", shown=_share, key=lambda row: row["trainable_params"], wide=True),
@@ -48,6 +50,10 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
         prompted = {"parse failures": "parse_failures", "truncated": "truncated", "shots dropped": "shots_dropped"}
         out += [number_column(title, name, ",.0f", wide=True) for title, name in prompted.items()]
     return out
+
+
+def _seeds(row: Mapping[str, Any]) -> str:
+    return f"{len(row['seeds'])}{' (incomplete)' if row['incomplete'] else ''}"
 
 
 def _share(row: Mapping[str, Any]) -> str:

@@ -6,56 +6,110 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.evaluation.report.tables import points
+from adapters.experiments.comparison.results import COSTS, largest
 
 ACROSS = (
     "Rows on different bases differ in the base as well as in the method, so no method is credited with the "
     "difference between them."
 )
+ONE_MODEL = "With one seed, this is about these trained models, not about the methods."
+SHOWN = 6
+"""Rows that a sentence names."""
 
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
-    """The verdict: a sentence or two for each base, then what holds across them."""
+    """The verdict: a few sentences for each base, then what holds across them."""
     rows = summary["rows"]
     bases = list(dict.fromkeys(row["base"] for row in rows))
     out = [_of_base(summary, base) for base in bases]
+    out += [
+        f"{_name(row)} on {row['base']} is incomplete ({len(row['seeds'])} runs finished, others failed), so it is in "
+        "no test and no advice."
+        for row in rows
+        if row["incomplete"]
+    ]
     out += _sizes(rows)
+    if summary.get("machines", 1) > 1:
+        out.append("The runs were made on different machines, so their times and memory cannot be compared.")
     return [*out, ACROSS] if len(bases) > 1 else out
 
 
 def test_between(summary: Mapping[str, Any], i: int, j: int) -> Mapping[str, Any] | None:
-    """The paired test of two rows, if it was made."""
+    """The test of two rows, if it was made."""
     return next((test for test in summary["tests"] if test["rows"] == sorted((i, j))), None)
 
 
 def _of_base(summary: Mapping[str, Any], base: str) -> str:
     rows = summary["rows"]
-    most = max((row["train_examples"] for row in rows if row["base"] == base and row["size"]), default=None)
-    own = [
-        i
-        for i, row in enumerate(rows)
-        if row["base"] == base and (most is None or not row["size"] or row["train_examples"] == most)
-    ]
+    own = largest(rows, base)
+    if not own:
+        return f"On {base}, every method is incomplete, so there is no verdict."
     best = max(own, key=lambda i: rows[i]["value"])
     name = _scored(rows[best])
     if len(own) == 1:
         return f"On {base}, only {name} was run."
     tests = {i: test_between(summary, i, best) for i in own if i != best}
-    tied = {i: test for i, test in tests.items() if test is not None and not test["differs"]}
-    if not tied:
-        return (
-            f"On {base}, {name} scores highest; every other method scores significantly lower (Holm-adjusted p < 0.05)."
+    made = {i: test for i, test in tests.items() if test is not None}
+    # The test is of the difference in the table; where their signs disagree, nothing was shown for the best row.
+    lower = [i for i, test in made.items() if test["differs"]]
+    tied = [i for i, test in made.items() if not test["differs"]]
+    out = [f"On {base}, {name} scores highest"]
+    if lower and not tied and len(made) == len(tests):
+        out[0] += "; every other method scores significantly lower (Holm-adjusted p < 0.05)"
+    elif lower:
+        out[0] += f"; significantly lower (Holm-adjusted p < 0.05): {_listed(rows, lower)}"
+    out[0] += "."
+    if tied:
+        detectable = max(made[i]["detectable"] for i in tied)
+        out.append(
+            f"No significant difference from {_listed(rows, tied)} (Holm-adjusted p ≥ 0.05, n = "
+            f"{summary['dataset']['n']:,}, {_detectable(detectable)})."
         )
-    smallest = min([best, *tied], key=lambda i: rows[i]["artifact_bytes"])
-    detectable = max(test["detectable"] for test in tied.values())
-    sizes = _size(rows[smallest]["artifact_bytes"])
-    if smallest != best:
-        sizes += f", {rows[best]['method']} {_size(rows[best]['artifact_bytes'])}"
+    untested = [i for i in tests if i not in made]
+    if untested:
+        out.append(f"Not tested against it, as trained on other data: {_listed(rows, untested)}.")
+    out += [_advised(rows, one, best) for one in summary["advice"] if one["base"] == base]
+    if any(rows[i]["of_one_model"] for i in own):
+        out.append(ONE_MODEL)
+    return " ".join(out)
+
+
+def _advised(rows: Sequence[Mapping[str, Any]], advice: Mapping[str, Any], best: int) -> str:
+    """Which method to choose, or what it would take to say so."""
+    within = f"within {points(advice['margin'])} point{'' if advice['margin'] == 0.01 else 's'}"
+    chosen, (key, least) = advice["chosen"], COSTS[advice["cost"]]
+    if chosen is None:
+        needed = advice["needed"]
+        ways = [f"about {needed[kind]:,} {kind}" for kind in ("examples", "seeds") if needed.get(kind)]
+        enough = f"{' or '.join(ways)} would tell" if ways else "more examples and more seeds would be needed"
+        return f"No method is shown to be non-inferior {within} to every other one: {enough}."
+    name = _name(rows[chosen])
+    if len(advice["non_inferior"]) == 1:
+        return f"Only {name} is non-inferior {within} to every other method: choose {name}."
+    prices = [
+        _cost(key, rows[i][key]) if i == chosen else f"{_name(rows[i])} {_cost(key, rows[i][key])}"
+        for i in dict.fromkeys((chosen, best))
+    ]
     return (
-        f"On {base}, {name} scores highest, with no significant difference from "
-        f"{', '.join(_scored(rows[i]) for i in tied)} (Holm-adjusted p ≥ 0.05, n = {summary['dataset']['n']:,}, "
-        f"smallest detectable difference {points(detectable)} points). Of these, {rows[smallest]['method']} needs "
-        f"the least storage for one more task ({sizes}): choose {rows[smallest]['method']}."
+        f"Non-inferior {within} to every other method (simultaneously, 95 %): "
+        f"{_listed(rows, advice['non_inferior'])}. Of these, {name} needs {least} ({', '.join(prices)}): choose {name}."
     )
+
+
+def _detectable(difference: float) -> str:
+    """The smallest difference that would be seen, in points."""
+    if difference >= 1:
+        return "no difference could be: the seeds are too few"
+    return f"smallest detectable difference {points(difference)} points"
+
+
+def _listed(rows: Sequence[Mapping[str, Any]], chosen: Sequence[int]) -> str:
+    names = [_scored(rows[i]) for i in sorted(chosen, key=lambda i: -rows[i]["value"])]
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row['method']} at {row['size']}" if row["size"] else str(row["method"])
 
 
 def _scored(row: Mapping[str, Any]) -> str:
@@ -63,9 +117,9 @@ def _scored(row: Mapping[str, Any]) -> str:
 
 
 def _sizes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """From how many training examples on each trained method passes the best prompted row."""
-    prompted = [row for row in rows if not row["trainable_params"]]
-    sized = [row for row in rows if row["size"] and row["trainable_params"]]
+    """From how many training examples on each trained method stays above the best prompted row."""
+    prompted = [row for row in rows if not row["trainable_params"] and not row["incomplete"]]
+    sized = [row for row in rows if row["size"] and row["trainable_params"] and not row["incomplete"]]
     if not prompted or not sized:
         return []
     best = max(prompted, key=lambda row: row["value"])
@@ -75,16 +129,22 @@ def _sizes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             (row for row in sized if (row["method"], row["base"]) == (method, base)),
             key=lambda row: row["train_examples"],
         )
-        above = next((row["train_examples"] for row in own if row["low"] > best["high"]), None)
+        below = [k for k, row in enumerate(own) if row["low"] <= best["high"]]
+        first = below[-1] + 1 if below else 0
         trained, other = f"{method} on {base}", f"{best['method']} on {best['base']} ({points(best['value'])})"
-        if above is not None:
-            out.append(f"{trained} passes {other} from {above:,} examples on (95 % intervals do not overlap).")
+        if first < len(own):
+            count = own[first]["train_examples"]
+            out.append(f"{trained} passes {other} from {count:,} examples on (95 % intervals do not overlap).")
         else:
             last = own[-1]["train_examples"]
             out.append(f"{trained} does not pass {other} with up to {last:,} examples (95 % intervals overlap).")
     return out
 
 
-def _size(number: float) -> str:
-    """Bytes for people."""
-    return f"{number / 1e6:.1f} MB" if number >= 1e5 else f"{number / 1e3:.1f} kB"
+def _cost(key: str, value: float | None) -> str:
+    """A cost for people."""
+    if value is None:
+        return "not measured"
+    if "bytes" in key:
+        return f"{value / 1e6:.1f} MB" if value >= 1e5 else f"{value / 1e3:.1f} kB"
+    return f"{value:,.0f} s" if key == "train_seconds" else f"{value:,.1f} ms"

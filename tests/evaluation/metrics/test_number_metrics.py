@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from compared import compared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, rankdata, spearmanr, zscore
@@ -20,7 +21,7 @@ from adapters.evaluation.metrics.pearson import Metric as Pearson
 from adapters.evaluation.metrics.rmse import Metric as Rmse
 from adapters.evaluation.metrics.spearman import Metric as Spearman
 from adapters.evaluation.metrics.spearman import ranks
-from adapters.evaluation.significance import bootstrap, paired, resampled_sums
+from adapters.evaluation.significance import bootstrap, resampled_sums
 from adapters.tasks.base.example import Example, Prediction
 from adapters.tasks.regression import Task
 
@@ -146,20 +147,20 @@ def test_the_interval_of_ranks_is_near_that_of_scipy_on_other_draws() -> None:
 
 
 def test_a_paired_test_is_that_of_swapping_standard_scores_one_by_one() -> None:
-    golds, one = noisy(10, noise=0.5)
-    _, other = noisy(10, noise=2.5, seed=0)
+    golds, one = noisy(120, noise=1.0)
+    _, other = noisy(120, noise=1.35, seed=0)
     metric = Pearson(())
-    found = paired(metric, metric.count_all(golds, one), metric.count_all(golds, other))
+    counts = [metric.count_all(golds, numbers)[None] for numbers in (one, other)]
+    found = compared(metric, *counts, seeded=False, resamples=4000)
     observed = pearsonr(golds, one)[0] - pearsonr(golds, other)[0]
     assert found.difference == pytest.approx(observed) and observed > 0
-    one, other = zscore(one).tolist(), zscore(other).tolist()
+    first, second, draw = zscore(one), zscore(other), np.random.default_rng(1)
     as_large = 0
-    for mask in range(2**10):  # every set of swaps
-        swap = [bool(mask >> i & 1) for i in range(10)]
-        a = [q if s else p for p, q, s in zip(one, other, swap, strict=True)]
-        b = [p if s else q for p, q, s in zip(one, other, swap, strict=True)]
+    for _ in range(4000):
+        swap = draw.random(120) < 0.5
+        a, b = np.where(swap, second, first), np.where(swap, first, second)
         as_large += abs(pearsonr(golds, a)[0] - pearsonr(golds, b)[0]) >= abs(observed) - 1e-12
-    assert found.p == pytest.approx(as_large / 2**10, abs=0.015)
+    assert found.p == pytest.approx(as_large / 4000, abs=0.03)
 
 
 def test_predictions_on_another_scale_do_not_differ() -> None:
@@ -168,7 +169,7 @@ def test_predictions_on_another_scale_do_not_differ() -> None:
     counts = metric.count_all(golds, one)
     for scale, shift in ((1.0, 0.0), (7.0, -3.0), (1e-3, 2020.0)):
         other = metric.count_all(golds, [scale * number + shift for number in one])
-        found = paired(metric, counts, other, resamples=500)
+        found = compared(metric, counts[None], other[None], seeded=False, resamples=500)
         assert found.difference == pytest.approx(0, abs=1e-9) and found.p > 0.5, (scale, shift)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from adapters.evaluation.metrics.base.metric import load_metric
 from adapters.experiments.comparison import results
 from adapters.experiments.comparison.output import disagreements, save_and_print
 from adapters.experiments.comparison.plots import front
-from adapters.experiments.comparison.verdict import ACROSS, sentences
+from adapters.experiments.comparison.verdict import ACROSS, ONE_MODEL, sentences
 
 LABELS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 WORDS = ["Ada", "lived", "in", "New", "York", "with", "<b>Alan</b>", "."]
 METRIC = load_metric("entity_f1", LABELS)
+MADE = {"name": "made", "split": "test", "n": 120, "digest": "d", "sizes": {"train": 50}}
 
 
 def golds(number: int) -> list[list[str]]:
@@ -109,19 +111,19 @@ def write_run(
 
 @pytest.fixture
 def rows(tmp_path: Path) -> list[results.Row]:
-    """Full and LoRA on one base over two seeds, a much worse head, and a prompted model on another base."""
+    """Full and LoRA on one base over three seeds, a much worse head, and a prompted model on another base."""
     kinds = [("full", 0.2, 100, 9_000_000), ("lora", 0.2, 10, 90_000), ("head", 0.8, 1, 900)]
     runs = [
         write_run(tmp_path / f"{method}{seed}", method, lost=lost, seed=seed, trained=trained, size=size)
         for method, lost, trained, size in kinds
-        for seed in (0, 1)
+        for seed in range(3)
     ]
     runs.append(write_run(tmp_path / "few", "few_shot", lost=0.9, base="other/llama", trained=0, size=300))
     return results.grouped([results.load(run) for run in runs])
 
 
 def test_records_are_grouped_by_all_but_their_seed(rows: list[results.Row]) -> None:
-    assert [(row.method, len(row.records)) for row in rows] == [("full", 2), ("lora", 2), ("head", 2), ("few_shot", 1)]
+    assert [(row.method, len(row.records)) for row in rows] == [("full", 3), ("lora", 3), ("head", 3), ("few_shot", 1)]
 
 
 def test_values_are_those_of_seqeval_and_intervals_hold_them(rows: list[results.Row]) -> None:
@@ -146,20 +148,21 @@ def test_scores_without_the_overlap_leave_out_just_those_examples(rows: list[res
     assert summary["rows"][0]["without_overlap"] == pytest.approx(np.mean(expected))
 
 
-def test_each_row_is_held_against_the_best_and_full_of_its_own_base_alone(rows: list[results.Row]) -> None:
+def test_all_pairs_of_a_base_are_tested_and_none_of_two_bases(rows: list[results.Row]) -> None:
     summary = results.summarise(rows, resamples=300)
-    pairs = [tuple(test["rows"]) for test in summary["tests"]]
-    best = max(range(3), key=lambda i: summary["rows"][i]["value"])
-    assert set(pairs) == {tuple(sorted((i, j))) for i in range(3) for j in {best, 0} if i != j}
-    assert not any(3 in pair for pair in pairs)
+    assert [tuple(test["rows"]) for test in summary["tests"]] == [(0, 1), (0, 2), (1, 2)]
     assert all(test["p"] <= test["p_holm"] <= 1 for test in summary["tests"])
     head = next(test for test in summary["tests"] if 2 in test["rows"])
     assert head["differs"] and head["low"] > 0
 
 
-def test_the_verdict_takes_the_smaller_of_two_that_do_not_differ_and_credits_no_base(rows: list[results.Row]) -> None:
-    said = sentences(results.summarise(rows, resamples=300))
-    assert "no significant difference from" in said[0] and "n = 120" in said[0] and "choose lora" in said[0]
+def test_the_verdict_takes_the_cheapest_of_those_that_are_non_inferior_and_credits_no_base(
+    rows: list[results.Row],
+) -> None:
+    said = sentences(results.summarise(rows, margin=0.15, resamples=300))
+    assert "No significant difference from" in said[0] and "n = 120" in said[0]
+    assert "significantly lower (Holm-adjusted p < 0.05): head" in said[0]
+    assert "Non-inferior within 15.0 points to every other method" in said[0] and "choose lora." in said[0]
     assert "smallest detectable difference" in said[0]
     assert "few_shot" not in said[0]
     assert said[1].startswith("On other/llama, only few_shot")
@@ -173,6 +176,88 @@ def test_a_verdict_with_one_clear_winner_says_so(tmp_path: Path) -> None:
     assert "every other method scores significantly lower (Holm-adjusted p < 0.05)" in said[0]
 
 
+def made_rows(folder: Path, **methods: dict[str, Any]) -> list[results.Row]:
+    """Rows of methods, each with `lost` by seed, and what else a run has."""
+    rows = []
+    for method, given in methods.items():
+        more = {key: value for key, value in given.items() if key not in ("lost", "planned", "row_size")}
+        records = [
+            results.load(write_run(folder / f"{method}{seed}", method, lost=lost, seed=seed, **more))
+            for seed, lost in enumerate(given["lost"])
+        ]
+        rows.append(
+            results.Row(
+                method=method,
+                base="mini/bert",
+                size=given.get("row_size", ""),
+                records=records,
+                planned=given.get("planned", len(records)),
+            )
+        )
+    return rows
+
+
+def test_where_nothing_can_be_advised_it_is_said_how_much_data_it_would_take(tmp_path: Path) -> None:
+    rows = made_rows(tmp_path, full={"lost": [0.3, 0.32, 0.34]}, lora={"lost": [0.31, 0.33, 0.35]})
+    summary = results.summarise(rows, margin=0.001, resamples=300)
+    said = sentences(summary)[0]
+    assert "No method is shown to be non-inferior within 0.1 points" in said and "choose" not in said
+    needed = summary["advice"][0]["needed"]
+    assert needed["examples"] is None or needed["examples"] > 120
+
+
+def test_a_method_whose_seed_failed_is_in_no_test_and_no_advice(tmp_path: Path) -> None:
+    rows = made_rows(tmp_path, full={"lost": [0.3, 0.3, 0.3]}, lora={"lost": [0.1, 0.1], "planned": 3})
+    summary = results.summarise(rows, resamples=300)
+    assert summary["tests"] == [] and summary["rows"][1]["incomplete"]
+    said = " ".join(sentences(summary))
+    assert "only full" in said and "lora on mini/bert is incomplete (2 runs finished, others failed)" in said
+
+
+def test_with_one_seed_the_words_are_of_a_trained_model(tmp_path: Path) -> None:
+    rows = made_rows(tmp_path, full={"lost": [0.1]}, lora={"lost": [0.6]})
+    assert ONE_MODEL in sentences(results.summarise(rows, resamples=300))[0]
+    still = made_rows(tmp_path / "b", zero_shot={"lost": [0.1], "seeded": False, "trained": 0})
+    assert not results.summarise(still, resamples=300)["rows"][0]["of_one_model"]
+
+
+def test_an_untested_pair_is_never_called_different(tmp_path: Path) -> None:
+    """Rows of the largest size are not tested against one of a smaller size, though it scores higher."""
+    data = {"name": "made", "revision": None, "split": "test", "n": 120, "digest": "d"}
+    small = {**data, "sizes": {"train": 50}}
+    large = {**data, "sizes": {"train": 900}}
+    rows = made_rows(
+        tmp_path,
+        lora={"lost": [0.1] * 3, "dataset": small, "row_size": "50"},
+        full={"lost": [0.4] * 3, "dataset": large, "row_size": "all"},
+        head={"lost": [0.5] * 3, "dataset": large, "row_size": "all"},
+    )
+    summary = results.summarise(rows, resamples=300)
+    assert [test["rows"] for test in summary["tests"]] == [[1, 2]]
+    assert "lora" not in sentences(summary)[0].split("non-inferior")[0]
+
+
+def test_the_cheapest_is_by_the_cost_that_the_user_names(tmp_path: Path) -> None:
+    rows = made_rows(tmp_path, full={"lost": [0.2] * 3, "size": 9_000_000}, lora={"lost": [0.2] * 3, "size": 90_000})
+    for row, seconds in zip(rows, (1.0, 50.0), strict=True):
+        for record in row.records:
+            record.scores["cost"]["train_seconds"] = seconds
+    assert results.summarise(rows, margin=0.2, resamples=300)["advice"][0]["chosen"] == 1
+    summary = results.summarise(rows, margin=0.2, cost="training", resamples=300)
+    assert summary["advice"][0]["chosen"] == 0 and "the least time to train (1 s)" in sentences(summary)[0]
+
+
+def test_runs_that_learned_from_other_data_are_refused_unless_it_is_allowed(tmp_path: Path) -> None:
+    data = {"name": "made", "revision": None, "split": "test", "n": 120, "digest": "d", "sizes": {"train": 14041}}
+    one = results.load(write_run(tmp_path / "one", "full", lost=0.1))
+    other = results.load(write_run(tmp_path / "other", "lora", lost=0.1, dataset=data))
+    prompted = results.load(write_run(tmp_path / "p", "few_shot", lost=0.1, dataset=data, trained=0))
+    with pytest.raises(ComparisonError, match=r"training data: 50 examples .*14,041 examples .*--allow_different"):
+        results.check_alike([one, other])
+    results.check_alike([one, other], allow_different=True)
+    results.check_alike([one, prompted])
+
+
 def test_the_same_records_give_the_same_summary(rows: list[results.Row]) -> None:
     one, other = (json.dumps(results.summarise(rows, resamples=300)) for _ in range(2))
     assert one == other
@@ -181,8 +266,14 @@ def test_the_same_records_give_the_same_summary(rows: list[results.Row]) -> None
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"dataset": {"name": "made", "split": "test", "n": 120, "digest": "other"}}, "dataset.digest: d in"),
-        ({"dataset": {"name": "made", "split": "dev", "n": 120, "digest": "d"}}, "dataset.split: test in"),
+        (
+            {"dataset": {**MADE, "digest": "other"}},
+            "dataset.digest: d in",
+        ),
+        (
+            {"dataset": {**MADE, "split": "dev"}},
+            "dataset.split: test in",
+        ),
         ({"label_digest": "m"}, "label_digest: l in"),
         ({"metric_versions": {"entity_f1": 2}}, 'metric_versions: {"entity_f1": 1} in'),
         ({"task": "classification"}, "task: ner in"),
@@ -246,7 +337,7 @@ def test_the_page_stands_alone_and_shows_text_as_text(rows: list[results.Row], t
     assert all(address.startswith("#") for address in parser.asked), parser.asked
     assert "<script>alert" not in page and "<b>Alan" not in page and "&lt;b&gt;Alan" in page
     assert page.count("<svg") == 5
-    assert summary["verdict"][0] in page.replace("&#x27;", "'")
+    assert escape(summary["verdict"][0]) in page
     kept = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert kept["rows"] == summary["rows"] and kept["failures"][0]["run"] == "prefix-x"
     text = (tmp_path / "out" / "comparison.md").read_text()

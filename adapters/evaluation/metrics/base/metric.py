@@ -28,6 +28,8 @@ class Metric(AnyMetric):
 
     count_type: ClassVar[type[np.number[Any]]] = np.int64
     """Type of the counts: int64; float64 where they are sums of real numbers."""
+    bounds: tuple[float, float] = (0.0, 1.0)
+    """What the main score cannot leave; an interval does not, either."""
 
     def __init__(self, labels: Sequence[str]) -> None:
         """Args: labels: the label names of the task, in the model's order."""

@@ -1,0 +1,338 @@
+"""Scores of several runs on the same examples: what the draw of examples and what the draw of seeds contributes.
+
+A run's score differs from its expectation by an effect of the examples that were drawn, one of its seed, and their
+interaction (a two-way random effects model; Cornfield & Tukey 1956, "Average values of mean squares in factorials").
+Scores that are not means of examples, such as F1, are taken apart by the jackknife's pseudo-values (Efron & Stein
+1981). The mean over m seeds of runs on n examples has the variance
+
+    v_e / n  +  (v_s + v_es / n) / m
+
+whose second part is what the spread of the runs' scores estimates, with m − 1 degrees of freedom. The bootstrap of the
+seeds' mean over examples has v_e / n + v_es / (n m): adding both would count the interaction twice.
+
+With few seeds that spread is poorly known, so the two parts are not added up to one normal variable: the difference's
+distribution is the sum of a resampled one for the examples and a t for the seeds (Behrens 1929, Fisher 1935).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from adapters.evaluation.metrics.base.metric import Metric
+
+FEWEST = 4
+"""Spreads from which a scale that they share can be told; of two or three, false alarms rise to 7 %."""
+SMOOTH_FROM = 1e-12
+"""A standard error below this is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effects:
+    """A method's runs on the same examples.
+
+    Attributes:
+        values: `[seeds]`, each run's score.
+        influence: `[examples]`, the mean over seeds of the jackknife's pseudo-values; their mean is about the score.
+        interaction: variance of the mean over seeds that is due to examples and seeds together, v_es / (n m).
+        spread: variance of a run's score over seeds, v_s + v_es / n; 0 where no seed moves the method.
+        freedom: degrees of freedom of `spread`; infinite where it is known to be 0.
+        seeded: whether a seed moves the method. With one run of a seeded method nothing is known of its spread.
+    """
+
+    values: np.ndarray
+    influence: np.ndarray
+    interaction: float
+    spread: float
+    freedom: float
+    seeded: bool
+
+    @property
+    def value(self) -> float:
+        """The mean over seeds."""
+        return float(self.values.mean())
+
+    @property
+    def of_one_model(self) -> bool:
+        """Whether the numbers are about one trained model, and not about the method."""
+        return self.seeded and len(self.values) == 1
+
+    @property
+    def seed_error(self) -> float:
+        """Squared standard error of the mean over seeds."""
+        return self.spread / len(self.values)
+
+
+def effects(metric: Metric, counts: np.ndarray, score: str, *, seeded: bool = True) -> Effects:
+    """The effects in a method's runs.
+
+    Args:
+        metric: turns summed counts into scores.
+        counts: int64 `[seeds, examples, width]`, in the same order of examples.
+        score: which of the metric's scores.
+        seeded: whether a seed moves the method.
+    """
+    seeds, examples, _ = counts.shape
+    sums = counts.sum(1)
+    values = np.asarray(metric.scores(sums)[score], np.float64)
+    without = np.asarray(metric.scores((sums[:, None] - counts).astype(np.float64))[score], np.float64)
+    pseudo = examples * values[:, None] - (examples - 1) * without
+    own = pseudo - pseudo.mean(1, keepdims=True)
+    shared = own.mean(0)
+    interaction, spread, freedom = 0.0, 0.0, np.inf
+    if seeds > 1:
+        residual = float(((own - shared) ** 2).sum()) / max((examples - 1) * (seeds - 1), 1)
+        interaction = residual / (examples * seeds)
+        spread, freedom = float(values.var(ddof=1)), seeds - 1.0
+    return Effects(
+        values=values,
+        influence=pseudo.mean(0),
+        interaction=interaction,
+        spread=spread,
+        freedom=freedom,
+        seeded=seeded and bool(seeds == 1 or spread > 0),
+    )
+
+
+def moderated(rows: Sequence[Effects]) -> list[Effects]:
+    """The rows, with spreads that borrow from one another where they are alike.
+
+    With three seeds a spread is known to a factor of four. Where the spreads of all methods look like draws of one
+    distribution, its scale and the degrees of freedom it is worth are estimated by moments of the spreads' logarithms
+    (Smyth 2004, "Linear models and empirical Bayes methods for assessing differential expression", sec. 6.2). A
+    method's spread is never taken for less than its own: one that seeds move more than the others keeps its own, with
+    its own degrees of freedom, so that its false alarms are no likelier than without the others.
+    """
+    from scipy import special
+
+    moved = [i for i, row in enumerate(rows) if row.spread > 0 and np.isfinite(row.freedom)]
+    if len(moved) < FEWEST:
+        return list(rows)
+    spreads = np.array([rows[i].spread for i in moved])
+    freedom = np.array([rows[i].freedom for i in moved])
+    logs = np.log(spreads) - special.digamma(freedom / 2) + np.log(freedom / 2)
+    beyond = float(logs.var(ddof=1) - special.polygamma(1, freedom / 2).mean())
+    if beyond <= 0:
+        prior, scale = np.inf, float((spreads * freedom).sum() / freedom.sum())
+    else:
+        prior = 2 * _trigamma_inverse(beyond)
+        scale = float(np.exp(logs.mean() + special.digamma(prior / 2) - np.log(prior / 2)))
+    out = list(rows)
+    for i, own, df in zip(moved, spreads, freedom, strict=True):
+        shared = scale if np.isinf(prior) else float((prior * scale + df * own) / (prior + df))
+        if shared >= own:
+            out[i] = replace(rows[i], spread=shared, freedom=float(min(prior + df, freedom.sum())))
+    return out
+
+
+def _trigamma_inverse(value: float) -> float:
+    """The x at which the trigamma function has a value, by Newton's method (Smyth 2004, appendix)."""
+    from scipy import special
+
+    x = 0.5 + 1 / value
+    for _ in range(50):
+        now = special.polygamma(1, x)
+        step = now * (1 - now / value) / special.polygamma(2, x)
+        x += step
+        if -step / x < 1e-10:
+            break
+    return float(x)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Error:
+    """The distribution of an estimate around what it estimates: examples, then seeds.
+
+    Attributes:
+        draws: `[resamples]`, deviations by the draw of examples, ascending, already without the interaction.
+        seeds: standard error by the draw of seeds.
+        freedom: its degrees of freedom.
+    """
+
+    draws: np.ndarray
+    seeds: float
+    freedom: float
+
+    @property
+    def size(self) -> float:
+        """The standard error."""
+        return float(np.sqrt(self.draws.var() + self.seeds**2))
+
+    def beyond(self, distance: float) -> float:
+        """The chance of a deviation of at least this size, to either side."""
+        from scipy import special
+
+        far = abs(distance) - 1e-12  # a draw of the same size must count as such, regardless of rounding
+        if self.seeds < SMOOTH_FROM:
+            return float((1 + (np.abs(self.draws) >= far).sum()) / (1 + len(self.draws)))
+        scaled = np.concatenate([self.draws - far, -self.draws - far]) / self.seeds
+        return float(np.clip((1 + special.stdtr(self.freedom, scaled).sum()) / (1 + len(self.draws)), 0, 1))
+
+    def quantile(self, share: float) -> float:
+        """The deviation below which this share lies."""
+        from scipy import optimize, special
+
+        plain = float(np.quantile(self.draws, share))
+        if self.seeds < SMOOTH_FROM:
+            return plain
+        far = 2 * abs(float(special.stdtrit(self.freedom, min(share, 1 - share) / 4))) * self.seeds
+        low, high = float(self.draws.min()) - far, float(self.draws.max()) + far
+
+        def above(at: float) -> float:
+            return float(special.stdtr(self.freedom, (at - self.draws) / self.seeds).mean()) - share
+
+        return float(optimize.brentq(above, low, high, xtol=1e-9))
+
+
+def shrunk(draws: np.ndarray, interaction: float) -> np.ndarray:
+    """Deviations by the draw of examples, without the part that the seeds' spread contains already."""
+    whole = float(draws.var())
+    return draws if whole <= 0 else draws * np.sqrt(max(whole - interaction, 0) / whole)
+
+
+def row_error(row: Effects, resampled: np.ndarray) -> Error:
+    """The error of a row's score.
+
+    Args:
+        row: its effects.
+        resampled: `[resamples]`, the mean over seeds of its scores on resampled examples.
+    """
+    draws = shrunk(resampled - resampled.mean(), row.interaction)
+    return Error(draws=draws, seeds=float(np.sqrt(row.seed_error)), freedom=row.freedom)
+
+
+def difference_error(one: Effects, other: Effects, draws: np.ndarray) -> Error:
+    """The error of the difference of two rows' scores; the two have seeds of their own.
+
+    Args:
+        one, other: their effects.
+        draws: `[resamples]`, deviations by the draw of examples, with what both rows' interactions add.
+    """
+    seeds = one.seed_error + other.seed_error
+    parts = [(row.seed_error, row.freedom) for row in (one, other)]
+    # Welch 1947; a part of infinite freedom adds nothing.
+    below = sum(part**2 / df for part, df in parts if part > 0 and np.isfinite(df))
+    return Error(
+        draws=shrunk(draws - draws.mean(), one.interaction + other.interaction),
+        seeds=float(np.sqrt(seeds)),
+        freedom=seeds**2 / below if below > 0 else np.inf,
+    )
+
+
+def swapped_means(differences: np.ndarray, *, seed: int, resamples: int) -> np.ndarray:
+    """float64 `[resamples, pairs]`: mean differences where each example's two answers are swapped with chance 1/2.
+
+    Under the null hypothesis a swap changes nothing (approximate randomisation; Noreen 1989). All pairs are swapped
+    alike, so that each set of swaps is drawn once.
+
+    Args:
+        differences: `[examples, pairs]`: influence on the first score minus that on the second.
+        seed: of the swaps.
+        resamples: number of sets of swaps.
+    """
+    examples, pairs = differences.shape
+    generator = np.random.default_rng((seed, 1))  # independent of the bootstrap of the same seed
+    out = np.empty((resamples, pairs))
+    chunk = max(2**24 // max(examples, 1), 1)
+    values, whole = differences.astype(np.float64), differences.sum(0)
+    for begin in range(0, resamples, chunk):
+        size = min(chunk, resamples - begin)
+        bits = np.frombuffer(generator.bytes(size * ((examples + 7) // 8)), dtype=np.uint8).reshape(size, -1)
+        kept = np.unpackbits(bits, axis=1, count=examples).astype(np.float64) @ values
+        out[begin : begin + size] = (2 * kept - whole) / examples
+    return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The difference of two rows' scores.
+
+    Attributes:
+        difference: score of the first minus score of the second.
+        low: lower end of its 95 % interval.
+        high: upper end.
+        p: two-sided, under the hypothesis that both methods score alike.
+        error: under that hypothesis, for powers and margins.
+        standard_errors: of the draws of examples, and of seeds.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    error: Error
+    standard_errors: tuple[float, float]
+
+    def detectable(self, tests: int) -> float:
+        """The true difference that is significant with a power of 80 % as the first of so many tests (Holm's first)."""
+        return self.error.quantile(1 - LEVEL / (2 * tests)) + POWER_80 * self.error.size
+
+
+LEVEL = 0.05
+POWER_80 = 0.8416212335729143
+"""The 80 % quantile of the normal distribution."""
+
+
+def differences(
+    rows: Sequence[Effects], resampled: np.ndarray, pairs: Sequence[tuple[int, int]], *, seed: int, resamples: int
+) -> list[Difference]:
+    """Compare pairs of rows, on the same examples.
+
+    Args:
+        rows: effects, moderated.
+        resampled: `[resamples, rows]`, each row's mean score on resampled examples, the same for all rows.
+        pairs: indices of rows.
+        seed: of the swaps.
+        resamples: number of sets of swaps.
+    """
+    if not pairs:
+        return []
+    influence = np.stack([rows[i].influence - rows[j].influence for i, j in pairs], axis=1)
+    swapped = swapped_means(influence, seed=seed, resamples=resamples)
+    out = []
+    for number, (i, j) in enumerate(pairs):
+        observed = rows[i].value - rows[j].value
+        null = difference_error(rows[i], rows[j], swapped[:, number])
+        around = difference_error(rows[i], rows[j], resampled[:, i] - resampled[:, j])
+        out.append(
+            Difference(
+                difference=observed,
+                low=observed + around.quantile(LEVEL / 2),
+                high=observed + around.quantile(1 - LEVEL / 2),
+                p=null.beyond(observed),
+                error=null,
+                standard_errors=(float(null.draws.std()), null.seeds),
+            )
+        )
+    return out
+
+
+def lower_bounds(rows: Sequence[int], compared: Mapping[tuple[int, int], Difference]) -> dict[int, float]:
+    """By row, the least of the simultaneous lower bounds of its differences from all other rows.
+
+    Multiple comparisons with the best (Hsu 1984, "Constrained simultaneous confidence intervals for multiple
+    comparisons with the best"), with Bonferroni's level: each bound is one-sided at 5 % / (rows - 1), so that all rows
+    whose bound is above -margin are, together, non-inferior within that margin with 95 % confidence. The best row need
+    not be known.
+
+    Args:
+        rows: two or more.
+        compared: differences of pairs of rows, the smaller index first; a row with a pair missing has no bound.
+    """
+    level = LEVEL / (len(rows) - 1)
+    bounds = {}
+    for i in rows:
+        lows = []
+        for j in rows:
+            if i == j:
+                continue
+            test = compared.get((min(i, j), max(i, j)))
+            if test is None:
+                lows.append(-np.inf)
+                continue
+            observed = test.difference if i < j else -test.difference
+            lows.append(observed - test.error.quantile(1 - level))
+        bounds[i] = float(min(lows))
+    return bounds

@@ -138,7 +138,7 @@ def in_characters_of(
             end = offsets[last][1] - (ends == INCLUSIVE)
             yield replace(span, start=offsets[span.start][0], end=end)
         else:
-            yield f"entity {span.label} {span.start}:{span.end} is outside the {len(offsets)} words"
+            yield f"entity {span.label} {span.start}:{span.end} has no word among the {len(offsets)}"
 
 
 def is_spans(cell: Any) -> bool | None:
@@ -278,7 +278,7 @@ def words_of(
     for number, span in enumerate(given):
         where = row.where(number)
         if isinstance(span, str):
-            faults.add(where, span)
+            faults.add(where, span, advice)
             continue
         place = counting.in_characters(text, span.start, span.end)
         start, end = place or (span.start, len(text) + 1)

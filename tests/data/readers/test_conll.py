@@ -378,6 +378,7 @@ def test_commas_may_separate_words_and_tags(tmp_path: Path, separator: str) -> N
         "text\tlabel\na fine film\tgood\n\na bad one\tbad\n",
         "id\ttext\tlabel\n1\ta fine film\tgood\n\n2\ta bad one\tbad\n",
         "Ada\tB-PER\nmet\tO\n",
+        "Sentence #\tmy_column\ns0\tO\n\ns0\tB-X\n",
         "a\tb\n1\t" + "x" * 5000,
         "good\tB\n\nbad\tI\n",
     ],

@@ -336,7 +336,8 @@ def _from_word_spans(
         return None
     offsets, text = joined_offsets(words), " ".join(words)
     given = list(in_characters_of(given_spans(marked, rules.names), offsets, rules.ends))
-    faults.note(f"entities that count words, with {rules.ends} ends", len(given))
+    if given:
+        faults.note(f"entities counted in words, with {rules.ends} ends", len(given))
     found = words_of(row, text, offsets, given, rules, Counting(ends=rules.ends), WORD_SPANS, faults)
     return Sentence(words=words, tags=tags_of(found, len(words)))
 

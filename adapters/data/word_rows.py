@@ -131,7 +131,7 @@ def _groups(rows: Iterable[Row], word: str, tag: str, columns: Sequence[str], fa
     for row in rows:
         if _is_blank(row, word, tag) and not any(_identity(row.values.get(name)) for name in columns):
             if columns:
-                faults.note("empty rows left out")
+                faults.note("rows without anything left out")
             elif group:
                 yield group
                 group = []

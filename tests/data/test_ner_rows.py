@@ -345,7 +345,7 @@ def test_entities_of_words_count_words(tmp_path: Path, row: dict[str, Any]) -> N
     faults = Faults("a")
     (sentence,), shown = read(jsonl(tmp_path / "a.jsonl", row), faults=faults)
     assert (sentence.words, sentence.tags, shown) == (WORDS, ["B-PER", "O", "B-PER", "I-PER"], [])
-    assert sentence.text is None and dict(faults.notes) == {"entities that count words, with exclusive ends": 2}
+    assert sentence.text is None and dict(faults.notes) == {"entities counted in words, with exclusive ends": 2}
 
 
 def test_ends_of_words_may_be_inclusive(tmp_path: Path) -> None:

@@ -185,7 +185,9 @@ def _identity(cell: Any) -> str:
     if cell is None:
         return ""
     text = str(cell).strip()
-    return text.removesuffix(".0") if re.fullmatch(r"\d+\.0", text) else "" if text.lower() == "nan" else text
+    if text.endswith(".0") and text[:-2].isdecimal():
+        return text[:-2]
+    return "" if len(text) == 3 and text.lower() == "nan" else text
 
 
 def _plain(name: str) -> str:

@@ -55,9 +55,8 @@ def claims(path: Path, head: str) -> bool:
     if len(others) < (1 if broken else _MANY):
         return False
     columns = [(name, kind_of_tags(cells), {*cells}) for name, *cells in zip(first, *others, strict=True)]
-    tags = [
-        (name, seen) for name, kind, seen in columns if kind in (PREFIX, SUFFIX) or (kind and not seen.isdisjoint("Oo"))
-    ]
+    tags = [(name, seen) for name, kind, seen in columns if kind in (PREFIX, SUFFIX)]
+    tags = tags or [(name, seen) for name, kind, seen in columns if kind and not seen.isdisjoint("Oo")]
     if is_header(first) or not all(name in seen or is_tag(name) for name, seen in tags):
         return bool(tags) and broken and is_header(first) and only_known(first)
     return bool(tags)

@@ -415,6 +415,8 @@ def test_any_mixture_of_columns_comments_and_blanks_has_as_many_sentences_as_the
         text += "\n" * draw(st.integers(1, 2))
     path = write(tmp_path, text, draw(st.sampled_from(["a.conll", "a.tsv", "a.txt"])))
     try:
+        if "tokens" not in open_file(path).columns:
+            return  # a table, of which no task reads words and tags
         rows, faults = read(path)
     except DataError:
         return

@@ -91,7 +91,7 @@ def _label_studio(rows: Iterator[Row], faults: Faults, *, tasks: str) -> Iterato
                 labels = value.get("labels") or value.get("hypertextlabels")
                 entities.append({**value, "labels": labels})
             else:
-                faults.note("results of Label Studio that are no spans of the text left out")
+                faults.note("results of Label Studio other than spans of the text left out")
         text = next((data[name] for name in _TEXTS if isinstance(data.get(name), str)), None)
         if text is None:
             texts = [value for value in data.values() if isinstance(value, str)]

@@ -138,7 +138,7 @@ def in_characters_of(
             end = offsets[last][1] - (ends == INCLUSIVE)
             yield replace(span, start=offsets[span.start][0], end=end)
         else:
-            yield f"entity {span.label} {span.start}:{span.end} is outside the {len(offsets)} words"
+            yield f"entity {span.label} {span.start}:{span.end} has no word among the {len(offsets)}"
 
 
 def is_spans(cell: Any) -> bool | None:
@@ -278,7 +278,7 @@ def words_of(
     for number, span in enumerate(given):
         where = row.where(number)
         if isinstance(span, str):
-            faults.add(where, span)
+            faults.add(where, span, advice)
             continue
         place = counting.in_characters(text, span.start, span.end)
         start, end = place or (span.start, len(text) + 1)
@@ -331,7 +331,7 @@ def _words(
             faults.add(where, f"{what} cuts a word: {around!r} (correct its start or end)", CUT_ADVICE)
             return None
         done = "extended to whole words" if rules.spans == SNAP else "left out"
-        faults.note(f"spans that cut a word, {done}")
+        faults.note(f"spans cutting a word, {done}")
         if rules.spans == DROP:
             return None
     if start < first[0] or end > last[1]:
@@ -353,7 +353,7 @@ def _apart(
     kept: list[Span] = []
     for span in sorted(found, key=lambda one: offsets[one[1]][0] - offsets[one[2] - 1][1]):  # the longest first
         if any(one[1] < span[2] and span[1] < one[2] for one in kept):
-            faults.note("spans that overlap a longer one left out")
+            faults.note("spans overlapping a longer one left out")
         else:
             kept.append(span)
     return sorted(kept, key=lambda one: one[1])

@@ -27,7 +27,7 @@ from adapters.data.rows import Row, RowSource
 from adapters.data.stored_rows import CheckedRows, stored_rows
 from adapters.data.tag_forms import TagForm
 from adapters.data.tag_schemes import spans, tags_of
-from adapters.data.tag_spellings import ALONE, PREFIX, SUFFIX, kind_of_tags
+from adapters.data.tag_spellings import ALONE, PREFIX, SUFFIX, is_tag, kind_of_tags
 from adapters.data.word_rows import is_word_a_row, refuse_one_label, sentences_of
 from adapters.data.word_splitter import joined_offsets, split_words
 
@@ -91,7 +91,7 @@ def find_ner_columns(roles: ColumnRoles) -> NerColumns:
             f"tagged sentences (a column of words, {' or '.join(TOKEN_COLUMNS[:2])}, and one of tags, "
             f"{' or '.join(TAG_COLUMNS[:5])}; or a text with a list of entities {{start, end, label}})"
         )
-        raise missing_column(roles.source, needed, "Name them with --text_column_name and --label_column_name.")
+        raise missing_column(roles.source, needed, _advice(roles, sample))
     roles.use("text", chosen.text)
     others = [] if roles.given.get("label") else _other_labels(roles, sample, chosen)
     roles.use("label", chosen.labels, usual=[name.lower() for name in others])
@@ -106,9 +106,21 @@ def find_ner_columns(roles: ColumnRoles) -> NerColumns:
             roles.notes.append(
                 f"tags are read from column {column}; column {name} has tags of {kind} (--label_column_name {name})"
             )
-    if not chosen.tagged and any(isinstance(row.values.get(chosen.text), list) for row in sample):
-        roles.notes.append("the entities' starts and ends count words, since there is no text but a list of words")
     return chosen
+
+
+def _advice(roles: ColumnRoles, sample: Sequence[Row]) -> str:
+    """What helps where there are no columns with the usual names."""
+    tags = _columns_of_tags(roles, sample)
+    advice = "Name them with --text_column_name and --label_column_name."
+    if tags:
+        advice += f" These contain tags: {', '.join(tags)}."
+    elif any(map(is_tag, roles.source.columns)):
+        advice += (
+            " The first line seems to be a word and its tag, not a header: separate sentences by blank lines, or give "
+            "a header and a column that numbers the sentences."
+        )
+    return advice
 
 
 def _sample(source: RowSource) -> list[Row]:
@@ -154,6 +166,12 @@ def _kind(sample: Sequence[Row], column: str) -> str | None:
     return None if found is None else "spans" if found else "tags"
 
 
+def _columns_of_tags(roles: ColumnRoles, sample: Sequence[Row]) -> list[str]:
+    """The columns that contain tags with letters."""
+    columns = roles.source.columns[:_MOST_COLUMNS]
+    return [column for column in columns if kind_of_tags(_tags(sample, column)) in (PREFIX, SUFFIX, ALONE)]
+
+
 def _other_labels(roles: ColumnRoles, sample: Sequence[Row], chosen: NerColumns) -> list[str]:
     """Columns with a usual name that contain entities as well."""
     names = roles.matching(TAG_COLUMNS if chosen.tagged else SPAN_COLUMNS)
@@ -174,10 +192,7 @@ def _by_contents(roles: ColumnRoles, sample: Sequence[Row]) -> NerColumns | None
     """The words with a usual name, and the only column that contains tags with letters (`B-PER`)."""
     words = next(iter([*roles.matching(TOKEN_COLUMNS), *roles.matching(TEXT_COLUMNS)]), None)
     words = str(roles.given["text"]) if roles.given.get("text") else words
-    found = []
-    for column in roles.source.columns[:_MOST_COLUMNS]:
-        if column != words and kind_of_tags(_tags(sample, column)) in (PREFIX, SUFFIX, ALONE):
-            found.append(column)
+    found = [column for column in _columns_of_tags(roles, sample) if column != words]
     if words is None or roles.given.get("label") or len(found) != 1:
         return None
     roles.notes.append(f"label is read from {found[0]}, the only column that contains tags")
@@ -320,7 +335,9 @@ def _from_word_spans(
         faults.add(row.where(), f"the words must be a list of strings, found {repr(words)[:60]}")
         return None
     offsets, text = joined_offsets(words), " ".join(words)
-    given = in_characters_of(given_spans(marked, rules.names), offsets, rules.ends)
+    given = list(in_characters_of(given_spans(marked, rules.names), offsets, rules.ends))
+    if given:
+        faults.note(f"entities counted in words, with {rules.ends} ends", len(given))
     found = words_of(row, text, offsets, given, rules, Counting(ends=rules.ends), WORD_SPANS, faults)
     return Sentence(words=words, tags=tags_of(found, len(words)))
 

@@ -131,7 +131,7 @@ def _groups(rows: Iterable[Row], word: str, tag: str, columns: Sequence[str], fa
     for row in rows:
         if _is_blank(row, word, tag) and not any(_identity(row.values.get(name)) for name in columns):
             if columns:
-                faults.note("empty rows left out")
+                faults.note("rows without anything left out")
             elif group:
                 yield group
                 group = []
@@ -185,7 +185,9 @@ def _identity(cell: Any) -> str:
     if cell is None:
         return ""
     text = str(cell).strip()
-    return text.removesuffix(".0") if re.fullmatch(r"\d+\.0", text) else "" if text.lower() == "nan" else text
+    if text.endswith(".0") and text[:-2].isdecimal():
+        return text[:-2]
+    return "" if len(text) == 3 and text.lower() == "nan" else text
 
 
 def _plain(name: str) -> str:

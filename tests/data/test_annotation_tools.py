@@ -69,7 +69,7 @@ def test_other_results_are_left_out_and_counted(tmp_path: Path) -> None:
     choice = {"value": {"choices": ["news"]}, "type": "choices"}
     relation = {"from_id": "a", "to_id": "b", "type": "relation"}
     _, faults, _ = read(write(tmp_path / "a.json", task({"result": [choice, ADA, relation]})))
-    assert dict(faults.notes) == {"results of Label Studio that are no spans of the text left out": 2}
+    assert dict(faults.notes) == {"results of Label Studio other than spans of the text left out": 2}
 
 
 def test_the_text_may_have_another_name(tmp_path: Path) -> None:

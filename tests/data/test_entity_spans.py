@@ -117,9 +117,9 @@ def test_a_span_that_cuts_a_word_is_refused_extended_or_left_out() -> None:
     assert read(TEXT, cut, spans="snap")[:3] == (
         [("PER", "Ada"), ("PER", "Bob")],
         [],
-        {"spans that cut a word, extended to whole words": 1},
+        {"spans cutting a word, extended to whole words": 1},
     )
-    assert read(TEXT, cut, spans="drop")[:3] == ([("PER", "Bob")], [], {"spans that cut a word, left out": 1})
+    assert read(TEXT, cut, spans="drop")[:3] == ([("PER", "Bob")], [], {"spans cutting a word, left out": 1})
 
 
 def test_of_overlapping_spans_the_longer_is_kept_where_they_are_not_refused() -> None:
@@ -130,13 +130,13 @@ def test_of_overlapping_spans_the_longer_is_kept_where_they_are_not_refused() ->
         assert read(TEXT, overlapping, spans=spans)[:3] == (
             [("ORG", "Ada met Bob")],
             [],
-            {"spans that overlap a longer one left out": 2},
+            {"spans overlapping a longer one left out": 2},
         )
 
 
 def test_spans_that_overlap_once_they_are_extended_are_not_both_kept() -> None:
     found, faults, notes, _ = read("Take 10mg.", [[5, 7, "DOSE"], [7, 9, "UNIT"]], spans="snap")
-    assert (len(found), faults, notes["spans that overlap a longer one left out"]) == (1, [], 1)
+    assert (len(found), faults, notes["spans overlapping a longer one left out"]) == (1, [], 1)
 
 
 def test_a_span_without_a_word_is_refused_or_left_out() -> None:

@@ -326,3 +326,82 @@ def test_real_files_have_no_fault_and_the_entities_that_seqeval_finds(
         raw = [[tag.replace("M-", "I-") for tag in tags] for tags in raw]
     assert auto_detect(raw) in (IOB2, IOBES)
     assert [get_entities(tags) for tags in raw] == [get_entities(sentence.tags) for sentence in found]
+
+
+# words and numbers of words -------------------------------------------------------------------------------------------
+
+WORDS = ["Ada", "met", "Bob", "Lee"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"tokens": WORDS, "entities": [{"type": "PER", "start": 0, "end": 1}, {"type": "PER", "start": 2, "end": 4}]},
+        {"tokens": WORDS, "entities": [[0, 1, "PER"], [2, 4, "PER"]]},
+        {"tokenized_text": WORDS, "ner": [[2, 4, "PER"], [0, 1, "PER"]]},
+    ],
+)
+def test_entities_of_words_count_words(tmp_path: Path, row: dict[str, Any]) -> None:
+    faults = Faults("a")
+    (sentence,), shown = read(jsonl(tmp_path / "a.jsonl", row), faults=faults)
+    assert (sentence.words, sentence.tags, shown) == (WORDS, ["B-PER", "O", "B-PER", "I-PER"], [])
+    assert sentence.text is None and dict(faults.notes) == {"entities counted in words, with exclusive ends": 2}
+
+
+def test_ends_of_words_may_be_inclusive(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {"tokens": WORDS, "entities": [[0, 0, "PER"], [2, 3, "PER"]]})
+    assert read(path, rules=SpanRules(ends="inclusive"))[0][0].tags == ["B-PER", "O", "B-PER", "I-PER"]
+    faults = Faults("a")
+    assert read(path, faults=faults)[1] == [f"{path}:1: entity PER 0:0 has no word among the 4"]
+    assert "--span_ends inclusive" in faults.advice[0]
+
+
+@pytest.mark.parametrize("span", [[3, 5, "PER"], [-1, 2, "PER"], [9, 9, "PER"]])
+def test_entities_beyond_the_words_are_faults(tmp_path: Path, span: list[Any]) -> None:
+    assert "has no word among the 4" in only_fault(jsonl(tmp_path / "a.jsonl", {"tokens": WORDS, "entities": [span]}))
+
+
+# messages -------------------------------------------------------------------------------------------------------------
+
+
+def test_columns_that_contain_tags_are_named_where_the_choice_is_open(tmp_path: Path) -> None:
+    row = {"words": ["Ada", "met"], "coarse": ["B-PER", "O"], "fine": ["B-PER.X", "O"]}
+    path = jsonl(tmp_path / "a.jsonl", row)
+    with pytest.raises(DataError, match=r"--label_column_name\. These contain tags: coarse, fine\."):
+        read(path)
+    assert read(path, labels="fine")[0][0].tags == ["B-PER.X", "O"]
+
+
+def test_a_column_of_tags_alone_is_read_and_said(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {"words": ["Ada", "met"], "my_tags": ["B-PER", "O"], "pos": ["NN", "VB"]})
+    roles = ColumnRoles(open_file(path))
+    assert read(path, roles=roles)[0][0].tags == ["B-PER", "O"]
+    assert roles.notes == ["label is read from my_tags, the only column that contains tags"]
+
+
+def test_a_first_line_of_words_is_not_called_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("Ada\tB-PER\nmet\tO\n")
+    with pytest.raises(DataError, match="The first line seems to be a word and its tag"):
+        read(path)
+
+
+def test_tags_in_other_columns_of_a_column_file_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("Ada\tNN\tB-NP\tB-PER\tB-X\nmet\tVB\tB-VP\tO\tO\n")
+    roles = ColumnRoles(open_file(path))
+    assert read(path, roles=roles)[0][0].tags == ["B-PER", "O"]
+    assert roles.notes == [
+        "tags are read from column 3; column 2 has tags of phrases (--label_column_name 2)",
+        "tags are read from column 3; column 4 has tags of another kind (--label_column_name 4)",
+    ]
+    roles = ColumnRoles(open_file(path), {"label": "4"})
+    assert read(path, roles=roles)[0][0].tags == ["B-X", "O"] and roles.notes == []
+
+
+def test_a_word_with_a_bracket_begins_no_list(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["tokens", "tags"], ["( 5 )", "O B-N O"], ["{ x }", "O O O"]])
+    found, faults = read(path)
+    assert ([one.words for one in found], faults) == ([["(", "5", ")"], ["{", "x", "}"]], [])

@@ -122,7 +122,7 @@ def test_rows_without_a_word_separate_sentences_where_no_column_does(tmp_path: P
 def test_rows_without_anything_are_left_out_and_counted(tmp_path: Path) -> None:
     rows = numbered(ADA, OSLO)
     found, faults, _ = read(table(tmp_path / "a.csv", ["sid", "word", "tag"], *rows[:2], ["", "", ""], *rows[2:]))
-    assert (pairs(found), faults.count, dict(faults.notes)) == ([ADA, OSLO], 0, {"empty rows left out": 1})
+    assert (pairs(found), faults.count, dict(faults.notes)) == ([ADA, OSLO], 0, {"rows without anything left out": 1})
 
 
 @pytest.mark.parametrize(

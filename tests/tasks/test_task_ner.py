@@ -192,10 +192,10 @@ def test_tags_of_other_forms_become_iob2(tmp_path: Path, tags: list[object], opt
 
 
 def test_what_was_changed_is_said_again_when_the_rows_come_from_the_cache(tmp_path: Path) -> None:
-    jsonl(tmp_path / "train.jsonl", {"text": "Ada met", "entities": [[0, 4, "PER"]]})
+    jsonl(tmp_path / "train.jsonl", {"text": "Ada met", "entities": [[0, 4, "PER"], [3, 7, "ACT"]]})
     for _ in range(2):
         reading = read(tmp_path)[1]["train"].notes["reading"]
-        assert reading["notes"] == ["1 span with blanks at an end, trimmed"]
+        assert reading["notes"] == ["2 spans with blanks at an end, trimmed"]
 
 
 def test_a_table_of_words_is_read_by_the_column_that_is_named(tmp_path: Path) -> None:

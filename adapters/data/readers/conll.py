@@ -51,15 +51,15 @@ def claims(path: Path, head: str) -> bool:
     if lines_of_cells is None or plain_name(path).endswith(EXTENSIONS):
         return False
     first, *others = lines_of_cells
-    if is_header(first):
-        if not only_known(first) or "\n\n" not in head.replace("\r", ""):
-            return False
-    else:
-        others = lines_of_cells
-    if len(others) < (_MANY if "\n\n" not in head.replace("\r", "") else 1):
+    broken = "\n\n" in head.replace("\r", "")
+    if len(others) < (1 if broken else _MANY):
         return False
-    columns = [(kind_of_tags(cells), cells) for cells in zip(*others, strict=True)]
-    return any(kind in (PREFIX, SUFFIX) or (kind and {"O", "o"} & set(cells)) for kind, cells in columns)
+    columns = [(name, kind_of_tags(cells), {*cells}) for name, *cells in zip(first, *others, strict=True)]
+    tags = [(name, seen) for name, kind, seen in columns if kind in (PREFIX, SUFFIX)]
+    tags = tags or [(name, seen) for name, kind, seen in columns if kind and not seen.isdisjoint("Oo")]
+    if is_header(first) or not all(name in seen or is_tag(name) for name, seen in tags):
+        return bool(tags) and broken and is_header(first) and only_known(first)
+    return bool(tags)
 
 
 def _columns_of(head: str, *, breaks_needed: bool) -> list[list[str]] | None:

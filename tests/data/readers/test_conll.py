@@ -378,6 +378,7 @@ def test_commas_may_separate_words_and_tags(tmp_path: Path, separator: str) -> N
         "text\tlabel\na fine film\tgood\n\na bad one\tbad\n",
         "id\ttext\tlabel\n1\ta fine film\tgood\n\n2\ta bad one\tbad\n",
         "Ada\tB-PER\nmet\tO\n",
+        "Sentence #\tmy_column\ns0\tO\n\ns0\tB-X\n",
         "a\tb\n1\t" + "x" * 5000,
         "good\tB\n\nbad\tI\n",
     ],
@@ -414,6 +415,8 @@ def test_any_mixture_of_columns_comments_and_blanks_has_as_many_sentences_as_the
         text += "\n" * draw(st.integers(1, 2))
     path = write(tmp_path, text, draw(st.sampled_from(["a.conll", "a.tsv", "a.txt"])))
     try:
+        if "tokens" not in open_file(path).columns:
+            return  # a table, of which no task reads words and tags
         rows, faults = read(path)
     except DataError:
         return

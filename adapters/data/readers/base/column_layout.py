@@ -83,16 +83,19 @@ def find_layout(sentences: Sequence[Lines], width: int) -> ColumnLayout:
         words = next((n for n in range(width - 1) if n != index), 0)
         return ColumnLayout(words=words, tags=width - 1, index=index)
     tags, *others = found
-    plain = [n for n in range(width) if n not in found and n != index and not _says_nothing(columns[n], sentences, n)]
+    # Where half of the words are `O`, they are types without letters among other tags, and words after all.
+    marked = [n for n in found if kinds[n] != BARE or n == tags]
+    plain = [n for n in range(width) if n not in marked and n != index and not _says_nothing(columns[n], sentences, n)]
     rest = [n for n in range(width) if n not in (tags, index)]
+    words = next(iter([*plain, *rest]))
     return ColumnLayout(
-        words=next(iter([*plain, *rest])),
+        words=words,
         tags=tags,
         index=index,
         sure=True,
         spelling=find_spelling(Counter(columns[tags])),
         seen=frozenset(columns[tags]),
-        other_tags=tuple(sorted(others)),
+        other_tags=tuple(sorted(n for n in others if n != words)),
         phrases=phrases,
     )
 

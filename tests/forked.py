@@ -10,20 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 
 from conftest import REPOSITORY, call_recipe
 
-LIBRARIES = (
-    "torch",
-    "transformers",
-    "accelerate",
-    "datasets",
-    "adapters.models.peft_library",
-    "adapters.experiments.run",
-)
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload([*LIBRARIES])
+CONTEXT.set_forkserver_preload(["forked_libraries"])
 
 
 class Forked:
@@ -47,6 +40,7 @@ class Forked:
             environment: variables beside those of this process.
         """
         self.log, self.errors = log, errors or log
+        _start_server()
         given = ([*map(str, words)], [str(self.log), str(self.errors)], str(cwd), {**os.environ, **(environment or {})})
         self.process = CONTEXT.Process(target=_run, args=given)
         self.process.start()
@@ -118,6 +112,16 @@ def launched(
     printed = "".join(rank.printed() for rank in ranks)
     assert ended_with <= {*codes}, printed
     return printed
+
+
+def _start_server() -> None:
+    """The process to fork from, if it does not run yet. Python 3.11 does not look for what it preloads in sys.path."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([before] if before else [])])
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
 
 
 def _run(words: list[str], logs: Sequence[str], cwd: str, environment: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -71,12 +71,16 @@ class Forked:
         """All that it has printed."""
         return "".join(path.read_text() for path in dict.fromkeys((self.log, self.errors)) if path.exists())
 
-    def until_it_prints(self, text: str, seconds: float = 200) -> None:
-        """Wait until it has printed a text."""
+    def until(self, holds: Callable[[], object], seconds: float = 200) -> None:
+        """Wait until something holds, which comes before its end."""
         limit = time.monotonic() + seconds
-        while text not in self.printed():
+        while not holds():
             assert self.poll() is None and time.monotonic() < limit, self.printed()
             time.sleep(0.02)
+
+    def until_it_prints(self, text: str, seconds: float = 200) -> None:
+        """Wait until it has printed a text."""
+        self.until(lambda: text in self.printed(), seconds)
 
 
 def ended(words: Sequence[object], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -84,6 +88,22 @@ def ended(words: Sequence[object], folder: Path) -> subprocess.CompletedProcess[
     process = Forked(words, folder / "stdout", folder / "stderr")
     code = process.wait()
     return subprocess.CompletedProcess([*map(str, words)], code, process.log.read_text(), process.errors.read_text())
+
+
+def ranks(
+    number: int, words: Sequence[object], folder: Path, *, cwd: Path = REPOSITORY, **environment: str
+) -> list[Forked]:
+    """So many processes of one run, as a launcher starts them. Each has its log in the folder: rank0.log and so on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    shared = {"WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    started = []
+    for rank in range(number):
+        own = {**shared, "RANK": rank, "LOCAL_RANK": rank}
+        given = {**environment, **{name: str(value) for name, value in own.items()}}
+        started.append(Forked(words, folder / f"rank{rank}.log", cwd=cwd, environment=given))
+    return started
 
 
 def launched(
@@ -95,21 +115,10 @@ def launched(
     cwd: Path = REPOSITORY,
     **environment: str,
 ) -> str:
-    """So many processes of one run, as a launcher starts them, ended with one of the codes; what all of them print.
-
-    Each has its log in the folder: rank0.log and so on.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    shared = {"WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = []
-    for rank in range(number):
-        own = {**shared, "RANK": rank, "LOCAL_RANK": rank}
-        given = {**environment, **{name: str(value) for name, value in own.items()}}
-        ranks.append(Forked(words, folder / f"rank{rank}.log", cwd=cwd, environment=given))
-    ended_with = {rank.wait() for rank in ranks}
-    printed = "".join(rank.printed() for rank in ranks)
+    """So many processes of one run, ended with one of the codes; what all of them print."""
+    started = ranks(number, words, folder, cwd=cwd, **environment)
+    ended_with = {process.wait() for process in started}
+    printed = "".join(process.printed() for process in started)
     assert ended_with <= {*codes}, printed
     return printed
 

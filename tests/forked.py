@@ -40,6 +40,8 @@ class Forked:
             environment: variables beside those of this process.
         """
         self.log, self.errors = log, errors or log
+        for path in (self.log, self.errors):
+            path.touch()
         _start_server()
         given = ([*map(str, words)], [str(self.log), str(self.errors)], str(cwd), {**os.environ, **(environment or {})})
         self.process = CONTEXT.Process(target=_run, args=given)
@@ -62,6 +64,10 @@ class Forked:
     def send_signal(self, number: int) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Tell it to end."""
+        self.process.terminate()
 
     def kill(self) -> None:
         """Kill it."""

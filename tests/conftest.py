@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -36,6 +37,12 @@ FILLERS = ["lived", "worked", "in", "near", "the", "old", "town", "with", "a", "
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first; the order is that of the folders otherwise."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+def pytest_collection_finish() -> None:
+    """Libraries and collected tests stay to the end: no garbage collection looks through them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,21 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 
 from conftest import REPOSITORY, call_recipe
 
-LIBRARIES = (
-    "torch",
-    "transformers",
-    "accelerate",
-    "datasets",
-    "adapters.models.peft_library",
-    "adapters.experiments.run",
-)
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload([*LIBRARIES])
+CONTEXT.set_forkserver_preload(["forked_libraries"])
 
 
 class Forked:
@@ -47,6 +40,9 @@ class Forked:
             environment: variables beside those of this process.
         """
         self.log, self.errors = log, errors or log
+        for path in (self.log, self.errors):
+            path.touch()
+        _start_server()
         given = ([*map(str, words)], [str(self.log), str(self.errors)], str(cwd), {**os.environ, **(environment or {})})
         self.process = CONTEXT.Process(target=_run, args=given)
         self.process.start()
@@ -69,6 +65,10 @@ class Forked:
         """Send it a signal."""
         os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        """Tell it to end."""
+        self.process.terminate()
+
     def kill(self) -> None:
         """Kill it."""
         self.process.kill()
@@ -77,12 +77,16 @@ class Forked:
         """All that it has printed."""
         return "".join(path.read_text() for path in dict.fromkeys((self.log, self.errors)) if path.exists())
 
-    def until_it_prints(self, text: str, seconds: float = 200) -> None:
-        """Wait until it has printed a text."""
+    def until(self, holds: Callable[[], object], seconds: float = 200) -> None:
+        """Wait until something holds, which comes before its end."""
         limit = time.monotonic() + seconds
-        while text not in self.printed():
+        while not holds():
             assert self.poll() is None and time.monotonic() < limit, self.printed()
             time.sleep(0.02)
+
+    def until_it_prints(self, text: str, seconds: float = 200) -> None:
+        """Wait until it has printed a text."""
+        self.until(lambda: text in self.printed(), seconds)
 
 
 def ended(words: Sequence[object], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -90,6 +94,22 @@ def ended(words: Sequence[object], folder: Path) -> subprocess.CompletedProcess[
     process = Forked(words, folder / "stdout", folder / "stderr")
     code = process.wait()
     return subprocess.CompletedProcess([*map(str, words)], code, process.log.read_text(), process.errors.read_text())
+
+
+def ranks(
+    number: int, words: Sequence[object], folder: Path, *, cwd: Path = REPOSITORY, **environment: str
+) -> list[Forked]:
+    """So many processes of one run, as a launcher starts them. Each has its log in the folder: rank0.log and so on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    shared = {"WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    started = []
+    for rank in range(number):
+        own = {**shared, "RANK": rank, "LOCAL_RANK": rank}
+        given = {**environment, **{name: str(value) for name, value in own.items()}}
+        started.append(Forked(words, folder / f"rank{rank}.log", cwd=cwd, environment=given))
+    return started
 
 
 def launched(
@@ -101,23 +121,22 @@ def launched(
     cwd: Path = REPOSITORY,
     **environment: str,
 ) -> str:
-    """So many processes of one run, as a launcher starts them, ended with one of the codes; what all of them print.
-
-    Each has its log in the folder: rank0.log and so on.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    shared = {"WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = []
-    for rank in range(number):
-        own = {**shared, "RANK": rank, "LOCAL_RANK": rank}
-        given = {**environment, **{name: str(value) for name, value in own.items()}}
-        ranks.append(Forked(words, folder / f"rank{rank}.log", cwd=cwd, environment=given))
-    ended_with = {rank.wait() for rank in ranks}
-    printed = "".join(rank.printed() for rank in ranks)
+    """So many processes of one run, ended with one of the codes; what all of them print."""
+    started = ranks(number, words, folder, cwd=cwd, **environment)
+    ended_with = {process.wait() for process in started}
+    printed = "".join(process.printed() for process in started)
     assert ended_with <= {*codes}, printed
     return printed
+
+
+def _start_server() -> None:
+    """The process to fork from, if it does not run yet. Python 3.11 does not look for what it preloads in sys.path."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *([before] if before else [])])
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
 
 
 def _run(words: list[str], logs: Sequence[str], cwd: str, environment: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from conftest import call_recipe
 from forked import Forked
 
 PHASES = {
@@ -50,7 +51,7 @@ def outcome(folder: Path) -> Any:
 
 
 def interrupted(words: list[str], phase: str, fault: str, log: Path) -> int:
-    """Run a command of taskswap until the fault comes; its exit code."""
+    """Run a recipe (its file first) or a command of taskswap until the fault comes; its exit code."""
     process = Forked([Path(__file__), phase, fault, *words], log)
     return process.wait()
 
@@ -80,4 +81,5 @@ if __name__ == "__main__":
     from adapters.cli.main import main
 
     _inject(*sys.argv[1:3])
-    sys.exit(main(sys.argv[3:]))
+    given = sys.argv[3:]
+    sys.exit(call_recipe(Path(given[0]), given[1:]) if given[0].endswith(".py") else main(given))

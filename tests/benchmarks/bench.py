@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,20 @@ DATA = REPOSITORY.parent / "shared" / "data"
 """Where the datasets are looked for unless a flag says otherwise."""
 
 
-def command(*words: str) -> subprocess.CompletedProcess[str]:
+def command(*words: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run Python with these words in the repository. Where it fails, the benchmark ends with what was on stderr."""
-    done = subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *words], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
     return checked(words, done)
+
+
+def started(*words: str, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start Python with these words; a log takes what it says on stderr."""
+    with log.open("w") as stderr:
+        return subprocess.Popen(
+            [sys.executable, *words], env=environment, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=stderr
+        )
 
 
 def checked(words: Sequence[str], done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:

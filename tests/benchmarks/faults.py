@@ -113,10 +113,10 @@ def bit_flips(count: int, bank: AdapterBank, kit: damage.Kit, root: Path, base: 
 
 
 def lengths(count: int, bank: AdapterBank, kit: damage.Kit, root: Path, base: str) -> dict[str, Any]:
-    """A tiny adapter cut at every byte of every file, one of LoRA r 8 on --base at so many lengths."""
+    """A tiny adapter cut at every byte of every file (of few, where few are asked), LoRA r 8 on --base at so many."""
     task = tiny.tagging(("PER",))
     small = damage.lora(root / "small", bank.base, task, lora_r=1, lora_target_modules=["query"])
-    every, accepted = trials.cut_files(bank, small, root / "small-cut", None)
+    every, accepted = trials.cut_files(bank, small, root / "small-cut", count if count < 100 else None)
     real_bank = AdapterBank(base, capacity=2)
     real = damage.lora(root / "real", real_bank.base, task, lora_r=8)
     tried, more = trials.cut_files(real_bank, real, root / "real-cut", count)

@@ -116,14 +116,21 @@ def peft_model(base: Base, folders: Sequence[Path], dtype: torch.dtype) -> Any:
 
 
 def contenders(base: Base, folders: Sequence[Path], dtype: str) -> dict[str, Callable[[], Any]]:
-    """Last hidden states of the same 32 rows by the bare base, the bank, PEFT's mixed batch and PEFT's set_adapter."""
+    """Last hidden states of the same rows by the bare base, the bank, PEFT's mixed batch and PEFT's set_adapter.
+
+    Each row is under an adapter of its own.
+    """
+    number = len(folders)
     from transformers import AutoModel
 
     ids = torch.randint(
-        base.config.vocab_size // 2, base.config.vocab_size, (ROWS, TOKENS), generator=torch.Generator().manual_seed(0)
+        base.config.vocab_size // 2,
+        base.config.vocab_size,
+        (number, TOKENS),
+        generator=torch.Generator().manual_seed(0),
     )
-    rows, names = ids.tolist(), [f"a{i}" for i in range(ADAPTERS)]
-    bank = AdapterBank(str(base.folder), capacity=ADAPTERS, dtype=dtype)
+    rows, names = ids.tolist(), [f"a{i}" for i in range(number)]
+    bank = AdapterBank(str(base.folder), capacity=number, dtype=dtype)
     for name, folder in zip(names, folders, strict=True):
         bank.load(name, folder)
     with bank.lease(*names) as leased:
@@ -146,12 +153,12 @@ def contenders(base: Base, folders: Sequence[Path], dtype: str) -> dict[str, Cal
     }
 
 
-def throughput(base: Base, root: Path, rounds: int) -> list[dict[str, Any]]:
+def throughput(base: Base, root: Path, rounds: int, rows: int) -> list[dict[str, Any]]:
     """Rows a second, as shares of the bare base's."""
     found = []
     body = base.load_body()
     for (label, wanted), dtype in itertools.product(TARGETS.items(), ("float32", "bfloat16")):
-        folders = [root / f"{label}-{i}" for i in range(ADAPTERS)]
+        folders = [root / f"{label}-{i}" for i in range(rows)]
         for i, folder in enumerate(folders):
             if not folder.exists():
                 write_adapter(folder, base, layers_of(body, wanted), 8, i, wanted)
@@ -160,7 +167,7 @@ def throughput(base: Base, root: Path, rounds: int) -> list[dict[str, Any]]:
         seconds = alternate(work, rounds)
         shares = {f"{kind}_of_bare": round(seconds["bare"] / seconds[kind], 3) for kind in work if kind != "bare"}
         row = {
-            "targets": label, "dtype": dtype, "bare_rows_per_second": round(ROWS / seconds["bare"], 1), **shares,
+            "targets": label, "dtype": dtype, "bare_rows_per_second": round(rows / seconds["bare"], 1), **shares,
             "bank_over_peft": round(seconds["peft"] / seconds["bank"], 2), "largest_difference": apart,
         }  # fmt: skip
         found.append(row)
@@ -249,6 +256,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=parts, default=parts)
     parser.add_argument("--rounds", type=int, default=20, help="of the throughput, and of loading")
     parser.add_argument("--adapters", type=int, default=1000, help="that choosing and memory go up to")
+    parser.add_argument("--rows", type=int, default=ROWS, help="of the throughput, each under an adapter of its own")
     parser.add_argument("--base", default="minilm")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -258,7 +266,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         work = {
-            "throughput": lambda: throughput(base, root, given.rounds),
+            "throughput": lambda: throughput(base, root, given.rounds, given.rows),
             "choosing": lambda: choosing(base, root, given.adapters),
             "loading": lambda: loading(base, root, given.rounds),
             "memory": lambda: memory(base, root, given.adapters),

@@ -29,11 +29,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import bench
 import psutil
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
-ADAPTERS, CASES = 8, 512
+ADAPTERS = 8
 OVERLOAD, OVERLOAD_TEXTS = 10, 8
 START_SECONDS = 180
 
@@ -48,8 +49,8 @@ class Server(NamedTuple):
 class Bench:
     """Adapters, texts and expected answers, in a folder; and the processes that use them."""
 
-    def __init__(self, root: Path, base: str, threads: int | None, clients: int) -> None:
-        """Args: where to write, the base, the server's --threads, and how many clients ask at a time."""
+    def __init__(self, root: Path, base: str, threads: int | None, clients: int, number: int) -> None:
+        """Args: where to write, the base, the server's --threads, how many clients ask at a time, how many texts."""
         import tiny
 
         from adapters.models.base_model import open_base
@@ -61,7 +62,7 @@ class Bench:
         for i, (name, task) in enumerate(self.tasks.items()):
             tiny.adapter(root / name, "lora", self.base, tag if task == "ner" else classify, seed=i, lora_r=8)
         tiny.adapter(root / "other", "lora", self.base, classify, seed=99, lora_r=8)
-        self.texts = texts(self.base)
+        self.texts = texts(self.base, number)
         self.bank = AdapterBank(str(self.base.folder))
         for name in (*self.tasks, "other"):
             self.bank.load(name, root / name)
@@ -89,30 +90,28 @@ class Bench:
     @contextmanager
     def server(self) -> Iterator[Server]:
         """Our server, ready, with room for one more adapter than it has."""
-        command = [sys.executable, "-m", "adapters", "serve", "--base", str(self.base.folder), "--port", "0"]
-        command += ["--adapter_root", str(self.root), "--capacity", str(ADAPTERS + 1)]
+        words = ["-m", "adapters", "serve", "--base", str(self.base.folder), "--port", "0"]
+        words += ["--adapter_root", str(self.root), "--capacity", str(ADAPTERS + 1)]
         if self.threads:
-            command += ["--threads", str(self.threads)]
+            words += ["--threads", str(self.threads)]
         for name in self.tasks:
-            command += ["--adapter", f"{name}={self.root / name}"]
-        log = (self.root / "server.log").open("w+")
-        process = subprocess.Popen(command, stderr=log, stdout=subprocess.DEVNULL, text=True, env=environment())
+            words += ["--adapter", f"{name}={self.root / name}"]
+        log = self.root / "server.log"
+        process = bench.started(*words, log=log, environment=environment())
         try:
-            yield Server(wait_for_port(self.root / "server.log", process), process.pid)
+            yield Server(wait_for_port(log, process), process.pid)
         finally:
             process.terminate()
             process.wait(60)
-            log.close()
 
     @contextmanager
     def plain(self) -> Iterator[int]:
         """The server written by hand, ready: its port."""
         port = free_port()
         given = [f"{name}={task}:{self.root / name}" for name, task in self.tasks.items()]
-        command = [sys.executable, str(HERE / "plain_server.py"), str(self.base.folder), str(port), *given]
+        words = [str(HERE / "plain_server.py"), str(self.base.folder), str(port), *given]
         log = self.root / "plain.log"
-        with log.open("w") as stderr:
-            process = subprocess.Popen(command, env=environment(), stderr=stderr)
+        process = bench.started(*words, log=log, environment=environment())
         try:
             wait_until(lambda: answers(f"http://127.0.0.1:{port}/openapi.json"), process, log)
             yield port
@@ -123,17 +122,16 @@ class Bench:
     def load(self, port: int, cases: Path, **flags: Any) -> dict[str, Any]:
         """What clients saw of a server."""
         words = [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
-        command = [sys.executable, str(HERE / "load.py"), str(port), str(cases), *words]
-        ended = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+        ended = bench.command(str(HERE / "load.py"), str(port), str(cases), *words, environment=environment())
         found: dict[str, Any] = json.loads(ended.stdout)
         return found
 
 
-def texts(base: Any) -> list[str]:
+def texts(base: Any, number: int) -> list[str]:
     """Texts of 24 to 40 tokens: words that are one token each."""
     draw = random.Random(0)
     words = sorted(word for word in base.tokenizer.get_vocab() if word.isalpha() and word.isascii() and len(word) > 2)
-    return [" ".join(draw.choices(words, k=draw.randint(22, 38))) for _ in range(CASES)]
+    return [" ".join(draw.choices(words, k=draw.randint(22, 38))) for _ in range(number)]
 
 
 def environment() -> dict[str, str]:
@@ -167,7 +165,7 @@ def wait_until(ready: Any, process: subprocess.Popen[Any], log: Path) -> None:
         ended, late = process.poll(), time.perf_counter() - begin > START_SECONDS
         if late or ended is not None:
             how = f"is not ready after {START_SECONDS} s" if late else f"has ended with {ended}"
-            raise SystemExit(f"{' '.join(map(str, process.args))} {how}:\n{log.read_text()[-3000:]}")
+            raise SystemExit(f"process {process.pid} {how}:\n{log.read_text()[-3000:]}")
         time.sleep(0.1)
 
 
@@ -178,21 +176,19 @@ def wait_for_port(log: Path, process: subprocess.Popen[Any]) -> int:
     return int(first["url"].rpartition(":")[2])
 
 
-def throughput(bench: Bench, server: Server, given: argparse.Namespace) -> dict[str, Any]:
+def throughput(made: Bench, server: Server, given: argparse.Namespace) -> dict[str, Any]:
     """Requests a second of both servers, and rows a second of the bank alone, in turn."""
     found: dict[str, list[dict[str, Any]]] = {"server": [], "plain": []}
     bank: list[float] = []
     port = server.port
-    with bench.plain() as plain_port:
-        bench.load(port, bench.cases, clients=bench.clients, seconds=1)
-        bench.load(plain_port, bench.plain_cases, clients=bench.clients, seconds=1)
-        bench.bank_alone(0.1)
+    with made.plain() as plain_port:
+        made.load(port, made.cases, clients=made.clients, seconds=min(1.0, given.seconds))
+        made.load(plain_port, made.plain_cases, clients=made.clients, seconds=min(1.0, given.seconds))
+        made.bank_alone(0.1)
         for _ in range(given.rounds):
-            bank.append(bench.bank_alone(given.seconds))
-            found["server"].append(bench.load(port, bench.cases, clients=bench.clients, seconds=given.seconds))
-            found["plain"].append(
-                bench.load(plain_port, bench.plain_cases, clients=bench.clients, seconds=given.seconds)
-            )
+            bank.append(made.bank_alone(given.seconds))
+            found["server"].append(made.load(port, made.cases, clients=made.clients, seconds=given.seconds))
+            found["plain"].append(made.load(plain_port, made.plain_cases, clients=made.clients, seconds=given.seconds))
     rates = {name: statistics.median(r["texts_per_second"] for r in rounds) for name, rounds in found.items()}
     rows = statistics.median(bank)
     times = {name: rounds[len(rounds) // 2]["times"]["200"] for name, rounds in found.items()}
@@ -204,36 +200,36 @@ def throughput(bench: Bench, server: Server, given: argparse.Namespace) -> dict[
     }  # fmt: skip
 
 
-def overload(bench: Bench, server: Server, given: argparse.Namespace) -> dict[str, Any]:
+def overload(made: Bench, server: Server, given: argparse.Namespace) -> dict[str, Any]:
     """Ten times as many texts as can be answered, and how soon all is as before."""
-    calm = bench.load(server.port, bench.cases, clients=bench.clients, seconds=given.seconds)
+    calm = made.load(server.port, made.cases, clients=made.clients, seconds=given.seconds)
     rate = OVERLOAD * calm["texts_per_second"]
     usual = calm["times"]["200"]["p99_ms"]
-    flood = bench.load(server.port, bench.cases, rate=rate, texts=OVERLOAD_TEXTS, seconds=given.seconds, usual_ms=usual)
+    flood = made.load(server.port, made.cases, rate=rate, texts=OVERLOAD_TEXTS, seconds=given.seconds, usual_ms=usual)
     return {"calm": calm, "asked_texts_per_second": rate, "flood": flood}
 
 
-def memory(bench: Bench, server: Server, given: argparse.Namespace) -> dict[str, Any]:
+def memory(made: Bench, server: Server, given: argparse.Namespace) -> dict[str, Any]:
     """Resident memory of the server while it answers many requests."""
     done, sizes = 0, []
     watched = psutil.Process(server.process)
     while done < given.requests:
-        found = bench.load(server.port, bench.cases, clients=bench.clients, seconds=given.seconds)
+        found = made.load(server.port, made.cases, clients=made.clients, seconds=given.seconds)
         done += sum(found["statuses"].values())
         sizes.append((done, round(watched.memory_info().rss / 1e6, 1)))
     settled = next(size for number, size in sizes if number >= given.requests / 10)
     return {"requests": done, "rss_mb": sizes, "grown_mb": round(sizes[-1][1] - settled, 1)}
 
 
-def changes(bench: Bench, server: Server, given: argparse.Namespace) -> dict[str, Any]:
+def changes(made: Bench, server: Server, given: argparse.Namespace) -> dict[str, Any]:
     """Answers while adapters come, go, and are replaced."""
     pair = [
-        [answer["output"] for answer in bench.bank.predict([{"adapter": name, "inputs": text} for text in bench.texts])]
+        [answer["output"] for answer in made.bank.predict([{"adapter": name, "inputs": text} for text in made.texts])]
         for name in ("other", "a1")
     ]
-    extra = [{"adapter": "turning", "inputs": text} for text in bench.texts]
+    extra = [{"adapter": "turning", "inputs": text} for text in made.texts]
     expected = [{"by_generation": list(both)} for both in zip(*pair, strict=True)]  # 1: a1, 2: other, …
-    cases = bench.write("changes", "/v1/predict", bench.requests + extra, [*bench.expected, *expected], listed=True)
+    cases = made.write("changes", "/v1/predict", made.requests + extra, [*made.expected, *expected], listed=True)
     stop, counts = threading.Event(), {"loaded": 0, "unloaded": 0, "failed": 0}
 
     def send(method: str, name: str, folder: str = "") -> None:
@@ -258,7 +254,7 @@ def changes(bench: Bench, server: Server, given: argparse.Namespace) -> dict[str
     thread = threading.Thread(target=turn)
     thread.start()
     try:
-        found = bench.load(server.port, cases, clients=bench.clients, seconds=3 * given.seconds)
+        found = made.load(server.port, cases, clients=made.clients, seconds=3 * given.seconds)
     finally:
         stop.set()
         thread.join()
@@ -273,6 +269,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of the throughput")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each load")
     parser.add_argument("--requests", type=int, default=50_000, help="of the memory")
+    parser.add_argument("--texts", type=int, default=512, help="that are asked, in turn")
     parser.add_argument("--base", default="minilm")
     parser.add_argument("--threads", type=int, help="of the server")
     parser.add_argument("--clients", type=int, default=64)
@@ -283,10 +280,10 @@ def main() -> None:
     use_all_cores()
     found: dict[str, Any] = {"benchmark": "serving", "clients": given.clients, "adapters": ADAPTERS}
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), given.base, given.threads, given.clients)
-        with bench.server() as server:
+        made = Bench(Path(folder), given.base, given.threads, given.clients, given.texts)
+        with made.server() as server:
             for name in given.only:
-                found[name] = parts[name](bench, server, given)
+                found[name] = parts[name](made, server, given)
                 print(json.dumps({name: found[name]}), flush=True)
     print(json.dumps(found))
 

@@ -34,7 +34,7 @@ SMALLEST = {
     "fewer_bits": f"--bases {{bert}} --bits 32 8 --more --dataset_name {{data}}/conll2003 {RUN}",
     "llama": "--tokenizer {llama} --data {data}/conll2003 --layers 1 --hidden 64 --tokens 64 --seconds 0.1 "
     "--adapters 2 --bits 16 --lengths 8 --rounds 1",
-    "mixed_batch": "--base {bert} --rounds 1 --adapters 10",
+    "mixed_batch": "--base {bert} --rounds 1 --adapters 10 --rows 4",
     "ner": f"--only wnut17 --data {{data}}/conll2003 --seeds 0 --recipes lora_ner --more {ON_BERT}",
     "peft_methods": "--types LOHA VERA --bases bert --tasks tagging",
     "processes": f"--rounds 1 --steps 1 --recipes lora_ner --data {{data}}/conll2003 --base {{bert}} --more {RUN}",
@@ -42,7 +42,7 @@ SMALLEST = {
     "--shots 0",
     "resume": "--only tiny kills disk --recipes lora_ner --steps 2 --processes 1 --rounds 2",
     "seeds": "--repeats 2 --conditions 1",
-    "serving": "--base {bert} --rounds 1 --seconds 0.2 --requests 20 --clients 4",
+    "serving": "--base {bert} --rounds 1 --seconds 0.2 --requests 20 --clients 4 --texts 16",
     "train_throughput": "--only lora dry_run quality --rounds 1 --seconds 0.1 --seeds 1 --methods lora --runs lora "
     f"--base {{bert}} --data {{data}}/conll2003 --more {ON_BERT}",
 }
@@ -73,7 +73,7 @@ def clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
     bench = importlib.import_module("bench")
     folders = (tmp_path / f"command{number}" for number in itertools.count())
 
-    def command(*words: str) -> subprocess.CompletedProcess[str]:
+    def command(*words: str, environment: object = None) -> subprocess.CompletedProcess[str]:
         if words[:2] == ("-m", "accelerate.commands.launch"):
             words = words[2:]
         if words[:4] == ("-m", "adapters", "launch", "--num_processes"):
@@ -87,7 +87,11 @@ def clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
         done: subprocess.CompletedProcess[str] = bench.checked(words, forked.ended(words, folder))
         return done
 
+    def started(*words: str, log: Path, environment: object) -> forked.Forked:
+        return forked.Forked(words[2:] if words[:2] == ("-m", "adapters") else words, log.with_suffix(".out"), log)
+
     monkeypatch.setattr(bench, "command", command)
+    monkeypatch.setattr(bench, "started", started)
     yield
     torch.set_num_threads(threads)
     sys.path[:] = path

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +115,23 @@ def test_the_user_error_of_two_processes_stands_once_and_leaves_nothing(tiny_ber
     assert not (tmp_path / "run").exists()
 
 
+TOLD = """
+import json, os, sys
+
+json.dump(dict(os.environ), open(sys.argv[1], "w"))
+"""
+
+
 def test_accelerate_launch_that_starts_one_process_for_two_is_refused(tiny_bert, tagged, tmp_path):
     """On a CPU, without MPI, it starts one process however many it was asked for, and says nothing."""
+    (tmp_path / "told.py").write_text(TOLD)
+    words = ("--cpu", "--num_processes", "2", str(tmp_path / "told.py"), str(tmp_path / "environment.json"))
+    assert start("accelerate.commands.launch", *words).returncode == 0
+    environment = json.loads((tmp_path / "environment.json").read_text())
     recipe = ["recipes/lora_ner.py", *flags(tiny_bert, tagged, tmp_path / "run")]
-    ended = start("accelerate.commands.launch", "--cpu", "--num_processes", "2", *recipe)
-    assert ended.returncode != 0, "train in fewer processes than asked for"
-    assert "taskswap launch --num_processes" in ended.stderr
+    alone = forked.Forked(recipe, tmp_path / "log", environment=environment)
+    assert alone.wait() == 2, "train in fewer processes than asked for"
+    assert "taskswap launch --num_processes" in alone.printed()
     assert not (tmp_path / "run").exists()
 
 
@@ -154,20 +167,21 @@ time.sleep(300)
 """
 
 
-def test_stopping_the_launcher_stops_the_processes_it_started(tmp_path):
-    """A launcher that dies alone leaves orphans that hold cores and memory."""
+@contextmanager
+def waiting(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process]]]:
+    """A launcher whose two processes wait; they outlive it nowhere."""
     (tmp_path / "waiting.py").write_text(WAITING)
     (tmp_path / "seen").mkdir()
     command = ["-m", "adapters", "launch", "--num_processes", "2", str(tmp_path / "waiting.py"), str(tmp_path / "seen")]
-    launcher = subprocess.Popen([sys.executable, *command], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    with (tmp_path / "log").open("w") as told:
+        launcher = subprocess.Popen([sys.executable, *command], cwd=REPOSITORY, stderr=told)
     try:
         notes = [tmp_path / "seen" / f"rank{rank}" for rank in (0, 1)]
         while not all(note.is_file() and note.read_text() for note in notes):
             assert launcher.poll() is None, "the launcher ended before its processes began"
             time.sleep(0.1)
         started = [psutil.Process(int(note.read_text())) for note in notes]
-        started += [process for process in started[0].parents()[:1] if process.pid != launcher.pid]
-        launcher.send_signal(signal.SIGTERM)
+        yield launcher, started
         launcher.wait(60)
         _, alive = psutil.wait_procs(started, timeout=30)
         for process in alive:
@@ -176,3 +190,17 @@ def test_stopping_the_launcher_stops_the_processes_it_started(tmp_path):
     finally:
         launcher.kill()
         launcher.wait()
+
+
+def test_stopping_the_launcher_stops_the_processes_it_started(tmp_path):
+    """A launcher that dies alone leaves orphans that hold cores and memory."""
+    with waiting(tmp_path) as (launcher, started):
+        started += [process for process in started[0].parents()[:1] if process.pid != launcher.pid]
+        launcher.send_signal(signal.SIGTERM)
+
+
+def test_a_process_that_dies_stops_the_others_and_its_end_is_told(tmp_path):
+    with waiting(tmp_path) as (launcher, started):
+        started[1].send_signal(signal.SIGKILL)
+    assert launcher.returncode != 0
+    assert "SIGKILL" in (tmp_path / "log").read_text()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
-from conftest import build_tiny_bert
+from conftest import build_tiny_bert, forget_accelerate, write_tagged
 
 from adapters.cli.main import main
 from adapters.core import discovery
@@ -34,13 +34,59 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_bert(tmp_path_factory.mktemp("bits") / "bert", hidden=64)
 
 
-@pytest.fixture
-def run(folder: Path, tagged: Path, tmp_path: Path) -> Callable[..., int]:
-    """`run(method, out, flags)`: named entities on that base, into a folder of tmp_path; returns the exit code."""
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Many sentences to learn from, few to answer: products in fewer bits are slow on a CPU."""
+    folder = tmp_path_factory.mktemp("few")
+    for name, size in (("train", 120), ("dev", 12), ("test", 6)):
+        write_tagged(folder / f"{name}.conll", size)
+    return folder
 
-    def by(method: str, out: str, *flags: str) -> int:
-        own = ["--model_name_or_path", str(folder), "--dataset_name", str(tagged), "--output_dir", str(tmp_path / out)]
+
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def run_into(folder: Path, data: Path) -> Run:
+    """`run_into(folder, method, flags)`: named entities on that base; returns the exit code."""
+
+    def by(out: Path, method: str, *flags: str) -> int:
+        forget_accelerate()
+        own = ["--model_name_or_path", str(folder), "--dataset_name", str(data), "--output_dir", str(out)]
         return main(["train", "--task", "ner", "--method", method, *OWN.get(method, []), *own, *flags])
+
+    return by
+
+
+@pytest.fixture
+def run(run_into: Run, tmp_path: Path) -> Run:
+    """`run(method, out, flags)`: the same, into a folder of tmp_path."""
+    return lambda method, out, *flags: run_into(tmp_path / out, method, *flags)
+
+
+@pytest.fixture(scope="module")
+def learned(run_into: Run, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Path]:
+    """`learned(method, flag)`: the folder of a run in so many bits, made once."""
+    place = tmp_path_factory.mktemp("learned")
+
+    def by(method: str, flag: str) -> Path:
+        out = place / f"{method}-{flag}"
+        if not out.exists():
+            assert run_into(out, method, f"--{flag}", "--learning_rate", "0.02", "--num_train_epochs", "4") == 0
+        return out
+
+    return by
+
+
+@pytest.fixture(scope="module")
+def whole_cost(run_into: Run, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """`whole_cost(method)`: what a run on the whole base says of its parameters, made once."""
+    place = tmp_path_factory.mktemp("whole")
+
+    def by(method: str) -> Any:
+        if not (place / method).exists():
+            assert run_into(place / method, method, "--max_train_steps", "1", "--mixed_precision", "bf16") == 0
+        return json.loads((place / method / "scores.json").read_text())["cost"]
 
     return by
 
@@ -65,25 +111,24 @@ def test_all_methods_that_train_are_looked_at() -> None:
     assert len(TRAIN) == 11 and set(TRAIN) - set(BESIDE) == {"full", "bitfit"}
 
 
-@pytest.mark.parametrize("flag", BITS)
 @pytest.mark.parametrize("name", BESIDE)
-def test_a_method_learns_beside_a_base_in_fewer_bits(flag: str, name: str, run: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flag", BITS)
+def test_a_method_learns_beside_a_base_in_fewer_bits(
+    flag: str, name: str, run: Any, learned: Callable[[str, str], Path], whole_cost: Callable[[str], Any]
+) -> None:
     if (name, flag) == ("dora", "load_in_8bit"):
         assert run(name, "run", f"--{flag}") == 2
         return
-    assert run(name, "run", f"--{flag}", "--learning_rate", "0.02", "--num_train_epochs", "4") == 0
-    record = json.loads((tmp_path / "run" / "scores.json").read_text())
+    record = json.loads((learned(name, flag) / "scores.json").read_text())
     losses = [epoch["loss"] for epoch in record["training"]["dev_scores"]]
     assert losses[-1] < 0.8 * losses[0] and record["precision"] == "bf16"
-    assert run(name, "whole", "--max_train_steps", "1", "--mixed_precision", "bf16") == 0  # a process has one
-    whole = json.loads((tmp_path / "whole" / "scores.json").read_text())["cost"]
     for key in ("trainable_params", "total_params"):
-        assert record["cost"][key] == whole[key]
+        assert record["cost"][key] == whole_cost(name)[key]
 
 
 @pytest.mark.parametrize("flag", BITS)
-def test_a_causal_base_is_tried_for_masks_in_the_format_it_computes_in(flag: str, tagged: Path, tmp_path: Path) -> None:
-    base = ["--model_name_or_path", str(tiny.llama(tmp_path / "llama")), "--dataset_name", str(tagged)]
+def test_a_causal_base_is_tried_for_masks_in_the_format_it_computes_in(flag: str, data: Path, tmp_path: Path) -> None:
+    base = ["--model_name_or_path", str(tiny.llama(tmp_path / "llama")), "--dataset_name", str(data)]
     flags = [f"--{flag}", "--max_train_steps", "3", "--output_dir", str(tmp_path / "run")]
     assert main(["train", "--task", "ner", "--method", "lora", *base, *flags]) == 0
 
@@ -147,12 +192,11 @@ def test_a_run_in_fewer_bits_goes_on_from_a_checkpoint_to_the_same_bytes(flag: s
 
 @pytest.mark.parametrize("flag", BITS)
 def test_what_was_trained_in_fewer_bits_is_merged_into_the_whole_base(
-    flag: str, folder: Path, run: Any, tmp_path: Path
+    flag: str, folder: Path, learned: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
     from adapters.artifacts.loading import load
 
-    assert run("lora", "run", f"--{flag}", "--learning_rate", "0.02", "--num_train_epochs", "4") == 0
-    artifact = tmp_path / "run" / "artifact"
+    artifact = learned("lora", flag) / "artifact"
     own = ["--base", str(folder), "--output_dir", str(tmp_path / "merged")]
     assert main(["merge", str(artifact), *own]) == 0
     bits = "8" if "8" in flag else "4 (nf4)"

@@ -139,8 +139,13 @@ class PeftMethod(Method):
         return wrapped
 
     def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
-        """Save in PEFT's own format."""
-        model.save_pretrained(folder, save_embedding_layers=False)  # type: ignore[operator]
+        """Save in PEFT's own format, without PEFT's model card: the artifact has one of its own."""
+        wrapped: Any = model
+        wrapped.create_or_update_model_card = lambda folder: None
+        try:
+            wrapped.save_pretrained(folder, save_embedding_layers=False)
+        finally:
+            del wrapped.create_or_update_model_card
 
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
         """Load by PEFT onto the headed base."""

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import forked
 import psutil
 import pytest
 from conftest import REPOSITORY, build_comparison_folder, call_recipe, ended_runs, run_in_this_process
@@ -94,6 +95,22 @@ def element(folder: Path, number: int) -> subprocess.CompletedProcess[str]:
     )
 
 
+def element_here(folder: Path, number: int) -> subprocess.CompletedProcess[str]:
+    """What an element of the job array would start, run in this process."""
+    said = (folder / slurm_launcher.SCRIPT).read_text().replace("exec ", "printf '%s\\n' ")
+    found = subprocess.run(
+        ["bash", "-c", said], env={"SLURM_ARRAY_TASK_ID": str(number)}, capture_output=True, text=True, check=True
+    )
+    python, _, module, *words = found.stdout.splitlines()
+    assert (python, module) == (sys.executable, slurm_launcher.__name__)
+    errors, before = io.StringIO(), signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(errors):
+        run_in_this_process(patch)
+        code = slurm_launcher.main(words)
+    signal.signal(signal.SIGTERM, before)
+    return subprocess.CompletedProcess(words, code, "", errors.getvalue())
+
+
 def scores(folder: Path) -> list[list[Any]]:
     """What the table says of each row, but for times and memory."""
     kept = json.loads((folder / "comparison.json").read_text())
@@ -138,7 +155,7 @@ def test_a_job_array_runs_each_run_and_the_same_command_then_gives_the_table(
     rest = start(words)
     assert rest.returncode == 0 and "1 of 2 runs are not finished" in rest.stdout
     assert "#SBATCH --array=0-0%2\n" in (folder / slurm_launcher.SCRIPT).read_text()
-    assert element(folder, 0).returncode == 0
+    assert element_here(folder, 0).returncode == 0
     collected = start(words)
     assert collected.returncode == 0, collected.stderr
     assert "\nfull " in collected.stdout and "sbatch" not in collected.stdout
@@ -152,7 +169,7 @@ def test_an_element_ends_with_the_exit_code_and_the_reason_of_its_run(place: Pat
     words = command(place, "failing", "--launcher", "slurm", "--methods", "few_shot", "--shots", "61")
     written = start(words)
     assert written.returncode == 0, written.stderr
-    failed = element(place / "failing", 0)
+    failed = element_here(place / "failing", 0)
     assert failed.returncode == 2 and "there are 60 training examples" in failed.stderr
     again = start(words)
     assert again.returncode == 0 and not ended_runs(place / "failing")
@@ -262,57 +279,57 @@ def cluster() -> Iterator[str]:
         started.communicate()
 
 
+IN_THE_BACKGROUND = """
+import signal, sys
+from pathlib import Path
+from conftest import call_recipe
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.exit(call_recipe(Path(sys.argv[1]), sys.argv[2:]))
+"""
+
+
 def test_runs_of_a_killed_ray_worker_are_done_again_a_failure_is_shown_and_the_table_is_the_same(
     place: Path, local: list[list[Any]], cluster: str
 ) -> None:
-    flags = ["--launcher", "ray", "--methods", "full,zero_shot,few_shot", "--shots", "61"]
+    flags = ["--launcher", "ray", "--methods", "full,few_shot", "--shots", "61"]
     words, folder = command(place, "ray", *flags), place / "ray"
-    with subprocess.Popen(
-        words,
-        cwd=REPOSITORY,
-        env=environment(RAY_ADDRESS=cluster),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as comparing:
-        two = until(lambda: len(running := processes_of(folder)) >= 2 and running)
-        name, own = next((name, own) for name, own in two.items() if not name.startswith("few_shot"))
-        (worker,) = [parent for parent in own.parents() if parent.name().startswith("ray::")][:1]
-        for process in (worker, own):  # as where a machine goes down
-            process.send_signal(signal.SIGKILL)
-        assert name not in ended_runs(folder), "it was killed before it had ended"
-        again = until(lambda: comparing.poll() is not None or processes_of(folder).get(name, own).pid != own.pid)
-        assert again and comparing.poll() is None, "the comparison goes on, and the run is run again"
-        out, errors = comparing.communicate(timeout=400)
-    assert comparing.returncode == 1, errors
-    assert len(ended_runs(folder)) == 2 and name in ended_runs(folder)
-    assert "\nfull " in out and scores(folder) == local
-    for run in ended_runs(folder):
-        lines = [(place / out / "runs" / run / "predictions.jsonl").read_text() for out in ("ray", "local")]
-        assert lines[0] == lines[1], run
-    assert "[3/3] " in errors
-    assert "there are 60 training examples" in out
-    assert re.search(r"^\[\d/3\] few_shot-llama-\S+: failed: ", errors, re.MULTILINE)
+    out, err = place / "ray.out", place / "ray.err"
+    comparing = forked.Forked(words[1:], out, err, environment={"RAY_ADDRESS": cluster})
+
+    def training() -> dict[str, psutil.Process]:
+        assert comparing.poll() is None, comparing.printed()
+        return {name: process for name, process in processes_of(folder).items() if name.startswith("full-")}
+
+    ((name, own),) = until(training).items()
+    (worker,) = [parent for parent in own.parents() if parent.name().startswith("ray::")][:1]
+    for process in (worker, own):  # as where a machine goes down
+        process.send_signal(signal.SIGKILL)
+    assert name not in ended_runs(folder), "it was killed before it had ended"
+    until(lambda: training().get(name, own).pid != own.pid)  # the comparison goes on, and the run is run again
+    assert comparing.wait(400) == 1, comparing.printed()
+    assert [*ended_runs(folder)] == [name]
+    assert "\nfull " in out.read_text() and scores(folder) == local[:1]
+    lines = [(place / launcher / "runs" / name / "predictions.jsonl").read_text() for launcher in ("ray", "local")]
+    assert lines[0] == lines[1]
+    assert "[2/2] " in err.read_text()
+    assert "there are 60 training examples" in out.read_text()
+    assert re.search(r"^\[\d/2\] few_shot-llama-\S+: failed: ", err.read_text(), re.MULTILINE)
 
 
 def test_sigterm_ends_the_runs_of_a_ray_cluster(place: Path, cluster: str) -> None:
     """Also where Ctrl-C is ignored, as below nohup, which is how Ray ends a task."""
     endless = ("--num_train_epochs", "100000", "--early_stopping_patience", "100000")
     words, folder = command(place, "ended", "--launcher", "ray", "--methods", "full", *endless), place / "ended"
-    with subprocess.Popen(
-        words,
-        cwd=REPOSITORY,
-        env=environment(RAY_ADDRESS=cluster),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
-    ) as comparing:
-        (run,) = until(lambda: processes_of(folder)).values()
-        until(lambda: any("epoch 1:" in log.read_text() for log in folder.glob("runs/*.log")))
-        comparing.terminate()
-        _, errors = comparing.communicate(timeout=200)
-    assert comparing.returncode == 143, errors
+    (place / "background.py").write_text(IN_THE_BACKGROUND)
+    comparing = forked.Forked(
+        [place / "background.py", *words[1:]], place / "ended.log", environment={"RAY_ADDRESS": cluster}
+    )
+    comparing.until(lambda: processes_of(folder))
+    (run,) = processes_of(folder).values()
+    comparing.until(lambda: any("epoch 1:" in log.read_text() for log in folder.glob("runs/*.log")))
+    comparing.send_signal(signal.SIGTERM)
+    assert comparing.wait() == 143, comparing.printed()
     assert not run.is_running() and not processes_of(folder) and not ended_runs(folder)
 
 

@@ -165,9 +165,54 @@ def test_workers_share_a_port_and_their_counts_and_stop_together(
         counted = get(server.port, "/metrics")[1].decode()
         assert 'taskswap_requests_total{route="/v1/predict",status="200"} 10.0' in counted
         assert "taskswap_adapters_known 6.0" in counted
-        os.kill(min(processes), signal.SIGKILL)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+
+
+FORKING = """
+import os, signal, sys
+from adapters.cli.main import main
+from adapters.serving.http import workers
+
+class Worker:
+    \"\"\"A worker forked from the process that watches it, which is started for real in the test before this one.\"\"\"
+
+    def __init__(self, argv, listener, counts, number):
+        self.code, self.pid = None, os.fork()
+        if self.pid == 0:
+            for sent in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(sent, signal.SIG_DFL)
+            os.environ.update({workers.LISTENER: str(os.dup(listener.fileno())), workers.SHARED: counts})
+            code = main(["serve", *argv])
+            sys.stderr.flush()
+            os._exit(code)
+
+    def poll(self, how=os.WNOHANG):
+        if self.code is None:
+            ended, status = os.waitpid(self.pid, how)
+            self.code = os.waitstatus_to_exitcode(status) if ended else None
+        return self.code
+
+    def wait(self):
+        return self.poll(0)
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+workers._start = Worker
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_worker_that_ends_is_started_again(tiny_bert: Path, served_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "forking.py").write_text(FORKING)
+    words = command(tiny_bert, served_root, "--workers", "2")
+    with started([str(tmp_path / "forking.py"), *words], tmp_path / "log") as server:
+        server.wait_for("ready", 2)
+        first = min(line["process"] for line in server.logged("listening"))
+        os.kill(first, signal.SIGKILL)
         server.wait_for("ready", 3)
-        assert server.logged("a worker ended")[0]["process"] == min(processes)
+        assert server.logged("a worker ended")[0]["process"] == first
         until(lambda: get(server.port, "/readyz")[0] == 200)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
@@ -176,8 +221,9 @@ def test_workers_share_a_port_and_their_counts_and_stop_together(
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_an_adapter_that_is_damaged_ends_the_server_with_2(tiny_bert: Path, tmp_path: Path, workers: str) -> None:
     (tmp_path / "bad").mkdir()
+    (tmp_path / "forking.py").write_text(FORKING)
     words = ["serve", "--base", tiny_bert, "--port", 0, "--workers", workers, "--adapter", f"bad={tmp_path / 'bad'}"]
-    ended = forked.ended(words, tmp_path)
+    ended = forked.ended([tmp_path / "forking.py", *words], tmp_path)
     assert ended.returncode == 2
     assert "contains no card.json" in ended.stderr
     assert "Traceback" not in ended.stderr

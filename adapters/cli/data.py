@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from adapters.core import arguments, discovery
 from adapters.core.arguments import POSITIONAL
-from adapters.core.errors import DataError, UserError
+from adapters.core.errors import DataError, UserError, numbered
 from adapters.core.settings import DataSettings, join, require
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _read(given: Any, tasks: Sequence[str]) -> _Read:
         try:
             cut = examples.cut_splits(one.splits, given, options)
             notes += [
-                f"no {name} split: a run cuts {split.notes['cut_from_train']} ({len(split):,} examples)"
+                f"no {name} split: a run cuts {split.notes['cut_from_train']} ({numbered(len(split), 'examples')})"
                 for name, split in cut.items()
                 if "cut_from_train" in split.notes
             ]

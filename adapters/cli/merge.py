@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,7 @@ def _choose_weights(given: Settings, how: dict[str, Any]) -> tuple[Sequence[floa
     from adapters.evaluation.evaluate import split_digest
     from adapters.evaluation.metrics.base.metric import main_metric
     from adapters.tasks.base import examples
+    from adapters.tasks.base.reading import reading_lines
 
     first = given.artifacts[0]
     task, _ = loading.task_and_method(artifact.read_card(first), first, given.plugin_dir)
@@ -96,6 +98,7 @@ def _choose_weights(given: Settings, how: dict[str, Any]) -> tuple[Sequence[floa
         max_eval_samples=given.max_eval_samples,
     )
     dev = splits["validation"]
+    print("\n".join(reading_lines({dev.name: dev})), file=sys.stderr)
     metric = main_metric(task.metrics[0], task.labels.names, given.plugin_dir)
     best, tried = combining.choose_weights(given.artifacts, dev, metric, **how)
     for weights, score in tried:

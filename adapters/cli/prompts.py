@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -122,6 +123,7 @@ def _read_data(prompt: str, argv: Sequence[str]) -> tuple[Any, Any, dict[str, An
     from adapters.models.base_model import quiet_libraries
     from adapters.prompting import template
     from adapters.tasks.base import examples
+    from adapters.tasks.base.reading import reading_lines
     from adapters.tasks.base.task import promptable
 
     plugins = arguments.peek(argv, "plugin_dir")
@@ -142,4 +144,5 @@ def _read_data(prompt: str, argv: Sequence[str]) -> tuple[Any, Any, dict[str, An
     given.check()
     quiet_libraries()
     task, splits, _ = examples.read_splits(name, given)
+    print("\n".join(reading_lines(splits)), file=sys.stderr)
     return given, promptable(task), splits

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -170,6 +171,14 @@ class Error:
         scaled = np.concatenate([self.draws - far, -self.draws - far]) / self.seeds
         return float(np.clip((1 + special.stdtr(self.freedom, scaled).sum()) / (1 + len(self.draws)), 0, 1))
 
+    def below(self, at: float) -> float:
+        """The chance of a deviation of at most this size."""
+        from scipy import special
+
+        if self.seeds < SMOOTH_FROM:
+            return float((self.draws <= at).mean())
+        return float(special.stdtr(self.freedom, (at - self.draws) / self.seeds).mean())
+
     def quantile(self, share: float) -> float:
         """The deviation below which this share lies."""
         from scipy import optimize, special
@@ -180,10 +189,7 @@ class Error:
         far = 2 * abs(float(special.stdtrit(self.freedom, min(share, 1 - share) / 4))) * self.seeds
         low, high = float(self.draws.min()) - far, float(self.draws.max()) + far
 
-        def above(at: float) -> float:
-            return float(special.stdtr(self.freedom, (at - self.draws) / self.seeds).mean()) - share
-
-        return float(optimize.brentq(above, low, high, xtol=1e-9))
+        return float(optimize.brentq(lambda at: self.below(at) - share, low, high, xtol=1e-9))
 
 
 def shrunk(draws: np.ndarray, interaction: float) -> np.ndarray:
@@ -251,19 +257,30 @@ class Difference:
 
     Attributes:
         difference: score of the first minus score of the second.
-        low: lower end of its 95 % interval.
-        high: upper end.
         p: two-sided, under the hypothesis that both methods score alike.
         error: under that hypothesis, for powers and margins.
-        standard_errors: of the draws of examples, and of seeds.
+        around: of the difference that was found, for its interval.
     """
 
     difference: float
-    low: float
-    high: float
     p: float
     error: Error
-    standard_errors: tuple[float, float]
+    around: Error
+
+    @cached_property
+    def low(self) -> float:
+        """The lower end of the 95 % interval."""
+        return self.difference + self.around.quantile(LEVEL / 2)
+
+    @cached_property
+    def high(self) -> float:
+        """The upper end of the 95 % interval."""
+        return self.difference + self.around.quantile(1 - LEVEL / 2)
+
+    @property
+    def standard_errors(self) -> tuple[float, float]:
+        """By the draws of examples, and of seeds."""
+        return float(self.error.draws.std()), self.error.seeds
 
     def detectable(self, tests: int) -> float:
         """The true difference that is significant with a power of 80 % as the first of so many tests (Holm's first)."""
@@ -299,11 +316,9 @@ def differences(
         out.append(
             Difference(
                 difference=observed,
-                low=observed + around.quantile(LEVEL / 2),
-                high=observed + around.quantile(1 - LEVEL / 2),
                 p=null.beyond(observed),
                 error=null,
-                standard_errors=(float(null.draws.std()), null.seeds),
+                around=around,
             )
         )
     return out

@@ -107,7 +107,7 @@ def alarms(generator: np.random.Generator, condition: Condition, repeats: int) -
     for repeat in range(repeats):
         found, alone = compare(*draw(generator, condition, [0.0] * len(condition.spreads)), repeat)
         single += sum(test.p < 0.05 for test in found.values())
-        covered += sum(test.low <= 0 <= test.high for test in found.values())
+        covered += sum(0.025 <= test.around.below(-test.difference) <= 0.975 for test in found.values())
         before += sum(p < 0.05 for p in alone.values())
         total += len(found)
         family += min(holm([test.p for test in found.values()])) < 0.05

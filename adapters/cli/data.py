@@ -26,7 +26,7 @@ DESCRIPTION = """Show what a run would read of some data: format, columns, examp
 taskswap data train.csv --task classification
 taskswap data my_folder --task ner --model_name_or_path minilm    # lengths in tokens, too
 
-Ends with exit code 2 where a run would refuse the data."""
+Ends with exit code 2 where a run would refuse the data. (That no dev split can be cut from a small file is a note.)"""
 
 
 @dataclass(frozen=True, kw_only=True)

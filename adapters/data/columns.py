@@ -34,11 +34,17 @@ class ColumnRoles:
     _usual: dict[str, Sequence[str]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        """Raises DataError where the source lacks a column that was named."""
+        """Raises DataError where the source lacks a column that was named, or where one was named for two roles."""
+        roles: dict[str, str] = {}
         for role, names in self.given.items():
             for name in _several(names):
                 if name not in self.source.columns:
                     raise missing_column(self.source, f"column {name!r} (--{role}_column_name)")
+                if roles.setdefault(name, role) != role:
+                    raise DataError(
+                        f"{self.source.name}: --{roles[name]}_column_name and --{role}_column_name both name {name!r}. "
+                        "Name a column for each."
+                    )
 
     def find(self, role: str, usual: Sequence[str], *, what: str, any_case: bool = True) -> str:
         """The column of a role: the one named, else the first of the usual names that exists and has no other role.

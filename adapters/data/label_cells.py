@@ -173,7 +173,7 @@ class _Cell:
         if 0 <= number < count:
             return self.form.names[number]
         if number == count:
-            advice = "Classes are counted from 0: where the data begin at 1, name the class 0, too (it may be empty)."
+            advice = "Classes are counted from 0: where the data begin at 1, name the class 0, too, which no row has."
         else:
             advice = "Correct --label_names, or leave such rows out with --drop_label."
         raise LabelFault(f"column {self.column!r}: {name!r} is none of the {count} classes of --label_names", advice)

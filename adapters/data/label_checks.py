@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -17,6 +18,7 @@ PLACEHOLDERS = frozenset(
 _EITHER = "none"
 """Python's word for no label, but a class of stances, hate speech and intents as well: it is read, and said."""
 _NOT_ANNOTATED = "-1"
+_COMMA = re.compile(r"[-+]?\d+(?:,\d+)+")
 _SHOWN = 5
 _FEWEST = 50
 """Rows from which on labels that hardly repeat are refused."""
@@ -42,11 +44,21 @@ def check_labels(
             refuse_scores(subject, column, counts[name])
         refuse_placeholders(subject, examples, together, form.names)
     if form.names:
-        return look_alike(together)
+        return [*([] if form.several else _class_0_missing(form.names, together)), *look_alike(together)]
     subject, column, _ = splits[lead]
     others = {label for name, found in counts.items() if name != lead for label in found}
     said = [] if form.several else refuse_ids(subject, column, counts[lead], others)
     return [*said, *look_alike(together), *perhaps_none(together)]
+
+
+def _class_0_missing(names: Sequence[str], counts: Mapping[str, int]) -> list[str]:
+    """A note where the first of --label_names never occurs: classes that are counted from 1 would be read so."""
+    if counts.get(names[0]) or not counts:
+        return []
+    return [
+        f"warning: no row is of class 0, {names[0]}: --label_names counts from 0; if the labels are numbers from 1 on, "
+        "it needs one more name before the others, which no row has"
+    ]
 
 
 def unused_drops(form: LabelForm, said: Collection[str]) -> list[str]:
@@ -89,8 +101,15 @@ def refuse_placeholders(subject: str, examples: Iterable[Any], names: Collection
 
 
 def refuse_scores(subject: str, column: str, names: Collection[str]) -> None:
-    """Raises DataError where all labels are numbers, and not all of them whole."""
+    """Raises DataError where all labels are numbers, and not all of them whole; a comma may be a decimal point."""
     real = [name for name in names if name.lower() not in PLACEHOLDERS]
+    with_comma = sorted(name for name in real if _COMMA.fullmatch(name))
+    if with_comma and all(name in with_comma or is_number(name) for name in real):
+        raise DataError(
+            f"{subject}: column {column!r} contains numbers with a comma ({', '.join(map(repr, with_comma[:3]))}"
+            f"{', …' if len(with_comma) > 3 else ''}). If they are decimal numbers, write them with a decimal point. "
+            f"{SCORES} If they are several labels of a text, add --multi_label."
+        )
     decimal = [name for name in real if not name.lstrip("+-").isdecimal()]
     if decimal and all(map(is_number, real)):
         raise DataError(

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from adapters.core.errors import Faults
+from adapters.core.errors import Faults, numbered
 from adapters.data.annotation_tools import in_plain_form
 from adapters.data.cell_values import parse_cell
 from adapters.data.columns import ColumnRoles, missing_column
@@ -294,7 +294,7 @@ def _from_tags(row: Row, columns: NerColumns, form: TagForm, repair: bool, fault
             faults.add(row.where(), f"column {name!r} must be a list of strings, found {found}")
             return None
     if len(words) != len(tags):
-        faults.add(row.where(), f"{len(words)} words but {len(tags)} tags")
+        faults.add(row.where(), f"{numbered(len(words), 'words')} but {numbered(len(tags), 'tags')}")
         return None
     iob2, wrong = form.to_iob2([tag.strip() if isinstance(tag, str) else tag for tag in tags])
     for position, what, mendable in wrong:

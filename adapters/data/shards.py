@@ -36,7 +36,7 @@ def grouped(paths: Sequence[Path]) -> dict[str, list[Path]]:
             shown = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
             raise DataError(
                 f"{first.parent / name}: {len(shards):,} of {total:,} parts are there"
-                f"{f'; numbers {shown} are missing' if missing else ''}. Fetch them all, or give one by --train_file."
+                f"{f'; missing: {shown}' if missing else ''}. Fetch them all, or give one by --train_file."
             )
         found[name] = [shards[number] for number in range(total)]
     return found

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
-from adapters.core.errors import DataError
+from adapters.core.errors import DataError, numbered
 from adapters.core.settings import CommonSettings
 from adapters.data.dataset_files import SPLITS
 
@@ -82,7 +82,8 @@ def _cut(train: S, name: str, percent: int, *, salt: str, note: str, advice: str
     rest = sorted(set(range(len(train))) - set(chosen))
     if not chosen or not rest:
         raise DataError(
-            f"train has {len(train)} examples, of which {percent} % for {word} leaves one side empty. {advice}"
+            f"train has {numbered(len(train), 'examples')}, of which {percent} % for {word} leaves one side empty. "
+            f"{advice}"
         )
     return train.select(rest, **{f"without_{word}": note}), train.select(chosen, name, cut_from_train=note)
 

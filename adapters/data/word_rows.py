@@ -33,6 +33,8 @@ _SENTENCES = (
 )
 _DOCUMENTS = ("document", "doc", "documentid", "docid", "docname", "file", "filename", "fileid", "article", "articleid")
 _MISSING = ("", "nan")
+_MOST_NEW = 0.9
+"""The share of rows that may begin a sentence, at most."""
 
 
 def is_word_a_row(rows: Sequence[Row], word: str, tag: str) -> bool:
@@ -100,10 +102,13 @@ def _sentence_columns(roles: ColumnRoles, sample: Sequence[Row], word: str, tag:
 
 
 def _repeats(sample: Sequence[Row], column: str) -> bool:
-    """Whether a column has the same value, or a blank, in some rows next to each other."""
+    """Whether a column has the same value, or a blank, in many rows next to each other.
+
+    Numbers of rows may lack one, or have one twice: a column that is new in nearly every row groups nothing.
+    """
     values = [_identity(row.values.get(column)) for row in sample]
     runs = sum(1 for before, value in zip([None, *values], values, strict=False) if value and value != before)
-    return 0 < runs < len(values)
+    return 0 < runs < len(values) and runs <= _MOST_NEW * len(values)
 
 
 def _joined(word: str, tag: str, columns: Sequence[str]) -> Callable[[Iterator[Row], Faults], Iterator[Row]]:

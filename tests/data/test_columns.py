@@ -51,6 +51,11 @@ def test_the_users_column_wins_and_must_exist(tmp_path: Path) -> None:
         ColumnRoles(rows, {"text": "Body"})
 
 
+def test_one_column_cannot_be_named_for_two_roles(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--text_column_name and --label_column_name both name 'body'"):
+        ColumnRoles(source(tmp_path, "body", "y"), {"text": "body", "label": ["y", "body"]})
+
+
 def test_a_column_that_is_not_found_is_an_error_with_the_columns_and_the_flag(tmp_path: Path) -> None:
     message = (
         r"a\.jsonl: no column of texts with a usual name \(text, t\)\. Columns found: b, c\. "

@@ -81,7 +81,7 @@ def test_shards_as_the_hub_writes_them_are_one_split_in_order(tmp_path: Path, un
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     fill(tmp_path, {"train-00000-of-00003.jsonl": line("a"), "train-00002-of-00003.jsonl": line("b")})
-    with pytest.raises(DataError, match="2 of 3 parts are there; numbers 1 are missing"):
+    with pytest.raises(DataError, match="2 of 3 parts are there; missing: 1"):
         open_splits(folder=tmp_path)
 
 

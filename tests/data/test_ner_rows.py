@@ -175,8 +175,8 @@ def test_a_fault_advises_repair_and_scheme_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "row, message",
     [
-        ({"tokens": ["a", "b"], "tags": ["O"]}, "2 words but 1 tags"),
-        ({"tokens": [], "tags": ["O"]}, "0 words but 1 tags"),
+        ({"tokens": ["a", "b"], "tags": ["O"]}, "2 words but 1 tag"),
+        ({"tokens": [], "tags": ["O"]}, "0 words but 1 tag"),
         ({"tokens": ["a"], "tags": None}, "column 'tags' must be a list of strings, found None"),
         ({"tokens": ["a"], "tags": [3]}, "column 'tags' must be a list of strings, found [3]"),
         ({"tokens": ["a", None], "tags": ["O", "O"]}, "column 'tokens' must be a list of strings, found ['a', None]"),

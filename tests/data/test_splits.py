@@ -280,7 +280,7 @@ def test_what_is_dropped_changes_the_digest(reviews: Any) -> None:
 
 def test_a_test_split_that_would_leave_one_side_empty_is_refused(train: dict[str, Examples]) -> None:
     few = {"train": train["train"].select(range(1))}
-    with pytest.raises(DataError, match=r"train has 1 examples, of which 15 % for test leaves.*Give --test_file"):
+    with pytest.raises(DataError, match=r"train has 1 example, of which 15 % for test leaves.*Give --test_file"):
         with_test(few, {"test_percentage": 15})
 
 

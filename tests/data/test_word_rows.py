@@ -104,6 +104,14 @@ def test_a_column_in_which_nothing_repeats_groups_nothing(tmp_path: Path) -> Non
     assert "--sentence_column_name" in str(raised.value) and "--repair_tags" not in str(raised.value)
 
 
+@pytest.mark.parametrize("odd", ["", "6"])
+def test_numbers_of_rows_with_a_gap_or_a_double_are_no_sentences(tmp_path: Path, odd: str) -> None:
+    rows: list[list[Any]] = [[number, *pair] for number, pair in enumerate((ADA + OSLO) * 10)]
+    rows[7][0] = odd
+    with pytest.raises(DataError, match="no column that says which words are a sentence"):
+        read(table(tmp_path / "a.csv", ["id", "word", "tag"], *rows))
+
+
 @pytest.mark.parametrize(
     "header", [["word", "tag"], ["tokens", "ner_tags"], ["text", "label"], ["document", "word", "tag"]]
 )

@@ -153,6 +153,13 @@ def test_decimal_numbers_are_scores_for_another_task(tmp_path: Path, scores: Any
         read(train=save(tmp_path / "a.jsonl", texts(*scores, column="score")))
 
 
+@pytest.mark.parametrize("scores", [("0,5", "5,0", "3,867"), ("1", "2,5", "nan")])
+def test_numbers_with_a_comma_are_scores_or_several_labels(tmp_path: Path, scores: Any) -> None:
+    with pytest.raises(DataError, match=r"decimal point.*--task regression.*--multi_label"):
+        read(train=save(tmp_path / "a.jsonl", texts(*scores, column="score")))
+    assert read("--multi_label", train=save(tmp_path / "b.jsonl", texts("1,2", "2", "")))[0].labels.names == ("1", "2")
+
+
 def test_whole_numbers_in_a_score_column_are_classes(tmp_path: Path) -> None:
     assert read(train=save(tmp_path / "a.jsonl", texts("1.0", "5.0", 3, column="stars")))[0].labels.names == (
         "1",
@@ -202,7 +209,9 @@ def test_class_numbers_from_1_are_named_with_a_name_for_0(tmp_path: Path) -> Non
     train = save(tmp_path / "a.jsonl", texts(1, 2, 1, 2))
     with pytest.raises(DataError, match="Classes are counted from 0"):
         read("--label_names World,Sports", train=train)
-    assert read("--label_names none,World,Sports", train=train)[0].labels.names == ("World", "Sports")
+    task, _, notes = read("--label_names none,World,Sports", train=train)
+    assert task.labels.names == ("World", "Sports")
+    assert any("no row is of class 0, none: " in note for note in notes)
 
 
 def test_vectors_need_names_and_are_not_the_labels_0_and_1(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ class SquadSource(FileSource):
                 faults.add(f"{self.path}: {place}", problem, _FORM)
                 continue
             number += 1
-            answers = [] if question.get("is_impossible") is True else question["answers"]
+            answers = [] if question.get("is_impossible") is True else _answers_of(question)
             texts, starts = read_answers(answers)
             texts = [texts] if isinstance(texts, str) else texts
             values = {
@@ -154,6 +154,12 @@ def _id_of(question: Mapping[str, Any]) -> Any:
     return question.get("id", question.get("qid"))
 
 
+def _answers_of(question: Mapping[str, Any]) -> Any:
+    """The question's answers, or its only one under either key, as a list."""
+    answers = question.get("answers", question.get("answer"))
+    return [answers] if isinstance(answers, str) else answers
+
+
 def _fault(context: Any, question: Any) -> str:
     """What is wrong with a question; empty if nothing is."""
     if not isinstance(context, str):
@@ -162,7 +168,7 @@ def _fault(context: Any, question: Any) -> str:
         return "'question' must be a text"
     if not isinstance(_id_of(question), str | int):
         return "'id' must be a text"
-    answers = question.get("answers")
+    answers = _answers_of(question)
     if question.get("is_impossible") is not True:
         if isinstance(answers, dict):
             answers = [] if isinstance(answers.get("text"), list) else [answers]

@@ -149,6 +149,12 @@ def test_answers_may_be_written_as_in_tables(tmp_path: Path, answers: Any) -> No
     assert row.values["answers"] == {"text": ["Oslo"], "answer_start": [13]}
 
 
+@pytest.mark.parametrize("question", [{"answers": "Oslo"}, {"answer": "Oslo"}])
+def test_an_answer_may_be_a_text_alone(tmp_path: Path, question: dict[str, Any]) -> None:
+    rows, faults = read(write(tmp_path, document({"id": "q1", "question": "Where?", **question})))
+    assert not faults and [row.values["answers"]["text"] for row in rows] == [["Oslo"]]
+
+
 def test_questions_of_mrqa_have_another_id_and_answers_without_a_place(tmp_path: Path) -> None:
     asked = {"qid": "m1", "question": "Where?", "answers": ["Oslo", "oslo"]}
     (row,) = read(write(tmp_path, [{"context": "Ada lived in Oslo.", "qas": [asked]}]))[0]

@@ -117,7 +117,7 @@ def find_columns(
             f"{where}: --column_names has {len(given)} names ({_listed(given)}), but the first line has {len(names)} "
             f"cells ({_listed(names)}). Give a name for each."
         )
-    _refuse_doubles(f"--column_names {','.join(given[:40])}", given, "Give each column a name of its own.")
+    _refuse_doubles(f"--column_names {','.join(given[:40])}:", given, "Give each column a name of its own.")
     notes = [f"the file has no header; its columns are called {_listed(given)} (--column_names)"]
     header = list(given) == names or kind is FirstLine.HEADER
     if header:
@@ -190,7 +190,7 @@ def _empty_and_index(unnamed: Sequence[int], rows: Iterable[Sequence[str]], widt
 def _refuse_doubles(where: str, names: Sequence[str], advice: str) -> None:
     doubles = [name for name, count in Counter(names).items() if count > 1]
     if doubles:
-        more = f" (and {len(doubles) - 1:,} more names occur twice: {_listed(doubles[1:])})" if len(doubles) > 1 else ""
+        more = f" (also twice: {_listed(doubles[1:])})" if len(doubles) > 1 else ""
         raise DataError(f"{where} two columns have the name {doubles[0]!r}{more}. {advice}")
 
 

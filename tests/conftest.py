@@ -45,6 +45,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish() -> None:
+    """Hypothesis, imported for its summary at the latest, asks who refers to the generator of random numbers."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache of the test run's own, unless the caller chose one (CI gives an empty folder)."""

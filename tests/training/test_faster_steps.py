@@ -28,8 +28,8 @@ TRAINED = ("lora", "prefix", "ia3", "bitfit", "bottleneck", "head", "prompt_tuni
 def run(tiny_bert: Path, tagged: Path, tmp_path: Path) -> Callable[..., None]:
     """`run(method, flags)`: named entities on the tiny base, into tmp_path / "run"."""
 
-    def by(method: str, *flags: str) -> None:
-        own = ["--model_name_or_path", str(tiny_bert), "--dataset_name", str(tagged), "--overwrite_output_dir"]
+    def by(method: str, *flags: str, base: Path = tiny_bert) -> None:
+        own = ["--model_name_or_path", str(base), "--dataset_name", str(tagged), "--overwrite_output_dir"]
         given = ["--task", "ner", "--method", method, "--output_dir", str(tmp_path / "run"), *own, *flags]
         assert main(["train", *given]) == 0
 
@@ -85,14 +85,15 @@ def test_dora_keeps_the_base_whole_as_it_takes_its_norms(run: Any, monkeypatch: 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute")  # as dynamo traces
 def test_a_compiled_model_learns_the_same(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = ("--learning_rate", "0.02", "--num_train_epochs", "2", "--mixed_precision", "no", "--dropout", "0")
-    run("lora", *given)
+    base = build_tiny_bert(tmp_path / "base", layers=1)  # tracing takes longest
+    run("lora", *given, base=base)
     plain = record(tmp_path / "run")["training"]
     AcceleratorState._reset_state(reset_partial_state=True)  # it is a process's
     monkeypatch.setattr(compiling, "BACKEND", "aot_eager")  # traced as for the compiler, without its half minute
     compiled = []
     whole = torch.compile
     monkeypatch.setattr(torch, "compile", lambda *given, **how: compiled.append(how) or whole(*given, **how))
-    run("lora", *given, "--torch_compile")
+    run("lora", *given, "--torch_compile", base=base)
     assert compiled[0]["backend"] == "aot_eager" and compiled[0]["dynamic"] is True
     again = record(tmp_path / "run")["training"]
     assert again["steps"] == plain["steps"]

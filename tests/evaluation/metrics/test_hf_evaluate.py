@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import evaluate as hf
 import pytest
 
 from adapters.core.errors import SettingsError
@@ -86,6 +85,7 @@ def test_a_local_script_scores_all_examples_and_its_interval_is_of_resamples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metrics = task_metrics(task(), [script(tmp_path)])
+    monkeypatch.setattr(hf_evaluate, "RESAMPLES", 300)
     result = evaluate(Fixed(), EXAMPLES, metrics, split="test")
     share = result.quality["evaluate:mine"]["share"]
     assert share["value"] == result.main["value"] == 0.5
@@ -179,7 +179,7 @@ def test_a_script_of_the_hub_runs_only_when_it_is_trusted(name: str, monkeypatch
         loaded.append(path)
         raise ConnectionError("no network here")
 
-    monkeypatch.setattr(hf, "load", loading)
+    monkeypatch.setattr("evaluate.load", loading)
     with pytest.raises(SettingsError, match=r"script from the Hub, which would run .* Add --trust_remote_code"):
         load(name)
     assert not loaded and CommonSettings().trust_remote_code is False

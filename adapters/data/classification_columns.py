@@ -109,7 +109,7 @@ _SAME_MEANING = (
     frozenset(("sentiment", "sentiment_label", "polarity")),
 )
 """Names of columns that say the same, one by numbers and the other by names, perhaps."""
-_NUMBERS_OF_ROWS = frozenset(("id", "idx", "index", "guid", "qid", "", "unnamed:_0"))
+NUMBERS_OF_ROWS = frozenset(("id", "idx", "index", "guid", "qid", "", "unnamed:_0"))
 PRODIGY_ANSWERS = frozenset(("accept", "reject", "ignore"))
 _PEEK = 1000
 _SAMPLE = 20_000
@@ -232,7 +232,7 @@ def _by_contents(roles: ColumnRoles, text: str | None, labels: tuple[str, ...]) 
     columns = [
         name
         for name in roles.source.columns
-        if plain(name) not in _NUMBERS_OF_ROWS and not all(is_missing(row.get(name)) for row in rows)
+        if plain(name) not in NUMBERS_OF_ROWS and not all(is_missing(row.get(name)) for row in rows)
     ]
     if len(columns) != 2 or "text_pair" in roles.columns:
         return text, labels

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from adapters.core.errors import Faults
-from adapters.data.classification_columns import LABELS, ClassificationColumns, find_classification_columns
-from adapters.data.columns import ColumnRoles
+from adapters.data.classification_columns import (
+    LABELS,
+    NUMBERS_OF_ROWS,
+    ClassificationColumns,
+    find_classification_columns,
+)
+from adapters.data.columns import ColumnRoles, plain
 from adapters.data.label_cells import is_missing
 from adapters.data.rows import RowSource
 
@@ -32,7 +37,7 @@ def find_columns(
         source = sources[name]
         labels = label_columns(named["label"], source)
         may_hide = name == "test" != lead
-        if may_hide and not _has_labels(source, labels, columns[lead]):
+        if may_hide and not _has_labels(source, labels, columns[lead]) and _lacks_labels_alone(source, sources[lead]):
             return roles, columns, [_left_out(source, "it has no label column", columns)]
         roles[name] = ColumnRoles(source, {**named, "label": labels})
         columns[name] = find_classification_columns(roles[name], columns.get(lead))
@@ -53,6 +58,12 @@ def _has_labels(source: RowSource, named: Sequence[str] | None, lead: Classifica
     """Whether a source has a column that the user named or that train's labels are in, or one with a usual name."""
     known = any(name in source.columns for name in named or lead.labels)
     return known or (named is None and bool(ColumnRoles(source).matching(LABELS)))
+
+
+def _lacks_labels_alone(source: RowSource, train: RowSource) -> bool:
+    """Whether a source is like train, but for the label: another column could be its label under another name."""
+    more = set(source.columns) - set(train.columns)
+    return all(plain(name) in NUMBERS_OF_ROWS for name in more)
 
 
 def _hides_gold(source: RowSource, columns: ClassificationColumns) -> bool:

@@ -112,7 +112,7 @@ class ColumnRoles:
 
 def missing_column(source: RowSource, what: str, advice: str = "") -> DataError:
     """The error for a source that lacks a column."""
-    found = source.columns
+    found = [name for name in source.columns if name not in _aliases(source)]
     listed = ", ".join(found[:MAX_LISTED]) + (f", … ({len(found):,} in all)" if len(found) > MAX_LISTED else "")
     if len(found) == 1 and hasattr(source, "delimiter"):
         listed += " (one column only: a table needs a comma, a semicolon, a tab or | between its cells)"

@@ -21,6 +21,7 @@ CUT_ADVICE = (
     "An entity must begin and end with a word: --spans snap extends it to whole words, --spans drop leaves it out "
     "(both are counted)."
 )
+SHORT_ADVICE = "If every entity seems to lack its last character, ends are inclusive: --span_ends inclusive."
 OVERLAP_ADVICE = "Of overlapping entities, --spans snap and --spans drop keep the longer one (counted)."
 WORDLESS_ADVICE = "--spans drop leaves out entities without a word (counted)."
 
@@ -328,7 +329,9 @@ def _words(
     if start > first[0] or end < last[1]:
         if rules.spans == STRICT:
             around = text[first[0] : last[1]]
-            faults.add(where, f"{what} cuts a word: {around!r} (correct its start or end)", CUT_ADVICE)
+            short = start <= first[0] and end + 1 == last[1]
+            advice = f"{CUT_ADVICE} {SHORT_ADVICE}" if short else CUT_ADVICE
+            faults.add(where, f"{what} cuts a word: {around!r} (correct its start or end)", advice)
             return None
         done = "extended to whole words" if rules.spans == SNAP else "left out"
         faults.note(f"spans cutting a word, {done}")

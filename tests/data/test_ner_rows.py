@@ -100,8 +100,8 @@ def test_columns_are_found_by_name_and_by_what_is_in_them(
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ({"text": "word"}, r"no column 'word' \(--text_column_name\)\. Columns found: tokens, tags, 0, 1\."),
-        ({"labels": "ner"}, r"no column 'ner' \(--label_column_name\)\. Columns found: tokens, tags, 0, 1\."),
+        ({"text": "word"}, r"no column 'word' \(--text_column_name\)\. Columns found: 0, 1\."),
+        ({"labels": "ner"}, r"no column 'ner' \(--label_column_name\)\. Columns found: 0, 1\."),
     ],
 )
 def test_an_unknown_column_is_refused_with_those_there_are(tmp_path: Path, flags: dict[str, str], message: str) -> None:
@@ -405,3 +405,12 @@ def test_a_word_with_a_bracket_begins_no_list(tmp_path: Path) -> None:
         csv.writer(stream).writerows([["tokens", "tags"], ["( 5 )", "O B-N O"], ["{ x }", "O O O"]])
     found, faults = read(path)
     assert ([one.words for one in found], faults) == ([["(", "5", ")"], ["{", "x", "}"]], [])
+
+
+def test_where_each_span_lacks_its_last_letter_the_flag_of_inclusive_ends_is_named(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "a.jsonl", {"text": "Ada met Grace", "entities": [[0, 2, "PER"], [8, 12, "PER"]]})
+    roles = ColumnRoles(open_file(path))
+    faults = Faults(str(path))
+    columns = find_ner_columns(roles)
+    list(read_sentences(roles.source, columns, TagForm(), rules=SpanRules(), repair=False, faults=faults))
+    assert any("--span_ends inclusive" in advice for advice in faults.advice)

@@ -360,3 +360,12 @@ def test_files_as_people_have_them_are_read_as_they_should(shared_data: Path, nu
     if "columns" in want:
         columns = splits["train"].notes["reading"]["columns"]
         assert [*columns["text"], *columns["text_pair"]] == want["columns"]
+
+
+def test_a_test_split_whose_label_may_have_another_name_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    (folder / "train.csv").write_text("text,label\n" + "a,x\nb,y\n" * 3)
+    (folder / "test.csv").write_text("text,verdict\na,x\nb,y\n")
+    with pytest.raises(DataError, match=r"test\.csv: no column of labels .*Columns found: text, verdict"):
+        examples.read_named("classification", (), dataset_name=str(folder))

@@ -64,13 +64,22 @@ def describe(
         "lengths": lengths,
         "first": [{"inputs": _inputs(example), "gold": task.gold_output(example)} for example in main[:first]],
         "notes": [
-            *(f"{name}: {note}" for name, found in reading.items() for note in found["notes"]),
+            *_reading_notes(reading),
             *_label_notes(by_split),
             *_repetitions(splits),
             *_long(lengths, longest),
         ],
         "faults": [],
     }
+
+
+def _reading_notes(reading: Mapping[str, Any]) -> list[str]:
+    """What was said in reading the splits, each sentence with the first split that it is of."""
+    first: dict[str, str] = {}
+    for name, found in reading.items():
+        for note in found["notes"]:
+            first.setdefault(note, name)
+    return [f"{name}: {note}" for note, name in first.items()]
 
 
 def _inputs(example: Example) -> dict[str, Any]:

@@ -21,6 +21,7 @@ def reading_lines(splits: Mapping[str, Examples]) -> list[str]:
     """What is said of the splits: two lines or more of the first, and of each other one that was read differently."""
     lines: list[str] = []
     said: list[Any] = []
+    notes: set[str] = set()
     for split in splits.values():
         reading = split.notes.get("reading")
         if reading is None or "cut_from_train" in split.notes:
@@ -29,8 +30,9 @@ def reading_lines(splits: Mapping[str, Examples]) -> list[str]:
         if understood not in said:
             said.append(understood)
             lines.append(_columns(split, reading))
-        lines += [f"  {split.name}: {note}" for note in reading["notes"]]
-    return list(dict.fromkeys(lines))
+        lines += [f"  {split.name}: {note}" for note in reading["notes"] if note not in notes]
+        notes.update(reading["notes"])
+    return lines
 
 
 def _columns(split: Examples, reading: Mapping[str, Any]) -> str:

@@ -85,7 +85,7 @@ def test_a_local_script_scores_all_examples_and_its_interval_is_of_resamples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metrics = task_metrics(task(), [script(tmp_path)])
-    monkeypatch.setattr(hf_evaluate, "RESAMPLES", 300)
+    monkeypatch.setattr(resampled, "RESAMPLES", 300)
     result = evaluate(Fixed(), EXAMPLES, metrics, split="test")
     share = result.quality["evaluate:mine"]["share"]
     assert share["value"] == result.main["value"] == 0.5

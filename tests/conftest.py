@@ -82,6 +82,19 @@ def _fresh_accelerate() -> Iterator[None]:
     forget_accelerate()
 
 
+@pytest.fixture(autouse=True)
+def _quick_end(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run in this process ends with, quick: few examples are timed alone, and its curve is an empty picture.
+
+    Both take a third of a tiny run's time. Runs in processes of their own, and tests marked `whole_end`, do it all.
+    """
+    import sys
+
+    if request.node.get_closest_marker("whole_end") is None and "adapters.experiments.run" in sys.modules:
+        monkeypatch.setattr("adapters.evaluation.evaluate.LATENCY_EXAMPLES", 3)
+        monkeypatch.setattr("adapters.experiments.learning_curve.picture", lambda history, score: "<svg></svg>\n")
+
+
 def forget_accelerate() -> None:
     """What Accelerate keeps for the life of the process, forgotten, as a new process would find it."""
     import sys

@@ -32,6 +32,10 @@ def shard_like(values: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
 
 def is_sharded(model: torch.nn.Module) -> bool:
     """Whether a model's parameters are sharded, so that all processes must run each forward pass."""
+    from torch import distributed
+
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return False
     return any(hasattr(parameter, "full_tensor") for parameter in model.parameters())
 
 

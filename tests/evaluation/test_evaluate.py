@@ -163,6 +163,7 @@ def test_latency_is_of_single_examples_after_one_that_is_not_counted(monkeypatch
     assert predictor.asked == [["0"], ["0"], ["1"], ["2"]]
 
 
+@pytest.mark.whole_end
 def test_latency_asks_for_64_examples_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = Fixed([Prediction(value=value) for value in FOUND])
     latency(predictor, EXAMPLES * 100)

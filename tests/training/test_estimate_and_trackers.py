@@ -103,6 +103,7 @@ def test_wandb_and_trackio_go_on_in_the_run_that_they_have_begun(tmp_path: Path)
     assert [given["tensorboard"] for given in begun] == [{"purge_step": 1}, {"purge_step": 8}, {"purge_step": 1}]
 
 
+@pytest.mark.whole_end
 def test_the_curve_is_drawn_into_the_run(run_recipe: Any, tmp_path: Path) -> None:
     assert run_recipe("lora_ner") == 0
     text = (tmp_path / "run" / "curve.svg").read_text()
@@ -114,3 +115,17 @@ def test_the_smooth_line_is_the_mean_of_equal_losses_and_follows_a_change() -> N
     assert smooth([1.0, 3.0]) == pytest.approx([1.0, (0.95 * 1 + 3) / 1.95])
     history = History(losses=[1.0], scores=[{"step": 1, "score": 0.5}], best_score=0.5, best_step=1)
     assert picture(history, "$f_1$") == picture(history, "$f_1$")
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        History(),
+        History(losses=[0.0]),
+        History(losses=[2.0, float("nan"), 1e30]),
+        History(losses=[1.0], scores=[{"step": 1, "score": float("nan")}]),
+        History(losses=[3.0] * 300, scores=[{"step": 300, "score": 0.0}], best_score=0.0, best_step=300),
+    ],
+)
+def test_a_curve_is_drawn_of_any_history(history: History) -> None:
+    assert ">step<" in picture(history, "Answer F1")

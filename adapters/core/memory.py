@@ -134,4 +134,5 @@ def release_fragmented_memory() -> None:
 def out_of_memory(error: BaseException, rows: int) -> ModelError:
     """The error for a GPU that ran out of memory in a batch of `rows` rows."""
     advice = f"--per_device_train_batch_size {max(rows // 2, 1)} --gradient_accumulation_steps 2"
-    return ModelError(f"A batch of {numbered(rows, 'rows')} does not fit the GPU's memory ({str(error)[:120]}). Try {advice}.")
+    size, why = numbered(rows, "rows"), str(error)[:120]
+    return ModelError(f"A batch of {size} does not fit the GPU's memory ({why}). Try {advice}.")

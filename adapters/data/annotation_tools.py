@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from adapters.core.errors import Faults
@@ -12,6 +13,7 @@ from adapters.data.row_views import RowView
 from adapters.data.rows import Row, RowSource
 
 _ANSWERS = frozenset({"accept", "reject", "ignore"})
+_SAMPLE = 1000
 _TEXTS = ("text", "content", "sentence", "document", "body", "message")
 
 
@@ -71,7 +73,70 @@ def _results(tasks: Any) -> list[dict[str, Any]] | None:
 
 
 def _label_studio(rows: Iterator[Row], faults: Faults, *, tasks: str) -> Iterator[Row]:
-    """A row for each annotated task. Of several annotations, the one marked as ground truth is read, else the first."""
+    """A row for each annotated task, with the spans of its text."""
+    for row, text, results in _annotated(rows, faults, tasks):
+        entities = []
+        for value in (result.get("value") for result in results):
+            if isinstance(value, dict) and "start" in value and "end" in value:
+                labels = value.get("labels") or value.get("hypertextlabels")
+                entities.append({**value, "labels": labels})
+            else:
+                faults.note("results of Label Studio other than spans of the text left out")
+        yield Row(row.file, row.line, row.line_step, {**row.values, "text": text, "entities": entities})
+
+
+def choices_as_labels(source: RowSource) -> RowSource:
+    """A source of Label Studio's tasks with a column for each of its questions; any other source as it is.
+
+    Where there is one question its column is `label`, else each has its own name.
+    """
+    if "data" not in source.columns:
+        return source
+    for tasks in ("annotations", "completions"):
+        sample = [row.values.get(tasks) for row in islice(source.rows(Faults(source.name)), _SAMPLE)]
+        results = [result for found in map(_results, sample) for one in found or () for result in one["result"]]
+        names = list(dict.fromkeys(str(one.get("from_name")) for one in results if _choices(one) is not None))
+        if names:
+            columns = {names[0]: "label"} if len(names) == 1 else {name: name for name in names}
+            return RowView(
+                source=source,
+                form="Label Studio",
+                columns=["text", *columns.values()],
+                change=partial(_label_studio_choices, tasks=tasks, columns=columns),
+                settings=(tasks, *columns),
+            )
+    return source
+
+
+def _label_studio_choices(
+    rows: Iterator[Row], faults: Faults, *, tasks: str, columns: Mapping[str, str]
+) -> Iterator[Row]:
+    """A row for each annotated task, with what was chosen for each question."""
+    for row, text, results in _annotated(rows, faults, tasks):
+        values: dict[str, Any] = {"text": text}
+        if "id" in row.values:
+            values["id"] = row.values["id"]
+        for result in results:
+            chosen, name = _choices(result), str(result.get("from_name"))
+            if chosen is None or name not in columns:
+                faults.note("results of Label Studio other than choices left out")
+            else:
+                values[columns[name]] = chosen
+        yield Row(row.file, row.line, row.line_step, values)
+
+
+def _choices(result: Any) -> list[Any] | None:
+    """What was chosen; None if this is another kind of result."""
+    value = result.get("value") if isinstance(result, dict) else None
+    chosen = value.get("choices") if isinstance(value, dict) else None
+    return chosen if isinstance(chosen, list) else None
+
+
+def _annotated(rows: Iterator[Row], faults: Faults, tasks: str) -> Iterator[tuple[Row, str, list[dict[str, Any]]]]:
+    """Each annotated task with its text and its results.
+
+    Of several annotations, the one marked as ground truth is read, else the first that was not cancelled.
+    """
     for row in rows:
         annotations, data = _results(row.values.get(tasks)), row.values.get("data")
         if annotations is None or not isinstance(data, dict):
@@ -84,14 +149,6 @@ def _label_studio(rows: Iterator[Row], faults: Faults, *, tasks: str) -> Iterato
         if len(valid) > 1:
             faults.note("annotations left out: one of a task is read, the ground truth, else the first", len(valid) - 1)
         chosen = next((one for one in valid if one.get("ground_truth")), valid[0])
-        entities = []
-        for result in chosen["result"]:
-            value = result.get("value") if isinstance(result, dict) else None
-            if isinstance(value, dict) and "start" in value and "end" in value:
-                labels = value.get("labels") or value.get("hypertextlabels")
-                entities.append({**value, "labels": labels})
-            else:
-                faults.note("results of Label Studio other than spans of the text left out")
         text = next((data[name] for name in _TEXTS if isinstance(data.get(name), str)), None)
         if text is None:
             texts = [value for value in data.values() if isinstance(value, str)]
@@ -99,4 +156,4 @@ def _label_studio(rows: Iterator[Row], faults: Faults, *, tasks: str) -> Iterato
         if text is None:
             faults.add(row.where(), f"no text in 'data', which has {', '.join(map(str, data)) or 'nothing'}")
             continue
-        yield Row(row.file, row.line, row.line_step, {**row.values, "text": text, "entities": entities})
+        yield row, text, [result for result in chosen["result"] if isinstance(result, dict)]

@@ -162,9 +162,6 @@ def find_classification_columns(roles: ColumnRoles, like: ClassificationColumns 
         text, pair, labels = _by_names(roles)
     if text is None or not labels:
         text, labels = _by_contents(roles, text, labels)
-    if text is None and {"data", "annotations"} <= set(roles.source.columns):
-        advice = "Export from Label Studio as JSON-MIN or CSV, which have a column for each of them."
-        raise missing_column(roles.source, "columns of texts and labels", advice)
     if text is None:
         roles.find("text", TEXTS, what="texts")
     if not labels:
@@ -293,11 +290,16 @@ def _decision(roles: ColumnRoles) -> str | None:
     """Prodigy's `answer`, if it contains nothing but its words."""
     if "answer" not in roles.source.columns or any("answer" in names for names in roles.columns.values()):
         return None
-    found = {row.get("answer") for row in first_rows(roles.source) if isinstance(row.get("answer"), str | None)}
-    if not found - {None} or not found <= PRODIGY_ANSWERS | {None}:
+    if not holds_decisions(roles.source):
         return None
     roles.use("answer", "answer")
     return "answer"
+
+
+def holds_decisions(source: RowSource) -> bool:
+    """Whether the column `answer` contains nothing but Prodigy's words for what an annotator decided."""
+    found = {row.get("answer") for row in first_rows(source) if isinstance(row.get("answer"), str | None)}
+    return bool(found - {None}) and found <= PRODIGY_ANSWERS | {None}
 
 
 def _note_disagreement(roles: ColumnRoles, labels: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from adapters.core.errors import Faults
+from adapters.data.annotation_tools import choices_as_labels
 from adapters.data.classification_columns import (
     LABELS,
     NUMBERS_OF_ROWS,
@@ -34,7 +35,7 @@ def find_columns(
     roles: dict[str, ColumnRoles] = {}
     columns: dict[str, ClassificationColumns] = {}
     for name in sorted(sources, key=lambda name: name != lead):
-        source = sources[name]
+        source = choices_as_labels(sources[name])
         labels = label_columns(named["label"], source)
         may_hide = name == "test" != lead
         if may_hide and not _has_labels(source, labels, columns[lead]) and _lacks_labels_alone(source, sources[lead]):

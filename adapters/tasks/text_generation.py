@@ -8,6 +8,7 @@ from typing import Any
 
 from adapters.core.errors import DataError
 from adapters.data.cell_values import parse_cell
+from adapters.data.classification_columns import holds_decisions
 from adapters.data.columns import ColumnRoles, plain
 from adapters.data.generation_rows import GenerationRow
 from adapters.data.rows import Row
@@ -60,7 +61,8 @@ class Task(GenerationTask):
                 roles.use(role, talks[0])
             return {"text": talks[0], "completion": talks[0], "turns": talks[0]}
         prompt = roles.find("prompt", PROMPTS, what="prompts")
-        completion = roles.find("completion", COMPLETIONS, what="completions")
+        usual = [name for name in COMPLETIONS if name != "answer" or not holds_decisions(roles.source)]
+        completion = roles.find("completion", usual, what="completions")
         more = [] if roles.given.get("prompt") or plain(prompt) != "instruction" else roles.matching(INPUTS)
         if not more:
             return {"text": prompt, "completion": completion}

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.core.errors import DataError
+from adapters.core.errors import DataError, Faults
+from adapters.data.annotation_tools import choices_as_labels
 from adapters.data.classification_columns import LABELS, PAIRS, TEXTS, find_classification_columns
 from adapters.data.classification_splits import find_columns
 from adapters.data.columns import ColumnRoles
 from adapters.data.dataset_files import open_file
+from adapters.tasks.text_generation import Task as TextGeneration
 
 ROWS = [
     ("the lamp arrived broken", "spam"),
@@ -119,13 +121,6 @@ def test_columns_of_0_and_1_are_named_in_the_advice(tmp_path: Path) -> None:
         find_classification_columns(roles_of(tmp_path, rows))
 
 
-def test_the_full_json_of_label_studio_is_refused_with_the_form_that_is_read(tmp_path: Path) -> None:
-    choice = {"type": "choices", "value": {"choices": ["good"]}}
-    rows = [{"id": 1, "data": {"text": "fine"}, "annotations": [{"result": [choice]}]}]
-    with pytest.raises(DataError, match=r"Columns found: id, data, annotations.*as JSON-MIN or CSV"):
-        find_classification_columns(roles_of(tmp_path, rows))
-
-
 def test_label_columns_that_disagree_are_said(tmp_path: Path) -> None:
     rows = [{"text": "a", "label": 0, "label_text": "bad"}, {"text": "b", "label": 1, "label_text": "good"}]
     roles = roles_of(tmp_path, rows)
@@ -175,3 +170,39 @@ def test_shuffled_and_renamed_columns_are_read_right(
             table.writerow({**dict.fromkeys(others, "3"), change(text): one, change(label): other})
     chosen = find_classification_columns(ColumnRoles(open_file(path)))
     assert (chosen.text, chosen.pair, chosen.labels) == (change(text), None, (change(label),))
+
+
+def test_the_words_of_prodigy_are_no_completions(tmp_path: Path) -> None:
+    rows = [
+        {"text": text, "label": "GOOD", "answer": "accept" if n % 2 else "reject"} for n, (text, _) in enumerate(ROWS)
+    ]
+    with pytest.raises(DataError, match="no column of completions"):
+        TextGeneration.find_columns(roles_of(tmp_path, rows), None)
+
+
+def test_each_question_of_label_studios_full_json_is_a_column(tmp_path: Path) -> None:
+    def result(name: str, choice: str) -> dict[str, Any]:
+        return {"type": "choices", "from_name": name, "value": {"choices": [choice]}}
+
+    rows = [
+        {"data": {"text": "a"}, "annotations": [{"result": [result("mood", "good"), result("topic", "film")]}]},
+        {
+            "data": {"text": "b"},
+            "annotations": [
+                {"was_cancelled": True, "result": [result("mood", "bad")]},
+                {"result": [result("mood", "ok")]},
+                {"ground_truth": True, "result": [result("mood", "bad"), {"type": "rating", "value": {"rating": 3}}]},
+            ],
+        },
+        {"data": {"text": "c"}, "annotations": []},
+    ]
+    source = choices_as_labels(roles_of(tmp_path, rows).source)
+    faults = Faults("x")
+    values = [row.values for row in source.rows(faults)]
+    assert source.columns == ["text", "mood", "topic"] and faults.count == 0
+    assert values == [{"text": "a", "mood": ["good"], "topic": ["film"]}, {"text": "b", "mood": ["bad"]}]
+    assert set(faults.notes) == {
+        "tasks without an annotation, or with cancelled ones alone, left out",
+        "annotations left out: one of a task is read, the ground truth, else the first",
+        "results of Label Studio other than choices left out",
+    }

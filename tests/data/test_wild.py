@@ -289,6 +289,18 @@ def label_studio_full(folder: Path) -> tuple[Path, Want]:
 
 
 @kind
+def label_studio_full_with_choices(folder: Path) -> tuple[Path, Want]:
+    def result(name: str, choice: str) -> dict[str, Any]:
+        return {"type": "choices", "from_name": name, "to_name": "text", "value": {"choices": [choice]}}
+
+    rows = [
+        {"id": n, "annotations": [{"id": n, "result": [result("mood", y)]}], "data": {"text": t, "url": "x"}}
+        for n, (t, y) in enumerate(TEXTS)
+    ]
+    return document(folder / "a.json", rows), CLASSES
+
+
+@kind
 def label_studio_in_csv(folder: Path) -> tuple[Path, Want]:
     cells = [
         json.dumps([{"start": s, "end": e, "text": sentence(n)[s:e], "labels": [label]} for s, e, label in spans(n)])

@@ -178,7 +178,10 @@ class WordTokenizer:
                     break
                 shared.add(later)
         if any(tokens):
-            next(own for own in reversed(tokens) if own).extend(between)
+            last = max(number for number, own in enumerate(tokens) if own)
+            tokens[last].extend(between)
+            for later in shared:
+                labelled[later] -= len(between) if later > last else 0
         return [
             WordPart(number, True, tuple(own), at)
             for number, (own, at) in enumerate(zip(tokens, labelled, strict=True))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.evaluation.metrics.base import hf_evaluate
+from adapters.evaluation.metrics.base import resampled
 
 RunRecipe = Callable[..., int]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
@@ -37,7 +37,7 @@ def script(tmp_path: Path) -> str:
 def test_a_run_reports_its_scores_and_trains_by_the_tasks_own(
     run_recipe: RunRecipe, script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hf_evaluate, "RESAMPLES", 50)
+    monkeypatch.setattr(resampled, "RESAMPLES", 50)
     assert run_recipe("head_ner", "--metrics", script, "--num_train_epochs", "1") == 0
     record = json.loads((tmp_path / "run" / "scores.json").read_text())
     lines = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from adapters.evaluation.metrics.base.metric import Metric
-from adapters.evaluation.random_effects import Difference, differences, effects
-from adapters.evaluation.significance import resampled_sums
+from adapters.evaluation.random_effects import Difference, differences, effects, resampled_scores
 
 
 def compared(
@@ -14,9 +13,5 @@ def compared(
 ) -> Difference:
     """The difference of two methods' runs, `[seeds, examples, width]`."""
     rows = [effects(metric, runs, metric.main, seeded=seeded) for runs in (one, other)]
-
-    def scores(run: np.ndarray) -> np.ndarray:
-        return np.asarray(metric.scores(resampled_sums(run, seed=seed, resamples=resamples))[metric.main])
-
-    resampled = np.stack([np.mean([scores(run) for run in runs], 0) for runs in (one, other)], axis=1)
+    resampled = resampled_scores(metric, (one, other), metric.main, seed=seed, resamples=resamples)
     return differences(rows, resampled, [(0, 1)], seed=seed, resamples=resamples)[0]

@@ -23,7 +23,11 @@ from functools import cached_property
 import numpy as np
 
 from adapters.evaluation.metrics.base.metric import Metric
+from adapters.evaluation.significance import resampled_sums
 
+LEVEL = 0.05
+POWER_80 = 0.8416212335729143
+"""The 80 % quantile of the normal distribution."""
 FEWEST = 4
 """Spreads from which a scale that they share can be told; of two or three, false alarms rise to 7 %."""
 SMOOTH_FROM = 1e-12
@@ -97,6 +101,26 @@ def effects(metric: Metric, counts: np.ndarray, score: str, *, seeded: bool = Tr
     )
 
 
+def resampled_scores(
+    metric: Metric, counts: Sequence[np.ndarray], score: str, *, seed: int, resamples: int
+) -> np.ndarray:
+    """`[resamples, rows]`: each row's mean over seeds on resampled examples, which are the same for all rows.
+
+    Args:
+        metric: turns summed counts into scores.
+        counts: of each row, `[seeds, examples, width]`, in the same order of examples.
+        score: which of the metric's scores.
+        seed: of the resampling.
+        resamples: number of resamples.
+    """
+    flat = [own.transpose(1, 0, 2).reshape(own.shape[1], -1) for own in counts]
+    sums = resampled_sums(np.hstack(flat), seed=seed, resamples=resamples)
+    ends = np.cumsum([own.shape[1] for own in flat])
+    parts = zip(np.split(sums, ends[:-1], axis=1), counts, strict=True)
+    scored = (metric.scores(part.reshape(resamples, len(own), -1))[score] for part, own in parts)
+    return np.stack([np.asarray(values).mean(1) for values in scored], axis=1)
+
+
 def moderated(rows: Sequence[Effects]) -> list[Effects]:
     """The rows, with spreads that borrow from one another where they are alike.
 
@@ -147,7 +171,7 @@ class Error:
     """The distribution of an estimate around what it estimates: examples, then seeds.
 
     Attributes:
-        draws: `[resamples]`, deviations by the draw of examples, ascending, already without the interaction.
+        draws: `[resamples]`, deviations by the draw of examples, already without the interaction.
         seeds: standard error by the draw of seeds.
         freedom: its degrees of freedom.
     """
@@ -183,12 +207,10 @@ class Error:
         """The deviation below which this share lies."""
         from scipy import optimize, special
 
-        plain = float(np.quantile(self.draws, share))
         if self.seeds < SMOOTH_FROM:
-            return plain
+            return float(np.quantile(self.draws, share))
         far = 2 * abs(float(special.stdtrit(self.freedom, min(share, 1 - share) / 4))) * self.seeds
         low, high = float(self.draws.min()) - far, float(self.draws.max()) + far
-
         return float(optimize.brentq(lambda at: self.below(at) - share, low, high, xtol=1e-9))
 
 
@@ -287,11 +309,6 @@ class Difference:
         return self.error.quantile(1 - LEVEL / (2 * tests)) + POWER_80 * self.error.size
 
 
-LEVEL = 0.05
-POWER_80 = 0.8416212335729143
-"""The 80 % quantile of the normal distribution."""
-
-
 def differences(
     rows: Sequence[Effects], resampled: np.ndarray, pairs: Sequence[tuple[int, int]], *, seed: int, resamples: int
 ) -> list[Difference]:
@@ -313,14 +330,7 @@ def differences(
         observed = rows[i].value - rows[j].value
         null = difference_error(rows[i], rows[j], swapped[:, number])
         around = difference_error(rows[i], rows[j], resampled[:, i] - resampled[:, j])
-        out.append(
-            Difference(
-                difference=observed,
-                p=null.beyond(observed),
-                error=null,
-                around=around,
-            )
-        )
+        out.append(Difference(difference=observed, p=null.beyond(observed), error=null, around=around))
     return out
 
 

@@ -15,8 +15,8 @@ import time
 import numpy as np
 
 from adapters.evaluation.metrics.base.metric import load_metric
-from adapters.evaluation.random_effects import differences, effects, moderated
-from adapters.evaluation.significance import RESAMPLES, resampled_sums
+from adapters.evaluation.random_effects import differences, effects, moderated, resampled_scores
+from adapters.evaluation.significance import RESAMPLES
 
 METHODS, SEEDS = 6, 3
 LABELS = ("O", *(f"{prefix}-{kind}" for kind in ("LOC", "MISC", "ORG", "PER") for prefix in "BI"))
@@ -34,14 +34,11 @@ def main() -> None:
     for method in range(METHODS):
         hits = generator.binomial(gold, 0.85 - 0.01 * method, (SEEDS, *gold.shape))
         counts.append(np.concatenate([hits, hits + generator.poisson(0.05, hits.shape), [gold] * SEEDS], axis=2))
-    width = metric.width
     pairs = [(i, j) for i in range(METHODS) for j in range(i + 1, METHODS)]
     intervals, tests = [], []
     for _ in range(3):
         begin = time.perf_counter()
-        flat = np.hstack([own.transpose(1, 0, 2).reshape(sentences, -1) for own in counts])
-        drawn = resampled_sums(flat, seed=0, resamples=RESAMPLES).reshape(RESAMPLES, METHODS, SEEDS, width)
-        resampled = metric.scores(drawn)["f1"].mean(2)
+        resampled = resampled_scores(metric, counts, "f1", seed=0, resamples=RESAMPLES)
         intervals.append(time.perf_counter() - begin)
         begin = time.perf_counter()
         rows = moderated([effects(metric, own, "f1") for own in counts])
@@ -52,8 +49,8 @@ def main() -> None:
         "bootstrap_seconds": round(min(intervals), 2),
         "tests_seconds": round(min(tests), 2),
     }
-    print(f"{METHODS} methods x {SEEDS} seeds x {sentences:,} sentences x {RESAMPLES:,} resamples: "
-          f"{found['bootstrap_seconds']} s; all {len(pairs)} tests: {found['tests_seconds']} s")  # fmt: skip
+    size = f"{METHODS} methods x {SEEDS} seeds x {sentences:,} sentences x {RESAMPLES:,} resamples"
+    print(f"{size}: {found['bootstrap_seconds']} s; all {len(pairs)} tests: {found['tests_seconds']} s")
     print(json.dumps(found))
 
 

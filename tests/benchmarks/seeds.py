@@ -23,8 +23,15 @@ import numpy as np
 import scipy.stats
 
 from adapters.evaluation.metrics.base.metric import Metric, load_metric
-from adapters.evaluation.random_effects import Difference, differences, effects, lower_bounds, moderated
-from adapters.evaluation.significance import holm, resampled_sums
+from adapters.evaluation.random_effects import (
+    Difference,
+    differences,
+    effects,
+    lower_bounds,
+    moderated,
+    resampled_scores,
+)
+from adapters.evaluation.significance import holm
 
 RESAMPLES = 1000
 RATE = 0.8
@@ -86,12 +93,7 @@ def compare(
 ) -> tuple[dict[tuple[int, int], Difference], dict[tuple[int, int], float]]:
     """The differences of all pairs, and their p-values by resampling examples alone."""
     rows = moderated([effects(metric, own, metric.main) for own in counts])
-    scores = []
-    for own in counts:
-        flat = own.transpose(1, 0, 2).reshape(own.shape[1], -1)
-        sums = resampled_sums(flat, seed=seed, resamples=RESAMPLES).reshape(RESAMPLES, own.shape[0], own.shape[2])
-        scores.append(np.asarray(metric.scores(sums)[metric.main]).mean(1))
-    resampled = np.stack(scores, axis=1)
+    resampled = resampled_scores(metric, counts, metric.main, seed=seed, resamples=RESAMPLES)
     pairs = [(i, j) for i in range(len(rows)) for j in range(i + 1, len(rows))]
     found = dict(zip(pairs, differences(rows, resampled, pairs, seed=seed, resamples=RESAMPLES), strict=True))
     alone = {}

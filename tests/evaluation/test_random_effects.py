@@ -16,6 +16,7 @@ from adapters.evaluation.random_effects import (
     differences,
     effects,
     moderated,
+    resampled_scores,
     row_error,
     swapped_means,
 )
@@ -53,14 +54,7 @@ def compare(
     """All pairs of methods, from their counts; the effects, the differences, the resampled scores."""
     rows = [effects(metric, own, "f1", seeded=seeded) for own in counts]
     rows = moderated(rows) if borrow else rows
-    flat = [own.transpose(1, 0, 2).reshape(own.shape[1], -1) for own in counts]
-    sums = resampled_sums(np.hstack(flat), seed=seed, resamples=resamples)
-    scores, at = [], 0
-    for own in counts:
-        part = sums[:, at : at + own.shape[0] * own.shape[2]].reshape(resamples, own.shape[0], own.shape[2])
-        scores.append(metric.scores(part)["f1"].mean(1))
-        at += own.shape[0] * own.shape[2]
-    resampled = np.stack(scores, axis=1)
+    resampled = resampled_scores(metric, counts, "f1", seed=seed, resamples=resamples)
     pairs = [(i, j) for i in range(len(rows)) for j in range(i + 1, len(rows))]
     return rows, differences(rows, resampled, pairs, seed=seed, resamples=resamples), resampled
 

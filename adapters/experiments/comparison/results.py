@@ -22,9 +22,10 @@ from adapters.evaluation.random_effects import (
     effects,
     lower_bounds,
     moderated,
+    resampled_scores,
     row_error,
 )
-from adapters.evaluation.significance import RESAMPLES, holm, resampled_sums
+from adapters.evaluation.significance import RESAMPLES, holm
 
 ALIKE = ("task", "dataset.split", "dataset.n", "dataset.digest", "label_digest", "metric_versions")
 """Keys that must be equal in all records of a comparison."""
@@ -193,7 +194,7 @@ def summarise(
     for record in (record for row in rows for record in row.records):
         overlap |= np.array([line.get("in_train", False) for line in record.lines], dtype=bool)
     counts = [np.stack([record.counts(metric) for record in row.records]) for row in rows]
-    resampled = _resampled_scores(counts, metric, score, seed=seed, resamples=resamples)
+    resampled = resampled_scores(metric, counts, score, seed=seed, resamples=resamples)
     found = [effects(metric, own, score, seeded=row.seeded) for row, own in zip(rows, counts, strict=True)]
     for base in dict.fromkeys(row.base for row in rows):
         same = [i for i, row in enumerate(rows) if row.base == base]
@@ -219,21 +220,6 @@ def summarise(
         "versions": first.scores["versions"],
         "hardware": first.scores["hardware"],
     }
-
-
-def _resampled_scores(
-    counts: Sequence[np.ndarray], metric: Metric, score: str, *, seed: int, resamples: int
-) -> np.ndarray:
-    """`[resamples, rows]`: each row's mean over seeds on resampled examples, which are the same for all rows."""
-    flat = [own.transpose(1, 0, 2).reshape(own.shape[1], -1) for own in counts]
-    sums = resampled_sums(np.hstack(flat), seed=seed, resamples=resamples)
-    out, at = [], 0
-    for own in counts:
-        seeds, _, width = own.shape
-        part = sums[:, at : at + seeds * width].reshape(resamples, seeds, width)
-        out.append(np.asarray(metric.scores(part)[score]).mean(1))
-        at += seeds * width
-    return np.stack(out, axis=1)
 
 
 def _row(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from adapters.core import arguments, discovery
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import DataError, UserError, numbered
-from adapters.core.settings import DataSettings, join, require
+from adapters.core.settings import CommonSettings, DataSettings, join, require
 
 if TYPE_CHECKING:
     from adapters.data.rows import RowSource
@@ -161,13 +161,13 @@ def _record(found: _Read, given: Any) -> dict[str, Any]:
         **{"format": None, "columns": {}, "unused": [], "splits": {}, "labels": {}, "first": [], "notes": []},
     }
     if found.task is not None and found.splits:
-        longest = discovery.load("tasks", found.task.name, given.plugin_dir).Settings
+        defaults = join(CommonSettings, discovery.load("tasks", found.task.name, given.plugin_dir).Settings)
         count, unknown = _tokens(given, found)
         record = data_report.describe(
             found.task,
             found.splits,
             count_tokens=count,
-            longest=getattr(longest, "max_length", None) or 256,
+            longest=defaults.max_length,
             first=given.examples,
         )
         record["notes"] += unknown

@@ -139,3 +139,12 @@ def test_the_flags_are_those_of_every_task() -> None:
     names = set(data.settings().__dataclass_fields__)
     assert {"data", "task", "json", "train_file", "label_column_name", "multi_label", "tag_scheme"} <= names
     assert not {"learning_rate", "output_dir", "seed"} & names
+
+
+def test_how_many_inputs_are_longer_than_a_run_reads_at_once_is_said_for_any_length(
+    reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_bert: Path
+) -> None:
+    rows = [{"document": "old town " * length, "summary": "town"} for length in (300, 10, 10, 10)]
+    path = save(tmp_path / "a.jsonl", rows)
+    notes = record(capsys, path, "--task", "summarization", "--model_name_or_path", tiny_bert)["notes"]
+    assert any("train: 25.0 % of the inputs have more than 512 tokens (--max_length)" in note for note in notes)

@@ -37,7 +37,7 @@ CountTokens = Callable[[Sequence[str]], Sequence[int]]
 
 
 def describe(
-    task: Task, splits: Mapping[str, Examples], *, count_tokens: CountTokens | None = None, longest: int = 0, first: int
+    task: Task, splits: Mapping[str, Examples], *, count_tokens: CountTokens | None = None, longest: int, first: int
 ) -> dict[str, Any]:
     """The description of what was read, as JSON, without faults.
 
@@ -54,7 +54,7 @@ def describe(
     by_split = {name: split.label_counts() for name, split in splits.items()}
     for found in by_split.values():
         counts.update(found)
-    lengths = {name: _lengths(split, count_tokens) for name, split in splits.items()}
+    lengths = {name: _lengths(split, count_tokens, longest) for name, split in splits.items()}
     return {
         "task": task.name,
         **{key: reading.get(main.name, {}).get(key) for key in ("format", "columns", "unused")},
@@ -95,7 +95,7 @@ def text_of(example: Example) -> str:
     return " ".join(map(str, inputs.values()))
 
 
-def _lengths(split: Examples, count_tokens: CountTokens | None) -> dict[str, Any]:
+def _lengths(split: Examples, count_tokens: CountTokens | None, longest: int) -> dict[str, Any]:
     """Percentiles and a histogram of the examples' lengths in words, and in tokens."""
     chosen: Sequence[Example] = split
     if len(split) > SAMPLE:
@@ -104,20 +104,20 @@ def _lengths(split: Examples, count_tokens: CountTokens | None) -> dict[str, Any
     for example in chosen:
         texts.append(text_of(example))
         words.append(len(example.inputs["tokens"]) if "tokens" in example.inputs else len(split_words(texts[-1])))
-    found = {"words": _distribution(words)}
+    found = {"words": _distribution(words, longest)}
     if count_tokens is not None:
-        found["tokens"] = _distribution(count_tokens(texts))
+        found["tokens"] = _distribution(count_tokens(texts), longest)
     return {"examples": len(texts), **found}
 
 
-def _distribution(values: Sequence[int]) -> dict[str, Any]:
+def _distribution(values: Sequence[int], longest: int) -> dict[str, Any]:
     array = np.array(values)
     edges = np.linspace(array.min(), max(np.percentile(array, 99), array.min() + 1), _BINS + 1)
     counts, _ = np.histogram(np.minimum(array, edges[-1]), edges)
     return {
         "percentiles": {str(p): int(np.percentile(array, p, method="nearest")) for p in PERCENTILES},
         "histogram": {"edges": [round(float(edge), 1) for edge in edges], "counts": counts.tolist()},
-        "values_above": {str(limit): int((array > limit).sum()) for limit in (128, 256, 512, 1024)},
+        "above_max_length": int((array > longest).sum()),
     }
 
 
@@ -197,7 +197,7 @@ def _long(lengths: Mapping[str, Any], longest: int) -> list[str]:
     """How many inputs have more tokens than a run reads at once."""
     notes = []
     for name, found in lengths.items():
-        above = found.get("tokens", {}).get("values_above", {}).get(str(longest), 0)
+        above = found.get("tokens", {}).get("above_max_length", 0)
         if above:
             notes.append(
                 f"{name}: {100 * above / found['examples']:.1f} % of the inputs have more than {longest} tokens "

@@ -82,7 +82,7 @@ def _advised(rows: Sequence[Mapping[str, Any]], advice: Mapping[str, Any], best:
         needed = advice["needed"]
         ways = [f"about {needed[kind]:,} {kind}" for kind in ("examples", "seeds") if needed.get(kind)]
         enough = f"{' or '.join(ways)} would tell" if ways else "more examples and more seeds would be needed"
-        return f"No method is shown to be non-inferior {within} to every other one: {enough}."
+        return f"For no method can non-inferiority {within} to every other one be concluded: {enough}."
     name = _name(rows[chosen])
     if len(advice["non_inferior"]) == 1:
         return f"Only {name} is non-inferior {within} to every other method: choose {name}."

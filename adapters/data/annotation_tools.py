@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from adapters.core.errors import Faults
 from adapters.data.row_views import RowView
-from adapters.data.rows import Row, RowSource
+from adapters.data.rows import Row, RowSource, first_rows
 
-_ANSWERS = frozenset({"accept", "reject", "ignore"})
-_SAMPLE = 1000
+PRODIGY_ANSWERS = frozenset({"accept", "reject", "ignore"})
+"""Words of Prodigy's column `answer`."""
 _TEXTS = ("text", "content", "sentence", "document", "body", "message")
 
 
@@ -28,7 +27,7 @@ def in_plain_form(source: RowSource, sample: Sequence[Row]) -> RowSource:
                 columns=["text", "entities", *(name for name in source.columns if name not in ("data", tasks))],
                 change=partial(_label_studio, tasks=tasks),
             )
-    if "answer" in columns and values and all(row.get("answer", "accept") in _ANSWERS for row in values):
+    if "answer" in columns and values and all(row.get("answer", "accept") in PRODIGY_ANSWERS for row in values):
         columns_left = [*(name for name in source.columns if name not in ("answer", "spans")), "spans"]
         return RowView(source=source, form="Prodigy", columns=columns_left, change=_prodigy)
     return source
@@ -38,7 +37,7 @@ def _prodigy(rows: Iterator[Row], faults: Faults) -> Iterator[Row]:
     """The accepted rows; one without spans has none."""
     for row in rows:
         answer = row.values.get("answer", "accept")
-        if answer not in _ANSWERS:
+        if answer not in PRODIGY_ANSWERS:
             faults.add(row.where(), f"the answer must be accept, reject or ignore, found {repr(answer)[:60]}")
         elif answer != "accept":
             faults.note(f"rows with the answer {answer} left out")
@@ -90,11 +89,11 @@ def choices_as_labels(source: RowSource) -> RowSource:
 
     Where there is one question its column is `label`, else each has its own name.
     """
-    if "data" not in source.columns:
-        return source
     for tasks in ("annotations", "completions"):
-        sample = [row.values.get(tasks) for row in islice(source.rows(Faults(source.name)), _SAMPLE)]
-        results = [result for found in map(_results, sample) for one in found or () for result in one["result"]]
+        if not {"data", tasks} <= set(source.columns):
+            continue
+        sample = (_results(row.values.get(tasks)) for row in first_rows(source))
+        results = [result for found in sample for one in found or () for result in one["result"]]
         names = list(dict.fromkeys(str(one.get("from_name")) for one in results if _choices(one) is not None))
         if names:
             columns = {names[0]: "label"} if len(names) == 1 else {name: name for name in names}

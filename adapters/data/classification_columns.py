@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
-from adapters.core.errors import Faults
+from adapters.data.annotation_tools import PRODIGY_ANSWERS
 from adapters.data.columns import ColumnRoles, missing_column, plain
 from adapters.data.label_cells import as_flag, is_missing, is_number
 from adapters.data.label_checks import disagreement
-from adapters.data.rows import RowSource
+from adapters.data.rows import FIRST_ROWS, RowSource, first_rows
 
 PAIRS: tuple[tuple[str, str], ...] = (
     ("text", "text_pair"),
@@ -110,8 +109,6 @@ _SAME_MEANING = (
 )
 """Names of columns that say the same, one by numbers and the other by names, perhaps."""
 NUMBERS_OF_ROWS = frozenset(("id", "idx", "index", "guid", "qid", "", "unnamed:_0"))
-PRODIGY_ANSWERS = frozenset(("accept", "reject", "ignore"))
-_PEEK = 1000
 _SAMPLE = 20_000
 """Rows by whose contents columns are told apart; files are often sorted by label."""
 
@@ -141,9 +138,9 @@ class ClassificationColumns:
         return ", ".join(self.labels)
 
 
-def first_rows(source: RowSource, count: int = _PEEK) -> list[Mapping[str, Any]]:
+def first_values(source: RowSource, count: int = FIRST_ROWS) -> list[Mapping[str, Any]]:
     """The values of the first rows."""
-    return [row.values for row in islice(source.rows(Faults(source.name)), count)]
+    return [row.values for row in first_rows(source, count)]
 
 
 def find_classification_columns(roles: ColumnRoles, like: ClassificationColumns | None = None) -> ClassificationColumns:
@@ -225,7 +222,7 @@ def _by_names(roles: ColumnRoles) -> tuple[str | None, str | None, tuple[str, ..
 def _by_contents(roles: ColumnRoles, text: str | None, labels: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     """In a table of two columns, besides row numbers and empty ones: the label has few, short values that repeat, and
     the text long ones, which differ. Otherwise what is known already."""
-    rows = first_rows(roles.source, _SAMPLE)
+    rows = first_values(roles.source, _SAMPLE)
     columns = [
         name
         for name in roles.source.columns
@@ -269,7 +266,7 @@ def _advise_one_hot(roles: ColumnRoles) -> None:
     """Raises DataError that names the flag, where several columns contain only 0 and 1 and none is called a label."""
     if roles.given.get("label") or roles.matching(LABELS):
         return
-    rows = first_rows(roles.source)
+    rows = first_values(roles.source)
     taken = {name for names in roles.columns.values() for name in names}
     flags = [
         name
@@ -298,7 +295,7 @@ def _decision(roles: ColumnRoles) -> str | None:
 
 def holds_decisions(source: RowSource) -> bool:
     """Whether the column `answer` contains nothing but Prodigy's words for what an annotator decided."""
-    found = {row.get("answer") for row in first_rows(source) if isinstance(row.get("answer"), str | None)}
+    found = {row.get("answer") for row in first_values(source) if isinstance(row.get("answer"), str | None)}
     return bool(found - {None}) and found <= PRODIGY_ANSWERS | {None}
 
 
@@ -309,7 +306,7 @@ def _note_disagreement(roles: ColumnRoles, labels: tuple[str, ...]) -> None:
     alike = [same for same in _SAME_MEANING if plain(labels[0]) in same]
     others = [name for name in roles.source.columns if name != labels[0] and any(plain(name) in same for same in alike)]
     if others:
-        rows = first_rows(roles.source)
+        rows = first_values(roles.source)
         said = [disagreement(rows, labels[0], other, _shown_label) for other in others]
         roles.notes += [f"warning: {one}" for one in said if one]
 

@@ -8,7 +8,7 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from adapters.core.errors import DataError, Faults
-from adapters.data.classification_columns import ClassificationColumns, first_rows
+from adapters.data.classification_columns import ClassificationColumns, first_values
 from adapters.data.columns import ColumnRoles
 from adapters.data.label_cells import LabelFault, LabelForm, are_vectors, label_reader
 from adapters.data.rows import Row, RowSource
@@ -100,7 +100,7 @@ def holds_vectors(roles: ColumnRoles, columns: ClassificationColumns, form: Labe
     """Whether labels are vectors of 0 and 1. Raises DataError where there are no names for them."""
     if columns.one_hot or not (form.several or form.names):
         return False
-    cells = [values.get(columns.labels[0]) for values in first_rows(roles.source)]
+    cells = [values.get(columns.labels[0]) for values in first_values(roles.source)]
     if not are_vectors(cells, form.separator):
         return False
     if not form.names:
@@ -116,7 +116,7 @@ def note_separator(roles: ColumnRoles, columns: ClassificationColumns, form: Lab
     """Say so where the separator is in no cell of the first rows, but another one in most of them."""
     if form.separator is None or columns.one_hot:
         return
-    cells = [values.get(columns.labels[0]) for values in first_rows(roles.source)]
+    cells = [values.get(columns.labels[0]) for values in first_values(roles.source)]
     texts = [cell for cell in cells if isinstance(cell, str) and cell.strip() and cell.lstrip()[0] not in "[{"]
     if not texts or any(form.separator in text for text in texts):
         return

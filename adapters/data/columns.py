@@ -5,6 +5,7 @@ A role is called as its flag is: `text` is named by `--text_column_name`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,6 +109,11 @@ class ColumnRoles:
                 )
         notes = [*notes_of(self.source), *self.notes, *others]
         return {"format": format_of(self.source), "columns": columns, "unused": unused, "notes": notes}
+
+
+def bare_name(name: str) -> str:
+    """A name in lower case without blanks and marks: `Sentence #` is `sentence`, `start_offset` is `startoffset`."""
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 def missing_column(source: RowSource, what: str, advice: str = "") -> DataError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from adapters.core.errors import Faults, SettingsError
+from adapters.data.columns import bare_name
 from adapters.data.rows import Row
 from adapters.data.tag_schemes import OUTSIDE, Span
 
@@ -26,11 +26,35 @@ OVERLAP_ADVICE = "Of overlapping entities, --spans snap and --spans drop keep th
 WORDLESS_ADVICE = "--spans drop leaves out entities without a word (counted)."
 
 # Keys in lower case, without marks; the likeliest first.
-_STARTS = ("start", "startoffset", "begin", "beginoffset", "from", "startchar", "charstart", "startidx", "startindex",
-           "startpos", "startposition", "offset")  # fmt: skip
+_STARTS = (
+    "start",
+    "startoffset",
+    "begin",
+    "beginoffset",
+    "from",
+    "startchar",
+    "charstart",
+    "startidx",
+    "startindex",
+    "startpos",
+    "startposition",
+    "offset",
+)
 _ENDS = ("end", "endoffset", "to", "stop", "endchar", "charend", "endidx", "endindex", "endpos", "endposition")
-_LABELS = ("label", "labels", "type", "entitytype", "entitylabel", "entitygroup", "tag", "class", "category", "entity",
-           "nertag", "labelname")  # fmt: skip
+_LABELS = (
+    "label",
+    "labels",
+    "type",
+    "entitytype",
+    "entitylabel",
+    "entitygroup",
+    "tag",
+    "class",
+    "category",
+    "entity",
+    "nertag",
+    "labelname",
+)
 _TEXTS = ("text", "mention", "surface", "surfaceform", "entitytext", "spantext", "matchtext", "matchedtext")
 _LISTS = ("entities", "spans", "ents", "annotations")
 _ENOUGH = 1000
@@ -170,7 +194,7 @@ def _of_item(item: Any, names: Sequence[str]) -> Iterator[GivenSpan | str]:
     wrong = f"an entity must be {{start, end, label}}, found {repr(item)[:60]}"
     own: Any = None
     if isinstance(item, dict):
-        keys = {re.sub(r"[\W_]", "", str(key).lower()): value for key, value in item.items()}
+        keys = {bare_name(str(key)): value for key, value in item.items()}
         if isinstance(keys.get("points"), list):
             for point in keys["points"]:
                 for found in _of_item(

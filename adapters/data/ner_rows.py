@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import Faults, numbered
@@ -23,7 +22,7 @@ from adapters.data.entity_spans import (
     is_spans,
     words_of,
 )
-from adapters.data.rows import Row, RowSource
+from adapters.data.rows import Row, RowSource, first_rows
 from adapters.data.stored_rows import CheckedRows, stored_rows
 from adapters.data.tag_forms import TagForm
 from adapters.data.tag_schemes import spans, tags_of
@@ -45,8 +44,6 @@ MEND_TAG = "Repair such tags with --repair_tags (they are counted), or name the 
 OTHER_TAG = "Name the tags' column with --label_column_name, or their scheme with --tag_scheme; or mend the tag."
 _LIST_OPENS = re.compile(r"""\s*(\[|\{\s*['"]|\(\s*['"\[(]|array\()""")
 WORD_SPANS = "Starts and ends count words here; --span_ends inclusive takes an end as the entity's last word."
-SAMPLED_ROWS = 1000
-"""Rows at the beginning of a source from which its form is taken."""
 _MOST_COLUMNS = 100
 """Columns in which tags are looked for where no name says it."""
 _STORED_AS = 2
@@ -81,10 +78,10 @@ def find_ner_columns(roles: ColumnRoles) -> NerColumns:
 
     Raises DataError that lists the columns.
     """
-    sample = _sample(roles.source)
+    sample = first_rows(roles.source)
     view = in_plain_form(roles.source, sample)
     if view is not roles.source:
-        roles.source, sample = view, _sample(view)
+        roles.source, sample = view, first_rows(view)
     chosen = _choose(roles, sample)
     if chosen is None:
         needed = (
@@ -121,10 +118,6 @@ def _advice(roles: ColumnRoles, sample: Sequence[Row]) -> str:
             "a header and a column that numbers the sentences."
         )
     return advice
-
-
-def _sample(source: RowSource) -> list[Row]:
-    return list(islice(source.rows(Faults(source.name)), SAMPLED_ROWS))
 
 
 def _choose(roles: ColumnRoles, sample: Sequence[Row]) -> NerColumns | None:

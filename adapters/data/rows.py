@@ -16,10 +16,13 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple, Protocol, cast
 
+from adapters.core.discovery import code_version
 from adapters.core.errors import DataError, Faults
 from adapters.core.files import digest_file
 from adapters.data.encodings import fault_of_byte
 
+FIRST_ROWS = 1000
+"""Rows at the beginning of a source by which its contents are judged."""
 HEAD = 4096
 """Characters at the beginning of a file by which its format is recognised."""
 DAMAGED = "The file is damaged or cut short: fetch it again."
@@ -100,6 +103,19 @@ def format_of(source: RowSource) -> str:
 def notes_of(source: RowSource) -> list[str]:
     """What is to be said of a source: by its reader, and of where it was found."""
     return [*getattr(source, "notes", ()), *getattr(source, "said", ())]
+
+
+def readers_of(source: RowSource) -> list[Any]:
+    """How a source is read, as JSON: its class, that class's code, the encoding, and the same of sources inside it."""
+    kind = type(source)
+    inside = [source.source] if hasattr(source, "source") else getattr(source, "parts", ())
+    own = [kind.__name__, code_version(kind), getattr(source, "encoding", None)]
+    return [*own, *([readers_of(one) for one in inside])]
+
+
+def first_rows(source: RowSource, count: int = FIRST_ROWS) -> list[Row]:
+    """The first sound rows, by which contents are judged."""
+    return list(islice(source.rows(Faults(source.name)), count))
 
 
 def saying(source: RowSource, *sentences: str) -> RowSource:

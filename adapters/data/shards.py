@@ -90,9 +90,8 @@ class JoinedSource:
         return any(getattr(part, "named", False) for part in self.parts)
 
     def digest(self) -> str:
-        """sha256, in hex, of the parts' data and how they are read."""
-        parts = [[part.digest(), type(part).__name__, getattr(part, "encoding", None)] for part in self.parts]
-        return digest_value(parts)
+        """sha256, in hex, of the parts' data."""
+        return digest_value([part.digest() for part in self.parts])
 
     def rows(self, faults: Faults) -> Iterator[Row]:
         """The rows of each part in turn."""

@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from adapters.core.discovery import code_version
 from adapters.core.errors import DataError, Faults, numbered
 from adapters.core.files import cache_folder, digest_value, write_text
 from adapters.data.arrow_cache import cached_dataset
 from adapters.data.columns import ColumnRoles
-from adapters.data.rows import Row
+from adapters.data.rows import Row, readers_of
 
 if TYPE_CHECKING:
     import datasets
@@ -63,8 +62,7 @@ def stored_rows(
         write_text(noted, json.dumps(faults.notes))
 
     schema = pa.schema({"id": pa.string(), **columns, "where": pa.string()})
-    reader = [type(source).__name__, code_version(type(source)), getattr(source, "encoding", None)]
-    name = digest_value([digest, source.name, reader, key, STORED_AS])
+    name = digest_value([digest, source.name, readers_of(source), key, STORED_AS])
     noted = cache_folder("datasets") / f"{name}.json"
     if not noted.is_file():  # without what was counted in reading them, stored rows are only half of it
         noted.with_suffix(".arrow").unlink(missing_ok=True)

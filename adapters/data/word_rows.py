@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from adapters.core.errors import DataError, Faults
-from adapters.data.columns import ColumnRoles, missing_column
+from adapters.data.columns import ColumnRoles, bare_name, missing_column
 from adapters.data.row_views import RowOfLines, RowView
 from adapters.data.rows import Row
 
@@ -85,7 +85,7 @@ def _sentence_columns(roles: ColumnRoles, sample: Sequence[Row], word: str, tag:
     given = roles.given.get(ROLE)
     if given:
         return [given] if isinstance(given, str) else list(given)
-    names = {_plain(name): name for name in reversed(roles.source.columns) if name not in (word, tag)}
+    names = {bare_name(name): name for name in reversed(roles.source.columns) if name not in (word, tag)}
     sentences, documents = (
         [names[usual] for usual in usuals if usual in names and _repeats(sample, names[usual])]
         for usuals in (_SENTENCES, _DOCUMENTS)
@@ -193,11 +193,6 @@ def _identity(cell: Any) -> str:
     if text.endswith(".0") and text[:-2].isdecimal():
         return text[:-2]
     return "" if len(text) == 3 and text.lower() == "nan" else text
-
-
-def _plain(name: str) -> str:
-    """A name without case, blanks and marks: `Sentence #` is `sentence`."""
-    return re.sub(r"[\W_]", "", name.lower())
 
 
 def refuse_one_label(roles: ColumnRoles, sample: Sequence[Row], text: str, label: str) -> None:

@@ -24,8 +24,15 @@ FILES = "folders with brat's .txt and .ann"
 
 _ENTITY = re.compile(r"T\S*\t(\S+) (\d+) (\d+)(?:\t(.*))?")
 _PARTS = re.compile(r"T\S*\t\S+ \d+ \d+(;\d+ \d+)+(\t.*)?")
-_LEFT = {"R": "relations", "E": "events", "A": "attributes", "M": "attributes", "N": "references", "#": "notes",
-         "*": "relations"}  # fmt: skip
+_LEFT = {
+    "R": "relations",
+    "E": "events",
+    "A": "attributes",
+    "M": "attributes",
+    "N": "references",
+    "#": "notes",
+    "*": "relations",
+}
 _FORM = "A line of an entity is its name, a tab, LABEL START END, a tab, and its text."
 
 

@@ -11,9 +11,8 @@ from itertools import chain, islice
 from pathlib import Path
 
 from adapters.core.errors import DataError, Faults
-from adapters.core.files import digest_value
-from adapters.data.readers.base.tables import find_columns, has_usual_name, sampled
-from adapters.data.rows import FileSource, Row, line_blocks, plain_name
+from adapters.data.readers.base.tables import TableSource, find_columns, has_usual_name, sampled
+from adapters.data.rows import Row, line_blocks, plain_name
 
 EXTENSIONS: tuple[str, ...] = (".csv", ".tsv")
 FILES = "a table: a header, and rows with a comma, a semicolon, a tab or | between the cells"
@@ -80,7 +79,7 @@ def open_named(path: Path, encoding: str, names: Sequence[str]) -> CsvSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CsvSource(FileSource):
+class CsvSource(TableSource):
     """Rows of a delimited file."""
 
     delimiter: str
@@ -90,8 +89,6 @@ class CsvSource(FileSource):
     (A file whose quoted cells contain line ends, and tabs that make the numbers equal, would be split wrongly.)"""
     blanks: bool
     """Blanks stand between delimiters and cells, and so before quotes."""
-    header: bool
-    """The first record is the header."""
     directive: bool = False
     """The first line says the delimiter, and is no record."""
     width: int = 0
@@ -100,14 +97,6 @@ class CsvSource(FileSource):
     """The cells of a header with a usual name: files that were put together have it again."""
     positions: tuple[int, ...] | None = None
     """Which cells are read; None for all."""
-    notes: tuple[str, ...] = ()
-    named: bool = False
-    """The user named the columns."""
-
-    def digest(self) -> str:
-        """sha256, in hex, of the file's bytes, and of the names of columns that the user gave."""
-        digest = super().digest()
-        return digest_value([digest, self.columns]) if self.named else digest
 
     def rows(self, faults: Faults) -> Iterator[Row]:
         """One row per record after the header; cells are not interpreted ("NA" and "1" remain texts)."""

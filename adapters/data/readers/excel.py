@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import DataError, Faults, SettingsError
-from adapters.core.files import digest_value
-from adapters.data.readers.base.tables import find_columns, sampled
-from adapters.data.rows import FileSource, Row, open_bytes, plain_name
+from adapters.data.readers.base.tables import TableSource, find_columns, sampled
+from adapters.data.rows import Row, open_bytes, plain_name
 
 EXTENSIONS: tuple[str, ...] = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
 FILES = "the first sheet, with a header"
@@ -83,21 +82,11 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SheetSource(FileSource):
+class SheetSource(TableSource):
     """Rows of a sheet, which is read into memory. `Row.line` is the row's number in it."""
 
     positions: tuple[int, ...]
     """Which cells are read."""
-    header: bool
-    """The first row that is not empty is the header."""
-    notes: tuple[str, ...] = ()
-    named: bool = False
-    """The user named the columns."""
-
-    def digest(self) -> str:
-        """sha256, in hex, of the file's bytes, and of the names of columns that the user gave."""
-        digest = super().digest()
-        return digest_value([digest, self.columns]) if self.named else digest
 
     def rows(self, faults: Faults) -> Iterator[Row]:
         """One row per row that is not empty, after the header."""

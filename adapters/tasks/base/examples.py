@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adapters.core import discovery
-from adapters.core.errors import Faults, ModelError
-from adapters.core.files import digest_value
+from adapters.core.errors import ModelError
 from adapters.core.settings import CommonSettings, join
 from adapters.core.sources.resolve import Source, resolve
 from adapters.data.dataset_files import open_splits
-from adapters.data.rows import Row, RowSource, format_of, notes_of
+from adapters.data.row_views import FilteredRows
+from adapters.data.rows import RowSource
 from adapters.data.splits import with_dev, with_limits, with_test
 from adapters.models.tokenizer import unknown_share
 from adapters.tasks.base.example import Examples
@@ -26,44 +26,6 @@ WARN_UNKNOWN, REFUSE_UNKNOWN = 0.05, 0.30
 SAMPLE = 1000
 OPTIONS = {"text_column": "text_column_name", "label_column": "label_column_name", "tag_scheme": "tag_scheme"}
 """Options of an alias (sources.toml) that replace settings which the user did not give."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FilteredRows:
-    """The rows of a source, without those whose column has one of the dropped values."""
-
-    source: RowSource
-    column: str
-    dropped: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The source's name."""
-        return self.source.name
-
-    @property
-    def columns(self) -> list[str]:
-        """The source's columns."""
-        return self.source.columns
-
-    @property
-    def format(self) -> str:
-        """The source's format."""
-        return format_of(self.source)
-
-    @property
-    def notes(self) -> list[str]:
-        """What the source says, and which rows are left out."""
-        return [*notes_of(self.source), f"rows whose {self.column} is {' or '.join(self.dropped)} are left out"]
-
-    def digest(self) -> str:
-        """sha256, in hex, of the source and what is dropped."""
-        how = [type(self.source).__name__, getattr(self.source, "encoding", None), self.column, sorted(self.dropped)]
-        return digest_value([self.source.digest(), *how])
-
-    def rows(self, faults: Faults) -> Iterator[Row]:
-        """The remaining rows, with their lines."""
-        return (row for row in self.source.rows(faults) if row.values.get(self.column) not in self.dropped)
 
 
 def dataset_source(settings: CommonSettings) -> Source | None:
@@ -118,7 +80,7 @@ def read_splits(task_name: str, settings: Any) -> tuple[Task, dict[str, Examples
     task, splits = load_task(task_name, settings.plugin_dir).read(sources, settings)
     for name, rows in sources.items():
         if isinstance(rows, FilteredRows) and name in splits:
-            splits[name].notes["without"] = f"rows whose {rows.column} is {' or '.join(rows.dropped)}"
+            splits[name].notes["without"] = rows.without
     return task, cut_splits(splits, settings, options), source
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+from adapters.data.columns import bare_name
 from adapters.data.tag_spellings import ALONE, BARE, PREFIX, SUFFIX, TagSpelling, find_spelling, kind_of_tags, types_of
 
 SAMPLED_LINES = 2000
@@ -102,23 +103,19 @@ def find_layout(sentences: Sequence[Lines], width: int) -> ColumnLayout:
 
 def by_header(layout: ColumnLayout, names: Sequence[str]) -> ColumnLayout:
     """The layout with the words where the header says so, and the tags, if no column contains any."""
-    words = next(number for number, name in enumerate(names) if _plain(name) in _WORD_NAMES)
-    tags = next(number for number, name in enumerate(names) if _plain(name) in _TAG_NAMES)
+    words = next(number for number, name in enumerate(names) if bare_name(name) in _WORD_NAMES)
+    tags = next(number for number, name in enumerate(names) if bare_name(name) in _TAG_NAMES)
     return replace(layout, words=words, tags=layout.tags if layout.sure else tags)
 
 
 def only_known(names: Sequence[str]) -> bool:
     """Whether a header has no name but those usual in column files."""
-    return {_plain(name) for name in names} <= _WORD_NAMES | _TAG_NAMES | _OTHER_NAMES
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]", "", name.lower())
+    return {bare_name(name) for name in names} <= _WORD_NAMES | _TAG_NAMES | _OTHER_NAMES
 
 
 def is_header(cells: Sequence[str]) -> bool:
     """Whether a line names the columns: one of words, and one of tags."""
-    names = set(map(_plain, cells))
+    names = set(map(bare_name, cells))
     return bool(names & _WORD_NAMES) and bool(names & _TAG_NAMES)
 
 

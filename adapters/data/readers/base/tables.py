@@ -11,6 +11,8 @@ from itertools import islice
 from statistics import median
 
 from adapters.core.errors import DataError
+from adapters.core.files import digest_value
+from adapters.data.rows import FileSource
 
 SAMPLE_ROWS, SAMPLE_CELLS, MAX_JUDGED = 1000, 200_000, 1000
 """How much of a table is looked at to judge its first line: rows, cells, columns."""
@@ -67,6 +69,22 @@ class Columns:
     def all(self) -> bool:
         """Whether every cell is read."""
         return len(self.names) == self.width
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSource(FileSource):
+    """What sources of tables share, whose columns the user may have named."""
+
+    header: bool
+    """The first row that is not empty is the header."""
+    notes: tuple[str, ...] = ()
+    named: bool = False
+    """The user named the columns."""
+
+    def digest(self) -> str:
+        """sha256, in hex, of the file's bytes, and of the names of columns that the user gave."""
+        digest = super().digest()
+        return digest_value([digest, self.columns]) if self.named else digest
 
 
 def sampled(rows: Iterable[list[str]]) -> list[list[str]]:

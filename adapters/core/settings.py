@@ -46,6 +46,9 @@ class DataSettings:
     """Truncate the number of test examples to this value."""
     sample_selection: str = "first"
     """Examples that --max_..._samples keep: first, or random (the same in every run, for sorted files)."""
+    train_draw: int | None = None
+    """Number of a random draw of --max_train_samples training examples; each number draws others. Default: as
+    --sample_selection says."""
     allow_unknown_tokens: bool = False
     """Train even if more than 30 % of the tokens are unknown to the tokenizer."""
     plugin_dir: list[str] = field(default_factory=list)
@@ -65,6 +68,10 @@ class DataSettings:
         require(
             self.sample_selection in ("first", "random"), "sample_selection", self.sample_selection, "first or random"
         )
+        if self.train_draw is not None:
+            require(self.train_draw >= 0, "train_draw", self.train_draw, "0 or more")
+            needed = "given with --max_train_samples, the number of examples to draw"
+            require(self.max_train_samples is not None, "train_draw", self.train_draw, needed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +105,10 @@ class CommonSettings(DataSettings):
     """Number of training epochs."""
     max_train_steps: int | None = None
     """Number of optimizer steps; overrides --num_train_epochs."""
+    min_train_steps: int | None = None
+    """Train at least this number of optimizer steps, where --num_train_epochs would be fewer."""
+    max_train_seconds: float | None = None
+    """Stop training after this many seconds of training steps, and keep the best weights so far."""
     lr_scheduler_type: str = "linear"
     """Learning rate schedule of transformers: linear, cosine, constant_with_warmup, …"""
     lr_scheduler_kwargs: str | None = None
@@ -131,6 +142,9 @@ class CommonSettings(DataSettings):
     """Compile the model before training. It takes minutes; on a CPU in bf16 training was no faster."""
     seed: int = 0
     """Random seed."""
+    trial: bool = False
+    """A trial of a search: scored on dev, while test is never read for a score; leaves no artifact and measures no
+    latency."""
 
     load_in_8bit: bool = False
     """Quantize the base to 8 bits (bitsandbytes), for prompting and for methods that do not train its weights."""
@@ -161,6 +175,7 @@ class CommonSettings(DataSettings):
         )
         optional = (
             "max_train_steps",
+            "min_train_steps",
             "per_device_train_batch_size",
             "per_device_eval_batch_size",
         )
@@ -173,6 +188,8 @@ class CommonSettings(DataSettings):
         require(0 <= self.seed < 2**32, "seed", self.seed, "between 0 and 4294967295")
         warmup = self.num_warmup_steps
         require(warmup is None or warmup >= 0, "num_warmup_steps", warmup, "0 or more")
+        seconds = self.max_train_seconds
+        require(seconds is None or (seconds > 0 and math.isfinite(seconds)), "max_train_seconds", seconds, "above 0")
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         require(self.num_train_epochs > 0, "num_train_epochs", self.num_train_epochs, "above 0")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, "0 or more")

@@ -101,8 +101,17 @@ def with_limits(splits: Mapping[str, S], settings: CommonSettings) -> dict[str, 
     out = {}
     for name, split in splits.items():
         limit = limits[name]
+        draw = settings.train_draw if name == "train" else None
+        if draw is not None and (limit is None or limit >= len(split)):
+            raise DataError(
+                f"--train_draw {draw}: train has {numbered(len(split), 'examples')}, so --max_train_samples {limit} "
+                "leaves nothing to draw. Give a smaller number."
+            )
         if limit is None or len(split) <= limit:
             out[name] = split
+        elif draw is not None:
+            chosen = sorted(random.Random(f"limit/{name}/{draw}").sample(range(len(split)), limit))
+            out[name] = split.select(chosen, limit=f"{limit} drawn", draw=draw)
         elif settings.sample_selection == "first":
             out[name] = split.select(range(limit), limit=limit)
         else:

@@ -321,13 +321,13 @@ class Run:
         from adapters.evaluation.evaluate import evaluate, latency
 
         assert self.fitted is not None, "fit comes first"
-        name = "test" if "test" in self.splits else "validation"
+        name = "test" if "test" in self.splits and not self.settings.trial else "validation"
         shown = name if name == "test" else "dev"
         with self._trained_is_kept():
             scored = evaluate(
                 predictor, self.splits[name][:], self.fitted.metrics, split=shown, seed=self.settings.seed
             )
-            if self.accelerator.num_processes > 1:
+            if self.accelerator.num_processes > 1 or self.settings.trial:
                 return scored
             return dataclasses.replace(scored, latency_ms=latency(predictor, scored.examples))
 
@@ -344,8 +344,10 @@ class Run:
         assert self.fitted is not None and self.data is not None, "fit comes first"
         with self._trained_is_kept():
             record = records.score_record(self.settings, self.session, self.data, self.fitted, evaluation)
-            written = records.save_artifact(self.folder / "artifact", self.settings, self.fitted, record, evaluation)
-            record["cost"]["artifact_bytes"] = written
+            if not self.settings.trial:
+                record["cost"]["artifact_bytes"] = records.save_artifact(
+                    self.folder / "artifact", self.settings, self.fitted, record, evaluation
+                )
             records.write_predictions(self.folder / "predictions.jsonl", evaluation, record["overlap"].pop("numbers"))
             record["seconds"] = round(time.perf_counter() - self.begun, 1)
             if self.fitted.history is not None:
@@ -360,8 +362,8 @@ class Run:
         run_report.show(shown)
         example = run_report.predict_arguments(evaluation.examples[0])
         self._say(
-            f"\nwritten to {self.folder}/ in {record['seconds']:.0f} s. Try:\n"
-            f"  taskswap predict {self.folder}/artifact {example}"
+            f"\nwritten to {self.folder}/ in {record['seconds']:.0f} s."
+            + ("" if self.settings.trial else f" Try:\n  taskswap predict {self.folder}/artifact {example}")
         )
         return RunResult.read(self.folder)
 

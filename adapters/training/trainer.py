@@ -80,7 +80,9 @@ class Trainer:
             len(self.dataset.batches(0, accelerator.num_processes)) / settings.gradient_accumulation_steps
         )
         epochs = settings.num_train_epochs
-        self.total_steps = settings.max_train_steps or max(math.ceil(self.steps_per_epoch * epochs), 1)
+        self.total_steps = settings.max_train_steps or max(
+            math.ceil(self.steps_per_epoch * epochs), settings.min_train_steps or 1
+        )
         self.unwrapped = model
         if not start_at_prior(model, task.prior(self.dataset.targets)):
             self._say("the head has no bias: training does not start at the frequencies of the classes")

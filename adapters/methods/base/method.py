@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.core import discovery
 from adapters.core.errors import ArtifactError, ModelError
+from adapters.core.search_space import Space
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
 from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER
@@ -43,6 +44,8 @@ class Method(ABC):
     name: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]] = (ENCODER, CAUSAL, ENCODER_DECODER)
     """Kinds of base model that the method supports."""
+    needs_base: ClassVar[bool] = True
+    """Whether it works on a base model; a classical method has none."""
     trains: ClassVar[bool] = True
     """Whether it has parameters to train; a method that only prompts has none."""
     seeded: ClassVar[bool] = True
@@ -63,6 +66,23 @@ class Method(ABC):
     def __init__(self, settings: Any) -> None:
         """Args: settings: those of the run, including the method's. Raises SettingsError for invalid values."""
         self.settings = settings
+
+    @classmethod
+    def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
+        """The settings that a search tries, by name, for a task. Empty: there is nothing to tune."""
+        return {}
+
+    @classmethod
+    def shortened(cls, settings: Any, fraction: float) -> dict[str, Any]:
+        """Changes to settings by which a trial costs a fraction of its full cost, for an early rung of a search.
+
+        Default: the training is that much shorter, with a learning-rate schedule of its own length.
+        """
+        changes: dict[str, Any] = {"num_train_epochs": settings.num_train_epochs * fraction}
+        for name in ("max_train_steps", "min_train_steps"):
+            if getattr(settings, name) is not None:
+                changes[name] = max(round(getattr(settings, name) * fraction), 1)
+        return changes
 
     @property
     def title(self) -> str:

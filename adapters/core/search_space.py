@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,7 +23,10 @@ class Dimension(Protocol):
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values, each as likely as the others. Values are JSON values; a list is one value."""
+    """One of several values, each as likely as the others: JSON values, of which a list is one value.
+
+    A value that is a table sets several settings together: `{"lora_r": 4, "lora_alpha": 8}`.
+    """
 
     values: tuple[Any, ...]
 
@@ -56,8 +59,7 @@ class LogUniform:
 
     def draw(self, generator: random.Random) -> float:
         """A number within the bounds."""
-        value = math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
-        return min(max(float(f"{value:.2g}"), self.low), self.high)
+        return rounded(math.exp(generator.uniform(math.log(self.low), math.log(self.high))), self)
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
@@ -68,6 +70,16 @@ Space = Mapping[str, Dimension]
 """A dimension for each setting that is searched, by the setting's name."""
 
 
+def rounded(number: float, dimension: LogUniform) -> float:
+    """A number within the bounds, to two significant digits."""
+    return min(max(float(f"{number:.2g}"), dimension.low), dimension.high)
+
+
+def value(name: str, drawn: Any) -> dict[str, Any]:
+    """The settings that a dimension's value sets."""
+    return dict(drawn) if isinstance(drawn, Mapping) else {name: drawn}
+
+
 def drawn(space: Space, seed: int, number: int) -> list[dict[str, Any]]:
     """Distinct settings at random, the same for the same seed; fewer where the space has fewer."""
     generator = random.Random(f"search/{seed}")
@@ -75,10 +87,18 @@ def drawn(space: Space, seed: int, number: int) -> list[dict[str, Any]]:
     for _ in range(50 * number):
         if len(found) == number:
             break
-        one = {name: dimension.draw(generator) for name, dimension in space.items()}
+        one: dict[str, Any] = {}
+        for name, dimension in space.items():
+            one |= value(name, dimension.draw(generator))
         if one not in found:
             found.append(one)
     return found
+
+
+def ends(dimension: Dimension) -> list[Any]:
+    """The values by which a dimension is checked: all of a choice, the bounds of a range."""
+    record = dimension.record()
+    return list(record["values"]) if "values" in record else [record["low"], record["high"]]
 
 
 def records(space: Space) -> dict[str, Any]:
@@ -86,6 +106,22 @@ def records(space: Space) -> dict[str, Any]:
     return {name: dimension.record() for name, dimension in space.items()}
 
 
-def names(space: Space) -> Sequence[str]:
-    """The settings that are searched."""
-    return tuple(space)
+def from_record(record: Any, where: str) -> Dimension:
+    """The dimension that a settings file describes: a list of values, or a table with `low` and `high`.
+
+    Raises SettingsError, which names the place.
+    """
+    if isinstance(record, Mapping) and set(record) == {"values"}:  # as `records` writes it
+        record = record["values"]
+    if isinstance(record, list) and record:
+        return Choice(*record)
+    numbers = isinstance(record, Mapping) and set(record) <= {"low", "high", "log"} and {"low", "high"} <= set(record)
+    if numbers and all(isinstance(record[end], int | float) for end in ("low", "high")) and record.get("log", True):
+        try:
+            return LogUniform(float(record["low"]), float(record["high"]))
+        except SettingsError as error:
+            raise SettingsError(f"{where}: {error}") from error
+    raise SettingsError(
+        f"{where}: found {record!r:.80}; needed a list of values, [4, 8, 16], or bounds of numbers above 0, of which "
+        "the logarithm is drawn, {low = 1e-4, high = 1e-2}."
+    )

@@ -30,10 +30,11 @@ def run_table(record: Mapping[str, Any], curve: str | None) -> str:
     ]
     for sections in record["reports"].values():
         parts += [_section(section) for section in sections]
+    stored = "no artifact" if cost["artifact_bytes"] is None else f"artifact {cost['artifact_bytes'] / 1e6:.1f} MB"
     share = 100 * cost["trainable_params"] / max(cost["total_params"], 1)
     parts.append(
         f"<p>{cost['trainable_params']:,} of {cost['total_params']:,} parameters trained ({share:.2f} %), "
-        f"{cost['train_seconds']:.0f} s of training, artifact {cost['artifact_bytes'] / 1e6:.1f} MB</p>"
+        f"{cost['train_seconds']:.0f} s of training, {stored}</p>"
     )
     return "".join([*parts, curve or ""])
 

@@ -344,6 +344,7 @@ class Run:
         assert self.fitted is not None and self.data is not None, "fit comes first"
         with self._trained_is_kept():
             record = records.score_record(self.settings, self.session, self.data, self.fitted, evaluation)
+            record["cost"]["artifact_bytes"] = None
             if not self.settings.trial:
                 record["cost"]["artifact_bytes"] = records.save_artifact(
                     self.folder / "artifact", self.settings, self.fitted, record, evaluation

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adapters.core.errors import ModelError
+from adapters.core.search_space import Choice, LogUniform, Space
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors, LayerDelta
 from adapters.methods.base.method import TensorsMethod
 from adapters.tasks.base.example import Example
@@ -40,6 +41,11 @@ class Method(TensorsMethod):
 
     name = "bitfit"
     trains_base = True
+
+    @classmethod
+    def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
+        """Learning rate and length of the training."""
+        return {"learning_rate": LogUniform(1e-3, 2e-2), "num_train_epochs": Choice(3.0, 5.0, 10.0)}
 
     def check(self, base: Base, task: Task) -> None:
         """The base must have biases, which the Llama class lacks."""

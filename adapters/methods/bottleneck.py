@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import ModelError
+from adapters.core.search_space import Choice, LogUniform, Space
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors, LayerDelta
 from adapters.methods.base.method import TensorsMethod, head_modules
@@ -86,6 +87,15 @@ class Method(TensorsMethod):
     """A frozen body with small trainable networks in it, and a trainable head."""
 
     name = "bottleneck"
+
+    @classmethod
+    def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
+        """Learning rate, length of the training, and width."""
+        return {
+            "learning_rate": LogUniform(3e-4, 1e-2),
+            "num_train_epochs": Choice(3.0, 5.0, 10.0),
+            "bottleneck_size": Choice(16, 64, 128),
+        }
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)

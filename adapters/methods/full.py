@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adapters.core.search_space import Choice, LogUniform, Space
 from adapters.methods.base.method import Method as BaseMethod
 from adapters.methods.base.method import headed
 from adapters.tasks.base.example import Example
@@ -33,6 +34,11 @@ class Method(BaseMethod):
     self_contained = True
     trains_base = True
     library = "transformers"
+
+    @classmethod
+    def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
+        """Learning rate and length of the training."""
+        return {"learning_rate": LogUniform(3e-5, 1e-3), "num_train_epochs": Choice(3.0, 5.0, 10.0)}
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """The headed base; all of it is trainable."""

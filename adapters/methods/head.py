@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from adapters.core.errors import ModelError
+from adapters.core.search_space import Choice, LogUniform, Space
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
 from adapters.methods.base.method import TensorsMethod
 from adapters.tasks.base.example import Example
@@ -38,6 +39,11 @@ class Method(TensorsMethod):
     """A frozen body and a trainable head."""
 
     name = "head"
+
+    @classmethod
+    def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
+        """Learning rate and length of the training."""
+        return {"learning_rate": LogUniform(3e-3, 1e-1), "num_train_epochs": Choice(5.0, 10.0, 20.0)}
 
     def check(self, base: Base, task: Task) -> None:
         """The task must have a head; one that generates has none."""

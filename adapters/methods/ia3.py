@@ -8,10 +8,12 @@ The learning rate was chosen on dev (CoNLL-2003, minilm, 2,000 sentences, 300 of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.core.errors import ModelError
+from adapters.core.search_space import Choice, LogUniform, Space
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdaptedLayer, AdapterDelta, AdapterTensors, LayerDelta
 from adapters.methods.base.peft_method import LAYER_OPTIONS, PeftMethod
@@ -46,6 +48,11 @@ class Method(PeftMethod):
         "feedforward_modules": "ia3_feedforward_modules",
     }
     peft_layers: ClassVar[frozenset[str]] = LAYER_OPTIONS | {"feedforward_modules"}
+
+    @classmethod
+    def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
+        """Learning rate and length of the training."""
+        return {"learning_rate": LogUniform(3e-3, 1e-1), "num_train_epochs": Choice(3.0, 5.0, 10.0)}
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import ArtifactError, ModelError, SettingsError, UserError, did_you_mean
 from adapters.core.processes import is_first
+from adapters.core.search_space import Choice, LogUniform, Space
 from adapters.methods.base.method import WEIGHTS
 from adapters.methods.base.peft_method import PeftMethod, check_tensors
 from adapters.methods.base.rank_allocation import allocate_ranks, set_rank_pattern
@@ -123,6 +124,11 @@ class Method(PeftMethod):
         "Load it alone: adapters.load(folder) or taskswap predict. Of PEFT's methods a bank mixes lora, dora, rslora, "
         "ia3, prefix and prompt_tuning."
     )
+
+    @classmethod
+    def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
+        """Learning rate and length of the training."""
+        return {"learning_rate": LogUniform(1e-4, 3e-2), "num_train_epochs": Choice(3.0, 5.0, 10.0)}
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)

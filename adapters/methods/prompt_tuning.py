@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.core.errors import ModelError
+from adapters.core.search_space import Choice, LogUniform, Space
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
 from adapters.methods.base.peft_method import PEFT_TASKS, PROMPT_OPTIONS, PeftMethod
@@ -50,6 +51,15 @@ class Method(PeftMethod):
     peft_options: ClassVar[dict[str, str]] = {"num_virtual_tokens": "num_virtual_tokens"}
     peft_layers: ClassVar[frozenset[str]] = PROMPT_OPTIONS
     kinds = (ENCODER, CAUSAL)
+
+    @classmethod
+    def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
+        """Learning rate, length of the training, and number of virtual tokens."""
+        return {
+            "learning_rate": LogUniform(1e-3, 1e-1),
+            "num_train_epochs": Choice(3.0, 5.0, 10.0),
+            "num_virtual_tokens": Choice(8, 16, 32, 64),
+        }
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)

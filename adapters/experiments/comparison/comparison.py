@@ -7,25 +7,44 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters.core import arguments, discovery
-from adapters.core.errors import ComparisonError, DataError, SettingsError
+from adapters.core.errors import ComparisonError, DataError, SettingsError, UserError
 from adapters.core.files import digest_file, digest_value, write_json
 from adapters.core.processes import is_first
 from adapters.core.settings import INCIDENTAL, CommonSettings, join, require
 from adapters.evaluation.metrics.base.metric import task_metrics
-from adapters.experiments.comparison import launchers, output, results
+from adapters.experiments.comparison import launchers, output, results, spaces, tuners, tuning
 from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
 from adapters.experiments.run_folder import DATA
 from adapters.methods.base.method import load_method
 
+if TYPE_CHECKING:
+    from adapters.models.base_model import Base
+    from adapters.tasks.base.task import Task
+
 LIMITS = ("max_train_samples", "max_eval_samples", "max_predict_samples")
 LAUNCHING = frozenset({"launcher", "run_cpus", "run_gpus", "runs_at_once"})
 """Settings of where runs run."""
 GROWING = frozenset(
-    {"methods", "seeds", "train_sizes", "also_on_prompt_base", "margin", "cost", *LAUNCHING, *INCIDENTAL}
+    {
+        "methods",
+        "seeds",
+        "train_sizes",
+        "also_on_prompt_base",
+        "margin",
+        "cost",
+        "tuning_trials",
+        "tuning_seconds",
+        "tuning_tokens",
+        "tuning_prompt_samples",
+        "tuner",
+        "search_space",
+        *LAUNCHING,
+        *INCIDENTAL,
+    }
 )
 """Settings that may change when a comparison resumes: its finished runs stay valid."""
 
@@ -50,6 +69,20 @@ class CompareSettings:
     """Points by which a method may score lower and still be called non-inferior."""
     cost: str = "storage"
     """What decides between non-inferior methods: storage, training (time), latency or memory."""
+    tuning_trials: int = 6
+    """Settings that each method tries on dev, its own among them, before it runs with the best ones; 0: none, all
+    methods run at their default settings."""
+    tuning_seconds: float | None = None
+    """Seconds that each method's trials may take, instead of --tuning_trials."""
+    tuning_tokens: int | None = None
+    """Tokens that each method's trials may train on, instead of --tuning_trials."""
+    tuning_prompt_samples: int = 50
+    """Dev examples that a trial of a prompted method is scored on, at most."""
+    tuner: str = "random"
+    """Where the settings of trials come from: random draws, or optuna (its TPE sampler)."""
+    search_space: str | None = None
+    """TOML file with search spaces, a table for each method: [lora], learning_rate = {low = 1e-4, high = 1e-2},
+    lora_r = [4, 8, 16]. Default: the methods' own."""
     forbid_overlap: bool = False
     """Refuse a test split that shares an example with train."""
     num_processes: int = 1
@@ -71,6 +104,27 @@ def check_advice(settings: Any) -> None:
     """Raises SettingsError for a margin or a cost that cannot be."""
     require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
     require(settings.cost in results.COSTS, "cost", settings.cost, " or ".join(results.COSTS))
+
+
+def check_tuning(settings: Any) -> None:
+    """Raises SettingsError for a search that cannot be."""
+    require(settings.tuning_trials >= 0, "tuning_trials", settings.tuning_trials, "0 (no search) or more")
+    require(settings.tuner in tuners.NAMES, "tuner", settings.tuner, " or ".join(tuners.NAMES))
+    by_scores = settings.tuner != "random" and settings.launcher == "slurm"
+    needed = "random with --launcher slurm, as it needs the scores of earlier trials"
+    require(not by_scores, "tuner", settings.tuner, needed)
+    require(
+        settings.tuning_prompt_samples >= tuning.FEWEST,
+        "tuning_prompt_samples",
+        settings.tuning_prompt_samples,
+        f"at least {tuning.FEWEST}",
+    )
+    budgets = [(name, getattr(settings, name)) for name in ("tuning_seconds", "tuning_tokens")]
+    given = [(name, value) for name, value in budgets if value is not None]
+    for name, value in given:
+        require(value > 0, name, value, "above 0")
+        require(len(given) == 1, name, value, "given without another budget")
+        require(settings.tuning_trials > 0, name, value, "given without --tuning_trials 0, which allows no search")
 
 
 class Comparison:
@@ -105,6 +159,11 @@ class Comparison:
             at_once=self.settings.runs_at_once,
         )
         self.outcomes: list[RunOutcome] = []
+        self.searches: list[tuning.Search] = []
+        self.chosen: dict[tuple[str, str], Mapping[str, Any]] = {}
+        """Settings that the searches chose, by method and base."""
+        self.contents: Mapping[str, Any] = {}
+        """Digest of each split's data."""
         self.main_process = is_first()
 
     def check(self) -> None:
@@ -117,6 +176,7 @@ class Comparison:
         settings = self.settings
         require(settings.seeds >= 1, "seeds", settings.seeds, "at least 1")
         check_advice(settings)
+        check_tuning(settings)
         launchers.check(settings.launcher, self.resources)
         require(bool(settings.methods), "methods", "", "names of methods")
         for size in settings.train_sizes:
@@ -128,13 +188,17 @@ class Comparison:
         task, found, _ = examples.read_splits(self.task_name, common)
         if self.main_process:
             print("\n".join(reading_lines(found)), file=sys.stderr, flush=True)
-        self.runs = self._with_contents({name: split.notes.get("digest") for name, split in found.items()})
+        self.contents = {name: split.notes.get("digest") for name, split in found.items()}
         name = "test" if "test" in found else "validation"
         if not len(found.get(name, ())):
             raise DataError(f"the {name} split has no examples; there is nothing to score.")
         for method, base in dict.fromkeys((run.method, run.base) for run in self.runs):
             on = open_base(base)
             load_method(method, self.plugins)(self._settings_of(method, {})).check(on, task.on(on.kind))
+            if settings.tuning_trials:
+                self.searches.append(self._search(method, base, on, task.on(on.kind)))
+        if self.searches:
+            self._check_dev(len(found.get("validation", ())))
         task_metrics(task, settings.metrics, self.plugins, allow_hub=settings.trust_remote_code)
         shared = overlap(found[name], found.get("train", ()))
         if shared["count"] and settings.forbid_overlap:
@@ -144,18 +208,73 @@ class Comparison:
                 f"{first['test']} as {first['train']}. Remove them, or leave the flag out."
             )
 
-    def _with_contents(self, files: Mapping[str, Any]) -> list[PlannedRun]:
-        """The runs with a digest of what each depends on besides settings: data, code, if it prompts the prompt's file.
+    def _check_dev(self, examples: int) -> None:
+        """Raises DataError where dev is too small to choose settings by."""
+        if examples < tuning.FEWEST:
+            raise DataError(
+                f"dev has {examples} examples; at least {tuning.FEWEST} are needed to choose settings by. Give a "
+                "larger --validation_file or --validation_split_percentage, or --tuning_trials 0 for default settings."
+            )
+        self.dev = examples
 
-        Args:
-            files: digest of each split's data.
-        """
-        code, path = discovery.files_version(self.plugins), Path(str(getattr(self.settings, "prompt", "")))
+    def _search(self, method: str, base: str, on: Base, task: Task) -> tuning.Search:
+        """The search for a method's settings, each value of its space checked. Raises SettingsError."""
+        kind, settings = load_method(method, self.plugins), self.settings
+
+        def check(changes: Mapping[str, Any]) -> None:
+            kind(self._settings_of(method, {**changes, "model_name_or_path": base})).check(on, task)
+
+        def fits(changes: Mapping[str, Any]) -> bool:
+            try:
+                check(changes)
+            except UserError:
+                return False
+            return True
+
+        def say(line: str) -> None:
+            if self.main_process:
+                print(f"search space of {method}: {line}", file=sys.stderr, flush=True)
+
+        files = spaces.read(settings.search_space, settings.methods) if settings.search_space else {}
+        declared = files.get(method, kind.search_space(self.task_name, self.plugins))
+        space, taken = spaces.free(declared, self.given)
+        if taken:
+            say(f"{', '.join(taken)} not searched, as given")
+        if method in files:
+            own = type(self._settings_of(method, {}))
+            space = spaces.of_file(space, own, check, f"--search_space {settings.search_space}: [{method}]")
+        else:
+            space = spaces.of_method(space, check, say)
+        budgeted = settings.tuning_seconds is not None or settings.tuning_tokens is not None
+        most = tuning.MOST_TRIALS if budgeted else settings.tuning_trials
+        return tuning.Search(method, base, space, tuners.tuner(settings.tuner, space, settings.seed, most - 1, fits))
+
+    def _trial(self, method: str, base: str, changes: Mapping[str, Any], fraction: float) -> PlannedRun:
+        """The run of a trial, on the largest training size."""
+        settings, kind = self.settings, load_method(method, self.plugins)
+        size = settings.train_sizes[-1] if kind.trains and settings.train_sizes else ""
+        varied: dict[str, Any] = {**changes, "trial": True}
+        if not kind.trains:
+            varied["max_eval_samples"] = min(settings.tuning_prompt_samples, self.dev)
+        if fraction < 1:
+            own = self._settings_of(method, {**self._varied(base, tuning.SEED, size), **varied})
+            varied |= kind.shortened(own, fraction)
+        planned = self._planned(method, base, tuning.SEED, size, varied)
+        words = tuning.Rung(fraction=fraction, trials=0).words
+        return self._with_contents([dataclasses.replace(planned, size="", rung=f"trials, {words}")])[0]
+
+    def _with_contents(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+        """The runs with a digest of what each depends on besides settings: data, code, the file of a prompt."""
+        files, code, path = (
+            self.contents,
+            discovery.files_version(self.plugins),
+            Path(str(getattr(self.settings, "prompt", ""))),
+        )
         prompt = digest_file(path) if path.is_file() else ""
         trained, prompted = digest_value([files, code, ""]), digest_value([files, code, prompt])
         return [
             dataclasses.replace(run, data=trained if load_method(run.method, self.plugins).trains else prompted)
-            for run in self.runs
+            for run in runs
         ]
 
     def plan(self) -> list[PlannedRun]:
@@ -180,7 +299,40 @@ class Comparison:
         if not self.main_process:
             return
         write_json(self.folder / "settings.json", {"task": self.task_name, **arguments.as_dict(self.settings)})
-        self.outcomes = launchers.launch(self.settings.launcher, self.runs, self.folder, self.resources)
+        if self.settings.overwrite_output_dir:
+            for failed in (self.folder / "runs").glob("*.failed"):
+                failed.unlink()
+        if self.searches and not self._tune():
+            return
+        self.runs = self._with_contents(self.plan())
+        self.outcomes = self._launch(self.runs)
+
+    def _launch(self, runs: Sequence[PlannedRun]) -> list[RunOutcome]:
+        return launchers.launch(self.settings.launcher, runs, self.folder, self.resources)
+
+    def _tune(self) -> bool:
+        """Let each method search its settings on dev; False where a scheduler has yet to run trials."""
+        settings = self.settings
+        done = tuning.run(
+            self.searches,
+            self._trial,
+            self._launch,
+            trials=settings.tuning_trials,
+            seconds=settings.tuning_seconds,
+            tokens=settings.tuning_tokens,
+        )
+        for search in self.searches if done else ():
+            self.chosen[search.method, search.base] = search.chosen().settings
+            print(search.sentence(), file=sys.stderr, flush=True)
+        return done
+
+    def _tuning(self, method: str, base: str) -> dict[str, Any] | None:
+        """The search of a method on a base, as JSON; None without one."""
+        for search in self.searches:
+            if (search.method, search.base) == (method, base) and search.space:
+                settings = self._settings_of(method, {**search.chosen().settings, "model_name_or_path": base})
+                return search.record(spaces.values(settings, search.space))
+        return None
 
     def save_and_print(self) -> ComparisonResult | None:
         """Write the comparison's files and print it; None where another process or Slurm does the runs.
@@ -201,7 +353,14 @@ class Comparison:
             scores = own[0].scores
             planned = sum(outcome.run.row == key for outcome in self.outcomes)
             rows.append(
-                results.Row(method=scores["method"], base=scores["base"], size=key[2], records=own, planned=planned)
+                results.Row(
+                    method=scores["method"],
+                    base=scores["base"],
+                    size=key[2],
+                    records=own,
+                    planned=planned,
+                    tuning=self._tuning(key[0], key[1]),
+                )
             )
         command = f"python {' '.join(sys.argv)}"
         settings = arguments.as_dict(self.settings)
@@ -218,15 +377,23 @@ class Comparison:
         print(f"\nwritten to {self.folder}/comparison.html, .md, .svg and .json", file=sys.stderr)
         return ComparisonResult.read(self.folder)
 
-    def _planned(self, method: str, base: str, seed: int, size: str) -> PlannedRun:
-        varied: dict[str, Any] = {"model_name_or_path": base, "seed": seed}
-        if size:
-            varied["max_train_samples"] = None if size == "all" else int(size)
-        settings = self._settings_of(method, varied)
+    def _planned(
+        self, method: str, base: str, seed: int, size: str, changes: Mapping[str, Any] | None = None
+    ) -> PlannedRun:
+        """A run, with the settings that the method's search chose, or with the given changes."""
+        changes = self.chosen.get((method, base), {}) if changes is None else changes
+        settings = self._settings_of(method, {**changes, **self._varied(base, seed, size)})
         own = {k: v for k, v in arguments.as_dict(settings).items() if k not in INCIDENTAL}
         return PlannedRun(
             method=method, base=base, seed=seed, size=size, settings={"task": self.task_name, "method": method, **own}
         )
+
+    def _varied(self, base: str, seed: int, size: str) -> dict[str, Any]:
+        """What runs of one method differ in."""
+        varied: dict[str, Any] = {"model_name_or_path": base, "seed": seed}
+        if size:
+            varied["max_train_samples"] = None if size == "all" else int(size)
+        return varied
 
     def _settings_of(self, method: str, varied: Mapping[str, Any]) -> Any:
         """Settings of a run of one method: its own defaults, then the recipe's, the given, and those of this run."""

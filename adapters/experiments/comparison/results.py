@@ -62,6 +62,8 @@ class Row:
     records: Sequence[Record]
     planned: int = 0
     """Runs that were to be made; some may have failed."""
+    tuning: Mapping[str, Any] | None = None
+    """The search by which its settings were chosen, as JSON; None for default settings."""
 
     @property
     def incomplete(self) -> bool:
@@ -273,6 +275,8 @@ def _row(
         "truncated": float(np.mean([r.scores["truncated"] for r in row.records])),
         "shots_dropped": float(np.mean([r.scores["shots_dropped"] for r in row.records])),
         "notes": first["method_notes"],
+        "tuning": row.tuning,
+        "tuning_seconds": None if row.tuning is None else row.tuning["seconds"],
         "curve": first["training"].get("dev_scores", []),
         "by_label": _by_label(row, metric),
         "runs": [str(record.folder) for record in row.records],

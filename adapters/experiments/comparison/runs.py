@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapters.core.files import digest_value, write_json
+from adapters.core.files import digest_value, write_json, write_text
 from adapters.core.settings import INCIDENTAL
 from adapters.core.signals import SignalGuard
 
@@ -35,6 +35,8 @@ RANKS = frozenset(
     }
 )
 _REASON_LINES = 6
+FAILED = (1, 2)
+"""Exit codes of a run that failed by itself; others are of a signal, or of lacking memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class PlannedRun:
         size: number of training examples where the comparison varies it, otherwise empty.
         settings: of the run, including `task` and `method`, without `output_dir`.
         data: digest of the contents of data, plugin and prompt files, so that changed files make new runs.
+        rung: of a trial of a search, how long it trains, in words; otherwise empty.
     """
 
     method: str
@@ -56,11 +59,12 @@ class PlannedRun:
     size: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     data: str = ""
+    rung: str = ""
 
     @property
     def row(self) -> tuple[str, str, str]:
-        """Runs of one row differ only in their seed."""
-        return self.method, self.base, self.size
+        """Runs of one row differ only in their seed; those of a rung in their settings."""
+        return self.method, self.base, self.rung or self.size
 
     @property
     def name(self) -> str:
@@ -68,7 +72,8 @@ class PlannedRun:
         settings = {name: value for name, value in self.settings.items() if name not in INCIDENTAL}
         size = f"-{self.size}" if self.size else ""
         digest = digest_value([settings, self.data])[:10]
-        return f"{self.method}-{Path(self.base).name}{size}-seed{self.seed}-{digest}"
+        which = "trial" if self.rung else f"seed{self.seed}"
+        return f"{self.method}-{Path(self.base).name}{size}-{which}-{digest}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +108,11 @@ def run_folder(run: PlannedRun, folder: Path) -> Path:
     return folder / "runs" / run.name
 
 
+def ended(folder: Path) -> bool:
+    """Whether nothing is left to do for a run: it has finished, or is a trial that failed."""
+    return finished(folder) or failure(folder).is_file()
+
+
 def finished(folder: Path) -> bool:
     """Whether a run has finished there: scores.json is written after everything else that is compared."""
     return (folder / "scores.json").is_file()
@@ -117,7 +127,7 @@ def execute(run: PlannedRun, folder: Path, processes: int) -> RunOutcome:
         processes: number of processes of the run.
     """
     own, begin = run_folder(run, folder), time.perf_counter()
-    if not finished(own):
+    if not ended(own):
         write_settings(run, folder)
     _, error = execute_written(run.name, folder, processes)
     return RunOutcome(run=run, folder=own, error=error, seconds=time.perf_counter() - begin)
@@ -141,10 +151,20 @@ def execute_written(name: str, folder: Path, processes: int) -> tuple[int, str]:
     with _lock(runs / f"{name}.lock") as held:
         if finished(runs / name):
             return 0, ""
-        settings = runs / f"{name}.json"
+        settings, failed = runs / f"{name}.json", failure(runs / name)
+        if failed.is_file():
+            return 1, failed.read_text(encoding="utf-8")
         if (runs / name / "checkpoints").is_dir():  # it was interrupted
             write_json(settings, {**read_json(settings), "resume_from_checkpoint": "latest"})
-        return _run_alone(settings, runs / f"{name}.log", processes, held)
+        code, error = _run_alone(settings, runs / f"{name}.log", processes, held)
+        if code in FAILED and read_json(settings).get("trial"):
+            write_text(failed, error)
+        return code, error
+
+
+def failure(folder: Path) -> Path:
+    """The file that holds the reason where a trial has failed by itself: it would fail again, and a search goes on."""
+    return folder.with_name(f"{folder.name}.failed")
 
 
 @contextmanager

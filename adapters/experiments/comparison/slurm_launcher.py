@@ -18,8 +18,8 @@ from adapters.core.signals import exit_on_sigterm
 from adapters.experiments.comparison.runs import (
     PlannedRun,
     Resources,
+    ended,
     execute_written,
-    finished,
     run_folder,
     write_settings,
 )
@@ -37,7 +37,7 @@ def write_job_array(runs: Sequence[PlannedRun], folder: Path, resources: Resourc
         folder: of the comparison, at the same path on every machine.
         resources: of each run.
     """
-    waiting = [run for run in runs if not finished(run_folder(run, folder))]
+    waiting = [run for run in runs if not ended(run_folder(run, folder))]
     if not waiting:
         return False
     for run in waiting:

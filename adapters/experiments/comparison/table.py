@@ -39,6 +39,7 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
         number_column("trained", "trainable_params", ",.0f"),
         Column(title="% trained", shown=_share, key=lambda row: row["trainable_params"], wide=True),
         number_column("train s", "train_seconds", ",.0f"),
+        *([number_column("search s", "tuning_seconds", ",.0f")] if any(row["tuning"] for row in rows) else []),
         number_column("tokens/s", "train_tokens_per_second", ",.0f", wide=True),
         number_column("peak GiB", "peak_memory_bytes", ".2f", 1 / 1024**3, wide=True),
         number_column("MB/task", "artifact_bytes", ",.2f", 1e-6),

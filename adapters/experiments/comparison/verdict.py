@@ -28,7 +28,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         for row in rows
         if row["incomplete"]
     ]
-    out += _sizes(rows)
+    out += [*_sizes(rows), _settings(rows)]
     if summary.get("machines", 1) > 1:
         out.append("The runs were made on different machines, so their times and memory cannot be compared.")
     return [*out, ACROSS] if len(bases) > 1 else out
@@ -114,6 +114,24 @@ def _name(row: Mapping[str, Any]) -> str:
 
 def _scored(row: Mapping[str, Any]) -> str:
     return f"{row['method']} ({points(row['value'])})"
+
+
+def _settings(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How the settings were chosen."""
+    searched = {_name({**row, "size": ""}): row["tuning"] for row in rows if row["tuning"]}
+    if not searched:
+        return "All methods ran at their default settings: others may rank them differently (--tuning_trials 6)."
+    trials = sorted({tuning["trials"] for tuning in searched.values()})
+    number = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
+    out = f"Settings were chosen on dev from {number} trials of each method; no trial was scored on test."
+    known = [tuning["resolution"] for tuning in searched.values() if tuning["resolution"]]
+    if known:
+        out += f" By the draw of dev examples alone, trials closer than {points(max(known))} points are alike."
+    failed = [f"{tuning['failed']} of {name}" for name, tuning in searched.items() if tuning["failed"]]
+    if failed:
+        out += f" Trials that failed: {', '.join(failed)}."
+    default = list(dict.fromkeys(_name({**row, "size": ""}) for row in rows if not row["tuning"]))
+    return f"{out} Without settings to search: {', '.join(default)}." if default else out
 
 
 def _sizes(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.core.errors import ArtifactError, ModelError
+from adapters.core.search_space import Choice, LogUniform, Space
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdaptedLayer, AdapterDelta, AdapterTensors, LayerDelta
 from adapters.methods.base.peft_method import LAYER_OPTIONS, PeftMethod
@@ -67,6 +68,15 @@ class LoraFamilyMethod(PeftMethod):
         "bias",
         "lora_bias",
     }
+
+    @classmethod
+    def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
+        """Learning rate, length of the training, and rank, with an alpha of twice the rank."""
+        return {
+            "learning_rate": LogUniform(3e-4, 1e-2),
+            "num_train_epochs": Choice(3.0, 5.0, 10.0),
+            "rank": Choice(*({"lora_r": r, "lora_alpha": 2.0 * r} for r in (4, 12, 32))),
+        }
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)

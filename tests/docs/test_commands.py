@@ -162,7 +162,7 @@ def smaller(words: list[str]) -> list[str]:
     if "prompt_lab" in what:
         more += ["--prompts", "classification_few"]
     if compares:
-        more += ["--seeds", "1"]
+        more += ["--seeds", "1", "--tuning_trials", "0"]
         if "--methods" not in words:
             more += ["--methods", "head,few_shot", "--also_on_prompt_base"]
         elif words[0] != "compare":

@@ -96,6 +96,7 @@ def test_the_commands_of_the_page_run(words: list[str], here: Path, capfd: pytes
     compares = "compare" in " ".join(words)
     if compares:
         flags += ["--seeds", "1", "--prompt_model_name_or_path", "llama", "--also_on_prompt_base", "--shots", "1"]
+        flags += ["--tuning_trials", "0"]
     assert run(words, *flags) == 0, capfd.readouterr().err[-2000:]
     out = here / after(words, "--output_dir")
     if compares:

@@ -165,7 +165,7 @@ def test_a_comparison_over_training_sizes_ends_with_a_table_and_a_curve(
         "--model_name_or_path": tmp_path / "bert", "--prompt_model_name_or_path": tmp_path / "llama",
         "--dataset_name": texts, "--output_dir": tmp_path / "out", "--methods": "bitfit,few_shot",
         "--train_sizes": "40,all", "--seeds": 1, "--num_train_epochs": 1, "--mixed_precision": "no",
-        "--shots": 1, "--prompt": "classification_few",
+        "--shots": 1, "--prompt": "classification_few", "--tuning_trials": 0,
     }  # fmt: skip
     words = [*(str(word) for pair in given.items() for word in pair), "--also_on_prompt_base"]
     assert call_recipe(REPOSITORY / "recipes" / "compare_classification.py", words) == 0

@@ -37,6 +37,7 @@ def command(place: Path, out: str, *flags: str) -> list[str]:
         "--max_new_tokens": 4,
         "--shots": 1,
         "--num_virtual_tokens": 4,
+        "--tuning_trials": 0,
     }
     words = [word for flag, value in given.items() if flag not in flags for word in (flag, str(value))]
     return [sys.executable, "recipes/compare_ner.py", *words, *flags]
@@ -62,6 +63,48 @@ def test_a_killed_comparison_goes_on_with_the_missing_runs(place: Path, runs_in_
     after = ended_runs(out)
     assert len(after) == 3
     assert all(after[name] == moment for name, moment in before.items()), "finished runs are kept"
+
+
+def test_a_search_killed_at_a_trial_goes_on_and_never_scores_test(
+    place: Path, runs_in_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space, out = place / "space.toml", place / "searched"
+    space.write_text("[head]\nlearning_rate = {low = 1e-3, high = 1e-1}\n[full]\nlearning_rate = [1e-3, 1e30]\n")
+    flags = (
+        "--methods",
+        "head,full",
+        "--also_on_prompt_base",
+        "--search_space",
+        str(space),
+        "--tuning_trials",
+        "3",
+        "--num_train_epochs",
+        "6",
+    )
+    killed = Forked(command(place, "searched", *flags)[1:], place / "searched.log")
+    limit = time.monotonic() + 300
+    while not ended_runs(out) and time.monotonic() < limit:
+        time.sleep(0.1)
+    killed.kill()
+    killed.wait()
+    before = ended_runs(out)
+    assert before and not (out / "comparison.json").exists(), killed.printed()
+    assert run_here(place, "searched", *flags) == 0
+    printed, after = capsys.readouterr().out, ended_runs(out)
+    assert all(after[name] == moment for name, moment in before.items()), "finished trials are kept"
+    kept = json.loads((out / "comparison.json").read_text())
+    assert [row["method"] for row in kept["rows"]] == ["head", "full"]
+    head, full = (row["tuning"] for row in kept["rows"])
+    assert head["trials"] == 3 and head["failed"] == 0 and set(head["settings"]) == {"learning_rate"}
+    assert full["failed"] == 1, "a rate of 1e30 diverges"
+    assert "Settings were chosen on dev from 3 trials" in " ".join(printed.split())
+    for name in after:
+        scored = json.loads((out / "runs" / name / "scores.json").read_text())
+        trial = "-trial-" in name
+        assert scored["dataset"]["split"] == ("dev" if trial else "test"), "a trial never scores test"
+        assert (out / "runs" / name / "artifact").exists() != trial
+    assert run_here(place, "searched", *flags) == 0
+    assert ended_runs(out) == after and capsys.readouterr().out == printed, "nothing runs twice, not even what failed"
 
 
 def test_a_comparison_shows_all_six_and_runs_nothing_twice(
@@ -111,6 +154,7 @@ def test_a_run_that_fails_is_shown_with_its_reason_and_the_others_go_on(
         (["--forbid_overlap"], "--forbid_overlap: "),
         (["--margin", "0"], "--margin 0.0: must be a number of points above 0"),
         (["--cost", "money"], "--cost money: must be storage or training or latency or memory"),
+        (["--tuning_trials", "2", "--max_eval_samples", "5"], "dev has 5 examples; at least 10 are needed to choose"),
         (["--lora_r", "0"], "--lora_r 0: must be at least 1"),
     ],
 )

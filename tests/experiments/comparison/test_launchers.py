@@ -61,6 +61,7 @@ def command(place: Path, out: str, *flags: str) -> list[str]:
         "--learning_rate": 0.01,
         "--mixed_precision": "no",
         "--max_new_tokens": 4,
+        "--tuning_trials": 0,
     }
     words = [word for flag, value in given.items() if flag not in flags for word in (flag, str(value))]
     return [sys.executable, "recipes/compare_ner.py", *words, "--also_on_prompt_base", *flags]

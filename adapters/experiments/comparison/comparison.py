@@ -249,7 +249,7 @@ class Comparison:
         most = tuning.MOST_TRIALS if budgeted else settings.tuning_trials
         return tuning.Search(method, base, space, tuners.tuner(settings.tuner, space, settings.seed, most - 1, fits))
 
-    def _trial(self, method: str, base: str, changes: Mapping[str, Any], fraction: float) -> PlannedRun:
+    def trial(self, method: str, base: str, changes: Mapping[str, Any], fraction: float) -> PlannedRun:
         """The run of a trial, on the largest training size."""
         settings, kind = self.settings, load_method(method, self.plugins)
         size = settings.train_sizes[-1] if kind.trains and settings.train_sizes else ""
@@ -315,7 +315,7 @@ class Comparison:
         settings = self.settings
         done = tuning.run(
             self.searches,
-            self._trial,
+            self.trial,
             self._launch,
             trials=settings.tuning_trials,
             seconds=settings.tuning_seconds,

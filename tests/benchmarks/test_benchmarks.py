@@ -45,6 +45,8 @@ SMALLEST = {
     "serving": "--base {bert} --rounds 1 --seconds 0.2 --requests 20 --clients 4 --texts 16",
     "train_throughput": "--only lora dry_run quality --rounds 1 --seconds 0.1 --seeds 1 --methods lora --runs lora "
     f"--base {{bert}} --data {{data}}/conll2003 --more {ON_BERT}",
+    "tuning": "--data {data}/conll2003 --methods head --grid 3 --trials 3 --repeats 2 --folder {data}/tuning --more "
+    "--model_name_or_path {bert} --mixed_precision no --num_train_epochs 1",
 }
 FILES = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("test_"))
 

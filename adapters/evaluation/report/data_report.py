@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from rich.text import Text
 from adapters.core.errors import numbered
 from adapters.core.files import digest_value
 from adapters.core.progress import ProgressBar
+from adapters.data.columns import NUMBERED
 from adapters.data.word_splitter import split_words
 from adapters.evaluation.report.run_report import highlight
 from adapters.evaluation.report.tables import Column, number_column, rich_table
@@ -54,11 +56,13 @@ def describe(
     by_split = {name: split.label_counts() for name, split in splits.items()}
     for found in by_split.values():
         counts.update(found)
+    documents = {name: own for name, split in splits.items() if "" not in (own := split.documents())}
     lengths = {name: _lengths(split, count_tokens, longest) for name, split in splits.items()}
     return {
         "task": task.name,
         **{key: reading.get(main.name, {}).get(key) for key in ("format", "columns", "unused")},
         "splits": {name: len(split) for name, split in splits.items()},
+        "documents": {name: len(set(own)) for name, own in documents.items()},
         "labels": dict(counts),
         "labels_by_split": {name: dict(found) for name, found in by_split.items()},
         "lengths": lengths,
@@ -67,6 +71,7 @@ def describe(
             *_reading_notes(reading),
             *_label_notes(by_split),
             *_repetitions(splits),
+            *_shared_documents(documents),
             *_long(lengths, longest),
         ],
         "faults": [],
@@ -193,6 +198,20 @@ def _all(splits: Mapping[str, Examples]) -> Iterator[tuple[str, int, Example]]:
                     bar.step("thousand examples")
 
 
+def _shared_documents(documents: Mapping[str, Sequence[str]]) -> list[str]:
+    """Documents of two splits, by their names; of those that are numbered in their files, nothing is known."""
+    notes = []
+    named = {name: dict.fromkeys(one for one in own if not one.startswith(NUMBERED)) for name, own in documents.items()}
+    for first, other in combinations(named, 2):
+        both = [one for one in named[other] if one in named[first]]
+        if both:
+            notes.append(
+                f"{numbered(len(both), 'documents')} of {other} also in {first} (the first: {both[0]}): scores of "
+                f"{other} are too good, if what is in one part of a document helps with another"
+            )
+    return notes
+
+
 def _long(lengths: Mapping[str, Any], longest: int) -> list[str]:
     """How many inputs have more tokens than a run reads at once."""
     notes = []
@@ -230,10 +249,12 @@ def _split_table(record: Mapping[str, Any]) -> RenderableType:
         for unit in ("words", "tokens"):
             if unit in measured:
                 found = measured[unit]
-                rows.append({"split": name, "examples": count, "unit": unit, **found["percentiles"], **found})
+                own = {"split": name, "examples": count, "documents": record["documents"].get(name), "unit": unit}
+                rows.append({**own, **found["percentiles"], **found})
     columns = [
         Column(title="split", shown=lambda row: row["split"]),
         number_column("examples", "examples", ",.0f"),
+        *([number_column("documents", "documents", ",.0f")] if record["documents"] else ()),
         Column(title="length in", shown=lambda row: row["unit"]),
         *(number_column(f"{p} %" if p < 100 else "most", str(p), ",.0f") for p in PERCENTILES),
         Column(title="histogram", shown=lambda row: _bars(row["histogram"])),

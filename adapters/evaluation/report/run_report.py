@@ -40,8 +40,13 @@ def main_line(evaluation: Evaluation) -> str:
     metric, main = evaluation.metrics[0], evaluation.main
     return (
         f"{evaluation.split} {score_title(metric)}: {100 * main['value']:.2f}  "
-        f"(95 % interval {100 * main['low']:.2f} to {100 * main['high']:.2f}, bootstrap)"
+        f"(95 % interval {100 * main['low']:.2f} to {100 * main['high']:.2f}, {bootstrap_of(evaluation.units.record())})"
     )
+
+
+def bootstrap_of(resampled: Mapping[str, Any]) -> str:
+    """How an interval was made: `bootstrap`, and of how many documents where whole ones were resampled."""
+    return f"bootstrap of {resampled['documents']:,} documents" if resampled["units"] == "documents" else "bootstrap"
 
 
 def plain(renderable: RenderableType) -> str:

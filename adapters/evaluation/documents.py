@@ -48,10 +48,10 @@ class Units:
         begins = np.flatnonzero(np.diff(self.of[order], prepend=-1))
         return np.add.reduceat(counts[..., order, :], begins, axis=-2)
 
-    def members(self) -> list[np.ndarray]:
-        """The numbers of each unit's examples."""
+    def members(self) -> list[np.ndarray] | None:
+        """The numbers of each document's examples; None where single examples are drawn."""
         if self.of is None:
-            return list(np.arange(self.examples)[:, None])
+            return None
         order = np.argsort(self.of, kind="stable")
         return np.split(order, np.flatnonzero(np.diff(self.of[order])) + 1)
 

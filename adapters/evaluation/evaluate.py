@@ -107,7 +107,7 @@ def evaluate(
             counts[metric.name] = metric.count_all(golds, compared)
             quality[metric.name] = _quality(metric, counts[metric.name], units, seed)
         elif isinstance(metric, ResampledMetric):
-            quality[metric.name], remarks[metric.name] = metric.quality(golds, compared, units, seed)
+            quality[metric.name], remarks[metric.name] = metric.quality(golds, compared, seed, units)
     return Evaluation(
         split=split,
         examples=examples,

@@ -37,10 +37,10 @@ def run_report(record: Mapping[str, Any], evaluation: Evaluation) -> RenderableT
 
 def main_line(evaluation: Evaluation) -> str:
     """The main score with its interval, in words."""
-    metric, main = evaluation.metrics[0], evaluation.main
+    metric, main, how = evaluation.metrics[0], evaluation.main, bootstrap_of(evaluation.units.record())
     return (
         f"{evaluation.split} {score_title(metric)}: {100 * main['value']:.2f}  "
-        f"(95 % interval {100 * main['low']:.2f} to {100 * main['high']:.2f}, {bootstrap_of(evaluation.units.record())})"
+        f"(95 % interval {100 * main['low']:.2f} to {100 * main['high']:.2f}, {how})"
     )
 
 

@@ -112,7 +112,7 @@ def test_a_run_that_fails_is_shown_with_its_reason_and_the_others_go_on(
         (["--margin", "0"], "--margin 0.0: must be a number of points above 0"),
         (["--cost", "money"], "--cost money: must be storage or training or latency or memory"),
         (["--resample", "words"], "--resample words: must be auto or examples or documents"),
-        (["--resample", "documents"], "--resample documents: 30 of the 30 scored examples have no document. Name the"),
+        (["--resample", "documents"], "scored examples have no document. Name the column"),
         (["--lora_r", "0"], "--lora_r 0: must be at least 1"),
     ],
 )

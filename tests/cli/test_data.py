@@ -161,7 +161,7 @@ def test_documents_are_counted_and_those_in_two_splits_are_said(
     assert found["documents"] == {"train": 3, "test": 2} and found["columns"]["document"] == ["doc_id"]
     assert any(note.startswith("1 document of test also in train (the first: d2)") for note in found["notes"])
     assert main.main(["data", str(train), "--task", "classification"]) == 0
-    assert "documents" in capsys.readouterr().out
+    assert "documents: train 3" in capsys.readouterr().out
     tagged = tmp_path / "a.conll"
     tagged.write_text("-DOCSTART- O\n\nAda B-PER\n\nin O\nOslo B-LOC\n")
     numbered = record(capsys, tagged, "--test_file", tagged, "--task", "ner")

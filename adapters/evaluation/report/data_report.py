@@ -231,6 +231,9 @@ def report(record: Mapping[str, Any], splits: Mapping[str, Examples], task: Task
     if splits:
         parts += [Text(line) for line in reading_lines(splits) if line.startswith("read ")]
         parts += [Text(), _split_table(record), Text()]
+        if record["documents"]:
+            counts = ", ".join(f"{name} {count:,}" for name, count in record["documents"].items())
+            parts += [Text(f"documents: {counts}"), Text()]
     if record["labels"]:
         parts += [_label_table(record), Text()]
     parts += [Text(f"note: {note}") for note in record["notes"]]
@@ -249,12 +252,10 @@ def _split_table(record: Mapping[str, Any]) -> RenderableType:
         for unit in ("words", "tokens"):
             if unit in measured:
                 found = measured[unit]
-                own = {"split": name, "examples": count, "documents": record["documents"].get(name), "unit": unit}
-                rows.append({**own, **found["percentiles"], **found})
+                rows.append({"split": name, "examples": count, "unit": unit, **found["percentiles"], **found})
     columns = [
         Column(title="split", shown=lambda row: row["split"]),
         number_column("examples", "examples", ",.0f"),
-        *([number_column("documents", "documents", ",.0f")] if record["documents"] else ()),
         Column(title="length in", shown=lambda row: row["unit"]),
         *(number_column(f"{p} %" if p < 100 else "most", str(p), ",.0f") for p in PERCENTILES),
         Column(title="histogram", shown=lambda row: _bars(row["histogram"])),

@@ -106,7 +106,8 @@ def _results(record: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
         *markdown_lines(("split", "examples", "metric", "value", "95 % interval"), [row]),
         "",
         *section_tables(evaluation.tables(metric)),
-        f"The interval is a bootstrap over examples. {record['overlap']['count']} of the examples are in train too.",
+        f"The interval is a bootstrap over {evaluation.units.name}. {record['overlap']['count']} of the examples are "
+        "in train too.",
         "",
     ]
 

@@ -31,6 +31,9 @@ class Settings:
     """Points by which a method may score lower and still be called non-inferior."""
     cost: str = "storage"
     """What decides between non-inferior methods: storage, training (time), latency or memory."""
+    resample: str = "auto"
+    """What intervals and tests resample: whole documents, single examples, or auto: documents where every scored
+    example knows its own, and there are at least 30 of them."""
     allow_different: bool = False
     """Compare runs that learned from different training data, which the table then shows."""
 
@@ -63,6 +66,7 @@ def run(argv: Sequence[str]) -> int:
         command="taskswap compare",
         margin=given.margin / 100,
         cost=given.cost,
+        resample=given.resample,
     )
     return 0
 

@@ -158,7 +158,16 @@ def _record(found: _Read, given: Any) -> dict[str, Any]:
 
     record: dict[str, Any] = {
         "task": given.task,
-        **{"format": None, "columns": {}, "unused": [], "splits": {}, "labels": {}, "first": [], "notes": []},
+        **{
+            "format": None,
+            "columns": {},
+            "unused": [],
+            "splits": {},
+            "documents": {},
+            "labels": {},
+            "first": [],
+            "notes": [],
+        },
     }
     if found.task is not None and found.splits:
         defaults = join(CommonSettings, discovery.load("tasks", found.task.name, given.plugin_dir).Settings)

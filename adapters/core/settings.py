@@ -33,11 +33,14 @@ class DataSettings:
     column_names: list[str] = field(default_factory=list)
     """Names of the columns of a table without a header: label,title,text. The first line is then a row, unless it is
     a header after all, whose names these replace."""
+    document_column_name: str | None = None
+    """Column that says which document an example is a part of, so that whole documents can be resampled. Default:
+    document_id, doc_id, article_id, document; -DOCSTART- lines of a column file; the context of a question."""
     encoding: str = "utf-8"
     """Encoding of the data files."""
     validation_split_percentage: int = 10
-    """Percentage of the training data used as dev if there is no dev split (chosen by a hash of the text, whatever the
-    seed)."""
+    """Percentage of the training data used as dev if there is no dev split (chosen by a hash of the text, or whole
+    documents by a hash of their names, whatever the seed)."""
     max_train_samples: int | None = None
     """Truncate the number of training examples to this value."""
     max_eval_samples: int | None = None

@@ -15,6 +15,12 @@ from adapters.data.rows import RowSource, format_of, notes_of
 
 ID = "id"
 """The column of the examples' own names, if there is one."""
+DOCUMENT = "document"
+"""The role of the column that says which document an example is a part of. It may have another role as well."""
+DOCUMENTS = ("document_id", "doc_id", "article_id", "document")
+"""Usual names of that column."""
+NUMBERED = "#"
+"""What the names of documents begin with that are only counted in their file, and say nothing of another file's."""
 
 
 @dataclass
@@ -41,7 +47,7 @@ class ColumnRoles:
             for name in _several(names):
                 if name not in self.source.columns:
                     raise missing_column(self.source, f"column {name!r} (--{role}_column_name)")
-                if roles.setdefault(name, role) != role:
+                if role != DOCUMENT and roles.setdefault(name, role) != role:
                     raise DataError(
                         f"{self.source.name}: --{roles[name]}_column_name and --{role}_column_name both name {name!r}. "
                         "Name a column for each."
@@ -76,7 +82,8 @@ class ColumnRoles:
 
     def matching(self, usual: Sequence[str], *, any_case: bool = True) -> list[str]:
         """The columns with one of the usual names that have no other role, the likeliest first."""
-        taken = {name for names in (*self.columns.values(), *map(_several, self.given.values())) for name in names}
+        named = [_several(names) for role, names in self.given.items() if role != DOCUMENT]
+        taken = {name for names in (*self.columns.values(), *named) for name in names}
         free = {plain(name) if any_case else name: name for name in reversed(self.source.columns) if name not in taken}
         return [free[name] for name in usual if name in free]
 
@@ -84,6 +91,10 @@ class ColumnRoles:
         """Give columns a role. `usual`: names of other columns that might have it as well, which is then said."""
         self.columns[role] = list(columns)
         self._usual[role] = usual
+
+    def document(self) -> str | None:
+        """The column of the documents: the one in use, the one named, else one with a usual name; None without any."""
+        return self.columns[DOCUMENT][0] if DOCUMENT in self.columns else self.look(DOCUMENT, DOCUMENTS)
 
     def unused(self) -> list[str]:
         """The columns without a role."""
@@ -109,6 +120,12 @@ class ColumnRoles:
                 )
         notes = [*notes_of(self.source), *self.notes, *others]
         return {"format": format_of(self.source), "columns": columns, "unused": unused, "notes": notes}
+
+
+def given_columns(settings: Any, *roles: str) -> dict[str, Any]:
+    """By role, the column that settings name by `--…_column_name`; that of the documents among them."""
+    named = {role: getattr(settings, f"{role}_column_name") for role in roles}
+    return {**named, DOCUMENT: getattr(settings, f"{DOCUMENT}_column_name", None)}
 
 
 def bare_name(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
@@ -28,6 +29,9 @@ class Split(Protocol):
     def __iter__(self) -> Iterator[Hashed]:
         """Examples in order."""
 
+    def documents(self) -> list[str]:
+        """The document of each example; "" where it is not known."""
+
     def select(self, indices: Sequence[int], name: str = "", **notes: Any) -> Self:
         """Some of the examples, under another name, with further notes for the record."""
 
@@ -36,6 +40,8 @@ S = TypeVar("S", bound=Split)
 
 _DEV_SALT = "0"
 """Must stay the same over releases: scores of one dev split cannot be compared with those of another."""
+FEWEST_DOCUMENTS = 10
+"""Documents of train from which on a split is cut by whole documents; of fewer, its size would be left to chance."""
 
 
 def with_test(splits: Mapping[str, S], options: Mapping[str, Any]) -> dict[str, S]:
@@ -47,9 +53,7 @@ def with_test(splits: Mapping[str, S], options: Mapping[str, Any]) -> dict[str, 
     percent = options.get("test_percentage")
     if percent is None or "test" in splits or "train" not in splits:
         return dict(splits)
-    cut = f"{percent} % of train by a hash, the same for every seed"
-    advice = "Give --test_file."
-    train, test = _cut(splits["train"], "test", percent, salt="test", note=cut, advice=advice)
+    train, test = _cut(splits["train"], "test", percent, salt="test", advice="Give --test_file.")
     return {**splits, "train": train, "test": test}
 
 
@@ -57,28 +61,32 @@ def with_dev(splits: Mapping[str, S], settings: CommonSettings) -> dict[str, S]:
     """The splits, with a dev split cut from train where there is none.
 
     A hash of its inputs decides whether an example goes to dev, so equal examples stay together, and their order does
-    not matter. It does not depend on the user's seed: runs that differ in it are scored on the same examples.
+    not matter. Where all examples know their document, whole documents go to dev by a hash of their names. It does not
+    depend on the user's seed: runs that differ in it are scored on the same examples.
     """
     if "validation" in splits or "train" not in splits:
         return dict(splits)
     percent = settings.validation_split_percentage
-    cut = f"{percent} % of train by a hash, the same for every seed"
     advice = "Give --validation_file, or another --validation_split_percentage."
-    train, dev = _cut(splits["train"], "validation", percent, salt=_DEV_SALT, note=cut, advice=advice)
+    train, dev = _cut(splits["train"], "validation", percent, salt=_DEV_SALT, advice=advice)
     return {**splits, "train": train, "validation": dev}
 
 
-def _cut(train: S, name: str, percent: int, *, salt: str, note: str, advice: str) -> tuple[S, S]:
+def _cut(train: S, name: str, percent: int, *, salt: str, advice: str) -> tuple[S, S]:
     """The rest of train, and a new split with `percent` of it: the examples whose inputs, with the salt, hash low.
 
-    Equal inputs stay together. Raises DataError, which ends in `advice`, where one side would be empty.
+    Equal inputs stay together; of known documents, examples of one. Raises DataError, which ends in `advice`, where one
+    side would be empty.
     """
     word = "dev" if name == SPLITS[1] else name
-    chosen: list[int] = []
-    for number, example in enumerate(train):
-        digest = hashlib.sha256(f"{salt}/{example.digest()}".encode()).digest()
-        if int.from_bytes(digest[:8], "big") % 100 < percent:
-            chosen.append(number)
+    documents = train.documents()
+    if "" not in documents and len(set(documents)) >= FEWEST_DOCUMENTS:
+        chosen = _of_documents(documents, percent, salt)
+        note = f"{percent} % of train by a hash of documents, the same for every seed"
+    else:
+        digests = (example.digest() for example in train)
+        chosen = [number for number, digest in enumerate(digests) if _hash(salt, digest) % 100 < percent]
+        note = f"{percent} % of train by a hash, the same for every seed"
     rest = sorted(set(range(len(train))) - set(chosen))
     if not chosen or not rest:
         raise DataError(
@@ -86,6 +94,23 @@ def _cut(train: S, name: str, percent: int, *, salt: str, note: str, advice: str
             f"{advice}"
         )
     return train.select(rest, **{f"without_{word}": note}), train.select(chosen, name, cut_from_train=note)
+
+
+def _of_documents(documents: Sequence[str], percent: int, salt: str) -> list[int]:
+    """The examples of the documents that hash lowest, until these are `percent` of all; one document stays in train."""
+    sizes = Counter(documents)
+    chosen: set[str] = set()
+    taken = 0
+    for document in sorted(sizes, key=lambda name: _hash(salt, name))[:-1]:
+        if 100 * taken >= percent * len(documents):
+            break
+        chosen.add(document)
+        taken += sizes[document]
+    return [number for number, document in enumerate(documents) if document in chosen]
+
+
+def _hash(salt: str, text: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{salt}/{text}".encode()).digest()[:8], "big")
 
 
 def with_limits(splits: Mapping[str, S], settings: CommonSettings) -> dict[str, S]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from adapters.core.errors import DataError, Faults
-from adapters.data.columns import ColumnRoles, bare_name, missing_column
+from adapters.data.columns import DOCUMENT, DOCUMENTS, ColumnRoles, bare_name, missing_column
 from adapters.data.row_views import RowOfLines, RowView
 from adapters.data.rows import Row
 
@@ -72,12 +72,16 @@ def sentences_of(roles: ColumnRoles, sample: Sequence[Row], word: str, tag: str)
             "without a header (--dataset_format conll)."
         )
         raise missing_column(roles.source, what, advice)
+    usual = (name for name in (*columns, *roles.matching(DOCUMENTS)) if bare_name(name) in _DOCUMENTS)
+    document: Any = roles.given.get(DOCUMENT) or next(usual, None)
+    if document is not None:
+        roles.use(DOCUMENT, document)
     return RowView(
         source=roles.source,
         form=WORD_A_ROW,
         columns=roles.source.columns,
-        change=_joined(word, tag, columns),
-        settings=(word, tag, *columns),
+        change=_joined(word, tag, columns, document),
+        settings=(word, tag, *columns, *([] if document is None else [DOCUMENT, document])),
     )
 
 
@@ -111,14 +115,21 @@ def _repeats(sample: Sequence[Row], column: str) -> bool:
     return 0 < runs < len(values) and runs <= _MOST_NEW * len(values)
 
 
-def _joined(word: str, tag: str, columns: Sequence[str]) -> Callable[[Iterator[Row], Faults], Iterator[Row]]:
+def _joined(
+    word: str, tag: str, columns: Sequence[str], document: str | None
+) -> Callable[[Iterator[Row], Faults], Iterator[Row]]:
     def change(rows: Iterator[Row], faults: Faults) -> Iterator[Row]:
+        name_of_document = ""
         for group in _groups(rows, word, tag, columns, faults):
             before = faults.count
             for row in group:
                 _check(row, word, tag, faults)
             if faults.count == before:
-                values = {name: [_stripped(row.values.get(name)) for row in group] for name in (word, tag)}
+                values: dict[str, Any] = {}
+                if document is not None:  # a blank continues, as it does in the column of the sentences
+                    name_of_document = _identity(group[0].values.get(document)) or name_of_document
+                    values[document] = name_of_document
+                values |= {name: [_stripped(row.values.get(name)) for row in group] for name in (word, tag)}
                 yield RowOfLines(group[0].file, values, tuple(row.line for row in group))
 
     return change

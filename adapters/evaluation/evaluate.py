@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from adapters.core.files import digest_value
+from adapters.evaluation.documents import Units, chosen_units
 from adapters.evaluation.metrics.base.any_metric import AnyMetric, Section
 from adapters.evaluation.metrics.base.metric import Metric
 from adapters.evaluation.metrics.base.resampled import ResampledMetric, section
@@ -31,8 +32,9 @@ class Evaluation:
         predictions: one for each example.
         counts: per metric `[examples, width]`; those that score all examples at once have none.
         metrics: the task's main metric first.
-        quality: per metric, per score, `{value, low, high}`; the interval is a 95 % bootstrap over examples. A score
+        quality: per metric, per score, `{value, low, high}`; the interval is a 95 % bootstrap over `units`. A score
             is absent where there was nothing to judge, `low` and `high` where a metric is too slow for resampling.
+        units: what was resampled: examples, or their documents.
         remarks: per metric without counts, what is to be known of its scores.
         examples_per_second: of the whole split in batches.
         latency_ms: of one example alone, `{p50, p95}`; None where it was not measured.
@@ -44,6 +46,7 @@ class Evaluation:
     metrics: list[AnyMetric]
     counts: dict[str, np.ndarray]
     quality: dict[str, dict[str, dict[str, float]]]
+    units: Units
     examples_per_second: float
     latency_ms: Mapping[str, float] | None = None
     remarks: Mapping[str, str] = field(default_factory=dict)
@@ -80,7 +83,7 @@ class Evaluation:
 def evaluate(
     predictor: Predictor, examples: Sequence[Example], metrics: Sequence[AnyMetric], *, split: str, seed: int = 0
 ) -> Evaluation:
-    """Score a predictor on a split, with intervals.
+    """Score a predictor on a split, with intervals: of whole documents, where `chosen_units` takes them.
 
     Args:
         predictor: anything with `predict(examples)`.
@@ -94,6 +97,7 @@ def evaluate(
     seconds = time.perf_counter() - begin
     assert len(predictions) == len(examples), (len(predictions), len(examples))
     golds = [example.gold for example in examples]
+    units = chosen_units([example.document for example in examples])
     counts: dict[str, np.ndarray] = {}
     quality: dict[str, dict[str, dict[str, float]]] = {}
     remarks: dict[str, str] = {}
@@ -101,9 +105,9 @@ def evaluate(
         compared = _compared(metric, predictions)
         if isinstance(metric, Metric):
             counts[metric.name] = metric.count_all(golds, compared)
-            quality[metric.name] = _quality(metric, counts[metric.name], seed)
+            quality[metric.name] = _quality(metric, counts[metric.name], units, seed)
         elif isinstance(metric, ResampledMetric):
-            quality[metric.name], remarks[metric.name] = metric.quality(golds, compared, seed)
+            quality[metric.name], remarks[metric.name] = metric.quality(golds, compared, seed, units)
     return Evaluation(
         split=split,
         examples=examples,
@@ -111,6 +115,7 @@ def evaluate(
         metrics=list(metrics),
         counts=counts,
         quality=quality,
+        units=units,
         remarks=remarks,
         examples_per_second=len(examples) / max(seconds, 1e-9),
     )
@@ -197,12 +202,13 @@ def _compared(metric: AnyMetric, predictions: Sequence[Prediction]) -> list[Any]
     return [getattr(prediction, metric.of) for prediction in predictions]
 
 
-def _quality(metric: Metric, counts: np.ndarray, seed: int) -> dict[str, dict[str, float]]:
+def _quality(metric: Metric, counts: np.ndarray, units: Units, seed: int) -> dict[str, dict[str, float]]:
     """The metric's scores with intervals, without those that are nan (JSON has no such number)."""
+    drawn = units.summed(counts)
     if metric.of != "value":
         # None is not a wrong answer but a missing one; a resample of such examples alone would have no score.
-        counts = counts[counts.any(1)]
+        drawn = drawn[drawn.any(1)]
     values = {name: float(value) for name, value in metric.scores(counts.sum(0)).items()}
     defined = {name: value for name, value in values.items() if not np.isnan(value)}
-    bounds = bootstrap(metric, counts, seed=seed) if defined else {}
+    bounds = bootstrap(metric, drawn, seed=seed) if defined else {}
     return {name: {"value": value, "low": bounds[name][0], "high": bounds[name][1]} for name, value in defined.items()}

@@ -12,6 +12,9 @@ seeds' mean over examples has v_e / n + v_es / (n m): adding both would count th
 
 With few seeds that spread is poorly known, so the two parts are not added up to one normal variable: the difference's
 distribution is the sum of a resampled one for the examples and a t for the seeds (Behrens 1929, Fisher 1935).
+
+Examples of one document are not independent. Where documents are known, "examples" here are whole documents: their
+counts are summed first (`documents.Units`), the jackknife leaves out a document, swaps exchange a document's answers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Intervals by resampling examples: sums of counts are resampled, no example is scored again. And Holm's adjustment."""
+"""Intervals by resampling: sums of counts are resampled, no example is scored again. And Holm's adjustment.
+
+What is resampled are the rows of the counts: examples, or documents, whose examples' counts are summed before.
+"""
 
 from __future__ import annotations
 

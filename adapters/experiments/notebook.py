@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from adapters.evaluation.metrics.base.any_metric import Section
-from adapters.evaluation.report.run_report import number_cells
+from adapters.evaluation.report.run_report import bootstrap_of, number_cells
 from adapters.evaluation.report.tables import Column, html_table
 from adapters.experiments.comparison.table import columns
 
@@ -24,9 +24,10 @@ def run_table(record: Mapping[str, Any], curve: str | None) -> str:
     title = f"{record['method']} for {record['task']} on {record['base']}"
     head = f"{title}: {data['name']} {data['split']}, n = {data['n']:,}"
     value, low, high = (100 * main[key] for key in ("value", "low", "high"))
+    resampled = record.get("resampled", {"units": "examples"})
     parts = [
         f"<p><b>{escape(head)}</b><br>{escape(main['title'])}: <b>{value:.2f}</b> "
-        f"(95 % interval {low:.2f} to {high:.2f}, bootstrap)</p>"
+        f"(95 % interval {low:.2f} to {high:.2f}, {bootstrap_of(resampled)})</p>"
     ]
     for sections in record["reports"].values():
         parts += [_section(section) for section in sections]

@@ -52,6 +52,7 @@ def score_record(
             **evaluation.main,
         },
         "quality": evaluation.quality,
+        "resampled": evaluation.units.record(),
         "reports": _sections(evaluation),
         "overlap": overlap(evaluation.examples, data.splits.get("train", ()), fitted.base.seen),
         "cost": {
@@ -132,7 +133,7 @@ def save_artifact(
 
 
 def write_predictions(path: Path, evaluation: Evaluation, in_train: Sequence[int]) -> None:
-    """One line an example: id, inputs and their digest, gold, prediction, counts, and whether train has it.
+    """One line an example: id, inputs and their digest, gold, prediction, counts, whether train has it, its document.
 
     Args:
         path: of the file.
@@ -151,6 +152,7 @@ def write_predictions(path: Path, evaluation: Evaluation, in_train: Sequence[int
             "prediction": prediction.value,
             "in_train": number in shared,
         }
+        line.update({"document": example.document} if example.document else {})
         line.update({"written": prediction.written} if prediction.written is not None else {})
         lines.append(json.dumps({**line, "counts": counts}, ensure_ascii=True))
     write_text(path, "".join(line + "\n" for line in lines))

@@ -12,7 +12,7 @@ import numpy as np
 
 from adapters.core.errors import DataError, SettingsError
 from adapters.data.class_labels import label_names
-from adapters.data.columns import ColumnRoles
+from adapters.data.columns import ColumnRoles, given_columns
 from adapters.data.entity_spans import SpanRules
 from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.ner_rows import find_ner_columns, find_tag_form, stored_sentences
@@ -98,11 +98,7 @@ class Task(base.PromptableTask):
     @classmethod
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
         """Read splits of tagged sentences; all have the scheme that is recognised in `train`."""
-        given = {
-            "text": settings.text_column_name,
-            "label": settings.label_column_name,
-            "sentence": settings.sentence_column_name,
-        }
+        given = given_columns(settings, "text", "label", "sentence")
         names = tuple(label_names(settings.label_names))
         rules = SpanRules(spans=settings.spans, ends=settings.span_ends, names=names)
         roles = {name: ColumnRoles(source, given) for name, source in sources.items()}

@@ -15,7 +15,7 @@ import numpy as np
 from adapters.core.errors import DataError
 from adapters.core.settings import require
 from adapters.data.answer_cells import SHOWN, placed, read_answers
-from adapters.data.columns import ColumnRoles
+from adapters.data.columns import DOCUMENT, ColumnRoles
 from adapters.data.generation_rows import GenerationRow
 from adapters.data.label_cells import as_flag
 from adapters.data.rows import Row
@@ -93,10 +93,13 @@ class QuestionAnswering(TextAnswerTask):
     def find_columns(cls, roles: ColumnRoles, settings: Any) -> Mapping[str, str]:
         """The columns of question, context and answers; of where these start and of whether there is one, if there are.
 
-        `answer_start` and `is_impossible` are SQuAD's names, in tables.
+        `answer_start` and `is_impossible` are SQuAD's names, in tables. Questions of one context are of one document,
+        unless another column says more.
         """
         found = {name: roles.find(name, known, what=f"{name}s") for name, known in USUAL.items()}
         beside = {name: roles.look(name, (name,)) for name in BESIDE}
+        if roles.document() is None:
+            roles.use(DOCUMENT, found["context"])
         return found | {name: column for name, column in beside.items() if column is not None}
 
     @classmethod

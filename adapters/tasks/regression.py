@@ -10,7 +10,7 @@ import numpy as np
 
 from adapters.core.errors import DataError, ModelError, SettingsError
 from adapters.core.settings import require
-from adapters.data.columns import ColumnRoles
+from adapters.data.columns import ColumnRoles, given_columns
 from adapters.data.labels import LabelSet
 from adapters.data.regression_rows import LabelRange, find_regression_columns, numbers_of, stored_numbers
 from adapters.data.rows import RowSource
@@ -68,7 +68,7 @@ class Task(TextTask):
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
         """Read splits of texts with numbers. Raises DataError where there is nothing to learn or to score."""
         require(settings.long_texts in ("truncate", "window"), "long_texts", settings.long_texts, "truncate or window")
-        given = {role: getattr(settings, f"{role}_column_name") for role in ("text", "text_pair", "label")}
+        given = given_columns(settings, "text", "text_pair", "label")
         roles = {name: ColumnRoles(source, given) for name, source in sources.items()}
         columns = {name: find_regression_columns(found) for name, found in roles.items()}
         splits = {name: Examples(name, *_stored(cls, roles[name], columns[name])) for name in sources}

@@ -2,13 +2,14 @@
 
     python tests/benchmarks/seeds.py                       # all conditions, about 40 minutes on two cores
     python tests/benchmarks/seeds.py --repeats 20          # a try
-    python tests/benchmarks/seeds.py --only alarms         # or power, non_inferior
+    python tests/benchmarks/seeds.py --only alarms         # or power, non_inferior, documents
 
 Methods of equal (or known) quality answer examples of their own difficulty, with seeds of their own luck and an
 interaction of both. Counted are: pairs and families (six methods, all pairs, Holm) in which a difference is called
 significant at 5 %, intervals of differences that hold the truth, and methods called non-inferior though their true
-difference is exactly the margin. Next to each: the same by resampling examples alone. Prints a Markdown table and one
-JSON line last.
+difference is exactly the margin. Next to each: the same by resampling examples alone. For documents, two methods
+answer examples of which those of one document are alike; next to whole documents, single ones are resampled. Prints a
+Markdown table and one JSON line last.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
+from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.metric import Metric, load_metric
 from adapters.evaluation.random_effects import (
     Difference,
@@ -30,6 +32,7 @@ from adapters.evaluation.random_effects import (
     lower_bounds,
     moderated,
     resampled_scores,
+    row_error,
 )
 from adapters.evaluation.significance import holm
 
@@ -157,22 +160,58 @@ def non_inferior(generator: np.random.Generator, condition: Condition, repeats: 
     }
 
 
+def documents(
+    generator: np.random.Generator, number: int, correlation: float, seeds: int, repeats: int
+) -> dict[str, float]:
+    """Two equal methods, documents of 5 to 20 examples: false alarms and coverage of the first one's interval.
+
+    Args:
+        generator: of the draws.
+        number: of documents.
+        correlation: of two examples of one document, before they are judged right or wrong.
+        seeds: runs of each method, alike in what they find difficult.
+        repeats: simulated comparisons.
+    """
+    metric, at = load_metric("accuracy", ("a", "b")), scipy.stats.norm.ppf(RATE)
+    alarms, covered = dict.fromkeys(("documents", "examples"), 0), dict.fromkeys(("documents", "examples"), 0)
+    for repeat in range(repeats):
+        of = np.repeat(np.arange(number), generator.integers(5, 21, number))
+        latent = np.sqrt(correlation) * generator.standard_normal((2, 1, number))[..., of]
+        latent = latent + np.sqrt((1 - correlation) / 2) * generator.standard_normal((2, 1, len(of)))
+        latent = latent + np.sqrt((1 - correlation) / 2) * generator.standard_normal((2, seeds, len(of)))
+        counts = [_accuracy(metric, right) for right in latent < at]
+        for how in alarms:
+            units = chosen_units([str(name) for name in of], how)
+            drawn = [units.summed(own) for own in counts]
+            rows = [effects(metric, own, metric.main) for own in drawn]
+            resampled = resampled_scores(metric, drawn, metric.main, seed=repeat, resamples=RESAMPLES)
+            (found,) = differences(rows, resampled, [(0, 1)], seed=repeat, resamples=RESAMPLES)
+            alarms[how] += found.p < 0.05
+            covered[how] += 0.025 <= row_error(rows[0], resampled[:, 0]).below(RATE - rows[0].value) <= 0.975
+    return {
+        "single": round(100 * alarms["documents"] / repeats, 1),
+        "coverage": round(100 * covered["documents"] / repeats, 1),
+        "single_examples_alone": round(100 * alarms["examples"] / repeats, 1),
+        "coverage_examples_alone": round(100 * covered["examples"] / repeats, 1),
+    }
+
+
 def main() -> None:
     """Simulate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=400)
-    parser.add_argument("--only", nargs="+", choices=("alarms", "power", "non_inferior"))
+    parser.add_argument("--only", nargs="+", choices=("alarms", "power", "non_inferior", "documents"))
     parser.add_argument("--conditions", type=int, help="only the first so many")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    chosen = given.only or ["alarms", "power", "non_inferior"]
+    chosen = given.only or ["alarms", "power", "non_inferior", "documents"]
     results: list[dict[str, Any]] = []
     print("| measure | metric | examples | seeds | spreads | found |\n|---|---|---|---|---|---|")
     for condition in conditions()[: given.conditions]:
         generator = np.random.default_rng(given.seed)
         spread = condition.spreads
         small = condition.examples == 3453 and condition.seeds in (3, 10) and spread[0] == spread[1] == 0.5
-        for measure in chosen:
+        for measure in (one for one in chosen if one != "documents"):
             if measure == "alarms":
                 found = alarms(generator, condition, given.repeats)
             elif not small and given.conditions is None:
@@ -185,6 +224,13 @@ def main() -> None:
             words = f"{condition.metric} | {condition.examples} | {condition.seeds} | {spread[0]} to {spread[-1]}"
             print(f"| {measure} | {words} | {shown} |", flush=True)
             results.append({"measure": measure, **vars(condition), **found})
+    for number in (40, 100, 200) if "documents" in chosen else ():
+        for correlation in (0.1, 0.3):
+            found = documents(np.random.default_rng(given.seed), number, correlation, 3, given.repeats)
+            shown = ", ".join(f"{name} {value}" for name, value in found.items())
+            words = f"accuracy | {number} documents | 3 | alike by {correlation}"
+            print(f"| documents | {words} | {shown} |", flush=True)
+            results.append({"measure": "documents", "documents": number, "correlation": correlation, **found})
     moved = [one for one in results if one["measure"] == "alarms" and min(one["spreads"]) >= 0.5]
     every = [one for one in results if one["measure"] == "alarms"]
     summary = {

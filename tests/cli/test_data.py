@@ -148,3 +148,22 @@ def test_how_many_inputs_are_longer_than_a_run_reads_at_once_is_said_for_any_len
     path = save(tmp_path / "a.jsonl", rows)
     notes = record(capsys, path, "--task", "summarization", "--model_name_or_path", tiny_bert)["notes"]
     assert any("train: 25.0 % of the inputs have more than 512 tokens (--max_length)" in note for note in notes)
+
+
+def test_documents_are_counted_and_those_in_two_splits_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"text": f"{word} {n}", "label": word, "doc_id": f"d{n // 2}"} for n in range(8) for word in ("bad", "good")
+    ]
+    train, test = save(tmp_path / "a.jsonl", rows[:12]), save(tmp_path / "b.jsonl", rows[10:])
+    found = record(capsys, train, "--test_file", test, "--task", "classification")
+    assert found["documents"] == {"train": 3, "test": 2} and found["columns"]["document"] == ["doc_id"]
+    assert any(note.startswith("1 document of test also in train (the first: d2)") for note in found["notes"])
+    assert main.main(["data", str(train), "--task", "classification"]) == 0
+    assert "documents: train 3" in capsys.readouterr().out
+    tagged = tmp_path / "a.conll"
+    tagged.write_text("-DOCSTART- O\n\nAda B-PER\n\nin O\nOslo B-LOC\n")
+    numbered = record(capsys, tagged, "--test_file", tagged, "--task", "ner")
+    assert numbered["documents"] == {"train": 1, "test": 1}, "numbers say nothing of another file"
+    assert not any("1 document of" in note for note in numbered["notes"])

@@ -92,6 +92,26 @@ def test_equal_examples_stay_on_one_side(tmp_path: Path) -> None:
     assert len(left) + len(right) == 200
 
 
+def test_whole_documents_go_to_dev_where_all_examples_know_theirs(tmp_path: Path) -> None:
+    draw, lines = random.Random(1), []
+    for number in range(50):
+        lines += ["-DOCSTART-\tO\n", *(f"d{number}w{i}\tO\nAda\tB-PER\n\n" for i in range(draw.randint(2, 9)))]
+    (tmp_path / "a.conll").write_text("".join(lines))
+    splits = read(train_file=str(tmp_path / "a.conll"))
+    cut = with_dev(splits, common())
+    sides = [set(split.documents()) for split in (cut["train"], cut["validation"])]
+    assert not sides[0] & sides[1] and len(sides[0] | sides[1]) == 50
+    assert 0.1 <= len(cut["validation"]) / len(splits["train"]) < 0.15
+    said = "10 % of train by a hash of documents, the same for every seed"
+    assert cut["validation"].notes["cut_from_train"] == cut["train"].notes["without_dev"] == said
+    assert words(with_dev(splits, common(seed=1))["validation"]) == words(cut["validation"])
+    # It must stay the same over releases, as for examples.
+    assert sorted(sides[1]) == ["#29", "#30", "#35", "#38", "#42", "#5"]
+    few = {"train": splits["train"].select(range(40))}
+    assert len(set(few["train"].documents())) < 10
+    assert with_dev(few, common())["train"].notes["without_dev"] == "10 % of train by a hash, the same for every seed"
+
+
 def test_a_dev_split_that_is_there_is_not_cut_again(tagged: Path) -> None:
     splits = read(dataset_name=str(tagged))
     assert with_dev(splits, common()) == splits

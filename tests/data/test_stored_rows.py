@@ -12,6 +12,7 @@ import pytest
 from adapters.core.errors import DataError, Faults
 from adapters.data.columns import ColumnRoles
 from adapters.data.dataset_files import open_file
+from adapters.data.shards import joined
 from adapters.data.stored_rows import CheckedRows, stored_rows
 
 
@@ -48,9 +49,9 @@ def test_a_row_has_its_own_id_or_its_number_and_its_place(tmp_path: Path) -> Non
     made = Storing(tmp_path, {"a": "x", "id": 7}, {"a": "y"}, {"a": "z", "id": None})
     rows, notes = made.stored()
     assert rows == [
-        {"id": "7", "a": "x", "where": f"{made.path}:1"},
-        {"id": "1", "a": "y", "where": f"{made.path}:2"},
-        {"id": "2", "a": "z", "where": f"{made.path}:3"},
+        {"id": "7", "a": "x", "document": "", "where": f"{made.path}:1"},
+        {"id": "1", "a": "y", "document": "", "where": f"{made.path}:2"},
+        {"id": "2", "a": "z", "document": "", "where": f"{made.path}:3"},
     ]
     reading = {"format": "jsonl", "columns": {"id": ["id"]}, "unused": ["a"], "notes": []}
     assert notes == {"source": str(made.path), "digest": made.source.digest(), "reading": reading}
@@ -88,3 +89,26 @@ def test_a_source_without_an_example_is_refused(tmp_path: Path) -> None:
     made = Storing(tmp_path, {"a": "x"})
     with pytest.raises(DataError, match=r"a\.jsonl: the file contains no example\. Give one with texts\.$"):
         stored_rows(ColumnRoles(made.source), lambda faults: iter(()), {"a": pa.string()}, key="none", needs="texts")
+
+
+def test_a_row_knows_its_document_by_the_column_named_or_by_a_usual_name(tmp_path: Path) -> None:
+    made = Storing(tmp_path, {"a": "x", "Doc ID": 7}, {"a": "y", "Doc ID": None}, {"a": "z", "Doc ID": "long " * 20})
+    rows, notes = made.stored()
+    assert [row["document"] for row in rows[:2]] == ["7", ""] and len(rows[2]["document"]) == 16
+    assert notes["reading"]["columns"] == {"document": ["Doc ID"]}
+    roles = ColumnRoles(made.source, {"document": "a", "text": "a"})
+    dataset, _ = stored_rows(roles, made.check, {"a": pa.string()}, key="k", needs="texts")
+    assert dataset["document"][:] == ["x", "y", "z"], "it may be an input as well"
+
+
+def test_documents_that_are_numbered_in_their_files_differ_from_those_of_another_part(tmp_path: Path) -> None:
+    for number in (0, 1):
+        (tmp_path / f"train-{number:05}-of-00002.conll").write_text("-DOCSTART- O\n\nAda B-PER\n\nsmiled O\n")
+    source = joined("train", [open_file(path) for path in sorted(tmp_path.glob("*.conll"))])
+    roles = ColumnRoles(source)
+
+    def check(faults: Faults) -> CheckedRows:
+        return ((row, {}) for row in source.rows(faults))
+
+    documents = stored_rows(roles, check, {}, key="k", needs="words")[0]["document"][:]
+    assert documents[0] == documents[1] != documents[2] == documents[3]

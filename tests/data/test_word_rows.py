@@ -56,6 +56,14 @@ def test_words_are_grouped_by_a_column_with_a_usual_name(tmp_path: Path, name: s
     assert roles.columns["sentence"] == [name]
 
 
+def test_sentences_know_their_document_where_a_column_says_it(tmp_path: Path) -> None:
+    rows = [["a", 1, *ADA[0]], ["", "", *ADA[1]], ["", 2, *OSLO[0]], ["b", 1, *OSLO[1]], ["", "", "too", "O"]]
+    for named in ({}, {"document": "doc_id"}, {"document": "doc_id", "sentence": ["doc_id", "sent"]}):
+        _, _, roles = read(table(tmp_path / "a.csv", ["doc_id", "sent", "word", "tag"], *rows), **named)
+        assert (roles.columns["document"], roles.columns["sentence"][-1]) == (["doc_id"], "sent")
+        assert [row.values["doc_id"] for row in roles.source.rows(Faults("a"))] == ["a", "a", "b"]
+
+
 def test_a_blank_continues_the_sentence_before_it(tmp_path: Path) -> None:
     rows = [["Sentence: 1", *ADA[0]], ["", *ADA[1]], ["", *ADA[2]], ["Sentence: 2", *OSLO[0]], ["", *OSLO[1]]]
     found, faults, _ = read(table(tmp_path / "a.csv", ["Sentence #", "Word", "Tag"], *rows))

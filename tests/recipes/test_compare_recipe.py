@@ -155,6 +155,8 @@ def test_a_run_that_fails_is_shown_with_its_reason_and_the_others_go_on(
         (["--margin", "0"], "--margin 0.0: must be a number of points above 0"),
         (["--cost", "money"], "--cost money: must be storage or training or latency or memory"),
         (["--tuning_trials", "2", "--max_eval_samples", "5"], "dev has 5 examples; at least 10 are needed to choose"),
+        (["--resample", "words"], "--resample words: must be auto or examples or documents"),
+        (["--resample", "documents"], "scored examples have no document. Name the column"),
         (["--lora_r", "0"], "--lora_r 0: must be at least 1"),
     ],
 )

@@ -94,6 +94,17 @@ def test_each_task_reads_its_usual_columns(tmp_path: Path) -> None:
     assert (second.gold, second.starts) == (["Oslo"], ())
 
 
+def test_questions_of_one_context_are_of_one_document(tmp_path: Path) -> None:
+    row = {"question": "Who?", "context": CONTEXT, "answers": []}
+    rows = [row, {**row, "question": "Why?"}, {**row, "context": f"Not that. {CONTEXT}"}]
+    _, found = read("question_answering", tmp_path, rows, version_2_with_negative=True)
+    assert found[0].document == found[1].document != found[2].document != ""
+    assert found[0].digest() == Example(id="", inputs={"question": "Who?", "context": CONTEXT}).digest()
+    others = [{**row, "article_id": number // 2} for number in range(3)]
+    _, found = read("question_answering", tmp_path, others, version_2_with_negative=True)
+    assert [example.document for example in found] == ["0", "0", "1"]
+
+
 def test_columns_of_other_names_are_named(tmp_path: Path) -> None:
     rows = [{"note": "Ada lived.", "gist": "Ada."}]
     _, (example,) = read("summarization", tmp_path, rows, text_column_name="note", summary_column_name="gist")

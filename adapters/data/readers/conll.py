@@ -4,7 +4,8 @@
     rejects  VBZ  B-VP  O
 
 Which column has the words and which the tags is found by what the columns contain (`base.column_layout`); usually they
-are the first and the last one. Columns are also known by number, from 0, and by the names in a header.
+are the first and the last one. Columns are also known by number, from 0, and by the names in a header. Where the file
+begins with a line that begins a document (`-DOCSTART-`), sentences know theirs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import DataError, Faults
+from adapters.data.columns import DOCUMENTS, NUMBERED
 from adapters.data.readers.base.column_layout import (
     NO_WORD,
     SAMPLED_LINES,
@@ -34,6 +36,11 @@ EXTENSIONS: tuple[str, ...] = (".conll", ".conllu", ".conll2003", ".bio", ".iob"
 FILES = "a word and its tag on each line, a blank line between sentences"
 
 _BREAK = re.compile(r"\s*|(\S+\s+)?-DOCSTART-(\s.*)?|#\s*(begin|end) document\b.*", re.DOTALL)
+_DOCUMENT = re.compile(
+    r"(?:\S+\s+)?(-DOCSTART-)(?:\s.*)?|#\s*(begin document)\b.*|#\s*(newdoc)\b(?:\s+id\s*=\s*(?P<id>.*))?\s*",
+    re.DOTALL,
+)
+"""A line that begins a document: of CoNLL-2003, of OntoNotes, of CoNLL-U, where it may be named."""
 _COMMENT = re.compile(r"#+(\s.*)?|##.*|#\s*[\w.]+\s*=.*", re.DOTALL)
 
 
@@ -80,10 +87,12 @@ def _columns_of(head: str, *, breaks_needed: bool) -> list[list[str]] | None:
 
 def open(path: Path, encoding: str) -> ColumnsSource:
     """Read the beginning, for the separator and the columns. Raises DataError."""
-    faults = Faults(str(path))
+    faults, mark = Faults(str(path)), ""
     for first in lines(path, encoding, faults):
         if not _BREAK.fullmatch(first.content) and not _COMMENT.fullmatch(first.content):
             break
+        if begins := _DOCUMENT.fullmatch(first.content):
+            mark = begins[1] or begins[2] or begins[3]
     else:
         faults.raise_if_any()
         raise DataError(f"{path}: the file contains no sentence. Give a file with a token and its tag on each line.")
@@ -107,10 +116,14 @@ def open(path: Path, encoding: str) -> ColumnsSource:
     aliases |= {
         name: names[number] for name, number in (("tokens", layout.words), ("tags", layout.tags)) if name not in names
     }
+    columns = [*(name for name in ("tokens", "tags") if name in aliases), *names, *(numbers if header else ())]
+    mark = "" if {mark, DOCUMENTS[0]} & {*columns} else mark
+    if mark:  # before the first sentence, so that each has a document
+        aliases[DOCUMENTS[0]] = mark
     return ColumnsSource(
         path=path,
         encoding=encoding,
-        columns=[*(name for name in ("tokens", "tags") if name in aliases), *names, *(numbers if header else ())],
+        columns=[*columns, *((DOCUMENTS[0], mark) if mark else ())],
         separator=separator,
         width=width,
         first_line=first.number,
@@ -118,6 +131,7 @@ def open(path: Path, encoding: str) -> ColumnsSource:
         layout=layout,
         names=names,
         aliases=aliases,
+        mark=mark,
     )
 
 
@@ -175,6 +189,8 @@ class ColumnsSource(FileSource):
     layout: ColumnLayout
     names: Sequence[str]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    mark: str = ""
+    """What begins the lines that begin documents, and their column's name; empty where documents are not known."""
 
     @property
     def other_tags(self) -> dict[str, str]:
@@ -186,7 +202,7 @@ class ColumnsSource(FileSource):
 
     def rows(self, faults: Faults) -> Iterator[Row]:
         """One row per sentence, which knows the line of each item."""
-        for block in self._blocks(faults):
+        for document, block in self._blocks(faults):
             cells = [self._cells(line, faults) for line in block]
             sound = [found for found in cells if found is not None]
             if len(sound) < len(cells):
@@ -203,34 +219,44 @@ class ColumnsSource(FileSource):
             columns = [list(column) for column in zip(*kept, strict=True)]
             values: dict[str, Any] = {str(number): column for number, column in enumerate(columns)}
             values |= dict(zip(self.names, columns, strict=True))
+            values |= {self.mark: document} if self.mark else {}
             values |= {name: values[first] for name, first in self.aliases.items()}
             if numbers == list(range(numbers[0], numbers[0] + len(numbers))):
                 yield Row(self.name, numbers[0], 1, values)
             else:
                 yield RowOfLines(self.name, values, tuple(numbers))
 
-    def _blocks(self, faults: Faults) -> Iterator[list[Line]]:
-        """The lines of each sentence, without the comments before its first token.
+    def _blocks(self, faults: Faults) -> Iterator[tuple[str, list[Line]]]:
+        """The document and the lines of each sentence, without the comments before its first token.
 
-        Where words are numbered, a number that begins anew begins a sentence, blank line or not.
+        Where words are numbered, a number that begins anew begins a sentence, blank line or not. A document has the
+        name in its line, else its number in the file.
         """
         block: list[Line] = []
+        document, number = "", 0
         for line in lines(self.path, self.encoding, faults):
             text = line.content
             if self.header and line.number == self.first_line:
                 continue
             if _BREAK.fullmatch(text):
                 if block:
-                    yield block
+                    yield document, block
                 block = []
+                begins = _DOCUMENT.fullmatch(text) if text else None
             elif block or not _COMMENT.fullmatch(text) or self._is_token(text):
                 if block and self._begins_anew(text, block[0].content):
                     faults.note("sentences begun where words are numbered anew, without a blank line")
-                    yield block
+                    yield document, block
                     block = []
                 block.append(line)
+                continue
+            else:
+                begins = _DOCUMENT.fullmatch(text)
+            if begins:
+                number += 1
+                document = (begins["id"] or "").strip() or f"{NUMBERED}{number}"
         if block:
-            yield block
+            yield document, block
 
     def _is_token(self, text: str) -> bool:
         """Whether a line that begins like a comment is a token: it has all columns, and they fit."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from rich.text import Text
 from adapters.core.errors import numbered
 from adapters.core.files import digest_value
 from adapters.core.progress import ProgressBar
+from adapters.data.columns import NUMBERED
 from adapters.data.word_splitter import split_words
 from adapters.evaluation.report.run_report import highlight
 from adapters.evaluation.report.tables import Column, number_column, rich_table
@@ -54,11 +56,13 @@ def describe(
     by_split = {name: split.label_counts() for name, split in splits.items()}
     for found in by_split.values():
         counts.update(found)
+    documents = {name: own for name, split in splits.items() if "" not in (own := split.documents())}
     lengths = {name: _lengths(split, count_tokens, longest) for name, split in splits.items()}
     return {
         "task": task.name,
         **{key: reading.get(main.name, {}).get(key) for key in ("format", "columns", "unused")},
         "splits": {name: len(split) for name, split in splits.items()},
+        "documents": {name: len(set(own)) for name, own in documents.items()},
         "labels": dict(counts),
         "labels_by_split": {name: dict(found) for name, found in by_split.items()},
         "lengths": lengths,
@@ -67,6 +71,7 @@ def describe(
             *_reading_notes(reading),
             *_label_notes(by_split),
             *_repetitions(splits),
+            *_shared_documents(documents),
             *_long(lengths, longest),
         ],
         "faults": [],
@@ -193,6 +198,20 @@ def _all(splits: Mapping[str, Examples]) -> Iterator[tuple[str, int, Example]]:
                     bar.step("thousand examples")
 
 
+def _shared_documents(documents: Mapping[str, Sequence[str]]) -> list[str]:
+    """Documents of two splits, by their names; of those that are numbered in their files, nothing is known."""
+    notes = []
+    named = {name: dict.fromkeys(one for one in own if not one.startswith(NUMBERED)) for name, own in documents.items()}
+    for first, other in combinations(named, 2):
+        both = [one for one in named[other] if one in named[first]]
+        if both:
+            notes.append(
+                f"{numbered(len(both), 'documents')} of {other} also in {first} (the first: {both[0]}): scores of "
+                f"{other} are too good, if what is in one part of a document helps with another"
+            )
+    return notes
+
+
 def _long(lengths: Mapping[str, Any], longest: int) -> list[str]:
     """How many inputs have more tokens than a run reads at once."""
     notes = []
@@ -212,6 +231,9 @@ def report(record: Mapping[str, Any], splits: Mapping[str, Examples], task: Task
     if splits:
         parts += [Text(line) for line in reading_lines(splits) if line.startswith("read ")]
         parts += [Text(), _split_table(record), Text()]
+        if record["documents"]:
+            counts = ", ".join(f"{name} {count:,}" for name, count in record["documents"].items())
+            parts += [Text(f"documents: {counts}"), Text()]
     if record["labels"]:
         parts += [_label_table(record), Text()]
     parts += [Text(f"note: {note}") for note in record["notes"]]

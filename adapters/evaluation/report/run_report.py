@@ -37,11 +37,16 @@ def run_report(record: Mapping[str, Any], evaluation: Evaluation) -> RenderableT
 
 def main_line(evaluation: Evaluation) -> str:
     """The main score with its interval, in words."""
-    metric, main = evaluation.metrics[0], evaluation.main
+    metric, main, how = evaluation.metrics[0], evaluation.main, bootstrap_of(evaluation.units.record())
     return (
         f"{evaluation.split} {score_title(metric)}: {100 * main['value']:.2f}  "
-        f"(95 % interval {100 * main['low']:.2f} to {100 * main['high']:.2f}, bootstrap)"
+        f"(95 % interval {100 * main['low']:.2f} to {100 * main['high']:.2f}, {how})"
     )
+
+
+def bootstrap_of(resampled: Mapping[str, Any]) -> str:
+    """How an interval was made: `bootstrap`, and of how many documents where whole ones were resampled."""
+    return f"bootstrap of {resampled['documents']:,} documents" if resampled["units"] == "documents" else "bootstrap"
 
 
 def plain(renderable: RenderableType) -> str:

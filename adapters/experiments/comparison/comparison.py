@@ -14,10 +14,12 @@ from adapters.core.errors import ComparisonError, DataError, SettingsError, User
 from adapters.core.files import digest_file, digest_value, write_json
 from adapters.core.processes import is_first
 from adapters.core.settings import INCIDENTAL, CommonSettings, join, require
+from adapters.evaluation.documents import RESAMPLE, chosen_units
 from adapters.evaluation.metrics.base.metric import task_metrics
 from adapters.experiments.comparison import launchers, output, results, spaces, tuners, tuning
 from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
+from adapters.experiments.comparison.verdict import resampled_sentence
 from adapters.experiments.run_folder import DATA
 from adapters.methods.base.method import load_method
 
@@ -31,6 +33,7 @@ LAUNCHING = frozenset({"launcher", "run_cpus", "run_gpus", "runs_at_once"})
 GROWING = frozenset(
     {
         "methods",
+        "resample",
         "seeds",
         "train_sizes",
         "also_on_prompt_base",
@@ -83,6 +86,9 @@ class CompareSettings:
     search_space: str | None = None
     """TOML file with search spaces, a table for each method: [lora], learning_rate = {low = 1e-4, high = 1e-2},
     lora_r = [4, 8, 16]. Default: the methods' own."""
+    resample: str = "auto"
+    """What intervals and tests resample: whole documents, single examples, or auto: documents where every scored
+    example knows its own, and there are at least 30 of them."""
     forbid_overlap: bool = False
     """Refuse a test split that shares an example with train."""
     num_processes: int = 1
@@ -101,9 +107,10 @@ class CompareSettings:
 
 
 def check_advice(settings: Any) -> None:
-    """Raises SettingsError for a margin or a cost that cannot be."""
+    """Raises SettingsError for a margin, a cost or a way of resampling that cannot be."""
     require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
     require(settings.cost in results.COSTS, "cost", settings.cost, " or ".join(results.COSTS))
+    require(settings.resample in RESAMPLE, "resample", settings.resample, " or ".join(RESAMPLE))
 
 
 def check_tuning(settings: Any) -> None:
@@ -192,6 +199,9 @@ class Comparison:
         name = "test" if "test" in found else "validation"
         if not len(found.get(name, ())):
             raise DataError(f"the {name} split has no examples; there is nothing to score.")
+        units = chosen_units(found[name].documents(), settings.resample)
+        if self.main_process and not units.enough:
+            print(f"warning: {resampled_sentence(units.record())}", file=sys.stderr, flush=True)
         for method, base in dict.fromkeys((run.method, run.base) for run in self.runs):
             on = open_base(base)
             load_method(method, self.plugins)(self._settings_of(method, {})).check(on, task.on(on.kind))
@@ -372,6 +382,7 @@ class Comparison:
             failures=failures,
             margin=self.settings.margin / 100,
             cost=self.settings.cost,
+            resample=self.settings.resample,
             seed=self.settings.seed,
         )
         print(f"\nwritten to {self.folder}/comparison.html, .md, .svg and .json", file=sys.stderr)

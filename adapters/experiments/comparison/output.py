@@ -27,6 +27,7 @@ def save_and_print(
     failures: Sequence[tuple[str, str]] = (),
     margin: float = results.MARGIN,
     cost: str = "storage",
+    resample: str = "auto",
     seed: int = 0,
 ) -> dict[str, Any]:
     """Summarise the rows, write the four files into the folder (if any) and print the table with its verdict.
@@ -39,9 +40,10 @@ def save_and_print(
         failures: (run, reason) of each failed run.
         margin: see `results.summarise`.
         cost: the same.
+        resample: the same.
         seed: of the resampling.
     """
-    summary = results.summarise(rows, margin=margin, cost=cost, seed=seed)
+    summary = results.summarise(rows, margin=margin, cost=cost, resample=resample, seed=seed)
     verdict = sentences(summary)
     summary.update(verdict=verdict, failures=[{"run": run, "reason": why} for run, why in failures])
     if folder is not None:

@@ -57,6 +57,11 @@ def name(row: Mapping[str, Any]) -> str:
     return f"{row['method']} ({row['base'].rpartition('/')[2]}{size})"
 
 
+def _interval(row: Mapping[str, Any]) -> tuple[float, float]:
+    """A row's interval; its value alone where no interval is known."""
+    return (row["value"], row["value"]) if row["low"] is None else (row["low"], row["high"])
+
+
 def _scatter(axes: Axes, rows: Rows, key: str, title: str, score: str) -> None:
     """Score with interval against a cost; the Pareto front as a line."""
     points = [(float(row[key]), 100 * row["value"]) for row in rows]
@@ -64,7 +69,8 @@ def _scatter(axes: Axes, rows: Rows, key: str, title: str, score: str) -> None:
     least = min(positive, default=1.0)
     axes.set_xscale("symlog", linthresh=least)
     for i, (row, (x, y)) in enumerate(zip(rows, points, strict=True)):
-        error = [[max(y - 100 * row["low"], 0)], [max(100 * row["high"] - y, 0)]]
+        low, high = _interval(row)
+        error = [[max(y - 100 * low, 0)], [max(100 * high - y, 0)]]
         axes.errorbar(x, y, error, capsize=3, label=name(row), **_look(rows, i))
     best = front(points)
     axes.plot(
@@ -95,7 +101,8 @@ def _sizes(axes: Axes, rows: Rows, score: str) -> None:
         own = sorted(own, key=lambda row: row["train_examples"])
         at = [row["train_examples"] for row in own]
         axes.plot(at, [100 * row["value"] for row in own], "o-", color=colour, label=label)
-        axes.fill_between(at, [100 * r["low"] for r in own], [100 * r["high"] for r in own], color=colour, alpha=0.15)
+        low, high = ([100 * end for end in ends] for ends in zip(*map(_interval, own), strict=True))
+        axes.fill_between(at, low, high, color=colour, alpha=0.15)
     axes.set_xscale("log")
     axes.set(xlabel="training examples", ylabel=score)
     _legend(axes)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from adapters.core.errors import ComparisonError
+from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.any_metric import score_title
 from adapters.evaluation.metrics.base.metric import Metric, main_metric
 from adapters.evaluation.random_effects import (
@@ -141,6 +142,17 @@ def check_alike(records: Sequence[Record], *, allow_different: bool = False) -> 
         )
 
 
+def documents_of(records: Sequence[Record]) -> list[str]:
+    """The document of each example; all "" where no record knows them, or records group examples differently."""
+    groupings: dict[tuple[int, ...], list[str]] = {}
+    for record in records:
+        names = [str(line.get("document", "")) for line in record.lines]
+        if "" not in names:
+            first = {name: number for number, name in reversed([*enumerate(names)])}
+            groupings.setdefault(tuple(first[name] for name in names), names)
+    return next(iter(groupings.values())) if len(groupings) == 1 else [""] * len(records[0].lines)
+
+
 def _training(record: Record) -> str:
     """What a record's method learned from: the number of examples, and the file's digest."""
     data = record.scores["dataset"]
@@ -177,6 +189,7 @@ def summarise(
     *,
     margin: float = MARGIN,
     cost: str = "storage",
+    resample: str = "auto",
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
@@ -186,8 +199,11 @@ def summarise(
         rows: of records that are alike.
         margin: a method that scores less by no more than this is non-inferior.
         cost: a key of `COSTS`, by which one of several non-inferior methods is advised.
+        resample: a value of --resample: whether whole documents are resampled.
         seed: of the resampling.
         resamples: number of resamples, drawn once for all rows and tests.
+
+    Raises: DataError where whole documents are to be resampled, and are not known.
     """
     first = rows[0].records[0]
     main = first.scores["main"]
@@ -196,8 +212,10 @@ def summarise(
     for record in (record for row in rows for record in row.records):
         overlap |= np.array([line.get("in_train", False) for line in record.lines], dtype=bool)
     counts = [np.stack([record.counts(metric) for record in row.records]) for row in rows]
-    resampled = resampled_scores(metric, counts, score, seed=seed, resamples=resamples)
-    found = [effects(metric, own, score, seeded=row.seeded) for row, own in zip(rows, counts, strict=True)]
+    units = chosen_units(documents_of([record for row in rows for record in row.records]), resample)
+    drawn = [units.summed(own) for own in counts]
+    resampled = resampled_scores(metric, drawn, score, seed=seed, resamples=resamples)
+    found = [effects(metric, own, score, seeded=row.seeded) for row, own in zip(rows, drawn, strict=True)]
     for base in dict.fromkeys(row.base for row in rows):
         same = [i for i, row in enumerate(rows) if row.base == base]
         for i, one in zip(same, moderated([found[i] for i in same]), strict=True):
@@ -207,6 +225,11 @@ def summarise(
         for i, (row, own, effect) in enumerate(zip(rows, counts, found, strict=True))
     ]
     tests, advice = _tests(rows, found, resampled, table, margin=margin, cost=cost, seed=seed, resamples=resamples)
+    for needed in (one["needed"] for one in advice if one.get("needed")):
+        needed[units.name] = needed.pop("examples")
+    if not units.enough:
+        table = [{**row, "low": None, "high": None, "standard_errors": None} for row in table]
+        tests, advice = [], []
     machines = {json.dumps(record.scores["hardware"], sort_keys=True) for row in rows for record in row.records}
     return {
         "task": first.scores["task"],
@@ -215,6 +238,7 @@ def summarise(
         "title": score_title(metric),
         "dataset": {k: first.scores["dataset"][k] for k in ("name", "revision", "split", "n", "digest")},
         "overlap": {"count": int(overlap.sum()), "first": _first_overlap(rows)},
+        "resampled": units.record(),
         "rows": table,
         "tests": tests,
         "advice": advice,

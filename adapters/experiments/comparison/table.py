@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.evaluation.report.tables import Column, markdown_table, markdown_text, number_column, points
+from adapters.experiments.comparison.verdict import sample_size
 
 TEST_NOTE = (
     "All pairs of methods on the same base, trained on the same data. Tested is the difference of the means over "
@@ -32,7 +33,7 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
         out.append(number_column("examples", "train_examples", ",.0f"))
     out += [
         Column(title=score, shown=lambda row: points(row["value"]), key=lambda row: row["value"]),
-        Column(title="95 % interval", shown=lambda row: f"{points(row['low'])} to {points(row['high'])}"),
+        Column(title="95 % interval", shown=_interval),
         number_column("sd of seeds", "sd", ".2f", 100, wide=True),
         Column(title="seeds", shown=_seeds, key=lambda row: len(row["seeds"]), wide=True),
         number_column("without overlap", "without_overlap", ".1f", 100, wide=True),
@@ -53,6 +54,10 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
     return out
 
 
+def _interval(row: Mapping[str, Any]) -> str:
+    return "–" if row["low"] is None else f"{points(row['low'])} to {points(row['high'])}"
+
+
 def _seeds(row: Mapping[str, Any]) -> str:
     return f"{len(row['seeds'])}{' (incomplete)' if row['incomplete'] else ''}"
 
@@ -63,10 +68,10 @@ def _share(row: Mapping[str, Any]) -> str:
 
 def test_columns(summary: Mapping[str, Any]) -> list[Column]:
     """The columns of `summary["tests"]`."""
-    rows, n = summary["rows"], summary["dataset"]["n"]
+    rows, number = summary["rows"], sample_size(summary)
 
     def result(test: Mapping[str, Any]) -> str:
-        return "significant" if test["differs"] else f"no significant difference (n = {n:,})"
+        return "significant" if test["differs"] else f"no significant difference ({number})"
 
     return [
         Column(title="pair", shown=lambda test: _pair(*(rows[i] for i in test["rows"]))),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adapters.evaluation.documents import FEWEST_DOCUMENTS
 from adapters.evaluation.report.tables import points
 from adapters.experiments.comparison.results import COSTS, largest
 
@@ -28,10 +29,33 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         for row in rows
         if row["incomplete"]
     ]
-    out += [*_sizes(rows), _settings(rows)]
+    out += [*filter(None, [resampled_sentence(summary["resampled"])]), *_sizes(rows), _settings(rows)]
     if summary.get("machines", 1) > 1:
         out.append("The runs were made on different machines, so their times and memory cannot be compared.")
     return [*out, ACROSS] if len(bases) > 1 else out
+
+
+def resampled_sentence(resampled: Mapping[str, Any]) -> str:
+    """What was resampled, where examples have documents; else empty. `resampled`: of `documents.Units.record`."""
+    number = resampled["documents"]
+    if resampled["units"] == "documents" and resampled["enough"]:
+        return f"Whole documents are resampled ({number:,} documents), as examples of one document are alike."
+    if resampled["units"] == "documents":
+        return (
+            f"There are only {number:,} documents, and intervals and tests by whole documents need at least "
+            f"{FEWEST_DOCUMENTS}: none is made. Score more documents, or resample single examples "
+            "(--resample examples), which takes examples of one document for independent."
+        )
+    if number is None or number == resampled["examples"]:
+        return ""
+    few = f", as {number:,} are too few to be resampled whole" if number < FEWEST_DOCUMENTS else ""
+    return f"Single examples are resampled, as if those of one document were independent ({number:,} documents{few})."
+
+
+def sample_size(summary: Mapping[str, Any]) -> str:
+    """`n = 3,453`, and of how many documents where whole ones are resampled."""
+    n, resampled = summary["dataset"]["n"], summary["resampled"]
+    return f"n = {n:,}" + (f" in {resampled['documents']:,} documents" if resampled["units"] == "documents" else "")
 
 
 def test_between(summary: Mapping[str, Any], i: int, j: int) -> Mapping[str, Any] | None:
@@ -62,11 +86,11 @@ def _of_base(summary: Mapping[str, Any], base: str) -> str:
     if tied:
         detectable = max(made[i]["detectable"] for i in tied)
         out.append(
-            f"No significant difference from {_listed(rows, tied)} (Holm-adjusted p ≥ 0.05, n = "
-            f"{summary['dataset']['n']:,}, {_detectable(detectable)})."
+            f"No significant difference from {_listed(rows, tied)} (Holm-adjusted p ≥ 0.05, "
+            f"{sample_size(summary)}, {_detectable(detectable)})."
         )
     untested = [i for i in tests if i not in made]
-    if untested:
+    if untested and summary["resampled"]["enough"]:
         out.append(f"Not tested against it, as trained on other data: {_listed(rows, untested)}.")
     out += [_advised(rows, one, best) for one in summary["advice"] if one["base"] == base]
     if any(rows[i]["of_one_model"] for i in own):
@@ -80,7 +104,7 @@ def _advised(rows: Sequence[Mapping[str, Any]], advice: Mapping[str, Any], best:
     chosen, (key, least) = advice["chosen"], COSTS[advice["cost"]]
     if chosen is None:
         needed = advice["needed"]
-        ways = [f"about {needed[kind]:,} {kind}" for kind in ("examples", "seeds") if needed.get(kind)]
+        ways = [f"about {needed[kind]:,} {kind}" for kind in ("examples", "documents", "seeds") if needed.get(kind)]
         enough = f"{' or '.join(ways)} would tell" if ways else "more examples and more seeds would be needed"
         return f"For no method can non-inferiority {within} to every other one be concluded: {enough}."
     name = _name(rows[chosen])
@@ -136,8 +160,9 @@ def _settings(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _sizes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """From how many training examples on each trained method stays above the best prompted row."""
-    prompted = [row for row in rows if not row["trainable_params"] and not row["incomplete"]]
-    sized = [row for row in rows if row["size"] and row["trainable_params"] and not row["incomplete"]]
+    known = [row for row in rows if not row["incomplete"] and row["low"] is not None]
+    prompted = [row for row in known if not row["trainable_params"]]
+    sized = [row for row in known if row["size"] and row["trainable_params"]]
     if not prompted or not sized:
         return []
     best = max(prompted, key=lambda row: row["value"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from adapters.core.files import digest_value
@@ -23,6 +23,7 @@ class Example:
         gold: the gold answer, if known.
         where: the place in the data, for messages.
         starts: for gold answers that are spans of an input, the first character of each, if the data have it.
+        document: the name of the document that it is a part of; "" where that is not known.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Example:
     gold: Any = None
     where: str = ""
     starts: tuple[int, ...] = ()
+    document: str = ""
 
     def digest(self) -> str:
         """sha256 of the inputs: equal inputs are the same example, whatever their ids."""
@@ -114,12 +116,24 @@ class Examples(Sequence[Example]):
         """One example, or a list of those in a slice."""
         if isinstance(at, slice):
             chosen = range(*at.indices(len(self)))
-            return [self.decoder.from_row(row) for row in self.dataset.select(chosen)]
-        return self.decoder.from_row(self.dataset[at])
+            return [self._example(row) for row in self.dataset.select(chosen)]
+        return self._example(self.dataset[at])
 
     def __iter__(self) -> Iterator[Example]:
         """Examples in order."""
-        return (self.decoder.from_row(row) for row in self.dataset)
+        return (self._example(row) for row in self.dataset)
+
+    def _example(self, row: Mapping[str, Any]) -> Example:
+        """The task's example, with its document, which is no matter of the task."""
+        example = self.decoder.from_row(row)
+        document = row.get("document")
+        return replace(example, document=document) if document else example
+
+    def documents(self) -> list[str]:
+        """The document of each example; "" where it is not known."""
+        if "document" not in self.dataset.column_names:
+            return [""] * len(self)
+        return list(self.dataset["document"])
 
     def label_counts(self) -> Counter[str]:
         """How often each label occurs, from the stored rows; empty where answers are not labels."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.core.discovery import code_version
 from adapters.core.errors import DataError, Faults
-from adapters.data.columns import ColumnRoles, missing_column
+from adapters.data.columns import ColumnRoles, given_columns, missing_column
 from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.rows import RowSource
 from adapters.data.stored_rows import MEND_ROW, CheckedRows, stored_rows
@@ -40,7 +40,7 @@ class RowTask(Task):
     @classmethod
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[Task, dict[str, Examples]]:
         """Read the splits. Raises DataError for a missing column or value, and for a label that train lacks."""
-        splits = {name: cls._split(name, source) for name, source in sources.items()}
+        splits = {name: cls._split(name, source, settings) for name, source in sources.items()}
         if not cls.labelled:
             return cls(LabelSet(())), splits
         answers = {name: {example.gold for example in split} for name, split in splits.items()}
@@ -52,7 +52,7 @@ class RowTask(Task):
         return cls(LabelSet(tuple(known))), splits
 
     @classmethod
-    def _split(cls, name: str, source: RowSource) -> Examples:
+    def _split(cls, name: str, source: RowSource, settings: Any) -> Examples:
         import pyarrow as pa
 
         wanted = (*cls.columns, cls.gold)
@@ -61,7 +61,7 @@ class RowTask(Task):
             needed = f"{cls.name} needs the columns {', '.join(wanted)}."
             raise missing_column(source, f"column {' and no column '.join(map(repr, missing))}", needed)
 
-        roles = ColumnRoles(source)
+        roles = ColumnRoles(source, given_columns(settings))
         for column in wanted:
             roles.use(column, column)
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from adapters.core.errors import DataError
 from adapters.core.settings import require
-from adapters.data.columns import ColumnRoles
+from adapters.data.columns import ColumnRoles, given_columns
 from adapters.data.generation_rows import GenerationRow, shape, stored_generation_rows
 from adapters.data.labels import LabelSet
 from adapters.data.rows import Row, RowSource
@@ -88,7 +88,7 @@ class TextAnswerTask(Task):
 
     @classmethod
     def _split(cls, name: str, source: RowSource, settings: Any) -> Examples:
-        roles = ColumnRoles(source, {role: getattr(settings, f"{role}_column_name") for role in cls.roles})
+        roles = ColumnRoles(source, given_columns(settings, *cls.roles))
         columns = cls.find_columns(roles, settings)
         dataset, notes = stored_generation_rows(
             roles,

@@ -84,7 +84,7 @@ def test_a_space_separated_file_reads_back_as_written(
 
 def test_columns_are_named_by_number_and_where_names_the_line_of_an_item(tmp_path: Path) -> None:
     path = write(tmp_path, "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG\nrejects VBZ B-VP O\n")
-    assert open_file(path).columns == ["tokens", "tags", "0", "1", "2", "3"]
+    assert open_file(path).columns == ["tokens", "tags", "0", "1", "2", "3", "document_id", "-DOCSTART-"]
     ((row,), _) = read(path)
     assert row.values["1"] == ["NNP", "VBZ"]
     assert row.where() == f"{path}:3"
@@ -439,3 +439,21 @@ def test_real_column_files_have_the_published_number_of_sentences(name: str, exp
     read_all = {split: read(SHARED / name.format(split)) for split in expected}
     assert {split: len(rows) for split, (rows, _) in read_all.items()} == expected
     assert all(faults.count == 0 for _, faults in read_all.values())
+
+
+def documents(path: Path) -> list[str | None]:
+    return [row.values.get("document_id") for row in read(path)[0]]
+
+
+def test_lines_that_begin_documents_number_them_or_name_them(tmp_path: Path) -> None:
+    conll = "-DOCSTART- -X- O\n\na x O\n\nb x O\n\n-DOCSTART- -X- O\n\n-DOCSTART- -X- O\n\nc x O\n"
+    assert documents(write(tmp_path, conll)) == ["#1", "#1", "#3"]
+    onto = "#begin document (a); part 000\na O\n\n#end document\n#begin document (a); part 001\nb O\n"
+    assert documents(write(tmp_path, onto)) == ["#1", "#2"]
+    universal = "# newdoc id = n01\n# sent_id = 1\n1\ta\tO\n\n# sent_id = 2\n1\tb\tO\n\n# newdoc\n1\tc\tO\n"
+    assert documents(write(tmp_path, universal)) == ["n01", "n01", "#2"]
+
+
+def test_documents_are_not_known_where_the_first_sentence_is_in_none(tmp_path: Path) -> None:
+    path = write(tmp_path, "a x O\n\n-DOCSTART- -X- O\n\nb x O\n")
+    assert documents(path) == [None, None] and "document_id" not in open_file(path).columns

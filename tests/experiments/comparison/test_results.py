@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.core.errors import ComparisonError
+from adapters.core.errors import ComparisonError, DataError
 from adapters.evaluation.metrics.base.metric import load_metric
 from adapters.experiments.comparison import results
 from adapters.experiments.comparison.output import disagreements, save_and_print
@@ -238,6 +238,60 @@ def test_an_untested_pair_is_never_called_different(tmp_path: Path) -> None:
     summary = results.summarise(rows, resamples=300)
     assert [test["rows"] for test in summary["tests"]] == [[1, 2]]
     assert "lora" not in sentences(summary)[0].split("non-inferior")[0]
+
+
+def in_documents(rows: Sequence[results.Row], documents: int) -> list[results.Row]:
+    """The same rows, whose examples are of so many documents, by turns."""
+    for record in (record for row in rows for record in row.records):
+        for number, line in enumerate(record.lines):
+            line["document"] = f"d{number % documents}"  # type: ignore[index]
+    return list(rows)
+
+
+def test_whole_documents_are_resampled_where_all_are_known_and_it_is_said(rows: list[results.Row]) -> None:
+    before = results.summarise(rows, resamples=300)
+    assert before["resampled"]["units"] == "examples" and "document" not in " ".join(sentences(before))
+    summary = results.summarise(in_documents(rows, 40), resamples=300)
+    assert summary["resampled"] == {"units": "documents", "examples": 120, "documents": 40, "enough": True}
+    assert [row["value"] for row in summary["rows"]] == [row["value"] for row in before["rows"]]
+    assert [row["low"] for row in summary["rows"]] != [row["low"] for row in before["rows"]]
+    said = " ".join(sentences(summary))
+    assert "Whole documents are resampled (40 documents)" in said and "n = 120 in 40 documents" in said
+    needed = results.summarise(rows, margin=0.0001, resamples=300)["advice"][0]["needed"]
+    assert set(needed) == {"documents", "seeds"}
+    single = results.summarise(rows, resample="examples", resamples=300)
+    assert [row["low"] for row in single["rows"]] == [row["low"] for row in before["rows"]]
+    assert "Single examples are resampled, as if those of one document were independent (40 documents)" in " ".join(
+        sentences(single)
+    )
+
+
+def test_of_few_documents_no_test_is_made_and_no_interval_is_given(rows: list[results.Row], tmp_path: Path) -> None:
+    rows = in_documents(rows, 12)
+    assert "(12 documents, as 12 are too few to be resampled whole)" in " ".join(
+        sentences(results.summarise(rows, resamples=300))
+    )
+    summary = save_and_print(rows, tmp_path / "out", command="c", resample="documents")
+    assert (summary["tests"], summary["advice"]) == ([], [])
+    assert all(row["low"] is row["high"] is None for row in summary["rows"])
+    said = " ".join(summary["verdict"])
+    assert "There are only 12 documents" in said and "need at least 30: none is made" in said
+    assert "significant" not in said and "Not tested" not in said and "choose" not in said
+    assert "There are only 12 documents" in (tmp_path / "out" / "comparison.html").read_text()
+
+
+def test_documents_that_are_not_known_alike_are_not_resampled(rows: list[results.Row]) -> None:
+    rows = in_documents(rows, 40)
+    for line in rows[0].records[0].lines:
+        line["document"] = f"renamed-{line['document']}"  # type: ignore[index]
+    for line in rows[1].records[0].lines:
+        del line["document"]  # type: ignore[attr-defined]
+    assert results.summarise(rows, resamples=100)["resampled"]["documents"] == 40, "names alone differ, or are missing"
+    for number, line in enumerate(rows[0].records[0].lines):
+        line["document"] = str(number // 3)  # type: ignore[index]
+    assert results.summarise(rows, resamples=100)["resampled"]["documents"] is None
+    with pytest.raises(DataError, match="120 of the 120 scored examples have no document"):
+        results.summarise(rows, resample="documents", resamples=100)
 
 
 def test_the_cheapest_is_by_the_cost_that_the_user_names(tmp_path: Path) -> None:

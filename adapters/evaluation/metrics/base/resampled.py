@@ -1,8 +1,8 @@
 """Metrics that score all examples at once, without counts per example (ranks, scripts of others).
 
 Their scores are reported alongside those of the task, never used to choose a model, and never tested for significance.
-A 95 % interval is computed by scoring 1,000 resamples of the examples again, unless that would take longer than
-`INTERVAL_SECONDS`.
+A 95 % interval is computed by scoring 1,000 resamples of the examples (or of whole documents) again, unless that would
+take longer than `INTERVAL_SECONDS`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from adapters.core.errors import SettingsError
+from adapters.evaluation.documents import Units
 from adapters.evaluation.metrics.base.any_metric import AnyMetric, Section
 
 RESAMPLES = 1_000
@@ -33,11 +34,12 @@ class ResampledMetric(AnyMetric):
         self.labels = tuple(labels)
 
     def quality(
-        self, golds: Sequence[Any], predictions: Sequence[Any], seed: int
+        self, golds: Sequence[Any], predictions: Sequence[Any], seed: int, units: Units | None = None
     ) -> tuple[dict[str, dict[str, float]], str]:
         """Scores with intervals where there is time for them, and a remark that says what they are not.
 
-        A metric that fails on these answers has no scores: training is over by then, and must not be lost.
+        A metric that fails on these answers has no scores: training is over by then, and must not be lost. `units` are
+        what is resampled, else single examples.
         """
         try:
             scores = self.score_all(golds, predictions)  # the first call also warms a script up
@@ -49,20 +51,26 @@ class ResampledMetric(AnyMetric):
         values = {name: {"value": value} for name, value in scores.items() if math.isfinite(value)}
         if seconds > INTERVAL_SECONDS:
             return values, f"{self.remark} No interval: {RESAMPLES:,} resamples would take about {seconds:,.0f} s."
-        intervals = self._intervals(golds, predictions, seed)
+        intervals = self._intervals(golds, predictions, seed, units)
         for name in values.keys() & intervals.keys():
             values[name] |= dict(zip(("low", "high"), intervals[name], strict=True))
         if values.keys() - intervals.keys():
             return values, f"{self.remark} No interval: some resamples cannot be scored."
-        return values, f"{self.remark} Interval: 95 %, bootstrap of {RESAMPLES:,} resamples."
+        of = "" if units is None or units.of is None else f" of {units.documents:,} documents"
+        return values, f"{self.remark} Interval: 95 %, bootstrap of {RESAMPLES:,} resamples{of}."
 
-    def _intervals(self, golds: Sequence[Any], predictions: Sequence[Any], seed: int) -> dict[str, tuple[float, float]]:
-        """Percentile bootstrap over examples; a score that a resample does not have has no interval."""
+    def _intervals(
+        self, golds: Sequence[Any], predictions: Sequence[Any], seed: int, units: Units | None
+    ) -> dict[str, tuple[float, float]]:
+        """Percentile bootstrap over units; a score that a resample does not have has no interval."""
+        members = None if units is None else units.members()
         generator = np.random.default_rng(seed)
         drawn: list[Mapping[str, float]] = []
         try:
             for _ in range(RESAMPLES):
-                chosen = generator.integers(0, len(golds), size=len(golds))
+                number = len(golds) if members is None else len(members)
+                chosen = generator.integers(0, number, size=number)
+                chosen = chosen if members is None else np.concatenate([members[unit] for unit in chosen])
                 drawn.append(self.score_all([golds[i] for i in chosen], [predictions[i] for i in chosen]))
         except SettingsError:  # the metric cannot score some resample, so it has no interval
             return {}

@@ -111,7 +111,8 @@ class CommonSettings(DataSettings):
     min_train_steps: int | None = None
     """Train at least this number of optimizer steps, where --num_train_epochs would be fewer."""
     max_train_seconds: float | None = None
-    """Stop training after this many seconds of training steps, and keep the best weights so far."""
+    """Stop training after this many seconds of training steps, and keep the best weights so far. The learning-rate
+    schedule is that of all steps."""
     lr_scheduler_type: str = "linear"
     """Learning rate schedule of transformers: linear, cosine, constant_with_warmup, …"""
     lr_scheduler_kwargs: str | None = None

@@ -20,7 +20,7 @@ counts are summed first (`documents.Units`), the jackknife leaves out a document
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -48,6 +48,9 @@ class Effects:
         spread: variance of a run's score over seeds, v_s + v_es / n; 0 where no seed moves the method.
         freedom: degrees of freedom of `spread`; infinite where it is known to be 0.
         seeded: whether a seed moves the method. With one run of a seeded method nothing is known of its spread.
+        pseudo: `[seeds, examples]`, the jackknife's pseudo-values of each run.
+        draws: what each run shares with the runs of other methods of the same draw (its training examples); empty where
+            it shares nothing.
     """
 
     values: np.ndarray
@@ -56,6 +59,8 @@ class Effects:
     spread: float
     freedom: float
     seeded: bool
+    pseudo: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
+    draws: tuple[int, ...] = ()
 
     @property
     def value(self) -> float:
@@ -73,7 +78,9 @@ class Effects:
         return self.spread / len(self.values)
 
 
-def effects(metric: Metric, counts: np.ndarray, score: str, *, seeded: bool = True) -> Effects:
+def effects(
+    metric: Metric, counts: np.ndarray, score: str, *, seeded: bool = True, draws: Sequence[int] = ()
+) -> Effects:
     """The effects in a method's runs.
 
     Args:
@@ -81,19 +88,14 @@ def effects(metric: Metric, counts: np.ndarray, score: str, *, seeded: bool = Tr
         counts: int64 `[seeds, examples, width]`, in the same order of examples.
         score: which of the metric's scores.
         seeded: whether a seed moves the method.
+        draws: of each run; see `Effects`.
     """
     seeds, examples, _ = counts.shape
     sums = counts.sum(1)
     values = np.asarray(metric.scores(sums)[score], np.float64)
     without = np.asarray(metric.scores((sums[:, None] - counts).astype(np.float64))[score], np.float64)
     pseudo = examples * values[:, None] - (examples - 1) * without
-    own = pseudo - pseudo.mean(1, keepdims=True)
-    shared = own.mean(0)
-    interaction, spread, freedom = 0.0, 0.0, np.inf
-    if seeds > 1:
-        residual = float(((own - shared) ** 2).sum()) / max((examples - 1) * (seeds - 1), 1)
-        interaction = residual / (examples * seeds)
-        spread, freedom = float(values.var(ddof=1)), seeds - 1.0
+    interaction, spread, freedom = _components(values, pseudo)
     return Effects(
         values=values,
         influence=pseudo.mean(0),
@@ -101,7 +103,19 @@ def effects(metric: Metric, counts: np.ndarray, score: str, *, seeded: bool = Tr
         spread=spread,
         freedom=freedom,
         seeded=seeded and bool(seeds == 1 or spread > 0),
+        pseudo=pseudo,
+        draws=tuple(draws),
     )
+
+
+def _components(values: np.ndarray, pseudo: np.ndarray) -> tuple[float, float, float]:
+    """Interaction, spread and its degrees of freedom, of runs' values (or of differences of two methods' runs)."""
+    seeds, examples = pseudo.shape
+    if seeds < 2:
+        return 0.0, 0.0, np.inf
+    own = pseudo - pseudo.mean(1, keepdims=True)
+    residual = float(((own - own.mean(0)) ** 2).sum()) / max((examples - 1) * (seeds - 1), 1)
+    return residual / (examples * seeds), float(values.var(ddof=1)), seeds - 1.0
 
 
 def resampled_scores(
@@ -235,12 +249,21 @@ def row_error(row: Effects, resampled: np.ndarray) -> Error:
 
 
 def difference_error(one: Effects, other: Effects, draws: np.ndarray) -> Error:
-    """The error of the difference of two rows' scores; the two have seeds of their own.
+    """The error of the difference of two rows' scores.
+
+    Two rows have seeds of their own, unless their runs share their draws: then the spread is that of the differences
+    by draw.
 
     Args:
         one, other: their effects.
         draws: `[resamples]`, deviations by the draw of examples, with what both rows' interactions add.
     """
+    if one.draws and one.draws == other.draws:
+        runs = len(one.draws)
+        interaction, spread, freedom = _components(one.values - other.values, one.pseudo - other.pseudo)
+        return Error(
+            draws=shrunk(draws - draws.mean(), interaction), seeds=float(np.sqrt(spread / runs)), freedom=freedom
+        )
     seeds = one.seed_error + other.seed_error
     parts = [(row.seed_error, row.freedom) for row in (one, other)]
     # Welch 1947; a part of infinite freedom adds nothing.

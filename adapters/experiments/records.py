@@ -39,7 +39,7 @@ def score_record(
         "task": fitted.task.name,
         "method": fitted.method.title,
         "method_notes": fitted.method.notes(),
-        "seeded": fitted.method.seeded,
+        "seeded": fitted.method.seeded or (fitted.method.reads_train and settings.train_draw is not None),
         "base": fitted.base.name,
         "dataset": _dataset(data, evaluation),
         "labels": list(fitted.task.labels.names),
@@ -71,7 +71,7 @@ def score_record(
         "precision": session.precision,
         "processes": session.accelerator.num_processes,
         "settings_digest": digest_value(recorded),
-        "row_digest": digest_value({name: value for name, value in recorded.items() if name != "seed"}),
+        "row_digest": digest_value({k: v for k, v in recorded.items() if k not in ("seed", "train_draw")}),
         "versions": versions(),
         "hardware": hardware(),
     }

@@ -27,3 +27,4 @@ class Method(PromptMethod):
 
     name = "few_shot"
     shots = True
+    reads_train = True

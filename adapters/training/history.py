@@ -19,6 +19,7 @@ class History:
     best_score: float | None = None
     best_step: int = 0
     stopped_early: bool = False
+    out_of_time: bool = False
 
     def record(self) -> dict[str, Any]:
         """For scores.json."""
@@ -29,6 +30,7 @@ class History:
             "steps": self.steps,
             "best_step": self.best_step,
             "stopped_early": self.stopped_early,
+            "out_of_time": self.out_of_time,
             "dev_scores": self.scores,
             "first_step_at": self.first_step_at,
             "last_loss": self.losses[-1] if self.losses else None,

@@ -109,12 +109,12 @@ class Trainer:
             while not history.stopped_early:
                 if self._epoch_ended():
                     self._evaluate_epoch(score(), bar)
-                elif history.steps >= self.total_steps:
+                elif history.steps >= self.total_steps or history.out_of_time:
                     break
                 else:
                     self._next_step(bar)
                 due = self._checkpoint_due()
-                signal = self._sync_signal(guard.number)
+                signal = self._highest(guard.number)  # of any process, so that all stop after the same step
                 if due or signal:
                     self._save_checkpoint(bar, stopped=bool(signal))
                 if signal:
@@ -175,8 +175,8 @@ class Trainer:
             return every == EPOCH and evaluated
         return steps % int(every) == 0 and not evaluated
 
-    def _sync_signal(self, number: int) -> int:
-        """The signal that any process has received, so that all of them stop after the same step."""
+    def _highest(self, number: int) -> int:
+        """The highest of all processes' numbers."""
         if self.accelerator.num_processes == 1:
             return number
         import torch
@@ -186,11 +186,18 @@ class Trainer:
         dist.all_reduce(highest, op=dist.ReduceOp.MAX)
         return int(highest)
 
+    def _out_of_time(self) -> bool:
+        """Whether any process has trained for as long as it may, so that all of them stop after the same step."""
+        most = self.settings.max_train_seconds
+        return most is not None and bool(self._highest(int(self.history.seconds >= most)))
+
     def _epoch_ended(self) -> bool:
         """Whether an epoch has ended that has not been evaluated."""
         steps = self.history.steps
         evaluated = self.history.scores[-1]["step"] if self.history.scores else 0
-        return steps > evaluated and (steps % self.steps_per_epoch == 0 or steps >= self.total_steps)
+        return steps > evaluated and (
+            steps % self.steps_per_epoch == 0 or steps >= self.total_steps or self.history.out_of_time
+        )
 
     def _evaluate_epoch(self, value: float, bar: ProgressBar) -> None:
         """Record the dev score of an epoch, and keep the weights if it is the best so far."""
@@ -198,7 +205,9 @@ class Trainer:
         size = (history.steps - 1) % self.steps_per_epoch + 1
         loss = sum(history.losses[-size:]) / size
         epoch = math.ceil(history.steps / self.steps_per_epoch)
-        history.scores.append({"step": history.steps, "epoch": epoch, "loss": loss, "score": value})
+        history.scores.append(
+            {"step": history.steps, "epoch": epoch, "loss": loss, "score": value, "seconds": history.seconds}
+        )
         self.accelerator.log({"dev/score": value, "dev/epoch": epoch}, step=history.steps)
         bar.say(f"epoch {epoch}: loss {loss:.4f}, dev score {value:.2%}, {history.seconds:.0f} s of training")
         if history.best_score is None or value > history.best_score:
@@ -208,6 +217,11 @@ class Trainer:
             self.epochs_without_gain += 1
         out_of_patience = self.epochs_without_gain >= self.settings.early_stopping_patience
         history.stopped_early = out_of_patience and history.steps < self.total_steps
+        if history.out_of_time and not history.stopped_early:
+            bar.say(
+                f"stopped at step {history.steps:,} of {self.total_steps:,}, after {history.seconds:.0f} s of training "
+                f"(--max_train_seconds {self.settings.max_train_seconds:g})"
+            )
 
     def _next_step(self, bar: ProgressBar) -> None:
         """Take the next step of the epoch, and record and report it."""
@@ -222,6 +236,7 @@ class Trainer:
         history.tokens += sum(self.dataset.lengths[row] for batch in batches for row in batch)
         history.steps += 1
         history.losses.append(loss)
+        history.out_of_time = history.steps < self.total_steps and self._out_of_time()
         if history.first_step_at == 0:
             history.first_step_at = time.time()
         rate = history.tokens / history.seconds

@@ -50,6 +50,9 @@ class Condition:
     examples: int
     seeds: int
     spreads: tuple[float, ...]
+    paired: bool = False
+    """Whether runs of one number share their draw of training examples, which moves all methods by as much as a seed of
+    their own does."""
 
 
 def conditions() -> list[Condition]:
@@ -61,7 +64,15 @@ def conditions() -> list[Condition]:
                 for spread in (0.0, 0.5, 1.0, 3.0):
                     found.append((metric, examples, seeds, (spread,) * 6))
                 found.append((metric, examples, seeds, UNEQUAL))
-    return [Condition(metric=m, examples=n, seeds=s, spreads=p) for m, n, s, p in found]
+    out = [Condition(metric=m, examples=n, seeds=s, spreads=p) for m, n, s, p in found]
+    shared = [("accuracy", 200), ("accuracy", 3453), ("entity_f1", 1000)]
+    spreads = ((1.0,) * 6, UNEQUAL)
+    return out + [
+        Condition(metric=m, examples=n, seeds=s, spreads=p, paired=True)
+        for m, n in shared
+        for s in (3, 5, 10)
+        for p in spreads
+    ]
 
 
 def draw(
@@ -71,11 +82,14 @@ def draw(
     difficulty = generator.standard_normal(condition.examples)
     metric = load_metric(condition.metric, ("a", "b") if condition.metric == "accuracy" else ("O", "B-X", "I-X"))
     gold = 1 + generator.poisson(0.5, condition.examples)
+    together = generator.standard_normal((condition.seeds, 1))
     out = []
     for spread, loss in zip(condition.spreads, losses, strict=True):
         at = scipy.stats.norm.ppf(RATE - loss / 100)
         luck = spread / 100 * np.sqrt(2) / scipy.stats.norm.pdf(at)
-        latent = at * np.sqrt(2 + luck**2) + difficulty + luck * generator.standard_normal((condition.seeds, 1))
+        own = generator.standard_normal((condition.seeds, 1))
+        moved = (own + together) / np.sqrt(2) if condition.paired else own
+        latent = at * np.sqrt(2 + luck**2) + difficulty + luck * moved
         right = latent + generator.standard_normal((condition.seeds, condition.examples)) > 0
         if condition.metric == "accuracy":
             out.append(_accuracy(metric, right))
@@ -92,10 +106,11 @@ def _accuracy(metric: Metric, right: np.ndarray) -> np.ndarray:
 
 
 def compare(
-    metric: Metric, counts: Sequence[np.ndarray], seed: int
+    metric: Metric, counts: Sequence[np.ndarray], seed: int, *, paired: bool = False
 ) -> tuple[dict[tuple[int, int], Difference], dict[tuple[int, int], float]]:
     """The differences of all pairs, and their p-values by resampling examples alone."""
-    rows = moderated([effects(metric, own, metric.main) for own in counts])
+    draws = range(len(counts[0])) if paired else ()
+    rows = moderated([effects(metric, own, metric.main, draws=draws) for own in counts])
     resampled = resampled_scores(metric, counts, metric.main, seed=seed, resamples=RESAMPLES)
     pairs = [(i, j) for i in range(len(rows)) for j in range(i + 1, len(rows))]
     found = dict(zip(pairs, differences(rows, resampled, pairs, seed=seed, resamples=RESAMPLES), strict=True))
@@ -110,7 +125,9 @@ def alarms(generator: np.random.Generator, condition: Condition, repeats: int) -
     """Equal methods: false alarms of the first pair that seeds move, of families, and coverage."""
     single = family = covered = before = before_family = total = 0
     for repeat in range(repeats):
-        found, alone = compare(*draw(generator, condition, [0.0] * len(condition.spreads)), repeat)
+        found, alone = compare(
+            *draw(generator, condition, [0.0] * len(condition.spreads)), repeat, paired=condition.paired
+        )
         single += sum(test.p < 0.05 for test in found.values())
         covered += sum(0.025 <= test.around.below(-test.difference) <= 0.975 for test in found.values())
         before += sum(p < 0.05 for p in alone.values())
@@ -131,7 +148,7 @@ def power(generator: np.random.Generator, condition: Condition, repeats: int, lo
     losses = [loss, *[0.0] * (len(condition.spreads) - 1)]
     hits = before = total = 0
     for repeat in range(repeats):
-        found, alone = compare(*draw(generator, condition, losses), repeat)
+        found, alone = compare(*draw(generator, condition, losses), repeat, paired=condition.paired)
         true = [number for number, (i, _) in enumerate(found) if i == 0]
         hits += sum(np.array(holm([test.p for test in found.values()]))[true] < 0.05)
         before += sum(np.array(holm(list(alone.values())))[true] < 0.05)
@@ -148,10 +165,10 @@ def non_inferior(generator: np.random.Generator, condition: Condition, repeats: 
     losses = [0.0, *[margin] * (len(condition.spreads) - 1)]
     wrong = equal = 0
     for repeat in range(repeats):
-        found, _ = compare(*draw(generator, condition, losses), repeat)
+        found, _ = compare(*draw(generator, condition, losses), repeat, paired=condition.paired)
         bounds = lower_bounds(range(len(losses)), found)
         wrong += any(bounds[i] > -margin / 100 for i in range(1, len(losses)))
-        found, _ = compare(*draw(generator, condition, [0.0] * len(losses)), repeat)
+        found, _ = compare(*draw(generator, condition, [0.0] * len(losses)), repeat, paired=condition.paired)
         equal += any(bound > -margin / 100 for bound in lower_bounds(range(len(losses)), found).values())
     return {
         "margin": margin,
@@ -210,7 +227,12 @@ def main() -> None:
     for condition in conditions()[: given.conditions]:
         generator = np.random.default_rng(given.seed)
         spread = condition.spreads
-        small = condition.examples == 3453 and condition.seeds in (3, 10) and spread[0] == spread[1] == 0.5
+        small = (
+            not condition.paired
+            and condition.examples == 3453
+            and condition.seeds in (3, 10)
+            and spread[0] == spread[1] == 0.5
+        )
         for measure in (one for one in chosen if one != "documents"):
             if measure == "alarms":
                 found = alarms(generator, condition, given.repeats)
@@ -222,6 +244,7 @@ def main() -> None:
                 found = non_inferior(generator, condition, given.repeats, 1.0)
             shown = ", ".join(f"{name} {value}" for name, value in found.items())
             words = f"{condition.metric} | {condition.examples} | {condition.seeds} | {spread[0]} to {spread[-1]}"
+            words += " (paired)" if condition.paired else ""
             print(f"| {measure} | {words} | {shown} |", flush=True)
             results.append({"measure": measure, **vars(condition), **found})
     for number in (40, 100, 200) if "documents" in chosen else ():

@@ -50,9 +50,10 @@ def compare(
     seed: int = 0,
     resamples: int = 20_000,
     borrow: bool = True,
+    draws: Sequence[int] = (),
 ) -> tuple[list[Effects], list[Difference], np.ndarray]:
     """All pairs of methods, from their counts; the effects, the differences, the resampled scores."""
-    rows = [effects(metric, own, "f1", seeded=seeded) for own in counts]
+    rows = [effects(metric, own, "f1", seeded=seeded, draws=draws) for own in counts]
     rows = moderated(rows) if borrow else rows
     resampled = resampled_scores(metric, counts, "f1", seed=seed, resamples=resamples)
     pairs = [(i, j) for i in range(len(rows)) for j in range(i + 1, len(rows))]
@@ -171,16 +172,26 @@ def test_the_prior_of_many_spreads_is_found_again() -> None:
 
 
 def table(
-    generator: np.random.Generator, examples: int, spreads: Sequence[float], seeds: int, rate: float = 0.8
+    generator: np.random.Generator,
+    examples: int,
+    spreads: Sequence[float],
+    seeds: int,
+    rate: float = 0.8,
+    shared: float = 0.0,
 ) -> list[np.ndarray]:
-    """Counts of methods of equal expected accuracy: examples of their own difficulty, seeds of their own luck."""
+    """Counts of methods of equal expected accuracy: examples of their own difficulty, seeds of their own luck.
+
+    `shared` is the correlation of the luck of two methods' runs of one number.
+    """
     at = scipy.stats.norm.ppf(rate)
     difficulty = generator.standard_normal(examples)
+    together = generator.standard_normal((seeds, 1))
     out = []
     for spread in spreads:
         luck = spread * np.sqrt(2) / scipy.stats.norm.pdf(at)
         middle = at * np.sqrt(2 + luck**2)
-        latent = middle + difficulty + luck * generator.standard_normal((seeds, 1))
+        moved = np.sqrt(shared) * together + np.sqrt(1 - shared) * generator.standard_normal((seeds, 1))
+        latent = middle + difficulty + luck * moved
         out.append(shares(1000 * (latent + generator.standard_normal((seeds, examples)) > 0)))
     return out
 
@@ -205,6 +216,36 @@ def test_equal_methods_differ_about_as_often_as_the_level_says(
     assert 3 <= alarms <= 26  # 5 % of 300 is 15, with a standard deviation of 3.8; few seeds are careful
     assert covered >= 273
     assert examples_alone > 30
+
+
+@pytest.mark.parametrize(("spread", "seeds", "shared"), [(0.02, 3, 0.5), (0.03, 5, 0.9)])
+def test_methods_that_share_their_draws_are_compared_by_draw(
+    f1: Metric, spread: float, seeds: int, shared: float
+) -> None:
+    """As often wrong as the level says, and more precise than as two samples, which counts the shared luck twice."""
+    generator = np.random.default_rng(11)
+    alarms = covered = 0
+    apart, paired = [], []
+    for repeat in range(300):
+        counts = table(generator, 400, (spread, spread), seeds, shared=shared)
+        _, (found,), _ = compare(f1, counts, seed=repeat, resamples=300, draws=range(seeds))
+        _, (other,), _ = compare(f1, counts, seed=repeat, resamples=300)
+        alarms += found.p < 0.05
+        covered += found.low <= 0 <= found.high
+        paired.append(found.standard_errors[1] ** 2)
+        apart.append(other.standard_errors[1] ** 2)
+    assert 3 <= alarms <= 26 and covered >= 273
+    saved = 2 * shared * spread**2 / seeds  # what the two have in common; the interaction they do not share
+    assert np.mean(apart) - np.mean(paired) == pytest.approx(saved, rel=0.35)
+
+
+def test_draws_that_are_not_the_same_are_no_pairs(f1: Metric) -> None:
+    counts = table(np.random.default_rng(3), 100, (0.05, 0.05), 3)
+    one, other = (effects(f1, own, "f1", draws=d) for own, d in zip(counts, ((0, 1, 2), (0, 1, 3)), strict=True))
+    alone = [effects(f1, own, "f1") for own in counts]
+    resampled = resampled_scores(f1, counts, "f1", seed=0, resamples=200)
+    found, expected = (differences(rows, resampled, [(0, 1)], seed=0, resamples=200) for rows in ([one, other], alone))
+    assert found[0].p == expected[0].p
 
 
 def test_a_family_of_equal_methods_seldom_raises_an_alarm(f1: Metric) -> None:

@@ -128,6 +128,18 @@ def test_a_comparison_shows_all_six_and_runs_nothing_twice(
     assert all(method in compared for method in SIX)
 
 
+def test_each_seed_draws_other_training_examples_the_same_for_all_methods(place: Path, runs_in_process: None) -> None:
+    flags = ("--methods", "head,few_shot,zero_shot", "--also_on_prompt_base", "--seeds", "2", "--redraw", "train")
+    assert run_here(place, "redrawn", *flags, "--max_train_samples", "20") == 0
+    rows = json.loads((place / "redrawn" / "comparison.json").read_text())["rows"]
+    assert [len(row["seeds"]) for row in rows] == [2, 2, 1], "zero-shot reads no training examples"
+    for row in rows:
+        for folder, seed in zip(row["runs"], row["seeds"], strict=True):
+            train = json.loads((Path(folder) / "scores.json").read_text())["dataset"]["notes"]["train"]
+            assert (train["draw"], train["limit"]) == (seed, "20 drawn")
+    assert rows[2]["of_one_model"] is False
+
+
 def test_a_run_that_fails_is_shown_with_its_reason_and_the_others_go_on(
     place: Path, runs_in_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -157,6 +169,9 @@ def test_a_run_that_fails_is_shown_with_its_reason_and_the_others_go_on(
         (["--tuning_trials", "2", "--max_eval_samples", "5"], "dev has 5 examples; at least 10 are needed to choose"),
         (["--resample", "words"], "--resample words: must be auto or examples or documents"),
         (["--resample", "documents"], "scored examples have no document. Name the column"),
+        (["--redraw", "train", "--max_train_samples", "9999"], "leaves nothing to draw"),
+        (["--redraw", "train", "--train_sizes", "20,all"], "--redraw train: must be given with --max_train_samples"),
+        (["--redraw", "dev"], "--redraw dev: must be train"),
         (["--lora_r", "0"], "--lora_r 0: must be at least 1"),
     ],
 )

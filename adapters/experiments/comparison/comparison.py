@@ -60,6 +60,9 @@ class CompareSettings:
     """Methods to compare."""
     seeds: int = 3
     """Seeds of each method: 0, 1, …; a deterministic method runs once."""
+    redraw: list[str] = field(default_factory=list)
+    """What a seed draws anew besides the head, the order and dropout: train (with --max_train_samples or --train_sizes,
+    each seed learns from other examples, the same for all methods)."""
     prompt_model_name_or_path: str | None = None
     """Base model of the prompted methods. Default: --model_name_or_path."""
     also_on_prompt_base: list[str] = field(default_factory=list)
@@ -188,10 +191,16 @@ class Comparison:
         require(bool(settings.methods), "methods", "", "names of methods")
         for size in settings.train_sizes:
             require(size == "all" or (size.isdecimal() and int(size) > 0), "train_sizes", size, "numbers, or all")
+        for what in settings.redraw:
+            require(what == "train", "redraw", what, "train")
+            drawn = "all" not in settings.train_sizes and bool(settings.train_sizes or settings.max_train_samples)
+            needed = "given with --max_train_samples, or with numbers as --train_sizes, of which each seed draws others"
+            require(drawn, "redraw", what, needed)
         self.runs = self.plan()
         self._check_folder()
         quiet_libraries()
-        common = self._settings_of(settings.methods[0], {})
+        largest = self._varied(settings.model_name_or_path, 0, settings.train_sizes[-1] if settings.train_sizes else "")
+        common = self._settings_of(settings.methods[0], largest if settings.redraw else {})
         task, found, _ = examples.read_splits(self.task_name, common)
         if self.main_process:
             print("\n".join(reading_lines(found)), file=sys.stderr, flush=True)
@@ -294,10 +303,9 @@ class Comparison:
         for name in dict.fromkeys(settings.methods):
             method = load_method(name, self.plugins)
             base = settings.model_name_or_path if method.trains else prompted
+            moved = method.seeded or (method.reads_train and bool(settings.redraw))
             for size in settings.train_sizes if method.trains and settings.train_sizes else [""]:
-                runs += [
-                    self._planned(name, base, seed, size) for seed in range(settings.seeds if method.seeded else 1)
-                ]
+                runs += [self._planned(name, base, seed, size) for seed in range(settings.seeds if moved else 1)]
         for name in dict.fromkeys(settings.also_on_prompt_base):
             if name in settings.methods and prompted != settings.model_name_or_path:
                 size = settings.train_sizes[-1] if settings.train_sizes else ""
@@ -404,6 +412,8 @@ class Comparison:
         varied: dict[str, Any] = {"model_name_or_path": base, "seed": seed}
         if size:
             varied["max_train_samples"] = None if size == "all" else int(size)
+        if self.settings.redraw:
+            varied["train_draw"] = seed
         return varied
 
     def _settings_of(self, method: str, varied: Mapping[str, Any]) -> Any:

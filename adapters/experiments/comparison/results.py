@@ -77,6 +77,13 @@ class Row:
         return bool(self.records[0].scores.get("seeded", True))
 
     @property
+    def draws(self) -> tuple[int, ...]:
+        """The draw of training examples of each run; empty where all learned from the same ones."""
+        notes = [record.scores["dataset"].get("notes", {}).get("train", {}) for record in self.records]
+        drawn = [note.get("draw") for note in notes]
+        return () if None in drawn else tuple(drawn)
+
+    @property
     def name(self) -> str:
         """The row's name in a sentence."""
         return f"{self.method}{f' at {self.size}' if self.size else ''}"
@@ -215,7 +222,9 @@ def summarise(
     units = chosen_units(documents_of([record for row in rows for record in row.records]), resample)
     drawn = [units.summed(own) for own in counts]
     resampled = resampled_scores(metric, drawn, score, seed=seed, resamples=resamples)
-    found = [effects(metric, own, score, seeded=row.seeded) for row, own in zip(rows, drawn, strict=True)]
+    found = [
+        effects(metric, own, score, seeded=row.seeded, draws=row.draws) for row, own in zip(rows, drawn, strict=True)
+    ]
     for base in dict.fromkeys(row.base for row in rows):
         same = [i for i, row in enumerate(rows) if row.base == base]
         for i, one in zip(same, moderated([found[i] for i in same]), strict=True):

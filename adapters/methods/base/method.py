@@ -48,6 +48,8 @@ class Method(ABC):
     """Whether it works on a base model; a classical method has none."""
     trains: ClassVar[bool] = True
     """Whether it has parameters to train; a method that only prompts has none."""
+    reads_train: ClassVar[bool] = True
+    """Whether it learns from training examples, or shows some to the model."""
     seeded: ClassVar[bool] = True
     """Whether its answers depend on the seed; a comparison runs it only once if not."""
     self_contained: ClassVar[bool] = False

@@ -70,6 +70,7 @@ class PromptMethod(Method):
 
     kinds = (CAUSAL, ENCODER_DECODER, ENCODER)
     trains = False
+    reads_train = False
     shots: ClassVar[bool] = False
     """Whether there are demonstrations, and `Settings` has the field `shots`."""
 

@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters.core import arguments, discovery
-from adapters.core.errors import ComparisonError, DataError, SettingsError
+from adapters.core.errors import ComparisonError, DataError, ModelError, SettingsError
 from adapters.core.files import digest_file, digest_value, write_json
 from adapters.core.processes import is_first
 from adapters.core.settings import INCIDENTAL, CommonSettings, join, require
@@ -20,6 +20,9 @@ from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
 from adapters.experiments.run_folder import DATA
 from adapters.methods.base.method import load_method
+
+if TYPE_CHECKING:
+    from adapters.tasks.base.task import Task
 
 LIMITS = ("max_train_samples", "max_eval_samples", "max_predict_samples")
 LAUNCHING = frozenset({"launcher", "run_cpus", "run_gpus", "runs_at_once"})
@@ -34,8 +37,10 @@ GROWING = frozenset(
 class CompareSettings:
     """What is compared."""
 
-    methods: list[str] = field(default_factory=lambda: ["full", "head", "lora", "prefix", "zero_shot", "few_shot"])
-    """Methods to compare."""
+    methods: list[str] = field(
+        default_factory=lambda: ["majority", "tfidf", "crf", "full", "head", "lora", "prefix", "zero_shot", "few_shot"]
+    )
+    """Methods to compare. Of the default ones, those that do not fit the task or the base are left out."""
     seeds: int = 3
     """Seeds of each method: 0, 1, …; a deterministic method runs once."""
     prompt_model_name_or_path: str | None = None
@@ -110,7 +115,7 @@ class Comparison:
     def check(self) -> None:
         """Refuse what cannot work before anything is trained. Raises UserError."""
         from adapters.evaluation.evaluate import overlap
-        from adapters.models.base_model import open_base, quiet_libraries
+        from adapters.models.base_model import quiet_libraries
         from adapters.tasks.base import examples
         from adapters.tasks.base.reading import reading_lines
 
@@ -132,9 +137,7 @@ class Comparison:
         name = "test" if "test" in found else "validation"
         if not len(found.get(name, ())):
             raise DataError(f"the {name} split has no examples; there is nothing to score.")
-        for method, base in dict.fromkeys((run.method, run.base) for run in self.runs):
-            on = open_base(base)
-            load_method(method, self.plugins)(self._settings_of(method, {})).check(on, task.on(on.kind))
+        self.runs = self._that_fit(task)
         task_metrics(task, settings.metrics, self.plugins, allow_hub=settings.trust_remote_code)
         shared = overlap(found[name], found.get("train", ()))
         if shared["count"] and settings.forbid_overlap:
@@ -143,6 +146,31 @@ class Comparison:
                 f"--forbid_overlap: {shared['count']} examples of {name} are in train too, the first "
                 f"{first['test']} as {first['train']}. Remove them, or leave the flag out."
             )
+
+    def _that_fit(self, task: Task) -> list[PlannedRun]:
+        """The runs whose method does the task on its base; where the user named the methods, all of them.
+
+        Raises ModelError where one that was named does not, or none.
+        """
+        from adapters.models.base_model import open_base
+
+        refused: dict[tuple[str, str], ModelError] = {}
+        for name, base in dict.fromkeys((run.method, run.base) for run in self.runs):
+            method = load_method(name, self.plugins)(self._settings_of(name, {}))
+            on: Any = open_base(base) if method.needs_base else None
+            try:
+                method.check(on, task if on is None else task.on(on.kind))
+            except ModelError as error:
+                if "methods" in self.given:
+                    raise
+                refused[name, base] = error
+        if self.main_process:
+            for (name, _), reason in refused.items():
+                print(f"left out: {name}: {reason}", file=sys.stderr, flush=True)
+        left = [run for run in self.runs if (run.method, run.base) not in refused]
+        if not left:
+            raise next(iter(refused.values()))
+        return left
 
     def _with_contents(self, files: Mapping[str, Any]) -> list[PlannedRun]:
         """The runs with a digest of what each depends on besides settings: data, code, if it prompts the prompt's file.
@@ -164,13 +192,14 @@ class Comparison:
         prompted = settings.prompt_model_name_or_path or settings.model_name_or_path
         for name in dict.fromkeys(settings.methods):
             method = load_method(name, self.plugins)
-            base = settings.model_name_or_path if method.trains else prompted
+            base = (settings.model_name_or_path if method.trains else prompted) if method.needs_base else ""
             for size in settings.train_sizes if method.trains and settings.train_sizes else [""]:
                 runs += [
                     self._planned(name, base, seed, size) for seed in range(settings.seeds if method.seeded else 1)
                 ]
         for name in dict.fromkeys(settings.also_on_prompt_base):
-            if name in settings.methods and prompted != settings.model_name_or_path:
+            needed = name in settings.methods and load_method(name, self.plugins).needs_base
+            if needed and prompted != settings.model_name_or_path:
                 size = settings.train_sizes[-1] if settings.train_sizes else ""
                 runs.append(self._planned(name, prompted, 0, size))
         return runs

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MODEL = "model.json"
 ARRAYS = "model.safetensors"
-ANSWERS = {"tags": "a tag for each word", "label": "a label", "labels": "any number of labels", "number": "a number"}
+ANSWERS = {"tags": "tags of words", "label": "labels", "labels": "lists of labels", "number": "numbers"}
 """What a task's `answer` is, in words."""
 FAULTS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 """What Python raises for contents of another form."""
@@ -84,11 +84,10 @@ class ClassicalMethod(Method):
         if task.answer in self.answers:
             return
         able = _able(task.answer, self.settings.plugin_dir)
-        instead = f"Use {' or '.join(able)}" if able else "Use a method with a base model (full, lora, few_shot)"
-        given = f"asks for {ANSWERS[task.answer]}" if task.answer in ANSWERS else "asks for a text of its own"
+        instead = " or ".join(able) or "a method with a base model (full, lora, few_shot)"
         raise ModelError(
-            f"The method {self.name} learns {', '.join(ANSWERS[one] for one in self.answers)}; the task {task.name} "
-            f"{given}. {instead}, or leave it out of --methods."
+            f"The method {self.name} learns answers that are {' or '.join(ANSWERS[one] for one in self.answers)}; "
+            f"those of the task {task.name} are {ANSWERS.get(task.answer, 'written')}. Use {instead}."
         )
 
     def wrap(self, base: Base | None, task: Task, train: Sequence[Example]) -> Any:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 WORD = r"(?u)\b\w+\b"
 CHARACTERS = (2, 5)
 STEPS = 1000
+"""L-BFGS iterations at most."""
+TOLERANCE = 1e-8
+"""Of ridge regression's solver, whose own default leaves visible errors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +184,7 @@ class Method(ClassicalMethod):
         if task.answer == "number":
             from sklearn.linear_model import Ridge
 
-            ridge = Ridge(alpha=1 / self.settings.tfidf_c).fit(given, golds)
+            ridge = Ridge(alpha=1 / self.settings.tfidf_c, tol=TOLERANCE).fit(given, golds)
             return [], np.atleast_2d(ridge.coef_), np.atleast_1d(ridge.intercept_)
         names = task.labels.names
         weights = dict(zip(names, getattr(task, "weights", None) or [1.0] * len(names), strict=True))

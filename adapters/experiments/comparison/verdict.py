@@ -24,8 +24,8 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     bases = compared_bases(row["base"] for row in rows)
     out = [_of_base(summary, base) for base in bases]
     out += [
-        f"{_name(row)}{on_base(row['base'])} is incomplete ({len(row['seeds'])} runs finished, others failed), so it is "
-        "in no test and no advice."
+        f"{_name(row)}{on_base(row['base'])} is incomplete ({len(row['seeds'])} runs finished, others failed), so it "
+        "is in no test and no advice."
         for row in rows
         if row["incomplete"]
     ]
@@ -85,10 +85,8 @@ def _needs_base(summary: Mapping[str, Any], base: str, own: Sequence[int]) -> li
         return []
     advice = next(one for one in summary["advice"] if one["base"] == base)
     if enough := [i for i in advice["non_inferior"] if i in without]:
-        verb = "is" if len(enough) == 1 else "are"
-        return [
-            f"No base model is needed: {_listed(rows, enough)} {verb} non-inferior {_within(advice)} to every other method."
-        ]
+        named = f"{_listed(rows, enough)} {'is' if len(enough) == 1 else 'are'}"
+        return [f"No base model is needed: {named} non-inferior {_within(advice)} to every other method."]
     best = max(without, key=lambda i: rows[i]["value"])
     tests = {i: test_between(summary, i, best, base) for i in on_it if rows[i]["value"] > rows[best]["value"]}
     higher = [i for i, test in tests.items() if test is not None and test["differs"]]

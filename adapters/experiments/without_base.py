@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ def fit(
         say: prints a line.
     """
     method.check(None, task)
+    for library in method.libraries:
+        importlib.import_module(library)
     begun = time.perf_counter()
     model = method.wrap(None, task, train)
     seconds = time.perf_counter() - begun

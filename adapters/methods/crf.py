@@ -137,6 +137,7 @@ class Method(ClassicalMethod):
 
     name = "crf"
     answers = ("tags",)
+    libraries = ("pycrfsuite", "scipy.sparse")
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)

@@ -144,6 +144,7 @@ class Method(ClassicalMethod):
 
     name = "tfidf"
     answers = ("label", "labels", "number")
+    libraries = ("sklearn.feature_extraction.text", "sklearn.linear_model")
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)

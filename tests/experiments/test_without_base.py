@@ -35,7 +35,7 @@ def test_a_run_opens_no_base_and_records_what_any_run_does(run):
     assert record["base"] == "" and record["seeded"] is False and record["precision"] == "no"
     assert run.score == 1.0 and cost["trainable_params"] == cost["total_params"] > 10
     assert cost["train_seconds"] > 0 and cost["latency_ms"]["p50"] > 0 and cost["artifact_bytes"] > 1000
-    assert "tfidf for classification: " in repr(run) and "tfidf for classification: " in run.report
+    assert "tfidf for classification: " in repr(run) and "tfidf for classification:\n" in run.report
     card = json.loads((run.artifact / "card.json").read_text())
     assert card["base"] is None and "base_model" not in (run.artifact / "README.md").read_text()
     assert run._repr_html_().count("<table>") >= 1 and run.curve is None

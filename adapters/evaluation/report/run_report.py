@@ -91,8 +91,8 @@ def _cost_lines(record: Mapping[str, Any]) -> list[str]:
     training = f"training: {cost['train_seconds']:.0f} s{speed}"
     lines = [
         *_prompt_lines(record),
-        f"parameters trained: {cost['trainable_params']:,} of {cost['total_params']:,} ({share:.2f} %); "
-        f"artifact {cost['artifact_bytes'] / 1e6:.1f} MB",
+        f"parameters trained: {cost['trainable_params']:,} of {cost['total_params']:,} ({share:.2f} %)"
+        + (f"; artifact {cost['artifact_bytes'] / 1e6:.1f} MB" if "artifact_bytes" in cost else ""),
         f"{training if cost['trainable_params'] else 'no training'}; "
         f"peak memory {cost['peak_memory_bytes'] / 1024**3:.2f} GiB",
         f"prediction: {_rate(cost['examples_per_second'])} examples/s in batches{_latency(cost['latency_ms'])}",

@@ -61,6 +61,8 @@ class ClassicalMethod(Method):
     )
     answers: ClassVar[tuple[str, ...]]
     """The types of answers that it learns, of `Task.answer`."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Modules that it imports to fit, which takes seconds that are no training."""
 
     @abstractmethod
     def fit(self, task: Task, train: Sequence[Example]) -> ClassicalModel:

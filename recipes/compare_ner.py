@@ -1,10 +1,10 @@
-"""Which approach for named entities: full fine-tuning, head, LoRA, prefix, zero- and few-shot compared.
+"""Which approach for named entities: majority, CRF, full fine-tuning, head, LoRA, prefix, zero- and few-shot compared.
 
     accelerate launch recipes/compare_ner.py
     python recipes/compare_ner.py --train_file train.conll --test_file test.conll --full --output_dir runs/mine
     python recipes/compare_ner.py --model_name_or_path smollm2 --methods lora,few_shot --output_dir runs/one_base
 
-Expect 8 rows, LoRA first with an F1 of about 75, and a page, in 17 minutes on two CPU cores (docs/results.md).
+Expect 10 rows, LoRA first with an F1 of about 75, and a page, in 17 minutes on two CPU cores (docs/results.md).
 """
 
 from adapters.recipe import compare  # missing? AdapterHub's package hides ours: pip uninstall adapters

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.artifacts import artifact, plain_peft
 from adapters.core.discovery import load as load_module
-from adapters.core.errors import ArtifactError, DataError, SourceError
+from adapters.core.errors import ArtifactError, DataError, SettingsError, SourceError
 from adapters.core.settings import CommonSettings, join
+from adapters.methods.base.classical import ClassicalMethod
 from adapters.methods.base.method import Method, load_method
 from adapters.tasks.base.example import Example, Prediction
 from adapters.tasks.base.predictor import Predictor
@@ -83,6 +84,8 @@ def task_and_method(card: Mapping[str, Any], folder: Path, plugin_dirs: Sequence
                 raise TypeError(f"{key}: expected a list of texts, found {recorded[key]!r:.60}")
         task = task_class.from_card(card["task"])
         settings = kind(**{**recorded, "max_length": card["max_length"], "plugin_dir": list(plugin_dirs)})
+        if method_class.needs_base == (card["base"] is None):
+            raise ValueError(f"base: {name} works {'with' if method_class.needs_base else 'without'} a base model")
         return task, method_class(settings)
     except (LookupError, TypeError, ValueError, AssertionError) as error:
         raise ArtifactError(
@@ -109,7 +112,7 @@ def load(
         plugin_dirs: folders with your own methods and tasks.
 
     Raises:
-        SettingsError: the device or the number format is not available.
+        SettingsError: the device or the number format is not available; a base is given for a method without one.
         ArtifactError: the artifact is damaged, of an older version, or was trained on another base.
         SourceError: the base cannot be found.
     """
@@ -121,6 +124,10 @@ def load(
     task, method = task_and_method(card, folder, plugin_dirs)
     tensors = [name for file in card["tensors"].values() for name in file]
     plain_peft.check_agrees(folder, method, tensors, plugin_dirs)
+    if isinstance(method, ClassicalMethod):
+        if base is not None:
+            raise SettingsError(f"--base {base}: {folder} ({method.name}) has no base model. Leave it out.")
+        return LoadedArtifact(card, task, method.predictor(method.load(None, task, folder), None, task))
     model_base = open_base(str(folder)) if method.self_contained and base is None else _base_of(card, base)
     if not (method.self_contained and base is None):
         artifact.check_base(card, model_base.name, model_base.digest, model_base.tokenizer_digest)

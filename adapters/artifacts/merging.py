@@ -98,6 +98,7 @@ def read_adapter(folder: Path, plugin_dirs: Sequence[str]) -> tuple[dict[str, An
 def _check_merges(folder: Path, method: Method) -> None:
     """Raises ModelError if adapters of a method cannot be merged."""
     for applies, reason in (
+        (not method.needs_base, "has no base model that it could be merged into. Use it as it is"),
         (method.self_contained, "is a full model already. Use it as it is"),
         (not method.trains, "only prompts its base and has no weights. Use it as it is, or train lora"),
         (method.virtual_tokens > 0, "adds virtual tokens, which no weights can represent. " + _ALTERNATIVES),

@@ -8,7 +8,7 @@ from typing import Any
 from adapters.data.regression_rows import LabelRange
 from adapters.evaluation.evaluate import Evaluation
 from adapters.evaluation.metrics.base.any_metric import Section, score_title
-from adapters.evaluation.report.run_report import number_cells, on_one_line
+from adapters.evaluation.report.run_report import number_cells, on_base, on_one_line
 from adapters.evaluation.report.tables import markdown_lines
 
 _SHOWN_SETTINGS = ("learning_rate", "num_train_epochs", "max_tokens_per_batch", "weight_decay", "dropout", "seed")
@@ -35,21 +35,26 @@ def run_model_card(
         evaluation: on the split that the record names.
         settings: of the run.
     """
-    method, task, base = card["method"]["name"], card["task"]["name"], card["base"]["name"]
+    method, task, base = card["method"]["name"], card["task"]["name"], card["base"]
     labels = f"; labels: {', '.join(card['task']['labels'])}" if card["task"]["labels"] else ""
     learnt = LabelRange.of_card(card["task"].get("label_range"))
     labels += f"; numbers {learnt}" if learnt else ""
-    rows = {**{name: settings.get(name) for name in _SHOWN_SETTINGS}, **card["method"]["settings"]}
+    shown = _SHOWN_SETTINGS if base else ()  # those of the trainer
+    rows = {**{name: settings.get(name) for name in shown}, **card["method"]["settings"]}
     return "\n".join(
         [
             *_front_matter(card, f"taskswap, {task}, {method}"),
-            f"# {method} for {task} on {base}",
+            f"# {method} for {task}{on_base(base['name'] if base else '')}",
             "",
             f"Made with taskswap from {record['dataset']['name']}{labels}.",
             "",
             *_results(record, evaluation),
-            *_training(record, card["base"]),
-            *markdown_lines(("setting", "value"), [(name, str(value)) for name, value in rows.items()]),
+            *_training(record, base or {}),
+            *(
+                markdown_lines(("setting", "value"), [(name, str(value)) for name, value in rows.items()])
+                if rows
+                else []
+            ),
             "",
             *_USE,
             *_scale(card),
@@ -84,7 +89,7 @@ def _scale(card: Mapping[str, Any]) -> list[str]:
 def _front_matter(card: Mapping[str, Any], tags: str) -> list[str]:
     return [
         "---",
-        f"base_model: {card['base']['name']}",
+        *([f"base_model: {card['base']['name']}"] if card["base"] else []),
         f"library_name: {card['method']['library']}",
         f"tags: [{tags}]",
         "---",

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from adapters.cli.base.plain_flags import PlainFlags
 from adapters.core import arguments
 from adapters.core.arguments import POSITIONAL
-from adapters.core.errors import SourceError
+from adapters.core.errors import SettingsError, SourceError
 
 HELP = "show what an artifact contains, and check it"
 GROUP = "Look inside"
@@ -56,7 +56,8 @@ def _print_card(card: Mapping[str, Any]) -> None:
     from adapters.data.regression_rows import LabelRange
 
     scores = card.get("scores")
-    print(f"{card['method']['name']} for {card['task']['name']} on {card['base']['name']}")
+    base = f"on {card['base']['name']}" if card["base"] else "without a base model"
+    print(f"{card['method']['name']} for {card['task']['name']} {base}")
     if card["task"]["labels"]:
         print(f"labels: {', '.join(card['task']['labels'])}")
     if learnt := LabelRange.of_card(card["task"].get("label_range")):
@@ -74,6 +75,10 @@ def _check_base(card: Mapping[str, Any], base: str | None) -> None:
     from adapters.artifacts import artifact
     from adapters.models.base_model import open_base, quiet_libraries
 
+    if card["base"] is None:
+        if base is not None:
+            raise SettingsError(f"--base {base}: {card['method']['name']} has no base model. Leave it out.")
+        return
     quiet_libraries()
     try:
         found = open_base(base or card["base"]["name"])

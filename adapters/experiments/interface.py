@@ -87,7 +87,8 @@ def compare(
 
     Args:
         task, train, validation, test, data, model: as `train` takes them.
-        methods: names of methods. Default: full, head, lora, prefix, zero_shot, few_shot.
+        methods: names of methods. Default: majority, tfidf, crf, full, head, lora, prefix, zero_shot and few_shot,
+            without those that do not fit the task.
         output_dir: folder of the comparison; given again, finished runs in it are kept. Default: a new one,
             runs/compare_{task}.
         settings: any flag of the comparison recipes: `seeds=3, prompt_model_name_or_path="smollm2"`.

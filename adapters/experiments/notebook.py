@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from adapters.evaluation.metrics.base.any_metric import Section
-from adapters.evaluation.report.run_report import bootstrap_of, number_cells
+from adapters.evaluation.report.run_report import bootstrap_of, number_cells, on_base
 from adapters.evaluation.report.tables import Column, html_table
 from adapters.experiments.comparison.table import columns
 
@@ -21,7 +21,7 @@ def run_table(record: Mapping[str, Any], curve: str | None) -> str:
         curve: SVG of losses and dev scores; None where nothing was trained.
     """
     data, main, cost = record["dataset"], record["main"], record["cost"]
-    title = f"{record['method']} for {record['task']} on {record['base']}"
+    title = f"{record['method']} for {record['task']}{on_base(record['base'])}"
     head = f"{title}: {data['name']} {data['split']}, n = {data['n']:,}"
     value, low, high = (100 * main[key] for key in ("value", "low", "high"))
     resampled = record.get("resampled", {"units": "examples"})

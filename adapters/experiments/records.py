@@ -18,6 +18,7 @@ from adapters.evaluation.evaluate import Evaluation, overlap, split_digest
 from adapters.evaluation.metrics.base.any_metric import score_title
 from adapters.experiments.run_state import FittedModel, RunData, Session
 from adapters.models import quantization
+from adapters.models.base_model import Base
 
 
 def score_record(
@@ -35,12 +36,13 @@ def score_record(
     trained, total = fitted.parameters()
     history = fitted.history.record() if fitted.history else {}
     recorded = {name: value for name, value in as_dict(settings).items() if name not in INCIDENTAL}
+    seen = str if fitted.base is None else fitted.base.seen
     return {
         "task": fitted.task.name,
         "method": fitted.method.title,
         "method_notes": fitted.method.notes(),
         "seeded": fitted.method.seeded or (fitted.method.reads_train and settings.train_draw is not None),
-        "base": fitted.base.name,
+        "base": "" if fitted.base is None else fitted.base.name,
         "dataset": _dataset(data, evaluation),
         "labels": list(fitted.task.labels.names),
         "label_digest": fitted.task.labels.digest,
@@ -54,11 +56,11 @@ def score_record(
         "quality": evaluation.quality,
         "resampled": evaluation.units.record(),
         "reports": _sections(evaluation),
-        "overlap": overlap(evaluation.examples, data.splits.get("train", ()), fitted.base.seen),
+        "overlap": overlap(evaluation.examples, data.splits.get("train", ()), seen),
         "cost": {
             "trainable_params": trained,
             "total_params": total,
-            "train_seconds": history.get("seconds", 0.0),
+            "train_seconds": history.get("seconds", round(fitted.seconds, 2)),
             "train_tokens_per_second": history.get("tokens_per_second", 0.0),
             "peak_memory_bytes": peak_bytes(session.accelerator.device),
             "latency_ms": evaluation.latency_ms,
@@ -110,15 +112,7 @@ def save_artifact(
         "method": {"name": fitted.method.name, "library": fitted.method.library, "settings": fitted.method.recorded()},
         "max_length": settings.max_length,
         "label_digest": fitted.task.labels.digest,
-        "base": {
-            "name": base.name,
-            "kind": base.kind,
-            "hub_id": base.source.hub_id,
-            "revision": base.source.revision,
-            "weights_sha256": base.digest,
-            "tokenizer_sha256": base.tokenizer_digest,
-            **({} if base.quantization is None else {"bits": quantization.description(settings)}),
-        },
+        "base": None if base is None else _of_base(base, settings),
         "scores": {
             "dataset": record["dataset"]["name"],
             "split": evaluation.split,
@@ -128,8 +122,21 @@ def save_artifact(
         "versions": record["versions"],
     }
     readme = run_model_card(card, record, evaluation, as_dict(settings))
-    artifact.write(folder, lambda draft: fitted.method.save(fitted.model, base, draft), card, readme)
+    artifact.write(folder, fitted.save, card, readme)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _of_base(base: Base, settings: Any) -> dict[str, Any]:
+    """What a card says of the base model."""
+    return {
+        "name": base.name,
+        "kind": base.kind,
+        "hub_id": base.source.hub_id,
+        "revision": base.source.revision,
+        "weights_sha256": base.digest,
+        "tokenizer_sha256": base.tokenizer_digest,
+        **({} if base.quantization is None else {"bits": quantization.description(settings)}),
+    }
 
 
 def write_predictions(path: Path, evaluation: Evaluation, in_train: Sequence[int]) -> None:

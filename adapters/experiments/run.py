@@ -17,9 +17,10 @@ from adapters.core.errors import CheckpointError, DataError, SettingsError
 from adapters.core.files import write_json, write_text
 from adapters.core.processes import is_first
 from adapters.core.settings import CommonSettings, join
-from adapters.experiments import run_folder
+from adapters.experiments import run_folder, without_base
 from adapters.experiments.run_result import RunResult
-from adapters.experiments.run_state import FittedModel, RunData, Session, count_parameters
+from adapters.experiments.run_state import FittedModel, RunData, Session
+from adapters.methods.base.classical import ClassicalMethod
 from adapters.training import trackers
 from adapters.training.checkpoint import LATEST, TRAINED
 
@@ -120,7 +121,7 @@ class Run:
         use_all_cores()
         precision = fastest_precision(
             torch.device(state.device),
-            self.settings.mixed_precision,
+            self.settings.mixed_precision if self._method_class().needs_base else "no",
             quantized=bool(quantization.requested_flag(self.settings)),
             agreed=lambda own: str(broadcast_object_list([own])[0]),
         )
@@ -203,9 +204,18 @@ class Run:
         from adapters.models.precision import cast_frozen_weights
 
         settings = self.settings
+        metrics = task_metrics(task, settings.metrics, settings.plugin_dir, allow_hub=settings.trust_remote_code)
+        if isinstance(method, ClassicalMethod):
+            self.fitted = without_base.fit(task, method, metrics, self.splits["train"], self._say)
+            if settings.dry_run:
+                self._print_estimate(None, self.fitted)
+                raise DryRunEnded
+            if settings.resume_from_checkpoint:
+                self._say(f"{method.title} writes no checkpoints: the run began from the beginning.")
+            self._prepare_folder()
+            return self.fitted.predictor
         task = task.on(self.base.kind)
         method.check(self.base, task)
-        metrics = task_metrics(task, settings.metrics, settings.plugin_dir, allow_hub=settings.trust_remote_code)
         self._check_tokens(task, method)
         set_seed(settings.seed)
         model = method.wrap(self.base, task, self.splits.get("train", ()))
@@ -304,13 +314,16 @@ class Run:
             found = estimate.of_answering(predict, last[:], self.accelerator.device)
         else:
             found = estimate.of_training(trainer, predict, self.splits["validation"][:], last[:])
-        trained, total = count_parameters(fitted.model)
+        trained, total = fitted.parameters()
+        model = (
+            f"{self.base.name} with {self.method_name}" if fitted.base else f"{self.method_name} without a base model"
+        )
         lines = [
             "dry run: nothing is written",
-            f"model    {self.base.name} with {self.method_name}: {trained:,} of {total:,} parameters are trained "
-            f"({trained / total:.2%})",
+            f"model    {model}: {trained:,} of {total:,} parameters are trained ({trained / total:.2%})",
             f"device   {self.accelerator.device}, {self.accelerator.num_processes} process(es), precision "
             f"{self.precision}",
+            *([f"training about {estimate.duration(fitted.seconds)}"] if fitted.base is None else []),
             *found.lines(),
         ]
         if self.accelerator.is_main_process:

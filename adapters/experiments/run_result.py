@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import ComparisonError
+from adapters.evaluation.report.run_report import on_base
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -68,9 +69,9 @@ class RunResult:
 
     def __repr__(self) -> str:
         main, data = self.record["main"], self.record["dataset"]
+        what = f"{self.record['method']} for {self.record['task']}{on_base(self.record['base'])}"
         return (
-            f"RunResult({self.record['method']} for {self.record['task']} on {self.record['base']}: {data['name']} "
-            f"{data['split']} {main['title']} {100 * main['value']:.2f} "
+            f"RunResult({what}: {data['name']} {data['split']} {main['title']} {100 * main['value']:.2f} "
             f"({100 * main['low']:.2f} to {100 * main['high']:.2f}), {str(self.folder)!r})"
         )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapters.methods.base.classical import ClassicalMethod
+
 if TYPE_CHECKING:
-    import torch
     from accelerate import Accelerator
 
     from adapters.evaluation.metrics.base.any_metric import AnyMetric
@@ -44,29 +46,39 @@ class RunData:
 
 @dataclass(frozen=True, kw_only=True)
 class FittedModel:
-    """A method around its base, trained if it trains.
+    """A method around its base, or without one; trained if it trains.
 
     Attributes:
         task: as bases of this kind do it.
         method: with its settings.
-        base: the base model.
+        base: the base model; None of a method without one.
         model: what answers, and what is saved.
         predictor: the model as the evaluator sees it.
         metrics: that it is scored by, the task's main one first.
-        history: of training; None where nothing was trained.
+        history: of training by the trainer; None where there was none.
+        seconds: of learning without the trainer.
     """
 
     task: Task
     method: Method
-    base: Base
-    model: torch.nn.Module
+    base: Base | None
+    model: Any
     predictor: Predictor
     metrics: list[AnyMetric]
     history: History | None
+    seconds: float = 0.0
 
     def parameters(self) -> tuple[int, int]:
         """Numbers of trained and of all parameters."""
-        return count_parameters(self.model)
+        return count_parameters(self.model) if self.base is not None else (self.model.learned, self.model.learned)
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned into an empty folder."""
+        if isinstance(self.method, ClassicalMethod):
+            self.method.save(self.model, None, folder)
+        else:
+            assert self.base is not None
+            self.method.save(self.model, self.base, folder)
 
 
 def count_parameters(model: Any) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from adapters.methods.base.method import LEAST_ROOM, load_method
 from adapters.models.batching import collate
 from adapters.tasks.base.example import Example
 
-NAMES = discovery.names("methods")
+NAMES = [name for name in discovery.names("methods") if load_method(name).needs_base]
 BASES = ("bert", *sorted(tiny.BUILDERS))
 HEADED = ("bert", "roberta", "deberta", "gpt2", "llama")
 WRITING = ("gpt2", "llama", "t5")

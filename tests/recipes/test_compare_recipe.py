@@ -1,4 +1,4 @@
-"""compare_ner.py, run whole at tiny size with all six methods: killed, taken up again, failing, refused."""
+"""compare_ner.py, run whole at tiny size with all its methods: killed, taken up again, failing, refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from adapters.experiments.comparison.runs import PlannedRun, clean_environment, 
 
 pytestmark = pytest.mark.slow
 
-SIX = ["full", "head", "lora", "prefix", "zero_shot", "few_shot"]
+ALL = ["majority", "crf", "full", "head", "lora", "prefix", "zero_shot", "few_shot"]
 
 
 @pytest.fixture(scope="module")
@@ -107,25 +107,27 @@ def test_a_search_killed_at_a_trial_goes_on_and_never_scores_test(
     assert ended_runs(out) == after and capsys.readouterr().out == printed, "nothing runs twice, not even what failed"
 
 
-def test_a_comparison_shows_all_six_and_runs_nothing_twice(
+def test_a_comparison_shows_all_that_fit_the_task_and_runs_nothing_twice(
     place: Path, runs_in_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = place / "all"
     assert run_here(place, "all") == 0
-    first, after = capsys.readouterr().out, ended_runs(out)
-    assert len(after) == 8  # six, and full and LoRA on the prompted base
+    printed, after = capsys.readouterr(), ended_runs(out)
+    first = printed.out
+    assert "left out: tfidf: The method tfidf learns answers that are labels" in printed.err
+    assert len(after) == 10  # eight, and full and LoRA on the prompted base
     assert run_here(place, "all") == 0
     assert ended_runs(out) == after and capsys.readouterr().out == first
     kept = json.loads((out / "comparison.json").read_text())
-    assert [row["method"] for row in kept["rows"]] == [*SIX, "full", "lora"]
-    assert [Path(row["base"]).name for row in kept["rows"]] == ["bert"] * 4 + ["llama"] * 4
+    assert [row["method"] for row in kept["rows"]] == [*ALL, "full", "lora"]
+    assert [Path(row["base"]).name for row in kept["rows"]] == [""] * 2 + ["bert"] * 4 + ["llama"] * 4
     assert (out / "comparison.html").read_text().startswith("<!doctype html>")
     assert (out / "comparison.svg").read_text().startswith("<svg")
-    assert all(f"\n{method} " in first for method in SIX)
+    assert all(f"\n{method} " in first for method in ALL)
 
     assert main(["compare", *(str(out / "runs" / name) for name in after)]) == 0
     compared = capsys.readouterr().out
-    assert all(method in compared for method in SIX)
+    assert all(method in compared for method in ALL)
 
 
 def test_each_seed_draws_other_training_examples_the_same_for_all_methods(place: Path, runs_in_process: None) -> None:
@@ -157,6 +159,7 @@ def test_a_run_that_fails_is_shown_with_its_reason_and_the_others_go_on(
     ("flags", "told"),
     [
         (["--methods", "lroa"], "did you mean 'lora'"),
+        (["--methods", "tfidf,crf"], "those of the task ner are tags of words. Use crf or majority."),
         (["--seeds", "0"], "--seeds 0: must be at least 1"),
         (
             ["--methods", "few_shot", "--prompt_model_name_or_path", "BERT"],

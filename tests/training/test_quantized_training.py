@@ -23,7 +23,7 @@ from adapters.models.base_model import open_base
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 BITS = ("load_in_8bit", "load_in_4bit")
-TRAIN = [name for name in discovery.names("methods") if load_method(name).trains]
+TRAIN = [name for name in discovery.names("methods") if load_method(name).trains and load_method(name).needs_base]
 OWN = {"peft": ["--peft_type", "HIRA"]}
 BESIDE = [name for name in TRAIN if not load_method(name).trains_base]
 

@@ -85,14 +85,15 @@ def highlight(output: Mapping[str, Any]) -> Text:
 
 def _headline(record: Mapping[str, Any], evaluation: Evaluation) -> str:
     data = record["dataset"]
-    what = f"{record['method']} for {record['task']} on {record['base']}"
+    what = f"{record['method']} for {record['task']}{on_base(record['base'])}"
     return f"{what}: {data['name']} {evaluation.split}, n = {len(evaluation.examples):,}"
 
 
 def _cost_lines(record: Mapping[str, Any]) -> list[str]:
     cost = record["cost"]
     share = 100 * cost["trainable_params"] / max(cost["total_params"], 1)
-    training = f"training: {cost['train_seconds']:.0f} s, {cost['train_tokens_per_second']:,.0f} tokens/s"
+    speed = f", {cost['train_tokens_per_second']:,.0f} tokens/s" if cost["train_tokens_per_second"] else ""
+    training = f"training: {cost['train_seconds']:.0f} s{speed}"
     stored = "no artifact" if cost["artifact_bytes"] is None else f"artifact {cost['artifact_bytes'] / 1e6:.1f} MB"
     lines = [
         *_prompt_lines(record),
@@ -163,6 +164,11 @@ def _table(section: Section) -> Table:
     for name, row in zip(names, cells, strict=True):
         table.add_row(Text(name), *row)
     return table
+
+
+def on_base(name: str) -> str:
+    """` on minilm`; nothing for a method without a base model, whose name of a base is empty."""
+    return f" on {name}" if name else ""
 
 
 def number_cells(section: Section, values: Sequence[float]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.core import arguments, discovery
-from adapters.core.errors import ComparisonError, DataError, SettingsError, UserError
+from adapters.core.errors import ComparisonError, DataError, ModelError, SettingsError, UserError
 from adapters.core.files import digest_file, digest_value, write_json
 from adapters.core.processes import is_first
 from adapters.core.settings import INCIDENTAL, CommonSettings, join, require
@@ -24,7 +24,6 @@ from adapters.experiments.run_folder import DATA
 from adapters.methods.base.method import load_method
 
 if TYPE_CHECKING:
-    from adapters.models.base_model import Base
     from adapters.tasks.base.task import Task
 
 LIMITS = ("max_train_samples", "max_eval_samples", "max_predict_samples")
@@ -56,8 +55,10 @@ GROWING = frozenset(
 class CompareSettings:
     """What is compared."""
 
-    methods: list[str] = field(default_factory=lambda: ["full", "head", "lora", "prefix", "zero_shot", "few_shot"])
-    """Methods to compare."""
+    methods: list[str] = field(
+        default_factory=lambda: ["majority", "tfidf", "crf", "full", "head", "lora", "prefix", "zero_shot", "few_shot"]
+    )
+    """Methods to compare. Of the default ones, those that do not fit the task or the base are left out."""
     seeds: int = 3
     """Seeds of each method: 0, 1, …; a deterministic method runs once."""
     redraw: list[str] = field(default_factory=list)
@@ -172,6 +173,8 @@ class Comparison:
         self.searches: list[tuning.Search] = []
         self.chosen: dict[tuple[str, str], Mapping[str, Any]] = {}
         """Settings that the searches chose, by method and base."""
+        self.left_out: frozenset[tuple[str, str]] = frozenset()
+        """Methods that are not run, with their base."""
         self.contents: Mapping[str, Any] = {}
         """Digest of each split's data."""
         self.main_process = is_first()
@@ -179,7 +182,7 @@ class Comparison:
     def check(self) -> None:
         """Refuse what cannot work before anything is trained. Raises UserError."""
         from adapters.evaluation.evaluate import overlap
-        from adapters.models.base_model import open_base, quiet_libraries
+        from adapters.models.base_model import quiet_libraries
         from adapters.tasks.base import examples
         from adapters.tasks.base.reading import reading_lines
 
@@ -211,11 +214,8 @@ class Comparison:
         units = chosen_units(found[name].documents(), settings.resample)
         if self.main_process and not units.enough:
             print(f"warning: {resampled_sentence(units.record())}", file=sys.stderr, flush=True)
-        for method, base in dict.fromkeys((run.method, run.base) for run in self.runs):
-            on = open_base(base)
-            load_method(method, self.plugins)(self._settings_of(method, {})).check(on, task.on(on.kind))
-            if settings.tuning_trials:
-                self.searches.append(self._search(method, base, on, task.on(on.kind)))
+        self._check_methods(task)
+        self.runs = self.plan()
         if self.searches:
             self._check_dev(len(found.get("validation", ())))
         task_metrics(task, settings.metrics, self.plugins, allow_hub=settings.trust_remote_code)
@@ -236,7 +236,35 @@ class Comparison:
             )
         self.dev = examples
 
-    def _search(self, method: str, base: str, on: Base, task: Task) -> tuning.Search:
+    def _check_methods(self, task: Task) -> None:
+        """Leave out the default methods that do not do the task on their base, and make the others' searches.
+
+        Raises ModelError where one that was named does not, or none.
+        """
+        from adapters.models.base_model import open_base
+
+        refused: dict[tuple[str, str], ModelError] = {}
+        for name, base in dict.fromkeys((run.method, run.base) for run in self.runs):
+            method = load_method(name, self.plugins)(self._settings_of(name, {}))
+            on: Any = open_base(base) if method.needs_base else None
+            own = task if on is None else task.on(on.kind)
+            try:
+                method.check(on, own)
+            except ModelError as error:
+                if "methods" in self.given:
+                    raise
+                refused[name, base] = error
+                continue
+            if self.settings.tuning_trials:
+                self.searches.append(self._search(name, base, on, own))
+        if self.main_process:
+            for (name, _), reason in refused.items():
+                print(f"left out: {name}: {reason}", file=sys.stderr, flush=True)
+        self.left_out = frozenset(refused)
+        if refused and not self.plan():
+            raise next(iter(refused.values()))
+
+    def _search(self, method: str, base: str, on: Any, task: Task) -> tuning.Search:
         """The search for a method's settings, each value of its space checked. Raises SettingsError."""
         kind, settings = load_method(method, self.plugins), self.settings
 
@@ -302,15 +330,16 @@ class Comparison:
         prompted = settings.prompt_model_name_or_path or settings.model_name_or_path
         for name in dict.fromkeys(settings.methods):
             method = load_method(name, self.plugins)
-            base = settings.model_name_or_path if method.trains else prompted
+            base = (settings.model_name_or_path if method.trains else prompted) if method.needs_base else ""
             moved = method.seeded or (method.reads_train and bool(settings.redraw))
             for size in settings.train_sizes if method.trains and settings.train_sizes else [""]:
                 runs += [self._planned(name, base, seed, size) for seed in range(settings.seeds if moved else 1)]
         for name in dict.fromkeys(settings.also_on_prompt_base):
-            if name in settings.methods and prompted != settings.model_name_or_path:
+            needed = name in settings.methods and load_method(name, self.plugins).needs_base
+            if needed and prompted != settings.model_name_or_path:
                 size = settings.train_sizes[-1] if settings.train_sizes else ""
                 runs.append(self._planned(name, prompted, 0, size))
-        return runs
+        return [run for run in runs if (run.method, run.base) not in self.left_out]
 
     def run_all(self) -> None:
         """Let the launcher run the unfinished runs; a failure is recorded and the others continue."""

@@ -53,8 +53,8 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def name(row: Mapping[str, Any]) -> str:
     """A row's name in a legend."""
-    size = f", {row['size']}" if row["size"] else ""
-    return f"{row['method']} ({row['base'].rpartition('/')[2]}{size})"
+    inside = ", ".join(filter(None, (row["base"].rpartition("/")[2], row["size"])))
+    return f"{row['method']} ({inside})" if inside else str(row["method"])
 
 
 def _interval(row: Mapping[str, Any]) -> tuple[float, float]:
@@ -94,7 +94,7 @@ def _sizes(axes: Axes, rows: Rows, score: str) -> None:
     for row in rows:
         sized.setdefault((row["method"], row["base"]), []).append(row)
     for colour, own in zip(COLOURS * len(sized), sized.values(), strict=False):
-        label = f"{own[0]['method']} ({own[0]['base'].rpartition('/')[2]})"
+        label = name({**own[0], "size": ""})
         if not own[0]["size"]:
             axes.axhline(100 * own[0]["value"], color=colour, ls="--", label=label)
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,15 +225,13 @@ def summarise(
     found = [
         effects(metric, own, score, seeded=row.seeded, draws=row.draws) for row, own in zip(rows, drawn, strict=True)
     ]
-    for base in dict.fromkeys(row.base for row in rows):
-        same = [i for i, row in enumerate(rows) if row.base == base]
-        for i, one in zip(same, moderated([found[i] for i in same]), strict=True):
-            found[i] = one
+    by_base = {base: _moderated(found, competing(rows, base)) for base in compared_bases(row.base for row in rows)}
+    first_base = next(iter(by_base))
     table = [
-        _row(row, metric, score, own, effect, resampled[:, i], overlap)
-        for i, (row, own, effect) in enumerate(zip(rows, counts, found, strict=True))
+        _row(row, metric, score, own, by_base[row.base or first_base][i], resampled[:, i], overlap)
+        for i, (row, own) in enumerate(zip(rows, counts, strict=True))
     ]
-    tests, advice = _tests(rows, found, resampled, table, margin=margin, cost=cost, seed=seed, resamples=resamples)
+    tests, advice = _tests(rows, by_base, resampled, table, margin=margin, cost=cost, seed=seed, resamples=resamples)
     for needed in (one["needed"] for one in advice if one.get("needed")):
         needed[units.name] = needed.pop("examples")
     if not units.enough:
@@ -255,6 +253,24 @@ def summarise(
         "versions": first.scores["versions"],
         "hardware": first.scores["hardware"],
     }
+
+
+def compared_bases(bases: Iterable[str]) -> list[str]:
+    """The bases on each of which rows are compared; an empty name where no row has one."""
+    return [base for base in dict.fromkeys(bases) if base] or [""]
+
+
+def competing(rows: Sequence[Row], base: str) -> list[int]:
+    """The rows that are compared on a base: its own, and those without a base, which compete on every one."""
+    return [i for i, row in enumerate(rows) if row.base in (base, "")]
+
+
+def _moderated(found: Sequence[Effects], chosen: Sequence[int]) -> list[Effects]:
+    """The effects of all rows, with those of some moderated together."""
+    out = list(found)
+    for i, one in zip(chosen, moderated([found[i] for i in chosen]), strict=True):
+        out[i] = one
+    return out
 
 
 def _row(
@@ -337,7 +353,7 @@ def _first_overlap(rows: Sequence[Row]) -> list[Any]:
 
 def _tests(
     rows: Sequence[Row],
-    found: Sequence[Effects],
+    by_base: Mapping[str, Sequence[Effects]],
     resampled: np.ndarray,
     table: Sequence[Mapping[str, Any]],
     *,
@@ -346,22 +362,20 @@ def _tests(
     seed: int,
     resamples: int,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """All pairs of a base that learned from the same data, Holm-adjusted together; and an advice for each base."""
-    pairs = [
-        (i, j)
-        for i, one in enumerate(table)
-        for j, other in enumerate(table)
-        if i < j and one["base"] == other["base"] and _same_training(one, other) and not rows[i].incomplete
-        if not rows[j].incomplete
-    ]
-    compared = dict(zip(pairs, differences(found, resampled, pairs, seed=seed, resamples=resamples), strict=True))
+    """All pairs of a base that learned from the same data, Holm-adjusted together; and an advice for each base.
+
+    A pair without a base is tested on every base, and adjusted with the pairs of each.
+    """
     tests, advice = [], []
-    for base in dict.fromkeys(row.base for row in rows):
-        own = {pair: test for pair, test in compared.items() if rows[pair[0]].base == base}
+    for base, found in by_base.items():
+        complete = [i for i in competing(rows, base) if not rows[i].incomplete]
+        pairs = [(i, j) for i in complete for j in complete if i < j and _same_training(table[i], table[j])]
+        own = dict(zip(pairs, differences(found, resampled, pairs, seed=seed, resamples=resamples), strict=True))
         adjusted = holm([test.p for test in own.values()])
         for ((i, j), test), p in zip(own.items(), adjusted, strict=True):
             tests.append(
                 {
+                    "base": base,
                     "rows": [i, j],
                     "difference": test.difference,
                     "low": test.low,
@@ -376,7 +390,7 @@ def _tests(
             )
         entered = largest(table, base)
         if len(entered) > 1:
-            advice.append(_advice(base, entered, compared, found, table, margin=margin, cost=cost))
+            advice.append(_advice(base, entered, own, found, table, margin=margin, cost=cost))
     return tests, advice
 
 
@@ -387,8 +401,8 @@ def _same_training(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def largest(table: Sequence[Mapping[str, Any]], base: str) -> list[int]:
-    """The complete rows of a base with the most training examples, and those that train nothing."""
-    own = [i for i, row in enumerate(table) if row["base"] == base and not row["incomplete"]]
+    """The complete rows that compete on a base with the most training examples, and those that train nothing."""
+    own = [i for i, row in enumerate(table) if row["base"] in (base, "") and not row["incomplete"]]
     most = max((table[i]["train_examples"] for i in own if table[i]["size"]), default=None)
     return [i for i in own if most is None or not table[i]["size"] or table[i]["train_examples"] == most]
 

@@ -45,7 +45,7 @@ class PlannedRun:
 
     Attributes:
         method: name of the method.
-        base: base model as the user named it.
+        base: base model as the user named it; empty of a method without one.
         seed: of the run.
         size: number of training examples where the comparison varies it, otherwise empty.
         settings: of the run, including `task` and `method`, without `output_dir`.
@@ -70,10 +70,8 @@ class PlannedRun:
     def name(self) -> str:
         """Name of the run's folder: equal settings have equal names, so a finished run is found again."""
         settings = {name: value for name, value in self.settings.items() if name not in INCIDENTAL}
-        size = f"-{self.size}" if self.size else ""
-        digest = digest_value([settings, self.data])[:10]
-        which = "trial" if self.rung else f"seed{self.seed}"
-        return f"{self.method}-{Path(self.base).name}{size}-{which}-{digest}"
+        parts = [self.method, Path(self.base).name, self.size, "trial" if self.rung else f"seed{self.seed}"]
+        return "-".join([*filter(None, parts), digest_value([settings, self.data])[:10]])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,11 @@ from adapters.evaluation.report.tables import Column, markdown_table, markdown_t
 from adapters.experiments.comparison.verdict import sample_size
 
 TEST_NOTE = (
-    "All pairs of methods on the same base, trained on the same data. Tested is the difference of the means over "
-    "seeds, as it is in the table. p and interval cover the draw of the test examples (paired: random swaps, "
-    "bootstrap) and of the seeds (t; two-way random effects); with one seed the examples alone. Significant: "
-    "Holm-adjusted p < 0.05, over all pairs of a base. A true difference of the smallest detectable size would be "
-    "significant four times out of five."
+    "All pairs of methods on the same base, trained on the same data; a method without a base competes on every base. "
+    "Tested is the difference of the means over seeds, as it is in the table. p and interval cover the draw of the "
+    "test examples (paired: random swaps, bootstrap) and of the seeds (t; two-way random effects); with one seed the "
+    "examples alone. Significant: Holm-adjusted p < 0.05, over all pairs of a base. A true difference of the smallest "
+    "detectable size would be significant four times out of five."
 )
 
 
@@ -27,7 +27,7 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
     """
     out = [
         Column(title="method", shown=lambda row: row["method"]),
-        Column(title="base", shown=lambda row: row["base"].rpartition("/")[2]),
+        Column(title="base", shown=lambda row: row["base"].rpartition("/")[2] or "–"),
     ]
     if any(row["size"] for row in rows):
         out.append(number_column("examples", "train_examples", ",.0f"))
@@ -69,12 +69,20 @@ def _share(row: Mapping[str, Any]) -> str:
 def test_columns(summary: Mapping[str, Any]) -> list[Column]:
     """The columns of `summary["tests"]`."""
     rows, number = summary["rows"], sample_size(summary)
+    bases = {row["base"] for row in rows if row["base"]}
 
     def result(test: Mapping[str, Any]) -> str:
         return "significant" if test["differs"] else f"no significant difference ({number})"
 
+    def pair(test: Mapping[str, Any]) -> str:
+        one, other = (rows[i] for i in test["rows"])
+        names, base = _pair(one, other), test["base"].rpartition("/")[2]
+        if one["base"] or other["base"]:
+            return f"{names} ({base})"
+        return f"{names} (no base; adjusted with {base})" if len(bases) > 1 else f"{names} (no base)"
+
     return [
-        Column(title="pair", shown=lambda test: _pair(*(rows[i] for i in test["rows"]))),
+        Column(title="pair", shown=pair),
         number_column("difference", "difference", ".1f", 100),
         Column(title="95 % interval", shown=lambda test: f"{points(test['low'])} to {points(test['high'])}"),
         number_column("p", "p", ".4f"),
@@ -85,10 +93,10 @@ def test_columns(summary: Mapping[str, Any]) -> list[Column]:
 
 
 def _pair(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    """Two compared rows, which are always of one base."""
+    """The names of two compared rows."""
     size = f" at {one['size']}" if one["size"] and one["size"] == other["size"] else ""
     names = [row["method"] + (f" at {row['size']}" if row["size"] and not size else "") for row in (one, other)]
-    return f"{names[0]} − {names[1]}{size} ({one['base'].rpartition('/')[2]})"
+    return f"{names[0]} − {names[1]}{size}"
 
 
 def overlap_sentence(summary: Mapping[str, Any]) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adapters.evaluation.documents import FEWEST_DOCUMENTS
+from adapters.evaluation.report.run_report import on_base
 from adapters.evaluation.report.tables import points
-from adapters.experiments.comparison.results import COSTS, largest
+from adapters.experiments.comparison.results import COSTS, compared_bases, largest
 
 ACROSS = (
     "Rows on different bases differ in the base as well as in the method, so no method is credited with the "
@@ -21,11 +22,11 @@ SHOWN = 6
 def sentences(summary: Mapping[str, Any]) -> list[str]:
     """The verdict: a few sentences for each base, then what holds across them."""
     rows = summary["rows"]
-    bases = list(dict.fromkeys(row["base"] for row in rows))
+    bases = compared_bases(row["base"] for row in rows)
     out = [_of_base(summary, base) for base in bases]
     out += [
-        f"{_name(row)} on {row['base']} is incomplete ({len(row['seeds'])} runs finished, others failed), so it is in "
-        "no test and no advice."
+        f"{_name(row)}{on_base(row['base'])} is incomplete ({len(row['seeds'])} runs finished, others failed), so it "
+        "is in no test and no advice."
         for row in rows
         if row["incomplete"]
     ]
@@ -58,26 +59,27 @@ def sample_size(summary: Mapping[str, Any]) -> str:
     return f"n = {n:,}" + (f" in {resampled['documents']:,} documents" if resampled["units"] == "documents" else "")
 
 
-def test_between(summary: Mapping[str, Any], i: int, j: int) -> Mapping[str, Any] | None:
-    """The test of two rows, if it was made."""
-    return next((test for test in summary["tests"] if test["rows"] == sorted((i, j))), None)
+def test_between(summary: Mapping[str, Any], i: int, j: int, base: str) -> Mapping[str, Any] | None:
+    """The test of two rows among those of a base, if it was made."""
+    made = (test for test in summary["tests"] if test["base"] == base and test["rows"] == sorted((i, j)))
+    return next(made, None)
 
 
 def _of_base(summary: Mapping[str, Any], base: str) -> str:
     rows = summary["rows"]
     own = largest(rows, base)
     if not own:
-        return f"On {base}, every method is incomplete, so there is no verdict."
+        return f"{f'On {base}, every' if base else 'Every'} method is incomplete, so there is no verdict."
     best = max(own, key=lambda i: rows[i]["value"])
     name = _scored(rows[best])
     if len(own) == 1:
-        return f"On {base}, only {name} was run."
-    tests = {i: test_between(summary, i, best) for i in own if i != best}
+        return f"{f'On {base}, only' if base else 'Only'} {name} was run."
+    tests = {i: test_between(summary, i, best, base) for i in own if i != best}
     made = {i: test for i, test in tests.items() if test is not None}
     # The test is of the difference in the table; where their signs disagree, nothing was shown for the best row.
     lower = [i for i, test in made.items() if test["differs"]]
     tied = [i for i, test in made.items() if not test["differs"]]
-    out = [f"On {base}, {name} scores highest"]
+    out = [f"{f'On {base}, ' if base else ''}{name} scores highest"]
     if lower and not tied and len(made) == len(tests):
         out[0] += "; every other method scores significantly lower (Holm-adjusted p < 0.05)"
     elif lower:
@@ -93,14 +95,36 @@ def _of_base(summary: Mapping[str, Any], base: str) -> str:
     if untested and summary["resampled"]["enough"]:
         out.append(f"Not tested against it, as trained on other data: {_listed(rows, untested)}.")
     out += [_advised(rows, one, best) for one in summary["advice"] if one["base"] == base]
+    out += _needs_base(summary, base, own)
     if any(rows[i]["of_one_model"] for i in own):
         out.append(ONE_MODEL)
     return " ".join(out)
 
 
+def _needs_base(summary: Mapping[str, Any], base: str, own: Sequence[int]) -> list[str]:
+    """Whether a base model is needed at all, by the tests against the best method without one."""
+    rows = summary["rows"]
+    without, on_it = ([i for i in own if bool(rows[i]["base"]) == has] for has in (False, True))
+    if not without or not on_it:
+        return []
+    advice = next(one for one in summary["advice"] if one["base"] == base)
+    if enough := [i for i in advice["non_inferior"] if i in without]:
+        named = f"{_listed(rows, enough)} {'is' if len(enough) == 1 else 'are'}"
+        return [f"No base model is needed: {named} non-inferior {_within(advice)} to every other method."]
+    best = max(without, key=lambda i: rows[i]["value"])
+    tests = {i: test_between(summary, i, best, base) for i in on_it if rows[i]["value"] > rows[best]["value"]}
+    higher = [i for i, test in tests.items() if test is not None and test["differs"]]
+    than = f"significantly higher than the best method without one ({_scored(rows[best])})"
+    if len(higher) == len(on_it):
+        return [f"A base model pays: every method with it scores {than}."]
+    if higher:
+        return [f"A base model pays with {_listed(rows, higher)}: {than}."]
+    return [f"It is not shown that a base model pays: no method with it scores {than}."]
+
+
 def _advised(rows: Sequence[Mapping[str, Any]], advice: Mapping[str, Any], best: int) -> str:
     """Which method to choose, or what it would take to say so."""
-    within = f"within {points(advice['margin'])} point{'' if advice['margin'] == 0.01 else 's'}"
+    within = _within(advice)
     chosen, (key, least) = advice["chosen"], COSTS[advice["cost"]]
     if chosen is None:
         needed = advice["needed"]
@@ -118,6 +142,11 @@ def _advised(rows: Sequence[Mapping[str, Any]], advice: Mapping[str, Any], best:
         f"Non-inferior {within} to every other method (simultaneously, 95 %): "
         f"{_listed(rows, advice['non_inferior'])}. Of these, {name} needs {least} ({', '.join(prices)}): choose {name}."
     )
+
+
+def _within(advice: Mapping[str, Any]) -> str:
+    """The margin in words."""
+    return f"within {points(advice['margin'])} point{'' if advice['margin'] == 0.01 else 's'}"
 
 
 def _detectable(difference: float) -> str:
@@ -174,7 +203,8 @@ def _sizes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         )
         below = [k for k, row in enumerate(own) if row["low"] <= best["high"]]
         first = below[-1] + 1 if below else 0
-        trained, other = f"{method} on {base}", f"{best['method']} on {best['base']} ({points(best['value'])})"
+        trained = f"{method}{on_base(base)}"
+        other = f"{best['method']}{on_base(best['base'])} ({points(best['value'])})"
         if first < len(own):
             count = own[first]["train_examples"]
             out.append(f"{trained} passes {other} from {count:,} examples on (95 % intervals do not overlap).")

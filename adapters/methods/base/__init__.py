@@ -1,5 +1,7 @@
 """What a method's file builds on: `from adapters.methods import base`, then `class Method(base.Method)`."""
 
+from adapters.methods.base.classical import ClassicalMethod as ClassicalMethod
+from adapters.methods.base.classical import ClassicalModel as ClassicalModel
 from adapters.methods.base.delta import AdapterDelta as AdapterDelta
 from adapters.methods.base.delta import AdapterTensors as AdapterTensors
 from adapters.methods.base.delta import LayerDelta as LayerDelta

@@ -153,6 +153,11 @@ class AdapterLoader:
             card, tensors = artifact.open_adapter(folder)
             digest = card["digest"]
         task, method = task_and_method(card, folder, self.plugin_dirs)
+        if not method.needs_base:
+            raise ModelError(
+                f"{folder}: {method.name} has no base model, so it cannot be mixed with other adapters in a batch. "
+                f"{method.mixing_advice}"
+            )
         if "unchecked" not in card:
             plain_peft.check_agrees(folder, method, tensors, self.plugin_dirs)
         artifact.check_base(card, self.base.name, self.base.digest, self.base.tokenizer_digest)

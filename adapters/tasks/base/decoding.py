@@ -43,14 +43,25 @@ class TagSearch:
         Returns:
             Per sentence, int64 `[words]`: classes of the labels.
         """
-        results: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(log_probs)
-        order = sorted(range(len(log_probs)), key=lambda i: len(log_probs[i]))
-        for begin in range(0, len(order), 256):
-            chosen = [i for i in order[begin : begin + 256] if len(log_probs[i])]
-            paths = _viterbi([log_probs[i] for i in chosen], self.step, self.first, self.last)
-            for i, path in zip(chosen, paths, strict=True):
-                results[i] = path
-        return results
+        return best_paths(log_probs, self.step, self.first, self.last)
+
+
+def best_paths(rows: Sequence[np.ndarray], step: np.ndarray, first: np.ndarray, last: np.ndarray) -> list[np.ndarray]:
+    """The path of the highest score through each sentence: int64 `[words]`.
+
+    Args:
+        rows: per sentence, scores `[words, tags]`.
+        step: scores `[from, to]`.
+        first, last: scores `[tags]` of beginning and of ending with a tag.
+    """
+    results: list[np.ndarray] = [np.zeros(0, dtype=np.int64)] * len(rows)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    for begin in range(0, len(order), 256):
+        chosen = [i for i in order[begin : begin + 256] if len(rows[i])]
+        paths = _viterbi([rows[i] for i in chosen], step, first, last)
+        for i, path in zip(chosen, paths, strict=True):
+            results[i] = path
+    return results
 
 
 def _viterbi(rows: list[np.ndarray], step: np.ndarray, first: np.ndarray, last: np.ndarray) -> list[np.ndarray]:

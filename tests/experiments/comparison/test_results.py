@@ -18,6 +18,7 @@ from adapters.evaluation.metrics.base.metric import load_metric
 from adapters.experiments.comparison import results
 from adapters.experiments.comparison.output import disagreements, save_and_print
 from adapters.experiments.comparison.plots import front
+from adapters.experiments.comparison.table import test_columns as pair_columns
 from adapters.experiments.comparison.verdict import ACROSS, ONE_MODEL, sentences
 
 LABELS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
@@ -207,6 +208,51 @@ def test_where_nothing_can_be_advised_it_is_said_how_much_data_it_would_take(tmp
     )
     needed = summary["advice"][0]["needed"]
     assert needed["examples"] is None or needed["examples"] > 120
+
+
+def rivals(folder: Path, lost: float) -> list[results.Row]:
+    """Two methods on a base, one on another, and two without any, of which the better one loses so many entities."""
+    kinds = [("full", "mini/bert", 0.1), ("lora", "mini/bert", 0.15), ("few_shot", "other/llama", 0.5)]
+    kinds += [("crf", "", lost), ("majority", "", 0.97)]
+    runs = [
+        write_run(folder / f"{method}{seed}", method, base=base, lost=share, seed=seed, seeded=bool(base))
+        for method, base, share in kinds
+        for seed in range(3 if base else 1)
+    ]
+    return results.grouped([results.load(run) for run in runs])
+
+
+def test_methods_without_a_base_compete_on_every_base_and_are_adjusted_with_its_pairs(tmp_path: Path) -> None:
+    from adapters.evaluation.significance import holm
+
+    summary = results.summarise(rivals(tmp_path, 0.5), resamples=300)
+    families = {
+        base: [test for test in summary["tests"] if test["base"] == base] for base in ("mini/bert", "other/llama")
+    }
+    assert [tuple(test["rows"]) for test in families["mini/bert"]] == [(0, 1), (0, 3), (0, 4), (1, 3), (1, 4), (3, 4)]
+    assert [tuple(test["rows"]) for test in families["other/llama"]] == [(2, 3), (2, 4), (3, 4)]
+    for tests in families.values():
+        assert [test["p_holm"] for test in tests] == pytest.approx(holm([test["p"] for test in tests]))
+    assert families["mini/bert"][-1]["p"] == families["other/llama"][-1]["p"], "the same pair, adjusted twice"
+    pair = pair_columns(summary)[0].shown
+    shown = [pair(test) for test in summary["tests"]]
+    assert len(set(shown)) == len(shown) and "crf − majority (no base; adjusted with llama)" in shown
+    said = sentences(summary)
+    assert said[0].startswith("On mini/bert, full") and "crf" in said[0]
+    assert "A base model pays: every method with it scores significantly higher" in said[0]
+    assert said[1].startswith("On other/llama, ") and "It is not shown that a base model pays" in said[1]
+    assert said[-1] == ACROSS
+
+
+def test_where_no_base_is_needed_the_verdict_says_so(tmp_path: Path) -> None:
+    rows = [row for row in rivals(tmp_path, 0.1) if row.base in ("", "mini/bert")]
+    summary = results.summarise(rows, margin=0.2, resamples=300)
+    (said,) = sentences(summary)
+    assert "No base model is needed: crf (" in said and "is non-inferior within 20.0 points" in said
+    shown = [pair_columns(summary)[0].shown(test) for test in summary["tests"]]
+    assert len(shown) == 6 and "crf − majority (no base)" in shown
+    alone = results.summarise([row for row in rows if not row.base], resamples=300)
+    assert sentences(alone)[0].startswith("crf (") and "base model" not in " ".join(sentences(alone))
 
 
 def test_a_method_whose_seed_failed_is_in_no_test_and_no_advice(tmp_path: Path) -> None:

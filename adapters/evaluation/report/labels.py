@@ -18,6 +18,8 @@ Box = tuple[float, float, float, float]
 DISTANCES = (5.0, 12.0, 20.0, 30.0, 42.0, 56.0)
 """From a point to its name, in pixels, nearest first."""
 DIRECTIONS = ((1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1))
+TEXT = 10.0
+"""How much worse it is to cover a name, or to leave the frame, than to cover what is drawn."""
 FAR = 10.0
 """Pixels from which on a line leads from a point to its name."""
 
@@ -54,10 +56,11 @@ def at_points(
         line: points, as data, of a line that the names do not cover.
         size: of the letters.
     """
-    texts = [axes.text(one.x, one.y, one.text, size=size, in_layout=False, zorder=5) for one in labels]
+    halo = {"facecolor": "white", "alpha": 0.75, "lw": 0, "pad": 0.5}
+    texts = [axes.text(one.x, one.y, one.text, size=size, in_layout=False, zorder=5, bbox=halo) for one in labels]
     sizes = _sizes(axes, texts)
     at = [axes.transData.transform((one.x, one.y)) for one in labels]
-    drawn = [*(_extent(axes, one) for one in labels), *_along(axes, line)]
+    drawn = [*(box for one in labels for box in _extent(axes, one)), *_along(axes, line)]
     frame = axes.get_window_extent()
     places = placed([(float(x), float(y)) for x, y in at], sizes, drawn, (frame.x0, frame.y0, frame.x1, frame.y1))
     back = axes.transData.inverted()
@@ -99,11 +102,11 @@ def _sizes(axes: Axes, texts: Sequence[Text]) -> list[tuple[float, float]]:
     return [(box.width, box.height) for box in boxes]
 
 
-def _extent(axes: Axes, one: Label) -> Box:
+def _extent(axes: Axes, one: Label) -> tuple[Box, Box]:
     """What is drawn at a point, in pixels: its marker and its interval."""
     low, high = (one.y if end is None else end for end in (one.low, one.high))
-    (x, bottom), (_, top) = (axes.transData.transform((one.x, y)) for y in (low, high))
-    return float(x) - 4, float(bottom) - 3, float(x) + 4, float(top) + 3
+    (x, y), (_, bottom), (_, top) = (axes.transData.transform((one.x, y)) for y in (one.y, low, high))
+    return (x - 4, y - 4, x + 4, y + 4), (x - 1.5, bottom, x + 1.5, top)
 
 
 def _along(axes: Axes, line: Sequence[tuple[float, float]]) -> list[Box]:
@@ -146,8 +149,9 @@ def placed(
                 left = x - width / 2 + across * (distance + width / 2)
                 bottom = y - height / 2 + up * (distance + height / 2)
                 box = (left, bottom, left + width, bottom + height)
-                covered = sum(_common(box, other) for other in (*taken.values(), *drawn))
-                covered += width * height - _common(box, frame)
+                covered = sum(_common(box, other) for other in drawn)
+                covered += TEXT * sum(_common(box, other) for other in taken.values())
+                covered += TEXT * (width * height - _common(box, frame))
                 if covered < least - 1e-6:
                     best, least = (left, bottom), covered
             if least <= 1e-6:

@@ -214,10 +214,11 @@ def _html_row(columns: Sequence[Column], row: Row, *, drawn: bool) -> str:
 def _html_cell(column: Column, row: Row, *, drawn: bool) -> str:
     """A cell with the number to sort by; a missing one sorts below all."""
     text, label = escape(column.shown(row)), f' data-label="{escape(column.title)}"'
+    number = column.key is not None and not (column.drawn and drawn)
+    kinds = " ".join(kind for kind, holds in (("n", number), (f"of-{column.about}", column.about and drawn)) if holds)
+    attributes = (f' class="{kinds}"' if kinds else "") + (label if drawn else "")
     if column.key is None:
-        return f"<td{label}>{text}</td>"
+        return f"<td{attributes}>{text}</td>"
     key = column.key(row)
-    sorted_by = f' data-key="{"" if math.isnan(key) else repr(key)}"'
-    if column.drawn and drawn:
-        return f"<td{label}{sorted_by}>{text}{column.drawn(row)}</td>"
-    return f'<td class="n"{label}{sorted_by}>{text}</td>'
+    picture = column.drawn(row) if column.drawn and drawn else ""
+    return f'<td{attributes} data-key="{"" if math.isnan(key) else repr(key)}">{text}{picture}</td>'

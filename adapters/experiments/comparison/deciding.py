@@ -9,7 +9,7 @@ from typing import Any
 
 from adapters.evaluation.report.svg import COLOURS, amount
 from adapters.evaluation.report.tables import Column, interval, points
-from adapters.experiments.comparison.verdict import test_between
+from adapters.experiments.comparison.verdict import test_between, where
 
 BEST, SIGNIFICANT, NOT_SIGNIFICANT, UNTESTED, INCOMPLETE = (
     "best",
@@ -23,16 +23,20 @@ NARROW = {NOT_SIGNIFICANT: "not significant"}
 
 
 def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows with what decides, bases apart, each base's best row first and its incomplete ones last.
+    """The rows with what decides: bases apart, in each the best row of the largest training size first.
 
     Each has the row's keys and `best` (the row that it is compared with, None for an incomplete one), `difference`
     from it, `difference_low` and `difference_high` (None where it was not tested) and `result`.
     """
     rows = summary["rows"]
-    bases = list(dict.fromkeys(row["base"] for row in rows))
-    order = sorted(
-        range(len(rows)), key=lambda i: (bases.index(rows[i]["base"]), rows[i]["incomplete"], -rows[i]["value"])
-    )
+    bases = sorted(dict.fromkeys(row["base"] for row in rows), key=lambda base: not base)
+
+    def rank(i: int) -> tuple[float, ...]:
+        row = rows[i]
+        examples = row["train_examples"] if row["size"] else math.inf
+        return bases.index(row["base"]), row["incomplete"], -examples, -row["value"]
+
+    order = sorted(range(len(rows)), key=rank)
     return [_entry(summary, i) for i in order]
 
 
@@ -64,7 +68,7 @@ def _rivals(summary: Mapping[str, Any], i: int, j: int) -> bool:
 
 def group(entry: Mapping[str, Any]) -> str:
     """Words above the rows of a base."""
-    return f"On {entry['base']}" if entry["base"] else "Without a base model"
+    return where(entry["base"])
 
 
 def columns(found: Sequence[Mapping[str, Any]], score: str, *, base: bool = True, narrow: bool = False) -> list[Column]:
@@ -93,7 +97,7 @@ def columns(found: Sequence[Mapping[str, Any]], score: str, *, base: bool = True
             key=lambda row: row["value"],
             about="score",
             drawn=lambda row: _drawn(row, low, high),
-            scale=(points(low), points(high)),
+            scale=(f"{100 * low:.0f}", f"{100 * high:.0f}"),
         ),
         Column(
             title="vs best" if narrow else "Difference to best",
@@ -184,7 +188,7 @@ def _drawn(row: Mapping[str, Any], low: float, high: float) -> str:
     def at(value: float) -> str:
         return f"{1 + 98 * (value - low) / (high - low):.1f}%"
 
-    axis = f"on an axis of {points(low)} to {points(high)}"
+    axis = f"on an axis of {100 * low:.0f} to {100 * high:.0f}"
     text = f"{points(row['value'])}, interval {interval(row['low'], row['high'])}, {axis}"
     best = row["best"]
     mark = f'<line x1="{at(best["value"])}" x2="{at(best["value"])}" y1="0" y2="14" class="best"/>' if best else ""

@@ -26,7 +26,7 @@ COSTS = (
 )
 """Key of the row, title of the axis, words of a caption, and the unit whose multiples the axis shows."""
 _MARKERS = ("o", "s", "^", "D", "v", "P")
-MOST_LABELS = 40
+MOST_LABELS, LONGEST_NAME = 40, 20
 
 
 def pictures(rows: Rows, score: str) -> list[tuple[str, str]]:
@@ -106,7 +106,8 @@ def _size(rows: Rows) -> tuple[float, float]:
 
 def _short(row: Mapping[str, Any]) -> str:
     """A row's name at a point, whose marker tells the base."""
-    return f"{row['method']}, {row['size']}" if row["size"] else str(row["method"])
+    method = row["method"] if len(row["method"]) <= LONGEST_NAME else f"{row['method'][: LONGEST_NAME - 1]}…"
+    return f"{method}, {row['size']}" if row["size"] else method
 
 
 def _scatter(axes: Axes, rows: Rows, key: str, axis: str, unit: str, score: str, all_rows: Rows) -> None:
@@ -174,7 +175,14 @@ def _bases(axes: Axes, rows: Rows) -> None:
         ]
         across = 2 if max(len(str(key.get_label())) for key in keys) > 18 else 3
         axes.legend(
-            handles=keys, loc="lower left", bbox_to_anchor=(0, 1), ncols=across, frameon=False, fontsize=9, borderpad=0
+            handles=keys,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=across,
+            frameon=False,
+            fontsize=9,
+            borderpad=0,
+            handletextpad=0.2,
         )
 
 
@@ -199,7 +207,9 @@ def _sizes(axes: Axes, rows: Rows, score: str) -> None:
         else:
             at = [counts[-1]]
             axes.axhline(100 * own[0]["value"], color=look["color"], ls="--", lw=1.2)
-        ends.append(Label(x=at[-1], y=100 * own[-1]["value"], text=own[-1]["method"], colour=look["color"]))
+        ends.append(
+            Label(x=at[-1], y=100 * own[-1]["value"], text=_short({**own[-1], "size": ""}), colour=look["color"])
+        )
     axes.set_xticks(counts)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -222,7 +232,7 @@ def _trials(axes: Axes, searched: Rows, rows: Rows, score: str) -> None:
     for row in searched:
         scores, look = [100 * value for value in row["tuning"]["curve"]], _look(rows, row)
         axes.plot(range(1, len(scores) + 1), scores, **{**look, "ls": "-"}, ms=4)
-        ends.append(Label(x=len(scores), y=scores[-1], text=row["method"], colour=look["color"]))
+        ends.append(Label(x=len(scores), y=scores[-1], text=_short({**row, "size": ""}), colour=look["color"]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="Trials", ylabel=f"Expected best dev {score}")
     _bases(axes, rows)

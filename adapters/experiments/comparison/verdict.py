@@ -23,7 +23,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     bases = list(dict.fromkeys(row["base"] for row in rows))
     out = [_of_base(summary, base) for base in bases]
     out += [
-        f"{_name(row)} on {row['base']} is incomplete ({len(row['seeds'])} runs finished, others failed), so it is in "
+        f"{where(row['base'])}, {_name(row)} is incomplete ({len(row['seeds'])} runs finished, others failed), so it is in "
         "no test and no advice."
         for row in rows
         if row["incomplete"]
@@ -32,6 +32,11 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     if summary.get("machines", 1) > 1:
         out.append("The runs were made on different machines, so their times and memory cannot be compared.")
     return [*out, ACROSS] if len(bases) > 1 else out
+
+
+def where(base: str) -> str:
+    """Words before what is said about the rows of a base; classical methods have none."""
+    return f"On {base}" if base else "Without a base model"
 
 
 def test_between(summary: Mapping[str, Any], i: int, j: int) -> Mapping[str, Any] | None:
@@ -43,17 +48,17 @@ def _of_base(summary: Mapping[str, Any], base: str) -> str:
     rows = summary["rows"]
     own = largest(rows, base)
     if not own:
-        return f"On {base}, every method is incomplete, so there is no verdict."
+        return f"{where(base)}, every method is incomplete, so there is no verdict."
     best = max(own, key=lambda i: rows[i]["value"])
     name = _scored(rows[best])
     if len(own) == 1:
-        return f"On {base}, only {name} was run."
+        return f"{where(base)}, only {name} was run."
     tests = {i: test_between(summary, i, best) for i in own if i != best}
     made = {i: test for i, test in tests.items() if test is not None}
     # The test is of the difference in the table; where their signs disagree, nothing was shown for the best row.
     lower = [i for i, test in made.items() if test["differs"]]
     tied = [i for i, test in made.items() if not test["differs"]]
-    out = [f"On {base}, {name} scores highest"]
+    out = [f"{where(base)}, {name} scores highest"]
     if lower and not tied and len(made) == len(tests):
         out[0] += "; every other method scores significantly lower (Holm-adjusted p < 0.05)"
     elif lower:

@@ -70,7 +70,11 @@ def test_columns(summary: Mapping[str, Any]) -> list[Column]:
 
     return [
         Column(title="Pair", shown=lambda test: _pair(*(rows[i] for i in test["rows"]))),
-        number_column("Difference", "difference", ".1f", 100),
+        Column(
+            title="Difference",
+            shown=lambda test: points(test["difference"]).replace("-", "−"),
+            key=lambda test: test["difference"],
+        ),
         Column(title="95 % interval", shown=lambda test: interval(test["low"], test["high"])),
         number_column("p", "p", ".4f"),
         number_column("Holm-adjusted p", "p_holm", ".4f"),

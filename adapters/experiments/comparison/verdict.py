@@ -23,8 +23,8 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     bases = list(dict.fromkeys(row["base"] for row in rows))
     out = [_of_base(summary, base) for base in bases]
     out += [
-        f"{where(row['base'])}, {_name(row)} is incomplete ({len(row['seeds'])} runs finished, others failed), so it is in "
-        "no test and no advice."
+        f"{_name(row)}{' on ' if row['base'] else ''}{row['base']} is incomplete ({len(row['seeds'])} runs finished, "
+        "others failed), so it is in no test and no advice."
         for row in rows
         if row["incomplete"]
     ]

@@ -94,10 +94,13 @@ def at_ends(axes: Axes, labels: Sequence[Label], *, size: float = 9.0) -> None:
 
 
 def _sizes(axes: Axes, texts: Sequence[Text]) -> list[tuple[float, float]]:
-    """Width and height of texts in pixels, once the layout is made."""
+    """Width and height of texts in pixels, once the layout is made, which then stays."""
     figure = axes.get_figure(root=True)
     assert figure is not None
-    figure.draw_without_rendering()
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
     boxes = [text.get_window_extent() for text in texts]
     return [(box.width, box.height) for box in boxes]
 

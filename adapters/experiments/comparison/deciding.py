@@ -107,7 +107,7 @@ def columns(found: Sequence[Mapping[str, Any]], score: str, *, base: bool = True
         ),
         Column(
             title="Result",
-            shown=lambda row: NARROW.get(row["result"], row["result"]) if narrow else row["result"],
+            shown=lambda row: _result(row, narrow=narrow),
             about="result",
             folds=True,
         ),
@@ -144,6 +144,11 @@ def _difference(row: Mapping[str, Any], *, narrow: bool) -> str:
     if narrow or row["difference_low"] is None:
         return difference
     return f"{difference} ({interval(row['difference_low'], row['difference_high'])})"
+
+
+def _result(row: Mapping[str, Any], *, narrow: bool) -> str:
+    result = str(row["result"])
+    return NARROW.get(result, result) if narrow else result
 
 
 def _milliseconds(row: Mapping[str, Any]) -> str:

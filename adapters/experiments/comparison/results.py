@@ -249,6 +249,7 @@ def summarise(
         "rows": table,
         "tests": tests,
         "advice": advice,
+        "planned": any(row.planned for row in rows),
         "machines": len(machines),
         "versions": first.scores["versions"],
         "hardware": first.scores["hardware"],

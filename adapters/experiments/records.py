@@ -39,7 +39,7 @@ def score_record(
         "task": fitted.task.name,
         "method": fitted.method.title,
         "method_notes": fitted.method.notes(),
-        "seeded": fitted.method.seeded,
+        "seeded": fitted.method.moved_by_seed(settings),
         "base": fitted.base.name,
         "dataset": _dataset(data, evaluation),
         "labels": list(fitted.task.labels.names),

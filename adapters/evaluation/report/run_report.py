@@ -90,8 +90,8 @@ def _cost_lines(record: Mapping[str, Any]) -> list[str]:
     training = f"training: {cost['train_seconds']:.0f} s, {cost['train_tokens_per_second']:,.0f} tokens/s"
     lines = [
         *_prompt_lines(record),
-        f"parameters trained: {cost['trainable_params']:,} of {cost['total_params']:,} ({share:.2f} %); "
-        f"artifact {cost['artifact_bytes'] / 1e6:.1f} MB",
+        f"parameters trained: {cost['trainable_params']:,} of {cost['total_params']:,} ({share:.2f} %)"
+        + (f"; artifact {cost['artifact_bytes'] / 1e6:.1f} MB" if "artifact_bytes" in cost else ""),
         f"{training if cost['trainable_params'] else 'no training'}; "
         f"peak memory {cost['peak_memory_bytes'] / 1024**3:.2f} GiB",
         f"prediction: {_rate(cost['examples_per_second'])} examples/s in batches{_latency(cost['latency_ms'])}",
@@ -118,7 +118,9 @@ def _prompt_lines(record: Mapping[str, Any]) -> list[str]:
     dropped = f" (some dropped for lack of space in {record['shots_dropped']:,} of {n:,} prompts)"
     lines = [
         f"prompt: {notes['prompt']}, shots: {notes['shots']}{dropped if record['shots_dropped'] else ''}",
-        f"parse failures: {record['parse_failures']:,} of {n:,} answers (what could be parsed of them counts)",
+        f"chat template: {notes.get('chat_template', 'no')}",
+        f"parse failures: {record['parse_failures']:,} of {n:,} answers, {record['parse_failures'] / max(n, 1):.1%} "
+        "(what could be parsed of them counts)",
     ]
     if record["truncated"]:
         lines.append(f"truncated: {record['truncated']:,} inputs too long for the model, with an empty answer")

@@ -166,9 +166,8 @@ class Comparison:
             method = load_method(name, self.plugins)
             base = settings.model_name_or_path if method.trains else prompted
             for size in settings.train_sizes if method.trains and settings.train_sizes else [""]:
-                runs += [
-                    self._planned(name, base, seed, size) for seed in range(settings.seeds if method.seeded else 1)
-                ]
+                moved = method.moved_by_seed(self._settings_of(name, {}))
+                runs += [self._planned(name, base, seed, size) for seed in range(settings.seeds if moved else 1)]
         for name in dict.fromkeys(settings.also_on_prompt_base):
             if name in settings.methods and prompted != settings.model_name_or_path:
                 size = settings.train_sizes[-1] if settings.train_sizes else ""

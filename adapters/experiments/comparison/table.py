@@ -47,13 +47,21 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
         number_column("examples/s", "examples_per_second", ",.1f"),
     ]
     if any(row["notes"] for row in rows):
-        prompted = {"parse failures": "parse_failures", "truncated": "truncated", "shots dropped": "shots_dropped"}
+        out.append(Column(title="parse failures", shown=_failures, key=lambda row: row["parse_failures"], wide=True))
+        prompted = {"truncated": "truncated", "shots dropped": "shots_dropped"}
         out += [number_column(title, name, ",.0f", wide=True) for title, name in prompted.items()]
     return out
 
 
 def _seeds(row: Mapping[str, Any]) -> str:
     return f"{len(row['seeds'])}{' (incomplete)' if row['incomplete'] else ''}"
+
+
+def _failures(row: Mapping[str, Any]) -> str:
+    """Parse failures of a run (the mean over seeds) and their share of the answers; – where nothing is prompted."""
+    if not row["notes"]:
+        return "–"
+    return f"{row['parse_failures']:,.0f} ({row['parse_failure_share']:.1%})"
 
 
 def _share(row: Mapping[str, Any]) -> str:

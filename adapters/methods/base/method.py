@@ -49,7 +49,7 @@ class Method(ABC):
     trains: ClassVar[bool] = True
     """Whether it has parameters to train; a method that only prompts has none."""
     seeded: ClassVar[bool] = True
-    """Whether its answers depend on the seed; a comparison runs it only once if not."""
+    """Whether its answers can depend on the seed; `moved_by_seed` says whether they do with given settings."""
     self_contained: ClassVar[bool] = False
     """Whether its artifact contains the full model, so that no base is needed to load it."""
     mixing_advice: ClassVar[str] = "Load it alone: adapters.load(folder) or taskswap predict."
@@ -66,6 +66,11 @@ class Method(ABC):
     def __init__(self, settings: Any) -> None:
         """Args: settings: those of the run, including the method's. Raises SettingsError for invalid values."""
         self.settings = settings
+
+    @classmethod
+    def moved_by_seed(cls, settings: Any) -> bool:
+        """Whether its answers depend on the seed with these settings; a comparison runs it only once if not."""
+        return cls.seeded
 
     @classmethod
     def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:

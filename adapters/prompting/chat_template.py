@@ -23,7 +23,7 @@ Messages = Sequence[Mapping[str, str]]
 
 _SYSTEM, _QUERY, _ANSWER, _NEXT = "qjxsystem", "qjxquery", "qjxanswer", "qjxnext"
 """Contents by which the parts of a rendered chat are told apart; no template has these words."""
-_STAND_INS = range(0xE000, 0xF900)
+_FIRST_STAND_IN, _STAND_INS = 0xE000, 6400
 """Characters without a meaning (private use), for what spells a special token in data."""
 
 
@@ -107,7 +107,8 @@ class ChatTemplate:
     def _tokens_as_text(self, messages: Messages, spelled: Sequence[str]) -> list[int]:
         """`tokens` of messages that spell these special tokens."""
         given = "".join(message["content"] for message in messages)
-        free = (chr(number) for number in _STAND_INS if chr(number) not in given)
+        unused = map(chr, range(_FIRST_STAND_IN, _FIRST_STAND_IN + _STAND_INS))
+        free = (character for character in unused if character not in given)
         stand_ins = dict(zip(spelled, free, strict=False))
         back = {stand_in: token for token, stand_in in stand_ins.items()}
         text = self._rendered([{**one, "content": _replaced(one["content"], stand_ins)} for one in messages])

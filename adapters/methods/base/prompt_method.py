@@ -144,6 +144,7 @@ class PromptMethod(Method):
                 f"{base.name} is an encoder, which fills masks but cannot generate: give a --prompt whose query has "
                 f"{{{{mask}}}} ({task.name}_cloze), or a base that generates ({EXAMPLES[CAUSAL]})."
             )
+        self._check_words(task, prompt)
         self._check_calibration(base, task, prompt)
         self._chat(base, prompt)
         room = base.positions - self.settings.max_new_tokens
@@ -155,6 +156,13 @@ class PromptMethod(Method):
                 "no probabilities to average"
             )
             require(self.seeds == 1 and not self.settings.ensemble_prompts, "prompt", prompt.name, needed)
+
+    def _check_words(self, task: PromptableTask, prompt: template.Prompt) -> None:
+        """Raises SettingsError where a search drew a prompt that has words for the labels of other data alone."""
+        strange = bool(prompt.verbalizer) and not set(prompt.verbalizer) & set(task.labels.names)
+        misfit = self.settings.trial and prompt.answer in task.chosen_formats and strange
+        needed = f"a prompt with words for labels of this task ({', '.join(task.labels.names[:5])})"
+        require(not misfit, "prompt", prompt.name, needed)
 
     def _chat(self, base: Base, prompt: template.Prompt) -> ChatTemplate | None:
         """The chat template in whose turns a prompt is written; None for one text. Raises SettingsError."""

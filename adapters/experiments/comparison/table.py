@@ -61,7 +61,7 @@ def _failures(row: Mapping[str, Any]) -> str:
     """Parse failures of a run (the mean over seeds) and their share of the answers; – where nothing is prompted."""
     if not row["notes"]:
         return "–"
-    return f"{row['parse_failures']:,.0f} ({row['parse_failure_share']:.1%})"
+    return f"{row['parse_failures']:,.0f} ({100 * row['parse_failure_share']:.1f} %)"
 
 
 def _share(row: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ COLUMNS = (
     number_column("shots dropped", "shots_dropped", ",.0f"),
     Column(
         title="parse failures",
-        shown=lambda row: f"{row['parse_failures']:,} ({row['parse_failure_share']:.1%})",
+        shown=lambda row: f"{row['parse_failures']:,} ({100 * row['parse_failure_share']:.1f} %)",
         key=lambda row: row["parse_failures"],
     ),
 )

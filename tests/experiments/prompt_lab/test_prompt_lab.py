@@ -94,7 +94,7 @@ def test_an_ensemble_scores_what_the_mean_of_its_members_does(
 def test_shots_that_do_not_fit_are_counted(small: Path, tmp_path: Path) -> None:
     (row,) = ran(small, tmp_path / "out", "--shots", "18", "--seeds", "2", prompts=["one"])["tables"][0]["rows"]
     assert row["shots_dropped"] == 2 * 12 and row["parse_failures"] == 0
-    assert f"| 2 | {2 * 12} | 0 |" in (tmp_path / "out" / "lab.md").read_text()
+    assert f"| 2 | {2 * 12} | 0 (0.0 %) |" in (tmp_path / "out" / "lab.md").read_text()
 
 
 @pytest.mark.parametrize("selection", ["balanced", "hardest", "nearest"])

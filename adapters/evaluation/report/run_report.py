@@ -119,7 +119,8 @@ def _prompt_lines(record: Mapping[str, Any]) -> list[str]:
     lines = [
         f"prompt: {notes['prompt']}, shots: {notes['shots']}{dropped if record['shots_dropped'] else ''}",
         f"chat template: {notes.get('chat_template', 'no')}",
-        f"parse failures: {failed:,} of {n:,} answers, {100 * failed / max(n, 1):.1f} % (what could be parsed of them counts)",
+        f"parse failures: {failed:,} of {n:,} answers, {100 * failed / max(n, 1):.1f} % "
+        "(what could be parsed of them counts)",
     ]
     if record["truncated"]:
         lines.append(f"truncated: {record['truncated']:,} inputs too long for the model, with an empty answer")

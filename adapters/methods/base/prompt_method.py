@@ -8,10 +8,10 @@ classification_question), contextual calibration in brackets; F1 (conll2003, xqu
     0       one text   73.0 (79.0)   28.0 (57.0)   13.2         5.1
     0       turns      62.0 (76.0)   18.0 (43.0)   21.3        17.2
     5       one text   66.7 (72.7)   34.0 (46.0)   32.0        30.3
-    5       turns      54.7 (50.7)   41.0 (42.0)   32.9          –
+    5       turns      54.7 (50.7)   41.0 (42.0)   32.9        12.8
 
-Turns are how the base was trained, and help where it generates; the likelihoods of labels are mostly worse by them on
-this small model. `auto` takes turns all the same, as that is what users of instruct models expect; a search tries both.
+Turns help this small model where it generates without shots; label likelihoods, and xquad with shots, are mostly worse
+by them. `auto` takes turns all the same, as that is how an instruct base was trained; a search tries both.
 """
 
 from __future__ import annotations

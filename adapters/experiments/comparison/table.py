@@ -50,7 +50,8 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
         number_column("Examples per s", "examples_per_second", ",.1f"),
     ]
     if any(row["notes"] for row in rows):
-        prompted = {"Parse failures": "parse_failures", "Truncated": "truncated", "Shots dropped": "shots_dropped"}
+        out.append(Column(title="Parse failures", shown=_failures, key=lambda row: row["parse_failures"]))
+        prompted = {"Truncated": "truncated", "Shots dropped": "shots_dropped"}
         out += [number_column(title, name, ",.0f") for title, name in prompted.items()]
     return out
 
@@ -61,6 +62,13 @@ def _interval(row: Mapping[str, Any]) -> str:
 
 def _seeds(row: Mapping[str, Any]) -> str:
     return f"{len(row['seeds'])}{' (incomplete)' if row['incomplete'] else ''}"
+
+
+def _failures(row: Mapping[str, Any]) -> str:
+    """Parse failures of a run (the mean over seeds) and their share of the answers; – where nothing is prompted."""
+    if not row["notes"]:
+        return "–"
+    return f"{row['parse_failures']:,.0f} ({100 * row['parse_failure_share']:.1f} %)"
 
 
 def _share(row: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from adapters.evaluation.report.html import first_sentence
 from adapters.experiments.comparison import results
 from adapters.experiments.comparison.output import disagreements, save_and_print
 from adapters.experiments.comparison.plots import front
+from adapters.experiments.comparison.table import columns
 from adapters.experiments.comparison.table import test_columns as pair_columns
 from adapters.experiments.comparison.verdict import ACROSS, ONE_MODEL, sentences
 
@@ -122,6 +123,15 @@ def rows(tmp_path: Path) -> list[results.Row]:
     ]
     runs.append(write_run(tmp_path / "few", "few_shot", lost=0.9, base="other/llama", trained=0, size=300))
     return results.grouped([results.load(run) for run in runs])
+
+
+def test_parse_failures_are_counted_where_something_is_prompted(tmp_path: Path) -> None:
+    few = [write_run(tmp_path / f"p{i}", "few_shot", lost=0.5, seed=i, trained=0, parse_failures=i) for i in range(3)]
+    runs = [*few, write_run(tmp_path / "lora", "lora", lost=0.1)]
+    summary = results.summarise(results.grouped([results.load(run) for run in runs]), resamples=50)
+    (column,) = (one for one in columns(summary["rows"], "F1") if one.title == "Parse failures")
+    n = summary["dataset"]["n"]
+    assert [column.shown(row) for row in summary["rows"]] == [f"1 ({100 / n:.1f} %)", "–"]
 
 
 def test_records_are_grouped_by_all_but_their_seed(rows: list[results.Row]) -> None:

@@ -35,6 +35,15 @@ class Friedman:
     p_f: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class SignedRank:
+    """A Wilcoxon signed-rank test: two-sided p-value, sums of the ranks of positive and of negative differences."""
+
+    p: float
+    positive: float
+    negative: float
+
+
 def ranks(scores: np.ndarray) -> np.ndarray:
     """`[data sets, methods]`: the rank of each method on each data set, 1 the highest score; ties share their mean.
 
@@ -64,8 +73,8 @@ def friedman(scores: np.ndarray) -> Friedman:
     return Friedman(chi2=chi2, p=float(result.pvalue), f=f, p_f=p_f)
 
 
-def signed_rank(differences: np.ndarray) -> float:
-    """p-value of the two-sided Wilcoxon signed-rank test, exact with ties and zeros as well.
+def signed_rank(differences: np.ndarray) -> SignedRank:
+    """The two-sided Wilcoxon signed-rank test, exact with ties and zeros as well.
 
     Zeros are ranked with the others and then left out (Pratt 1959). The distribution of the sum of the positive ranks
     is that of all signs, which are equally likely; sums of doubled ranks are whole numbers.
@@ -76,16 +85,15 @@ def signed_rank(differences: np.ndarray) -> float:
     from scipy import stats
 
     rounded = np.round(differences, _DIGITS)
-    doubled = np.round(2 * stats.rankdata(np.abs(rounded))).astype(int)[rounded != 0]
-    if not len(doubled):
-        return 1.0
-    ways = np.zeros(doubled.sum() + 1)
+    doubled = np.round(2 * stats.rankdata(np.abs(rounded))).astype(int)
+    positive, negative = int(doubled[rounded > 0].sum()), int(doubled[rounded < 0].sum())
+    ways = np.zeros(positive + negative + 1)  # the share of all signs that gives each sum
     ways[0] = 1.0
-    for rank in doubled:
+    for rank in doubled[rounded != 0]:
         ways[rank:] = (ways[rank:] + ways[:-rank]) / 2
         ways[:rank] /= 2
-    positive = int(doubled[rounded[rounded != 0] > 0].sum())
-    return float(min(2 * min(ways[: positive + 1].sum(), ways[positive:].sum()), 1.0))
+    tail = ways[: min(positive, negative) + 1].sum()
+    return SignedRank(p=float(min(2 * tail, 1.0)), positive=positive / 2, negative=negative / 2)
 
 
 def needed(pairs: int) -> int:

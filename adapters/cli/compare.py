@@ -1,4 +1,4 @@
-"""Compare methods: finished runs; with --task runs made for it; with --tasks the same methods over several data sets."""
+"""Compare methods: finished runs; with --task runs made for it; with --tasks over several data sets."""
 
 from __future__ import annotations
 

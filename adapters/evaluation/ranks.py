@@ -6,6 +6,7 @@ within a data set, by `random_effects`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -109,7 +110,7 @@ def critical_difference(methods: int, sets: int) -> float:
     from scipy import stats
 
     q = float(stats.studentized_range.ppf(1 - LEVEL, methods, np.inf))
-    return q / 2**0.5 * (methods * (methods + 1) / (6 * sets)) ** 0.5
+    return q * math.sqrt(methods * (methods + 1) / (12 * sets))
 
 
 def groups(mean_ranks: Sequence[float], critical: float) -> list[tuple[int, int]]:

@@ -42,10 +42,10 @@ def picture(
         if critical:
             _ruler(axes, critical)
         bottom = -below - 0.62 * (lines - 1) - 0.6
-        span = len(names) - 1
-        axes.set(xlim=(1 - 0.55 * span, len(names) + 0.55 * span), ylim=(bottom, 1.9 if critical else 0.8))
+        margin = 0.06 * (len(names) - 1)  # the layout leaves room for the names beyond it
+        axes.set(xlim=(1 - margin, len(names) + margin), ylim=(bottom, 1.9 if critical else 0.8))
 
-    return drawn(draw, size=(7.2, height))
+    return drawn(draw, size=(5.8, height))
 
 
 def _scale(axes: Axes, methods: int) -> None:

@@ -102,7 +102,7 @@ def page(
         f'<p class="failed"><b>{escape(one["data_set"])} failed:</b> {escape(one["why"])}</p>' for one in failures
     ]
     if summary["methods"]:
-        parts += [html.figure(CAPTION, picture(summary))]
+        parts += [f'<div style="max-width:720px;margin-top:16px">{html.figure(CAPTION, picture(summary))}</div>']
         parts += [f'<p class="dim">{escape(JOINED)}</p>'] if summary["groups"] else []
         parts += ["<h2>Ranks</h2>", html_table(rank_columns(summary), summary["methods"])]
     if summary["pairs"]:

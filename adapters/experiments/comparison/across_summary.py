@@ -162,8 +162,8 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         best = [one["name"] for one in methods if one["average_rank"] == methods[0]["average_rank"]]
         has = "have" if len(best) > 1 else "has"
         out = [
-            f"Over {sets} data sets, {' and '.join(best)} {has} the best average rank, "
-            f"{methods[0]['average_rank']:.2f} of {len(methods)}."
+            f"Over {sets} data sets, {' and '.join(best)} {has} the best average rank: "
+            f"{methods[0]['average_rank']:.2f}, of {len(methods)} methods."
         ]
         out += [f"Nothing is tested: {summary['untested']}."] if summary["untested"] else _shown(summary)
     out += [f"Not ranked: {one['name']}, {one['why']}." for one in summary["left_out"]]
@@ -181,23 +181,26 @@ def _shown(summary: Mapping[str, Any]) -> list[str]:
         f = "" if friedman["f"] is None else f" = {friedman['f']:.2f}"
         out.append(
             f"The ranks of the methods {'differ' if differ else 'do not differ'} significantly (Friedman's χ² = "
-            f"{friedman['chi2']:.2f}, p = {friedman['p']:.4f}; Iman–Davenport's F{f}, p = {friedman['p_f']:.4f})"
+            f"{friedman['chi2']:.2f}, {_p(friedman['p'])}; Iman–Davenport's F{f}, {_p(friedman['p_f'])})"
             f"{'' if differ else ', so no pair is called different'}."
         )
     shown = [pair for pair in pairs if pair["differs"]]
     adjusted = f"signed ranks, Holm-adjusted over {len(pairs)} pair{'s' if len(pairs) > 1 else ''}"
+    least = ranks.needed(len(pairs))
     if shown:
-        named = "; ".join(_higher(methods, pair) for pair in shown)
-        out.append(f"Significant ({adjusted}): {named}.")
+        out.append(f"Significant ({adjusted}): {'; '.join(_higher(methods, pair) for pair in shown)}.")
+    elif len(summary["data_sets"]) < least:
+        out.append(f"No pair differs significantly ({adjusted}), and with fewer than {least} data sets none can.")
     elif friedman is None or friedman["p_f"] < ranks.LEVEL:
         out.append(f"No pair differs significantly ({adjusted}).")
-    least = ranks.needed(len(pairs))
-    if len(summary["data_sets"]) < least:
-        out.append(f"Of {len(pairs)} pairs none can be significant with fewer than {least} data sets.")
     return out
+
+
+def _p(value: float) -> str:
+    return "p < 0.0001" if value < 0.0001 else f"p = {value:.4f}"
 
 
 def _higher(methods: Sequence[Mapping[str, Any]], pair: Mapping[str, Any]) -> str:
     i, j = pair["methods"]
     lower = j if pair["higher"] == i else i
-    return f"{methods[pair['higher']]['name']} above {methods[lower]['name']} (p = {pair['p_holm']:.4f})"
+    return f"{methods[pair['higher']]['name']} above {methods[lower]['name']} ({_p(pair['p_holm'])})"

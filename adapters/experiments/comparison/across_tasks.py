@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,7 @@ class AcrossTasks:
             ComparisonResult.read(path)
         self.order = list(paths)
         self.comparisons = {
-            name: _named(name, lambda name=name, path=path: self._comparison(name, path, common))  # type: ignore[misc]
-            for name, path in paths.items()
-            if not path.is_dir()
+            name: self._comparison(name, path, common) for name, path in paths.items() if not path.is_dir()
         }
         self.failures: list[dict[str, str]] = []
         self.waiting: list[str] = []
@@ -89,12 +88,13 @@ class AcrossTasks:
     def _comparison(self, name: str, path: Path, common: Sequence[str]) -> Comparison:
         """The comparison of one data set, in a folder of its name."""
         assert self.folder is not None
-        flags = [*flags_of_file(path, common), *common]
-        names = discovery.names("tasks", arguments.peek(flags, "plugin_dir"))
-        task, flags = arguments.choose(flags, "task", names, needed=True)
-        out = str(self.folder / name)
-        doc = f"Compare methods on the task {task}."
-        return Comparison(doc, task=task, defaults={"output_dir": out}, argv=[*flags, "--output_dir", out])
+        with _named(name):
+            flags = [*flags_of_file(path, common), *common]
+            names = discovery.names("tasks", arguments.peek(flags, "plugin_dir"))
+            task, flags = arguments.choose(flags, "task", names, needed=True)
+            out = str(self.folder / name)
+            doc = f"Compare methods on the task {task}."
+            return Comparison(doc, task=task, defaults={"output_dir": out}, argv=[*flags, "--output_dir", out])
 
     @property
     def failed(self) -> bool:
@@ -112,7 +112,8 @@ class AcrossTasks:
                 )
         for name, comparison in self.comparisons.items():
             print(f"{name}:", file=sys.stderr, flush=True)
-            _named(name, comparison.check)
+            with _named(name):
+                comparison.check()
 
     def run_all(self) -> None:
         """Run and print each comparison; one that fails is recorded, and the others go on."""
@@ -204,9 +205,10 @@ def _located(name: str, value: Any, folder: Path) -> Any:
     return str(beside) if name.endswith("_file") or (name in PATHS and beside.exists()) else value
 
 
-def _named(name: str, make: Any) -> Any:
-    """What a function returns; an error of the user's says of which data set it is."""
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """An error of the user's says of which data set it is."""
     try:
-        return make()
+        yield
     except UserError as error:
         raise type(error)(f"{name}: {error}") from error

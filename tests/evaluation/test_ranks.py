@@ -46,7 +46,7 @@ def test_the_worked_example_has_its_published_mean_ranks_and_critical_difference
 
 
 def test_without_ties_the_f_of_iman_and_davenport_is_that_of_an_analysis_of_the_ranks() -> None:
-    scores = np.random.default_rng(0).normal(size=(9, 5)) + [0, 0, 0.5, 1, 1]
+    scores = np.random.default_rng(0).normal([0, 0, 0.5, 1, 1], size=(9, 5))
     of = ranks.ranks(scores)
     rows, columns = (((of.mean(axis, keepdims=True) - of.mean()) ** 2).sum() for axis in (1, 0))
     between, total = columns * 9, ((of - of.mean()) ** 2).sum()

@@ -149,7 +149,7 @@ def _tests(scores: np.ndarray, *, tested: bool) -> dict[str, Any]:
             for (i, j), test, adjusted in zip(pairs, found, holm([test.p for test in found]), strict=True)
         ],
         "critical_difference": critical,
-        "groups": ranks.groups(of.mean(0).tolist(), critical),
+        "groups": [list(group) for group in ranks.groups(of.mean(0).tolist(), critical)],
     }
 
 

@@ -17,6 +17,7 @@ DEFAULTS = {
     "max_train_samples": 300,
     "max_eval_samples": 50,
     "max_predict_samples": 100,
+    "sample_selection": "random",
     "num_train_epochs": 5.0,
     "max_new_tokens": 32,
 }

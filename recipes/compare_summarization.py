@@ -18,6 +18,7 @@ DEFAULTS = {
     "max_train_samples": 100,
     "max_eval_samples": 10,
     "max_predict_samples": 50,
+    "sample_selection": "random",
     "max_tokens_per_batch": 512,
     "num_train_epochs": 2.0,
     "max_new_tokens": 32,

@@ -17,6 +17,7 @@ DEFAULTS = {
     "max_train_samples": 200,
     "max_eval_samples": 20,
     "max_predict_samples": 50,
+    "sample_selection": "random",
     "max_tokens_per_batch": 256,
     "num_train_epochs": 2.0,
     "max_new_tokens": 32,

@@ -10,7 +10,7 @@ from typing import Annotated
 from adapters.core import arguments, discovery
 from adapters.core.arguments import POSITIONAL
 
-HELP = "compare finished runs, or with --task run and compare several methods, with --tasks over several data sets"
+HELP = "compare finished runs; --task: run and compare methods; --tasks: over several data sets"
 GROUP = "Train and compare"
 DESCRIPTION = """Compare finished runs that were scored on the same test examples.
 

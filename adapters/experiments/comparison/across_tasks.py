@@ -138,6 +138,8 @@ class AcrossTasks:
 
         Raises ComparisonError where fewer than two comparisons are finished.
         """
+        if self.waiting:
+            print(f"\nThe ranks follow, by the same command, when {', '.join(self.waiting)} have run.", file=sys.stderr)
         if self.waiting or not all(comparison.main_process for comparison in self.comparisons.values()):
             return None
         if len(self.finished) < 2:
@@ -173,7 +175,8 @@ class AcrossTasks:
             "data sets": {one["name"]: one["dataset"] for one in summary["data_sets"]},
         }
         write_json(folder / "tasks.json", {**summary, "command": repeat["command"]})
-        write_text(folder / "tasks.svg", across_page.picture(summary))
+        if summary["methods"]:
+            write_text(folder / "tasks.svg", across_page.picture(summary))
         write_text(folder / "tasks.md", across_page.markdown(summary, summary["failures"]))
         write_text(folder / "tasks.html", across_page.page(summary, summary["failures"], folder, repeat))
         print(f"\nwritten to {folder}/tasks.html, .md, .svg and .json", file=sys.stderr)

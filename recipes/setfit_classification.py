@@ -1,4 +1,4 @@
-"""SetFit for text classification with few examples: a sentence encoder on 32 film reviews.
+"""SetFit for text classification with few examples: a sentence encoder on 64 film reviews.
 
     accelerate launch recipes/setfit_classification.py
     python recipes/setfit_classification.py --train_file train.csv --test_file test.csv
@@ -8,7 +8,7 @@ Expect a test accuracy of about 82.3 in about 9 minutes on one CPU core (docs/re
 
 from adapters.recipe import start  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .
 
-DEFAULTS = {"output_dir": "runs/setfit_classification", "max_train_samples": 32}
+DEFAULTS = {"output_dir": "runs/setfit_classification", "max_train_samples": 64}
 
 
 def main() -> None:

@@ -82,12 +82,12 @@ class Method(BaseMethod):
 
     def check(self, base: Base, task: Task) -> None:
         """The task must be classification, of one label or of several; the base an encoder."""
+        super().check(base, task)
         if task.answer not in ("label", "labels"):
             raise ModelError(
                 f"setfit classifies texts, and the answer of {task.name} is no label. Use --task classification, or "
                 "another method: lora or full."
             )
-        super().check(base, task)
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
         """The encoder without a pooler, all of it trainable, and a classifier that is not fitted yet."""

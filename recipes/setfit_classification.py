@@ -3,7 +3,7 @@
     accelerate launch recipes/setfit_classification.py
     python recipes/setfit_classification.py --train_file train.csv --test_file test.csv
 
-Expect a test accuracy of about 82.3 in about 9 minutes on one CPU core (docs/results.md).
+Expect a test accuracy of about 66.3 in about 3 minutes on one CPU core.
 """
 
 from adapters.recipe import start  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .

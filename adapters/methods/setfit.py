@@ -85,8 +85,8 @@ class Method(BaseMethod):
         super().check(base, task)
         if task.answer not in ("label", "labels"):
             raise ModelError(
-                f"{base.name}: setfit classifies texts, and an answer of {task.name} is no label. Use lora, head or full "
-                "for it, or setfit with --task classification."
+                f"{base.name}: setfit classifies texts, and an answer of {task.name} is no label. Use lora, head or "
+                "full for it, or setfit with --task classification."
             )
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:

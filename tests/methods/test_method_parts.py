@@ -50,7 +50,8 @@ OTHERS = {
     "Qwen2": {**MIND, "num_key_value_heads": 2},
 }
 TRAINED = (
-    "bitfit", "bottleneck", "dora", "full", "head", "ia3", "lora", "peft", "prefix", "prompt_tuning", "rslora", "setfit",
+    "bitfit", "bottleneck", "dora", "full", "head", "ia3", "lora", "peft", "prefix", "prompt_tuning", "rslora",
+    "setfit",
 )  # fmt: skip
 BEGIN_AS_THE_BASE = ("bitfit", "bottleneck", "dora", "ia3", "lora", "peft", "rslora")
 WORDS = [

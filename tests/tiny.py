@@ -299,11 +299,12 @@ def trainer(method: Any, model: Any, base: Any, task: Any, train: Any, precision
     nowhere = Unsaved(Path("unused"), dict, save_total_limit=1)
     accelerator = Accelerator(cpu=True, mixed_precision=precision)
     begun = partial(method.before_training, model)
+    objective, examples = method.training_data(task, train)
     return Trainer(
         model,
-        task,
+        objective,
         base,
-        train,
+        examples,
         method.settings,
         accelerator,
         budget=budget,

@@ -242,11 +242,12 @@ class Run:
         """The trainer of a method that trains."""
         from adapters.training.trainer import Trainer
 
+        objective, examples = fitted.method.training_data(fitted.task, self.splits["train"])
         return Trainer(
             fitted.model,
-            fitted.task,
+            objective,
             self.base,
-            self.splits["train"],
+            examples,
             self.settings,
             self.accelerator,
             budget=fitted.method.budget(self.base, self.settings.max_length),
@@ -267,8 +268,14 @@ class Run:
         if settings.resume_from_checkpoint:
             self._resume(trainer)
         trackers.begin(self.accelerator, arguments.as_dict(settings), done=trainer.history.steps)
-        dev = self.splits["validation"]
-        history = trainer.run(lambda: main_score(fitted.predictor, dev, fitted.metrics[0]))
+        train, dev = self.splits["train"], self.splits["validation"]
+
+        def score() -> float:
+            fitted.method.before_scoring(fitted.predictor, train)
+            return main_score(fitted.predictor, dev, fitted.metrics[0])
+
+        history = trainer.run(score)
+        fitted.method.before_scoring(fitted.predictor, train)
         trackers.end(self.accelerator)
         return history
 
@@ -293,6 +300,7 @@ class Run:
     def _unsharded(self, fitted: FittedModel) -> Any:
         """The model; where it is sharded, on the main process an unsharded one to save, with all that was trained."""
         from adapters.models import fsdp
+        from adapters.models.fsdp import full_tensor
         from adapters.training.state import set_parameters, trainable_parameters
 
         if not fsdp.is_sharded(fitted.model):
@@ -302,6 +310,8 @@ class Run:
             return fitted.model
         model = fitted.method.wrap(self.base, fitted.task, self.splits["train"])
         set_parameters(model, found)
+        for name, buffer in fitted.model.named_buffers():
+            model.get_buffer(name).copy_(full_tensor(buffer))
         return model
 
     def _print_estimate(self, trainer: Trainer | None, fitted: FittedModel) -> None:

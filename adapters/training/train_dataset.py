@@ -15,7 +15,7 @@ from adapters.data.arrow_cache import cached_dataset
 from adapters.models.batching import by_length, collate
 from adapters.models.tokenizer import IGNORED
 from adapters.tasks.base.example import Examples
-from adapters.tasks.base.task import Task
+from adapters.tasks.base.task import Objective
 
 if TYPE_CHECKING:
     import datasets
@@ -27,7 +27,7 @@ ENCODED_AS = 7
 """Version of the stored rows; increase it when their meaning changes, so that older caches are not read."""
 
 
-def encode_split(split: Examples, task: Task, base: Base, budget: int) -> datasets.Dataset:
+def encode_split(split: Examples, task: Objective, base: Base, budget: int) -> datasets.Dataset:
     """Model inputs and targets of a split, tokenized once and memory-mapped.
 
     The columns `input_ids`, `targets` and `token_types` contain lists of numbers (token types may be empty); `example`
@@ -65,7 +65,7 @@ def encode_split(split: Examples, task: Task, base: Base, budget: int) -> datase
 class TrainDataset:
     """The rows to train on. A long example has several."""
 
-    def __init__(self, train: Examples, task: Task, base: Base, settings: CommonSettings, *, budget: int) -> None:
+    def __init__(self, train: Examples, task: Objective, base: Base, settings: CommonSettings, *, budget: int) -> None:
         """Args:
         train: the examples.
         task: encodes the examples.

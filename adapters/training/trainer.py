@@ -19,7 +19,7 @@ from adapters.models.base_model import CAUSAL
 from adapters.models.batching import share
 from adapters.models.fsdp import full_tensor, set_wrapped_layers
 from adapters.tasks.base.example import Examples
-from adapters.tasks.base.task import Task
+from adapters.tasks.base.task import Objective
 from adapters.training.checkpoint import TRAINED
 from adapters.training.history import History
 from adapters.training.optimizer import adamw, schedule, start_at_prior
@@ -47,7 +47,7 @@ class Trainer:
     def __init__(
         self,
         model: torch.nn.Module,
-        task: Task,
+        task: Objective,
         base: Base,
         train: Examples,
         settings: CommonSettings,

@@ -42,7 +42,10 @@ WORKS = {
 }
 SOFT = [(name, base) for name in ("prefix", "prompt_tuning") for base in WORKS[name]]
 # What a refusal names in place of the base, one of these.
-INSTEAD = ("minilm, bert-base-cased, smollm2, gpt2", "smollm2, gpt2, t5-small", "Use lora, head or full")
+INSTEAD = (
+    "minilm, bert-base-cased, smollm2, gpt2", "smollm2, gpt2, t5-small", "(minilm, bert-base-cased)",
+    "Use lora, head or full",
+)  # fmt: skip
 PROMPT = 'task = "ner"\nanswer = "lines"\nquery = "{{text}}"\nshot = "{{text}} {{answer}}"\n'
 TEXTS = ["Ada Lovelace lived in New York .", "Alan Turing", "Grace Hopper wrote notes near Paris with a friend ."]
 LONG = 200

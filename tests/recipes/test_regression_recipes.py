@@ -23,7 +23,11 @@ from adapters.methods.base.method import load_method
 
 RunRecipe = Callable[..., int]
 RATES = {"full": "0.003", "lora": "0.015", "prefix": "0.1"}
-TRAINING = [name for name in discovery.names("methods") if load_method(name).trains and load_method(name).needs_base]
+TRAINING = [
+    name
+    for name in discovery.names("methods")
+    if load_method(name).trains and load_method(name).needs_base and name != "setfit"
+]
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 

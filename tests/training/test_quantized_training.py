@@ -108,7 +108,7 @@ def gradients(model: Any, task: Any, tokens: int) -> dict[str, torch.Tensor]:
 
 
 def test_all_methods_that_train_are_looked_at() -> None:
-    assert len(TRAIN) == 11 and set(TRAIN) - set(BESIDE) == {"full", "bitfit"}
+    assert len(TRAIN) == 12 and set(TRAIN) - set(BESIDE) == {"full", "bitfit", "setfit"}
 
 
 @pytest.mark.parametrize("name", BESIDE)

@@ -14,9 +14,9 @@ from adapters.core.search_space import Space
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
 from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER
-from adapters.tasks.base.example import Example
+from adapters.tasks.base.example import Example, Examples
 from adapters.tasks.base.predictor import ModelPredictor, Predictor
-from adapters.tasks.base.task import Task
+from adapters.tasks.base.task import Objective, Task
 
 if TYPE_CHECKING:
     import torch
@@ -144,6 +144,23 @@ class Method(ABC):
         """The base with the task's head, on the CPU in fp32. Trainable parameters have `requires_grad`.
 
         `train` serves methods that read examples before training begins (demonstrations, a prefix of real text).
+        """
+
+    def training_data(self, task: Task, train: Examples) -> tuple[Objective, Examples]:
+        """What the trainer learns, and the examples it learns from. Default: the task, from its training examples.
+
+        Raises:
+            DataError: nothing can be learnt from these examples.
+        """
+        return task, train
+
+    def before_scoring(  # noqa: B027 - most methods learn by gradients alone
+        self, predictor: Predictor, train: Examples
+    ) -> None:
+        """Called before each dev score, and once more with the best weights: sets what no gradient trains.
+
+        It must follow from the trained parameters and the examples alone, as no checkpoint has it. Of several
+        processes, each calls it.
         """
 
     def before_training(  # noqa: B027 - most methods add nothing

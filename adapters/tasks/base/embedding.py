@@ -42,12 +42,9 @@ class Task(InferenceTask):
         self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], targets: torch.Tensor | None = None
     ) -> torch.Tensor:
         """`[rows, hidden]`: the mean of a row's last hidden states, padding excluded."""
-        states: torch.Tensor = model(**inputs).last_hidden_state
-        mask = inputs.get("attention_mask")
-        if mask is None:
-            return states.mean(1)
-        weights = mask[..., None].to(states.dtype)
-        return (states * weights).sum(1) / weights.sum(1)
+        from adapters.models.sentence_classifier import mean_over_text
+
+        return mean_over_text(model(**inputs).last_hidden_state, inputs.get("attention_mask"))
 
     def decode(
         self,

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -21,6 +21,32 @@ from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
 if TYPE_CHECKING:
     import datasets
     import torch
+
+
+class Objective(Protocol):
+    """All that the trainer needs of what it learns: a task, or what a method learns in its place."""
+
+    target_type: ClassVar[str]
+    """Type of a target, by its name in NumPy and Arrow."""
+
+    def card(self) -> dict[str, Any]:
+        """What the encoded rows depend on, as JSON."""
+
+    def encode(
+        self, examples: Sequence[Example], tokenizer: WordTokenizer, budget: int, *, learning: bool = False
+    ) -> list[Encoded]:
+        """Model inputs and targets of examples."""
+
+    def prior(self, targets: Iterable[np.ndarray]) -> np.ndarray | None:
+        """The initial value of the head's bias; None leaves it as it is."""
+
+    def logits(
+        self, model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """What the model says of a batch, which `loss` compares with the targets."""
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss summed over all targets, and their number."""
 
 
 class InferenceTask(ABC):

@@ -12,7 +12,6 @@ from adapters.recipe import compare  # missing? AdapterHub's package hides ours:
 DEFAULTS = {
     "output_dir": "runs/compare_classification",
     "prompt_model_name_or_path": "smollm2",
-    "also_on_prompt_base": ["full", "lora"],
     "prompt": "classification_sentiment",
     "max_train_samples": 300,
     "max_eval_samples": 100,

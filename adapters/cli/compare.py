@@ -1,4 +1,4 @@
-"""Compare methods: the folders of finished runs, or, with --task, runs that are made for the comparison."""
+"""Compare methods: finished runs; with --task runs made for it; with --tasks over several data sets."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from typing import Annotated
 from adapters.core import arguments, discovery
 from adapters.core.arguments import POSITIONAL
 
-HELP = "compare finished runs, or with --task run and compare several methods"
+HELP = "compare finished runs; --task: run and compare methods; --tasks: over several data sets"
 GROUP = "Train and compare"
 DESCRIPTION = """Compare finished runs that were scored on the same test examples.
 
 To run the methods as well: taskswap compare --task ner --methods lora,prefix …
 
-Flags of such a comparison: taskswap compare --task ner --help"""
+Flags of such a comparison: taskswap compare --task ner --help
+
+To compare the same methods over several data sets: taskswap compare --tasks a.toml b.toml --methods lora,prefix …
+Each .toml has the settings of one comparison (task, train_file, …; paths from its folder); the flags are common to all
+and replace those of the files. The folder of a finished comparison is taken as well. Default of --output_dir:
+runs/compare_tasks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +47,17 @@ def settings() -> type:
     """The class of all flags of a comparison, whatever the task."""
     from adapters.cli.train import settings as train_settings
     from adapters.core.settings import join
+    from adapters.experiments.comparison.across_tasks import TaskSettings
     from adapters.experiments.comparison.comparison import CompareSettings
 
-    joined: type = join(train_settings(), CompareSettings)
+    joined: type = join(train_settings(), CompareSettings, TaskSettings)
     return joined
 
 
 def run(argv: Sequence[str]) -> int:
     """Run `taskswap compare`."""
+    if not arguments.is_file(argv) and "tasks" in arguments.given(argv) and not {"-h", "--help"} & {*argv}:
+        return _compare_across(argv)
     if arguments.is_file(argv) or "task" in arguments.given(argv):
         return _run_and_compare(argv)
     given: Settings = arguments.parse(Settings, {}, DESCRIPTION, argv, program="taskswap compare")
@@ -83,3 +91,14 @@ def _run_and_compare(argv: Sequence[str]) -> int:
         comparison.run_all()
         comparison.save_and_print()
     return 0
+
+
+def _compare_across(argv: Sequence[str]) -> int:
+    """Compare the same methods over several data sets."""
+    from adapters.experiments.comparison.across_tasks import AcrossTasks
+
+    comparisons = AcrossTasks(*arguments.take(argv, "tasks"))
+    comparisons.check()
+    comparisons.run_all()
+    comparisons.save_and_print()
+    return int(comparisons.failed)

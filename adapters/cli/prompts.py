@@ -38,6 +38,8 @@ class PreviewSettings:
     """Demonstrations to show."""
     examples: int = 2
     """Queries to show."""
+    apply_chat_template: str = "auto"
+    """Show the turns of the base's chat template: auto (where its tokenizer has one), yes or no."""
 
 
 def settings() -> type:
@@ -75,6 +77,7 @@ def _preview(name: str, argv: Sequence[str]) -> int:
     """
     from adapters.models.base_model import open_base
     from adapters.prompting import template
+    from adapters.prompting.chat_template import chosen_template
     from adapters.prompting.demonstrations import draw
     from adapters.prompting.prompt_predictor import PromptPredictor
 
@@ -84,17 +87,23 @@ def _preview(name: str, argv: Sequence[str]) -> int:
     shots = draw(splits.get("train", ()), given.shots, given.seed)
     queries = (splits.get("test") or splits["validation"])[: given.examples]
     # Nothing is predicted, so there is no model: the tokens depend on the tokenizer alone.
-    predictor = PromptPredictor(None, base, task, prompt, shots, max_new_tokens=1)
+    chat = chosen_template(given.apply_chat_template, base, prompt)
+    predictor = PromptPredictor(None, base, task, prompt, shots, max_new_tokens=1, chat=chat)
     tokenizer = base.tokenizer
     mask = str(tokenizer.mask_token) if prompt.masked else ""
     print(f"{prompt.name} for {task.name}, tokens of {base.name} ({base.positions:,} positions)\n")
-    _print_part("instruction", predictor.instruction, tokenizer)
-    for number, shot in enumerate(predictor.shots, 1):
-        _print_part(f"shot {number}", shot, tokenizer)
+    print(f"chat template: {chat.in_words() if chat else 'no'}\n")
+    if chat is None:
+        _print_part("instruction", predictor.instruction, tokenizer)
+        for number, shot in enumerate(predictor.shots, 1):
+            _print_part(f"shot {number}", str(shot), tokenizer)
     for query in queries:
         fitting = predictor.fit(query)
         title = f"query, its answer {task.write_answer(query, prompt.form)!r}"
-        _print_part(title, prompt.question(task, query, mask), tokenizer)
+        if chat is None:
+            _print_part(title, prompt.question(task, query, mask), tokenizer)
+        else:
+            _print_part(f"chat with the {title}", predictor.form.text(predictor.shots[:fitting], query), tokenizer)
         if fitting is None:
             print("  does not fit even without shots: it will not be answered\n")
             continue

@@ -356,13 +356,35 @@ def choose(argv: Sequence[str], name: str, known: Sequence[str], *, needed: bool
 
 def peek(argv: Sequence[str], name: str) -> list[str]:
     """The values of one list flag before the other flags are known: `--plugin_dir` decides which flags exist."""
+    return take(_from_file(Path(argv[0]), {}) if is_file(argv) else argv, name)[0]
+
+
+def take(argv: Sequence[str], name: str) -> tuple[list[str], list[str]]:
+    """The values of one list flag, and the remaining arguments."""
     out: list[str] = []
+    rest: list[str] = []
     taking = False
-    for word in _from_file(Path(argv[0]), {}) if is_file(argv) else argv:
+    for word in argv:
+        value = word
         if _is_flag(word):
             key, _, value = word.partition("=")
-            taking = key[2:].replace("-", "_") == name
-            word = value
+            taking = _name(key[2:]) == name
         if taking:
-            out += [item for item in word.split(",") if item]
-    return out
+            out += [item for item in value.split(",") if item]
+        else:
+            rest.append(word)
+    return out, rest
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The settings of a .toml, .yaml or .json file by name. Raises SettingsError."""
+    return {_name(str(name)): value for name, value in _read(path, path.suffix.lower()).items()}
+
+
+def as_flags(settings: Mapping[str, Any]) -> list[str]:
+    """Settings by name as the flags that a command would be given."""
+    argv: list[str] = []
+    for name, value in settings.items():
+        values = value if isinstance(value, list | tuple) else ["none" if value is None else value]
+        argv += [f"--{name}", *(str(item) for item in values)]
+    return argv

@@ -13,7 +13,7 @@ from typing import Any
 
 from adapters.artifacts import loading, plain_peft
 from adapters.artifacts.loading import LoadedArtifact
-from adapters.core import discovery
+from adapters.core import arguments, discovery
 from adapters.core.errors import SettingsError
 from adapters.core.files import free_folder
 from adapters.data.in_memory import write_rows
@@ -63,7 +63,7 @@ def train(
     discovery.load("methods", method, _plugins(settings))
     folder = _folder(output_dir, f"{method}_{task}")
     given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
-    run = open_run(task, method, {"output_dir": str(folder)}, _as_flags(given))
+    run = open_run(task, method, {"output_dir": str(folder)}, arguments.as_flags(given))
     try:
         read = run.read_task()
         return run.save_and_print(run.evaluate(run.fit(read, run.build_method())))
@@ -104,7 +104,7 @@ def compare(
     given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
     if methods is not None:
         given["methods"] = list(methods)
-    comparison = Comparison(None, task=task, defaults={"output_dir": str(folder)}, argv=_as_flags(given))
+    comparison = Comparison(None, task=task, defaults={"output_dir": str(folder)}, argv=arguments.as_flags(given))
     comparison.check()
     comparison.run_all()
     return comparison.save_and_print()
@@ -226,12 +226,3 @@ def _files(folder: Path, given: Mapping[str, Any]) -> dict[str, str]:
 def _is_dataset_dict(value: Any) -> bool:
     """Whether it is a `datasets.DatasetDict`, known without importing datasets."""
     return isinstance(value, dict) and bool(value) and all(hasattr(split, "features") for split in value.values())
-
-
-def _as_flags(settings: Mapping[str, Any]) -> list[str]:
-    """Settings by name as the flags that a command would be given."""
-    argv: list[str] = []
-    for name, value in settings.items():
-        values = value if isinstance(value, list | tuple) else ["none" if value is None else value]
-        argv += [f"--{name}", *(str(item) for item in values)]
-    return argv

@@ -21,7 +21,7 @@ def picture(history: History, score: str) -> str:
         steps = range(1, len(history.losses) + 1)
         axes.plot(steps, history.losses, color=COLOURS[0], alpha=0.25, lw=0.7)
         axes.plot(steps, smooth(history.losses), color=COLOURS[0], lw=1.5)
-        axes.set(xlabel="step", ylabel="loss")
+        axes.set(xlabel="Step", ylabel="Loss")
         axes.set_ylim(bottom=0)
         right = axes.twinx()
         right.plot(
@@ -33,9 +33,9 @@ def picture(history: History, score: str) -> str:
         )
         if history.best_score is not None:
             right.plot([history.best_step], [100 * history.best_score], "*", color=COLOURS[1], ms=11)
-        right.set_ylabel(f"dev {score}", color=COLOURS[1])
+        right.set_ylabel(f"Dev {score}", color=COLOURS[1])
 
-    return drawn(draw, size=(7.0, 3.6))
+    return drawn(draw, size=(7.0, 3.6), title=f"Loss and dev {score} while training")
 
 
 def smooth(values: list[float]) -> list[float]:

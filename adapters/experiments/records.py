@@ -41,7 +41,8 @@ def score_record(
         "task": fitted.task.name,
         "method": fitted.method.title,
         "method_notes": fitted.method.notes(),
-        "seeded": fitted.method.seeded or (fitted.method.reads_train and settings.train_draw is not None),
+        "seeded": fitted.method.moved_by_seed(settings)
+        or (fitted.method.reads_train and settings.train_draw is not None),
         "base": "" if fitted.base is None else fitted.base.name,
         "dataset": _dataset(data, evaluation),
         "labels": list(fitted.task.labels.names),

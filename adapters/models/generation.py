@@ -60,6 +60,7 @@ def generate(
     *,
     max_new_tokens: int,
     end: str = "",
+    end_tokens: Sequence[int] = (),
     allowed: Callable[[int, list[int]], list[int]] | None = None,
 ) -> list[list[int]]:
     """Generate greedily after each row (with an encoder-decoder: in answer to it).
@@ -72,6 +73,7 @@ def generate(
             instruction) is computed once for all of them.
         max_new_tokens: maximum length of an answer.
         end: text that ends an answer once it has a word; the end-of-text token ends it in any case.
+        end_tokens: tokens that end an answer, besides the model's own.
         allowed: maps the number of a row and its generated tokens to the tokens allowed next; None allows all.
 
     Returns:
@@ -85,8 +87,9 @@ def generate(
         max_new_tokens=max_new_tokens,
         criteria=[_ends(tokenizer, end, before)] if end else [],
         allowed=_allowed_after(allowed, before),
+        end_tokens=end_tokens,
     )
-    ends = {int(tokenizer.pad_token_id), *np.atleast_1d(model.generation_config.eos_token_id).tolist()}
+    ends = {int(tokenizer.pad_token_id), *_own_ends(model), *end_tokens}
     return [_until(answer, ends) for answer in out[:, before:].tolist()]
 
 
@@ -104,6 +107,7 @@ def _run(
     criteria: Sequence[Callable[..., torch.Tensor]] = (),
     processors: Sequence[Callable[..., torch.Tensor]] = (),
     allowed: Any = None,
+    end_tokens: Sequence[int] = (),
 ) -> torch.Tensor:
     """What transformers' greedy search returns for rows, their common prefix computed once."""
     import torch
@@ -135,9 +139,15 @@ def _run(
             stopping_criteria=StoppingCriteriaList(criteria),
             logits_processor=LogitsProcessorList(processors),
             prefix_allowed_tokens_fn=allowed,
+            **({"eos_token_id": [*_own_ends(model), *end_tokens]} if end_tokens else {}),
             **{name: None for name in _NOT_GREEDY if getattr(model.generation_config, name, None) is not None},
         )
     return out
+
+
+def _own_ends(model: Any) -> list[int]:
+    """The tokens that end a text by the model's own config."""
+    return [int(end) for end in np.atleast_1d(model.generation_config.eos_token_id) if end is not None]
 
 
 def _needs_own_prefix(model: Any) -> bool:
@@ -179,7 +189,7 @@ def _padded(row: Sequence[int], value: int, *, shared: int, longest: int, left: 
     return [*row[:shared], *filling, *row[shared:]] if left else [*row, *filling]
 
 
-def _until(answer: Sequence[int], ends: set[int | None]) -> list[int]:
+def _until(answer: Sequence[int], ends: set[int]) -> list[int]:
     """The tokens before the first that ends an answer."""
     stop = next((i for i, token in enumerate(answer) if token in ends), len(answer))
     return list(answer[:stop])
@@ -273,7 +283,7 @@ def write(
         _Writer(tokenizer, one, partial(listen, i) if listen else None, partial(finished, i) if finished else None)
         for i, one in enumerate(sampling)
     ]
-    ends = {int(end) for end in np.atleast_1d(model.generation_config.eos_token_id) if end is not None}
+    ends = {*_own_ends(model)}
 
     def choose(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Leave the chosen token alone possible."""

@@ -46,7 +46,7 @@ class LinesGrammar:
         """Args:
         constraint: of the text.
         tokenize: tokens of a text, without special ones.
-        separator: text that ends an answer.
+        separator: text that ends an answer; empty if only the token does.
         end: token that ends an answer.
         """
         self.names = [tuple(tokenize(f"{name}:")) for name in constraint.names]
@@ -126,11 +126,17 @@ class SpanGrammar:
     """The spans of one text, and the answer for none."""
 
     def __init__(
-        self, constraint: SpanConstraint, tokenize: Callable[[str], list[int]], *, separator: str, end: int
+        self,
+        constraint: SpanConstraint,
+        tokenize: Callable[[str], list[int]],
+        *,
+        separator: str,
+        end: int,
+        lead: str = " ",
     ) -> None:
-        """Arguments as of `LinesGrammar`."""
-        self.none = tuple(tokenize(f" {constraint.none}")) if constraint.none else ()
-        self.begins = [tuple(tokenize(f" {word}")) for word in constraint.words]
+        """Arguments as of `LinesGrammar`; `lead` is the white space before the answer."""
+        self.none = tuple(tokenize(lead + constraint.none)) if constraint.none else ()
+        self.begins = [tuple(tokenize(lead + word)) for word in constraint.words]
         self.continuations = [
             None if gap is None else tuple(tokenize(gap + word))
             for gap, word in zip(constraint.between, constraint.words, strict=True)
@@ -173,6 +179,8 @@ def _ends(tokenize: Callable[[str], list[int]], separator: str, end: int) -> lis
 
     The two differ in tokenizers that split white space before a word, where an empty line is two tokens.
     """
+    if not separator:
+        return [(end,)]
     word = tokenize("a")
     between = tokenize(f"a{separator}a")
     fits = between[: len(word)] == word and between[-len(word) :] == word
@@ -216,15 +224,23 @@ class ConstrainedAnswer:
 
 
 def constrained_answers(
-    constraints: Sequence[LinesConstraint | SpanConstraint | None], tokenizer: Any, *, separator: str, max_tokens: int
+    constraints: Sequence[LinesConstraint | SpanConstraint | None],
+    tokenizer: Any,
+    *,
+    separator: str,
+    max_tokens: int,
+    lead: str = " ",
+    end_tokens: Sequence[int] = (),
 ) -> list[ConstrainedAnswer]:
     """A constrained answer for each row; an empty list if any row has no constraint, or none can be kept.
 
     Args:
         constraints: one per row.
         tokenizer: of the model.
-        separator: text that ends an answer.
+        separator: text that ends an answer; empty if only a token does.
         max_tokens: maximum length of an answer.
+        lead: white space before an answer that is a span.
+        end_tokens: tokens that end an answer, the first of them in place of the end of the text.
     """
     if not constraints or any(one is None for one in constraints):
         return []
@@ -234,12 +250,12 @@ def constrained_answers(
         ids: list[int] = tokenizer(text, verbose=False, **options).input_ids
         return ids
 
-    end = int(tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.pad_token_id)
-    options: dict[str, Any] = {"separator": separator, "end": end}
+    usual = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.pad_token_id
+    options: dict[str, Any] = {"separator": separator, "end": int([*end_tokens, usual][0])}
     grammars: list[LinesGrammar | SpanGrammar] = [
         LinesGrammar(one, tokenize, **options)
         if isinstance(one, LinesConstraint)
-        else SpanGrammar(one, tokenize, **options)
+        else SpanGrammar(one, tokenize, **options, lead=lead)
         for one in constraints
         if one is not None
     ]

@@ -9,10 +9,10 @@ import numpy as np
 
 from adapters.models.base_model import ENCODER_DECODER
 from adapters.models.batching import by_length
-from adapters.models.generation import first_token
 from adapters.prompting import likelihood
 from adapters.prompting.calibration import LabelLogProbs
 from adapters.prompting.likelihood import CachedScorer
+from adapters.prompting.prompt_form import PlainForm, PromptForm
 from adapters.prompting.template import Prompt
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class LabelScorer:
         model: Any,
         base: Base,
         prompt: Prompt,
+        form: PromptForm,
+        plain: PlainForm,
         words: Sequence[tuple[str, int]],
         scorer: CachedScorer | None = None,
     ) -> None:
@@ -37,10 +39,13 @@ class LabelScorer:
         model: with a language-model head.
         base: provides the tokenizer.
         prompt: the template.
+        form: in which the prompt reaches the model.
+        plain: its form as one text, in which a channel is read.
         words: each word and its class.
         scorer: of the model, with its cache; None for a new one.
         """
         self.model, self.base, self.prompt = model, base, prompt
+        self.form, self.plain = form, plain
         self.scorer = scorer or CachedScorer(model)
         self.tokenizer = base.tokenizer
         self.classes = np.array([number for _, number in words])
@@ -76,8 +81,11 @@ class LabelScorer:
         more: dict[str, np.ndarray] = {}
         if unconditional:
             more = {
-                "domain": self._score_words(self._context_only(self.prompt.text_before_answer()), lambda _: None)[0],
-                "unconditional": self._score_words(self._context_only(""), lambda _: None)[0],
+                name: self._score_words(
+                    lambda mask, own=own: [self.form.context_tokens(mask, own_words=own)],  # type: ignore[misc]
+                    lambda _: None,
+                )[0]
+                for name, own in (("domain", True), ("unconditional", False))
             }
         return LabelLogProbs(
             words=scores[content_free:],
@@ -101,7 +109,7 @@ class LabelScorer:
         """
         rows = [self.prompt.tokenize(context.rstrip(" "), self.base.word_tokenizer) for context in contexts]
         scores = np.zeros((len(texts), len(rows)))
-        choices = [self._continuation(contexts[0], text) for text in texts]
+        choices = [self.plain.continuation(contexts[0], text) for text in texts]
         pad_id = int(self.tokenizer.pad_token_id)
         # Several texts are scored in one pass after each word without seeing each other; as many as keep a pass small.
         for batch in by_length([len(ids) for ids in choices], tokens=_PACKED_TOKENS, rows=None):
@@ -114,15 +122,6 @@ class LabelScorer:
             bytes=np.ones(len(rows)),
             tokens=np.ones(len(rows)),
         )
-
-    def _context_only(self, text: str) -> Callable[[str], list[list[int]]]:
-        """A prompt of only this text; an end of text if it is empty, which models know as a beginning."""
-
-        def prompts(mask: str) -> list[list[int]]:
-            ids = self.prompt.tokenize(text.rstrip(" ") + mask, self.base.word_tokenizer)
-            return [ids or [first_token(self.tokenizer)]]
-
-        return prompts
 
     def _score_words(self, prompts: Callable[[str], list[list[int]]], step: Callable[[int], None]) -> np.ndarray:
         """Log-probability `[prompts, words]`."""
@@ -145,18 +144,5 @@ class LabelScorer:
         return out
 
     def _tokens_of(self, word: str) -> list[int]:
-        """Tokens of a word after the query; a space at the end of the query belongs to the word, as in running text."""
-        if self.base.kind == ENCODER_DECODER:
-            return self._tokenize_bare(word)
-        return self._continuation(self.prompt.text_before_answer(), word)
-
-    def _continuation(self, context: str, text: str) -> list[int]:
-        """Tokens of a text after a context, at least one; spaces at the end of the context belong to the text."""
-        spaces = context[len(context.rstrip(" ")) :]
-        before, joined = self._tokenize_bare(context.rstrip(" ")), self._tokenize_bare(context + text)
-        if joined[: len(before)] == before and len(joined) > len(before):
-            return joined[len(before) :]
-        return self._tokenize_bare(spaces + text) or [first_token(self.tokenizer)]
-
-    def _tokenize_bare(self, text: str) -> list[int]:
-        return self.prompt.tokenize(text, self.base.word_tokenizer, add_special_tokens=False)
+        """Tokens of a word where the answer begins; to an encoder-decoder that is a text of its own."""
+        return self.plain.bare(word) if self.base.kind == ENCODER_DECODER else self.form.answer_tokens(word)

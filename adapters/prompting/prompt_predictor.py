@@ -11,10 +11,12 @@ from adapters.core.progress import ProgressBar
 from adapters.models.batching import by_length
 from adapters.models.generation import generate
 from adapters.prompting.calibration import CONTENT_FREE, Calibration, LabelLogProbs
+from adapters.prompting.chat_template import ChatTemplate
 from adapters.prompting.constrained_decoding import constrained_answers
 from adapters.prompting.demonstrations import Nearest
 from adapters.prompting.label_scoring import LabelScorer
 from adapters.prompting.likelihood import CachedScorer
+from adapters.prompting.prompt_form import ChatForm, PlainForm, PromptForm
 from adapters.prompting.template import Prompt
 from adapters.tasks.base.example import Encoded, Example, Prediction
 from adapters.tasks.base.predictor import shared_out
@@ -42,6 +44,7 @@ class PromptPredictor:
         prompt: Prompt,
         shots: Sequence[Example],
         *,
+        chat: ChatTemplate | None = None,
         max_new_tokens: int,
         batch_rows: int | None = None,
         batch_tokens: int = 4096,
@@ -56,6 +59,7 @@ class PromptPredictor:
         task: formats shots and parses answers.
         prompt: the template.
         shots: demonstrations, in order.
+        chat: the base's chat template, if the prompt is written as turns; a channel is one text in any case.
         max_new_tokens: maximum length of an answer.
         batch_rows: rows of a batch; None limits the batch by `batch_tokens` instead.
         batch_tokens: tokens of a batch with its answers, padding included.
@@ -68,15 +72,18 @@ class PromptPredictor:
         self.model, self.base, self.task, self.prompt = model, base, task, prompt
         self.max_new_tokens = max_new_tokens
         self.batch_rows, self.batch_tokens = batch_rows, None if batch_rows else batch_tokens
-        self.instruction = prompt.instruction_text(task)
-        self.shots = [prompt.demonstration(task, shot) for shot in shots]
+        self.plain_form = PlainForm(prompt, task, base.word_tokenizer)
+        self.form: PromptForm = ChatForm(prompt, task, chat) if chat else self.plain_form
+        self.instruction = self.plain_form.instruction
+        self.shots = [self.form.shot(shot) for shot in shots]
         self.nearest, self.constrained = nearest, constrained
-        self.nearest_shots: dict[str, list[str]] = {}
+        self.nearest_shots: dict[str, list[Any]] = {}
         """Shots of the examples that are being predicted, by the digest of the example."""
         self.channel_shots = [self._channel_shot(shot) for shot in shots] if "channel" in self.calibration.steps else []
         self.label_scorer: LabelScorer | None = None
         if prompt.answer in task.chosen_formats:
-            self.label_scorer = LabelScorer(model, base, prompt, task.choices(prompt.form), scorer)
+            words = task.choices(prompt.form)
+            self.label_scorer = LabelScorer(model, base, prompt, self.form, self.plain_form, words, scorer)
         self.room = base.positions - (self.label_scorer.longest if self.label_scorer else max_new_tokens)
 
     def _channel_shot(self, shot: Example) -> str:
@@ -96,7 +103,7 @@ class PromptPredictor:
         if self.nearest is not None:
             self.nearest_shots = {}
             for example, shots in zip(examples, self.nearest.of(examples), strict=True):
-                self.nearest_shots[example.digest()] = [self.prompt.demonstration(self.task, shot) for shot in shots]
+                self.nearest_shots[example.digest()] = [self.form.shot(shot) for shot in shots]
         fitting = [self.fit(example) for example in examples]
         prompted = [(i, number) for i, number in enumerate(fitting) if number is not None]
         if prompted:
@@ -168,7 +175,7 @@ class PromptPredictor:
         tokenizer = self.base.word_tokenizer
         return max(len(self.prompt.tokenize(context + text, tokenizer)) for context in contexts) <= self.base.positions
 
-    def _shots_of(self, example: Example) -> list[str]:
+    def _shots_of(self, example: Example) -> list[Any]:
         """Demonstrations for an example, in order."""
         return self.nearest_shots.get(example.digest(), self.shots) if self.nearest_shots else self.shots
 
@@ -187,19 +194,19 @@ class PromptPredictor:
         return fitting
 
     def tokens(self, example: Example, shots: int, mask: str = "") -> list[int]:
-        """Tokens of an example's prompt with its first shots.
-
-        If labels are scored, a space at the end is removed: it is part of the first token of a word.
-        """
-        question = self.prompt.question(self.task, example, mask)
-        text = self.instruction + "".join(self._shots_of(example)[:shots]) + question
-        return self.prompt.tokenize(text.rstrip(" ") if self.label_scorer else text, self.base.word_tokenizer)
+        """Tokens of an example's prompt with its first shots."""
+        return self.form.tokens(self._shots_of(example)[:shots], example, mask)
 
     def _generate_texts(self, rows: Sequence[Sequence[int]], examples: Sequence[Example]) -> list[str]:
-        """Generated texts up to the separator of the prompt."""
+        """Generated texts up to what ends an answer."""
         constraints = [self.task.constraint(e, self.prompt.form) if self.constrained else None for e in examples]
         constrained = constrained_answers(
-            constraints, self.base.tokenizer, separator=self.prompt.separator, max_tokens=self.max_new_tokens
+            constraints,
+            self.base.tokenizer,
+            separator=self.form.end_text,
+            max_tokens=self.max_new_tokens,
+            lead=self.form.lead,
+            end_tokens=self.form.end_tokens,
         )
         allowed = (lambda row, generated: constrained[row].allowed(generated)) if constrained else None
         answers = generate(
@@ -207,11 +214,12 @@ class PromptPredictor:
             self.base.tokenizer,
             rows,
             max_new_tokens=self.max_new_tokens,
-            end=self.prompt.separator,
+            end=self.form.end_text,
+            end_tokens=self.form.end_tokens,
             allowed=allowed,
         )
         texts = self.base.tokenizer.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        texts = [_up_to(self.prompt.separator, text) for text in texts]
+        texts = [_up_to(self.form.end_text, text) for text in texts]
         for row, answer in enumerate(constrained):
             if answer.ends_repeating(answers[row]):
                 texts[row] = texts[row].rpartition("\n")[0]
@@ -231,7 +239,9 @@ def _steps(number: int) -> Iterator[Callable[[int], None]]:
 
 
 def _up_to(separator: str, text: str) -> str:
-    """The answer before the separator; leading white space is removed if it contains one."""
+    """The answer before the separator, if there is one; leading white space is removed if it contains one."""
+    if not separator:
+        return text
     answer = text.lstrip()
     space = text[: len(text) - len(answer)]
     return ("" if separator in space else space) + answer.split(separator)[0]

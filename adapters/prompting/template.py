@@ -12,6 +12,9 @@ language, note                    for people
 
 If the answer is one of the label words, the query may contain {{mask}}, which the masked-language-model head of an
 encoder fills.
+
+In a chat the instruction is the system's turn, a query the user's and an answer the assistant's; shot and separator are
+not used then.
 """
 
 from __future__ import annotations
@@ -70,12 +73,15 @@ class Prompt:
 
         If the prompt itself contains special tokens (chat turns, a mask), they are recognised everywhere.
         """
-        parts = (self.instruction, self.query, self.shot, self.channel, self.separator)
-        special = tokenizer.hf_tokenizer.all_special_tokens
-        own = self.masked or any(token in part for token in special for part in parts)
-        if not own:
+        if not self.has_special_tokens(tokenizer):
             return list(tokenizer.encode_data(text, **options).input_ids)
         return list(tokenizer.hf_tokenizer(text, verbose=False, split_special_tokens=False, **options).input_ids)
+
+    def has_special_tokens(self, tokenizer: WordTokenizer) -> bool:
+        """Whether the prompt itself contains special tokens: a mask, or turns that it writes by hand."""
+        parts = (self.instruction, self.query, self.shot, self.channel, self.separator)
+        special = tokenizer.hf_tokenizer.all_special_tokens
+        return self.masked or any(token in part for token in special for part in parts)
 
     def instruction_text(self, task: PromptableTask) -> str:
         """The filled instruction, the separator included."""
@@ -93,6 +99,14 @@ class Prompt:
         if mask:
             values = {name: value.replace(mask, " ") for name, value in values.items()}
         return fill(self.query, {**values, MASK: mask})
+
+    def turn(self, task: PromptableTask, example: Example) -> str:
+        """The filled query of an example as a user's turn: without white space at the ends of the template."""
+        return fill(self.query.strip(), task.fill(example, self.form))
+
+    def turns(self, task: PromptableTask, example: Example) -> tuple[str, str]:
+        """A demonstration as two turns: the query and its answer."""
+        return self.turn(task, example), valid_text(task.write_answer(example, self.form))
 
     def channel_parts(self, task: PromptableTask, example: Example, answer: str) -> tuple[str, str]:
         """The filled channel of an example, split before the first placeholder of the example.
@@ -129,6 +143,27 @@ def paths(plugin_dirs: Sequence[str] = ()) -> dict[str, Path]:
     """Prompt files by name: those of the project and those in `<plugin_dir>/prompts/`."""
     folders = [*(Path(folder) / "prompts" for folder in reversed(plugin_dirs)), packaged("prompts")]
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def generating(task: str, plugin_dirs: Sequence[str] = ()) -> list[str]:
+    """Names of a task's prompts for bases that generate: the user's own, and ours in the language of `<task>_few`."""
+    found = {name: (path, _raw(path)) for name, path in sorted(paths(plugin_dirs).items())}
+    usual = found[f"{task}_few"][1].get("language", "") if f"{task}_few" in found else ""
+    return [
+        name
+        for name, (path, values) in found.items()
+        if values.get("task") == task
+        and MASK not in _placeholders(str(values.get("query", "")))
+        and (path.parent != packaged("prompts") or values.get("language", "") in ("", usual))
+    ]
+
+
+def _raw(path: Path) -> dict[str, Any]:
+    """The keys of a prompt file that may be faulty; `read` says what is wrong with it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
 
 
 def path_of(name: str, known: Mapping[str, Path]) -> Path | None:

@@ -41,6 +41,8 @@ SMALLEST = {
     "prompt_scoring": "--only zero agreement memory grid --base {llama} --folder {data} --rounds 1 --examples 4 "
     "--shots 0",
     "resume": "--only tiny kills disk --recipes lora_ner --steps 2 --processes 1 --rounds 2",
+    "repeats": "--methods tfidf --data {data}/sst2 --seeds 7 --examples 40 --splits 20 --resamples 50 --folder "
+    "{data}/repeats",
     "seeds": "--repeats 2 --conditions 1",
     "serving": "--base {bert} --rounds 1 --seconds 0.2 --requests 20 --clients 4 --texts 16",
     "train_throughput": "--only lora dry_run quality --rounds 1 --seconds 0.1 --seeds 1 --methods lora --runs lora "

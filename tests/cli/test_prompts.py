@@ -43,6 +43,23 @@ def test_a_prompt_is_shown_as_the_model_reads_it(
     assert "1 of 1 shots" in total
 
 
+def test_a_prompt_is_shown_in_the_turns_of_the_bases_chat_template(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turns = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}"
+    (tmp_path / "gpt2" / "chat_template.jinja").write_text(turns + "{% if add_generation_prompt %}<me>{% endif %}")
+    asked = ["prompts", "classification_zero", "--shots", "1", "--examples", "1", *flags]
+    assert main(asked) == 0
+    out = capsys.readouterr().out
+    assert (
+        "chat template: yes" in out and "  | <system>Classify each text. The labels are: bad, good.\n  | <user>" in out
+    )
+    assert out.count("  | Label:\n") == 2 and "  | <me>\n" in out
+    assert main([*asked, "--apply_chat_template", "no"]) == 0
+    plain = capsys.readouterr().out
+    assert "chat template: no" in plain and "<user>" not in plain and "shot 1: " in plain
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

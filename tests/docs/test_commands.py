@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -131,6 +132,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "questions.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
     texts = [{"id": f"t{n}", "text": "Angela Merkel visited Paris."} for n in range(3)]
     (folder / "texts.jsonl").write_text("".join(json.dumps(one) + "\n" for one in texts))
+    for block in blocks("docs/comparing.md", "toml"):
+        (name,) = re.findall(r"`(\w+\.toml)`", block.intro)
+        (folder / name).write_text(block.body)
     for path, body in plugin_files("README.md").items():
         (folder / "mine" / path).parent.mkdir(parents=True)
         (folder / "mine" / path).write_text(body, encoding="utf-8")
@@ -151,7 +155,8 @@ def smaller(words: list[str]) -> list[str]:
     """
     words = plain(words)
     what = " ".join(words)
-    compares = "compare" in words[0] and ("--task" in words or words[0].startswith("recipes/"))
+    finished = "--tasks" in words and ".toml" not in what
+    compares = "compare" in words[0] and ("--task" in what or words[0].startswith("recipes/")) and not finished
     if not (compares or words[0].startswith("recipes/") or words[0] in ("train", "lab")):
         return words
     more = [*SMALL]

@@ -111,16 +111,16 @@ def test_a_comparison_shows_all_that_fit_the_task_and_runs_nothing_twice(
     place: Path, runs_in_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = place / "all"
-    assert run_here(place, "all") == 0
+    assert run_here(place, "all", "--also_on_prompt_base", "lora") == 0
     printed, after = capsys.readouterr(), ended_runs(out)
     first = printed.out
     assert "left out: tfidf: The method tfidf learns answers that are labels" in printed.err
-    assert len(after) == 10  # eight, and full and LoRA on the prompted base
-    assert run_here(place, "all") == 0
+    assert len(after) == 9  # eight, and LoRA on the prompted base
+    assert run_here(place, "all", "--also_on_prompt_base", "lora") == 0
     assert ended_runs(out) == after and capsys.readouterr().out == first
     kept = json.loads((out / "comparison.json").read_text())
-    assert [row["method"] for row in kept["rows"]] == [*ALL, "full", "lora"]
-    assert [Path(row["base"]).name for row in kept["rows"]] == [""] * 2 + ["bert"] * 4 + ["llama"] * 4
+    assert [row["method"] for row in kept["rows"]] == [*ALL, "lora"]
+    assert [Path(row["base"]).name for row in kept["rows"]] == [""] * 2 + ["bert"] * 4 + ["llama"] * 3
     assert (out / "comparison.html").read_text().startswith("<!doctype html>")
     assert (out / "comparison.svg").read_text().startswith("<svg")
     assert all(f"\n{method} " in first for method in ALL)

@@ -42,6 +42,8 @@ def test_a_prompted_run_leaves_its_files_and_can_be_used(
     assert record["cost"]["trainable_params"] == 0 and record["training"] == {}
     assert 0 < record["parse_failures"] <= record["dataset"]["n"] == 30  # random weights write nothing readable
     assert "no training; peak memory" in out and "parse failures: " in out
+    share = f"{100 * record['parse_failures'] / 30:.1f} %"
+    assert f"parse failures: {record['parse_failures']} of 30 answers, {share}" in out and "chat template: no" in out
     assert "prompt: ner_few, shots: 1" in (folder / "report.txt").read_text()
     assert all(len(line) <= 80 for line in out.splitlines())
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -20,8 +21,17 @@ def document(title: str, parts: Sequence[str]) -> str:
 
 
 def verdict(lines: Sequence[str]) -> str:
-    """The sentences at the top of a page."""
-    return '<div class="verdict">' + "".join(f"<p>{escape(line)}</p>" for line in lines) + "</div>"
+    """The answer at the top of a page: its first sentence large, then the others."""
+    first, *rest = [*first_sentence(lines[0]), *lines[1:]] if lines else [""]
+    return (
+        f'<div class="verdict" role="note"><p class="answer">{escape(first)}</p>'
+        f"{''.join(f'<p>{escape(line)}</p>' for line in rest)}</div>"
+    )
+
+
+def first_sentence(text: str) -> list[str]:
+    """A text's first sentence and the rest, if there is one."""
+    return re.split(r"(?<=[^.]\.) (?=[A-Z])", text, maxsplit=1)
 
 
 def figure(caption: str, svg: str) -> str:
@@ -29,9 +39,27 @@ def figure(caption: str, svg: str) -> str:
     return f"<figure><figcaption>{escape(caption)}</figcaption>{svg}</figure>"
 
 
+def folded(title: str, parts: Sequence[str], *, name: str = "") -> str:
+    """A part of the page that is opened by a click.
+
+    Args:
+        title: always shown.
+        parts: what is folded.
+        name: id of the part, for links.
+    """
+    named = f' id="{name}"' if name else ""
+    return f"<details{named}><summary><h2>{escape(title)}</h2></summary>{''.join(parts)}</details>"
+
+
 def how_to_repeat(repeat: Mapping[str, Any]) -> str:
-    """The end of a page: command, settings, digests and versions."""
-    return f"<h2>How to repeat it</h2><pre>{escape(json.dumps(repeat, indent=1, ensure_ascii=False))}</pre>"
+    """The end of a page: the command, then settings, digests and versions."""
+    command = f"<pre>{escape(str(repeat['command']))}</pre>" if repeat.get("command") else ""
+    rest = {key: value for key, value in repeat.items() if key != "command"}
+    return folded(
+        "How to repeat it: command, settings, versions",
+        [command, f"<pre>{escape(json.dumps(rest, indent=1, ensure_ascii=False))}</pre>"],
+        name="repeat",
+    )
 
 
 def _read(name: str) -> str:

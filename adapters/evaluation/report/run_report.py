@@ -118,13 +118,15 @@ def _rate(per_second: float) -> str:
 
 def _prompt_lines(record: Mapping[str, Any]) -> list[str]:
     """The prompt of a prompted model and its failures; nothing for other methods."""
-    notes, n = record["method_notes"], record["dataset"]["n"]
+    notes, n, failed = record["method_notes"], record["dataset"]["n"], record["parse_failures"]
     if not notes:
         return []
     dropped = f" (some dropped for lack of space in {record['shots_dropped']:,} of {n:,} prompts)"
     lines = [
         f"prompt: {notes['prompt']}, shots: {notes['shots']}{dropped if record['shots_dropped'] else ''}",
-        f"parse failures: {record['parse_failures']:,} of {n:,} answers (what could be parsed of them counts)",
+        f"chat template: {notes.get('chat_template', 'no')}",
+        f"parse failures: {failed:,} of {n:,} answers, {100 * failed / max(n, 1):.1f} % "
+        "(what could be parsed of them counts)",
     ]
     if record["truncated"]:
         lines.append(f"truncated: {record['truncated']:,} inputs too long for the model, with an empty answer")

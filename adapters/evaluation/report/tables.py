@@ -6,12 +6,18 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
+from textwrap import wrap
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 Row = Mapping[str, Any]
+GAP = 2
+"""Blanks between two columns of a terminal's table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,18 +28,34 @@ class Column:
         title: as printed.
         shown: text of a row's cell.
         key: number to sort by, nan where it is missing; a column of text has none.
-        wide: left out where only 80 columns are available.
+        wide: left out, the last one first, where a terminal is too narrow for all.
+        folds: whether its text continues on further lines in a narrow terminal.
+        about: id of the page's paragraph about it, without `how-`.
+        drawn: HTML that a page shows below a cell's text.
+        scale: first and last value of the axis of what is drawn.
     """
 
     title: str
     shown: Callable[[Row], str]
     key: Callable[[Row], float] | None = None
     wide: bool = False
+    folds: bool = False
+    about: str = ""
+    drawn: Callable[[Row], str] | None = None
+    scale: tuple[str, str] | None = None
 
 
 def points(value: float) -> str:
     """A share as people write scores: in percent, with one decimal."""
     return f"{100 * value:.1f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval of shares, in percent, as short as it can be read; a dash where it is not known."""
+    if low is None or high is None:
+        return "–"
+    ends = [points(end).replace("-", "−") for end in (low, high)]
+    return (" to " if low < 0 else "–").join(ends)
 
 
 def number_column(title: str, name: str, form: str, scale: float = 1.0, *, wide: bool = False) -> Column:
@@ -55,21 +77,56 @@ def number_column(title: str, name: str, form: str, scale: float = 1.0, *, wide:
     )
 
 
-def rich_table(columns: Sequence[Column], rows: Sequence[Row], *, width: int | None) -> Table:
-    """A table for a terminal of that width (None: for a file); without the wide columns where all do not fit."""
-    table = _rich(columns, rows)
-    if width is None or natural_width(table) <= width:
-        return table
-    return _rich([column for column in columns if not column.wide], rows)
+def rich_table(
+    columns: Sequence[Column], rows: Sequence[Row], *, width: int | None, among: Sequence[Row] | None = None
+) -> Table:
+    """A table for a terminal of that width (None: for a file).
 
+    Where it does not fit, titles are folded first, and then wide columns left out.
 
-def _rich(columns: Sequence[Column], rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.key else "left", no_wrap=not column.key)
+    Args:
+        columns: of the table.
+        rows: of the table.
+        width: of the terminal.
+        among: rows of several tables whose columns are to be equally wide; None: those of this one.
+    """
+    chosen, all_rows = list(columns), rows if among is None else among
+    widths = [_width(column, all_rows) for column in chosen]
+    if width is not None and _total(widths) > width:
+        widths = [_width(column, all_rows, folded=True) for column in chosen]
+        while _total(widths) > width and any(column.wide for column in chosen):
+            last = max(i for i, column in enumerate(chosen) if column.wide)
+            del chosen[last], widths[last]
+        for i, column in enumerate(chosen):
+            if column.folds:  # it may have what the others leave
+                most = max(cell_len(column.shown(row)) for row in all_rows)
+                widths[i] += max(min(most - widths[i], width - _total(widths)), 0)
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+    for column, least in zip(chosen, widths, strict=True):
+        title = "\n".join(wrap(column.title, least, break_long_words=False)) or ""
+        table.add_column(
+            title,
+            justify="right" if column.key else "left",
+            no_wrap=not column.key and not column.folds,
+            min_width=least,
+            max_width=least if column.folds else None,
+        )
     for row in rows:
-        table.add_row(*(column.shown(row) for column in columns))
+        table.add_row(*(Text(column.shown(row)) for column in chosen))
     return table
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def _width(column: Column, rows: Sequence[Row], *, folded: bool = False) -> int:
+    """Characters of a column, with its title on one line or folded at its blanks."""
+    cells = [column.shown(row) for row in rows]
+    if folded:
+        cells = [word for cell in cells for word in cell.split()] if column.folds else cells
+        return max(map(cell_len, [*column.title.split(), *cells]), default=0)
+    return max(map(cell_len, [column.title, *cells]), default=0)
 
 
 def natural_width(table: Table) -> int:
@@ -111,21 +168,59 @@ def markdown_text(text: str) -> str:
     return escaped.replace("&lt; ", "< ")  # before a space it begins no tag
 
 
-def html_table(columns: Sequence[Column], rows: Sequence[Row], *, sortable: bool = True) -> str:
-    """A table of a page, sortable by each column; or of a notebook, which has no script to sort it."""
-    titles = ((column, escape(column.title)) for column in columns)
-    head = "".join(
-        f'<th class="{"n" if column.key else ""}" scope="col">{f"<button>{title}</button>" if sortable else title}</th>'
-        for column, title in titles
-    )
-    body = "".join(f"<tr>{''.join(_html_cell(column, row) for column in columns)}</tr>" for row in rows)
-    kind = ' class="sortable"' if sortable else ""
-    return f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+def html_table(
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    *,
+    sortable: bool = True,
+    group: Callable[[Row], str] | None = None,
+    cards: bool = False,
+) -> str:
+    """A table of a page, or of a notebook, which has neither its script nor its style.
+
+    Args:
+        columns: of the table; the first one names the row.
+        rows: of the table; those of a group follow one another.
+        sortable: whether a click on a title sorts the rows of each group, and drawings are shown.
+        group: words above rows that have them in common.
+        cards: whether each row becomes a card on a phone.
+    """
+    head = "".join(_html_head(column, sortable) for column in columns)
+    bodies = []
+    for words, own in groupby(rows, group or (lambda row: "")):
+        over = f'<tr class="group"><th scope="rowgroup" colspan="{len(columns)}">{escape(words)}</th></tr>'
+        lines = "".join(_html_row(columns, row, drawn=sortable) for row in own)
+        bodies.append(f"<tbody>{over if words else ''}{lines}</tbody>")
+    kinds = " ".join(kind for kind, holds in (("sortable", sortable), ("cards", cards)) if holds)
+    table = f'<table class="{kinds}">' if kinds else "<table>"
+    return f'<div class="scroll" tabindex="0">{table}<thead><tr>{head}</tr></thead>{"".join(bodies)}</table></div>'
 
 
-def _html_cell(column: Column, row: Row) -> str:
+def _html_head(column: Column, sortable: bool) -> str:
+    title = escape(column.title)
+    parts = [f"<button>{title}</button>" if sortable else title]
+    if column.about and sortable:
+        parts.append(f' <a class="how" href="#how-{column.about}" aria-label="How it is made: {title}">?</a>')
+    if column.scale and sortable:
+        parts.append(f'<span class="scale" aria-hidden="true"><i>{column.scale[0]}</i><i>{column.scale[1]}</i></span>')
+    return f'<th class="{"n" if column.key and not column.drawn else ""}" scope="col">{"".join(parts)}</th>'
+
+
+def _html_row(columns: Sequence[Column], row: Row, *, drawn: bool) -> str:
+    """A row, whose first cell names it."""
+    name, *others = columns
+    cells = "".join(_html_cell(column, row, drawn=drawn) for column in others)
+    return f'<tr><th scope="row">{escape(name.shown(row))}</th>{cells}</tr>'
+
+
+def _html_cell(column: Column, row: Row, *, drawn: bool) -> str:
     """A cell with the number to sort by; a missing one sorts below all."""
+    text, label = escape(column.shown(row)), f' data-label="{escape(column.title)}"'
+    number = column.key is not None and not (column.drawn and drawn)
+    kinds = " ".join(kind for kind, holds in (("n", number), (f"of-{column.about}", column.about and drawn)) if holds)
+    attributes = (f' class="{kinds}"' if kinds else "") + (label if drawn else "")
     if column.key is None:
-        return f"<td>{escape(column.shown(row))}</td>"
+        return f"<td{attributes}>{text}</td>"
     key = column.key(row)
-    return f'<td class="n" data-key="{"" if math.isnan(key) else repr(key)}">{escape(column.shown(row))}</td>'
+    picture = column.drawn(row) if column.drawn and drawn else ""
+    return f'<td{attributes} data-key="{"" if math.isnan(key) else repr(key)}">{text}{picture}</td>'

@@ -270,7 +270,7 @@ class Comparison:
         kind, settings = load_method(method, self.plugins), self.settings
 
         def check(changes: Mapping[str, Any]) -> None:
-            kind(self._settings_of(method, {**changes, "model_name_or_path": base})).check(on, task)
+            kind(self._settings_of(method, {**changes, "model_name_or_path": base, "trial": True})).check(on, task)
 
         def fits(changes: Mapping[str, Any]) -> bool:
             try:
@@ -285,7 +285,8 @@ class Comparison:
 
         files = spaces.read(settings.search_space, settings.methods) if settings.search_space else {}
         declared = files.get(method, kind.search_space(self.task_name, self.plugins))
-        space, taken = spaces.free(declared, self.given)
+        drawn_anew = {"shot_seed"} if settings.redraw else set()
+        space, taken = spaces.free(declared, self.given | drawn_anew)
         if taken:
             say(f"{', '.join(taken)} not searched, as given")
         if method in files:
@@ -332,7 +333,8 @@ class Comparison:
         for name in dict.fromkeys(settings.methods):
             method = load_method(name, self.plugins)
             base = (settings.model_name_or_path if method.trains else prompted) if method.needs_base else ""
-            moved = method.seeded or (method.reads_train and bool(settings.redraw))
+            chosen = self._settings_of(name, self.chosen.get((name, base), {}))
+            moved = method.moved_by_seed(chosen) or (method.reads_train and bool(settings.redraw))
             for size in settings.train_sizes if method.trains and settings.train_sizes else [""]:
                 runs += [self._planned(name, base, seed, size) for seed in range(settings.seeds if moved else 1)]
         for name in dict.fromkeys(settings.also_on_prompt_base):

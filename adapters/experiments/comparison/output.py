@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from rich.console import Console
 
 from adapters.core.files import write_json, write_text
 from adapters.evaluation.report.tables import natural_width, rich_table
-from adapters.experiments.comparison import plots, results
+from adapters.experiments.comparison import deciding, plots, results
 from adapters.experiments.comparison.page import page
-from adapters.experiments.comparison.table import columns, markdown
+from adapters.experiments.comparison.table import markdown
 from adapters.experiments.comparison.verdict import sentences
 
 DISAGREEMENTS = 10
@@ -30,7 +31,7 @@ def save_and_print(
     resample: str = "auto",
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Summarise the rows, write the four files into the folder (if any) and print the table with its verdict.
+    """Summarise the rows, write the four files into the folder (if any) and print what decides with the verdict.
 
     Args:
         rows: of records that are alike.
@@ -60,14 +61,25 @@ def save_and_print(
         write_text(folder / "comparison.md", markdown(summary, verdict, failures))
         write_text(folder / "comparison.html", page(summary, verdict, failures, disagreements(rows), repeat))
     console = Console(highlight=False)
-    chosen = columns(summary["rows"], summary["title"])
-    table = rich_table(chosen, summary["rows"], width=console.width if console.is_terminal else None)
-    Console(highlight=False, width=None if console.is_terminal else natural_width(table)).print(table)
+    _print_tables(summary, console)
     for line in ("", *verdict):
         console.print(line, markup=False)
     for run, why in failures:
         console.print(f"failed: {run}: {why}", markup=False)
     return summary
+
+
+def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
+    """What decides, a table for each base; in a file as wide as it needs."""
+    found = deciding.entries(summary)
+    width = console.width if console.is_terminal else None
+    chosen = deciding.columns(found, summary["title"], base=False)
+    if width is not None and natural_width(rich_table(chosen, found, width=width)) > width:
+        chosen = deciding.columns(found, summary["title"], base=False, narrow=True)
+    for words, own in groupby(found, deciding.group):
+        table = rich_table(chosen, list(own), width=width, among=found)
+        console.print(f"\n{words}", markup=False)
+        Console(highlight=False, width=width or natural_width(table)).print(table)
 
 
 def disagreements(rows: Sequence[results.Row]) -> list[dict[str, Any]]:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from adapters.core.errors import numbered
 from adapters.evaluation.report import html
-from adapters.evaluation.report.tables import html_table
-from adapters.experiments.comparison import plots
+from adapters.evaluation.report.tables import Column, html_table, number_column
+from adapters.experiments.comparison import deciding, plots
+from adapters.experiments.comparison.definitions import paragraphs
 from adapters.experiments.comparison.table import TEST_NOTE, columns, overlap_sentence, test_columns
 
 
@@ -19,7 +21,7 @@ def page(
     examples: Sequence[Mapping[str, Any]],
     repeat: Mapping[str, Any],
 ) -> str:
-    """The page.
+    """The page: the answer, the table that decides and a picture; everything else is folded below.
 
     Args:
         summary: of `results.summarise`.
@@ -30,31 +32,101 @@ def page(
     """
     data, rows, score = summary["dataset"], summary["rows"], summary["title"]
     title = f"{summary['task']} on {data['name']}"
+    first, *others = plots.pictures(rows, score)
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f'<p class="dim">{escape(data["split"])} split, n = {data["n"]:,}; score: {escape(score)}</p>',
+        f'<p class="dim">{escape(_scored_on(summary))}</p>',
         html.verdict(verdict),
-        *(f'<p class="failed"><b>{escape(name)} failed:</b> {escape(why)}</p>' for name, why in failures),
-        "<h2>All methods</h2>",
-        html_table(columns(rows, score), rows),
-        f'<p class="dim">{escape(overlap_sentence(summary))}</p>',
-        "<h2>Plots</h2>",
-        f'<div class="plots">{"".join(html.figure(*picture) for picture in plots.pictures(rows, score))}</div>',
+        *(_failed(failures) if failures else ()),
+        "<h2>What decides</h2>",
+        _deciding(summary),
+        f'<p class="dim">{escape(overlap_sentence(summary))} <a href="#how">How each number was made</a></p>',
+        html.figure(*first),
+        html.folded("All columns", [html_table(columns(rows, score), rows)]),
     ]
     if summary["tests"]:
-        parts += [
-            "<h2>Significance tests</h2>",
-            html_table(test_columns(summary), summary["tests"]),
-            f'<p class="dim">{escape(TEST_NOTE)}</p>',
-        ]
+        note = f'<p class="dim">{escape(TEST_NOTE)}</p>'
+        parts.append(html.folded("Significance tests", [html_table(test_columns(summary), summary["tests"]), note]))
+    if others:
+        drawn = "".join(html.figure(*picture) for picture in others)
+        parts.append(html.folded("More pictures", [f'<div class="plots">{drawn}</div>']))
+    parts += _by_label(rows, score)
+    parts += _searches(rows)
     if examples:
-        parts += ["<h2>Examples with the most different answers</h2>", *map(_example, examples)]
+        parts.append(html.folded("Examples with the most different answers", list(map(_example, examples))))
+    told = "".join(
+        f'<dt id="how-{name}">{escape(what)}</dt><dd>{escape(text)}</dd>' for name, what, text in paragraphs(summary)
+    )
+    parts.append(html.folded("How each number was made", [f"<dl>{told}</dl>"], name="how"))
     return html.document(title, [*parts, html.how_to_repeat(repeat)])
+
+
+def _scored_on(summary: Mapping[str, Any]) -> str:
+    """What was scored, in a line."""
+    data, counts = summary["dataset"], sorted({len(row["seeds"]) for row in summary["rows"]})
+    seeds = numbered(counts[0], "seeds") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
+    return f"{summary['title']} on the {data['split']} split, n = {data['n']:,}; {seeds}"
+
+
+def _failed(failures: Sequence[tuple[str, str]]) -> list[str]:
+    """The runs that failed, which nothing folds away."""
+    lines = "".join(f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in failures)
+    return [f'<div class="failed" role="note"><b>{numbered(len(failures), "runs")} failed</b><ul>{lines}</ul></div>']
+
+
+def _deciding(summary: Mapping[str, Any]) -> str:
+    """The table that decides, the rows of each base below its name."""
+    found = deciding.entries(summary)
+    chosen = deciding.columns(found, summary["title"], base=False)
+    return html_table(chosen, found, group=deciding.group, cards=True)
+
+
+def _by_label(rows: Sequence[Mapping[str, Any]], score: str) -> list[str]:
+    """A picture and a table of the labels, if the metric has any."""
+    picture = plots.by_label(rows, score)
+    if picture is None:
+        return []
+    labels = dict.fromkeys(label for row in rows for label in row["by_label"])
+    cells = [{"label": label, **{str(i): row["by_label"].get(label) for i, row in enumerate(rows)}} for label in labels]
+    shown = [Column(title="Label", shown=lambda cell: cell["label"])]
+    shown += [number_column(plots.name(row), str(i), ".1f", 100) for i, row in enumerate(rows)]
+    return [
+        html.folded(
+            f"{score} by label", [html.figure("F1 of each label, in percent", picture), html_table(shown, cells)]
+        )
+    ]
+
+
+def _searches(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The settings that each method's search chose, if there were searches."""
+    found = {(row["method"], row["base"]): row for row in rows if row.get("tuning")}
+    if not found:
+        return []
+    shown = [
+        Column(title="Method", shown=lambda row: row["method"]),
+        Column(title="Base", shown=lambda row: row["base"].rpartition("/")[2] or "–"),
+        Column(title="Chosen settings", shown=_settings),
+        Column(title="Trials", shown=lambda row: str(row["tuning"]["trials"]), key=lambda row: row["tuning"]["trials"]),
+        Column(
+            title="Time",
+            shown=lambda row: deciding.duration(row["tuning"]["seconds"]),
+            key=lambda row: row["tuning"]["seconds"],
+        ),
+    ]
+    return [html.folded("Settings chosen by tuning", [html_table(shown, list(found.values()))])]
+
+
+def _settings(row: Mapping[str, Any]) -> str:
+    """Chosen settings, as flags."""
+    chosen = row["tuning"].get("settings") or {}
+    return "  ".join(
+        f"--{name} {value:.3g}" if isinstance(value, float) else f"--{name} {value}" for name, value in chosen.items()
+    )
 
 
 def _example(example: Mapping[str, Any]) -> str:
     rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(answer)}</td></tr>"
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(answer)}</td></tr>'
         for name, answer in [("gold", example["gold"]), *example["answers"].items()]
     )
     return f'<div class="example"><p>{escape(example["text"])}</p><div class="scroll"><table>{rows}</table></div></div>'

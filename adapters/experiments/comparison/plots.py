@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from adapters.evaluation.report.svg import COLOURS, drawn
+from adapters.evaluation.report.labels import Label, at_ends, at_points
+from adapters.evaluation.report.svg import COLOURS, DIM, SIZE, amount, drawn
+from adapters.evaluation.report.tables import points
+from adapters.experiments.comparison.deciding import interval_ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,28 +20,63 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 COSTS = (
-    ("trainable_params", "parameters trained"),
-    ("train_seconds", "seconds of training"),
-    ("artifact_bytes", "bytes to store for one more task"),
+    ("trainable_params", "Parameters trained", "the parameters trained", ""),
+    ("train_seconds", "Training time (s)", "training time", ""),
+    ("artifact_bytes", "Storage for one more task", "storage", "B"),
+    ("latency_p50_ms", "Time for one example alone (ms)", "latency", ""),
 )
-
-
+"""Key of the row, title of the axis, words of a caption, and the unit whose multiples the axis shows."""
 _MARKERS = ("o", "s", "^", "D", "v", "P")
+MOST_LABELS, LONGEST_NAME = 40, 20
 
 
 def pictures(rows: Rows, score: str) -> list[tuple[str, str]]:
-    """(title, SVG) of each plot for which the rows have data."""
-    out = [
-        (f"{score} against {title}", drawn(partial(_scatter, rows=rows, key=key, title=title, score=score)))
-        for key, title in COSTS
-    ]
+    """(title, SVG) of each plot for which the rows have data, without that of `by_label`."""
+    out = []
+    for key, axis, words, unit in COSTS:
+        own = [row for row in rows if row.get(key) is not None]
+        if own:
+            title = f"{score} against {words}"
+            draw = partial(_scatter, rows=own, key=key, axis=axis, unit=unit, score=score, all_rows=rows)
+            told = "; ".join(f"{name(row)}: {points(row['value'])} at {amount(row[key], unit)}" for row in own)
+            out.append((title, drawn(draw, size=_size(rows), title=title, description=told)))
     if any(row["size"] for row in rows):
-        out.insert(0, ("How many labelled examples?", drawn(lambda ax: _sizes(ax, rows, score))))
-    if any(row["curve"] for row in rows):
-        out.append(("Learning curves (dev score)", drawn(lambda ax: _curves(ax, rows, score))))
-    if any(row["by_label"] for row in rows):
-        out.append((f"{score} by label", drawn(lambda ax: _labels(ax, rows, score))))
+        title = "How many labelled examples?"
+        told = _told(rows, lambda row: f"{points(row['value'])} with {row['train_examples']:,}")
+        out.insert(
+            0, (title, drawn(lambda ax: _sizes(ax, rows, score), size=_size(rows), title=title, description=told))
+        )
+    searched = _searched(rows)
+    if searched:
+        title = "Expected best dev score after k trials"
+        told = _told(searched, lambda row: f"{points(row['tuning']['curve'][-1])} after {len(row['tuning']['curve'])}")
+        out.append(
+            (
+                title,
+                drawn(lambda ax: _trials(ax, searched, rows, score), size=_size(rows), title=title, description=told),
+            )
+        )
+    learned = [row for row in rows if row["curve"]]
+    if learned:
+        title = "Dev score while training"
+        told = _told(learned, lambda row: f"{points(row['curve'][-1]['score'])} at step {row['curve'][-1]['step']:,}")
+        out.append(
+            (
+                title,
+                drawn(lambda ax: _curves(ax, learned, rows, score), size=_size(rows), title=title, description=told),
+            )
+        )
     return out
+
+
+def by_label(rows: Rows, score: str) -> str | None:
+    """SVG of the score of each label by method; None where the metric has no labels."""
+    labels = list(dict.fromkeys(label for row in rows for label in row["by_label"]))[:MOST_LABELS]
+    if not labels:
+        return None
+    width, height = _size(rows)
+    title = f"{score} by label"
+    return drawn(lambda ax: _labels(ax, rows, labels), size=(max(width, 2.4 + 0.24 * len(labels)), height), title=title)
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -52,94 +90,195 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def name(row: Mapping[str, Any]) -> str:
-    """A row's name in a legend."""
-    inside = ", ".join(filter(None, (row["base"].rpartition("/")[2], row["size"])))
-    return f"{row['method']} ({inside})" if inside else str(row["method"])
+    """A row's name where it stands alone: method, base and training size, as far as it has them."""
+    more = ", ".join(part for part in (row["base"].rpartition("/")[2], row["size"]) if part)
+    return f"{row['method']} ({more})" if more else str(row["method"])
 
 
-def _interval(row: Mapping[str, Any]) -> tuple[float, float]:
-    """A row's interval; its value alone where no interval is known."""
-    return (row["value"], row["value"]) if row["low"] is None else (row["low"], row["high"])
+def _told(rows: Rows, what: Any) -> str:
+    """What a picture shows, a part for each row."""
+    return "; ".join(f"{name(row)}: {what(row)}" for row in rows)
 
 
-def _scatter(axes: Axes, rows: Rows, key: str, title: str, score: str) -> None:
+def _size(rows: Rows) -> tuple[float, float]:
+    """Width and height with room for the names of all rows."""
+    return SIZE[0], max(SIZE[1], 1.2 + 0.17 * len(rows))
+
+
+def _short(row: Mapping[str, Any]) -> str:
+    """A row's name at a point, whose marker tells the base."""
+    method = row["method"] if len(row["method"]) <= LONGEST_NAME else f"{row['method'][: LONGEST_NAME - 1]}…"
+    return f"{method}, {row['size']}" if row["size"] else method
+
+
+def _scatter(axes: Axes, rows: Rows, key: str, axis: str, unit: str, score: str, all_rows: Rows) -> None:
     """Score with interval against a cost; the Pareto front as a line."""
-    points = [(float(row[key]), 100 * row["value"]) for row in rows]
-    positive = [x for x, _ in points if x > 0]
-    least = min(positive, default=1.0)
-    axes.set_xscale("symlog", linthresh=least)
-    for i, (row, (x, y)) in enumerate(zip(rows, points, strict=True)):
-        low, high = _interval(row)
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    at = [(float(row[key]), 100 * row["value"]) for row in rows]
+    for row, (x, y) in zip(rows, at, strict=True):
+        low, high = interval_ends(row)
         error = [[max(y - 100 * low, 0)], [max(100 * high - y, 0)]]
-        axes.errorbar(x, y, error, capsize=3, label=name(row), **_look(rows, i))
-    best = front(points)
-    axes.plot(
-        [points[i][0] for i in best],
-        [points[i][1] for i in best],
-        color="#999999",
-        lw=1,
-        ls="--",
-        zorder=0,
-        label="Pareto front",
-    )
-    if len(positive) < len(points):
-        axes.set_xlim(left=-0.3 * least)
-    axes.set(xlabel=title, ylabel=f"{score}, 95 % interval")
-    _legend(axes)
+        axes.errorbar(x, y, error, capsize=3, lw=1.2, **_look(all_rows, row))
+    _cost_axis(axes, [x for x, _ in at])
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(x, unit)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set(xlabel=axis, ylabel=f"{score}, 95 % interval")
+    labels = [
+        Label(x=x, y=y, text=_short(row), colour=DIM, low=100 * interval_ends(row)[0], high=100 * interval_ends(row)[1])
+        for row, (x, y) in zip(rows, at, strict=True)
+    ]
+    best = [at[i] for i in front(at)]
+    if len(best) > 1:
+        axes.plot(*zip(*best, strict=True), color=DIM, lw=1, ls="--", zorder=0)
+        labels.append(_of_front(axes, best))
+    _bases(axes, all_rows)
+    at_points(axes, labels, line=best)
+
+
+def _cost_axis(axes: Axes, costs: Sequence[float]) -> None:
+    """A logarithmic axis, with a place for 0 where something costs nothing."""
+    positive = [cost for cost in costs if cost > 0]
+    first = 10 ** math.floor(math.log10(min(positive, default=1.0)))
+    last = 10 ** math.ceil(math.log10(max(positive, default=1.0) * 1.0001))
+    decades = round(math.log10(last / first))
+    step = math.ceil((decades + 1) / 8)
+    ticks = [first * 10**k for k in range(0, decades + 1, step)]
+    if len(positive) == len(costs):
+        axes.set_xscale("log")
+        axes.set_xlim(first / 1.5, last * 1.5)
+    else:
+        axes.set_xscale("symlog", linthresh=first, linscale=0.6)
+        axes.set_xlim(-0.35 * first, last * 1.5)
+        ticks.insert(0, 0)
+    axes.set_xticks(ticks)
+
+
+def _of_front(axes: Axes, best: Sequence[tuple[float, float]]) -> Label:
+    """The front's name, at the middle of its longest part."""
+    at = axes.transData.transform(best)
+    lengths = ((at[1:] - at[:-1]) ** 2).sum(1)
+    longest = int(lengths.argmax())
+    x, y = axes.transData.inverted().transform((at[longest] + at[longest + 1]) / 2)
+    return Label(x=float(x), y=float(y), text="Pareto front", colour=DIM)
+
+
+def _bases(axes: Axes, rows: Rows) -> None:
+    """Which marker is which base, above the plot; nothing where there is one base."""
+    from matplotlib.lines import Line2D
+
+    bases = list(dict.fromkeys(row["base"] for row in rows))
+    if len(bases) > 1:
+        keys = [
+            Line2D(
+                [], [], color=DIM, marker=_marker(rows, base), ls="", label=base.rpartition("/")[2] or "no base model"
+            )
+            for base in bases
+        ]
+        across = 2 if max(len(str(key.get_label())) for key in keys) > 18 else 3
+        axes.legend(
+            handles=keys,
+            loc="lower left",
+            bbox_to_anchor=(0, 1),
+            ncols=across,
+            frameon=False,
+            fontsize=9,
+            borderpad=0,
+            handletextpad=0.2,
+        )
 
 
 def _sizes(axes: Axes, rows: Rows, score: str) -> None:
-    """Score by number of training examples; prompted rows as horizontal lines."""
+    """Score by number of training examples; rows without training as horizontal lines."""
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
     sized: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         sized.setdefault((row["method"], row["base"]), []).append(row)
-    for colour, own in zip(COLOURS * len(sized), sized.values(), strict=False):
-        label = name({**own[0], "size": ""})
-        if not own[0]["size"]:
-            axes.axhline(100 * own[0]["value"], color=colour, ls="--", label=label)
-            continue
-        own = sorted(own, key=lambda row: row["train_examples"])
-        at = [row["train_examples"] for row in own]
-        axes.plot(at, [100 * row["value"] for row in own], "o-", color=colour, label=label)
-        low, high = ([100 * end for end in ends] for ends in zip(*map(_interval, own), strict=True))
-        axes.fill_between(at, low, high, color=colour, alpha=0.15)
     axes.set_xscale("log")
-    axes.set(xlabel="training examples", ylabel=score)
-    _legend(axes)
+    ends = []
+    counts = sorted({row["train_examples"] for row in rows if row["size"]})
+    for own in sized.values():
+        look = _look(rows, own[0])
+        if own[0]["size"]:
+            own = sorted(own, key=lambda row: row["train_examples"])
+            at = [row["train_examples"] for row in own]
+            axes.plot(at, [100 * row["value"] for row in own], **{**look, "ls": "-"}, ms=5)
+            low, high = ([100 * end for end in ends] for ends in zip(*map(interval_ends, own), strict=True))
+            axes.fill_between(at, low, high, color=look["color"], alpha=0.12, lw=0)
+        else:
+            at = [counts[-1]]
+            axes.axhline(100 * own[0]["value"], color=look["color"], ls="--", lw=1.2)
+        ends.append(
+            Label(x=at[-1], y=100 * own[-1]["value"], text=_short({**own[-1], "size": ""}), colour=look["color"])
+        )
+    axes.set_xticks(counts)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set(xlabel="Labelled examples to train on", ylabel=f"{score}, 95 % interval")
+    _bases(axes, rows)
+    at_ends(axes, ends)
 
 
-def _curves(axes: Axes, rows: Rows, score: str) -> None:
+def _searched(rows: Rows) -> list[Mapping[str, Any]]:
+    """A row for each method and base whose search has a curve."""
+    found = {(row["method"], row["base"]): row for row in rows if (row.get("tuning") or {}).get("curve")}
+    return list(found.values())
+
+
+def _trials(axes: Axes, searched: Rows, rows: Rows, score: str) -> None:
+    """The best dev score that a search of so many trials is expected to find."""
+    from matplotlib.ticker import MaxNLocator
+
+    ends = []
+    for row in searched:
+        scores, look = [100 * value for value in row["tuning"]["curve"]], _look(rows, row)
+        axes.plot(range(1, len(scores) + 1), scores, **{**look, "ls": "-"}, ms=4)
+        ends.append(Label(x=len(scores), y=scores[-1], text=_short({**row, "size": ""}), colour=look["color"]))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="Trials", ylabel=f"Expected best dev {score}")
+    _bases(axes, rows)
+    at_ends(axes, ends)
+
+
+def _curves(axes: Axes, learned: Rows, rows: Rows, score: str) -> None:
     """Dev score after each epoch, of the first seed."""
-    for i, row in enumerate(rows):
-        steps = [point["step"] for point in row["curve"]]
-        if steps:
-            scores = [100 * point["score"] for point in row["curve"]]
-            axes.plot(steps, scores, label=name(row), ms=4, **{**_look(rows, i), "ls": "-"})
-    axes.set(xlabel="step", ylabel=f"dev {score}")
-    _legend(axes)
+    ends = []
+    for row in learned:
+        steps, scores = zip(*((point["step"], 100 * point["score"]) for point in row["curve"]), strict=True)
+        look = _look(rows, row)
+        axes.plot(steps, scores, **{**look, "ls": "-"}, ms=4)
+        ends.append(Label(x=steps[-1], y=scores[-1], text=_short(row), colour=look["color"]))
+    axes.set(xlabel="Training steps (first seed)", ylabel=f"Dev {score}")
+    _bases(axes, rows)
+    at_ends(axes, ends)
 
 
-def _labels(axes: Axes, rows: Rows, score: str) -> None:
-    """Score of each label by method: one line of dots for each label."""
-    labels = list(dict.fromkeys(label for row in rows for label in row["by_label"]))[:40]
-    for i, row in enumerate(rows):
-        found = [(100 * row["by_label"][label], y) for y, label in enumerate(labels) if label in row["by_label"]]
-        axes.plot([x for x, _ in found], [y for _, y in found], label=name(row), alpha=0.85, **_look(rows, i))
-    axes.set_yticks(range(len(labels)), labels)
-    axes.invert_yaxis()
-    axes.set(xlabel=score)
-    _legend(axes)
+def _labels(axes: Axes, rows: Rows, labels: Sequence[str]) -> None:
+    """Score of each label; the dots of a row are joined by a thin line, so that one can follow it."""
+    ends = []
+    for row in rows:
+        found = [(x, 100 * row["by_label"][label]) for x, label in enumerate(labels) if label in row["by_label"]]
+        if found:
+            xs, ys = zip(*found, strict=True)
+            look = _look(rows, row)
+            axes.plot(xs, ys, **{**look, "ls": "-"}, lw=0.6, ms=5)
+            ends.append(Label(x=xs[-1], y=ys[-1], text=_short(row), colour=look["color"]))
+    upright = len(labels) > 8 or max(map(len, labels)) > 8
+    names = [label if len(label) <= 24 else f"{label[:23]}…" for label in labels]
+    axes.set_xticks(range(len(labels)), names, rotation=90 if upright else 0)
+    axes.set(ylabel="F1 of the label")
+    _bases(axes, rows)
+    at_ends(axes, ends)
 
 
-def _look(rows: Rows, number: int) -> dict[str, Any]:
+def _look(rows: Rows, row: Mapping[str, Any]) -> dict[str, Any]:
     """A method has one colour in every plot, and a base one marker."""
-    kinds = list(dict.fromkeys(row["method"] for row in rows))
-    bases = list(dict.fromkeys(row["base"] for row in rows))
-    row = rows[number]
+    kinds = list(dict.fromkeys(other["method"] for other in rows))
     colour = COLOURS[kinds.index(row["method"]) % len(COLOURS)]
-    return {"color": colour, "marker": _MARKERS[bases.index(row["base"]) % len(_MARKERS)], "ls": ""}
+    return {"color": colour, "marker": _marker(rows, row["base"]), "ls": ""}
 
 
-def _legend(axes: Axes) -> None:
-    """Below the plot, where it hides nothing."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, frameon=False, fontsize=8)
+def _marker(rows: Rows, base: str) -> str:
+    bases = list(dict.fromkeys(row["base"] for row in rows))
+    return _MARKERS[bases.index(base) % len(_MARKERS)]

@@ -250,6 +250,7 @@ def summarise(
         "rows": table,
         "tests": tests,
         "advice": advice,
+        "planned": any(row.planned for row in rows),
         "machines": len(machines),
         "versions": first.scores["versions"],
         "hardware": first.scores["hardware"],
@@ -322,6 +323,9 @@ def _row(
         "latency_p95_ms": row.cost("latency_ms", "p95"),
         "examples_per_second": row.cost("examples_per_second"),
         "parse_failures": float(np.mean([r.scores["parse_failures"] for r in row.records])),
+        "parse_failure_share": float(
+            np.mean([r.scores["parse_failures"] / max(r.scores["dataset"]["n"], 1) for r in row.records])
+        ),
         "truncated": float(np.mean([r.scores["truncated"] for r in row.records])),
         "shots_dropped": float(np.mean([r.scores["shots_dropped"] for r in row.records])),
         "notes": first["method_notes"],

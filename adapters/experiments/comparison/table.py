@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adapters.evaluation.report.tables import Column, markdown_table, markdown_text, number_column, points
+from adapters.evaluation.report.tables import Column, interval, markdown_table, markdown_text, number_column, points
+from adapters.experiments.comparison import deciding
 from adapters.experiments.comparison.verdict import sample_size
 
 TEST_NOTE = (
@@ -26,31 +27,32 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
         score: the main score in words.
     """
     out = [
-        Column(title="method", shown=lambda row: row["method"]),
-        Column(title="base", shown=lambda row: row["base"].rpartition("/")[2] or "–"),
+        Column(title="Method", shown=lambda row: row["method"]),
+        Column(title="Base", shown=lambda row: row["base"].rpartition("/")[2] or "–"),
     ]
     if any(row["size"] for row in rows):
-        out.append(number_column("examples", "train_examples", ",.0f"))
+        out.append(number_column("Examples", "train_examples", ",.0f"))
     out += [
         Column(title=score, shown=lambda row: points(row["value"]), key=lambda row: row["value"]),
-        Column(title="95 % interval", shown=_interval),
-        number_column("sd of seeds", "sd", ".2f", 100, wide=True),
-        Column(title="seeds", shown=_seeds, key=lambda row: len(row["seeds"]), wide=True),
-        number_column("without overlap", "without_overlap", ".1f", 100, wide=True),
-        number_column("trained", "trainable_params", ",.0f"),
-        Column(title="% trained", shown=_share, key=lambda row: row["trainable_params"], wide=True),
-        number_column("train s", "train_seconds", ",.0f"),
-        *([number_column("search s", "tuning_seconds", ",.0f")] if any(row["tuning"] for row in rows) else []),
-        number_column("tokens/s", "train_tokens_per_second", ",.0f", wide=True),
-        number_column("peak GiB", "peak_memory_bytes", ".2f", 1 / 1024**3, wide=True),
-        number_column("MB/task", "artifact_bytes", ",.2f", 1e-6),
-        number_column("p50 ms", "latency_p50_ms", ",.1f", wide=True),
-        number_column("p95 ms", "latency_p95_ms", ",.1f", wide=True),
-        number_column("examples/s", "examples_per_second", ",.1f"),
+        Column(title="95 % interval", shown=lambda row: interval(row["low"], row["high"])),
+        number_column("Sd of seeds", "sd", ".2f", 100),
+        Column(title="Seeds", shown=_seeds, key=lambda row: len(row["seeds"])),
+        number_column("Without overlap", "without_overlap", ".1f", 100),
+        number_column("Parameters trained", "trainable_params", ",.0f"),
+        Column(title="% trained", shown=_share, key=lambda row: row["trainable_params"]),
+        number_column("Training, s", "train_seconds", ",.0f"),
+        *([number_column("Search, s", "tuning_seconds", ",.0f")] if any(row["tuning"] for row in rows) else []),
+        number_column("Tokens per s", "train_tokens_per_second", ",.0f"),
+        number_column("Peak memory, GiB", "peak_memory_bytes", ".2f", 1 / 1024**3),
+        number_column("Storage, MB", "artifact_bytes", ",.2f", 1e-6),
+        number_column("Latency p50, ms", "latency_p50_ms", ",.1f"),
+        number_column("p95, ms", "latency_p95_ms", ",.1f"),
+        number_column("Examples per s", "examples_per_second", ",.1f"),
     ]
     if any(row["notes"] for row in rows):
-        prompted = {"parse failures": "parse_failures", "truncated": "truncated", "shots dropped": "shots_dropped"}
-        out += [number_column(title, name, ",.0f", wide=True) for title, name in prompted.items()]
+        out.append(Column(title="Parse failures", shown=_failures, key=lambda row: row["parse_failures"]))
+        prompted = {"Truncated": "truncated", "Shots dropped": "shots_dropped"}
+        out += [number_column(title, name, ",.0f") for title, name in prompted.items()]
     return out
 
 
@@ -60,6 +62,13 @@ def _interval(row: Mapping[str, Any]) -> str:
 
 def _seeds(row: Mapping[str, Any]) -> str:
     return f"{len(row['seeds'])}{' (incomplete)' if row['incomplete'] else ''}"
+
+
+def _failures(row: Mapping[str, Any]) -> str:
+    """Parse failures of a run (the mean over seeds) and their share of the answers; – where nothing is prompted."""
+    if not row["notes"]:
+        return "–"
+    return f"{row['parse_failures']:,.0f} ({100 * row['parse_failure_share']:.1f} %)"
 
 
 def _share(row: Mapping[str, Any]) -> str:
@@ -82,13 +91,17 @@ def test_columns(summary: Mapping[str, Any]) -> list[Column]:
         return f"{names} (no base; adjusted with {base})" if len(bases) > 1 else f"{names} (no base)"
 
     return [
-        Column(title="pair", shown=pair),
-        number_column("difference", "difference", ".1f", 100),
-        Column(title="95 % interval", shown=lambda test: f"{points(test['low'])} to {points(test['high'])}"),
+        Column(title="Pair", shown=pair),
+        Column(
+            title="Difference",
+            shown=lambda test: points(test["difference"]).replace("-", "−"),
+            key=lambda test: test["difference"],
+        ),
+        Column(title="95 % interval", shown=lambda test: interval(test["low"], test["high"])),
         number_column("p", "p", ".4f"),
         number_column("Holm-adjusted p", "p_holm", ".4f"),
-        Column(title="result", shown=result),
-        number_column("smallest detectable difference", "detectable", ".1f", 100),
+        Column(title="Result", shown=result),
+        number_column("Smallest detectable difference", "detectable", ".1f", 100),
     ]
 
 
@@ -105,7 +118,7 @@ def overlap_sentence(summary: Mapping[str, Any]) -> str:
     if not count:
         return "No example of this split is in train."
     example = f", the first {_place(first[0]['test'])} as {_place(first[0]['train'])}" if first else ""
-    return f"{count:,} examples of this split are in train too{example}; the column “without overlap” leaves them out."
+    return f"{count:,} examples of this split are in train too{example}; the column “Without overlap” leaves them out."
 
 
 def _place(where: str) -> str:
@@ -114,11 +127,13 @@ def _place(where: str) -> str:
 
 
 def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Sequence[tuple[str, str]]) -> str:
-    """comparison.md: verdict, table, tests."""
+    """comparison.md: verdict, what decides, all columns, tests."""
     data = summary["dataset"]
     title = f"# {summary['task']} on {data['name']} ({data['split']}, n = {data['n']:,})"
     lines = [markdown_text(title), "", *(f"{markdown_text(line)}\n" for line in verdict)]
-    lines += [*markdown_table(columns(summary["rows"], summary["title"]), summary["rows"]), ""]
-    lines += [*markdown_table(test_columns(summary), summary["tests"]), "", TEST_NOTE]
+    found = deciding.entries(summary)
+    lines += [*markdown_table(deciding.columns(found, summary["title"]), found), ""]
+    lines += ["## All columns", "", *markdown_table(columns(summary["rows"], summary["title"]), summary["rows"]), ""]
+    lines += ["## Significance tests", "", *markdown_table(test_columns(summary), summary["tests"]), "", TEST_NOTE]
     lines += [f"\n**{name} failed:** {markdown_text(why)}" for name, why in failures]
     return "\n".join([*lines, "", overlap_sentence(summary)]) + "\n"

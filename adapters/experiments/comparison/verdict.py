@@ -30,7 +30,8 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         for row in rows
         if row["incomplete"]
     ]
-    out += [*filter(None, [resampled_sentence(summary["resampled"])]), *_sizes(rows), _settings(rows)]
+    out += [*filter(None, [resampled_sentence(summary["resampled"])]), *_sizes(rows)]
+    out += [_settings(rows)] if summary["planned"] else []
     if summary.get("machines", 1) > 1:
         out.append("The runs were made on different machines, so their times and memory cannot be compared.")
     return [*out, ACROSS] if len(bases) > 1 else out
@@ -59,6 +60,11 @@ def sample_size(summary: Mapping[str, Any]) -> str:
     return f"n = {n:,}" + (f" in {resampled['documents']:,} documents" if resampled["units"] == "documents" else "")
 
 
+def where(base: str) -> str:
+    """Words before what is said about the rows of a base; classical methods have none."""
+    return f"On {base}" if base else "Without a base model"
+
+
 def test_between(summary: Mapping[str, Any], i: int, j: int, base: str) -> Mapping[str, Any] | None:
     """The test of two rows among those of a base, if it was made."""
     made = (test for test in summary["tests"] if test["base"] == base and test["rows"] == sorted((i, j)))
@@ -69,11 +75,11 @@ def _of_base(summary: Mapping[str, Any], base: str) -> str:
     rows = summary["rows"]
     own = largest(rows, base)
     if not own:
-        return f"{f'On {base}, every' if base else 'Every'} method is incomplete, so there is no verdict."
+        return f"{where(base)}, every method is incomplete, so there is no verdict."
     best = max(own, key=lambda i: rows[i]["value"])
     name = _scored(rows[best])
     if len(own) == 1:
-        return f"{f'On {base}, only' if base else 'Only'} {name} was run."
+        return f"{where(base)}, only {name} was run."
     tests = {i: test_between(summary, i, best, base) for i in own if i != best}
     made = {i: test for i, test in tests.items() if test is not None}
     # The test is of the difference in the table; where their signs disagree, nothing was shown for the best row.

@@ -16,6 +16,7 @@ from adapters.experiments.prompt_lab.journal import Journal
 from adapters.experiments.prompt_lab.predictors import PredictorFactory, PromptCondition
 from adapters.experiments.prompt_lab.summary import shots_in_words
 from adapters.prompting.calibration import Calibration
+from adapters.prompting.chat_template import template_of
 from adapters.prompting.ensemble import averaged
 from adapters.tasks.base.example import Example, Prediction
 
@@ -51,6 +52,7 @@ class ConditionScorer:
             "selection": settings.shot_selection,
             "precision": predictors.precision,
             "bits": [settings.load_in_8bit, settings.load_in_4bit, settings.bnb_4bit_quant_type],
+            "chat_template": [settings.apply_chat_template, template_of(base.word_tokenizer)],
             "encoder": settings.shot_encoder if settings.shot_selection == "nearest" else None,
             "max_new_tokens": settings.max_new_tokens,
             "metrics": [[one.name, one.version] for one in scores],

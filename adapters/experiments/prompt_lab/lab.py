@@ -54,6 +54,8 @@ class Lab:
         self.conditions = grid(prompts, self.settings.shots, self.settings.seeds)
         self.conditions += ensembles(self.conditions, self.settings.ensemble)
         self.prompts: dict[str, Mapping[str, Any]] = {}
+        self.chats: dict[str, str] = {}
+        """By prompt, whether it is written in the turns of the base's chat template."""
         self.run = Run(self.task_name, METHOD, self.settings)
         self.chosen: dict[str, Any] | None = None
         self.tables: list[dict[str, Any]] = []
@@ -98,8 +100,11 @@ class Lab:
     def _prompt(self, name: str) -> dict[str, Any]:
         """A prompt's record, on which its scores depend."""
         from adapters.prompting import template
+        from adapters.prompting.chat_template import chosen_template
 
         prompt = template.load(name, self.task, self.settings.plugin_dir)
+        chat = chosen_template(self.settings.apply_chat_template, self.run.base, prompt)
+        self.chats[name] = chat.in_words() if chat else "no"
         generated = prompt.answer not in self.task.chosen_formats
         require(
             not (generated and self.settings.ensemble),
@@ -227,6 +232,7 @@ class Lab:
             "score": metric.main,
             "title": score_title(metric),
             "shot_selection": self.settings.shot_selection,
+            "chat_template": self.chats,
             "tables": self.tables,
             "calibrations": summary.by_calibration(self.tables[0]["rows"]),
             "chosen": self.chosen,

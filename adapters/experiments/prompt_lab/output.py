@@ -30,7 +30,11 @@ COLUMNS = (
     *SPREAD,
     number_column("seeds", "seeds", ",.0f"),
     number_column("shots dropped", "shots_dropped", ",.0f"),
-    number_column("parse failures", "parse_failures", ",.0f"),
+    Column(
+        title="parse failures",
+        shown=lambda row: f"{row['parse_failures']:,} ({100 * row['parse_failure_share']:.1f} %)",
+        key=lambda row: row["parse_failures"],
+    ),
 )
 """Columns of a row: a prompt with a number of shots and a calibration."""
 CALIBRATION_COLUMNS = (

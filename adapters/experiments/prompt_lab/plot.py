@@ -30,8 +30,8 @@ def strip(rows: Sequence[Mapping[str, Any]], score: str, usual: float | None) ->
             axes.axvline(100 * usual, color="#888888", ls=":", lw=1)
         axes.set(xlabel=f"{score} of each condition; bar: mean" + ("; dotted: most frequent answer" if usual else ""))
 
-    # Names come from the user: a `$` in one does not begin a formula.
-    return drawn(draw, size=(8.5, 1.2 + 0.24 * len(rows)), **{"text.parse_math": False})
+    title = f"{score} of each condition"
+    return drawn(draw, size=(8.5, 1.2 + 0.24 * len(rows)), title=title)
 
 
 def short(name: str) -> str:

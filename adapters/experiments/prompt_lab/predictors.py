@@ -246,6 +246,7 @@ class PredictorFactory:
             member.prompt,
             member.examples[: condition.shots],
             wanted=wanted,
+            chat=member.chat,
             nearest=nearest,
             max_new_tokens=self.settings.max_new_tokens,
             batch_rows=self.settings.per_device_eval_batch_size,

@@ -8,6 +8,7 @@ from adapters.core.errors import SettingsError
 from adapters.core.settings import require
 from adapters.experiments.prompt_lab.predictors import TOGETHER
 from adapters.prompting.calibration import SCORES, Calibration, parse
+from adapters.prompting.chat_template import CHOICES
 from adapters.prompting.demonstrations import SELECTIONS
 
 
@@ -33,6 +34,8 @@ class LabSettings:
     --shot_encoder. The last two choose from 200 random examples."""
     shot_encoder: str = "minilm"
     """Encoder whose mean hidden states measure what is near."""
+    apply_chat_template: str = "auto"
+    """Write prompts as turns of the base's chat template: auto (where its tokenizer has one), yes or no."""
     max_new_tokens: int = 64
     """Longest generated answer, in tokens."""
     optimise: bool = False
@@ -48,6 +51,8 @@ class LabSettings:
         require(self.seeds >= 1, "seeds", self.seeds, "at least 1")
         require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "at least 1")
         require(self.score in SCORES, "score", self.score, f"one of {', '.join(SCORES)}")
+        wanted = self.apply_chat_template
+        require(wanted in CHOICES, "apply_chat_template", wanted, f"one of {', '.join(CHOICES)}")
         for kind in self.ensemble:
             require(kind in TOGETHER, "ensemble", kind, f"of {', '.join(TOGETHER)}")
         chosen = f"one of {', '.join(SELECTIONS)}"

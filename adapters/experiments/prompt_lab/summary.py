@@ -38,6 +38,7 @@ def rows(records: Sequence[Mapping[str, Any]]) -> Rows:
                 "best": max(scores),
                 "seeds": len(scores),
                 "members": own[0]["members"],
+                "parse_failure_share": sum(r["parse_failures"] for r in own) / max(sum(r["n"] for r in own), 1),
                 **{
                     name: sum(record[name] for record in own)
                     for name in ("shots_dropped", "parse_failures", "truncated")
@@ -119,6 +120,10 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
             for one in summary["calibrations"]
         ]
         out.append(f"Mean over prompts and shots, with the mean sd over seeds: {', '.join(means)}.")
+    chats = summary["chat_template"]
+    one = len(set(chats.values())) == 1
+    shown = next(iter(chats.values())) if one else ", ".join(f"{name} {chat}" for name, chat in chats.items())
+    out.append(f"Chat template: {shown}.")
     if first["usual"] is not None:
         out.append(f"Always predicting the most frequent answer scores {points(first['usual'])}.")
     return out

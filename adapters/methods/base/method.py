@@ -51,7 +51,7 @@ class Method(ABC):
     reads_train: ClassVar[bool] = True
     """Whether it learns from training examples, or shows some to the model."""
     seeded: ClassVar[bool] = True
-    """Whether its answers depend on the seed; a comparison runs it only once if not."""
+    """Whether its answers can depend on the seed; `moved_by_seed` says whether they do with given settings."""
     self_contained: ClassVar[bool] = False
     """Whether its artifact contains the full model, so that no base is needed to load it."""
     mixing_advice: ClassVar[str] = "Load it alone: adapters.load(folder) or taskswap predict."
@@ -68,6 +68,11 @@ class Method(ABC):
     def __init__(self, settings: Any) -> None:
         """Args: settings: those of the run, including the method's. Raises SettingsError for invalid values."""
         self.settings = settings
+
+    @classmethod
+    def moved_by_seed(cls, settings: Any) -> bool:
+        """Whether its answers depend on the seed with these settings; a comparison runs it only once if not."""
+        return cls.seeded
 
     @classmethod
     def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:

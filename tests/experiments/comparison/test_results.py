@@ -15,9 +15,11 @@ import pytest
 
 from adapters.core.errors import ComparisonError, DataError
 from adapters.evaluation.metrics.base.metric import load_metric
+from adapters.evaluation.report.html import first_sentence
 from adapters.experiments.comparison import results
 from adapters.experiments.comparison.output import disagreements, save_and_print
 from adapters.experiments.comparison.plots import front
+from adapters.experiments.comparison.table import columns
 from adapters.experiments.comparison.table import test_columns as pair_columns
 from adapters.experiments.comparison.verdict import ACROSS, ONE_MODEL, sentences
 
@@ -121,6 +123,15 @@ def rows(tmp_path: Path) -> list[results.Row]:
     ]
     runs.append(write_run(tmp_path / "few", "few_shot", lost=0.9, base="other/llama", trained=0, size=300))
     return results.grouped([results.load(run) for run in runs])
+
+
+def test_parse_failures_are_counted_where_something_is_prompted(tmp_path: Path) -> None:
+    few = [write_run(tmp_path / f"p{i}", "few_shot", lost=0.5, seed=i, trained=0, parse_failures=i) for i in range(3)]
+    runs = [*few, write_run(tmp_path / "lora", "lora", lost=0.1)]
+    summary = results.summarise(results.grouped([results.load(run) for run in runs]), resamples=50)
+    (column,) = (one for one in columns(summary["rows"], "F1") if one.title == "Parse failures")
+    n = summary["dataset"]["n"]
+    assert [column.shown(row) for row in summary["rows"]] == [f"1 ({100 / n:.1f} %)", "–"]
 
 
 def test_records_are_grouped_by_all_but_their_seed(rows: list[results.Row]) -> None:
@@ -439,13 +450,18 @@ def test_the_page_stands_alone_and_shows_text_as_text(rows: list[results.Row], t
     parser.feed(page)
     assert all(address.startswith("#") for address in parser.asked), parser.asked
     assert "<script>alert" not in page and "<b>Alan" not in page and "&lt;b&gt;Alan" in page
-    assert page.count("<svg") == 5
-    assert escape(summary["verdict"][0]) in page
+    assert page.count("<svg") == 5 + len(rows), "four costs, the labels, and a score for each row"
+    assert all(escape(part) in page for part in first_sentence(summary["verdict"][0]))
     kept = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert kept["rows"] == summary["rows"] and kept["failures"][0]["run"] == "prefix-x"
     text = (tmp_path / "out" / "comparison.md").read_text()
-    assert text.count("\n| full | bert |") == 1 and "prefix-x failed" in text and "<script" not in text
-    assert summary["title"] == "Entity F1" and "| Entity F1 |" in text and "no significant difference" in page
+    assert text.count("\n| full | bert |") == 2 and "prefix-x failed" in text and "<script" not in text
+    assert (
+        summary["title"] == "Entity F1"
+        and "| Entity F1 |" in text
+        and "| Entity F1, 95 % interval |" in text
+        and "no significant difference" in page
+    )
     out = capsys.readouterr().out
     assert "few_shot" in out and "failed: prefix-x" in out
 

@@ -12,6 +12,7 @@ import pytest
 
 from adapters.core.signals import exit_on_sigterm
 from adapters.experiments.comparison import runs
+from adapters.experiments.comparison.comparison import Comparison
 
 
 @pytest.fixture
@@ -60,3 +61,13 @@ def test_a_run_that_was_interrupted_is_resumed(monkeypatch, tmp_path):
     runs.execute(planned, tmp_path, 1)
     assert [given.get("resume_from_checkpoint") for given in seen] == [None, "latest"]
     assert all(given["overwrite_output_dir"] for given in seen), "where no checkpoint is whole, it begins anew"
+
+
+def test_shots_with_a_seed_of_their_own_are_prompted_once() -> None:
+    def seeds(*flags: str) -> list[int]:
+        words = ["--methods", "few_shot", "--seeds", "3", *flags]
+        planned = Comparison("Compare.", task="ner", defaults={}, argv=words).plan()
+        return [run.seed for run in planned]
+
+    assert seeds() == [0, 1, 2]
+    assert seeds("--shot_seed", "4") == seeds("--shots", "0") == [0]

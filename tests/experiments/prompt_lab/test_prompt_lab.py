@@ -54,6 +54,34 @@ def test_every_condition_scores_what_it_scores_when_it_is_run_alone(place: Path,
     assert len({one["score"] for row in table["rows"] for one in row["conditions"]}) > 2, "the numbers differ at all"
 
 
+def test_an_instruct_base_is_prompted_by_its_chat_template_and_a_channel_by_one_text(tmp_path: Path) -> None:
+    from adapters.models.base_model import open_base
+    from adapters.tasks.base import examples
+
+    tiny.llama(tmp_path / "model")
+    furnished(tmp_path)
+    turns = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    (tmp_path / "model" / "chat_template.jinja").write_text(turns + "{% if add_generation_prompt %}me:{% endif %}")
+    out, flags = tmp_path / "out", ("--shots", "2", "--seeds", "2", "--calibration", "none,contextual,channel")
+    found = ran(tmp_path, out, *flags, prompts=["two"])
+    plain = ran(tmp_path, out, *flags, "--apply_chat_template", "no", prompts=["two"])
+    assert [*found["chat_template"].values()] == ["yes"] and [*plain["chat_template"].values()] == ["no"]
+    assert "Chat template: yes." in found["verdict"] and "Chat template: no." in plain["verdict"]
+    task, data, _ = examples.read_splits("classification", lab(tmp_path, tmp_path / "other", *flags).settings)
+    base = open_base(str(tmp_path / "model"))
+    for wanted, table in (("auto", found["tables"][0]), ("no", plain["tables"][0])):
+        for row in table["rows"]:
+            for one in row["conditions"]:
+                how = {"shots": 2, "seed": one["seed"], "calibration": [row["calibration"]]}
+                made = tiny.method("few_shot", prompt=row["prompt"], apply_chat_template=wanted, **how)
+                model = made.wrap(base, task, data["train"])
+                assert one["score"] == share(
+                    made.predictor(model, base, task).predict(data["test"][:]), data["test"][:]
+                )
+    with pytest.raises(SettingsError, match="without --calibration channel"):
+        lab(tmp_path, tmp_path / "third", *flags, "--apply_chat_template", "yes", prompts=["two"]).check()
+
+
 def test_an_ensemble_scores_what_the_mean_of_its_members_does(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,7 +122,7 @@ def test_an_ensemble_scores_what_the_mean_of_its_members_does(
 def test_shots_that_do_not_fit_are_counted(small: Path, tmp_path: Path) -> None:
     (row,) = ran(small, tmp_path / "out", "--shots", "18", "--seeds", "2", prompts=["one"])["tables"][0]["rows"]
     assert row["shots_dropped"] == 2 * 12 and row["parse_failures"] == 0
-    assert f"| 2 | {2 * 12} | 0 |" in (tmp_path / "out" / "lab.md").read_text()
+    assert f"| 2 | {2 * 12} | 0 (0.0 %) |" in (tmp_path / "out" / "lab.md").read_text()
 
 
 @pytest.mark.parametrize("selection", ["balanced", "hardest", "nearest"])

@@ -52,7 +52,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
-        if "td" in self.open:
+        if "tbody" in self.open and ("td" in self.open or "th" in self.open):
             self.rows[-1].append(data)
 
 

@@ -1,0 +1,217 @@
+"""The same methods over several data sets: a comparison of each, then their ranks together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from adapters.core import arguments, discovery
+from adapters.core.errors import ComparisonError, SettingsError, UserError
+from adapters.core.files import write_json, write_text
+from adapters.evaluation.report.tables import natural_width, rich_table
+from adapters.experiments.comparison import across_page
+from adapters.experiments.comparison.across_summary import DataSet, summarise
+from adapters.experiments.comparison.comparison import Comparison
+from adapters.experiments.comparison.result import ComparisonResult
+
+PATHS = (
+    "dataset_name",
+    "metrics",
+    "model_name_or_path",
+    "peft_config",
+    "plugin_dir",
+    "prompt",
+    "prompt_model_name_or_path",
+)
+"""Settings that may be a path: one that exists beside the settings file is meant, before a name or another place."""
+OWN = ("json", "md", "html", "svg")
+"""Endings of the files that this writes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSettings:
+    """A comparison over several data sets."""
+
+    tasks: list[str] = field(default_factory=list)
+    """Data sets on which to compare the same methods: a .toml each with task, train_file, …, or the folder of a
+    finished comparison. The other flags are common to all and replace those of the files."""
+
+
+class AcrossTasks:
+    """Comparisons over several data sets: `check`, `run_all`, `save_and_print`.
+
+    Attributes:
+        comparisons: those that are to be run, by the names of their data sets.
+        finished: folders of those that are finished.
+        failures: `{data_set, why}` of each data set whose comparison failed.
+        waiting: data sets whose runs Slurm makes.
+    """
+
+    def __init__(self, tasks: Sequence[str], argv: Sequence[str]) -> None:
+        """Read the settings of all comparisons. Raises SettingsError, ComparisonError.
+
+        Args:
+            tasks: paths of .toml files of settings, or of folders of finished comparisons.
+            argv: flags that are common to all comparisons; they replace the settings of the files.
+        """
+        given, common = arguments.take(argv, "output_dir")
+        paths = {Path(task).resolve().name.removesuffix(".toml"): Path(task) for task in tasks}
+        if len(paths) < len(tasks):
+            raise SettingsError(
+                f"--tasks {' '.join(tasks)}: two have the same name, by which their results are kept apart. Rename one."
+            )
+        if len(tasks) < 2:
+            raise SettingsError(f"--tasks {' '.join(tasks)}: needs two data sets or more, .toml files or folders.")
+        files = [path for path in paths.values() if not path.is_dir()]
+        if not files and common:
+            raise SettingsError(
+                f"{common[0]}: of finished comparisons only the results are read. Leave the flag out, or give .toml "
+                "files, which are run."
+            )
+        self.folder = Path(given[-1]) if given else Path("runs/compare_tasks") if files else None
+        self.finished = {name: path for name, path in paths.items() if path.is_dir()}
+        for path in self.finished.values():
+            ComparisonResult.read(path)
+        self.order = list(paths)
+        self.comparisons = {
+            name: self._comparison(name, path, common) for name, path in paths.items() if not path.is_dir()
+        }
+        self.failures: list[dict[str, str]] = []
+        self.waiting: list[str] = []
+
+    def _comparison(self, name: str, path: Path, common: Sequence[str]) -> Comparison:
+        """The comparison of one data set, in a folder of its name."""
+        assert self.folder is not None
+        with _named(name):
+            flags = [*flags_of_file(path, common), *common]
+            names = discovery.names("tasks", arguments.peek(flags, "plugin_dir"))
+            task, flags = arguments.choose(flags, "task", names, needed=True)
+            out = str(self.folder / name)
+            doc = f"Compare methods on the task {task}."
+            return Comparison(doc, task=task, defaults={"output_dir": out}, argv=[*flags, "--output_dir", out])
+
+    @property
+    def failed(self) -> bool:
+        """Whether any run failed."""
+        return any(outcome.error for one in self.comparisons.values() for outcome in one.outcomes)
+
+    def check(self) -> None:
+        """Refuse what cannot work on any data set before anything is trained. Raises UserError."""
+        if self.folder is not None and self.folder.exists():
+            own = {f"tasks.{ending}" for ending in OWN}
+            if not self.folder.is_dir() or any(p.is_file() and p.name not in own for p in self.folder.iterdir()):
+                raise SettingsError(
+                    f"--output_dir {self.folder}: holds files other than those of comparisons over data sets. Name "
+                    "another folder."
+                )
+        for name, comparison in self.comparisons.items():
+            print(f"{name}:", file=sys.stderr, flush=True)
+            with _named(name):
+                comparison.check()
+
+    def run_all(self) -> None:
+        """Run and print each comparison; one that fails is recorded, and the others go on."""
+        for name, comparison in self.comparisons.items():
+            comparison.run_all()
+            if not comparison.main_process:
+                continue
+            print(f"\n{name}", flush=True)
+            try:
+                result = comparison.save_and_print()
+            except ComparisonError as error:
+                self.failures.append({"data_set": name, "why": str(error)})
+                print(f"failed: {error}", flush=True)
+                continue
+            if result is None:
+                self.waiting.append(name)
+            else:
+                self.finished[name] = comparison.folder
+
+    def save_and_print(self) -> dict[str, Any] | None:
+        """Write tasks.json, .md, .html and .svg, and print the ranks; None while comparisons wait for Slurm.
+
+        Raises ComparisonError where fewer than two comparisons are finished.
+        """
+        if self.waiting:
+            print(f"\nThe ranks follow, by the same command, when {', '.join(self.waiting)} have run.", file=sys.stderr)
+        if self.waiting or not all(comparison.main_process for comparison in self.comparisons.values()):
+            return None
+        if len(self.finished) < 2:
+            raise ComparisonError(
+                "Fewer than two comparisons are finished, so there is nothing to rank. The first that failed: "
+                f"{self.failures[0]['data_set']}: {self.failures[0]['why']}"
+            )
+        sets = [
+            DataSet(name=name, folder=self.finished[name], record=ComparisonResult.read(self.finished[name]).record)
+            for name in self.order
+            if name in self.finished
+        ]
+        summary = {**summarise(sets), "failures": self.failures}
+        if self.folder is not None:
+            self._write(summary, self.folder)
+        console = Console(highlight=False)
+        chosen = across_page.rank_columns(summary)
+        table = rich_table(chosen, summary["methods"], width=console.width if console.is_terminal else None)
+        if summary["methods"]:
+            console.print()
+            Console(highlight=False, width=None if console.is_terminal else natural_width(table)).print(table)
+        for line in ("", *summary["verdict"]):
+            console.print(line, markup=False)
+        for one in self.failures:
+            console.print(f"failed: {one['data_set']}: {one['why']}", markup=False)
+        return summary
+
+    @staticmethod
+    def _write(summary: Mapping[str, Any], folder: Path) -> None:
+        """The four files."""
+        repeat = {
+            "command": f"taskswap {' '.join(sys.argv[1:])}",
+            "data sets": {one["name"]: one["dataset"] for one in summary["data_sets"]},
+        }
+        write_json(folder / "tasks.json", {**summary, "command": repeat["command"]})
+        if summary["methods"]:
+            write_text(folder / "tasks.svg", across_page.picture(summary))
+        write_text(folder / "tasks.md", across_page.markdown(summary, summary["failures"]))
+        write_text(folder / "tasks.html", across_page.page(summary, summary["failures"], folder, repeat))
+        print(f"\nwritten to {folder}/tasks.html, .md, .svg and .json", file=sys.stderr)
+
+
+def flags_of_file(path: Path, common: Sequence[str]) -> list[str]:
+    """The settings of a .toml as flags, without those that are common to all data sets.
+
+    Paths in it are relative to its folder. Raises SettingsError.
+    """
+    if path.suffix.lower() != ".toml":
+        raise SettingsError(f"--tasks {path}: must be a .toml of settings, or the folder of a finished comparison.")
+    replaced = arguments.given(common) | {"output_dir"}
+    own = {name: value for name, value in arguments.read_file(path).items() if name not in replaced}
+    for name, value in own.items():
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, dict | list):
+                raise SettingsError(f"{path}: {name}: must be a value or a list of values, found {str(value)[:60]}.")
+    return arguments.as_flags({name: _located(name, value, path.parent) for name, value in own.items()})
+
+
+def _located(name: str, value: Any, folder: Path) -> Any:
+    """A setting's value, with a path as it is seen from here."""
+    if isinstance(value, list):
+        return [_located(name, part, folder) for part in value]
+    if not isinstance(value, str):
+        return value
+    beside = folder / Path(value).expanduser()
+    return str(beside) if name.endswith("_file") or (name in PATHS and beside.exists()) else value
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """An error of the user's says of which data set it is."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"{name}: {error}") from error

@@ -1,0 +1,30 @@
+"""LoRA for summaries: a causal language model that writes them. It needs your data.
+
+    accelerate launch recipes/lora_summarization.py --train_file train.jsonl --test_file test.jsonl
+    python recipes/lora_summarization.py --train_file articles.csv --summary_column_name abstract --max_new_tokens 128
+
+Expect a ROUGE-L of about 34 from 50 texts of SciTLDR in 2 epochs (50 test texts).
+"""
+
+from adapters.recipe import start  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .
+
+DEFAULTS = {
+    "output_dir": "runs/lora_summarization",
+    "model_name_or_path": "smollm2",
+    "max_tokens_per_batch": 512,
+    "max_eval_samples": 50,
+}
+
+
+def main() -> None:
+    """Read, build, fit, evaluate, save and print."""
+    with start(__doc__, task="summarization", method="lora", defaults=DEFAULTS) as run:
+        task = run.read_task()
+        method = run.build_method()
+        predictor = run.fit(task, method)
+        evaluation = run.evaluate(predictor)
+        run.save_and_print(evaluation)
+
+
+if __name__ == "__main__":
+    main()

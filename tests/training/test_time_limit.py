@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from adapters.training import trainer
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_training_stops_when_its_seconds_are_over_and_keeps_the_best_weights(
@@ -19,6 +26,24 @@ def test_training_stops_when_its_seconds_are_over_and_keeps_the_best_weights(
     (scored,) = record["dev_scores"]
     assert (scored["step"], record["best_step"]) == (1, 1) and 0 < scored["seconds"] <= record["seconds"] + 0.01
     assert "stopped at step 1 of " in capsys.readouterr().err
+
+
+def test_a_resumed_training_has_used_the_seconds_before_and_ends_as_if_it_had_not_been_stopped(
+    run_recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that moves by a second with each look at it, every step takes one."""
+    clock = SimpleNamespace(perf_counter=itertools.count().__next__, time=time.time)
+    monkeypatch.setattr(trainer, "time", clock)
+    flags = ["--max_train_seconds", "5", "--max_tokens_per_batch", "100", "--checkpointing_steps", "3"]
+    flags += ["--save_total_limit", "9"]
+    ends = []
+    for more in ([], ["--resume_from_checkpoint", str(tmp_path / "whole" / "checkpoints" / "step-00000003")]):
+        folder = tmp_path / ("again" if more else "whole")
+        assert run_recipe("head_ner", *flags, "--output_dir", str(folder), *more) == 0
+        record = json.loads((folder / "scores.json").read_text())["training"]
+        assert (record["steps"], record["seconds"], record["out_of_time"]) == (5, 5, True)
+        ends.append([record["dev_scores"], (folder / "predictions.jsonl").read_bytes()])
+    assert ends[0] == ends[1]
 
 
 @pytest.mark.parametrize("seconds", ["0", "nan", "-1"])

@@ -196,14 +196,15 @@ class Comparison:
             require(size == "all" or (size.isdecimal() and int(size) > 0), "train_sizes", size, "numbers, or all")
         for what in settings.redraw:
             require(what == "train", "redraw", what, "train")
-            drawn = "all" not in settings.train_sizes and bool(settings.train_sizes or settings.max_train_samples)
+            drawn = "all" not in settings.train_sizes and bool(settings.train_sizes or self._train_limit)
             needed = "given with --max_train_samples, or with numbers as --train_sizes, of which each seed draws others"
             require(drawn, "redraw", what, needed)
         self.runs = self.plan()
         self._check_folder()
         quiet_libraries()
-        largest = self._varied(settings.model_name_or_path, 0, settings.train_sizes[-1] if settings.train_sizes else "")
-        common = self._settings_of(settings.methods[0], largest if settings.redraw else {})
+        largest = max(settings.train_sizes, key=int, default="") if settings.redraw else ""  # whether it can be drawn
+        varied = self._varied(settings.model_name_or_path, 0, largest)
+        common = self._settings_of(settings.methods[0], varied if settings.redraw else {})
         task, found, _ = examples.read_splits(self.task_name, common)
         if self.main_process:
             print("\n".join(reading_lines(found)), file=sys.stderr, flush=True)
@@ -443,9 +444,16 @@ class Comparison:
         varied: dict[str, Any] = {"model_name_or_path": base, "seed": seed}
         if size:
             varied["max_train_samples"] = None if size == "all" else int(size)
-        if self.settings.redraw:
+        if self.settings.redraw and (size or self._train_limit):  # else a prompt's shots are drawn from all of train
             varied["train_draw"] = seed
         return varied
+
+    @property
+    def _train_limit(self) -> int | None:
+        """The number of training examples of runs without a size of their own."""
+        name = "max_train_samples"
+        limit: int | None = getattr(self.settings, name) if name in self.given else self.defaults.get(name)
+        return limit
 
     def _settings_of(self, method: str, varied: Mapping[str, Any]) -> Any:
         """Settings of a run of one method: its own defaults, then the recipe's, the given, and those of this run."""

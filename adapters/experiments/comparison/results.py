@@ -165,6 +165,7 @@ def _training(record: Record) -> str:
     data = record.scores["dataset"]
     notes = data.get("notes", {}).get("train", {})
     what = ", ".join(str(notes[key]) for key in ("limit", "without_dev") if key in notes)
+    what += ", each seed others" * ("draw" in notes)
     digest = str(notes.get("digest", ""))[:12]
     return f"{data['sizes'].get('train', 0):,} examples {f'({what}) ' if what else ''}of {digest or 'unknown data'}"
 

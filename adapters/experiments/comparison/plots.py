@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from adapters.evaluation.report.svg import COLOURS, drawn
+from adapters.experiments.comparison import curve_plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,6 +37,9 @@ def pictures(rows: Rows, score: str) -> list[tuple[str, str]]:
         out.insert(0, ("How many labelled examples?", drawn(lambda ax: _sizes(ax, rows, score))))
     if any(row["curve"] for row in rows):
         out.append(("Learning curves (dev score)", drawn(lambda ax: _curves(ax, rows, score))))
+    if curve_plots.timed(rows):
+        by_time = drawn(lambda ax: curve_plots.score_by_time(ax, rows, score))
+        out.append((f"Dev {score} after seconds of training", by_time))
     if any(row["by_label"] for row in rows):
         out.append((f"{score} by label", drawn(lambda ax: _labels(ax, rows, score))))
     return out
@@ -83,7 +87,7 @@ def _scatter(axes: Axes, rows: Rows, key: str, title: str, score: str) -> None:
 
 
 def _sizes(axes: Axes, rows: Rows, score: str) -> None:
-    """Score by number of training examples; prompted rows as horizontal lines."""
+    """Score by number of labelled examples; prompted rows as horizontal lines."""
     sized: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         sized.setdefault((row["method"], row["base"]), []).append(row)
@@ -93,11 +97,11 @@ def _sizes(axes: Axes, rows: Rows, score: str) -> None:
             axes.axhline(100 * own[0]["value"], color=colour, ls="--", label=label)
             continue
         own = sorted(own, key=lambda row: row["train_examples"])
-        at = [row["train_examples"] for row in own]
+        at = [row["labels"] for row in own]
         axes.plot(at, [100 * row["value"] for row in own], "o-", color=colour, label=label)
         axes.fill_between(at, [100 * r["low"] for r in own], [100 * r["high"] for r in own], color=colour, alpha=0.15)
     axes.set_xscale("log")
-    axes.set(xlabel="training examples", ylabel=score)
+    axes.set(xlabel="labelled examples (train and dev)", ylabel=score)
     _legend(axes)
 
 

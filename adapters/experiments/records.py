@@ -39,6 +39,7 @@ def score_record(
         "task": fitted.task.name,
         "method": fitted.method.title,
         "method_notes": fitted.method.notes(),
+        "labelled": fitted.method.labelled({name: len(examples) for name, examples in data.splits.items()}),
         "seeded": fitted.method.seeded,
         "base": fitted.base.name,
         "dataset": _dataset(data, evaluation),

@@ -26,6 +26,7 @@ from adapters.evaluation.random_effects import (
     row_error,
 )
 from adapters.evaluation.significance import RESAMPLES, holm
+from adapters.experiments.comparison import curves
 
 ALIKE = ("task", "dataset.split", "dataset.n", "dataset.digest", "label_digest", "metric_versions")
 """Keys that must be equal in all records of a comparison."""
@@ -79,6 +80,17 @@ class Row:
     def name(self) -> str:
         """The row's name in a sentence."""
         return f"{self.method}{f' at {self.size}' if self.size else ''}"
+
+    @property
+    def labels(self) -> int:
+        """Labelled examples that it took: those it learned from, and those of dev that its settings were chosen on."""
+        scores = self.records[0].scores
+        used = scores.get("labelled")
+        if used is None:  # a record of an earlier version
+            shots = {"train": scores["method_notes"].get("shots", 0)}
+            used = scores["dataset"]["sizes"] if scores["cost"]["trainable_params"] else shots
+        chosen_on = 0 if self.tuning is None else self.tuning.get("dev_examples", 0)
+        return int(used.get("train", 0) + max(used.get("validation", 0), chosen_on))
 
     def cost(self, *keys: str) -> float | None:
         """Mean over seeds of a number below `cost`; None where it was not measured."""
@@ -218,6 +230,7 @@ def summarise(
         "rows": table,
         "tests": tests,
         "advice": advice,
+        "crossings": curves.crossings(table, found, resampled, seed=seed),
         "machines": len(machines),
         "versions": first.scores["versions"],
         "hardware": first.scores["hardware"],
@@ -264,6 +277,7 @@ def _row(
         "trainable_params": row.cost("trainable_params"),
         "total_params": row.cost("total_params"),
         "train_examples": first["dataset"]["sizes"].get("train", 0),
+        "labels": row.labels,
         "train_seconds": row.cost("train_seconds"),
         "train_tokens_per_second": row.cost("train_tokens_per_second"),
         "peak_memory_bytes": row.cost("peak_memory_bytes"),
@@ -278,6 +292,7 @@ def _row(
         "tuning": row.tuning,
         "tuning_seconds": None if row.tuning is None else row.tuning["seconds"],
         "curve": first["training"].get("dev_scores", []),
+        "curves": [record.scores["training"].get("dev_scores", []) for record in row.records],
         "by_label": _by_label(row, metric),
         "runs": [str(record.folder) for record in row.records],
     }

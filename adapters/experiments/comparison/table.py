@@ -36,6 +36,7 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
         number_column("sd of seeds", "sd", ".2f", 100, wide=True),
         Column(title="seeds", shown=_seeds, key=lambda row: len(row["seeds"]), wide=True),
         number_column("without overlap", "without_overlap", ".1f", 100, wide=True),
+        number_column("labels", "labels", ",.0f", wide=True),
         number_column("trained", "trainable_params", ",.0f"),
         Column(title="% trained", shown=_share, key=lambda row: row["trainable_params"], wide=True),
         number_column("train s", "train_seconds", ",.0f"),

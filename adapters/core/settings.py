@@ -109,7 +109,7 @@ class CommonSettings(DataSettings):
     max_train_steps: int | None = None
     """Number of optimizer steps; overrides --num_train_epochs."""
     min_train_steps: int | None = None
-    """Train at least this number of optimizer steps, where --num_train_epochs would be fewer."""
+    """Train at least this number of optimizer steps, where --num_train_epochs or early stopping would end sooner."""
     max_train_seconds: float | None = None
     """Stop training after this many seconds of training steps, and keep the best weights so far. The learning-rate
     schedule is that of all steps."""
@@ -126,7 +126,8 @@ class CommonSettings(DataSettings):
     attention_dropout: float = 0.0
     """Dropout probability of attention weights; 0 allows the fast attention kernels."""
     early_stopping_patience: int = 3
-    """Stop training when the dev score has not improved for this number of epochs."""
+    """Stop training when the dev score has not improved for this number of scorings: one each epoch, or, in a training
+    of more than 20 epochs, one each twentieth of its steps."""
     checkpointing_steps: str | None = None
     """Save a checkpoint every n optimizer steps, or every "epoch". Ctrl-C and SIGTERM always save one before training
     stops."""

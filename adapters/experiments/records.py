@@ -41,6 +41,7 @@ def score_record(
         "task": fitted.task.name,
         "method": fitted.method.title,
         "method_notes": fitted.method.notes(),
+        "labelled": fitted.method.labelled({name: len(examples) for name, examples in data.splits.items()}),
         "seeded": fitted.method.moved_by_seed(settings)
         or (fitted.method.reads_train and settings.train_draw is not None),
         "base": "" if fitted.base is None else fitted.base.name,

@@ -24,15 +24,15 @@ class Estimate:
 
     Attributes:
         steps: optimizer steps, without early stopping.
-        epochs: number of times that dev is scored.
+        scorings: number of times that dev is scored.
         training: seconds of all steps.
-        dev: seconds of scoring dev after all epochs.
+        dev: seconds of scoring dev so many times.
         final: seconds of scoring the last split.
         peak: peak memory in bytes.
     """
 
     steps: int
-    epochs: int
+    scorings: int
     training: float
     dev: float
     final: float
@@ -50,11 +50,11 @@ class Estimate:
             return [f"time     about {duration(self.final)} of answering", memory]
         parts = [
             f"training {duration(self.training)}",
-            f"scoring dev {self.epochs} times {duration(self.dev)}",
+            f"scoring dev {self.scorings} times {duration(self.dev)}",
             f"the last score {duration(self.final)}",
         ]
         return [
-            f"steps    {self.steps:,}, with a dev score after each of {self.epochs} epochs",
+            f"steps    {self.steps:,}, with {self.scorings} dev scores",
             f"time     about {duration(self.seconds)} ({', '.join(parts)})",
             memory,
         ]
@@ -81,13 +81,13 @@ def of_training(
         trainer.train_step([batch])
     seconds_per_token = (time.perf_counter() - begin) / sum(dataset.padded(batch) for batch in chosen)
     seconds_per_epoch = seconds_per_token * sum(dataset.padded(batch) for batch in batches)
-    epochs = -(-trainer.total_steps // trainer.steps_per_epoch)
+    scorings = -(-trainer.total_steps // trainer.steps_per_score)
     device = trainer.accelerator.device
     return Estimate(
         steps=trainer.total_steps,
-        epochs=epochs,
+        scorings=scorings,
         training=seconds_per_epoch * trainer.total_steps / trainer.steps_per_epoch,
-        dev=epochs * _prediction_seconds(predict, dev),
+        dev=scorings * _prediction_seconds(predict, dev),
         final=_prediction_seconds(predict, last),
         peak=int(peak_bytes(device) * (FRAGMENTATION if device.type == "cpu" else 1)),
     )
@@ -96,7 +96,7 @@ def of_training(
 def of_answering(predict: Callable[[Sequence[Example]], Any], last: Sequence[Example], device: Any) -> Estimate:
     """The estimate for a method that does not train."""
     final = _prediction_seconds(predict, last)
-    return Estimate(steps=0, epochs=0, training=0.0, dev=0.0, final=final, peak=peak_bytes(device))
+    return Estimate(steps=0, scorings=0, training=0.0, dev=0.0, final=final, peak=peak_bytes(device))
 
 
 def _prediction_seconds(predict: Callable[[Sequence[Example]], Any], examples: Sequence[Example]) -> float:

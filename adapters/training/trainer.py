@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from adapters.training.checkpoint import Checkpoint, Checkpoints
 
 BEST, EPOCH = "best", "epoch"
+SCORINGS = 20
+"""Dev is scored at the end of epochs, at most so many times: an epoch of few examples takes less time than scoring."""
 SHOWN = 16
 
 
@@ -70,7 +72,7 @@ class Trainer:
         """
         self.checkpoints = checkpoints
         self.micro_batches, self.epochs_without_gain = 1, 0
-        """Micro-batches that a batch is split into to fit the memory; epochs since the best dev score."""
+        """Micro-batches that a batch is split into to fit the memory; dev scores since the best one."""
         self.best: dict[str, torch.Tensor] = {}
         self.epoch_batches: tuple[int, list[list[int]]] | None = None
         self.task, self.settings, self.accelerator = task, settings, accelerator
@@ -83,6 +85,8 @@ class Trainer:
         self.total_steps = settings.max_train_steps or max(
             math.ceil(self.steps_per_epoch * epochs), settings.min_train_steps or 1
         )
+        epochs_per_score = math.ceil(self.total_steps / (SCORINGS * self.steps_per_epoch))
+        self.steps_per_score = epochs_per_score * self.steps_per_epoch
         self.unwrapped = model
         if not start_at_prior(model, task.prior(self.dataset.targets)):
             self._say("the head has no bias: training does not start at the frequencies of the classes")
@@ -192,11 +196,11 @@ class Trainer:
         return most is not None and bool(self._highest(int(self.history.seconds >= most)))
 
     def _epoch_ended(self) -> bool:
-        """Whether an epoch has ended that has not been evaluated."""
+        """Whether epochs have ended after which dev is to be scored, and has not been."""
         steps = self.history.steps
         evaluated = self.history.scores[-1]["step"] if self.history.scores else 0
         return steps > evaluated and (
-            steps % self.steps_per_epoch == 0 or steps >= self.total_steps or self.history.out_of_time
+            steps % self.steps_per_score == 0 or steps >= self.total_steps or self.history.out_of_time
         )
 
     def _evaluate_epoch(self, value: float, bar: ProgressBar) -> None:
@@ -216,7 +220,8 @@ class Trainer:
         else:
             self.epochs_without_gain += 1
         out_of_patience = self.epochs_without_gain >= self.settings.early_stopping_patience
-        history.stopped_early = out_of_patience and history.steps < self.total_steps
+        short = history.steps < (self.settings.min_train_steps or 0)
+        history.stopped_early = out_of_patience and history.steps < self.total_steps and not short
         if history.out_of_time and not history.stopped_early:
             bar.say(
                 f"stopped at step {history.steps:,} of {self.total_steps:,}, after {history.seconds:.0f} s of training "

@@ -54,6 +54,8 @@ def largest(one: Path, other: Path) -> float:
 def apart(one: Path, other: Path) -> int:
     """Losses and scores that differ: the loss of a step hangs on its examples and its dropout."""
     records = [json.loads((path / "scores.json").read_text())["training"] for path in (one, other)]
+    for score in (score for record in records for score in record["dev_scores"]):
+        del score["seconds"]
     return sum(records[0][name] != records[1][name] for name in ("dev_scores", "last_loss", "steps", "best_step"))
 
 

@@ -28,7 +28,7 @@ def test_a_dry_run_says_what_the_run_would_take_and_writes_nothing(
     assert not (tmp_path / "run").exists()
     found = re.search(r"([\d,]+) of ([\d,]+) parameters are trained", told)
     assert found is not None
-    steps = re.search(r"steps +([\d,]+), with a dev score after each of 3 epochs", told)
+    steps = re.search(r"steps +([\d,]+), with 3 dev scores", told)
     assert steps is not None and "time     about" in told and "GiB at most" in told and "precision no" in told
     assert run_recipe("lora_ner", "--num_train_epochs", "3") == 0
     record = json.loads((tmp_path / "run" / "scores.json").read_text())
@@ -57,7 +57,7 @@ def test_durations_are_in_seconds_minutes_and_hours() -> None:
         "1 h 0 min",
         "3 h 10 min",
     ]
-    one = Estimate(steps=10, epochs=2, training=100.0, dev=10.0, final=5.0, peak=2**30)
+    one = Estimate(steps=10, scorings=2, training=100.0, dev=10.0, final=5.0, peak=2**30)
     assert one.seconds == 115 and "about 1 min 55 s" in one.lines()[1] and "1.00 GiB at most" in one.lines()[-1]
 
 

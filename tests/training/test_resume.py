@@ -34,6 +34,7 @@ def outcome(folder: Path) -> dict[str, Any]:
     weights = {path.name: path.read_bytes() for path in sorted((folder / "artifact").glob("*.safetensors"))}
     record = json.loads((folder / "scores.json").read_text())
     kept = {name: record["training"][name] for name in ("dev_scores", "last_loss", "steps", "best_step")}
+    kept["dev_scores"] = [{k: v for k, v in score.items() if k != "seconds"} for score in kept["dev_scores"]]
     return {"weights": weights, **kept, "predictions": (folder / "predictions.jsonl").read_text()}
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from adapters.tasks.base.task import Task
 
 LIMITS = ("max_train_samples", "max_eval_samples", "max_predict_samples")
+SHORTEST = 200
+"""Least steps with --train_sizes, where the user names no number: a few epochs of 50 examples teach nothing."""
 LAUNCHING = frozenset({"launcher", "run_cpus", "run_gpus", "runs_at_once"})
 """Settings of where runs run."""
 GROWING = frozenset(
@@ -162,6 +164,10 @@ class Comparison:
         kind = join(CommonSettings, self.task_settings, *all_methods, CompareSettings)
         self.settings = arguments.parse(kind, defaults, (doc or "").strip(), self.argv)
         self.defaults = {k: v for k, v in defaults.items() if not (self.settings.full and k in LIMITS)}
+        lengths = {"num_train_epochs", "max_train_steps", "min_train_steps"} & self.given
+        self.lengthened = bool(self.settings.train_sizes) and not lengths
+        if self.lengthened:
+            self.defaults.setdefault("min_train_steps", SHORTEST)
         self.folder = Path(self.settings.output_dir)
         self.resources = Resources(
             processes=self.settings.num_processes,
@@ -208,6 +214,14 @@ class Comparison:
         task, found, _ = examples.read_splits(self.task_name, common)
         if self.main_process:
             print("\n".join(reading_lines(found)), file=sys.stderr, flush=True)
+        if self.main_process and self.lengthened:
+            steps = self.defaults["min_train_steps"]
+            print(
+                f"training sizes: every training has at least {steps} steps, so that the smallest sizes converge "
+                "(--min_train_steps, --num_train_epochs or --max_train_steps change that)",
+                file=sys.stderr,
+                flush=True,
+            )
         self.contents = {name: split.notes.get("digest") for name, split in found.items()}
         name = "test" if "test" in found else "validation"
         if not len(found.get(name, ())):
@@ -381,7 +395,9 @@ class Comparison:
         for search in self.searches:
             if (search.method, search.base) == (method, base) and search.space:
                 settings = self._settings_of(method, {**search.chosen().settings, "model_name_or_path": base})
-                return search.record(spaces.values(settings, search.space))
+                trains = load_method(method, self.plugins).trains
+                dev = self.dev if trains else min(self.settings.tuning_prompt_samples, self.dev)
+                return {**search.record(spaces.values(settings, search.space)), "dev_examples": dev}
         return None
 
     def save_and_print(self) -> ComparisonResult | None:

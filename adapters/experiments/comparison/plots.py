@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.evaluation.report.labels import Label, at_ends, at_points
 from adapters.evaluation.report.svg import COLOURS, DIM, SIZE, amount, drawn
 from adapters.evaluation.report.tables import points
+from adapters.experiments.comparison import curve_plots
 from adapters.experiments.comparison.deciding import interval_ends
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ def pictures(rows: Rows, score: str) -> list[tuple[str, str]]:
                 drawn(lambda ax: _curves(ax, learned, rows, score), size=_size(rows), title=title, description=told),
             )
         )
+    if curve_plots.timed(rows):
+        title = f"Dev {score} after seconds of training"
+        by_time = drawn(lambda ax: curve_plots.score_by_time(ax, rows, score), size=_size(rows), title=title)
+        out.append((title, by_time))
     return out
 
 
@@ -189,7 +194,7 @@ def _bases(axes: Axes, rows: Rows) -> None:
 
 
 def _sizes(axes: Axes, rows: Rows, score: str) -> None:
-    """Score by number of training examples; rows without training as horizontal lines."""
+    """Score by number of labelled examples; rows without training as horizontal lines."""
     from matplotlib.ticker import FuncFormatter, NullLocator
 
     sized: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -197,12 +202,12 @@ def _sizes(axes: Axes, rows: Rows, score: str) -> None:
         sized.setdefault((row["method"], row["base"]), []).append(row)
     axes.set_xscale("log")
     ends = []
-    counts = sorted({row["train_examples"] for row in rows if row["size"]})
+    counts = sorted({row["labels"] for row in rows if row["size"]})
     for own in sized.values():
         look = _look(rows, own[0])
         if own[0]["size"]:
             own = sorted(own, key=lambda row: row["train_examples"])
-            at = [row["train_examples"] for row in own]
+            at = [row["labels"] for row in own]
             axes.plot(at, [100 * row["value"] for row in own], **{**look, "ls": "-"}, ms=5)
             low, high = ([100 * end for end in ends] for ends in zip(*map(interval_ends, own), strict=True))
             axes.fill_between(at, low, high, color=look["color"], alpha=0.12, lw=0)
@@ -215,7 +220,7 @@ def _sizes(axes: Axes, rows: Rows, score: str) -> None:
     axes.set_xticks(counts)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set(xlabel="Labelled examples to train on", ylabel=f"{score}, 95 % interval")
+    axes.set(xlabel="Labelled examples (train and dev)", ylabel=f"{score}, 95 % interval")
     _bases(axes, rows)
     at_ends(axes, ends)
 

@@ -27,6 +27,7 @@ from adapters.evaluation.random_effects import (
     row_error,
 )
 from adapters.evaluation.significance import RESAMPLES, holm
+from adapters.experiments.comparison import curves
 
 ALIKE = ("task", "dataset.split", "dataset.n", "dataset.digest", "label_digest", "metric_versions")
 """Keys that must be equal in all records of a comparison."""
@@ -87,6 +88,17 @@ class Row:
     def name(self) -> str:
         """The row's name in a sentence."""
         return f"{self.method}{f' at {self.size}' if self.size else ''}"
+
+    @property
+    def labels(self) -> int:
+        """Labelled examples that it took: those it learned from, and those of dev that its settings were chosen on."""
+        scores = self.records[0].scores
+        used = scores.get("labelled")
+        if used is None:  # a record of an earlier version
+            shots = {"train": scores["method_notes"].get("shots", 0)}
+            used = scores["dataset"]["sizes"] if scores["cost"]["trainable_params"] else shots
+        chosen_on = 0 if self.tuning is None else self.tuning.get("dev_examples", 0)
+        return int(used.get("train", 0) + max(used.get("validation", 0), chosen_on))
 
     def cost(self, *keys: str) -> float | None:
         """Mean over seeds of a number below `cost`; None where it was not measured."""
@@ -238,6 +250,8 @@ def summarise(
     if not units.enough:
         table = [{**row, "low": None, "high": None, "standard_errors": None} for row in table]
         tests, advice = [], []
+    crossed = [by_base[row.base or first_base][i] for i, row in enumerate(rows)]
+    crossings = curves.crossings(table, crossed, resampled, seed=seed) if units.enough else []
     machines = {json.dumps(record.scores["hardware"], sort_keys=True) for row in rows for record in row.records}
     return {
         "task": first.scores["task"],
@@ -251,6 +265,7 @@ def summarise(
         "tests": tests,
         "advice": advice,
         "planned": any(row.planned for row in rows),
+        "crossings": crossings,
         "machines": len(machines),
         "versions": first.scores["versions"],
         "hardware": first.scores["hardware"],
@@ -315,6 +330,7 @@ def _row(
         "trainable_params": row.cost("trainable_params"),
         "total_params": row.cost("total_params"),
         "train_examples": first["dataset"]["sizes"].get("train", 0),
+        "labels": row.labels,
         "train_seconds": row.cost("train_seconds"),
         "train_tokens_per_second": row.cost("train_tokens_per_second"),
         "peak_memory_bytes": row.cost("peak_memory_bytes"),
@@ -332,6 +348,7 @@ def _row(
         "tuning": row.tuning,
         "tuning_seconds": None if row.tuning is None else row.tuning["seconds"],
         "curve": first["training"].get("dev_scores", []),
+        "curves": [record.scores["training"].get("dev_scores", []) for record in row.records],
         "by_label": _by_label(row, metric),
         "runs": [str(record.folder) for record in row.records],
     }

@@ -8,6 +8,7 @@ from typing import Any
 from adapters.evaluation.documents import FEWEST_DOCUMENTS
 from adapters.evaluation.report.run_report import on_base
 from adapters.evaluation.report.tables import points
+from adapters.experiments.comparison import curves
 from adapters.experiments.comparison.results import COSTS, compared_bases, largest
 
 ACROSS = (
@@ -30,7 +31,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         for row in rows
         if row["incomplete"]
     ]
-    out += [*filter(None, [resampled_sentence(summary["resampled"])]), *_sizes(rows)]
+    out += [*filter(None, [resampled_sentence(summary["resampled"])]), *curves.sentences(summary)]
     out += [_settings(rows)] if summary["planned"] else []
     if summary.get("machines", 1) > 1:
         out.append("The runs were made on different machines, so their times and memory cannot be compared.")
@@ -191,33 +192,6 @@ def _settings(rows: Sequence[Mapping[str, Any]]) -> str:
         out += f" Trials that failed: {', '.join(failed)}."
     default = list(dict.fromkeys(_name({**row, "size": ""}) for row in rows if not row["tuning"]))
     return f"{out} Without settings to search: {', '.join(default)}." if default else out
-
-
-def _sizes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """From how many training examples on each trained method stays above the best prompted row."""
-    known = [row for row in rows if not row["incomplete"] and row["low"] is not None]
-    prompted = [row for row in known if not row["trainable_params"]]
-    sized = [row for row in known if row["size"] and row["trainable_params"]]
-    if not prompted or not sized:
-        return []
-    best = max(prompted, key=lambda row: row["value"])
-    out = []
-    for method, base in dict.fromkeys((row["method"], row["base"]) for row in sized):
-        own = sorted(
-            (row for row in sized if (row["method"], row["base"]) == (method, base)),
-            key=lambda row: row["train_examples"],
-        )
-        below = [k for k, row in enumerate(own) if row["low"] <= best["high"]]
-        first = below[-1] + 1 if below else 0
-        trained = f"{method}{on_base(base)}"
-        other = f"{best['method']}{on_base(best['base'])} ({points(best['value'])})"
-        if first < len(own):
-            count = own[first]["train_examples"]
-            out.append(f"{trained} passes {other} from {count:,} examples on (95 % intervals do not overlap).")
-        else:
-            last = own[-1]["train_examples"]
-            out.append(f"{trained} does not pass {other} with up to {last:,} examples (95 % intervals overlap).")
-    return out
 
 
 def _cost(key: str, value: float | None) -> str:

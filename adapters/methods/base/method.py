@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -194,6 +194,17 @@ class Method(ABC):
         """The method's own settings, for `card.json`."""
         own = discovery.load("methods", self.name, self.settings.plugin_dir).Settings
         return {field.name: getattr(self.settings, field.name) for field in fields(own)}
+
+    def labelled(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Numbers of labelled examples that it learned from, by split, where settings are given.
+
+        Default: of one that trains on a base, dev as well as train, as the best epoch is chosen on dev.
+
+        Args:
+            sizes: numbers of examples of the splits of the run.
+        """
+        used = ("train", "validation") if self.needs_base else ("train",)
+        return {name: sizes.get(name, 0) for name in used} if self.trains else {}
 
     def notes(self) -> dict[str, Any]:
         """What reports add about the method; of one that prompts, its prompt."""

@@ -17,7 +17,7 @@ by them. `auto` takes turns all the same, as that is how an instruct base was tr
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -280,6 +280,15 @@ class PromptMethod(Method):
         for each in self.members:
             task.check_form(each.prompt.form)
         return self._model(base)
+
+    def labelled(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Its shots; where they are chosen by their answers or for each query, all the examples they are chosen from.
+
+        With several seeds each has shots of its own.
+        """
+        among = CANDIDATES if self.selection in ("hardest", "nearest") else self.shot_count
+        drawn = max(among, self.shot_count) * self.seeds
+        return {"train": min(drawn, sizes.get("train", 0))} if self.shot_count else {}
 
     def notes(self) -> dict[str, Any]:
         """Names of the prompts, number of shots, chat template, calibration, and size of the ensemble."""

@@ -484,14 +484,97 @@ def test_the_front_holds_what_no_other_beats() -> None:
         assert (i in kept) != beaten
 
 
-def test_training_sizes_say_from_where_on_a_method_passes_the_prompt(tmp_path: Path) -> None:
+def sized(tmp_path: Path, method: str, lost: Sequence[float], *, seeds: int = 3, dev: int = 20) -> list[results.Row]:
+    """Rows of a method at 50, 200 and 900 training examples, and some of dev, which lose shares of the entities."""
     rows = []
-    for size, lost in (("50", 0.97), ("200", 0.5), ("all", 0.1)):
-        number = {"50": 50, "200": 200, "all": 900}[size]
-        data = {"name": "made", "revision": None, "split": "test", "n": 120, "digest": "d", "sizes": {"train": number}}
-        record = results.load(write_run(tmp_path / size, "lora", lost=lost, dataset=data))
-        rows.append(results.Row(method="lora", base="mini/bert", size=size, records=[record]))
-    prompted = results.load(write_run(tmp_path / "few", "few_shot", lost=0.9, trained=0, base="other/llama"))
-    rows.append(results.Row(method="few_shot", base="other/llama", size="", records=[prompted]))
-    said = " ".join(sentences(results.summarise(rows, resamples=300)))
-    assert "lora on mini/bert passes few_shot on other/llama" in said and "from 200 examples on" in said
+    for number, share in zip((50, 200, 900), lost, strict=True):
+        data = {**MADE, "revision": None, "sizes": {"train": number, "validation": dev}}
+        folders = [tmp_path / f"{method}-{number}-{seed}" for seed in range(seeds)]
+        records = [
+            results.load(write_run(folder, method, lost=share, seed=seed, dataset=data))
+            for seed, folder in enumerate(folders)
+        ]
+        size = "all" if number == 900 else str(number)
+        rows.append(results.Row(method=method, base="mini/bert", size=size, records=records, planned=seeds))
+    return rows
+
+
+def prompted(tmp_path: Path, lost: float) -> results.Row:
+    record = results.load(write_run(tmp_path / "few", "few_shot", lost=lost, trained=0, base="other/llama"))
+    return results.Row(method="few_shot", base="other/llama", size="", records=[record])
+
+
+def test_training_sizes_say_from_where_on_a_method_passes_the_prompt(tmp_path: Path) -> None:
+    rows = [*sized(tmp_path, "lora", (0.97, 0.5, 0.1)), prompted(tmp_path, 0.8)]
+    summary = results.summarise(rows, resamples=300)
+    (found,) = summary["crossings"]
+    assert (found["one"], found["other"], found["sizes"]) == ([0, 1, 2], [3, 3, 3], [70, 220, 920])
+    assert 70 < found["low"] < found["value"] < found["high"] < 220
+    said = " ".join(sentences(summary))
+    assert "lora on mini/bert passes few_shot on other/llama" in said
+    value, low, high = (f"{found[end]:,.0f}" for end in ("value", "low", "high"))
+    assert f"from about {value} labelled examples on (interval of the crossing: {low} to {high})." in said
+
+
+def test_of_two_trained_methods_the_one_that_is_ahead_at_the_end_passes_the_other(tmp_path: Path) -> None:
+    rows = [*sized(tmp_path, "full", (0.9, 0.6, 0.1)), *sized(tmp_path, "head", (0.5, 0.5, 0.5))]
+    (found,) = results.summarise(rows[::-1], resamples=300)["crossings"]
+    (same,) = results.summarise(rows, resamples=300)["crossings"]
+    assert (same["one"], same["other"]) == ([0, 1, 2], [3, 4, 5]) and found["one"] == [5, 4, 3]
+    assert found["value"] == same["value"] and 220 < found["value"] < 920
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ((0.3, 0.2, 0.1), "is above few_shot on other/llama ({}) from the smallest size on, 70 labelled examples"),
+        ((0.97, 0.95, 0.9), "does not pass few_shot on other/llama ({}) with up to 920 labelled examples"),
+    ],
+)
+def test_a_crossing_outside_the_sizes_is_said_to_be_outside(
+    tmp_path: Path, lost: tuple[float, ...], words: str
+) -> None:
+    summary = results.summarise([*sized(tmp_path, "lora", lost), prompted(tmp_path, 0.6)], resamples=300)
+    assert words.format(f"{100 * summary['rows'][3]['value']:.1f}") in " ".join(sentences(summary))
+    json.dumps(summary, allow_nan=False)
+
+
+def test_curves_that_cannot_be_told_apart_cross_nowhere_in_particular(tmp_path: Path) -> None:
+    rows = [*sized(tmp_path, "full", (0.5, 0.5, 0.5)), *sized(tmp_path, "lora", (0.52, 0.48, 0.51))]
+    said = sentences(results.summarise(rows, resamples=300))
+    assert any("cannot be told from these data: " in line for line in said)
+    assert not any("passes" in line for line in said)
+
+
+def test_an_incomplete_size_is_no_point_of_a_curve(tmp_path: Path) -> None:
+    rows = sized(tmp_path, "lora", (0.97, 0.5, 0.1))
+    rows[1] = results.Row(method="lora", base="mini/bert", size="200", records=rows[1].records[:2], planned=3)
+    (found,) = results.summarise([*rows, prompted(tmp_path, 0.8)], resamples=300)["crossings"]
+    assert found["one"] == [0, 2]
+
+
+def test_labels_are_those_that_were_learned_from_or_chosen_on(tmp_path: Path) -> None:
+    data = {**MADE, "sizes": {"train": 50, "validation": 20}}
+    used = {"tfidf": {"train": 50}, "lora": {"train": 50, "validation": 20}, "few_shot": {"train": 5}, "zero_shot": {}}
+    records = {
+        name: results.load(write_run(tmp_path / name, name, lost=0.5, dataset=data, labelled=labelled))
+        for name, labelled in used.items()
+    }
+    found = {
+        (name, dev): results.Row(
+            method=name, base="b", size="", records=[record], tuning={"dev_examples": dev} if dev else None
+        ).labels
+        for name, record in records.items()
+        for dev in (0, 20, 10)
+    }
+    untuned, tuned = ([found[name, dev] for name in used] for dev in (0, 20))
+    assert (untuned, tuned) == ([50, 70, 5, 0], [70, 70, 25, 20])
+    assert found["zero_shot", 10] == 10
+
+
+def test_where_two_methods_took_other_numbers_of_labels_training_examples_are_counted(tmp_path: Path) -> None:
+    rows = [*sized(tmp_path, "lora", (0.9, 0.6, 0.1)), *sized(tmp_path, "tfidf", (0.5, 0.5, 0.5), dev=0)]
+    summary = results.summarise(rows, resamples=300)
+    (found,) = summary["crossings"]
+    assert (found["counted"], found["sizes"]) == ("train_examples", [50, 200, 900])
+    assert any("training examples on (interval of the crossing: " in line for line in sentences(summary))

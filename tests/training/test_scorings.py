@@ -1,0 +1,71 @@
+"""When dev is scored, and when its scores end a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from adapters.core import discovery
+from adapters.core.settings import CommonSettings, join
+from adapters.methods.base.method import load_method
+from adapters.models.base_model import open_base
+from adapters.tasks.base import examples
+from adapters.training.history import History
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+Train = Callable[..., History]
+
+
+@pytest.fixture
+def train(tiny_bert: Path, tagged: Path) -> Train:
+    """Trains the head on 16 examples, two steps an epoch, with given dev scores."""
+
+    def run(score: Callable[[], float], **changes: Any) -> History:
+        kinds = [discovery.load("tasks", "ner").Settings, discovery.load("methods", "head").Settings]
+        given: dict[str, Any] = {
+            "dataset_name": str(tagged), "max_train_samples": 16, "per_device_train_batch_size": 8,
+            "mixed_precision": "no", **changes,
+        }  # fmt: skip
+        settings = join(CommonSettings, *kinds)(**given)
+        task, splits, _ = examples.read_splits("ner", settings)
+        base = open_base(str(tiny_bert))
+        method = load_method("head")(settings)
+        model = method.wrap(base, task.on(base.kind), splits["train"])
+        trained = tiny.trainer(method, model, base, task.on(base.kind), splits["train"])
+        assert trained.steps_per_epoch == 2
+        history: History = trained.run(score)
+        return history
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        ({"num_train_epochs": 3}, [2, 4, 6]),
+        ({"num_train_epochs": 20}, list(range(2, 41, 2))),  # still each epoch
+        ({"num_train_epochs": 3, "min_train_steps": 90}, [*range(6, 90, 6), 90]),  # 4.5 steps are three epochs
+        ({"num_train_epochs": 22.5}, [*range(4, 45, 4), 45]),  # the end is scored even in the middle of an epoch
+    ],
+)
+def test_dev_is_scored_each_epoch_or_each_twentieth_of_a_training_of_many(
+    train: Train, changes: dict[str, Any], steps: list[int]
+) -> None:
+    scores = iter(range(99))
+    history = train(lambda: next(scores) / 100, **changes)
+    assert [score["step"] for score in history.scores] == steps
+    seconds = [score["seconds"] for score in history.scores]
+    assert seconds == sorted(seconds) and 0 < seconds[-1] == history.seconds
+
+
+def test_patience_counts_scores_and_ends_nothing_before_the_least_number_of_steps(train: Train) -> None:
+    def level() -> float:
+        return 0.0
+
+    assert train(level, num_train_epochs=50, early_stopping_patience=3).steps == 6 * 4
+    assert train(level, num_train_epochs=50, early_stopping_patience=3, min_train_steps=60).steps == 60
+    assert train(level, num_train_epochs=1, early_stopping_patience=1, min_train_steps=30).steps == 30

@@ -126,8 +126,8 @@ class CommonSettings(DataSettings):
     attention_dropout: float = 0.0
     """Dropout probability of attention weights; 0 allows the fast attention kernels."""
     early_stopping_patience: int = 3
-    """Stop training when the dev score has not improved for this number of scorings: one each epoch, or, in a training
-    of more than 20 epochs, one each twentieth of its steps."""
+    """Stop training when the dev score has not improved for this number of scorings: one each epoch; in a training of
+    more than 20 epochs of fewer than 10 steps, one after each twentieth of its steps, or 10 steps if that is less."""
     checkpointing_steps: str | None = None
     """Save a checkpoint every n optimizer steps, or every "epoch". Ctrl-C and SIGTERM always save one before training
     stops."""

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from adapters.training.checkpoint import Checkpoint, Checkpoints
 
 BEST, EPOCH = "best", "epoch"
-SCORINGS = 20
-"""Dev is scored at the end of epochs, at most so many times: an epoch of few examples takes less time than scoring."""
+SCORINGS, UNSCORED = 20, 10
+"""Dev is scored at the end of an epoch, in a training of more epochs than so many only after so many steps, or a share
+of all steps if that is less: an epoch of few examples takes less time than scoring."""
 SHOWN = 16
 
 
@@ -85,8 +86,8 @@ class Trainer:
         self.total_steps = settings.max_train_steps or max(
             math.ceil(self.steps_per_epoch * epochs), settings.min_train_steps or 1
         )
-        epochs_per_score = math.ceil(self.total_steps / (SCORINGS * self.steps_per_epoch))
-        self.steps_per_score = epochs_per_score * self.steps_per_epoch
+        unscored = min(self.total_steps / SCORINGS, UNSCORED)
+        self.steps_per_score = math.ceil(unscored / self.steps_per_epoch) * self.steps_per_epoch
         self.unwrapped = model
         if not start_at_prior(model, task.prior(self.dataset.targets)):
             self._say("the head has no bias: training does not start at the frequencies of the classes")

@@ -609,3 +609,18 @@ def test_a_classifier_of_pairs_trains_and_answers_alike_loaded_and_unpadded(name
     for other in (loaded.predict(asked), [loaded.predict([example])[0] for example in asked]):
         assert [p.value for p in other] == [p.value for p in ours]
         assert np.allclose([p.detail for p in other], [p.detail for p in ours], atol=CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "used"),
+    [
+        ("head", {}, {"train": 300, "validation": 40}),
+        ("zero_shot", {}, {}),
+        ("few_shot", {"shots": 0}, {}),
+        ("few_shot", {"shots": 5, "ensemble_seeds": 3}, {"train": 15}),
+        ("few_shot", {"shots": 5, "shot_selection": "nearest"}, {"train": 200}),
+        ("few_shot", {"shots": 5, "shot_selection": "hardest", "ensemble_seeds": 2}, {"train": 300}),
+    ],
+)
+def test_a_method_says_how_many_labelled_examples_it_learns_from(name, changes, used):
+    assert tiny.method(name, **changes).labelled({"train": 300, "validation": 40, "test": 9}) == used

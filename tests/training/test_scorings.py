@@ -52,7 +52,7 @@ def train(tiny_bert: Path, tagged: Path) -> Train:
         ({"num_train_epochs": 22.5}, [*range(4, 45, 4), 45]),  # the end is scored even in the middle of an epoch
     ],
 )
-def test_dev_is_scored_each_epoch_or_each_twentieth_of_a_training_of_many(
+def test_dev_is_scored_each_epoch_or_after_some_steps_in_a_training_of_many(
     train: Train, changes: dict[str, Any], steps: list[int]
 ) -> None:
     scores = iter(range(99))
@@ -67,5 +67,6 @@ def test_patience_counts_scores_and_ends_nothing_before_the_least_number_of_step
         return 0.0
 
     assert train(level, num_train_epochs=50, early_stopping_patience=3).steps == 6 * 4
+    assert train(level, num_train_epochs=100_000, early_stopping_patience=3).steps == 10 * 4, "endless is no longer"
     assert train(level, num_train_epochs=50, early_stopping_patience=3, min_train_steps=60).steps == 60
     assert train(level, num_train_epochs=1, early_stopping_patience=1, min_train_steps=30).steps == 30

@@ -328,7 +328,7 @@ def test_sigterm_ends_the_runs_of_a_ray_cluster(place: Path, cluster: str) -> No
     )
     comparing.until(lambda: processes_of(folder))
     (run,) = processes_of(folder).values()
-    comparing.until(lambda: any("epoch 1:" in log.read_text() for log in folder.glob("runs/*.log")))
+    comparing.until(lambda: any(re.search(r"epoch \d+:", log.read_text()) for log in folder.glob("runs/*.log")))
     comparing.send_signal(signal.SIGTERM)
     assert comparing.wait() == 143, comparing.printed()
     assert not run.is_running() and not processes_of(folder) and not ended_runs(folder)

@@ -173,6 +173,7 @@ def test_a_run_that_fails_is_shown_with_its_reason_and_the_others_go_on(
         (["--resample", "words"], "--resample words: must be auto or examples or documents"),
         (["--resample", "documents"], "scored examples have no document. Name the column"),
         (["--redraw", "train", "--max_train_samples", "9999"], "leaves nothing to draw"),
+        (["--redraw", "train", "--train_sizes", "9999,20"], "leaves nothing to draw"),
         (["--redraw", "train", "--train_sizes", "20,all"], "--redraw train: must be given with --max_train_samples"),
         (["--redraw", "dev"], "--redraw dev: must be train"),
         (["--lora_r", "0"], "--lora_r 0: must be at least 1"),

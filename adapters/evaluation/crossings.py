@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adapters.evaluation.random_effects import LEVEL, SMOOTH_FROM, Effects, shrunk
+from adapters.evaluation.random_effects import LEVEL, SMOOTH_FROM, Effects, difference_error, share_draws
 
 BELOW, BEYOND = 0.0, np.inf
 """A crossing below the smallest size (the first method is above at every size), and one above the largest."""
@@ -80,6 +80,8 @@ def crossing(
     rows: Sequence[Effects],
     resampled: np.ndarray,
     noise: np.ndarray,
+    *,
+    seed: int,
 ) -> Crossing:
     """From which size on the first method scores above the second, with a 95 % interval.
 
@@ -94,15 +96,18 @@ def crossing(
         rows: effects, moderated.
         resampled: `[resamples, rows]`, each row's score on resampled examples, the same for all rows.
         noise: `[resamples, rows]`, of `seed_noise`.
+        seed: of the noise between two rows that share their draws of training examples.
     """
+    generator = np.random.default_rng((seed, 3))
     drawn = np.empty((len(resampled), len(sizes)))
     observed = np.empty(len(sizes))
     for k, (i, j) in enumerate(zip(one, other, strict=True)):
         observed[k] = rows[i].value - rows[j].value
-        examples = resampled[:, i] - resampled[:, j]
-        # The seeds' spread contains their interaction with the examples, which must be counted once.
-        examples = shrunk(examples - examples.mean(), rows[i].interaction + rows[j].interaction)
-        drawn[:, k] = observed[k] + examples + noise[:, i] - noise[:, j]
+        error = difference_error(rows[i], rows[j], resampled[:, i] - resampled[:, j])
+        seeds = noise[:, i] - noise[:, j]
+        if share_draws(rows[i], rows[j]) and np.isfinite(error.freedom):
+            seeds = error.seeds * generator.standard_t(error.freedom, len(resampled))
+        drawn[:, k] = observed[k] + error.draws + seeds
     at = np.log(np.asarray(sizes, np.float64))
     grid = np.interp(np.arange(GRID * (len(sizes) - 1) + 1) / GRID, np.arange(len(sizes)), at)
     weights = np.stack([np.interp(grid, at, unit) for unit in np.eye(len(sizes))])

@@ -248,6 +248,11 @@ def row_error(row: Effects, resampled: np.ndarray) -> Error:
     return Error(draws=draws, seeds=float(np.sqrt(row.seed_error)), freedom=row.freedom)
 
 
+def share_draws(one: Effects, other: Effects) -> bool:
+    """Whether runs of the same number learned from the same draw, so that their luck is shared."""
+    return bool(one.draws) and one.draws == other.draws
+
+
 def difference_error(one: Effects, other: Effects, draws: np.ndarray) -> Error:
     """The error of the difference of two rows' scores.
 
@@ -258,7 +263,7 @@ def difference_error(one: Effects, other: Effects, draws: np.ndarray) -> Error:
         one, other: their effects.
         draws: `[resamples]`, deviations by the draw of examples, with what both rows' interactions add.
     """
-    if one.draws and one.draws == other.draws:
+    if share_draws(one, other):
         runs = len(one.draws)
         interaction, spread, freedom = _components(one.values - other.values, one.pseudo - other.pseudo)
         return Error(

@@ -38,7 +38,7 @@ def crossings(table: Rows, found: Sequence[Effects], resampled: np.ndarray, *, s
         alike = all(table[i]["labels"] == table[j]["labels"] for i, j in sized)
         counted = "labels" if alike else "train_examples"
         sizes = [table[i][counted] for i in one]
-        result = crossing(sizes, one, other, found, resampled, noise)
+        result = crossing(sizes, one, other, found, resampled, noise, seed=seed)
         ends = {"value": result.value, "low": result.low, "high": result.high}
         record = {name: None if end == BEYOND else end for name, end in ends.items()}
         of_one_model = any(found[i].of_one_model for i in (*one, *other))

@@ -4,7 +4,7 @@
     python recipes/compare_classification.py --train_file train.csv --test_file test.csv --full --output_dir runs/mine
     python recipes/compare_classification.py --model_name_or_path smollm2 --methods lora,few_shot --output_dir runs/one
 
-Expect 10 rows, a verdict and a page; the default comparison has not been timed yet.
+Expect 8 rows, a verdict and a page; the default comparison has not been timed yet.
 """
 
 from adapters.recipe import compare  # missing? AdapterHub's package hides ours: pip uninstall adapters

@@ -44,7 +44,7 @@ def outcome(folder: Path) -> Any:
     def kept(value: Any) -> Any:
         if isinstance(value, dict):
             return {name: kept(one) for name, one in value.items() if name not in INCIDENTAL}
-        return value
+        return [kept(one) for one in value] if isinstance(value, list) else value
 
     weights = {path.name: path.read_bytes() for path in sorted((folder / "artifact").glob("*.safetensors"))}
     return kept(json.loads((folder / "scores.json").read_text())), weights

@@ -121,7 +121,7 @@ def test_every_benchmark_is_run_here():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SMALLEST))
 @pytest.mark.filterwarnings("ignore")
-def test_a_benchmark_runs_at_its_smallest_size(name, places, clean_process, monkeypatch, capsys):
+def test_a_benchmark_runs_at_its_smallest_size(name, places, clean_process, runs_in_process, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *SMALLEST[name].format(**places).split()])
     try:
         runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")

@@ -77,7 +77,7 @@ def test_a_trial_and_a_dry_run_leave_no_artifact(tmp_path, capsys):
 
 def test_a_comparison_of_them_alone_has_one_family_and_no_base(tmp_path, runs_in_process, capsys):
     result = adapters.compare(task="classification", methods=["majority", "tfidf"], train=TEXTS[:36], test=TEXTS[36:],
-                              output_dir=tmp_path / "out", seeds=2)  # fmt: skip
+                              output_dir=tmp_path / "out", seeds=2, tuning_trials=0)  # fmt: skip
     assert result is not None
     assert [(row["method"], row["base"], row["seeds"]) for row in result.rows] == [("majority", "", [0]),
                                                                                    ("tfidf", "", [0])]  # fmt: skip
@@ -96,6 +96,7 @@ def test_only_methods_that_nobody_named_are_left_out(tiny_bert: Path, tmp_path: 
     rows = [{"text": f"word {n} of a text", "score": float(n % 5)} for n in range(30)]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     flags = ["--train_file", str(tmp_path / "train.jsonl"), "--model_name_or_path", str(tiny_bert)]
+    flags += ["--tuning_trials", "0"]
     comparison = Comparison(None, task="regression", defaults={"output_dir": str(tmp_path / "out")}, argv=flags)
     comparison.check()
     assert list(dict.fromkeys(run.method for run in comparison.runs)) == ["majority", "tfidf", "full", "head", "lora",

@@ -70,7 +70,7 @@ def test_a_comparison_recipe_ends_with_a_row_for_each_method(
     marks = task == "question_answering"
     own = ["--model_name_or_path", str(place / ("bert" if marks else "gpt2")), "--seeds", "1", "--shots", "1"]
     own += ["--prompt_model_name_or_path", str(place / "gpt2"), "--max_train_steps", "2", "--max_predict_samples", "4"]
-    own += ["--num_virtual_tokens", "4"]
+    own += ["--num_virtual_tokens", "4", "--tuning_trials", "0"]
     recipe = REPOSITORY / "recipes" / f"compare_{task}.py"
     assert call_recipe(recipe, [*flags(place, task, tmp_path / "c"), *own]) == 0
     kept = json.loads((tmp_path / "c" / "comparison.json").read_text())

@@ -125,7 +125,8 @@ def test_a_comparison_takes_methods_that_mark_and_methods_that_write(
 
     def checked(methods: str) -> Comparison:
         own = ["--model_name_or_path", str(tiny_bert), "--prompt_model_name_or_path", str(place / "gpt2"), "--seeds",
-               "1", "--max_new_tokens", "8", "--output_dir", str(tmp_path / "c"), "--methods", methods]  # fmt: skip
+               "1", "--max_new_tokens", "8", "--output_dir", str(tmp_path / "c"), "--methods", methods,
+               "--tuning_trials", "0"]  # fmt: skip
         found = Comparison(
             "", task="question_answering", defaults={}, argv=[*flags(place, "question_answering")[2:], *own]
         )

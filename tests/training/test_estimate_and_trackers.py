@@ -107,7 +107,7 @@ def test_wandb_and_trackio_go_on_in_the_run_that_they_have_begun(tmp_path: Path)
 def test_the_curve_is_drawn_into_the_run(run_recipe: Any, tmp_path: Path) -> None:
     assert run_recipe("lora_ner") == 0
     text = (tmp_path / "run" / "curve.svg").read_text()
-    assert "<svg" in text and ">loss<" in text and ">step<" in text and "dev Entity F1" in text
+    assert "<svg" in text and ">Loss<" in text and ">Step<" in text and "Dev Entity F1" in text
 
 
 def test_the_smooth_line_is_the_mean_of_equal_losses_and_follows_a_change() -> None:
@@ -128,4 +128,4 @@ def test_the_smooth_line_is_the_mean_of_equal_losses_and_follows_a_change() -> N
     ],
 )
 def test_a_curve_is_drawn_of_any_history(history: History) -> None:
-    assert ">step<" in picture(history, "Answer F1")
+    assert ">Step<" in picture(history, "Answer F1")

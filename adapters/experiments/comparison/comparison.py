@@ -231,7 +231,7 @@ class Comparison:
             print(f"warning: {resampled_sentence(units.record())}", file=sys.stderr, flush=True)
         self._check_methods(task)
         self.runs = self.plan()
-        if self.searches:
+        if any(search.space for search in self.searches):
             self._check_dev(len(found.get("validation", ())))
         task_metrics(task, settings.metrics, self.plugins, allow_hub=settings.trust_remote_code)
         shared = overlap(found[name], found.get("train", ()))

@@ -48,7 +48,7 @@ def settings() -> type:
     from adapters.cli.train import settings as train_settings
     from adapters.core.settings import join
     from adapters.experiments.comparison.across_tasks import TaskSettings
-    from adapters.experiments.comparison.comparison import CompareSettings
+    from adapters.experiments.comparison.settings import CompareSettings
 
     joined: type = join(train_settings(), CompareSettings, TaskSettings)
     return joined
@@ -62,8 +62,8 @@ def run(argv: Sequence[str]) -> int:
         return _run_and_compare(argv)
     given: Settings = arguments.parse(Settings, {}, DESCRIPTION, argv, program="taskswap compare")
     from adapters.experiments.comparison import results
-    from adapters.experiments.comparison.comparison import check_advice
     from adapters.experiments.comparison.output import save_and_print
+    from adapters.experiments.comparison.settings import check_advice
 
     check_advice(given)
     records = [results.load(folder) for folder in given.runs]

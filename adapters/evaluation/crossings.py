@@ -85,7 +85,7 @@ def crossing(
 ) -> Crossing:
     """From which size on the first method scores above the second, with a 95 % interval.
 
-    The interval has the sizes at which neither method is shown to be above the other, each size by itself: below it
+    The interval has the sizes at which the two methods do not differ significantly, each size by itself: below it
     the difference's 95 % interval is negative somewhere, above it positive everywhere (a test inverted, as in Fieller
     1954, "Some problems in interval estimation"). Percentiles of the crossings of resampled curves would leave
     it out too often where the curves stay close after it, as noise can only move it upwards there.

@@ -107,7 +107,7 @@ def known_names() -> Iterator[str]:
     """Settings of all tasks, methods, experiments and the server; and the names in the command line's own files."""
     from adapters.core import discovery
     from adapters.core.settings import CommonSettings
-    from adapters.experiments.comparison.comparison import CompareSettings
+    from adapters.experiments.comparison.settings import CompareSettings
     from adapters.experiments.prompt_lab.settings import LabSettings
     from adapters.serving.http.settings import Settings
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,130 +13,23 @@ from adapters.core.errors import ComparisonError, DataError, ModelError, Setting
 from adapters.core.files import digest_file, digest_value, write_json
 from adapters.core.processes import is_first
 from adapters.core.settings import INCIDENTAL, CommonSettings, join, require
-from adapters.evaluation.documents import RESAMPLE, chosen_units
+from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.metric import task_metrics
 from adapters.experiments.comparison import launchers, output, results, spaces, tuners, tuning
 from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
+from adapters.experiments.comparison.settings import GROWING, CompareSettings, check_advice, check_tuning
 from adapters.experiments.comparison.verdict import resampled_sentence
 from adapters.experiments.run_folder import DATA
-from adapters.methods.base.method import load_method
+from adapters.methods.base.method import Method, load_method
 
 if TYPE_CHECKING:
+    from adapters.core.search_space import Space
     from adapters.tasks.base.task import Task
 
 LIMITS = ("max_train_samples", "max_eval_samples", "max_predict_samples")
 SHORTEST = 200
 """Least steps with --train_sizes, where the user names no number: a few epochs of 50 examples teach nothing."""
-LAUNCHING = frozenset({"launcher", "run_cpus", "run_gpus", "runs_at_once"})
-"""Settings of where runs run."""
-GROWING = frozenset(
-    {
-        "methods",
-        "resample",
-        "seeds",
-        "train_sizes",
-        "also_on_prompt_base",
-        "margin",
-        "cost",
-        "tuning_trials",
-        "tuning_seconds",
-        "tuning_tokens",
-        "tuning_prompt_samples",
-        "tuner",
-        "search_space",
-        *LAUNCHING,
-        *INCIDENTAL,
-    }
-)
-"""Settings that may change when a comparison resumes: its finished runs stay valid."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareSettings:
-    """What is compared."""
-
-    methods: list[str] = field(
-        default_factory=lambda: ["majority", "tfidf", "crf", "full", "head", "lora", "prefix", "zero_shot", "few_shot"]
-    )
-    """Methods to compare. Of the default ones, those that do not fit the task or the base are left out."""
-    seeds: int = 3
-    """Seeds of each method: 0, 1, …; a deterministic method runs once."""
-    redraw: list[str] = field(default_factory=list)
-    """What a seed draws anew besides the head, the order and dropout: train (with --max_train_samples or --train_sizes,
-    each seed learns from other examples, the same for all methods)."""
-    prompt_model_name_or_path: str | None = None
-    """Base model of the prompted methods. Default: --model_name_or_path."""
-    also_on_prompt_base: list[str] = field(default_factory=list)
-    """Trained methods to run on the prompted base too (one seed), to separate the effects of method and base."""
-    train_sizes: list[str] = field(default_factory=list)
-    """Numbers of training examples to train with, or all: 50,200,1000,all."""
-    full: bool = False
-    """Use all examples, not the subsets of the recipe's defaults."""
-    margin: float = 1.0
-    """Points by which a method may score lower and still be called non-inferior."""
-    cost: str = "storage"
-    """What decides between non-inferior methods: storage, training (time), latency or memory."""
-    tuning_trials: int = 6
-    """Settings that each method tries on dev, its own among them, before it runs with the best ones; 0: none, all
-    methods run at their default settings."""
-    tuning_seconds: float | None = None
-    """Seconds that each method's trials may take, instead of --tuning_trials."""
-    tuning_tokens: int | None = None
-    """Tokens that each method's trials may train on, instead of --tuning_trials."""
-    tuning_prompt_samples: int = 50
-    """Dev examples that a trial of a prompted method is scored on, at most."""
-    tuner: str = "random"
-    """Where the settings of trials come from: random draws, or optuna (its TPE sampler)."""
-    search_space: str | None = None
-    """TOML file with search spaces, a table for each method: [lora], learning_rate = {low = 1e-4, high = 1e-2},
-    lora_r = [4, 8, 16]. Default: the methods' own."""
-    resample: str = "auto"
-    """What intervals and tests resample: whole documents, single examples, or auto: documents where every scored
-    example knows its own, and there are at least 30 of them."""
-    forbid_overlap: bool = False
-    """Refuse a test split that shares an example with train."""
-    num_processes: int = 1
-    """Processes of each run."""
-    launcher: str = "local"
-    """Where runs run: local (this machine, one after the other), ray (tasks on the cluster of RAY_ADDRESS, or on
-    this machine's cores), or slurm (a job array: writes --output_dir/runs.sbatch to submit; the same command prints
-    the table when its jobs have ended). For ray and slurm, all machines share one file system."""
-    run_cpus: int = 1
-    """CPU cores of each run, with ray or slurm."""
-    run_gpus: float | None = None
-    """GPUs of each run, with ray (0.5: two runs share one) or slurm. Default: with ray one for each process if the
-    cluster has any; with slurm none."""
-    runs_at_once: int | None = None
-    """Runs at the same time, with slurm. Default: as many as it can start."""
-
-
-def check_advice(settings: Any) -> None:
-    """Raises SettingsError for a margin, a cost or a way of resampling that cannot be."""
-    require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
-    require(settings.cost in results.COSTS, "cost", settings.cost, " or ".join(results.COSTS))
-    require(settings.resample in RESAMPLE, "resample", settings.resample, " or ".join(RESAMPLE))
-
-
-def check_tuning(settings: Any) -> None:
-    """Raises SettingsError for a search that cannot be."""
-    require(settings.tuning_trials >= 0, "tuning_trials", settings.tuning_trials, "0 (no search) or more")
-    require(settings.tuner in tuners.NAMES, "tuner", settings.tuner, " or ".join(tuners.NAMES))
-    by_scores = settings.tuner != "random" and settings.launcher == "slurm"
-    needed = "random with --launcher slurm, as it needs the scores of earlier trials"
-    require(not by_scores, "tuner", settings.tuner, needed)
-    require(
-        settings.tuning_prompt_samples >= tuning.FEWEST,
-        "tuning_prompt_samples",
-        settings.tuning_prompt_samples,
-        f"at least {tuning.FEWEST}",
-    )
-    budgets = [(name, getattr(settings, name)) for name in ("tuning_seconds", "tuning_tokens")]
-    given = [(name, value) for name, value in budgets if value is not None]
-    for name, value in given:
-        require(value > 0, name, value, "above 0")
-        require(len(given) == 1, name, value, "given without another budget")
-        require(settings.tuning_trials > 0, name, value, "given without --tuning_trials 0, which allows no search")
 
 
 class Comparison:
@@ -183,6 +75,8 @@ class Comparison:
         """Methods that are not run, with their base."""
         self.contents: Mapping[str, Any] = {}
         """Digest of each split's data."""
+        self.dev = 0
+        """Dev examples that settings are chosen on."""
         self.main_process = is_first()
 
     def check(self) -> None:
@@ -208,8 +102,7 @@ class Comparison:
         self.runs = self.plan()
         self._check_folder()
         quiet_libraries()
-        largest = max(settings.train_sizes, key=int, default="") if settings.redraw else ""  # whether it can be drawn
-        varied = self._varied(settings.model_name_or_path, 0, largest)
+        varied = self._varied(settings.model_name_or_path, 0, self.largest_size)  # whether it can be drawn
         common = self._settings_of(settings.methods[0], varied if settings.redraw else {})
         task, found, _ = examples.read_splits(self.task_name, common)
         if self.main_process:
@@ -258,7 +151,8 @@ class Comparison:
         """
         from adapters.models.base_model import open_base
 
-        refused: dict[tuple[str, str], ModelError] = {}
+        path, refused = self.settings.search_space, dict[tuple[str, str], ModelError]()
+        files = spaces.read(path, self.settings.methods) if path else {}
         for name, base in dict.fromkeys((run.method, run.base) for run in self.runs):
             method = load_method(name, self.plugins)(self._settings_of(name, {}))
             on: Any = open_base(base) if method.needs_base else None
@@ -271,7 +165,7 @@ class Comparison:
                 refused[name, base] = error
                 continue
             if self.settings.tuning_trials:
-                self.searches.append(self._search(name, base, on, own))
+                self.searches.append(self._search(name, base, on, own, files.get(name)))
         if self.main_process:
             for (name, _), reason in refused.items():
                 print(f"left out: {name}: {reason}", file=sys.stderr, flush=True)
@@ -279,8 +173,16 @@ class Comparison:
         if refused and not self.plan():
             raise next(iter(refused.values()))
 
-    def _search(self, method: str, base: str, on: Any, task: Task) -> tuning.Search:
-        """The search for a method's settings, each value of its space checked. Raises SettingsError."""
+    def _search(self, method: str, base: str, on: Any, task: Task, of_file: Space | None) -> tuning.Search:
+        """The search for a method's settings, each value of its space checked. Raises SettingsError.
+
+        Args:
+            method: its name.
+            base: as the user named it.
+            on: the base, opened; None for a method without one.
+            task: on this base.
+            of_file: the space that the user wrote for it; None takes its own.
+        """
         kind, settings = load_method(method, self.plugins), self.settings
 
         def check(changes: Mapping[str, Any]) -> None:
@@ -297,13 +199,12 @@ class Comparison:
             if self.main_process:
                 print(f"search space of {method}: {line}", file=sys.stderr, flush=True)
 
-        files = spaces.read(settings.search_space, settings.methods) if settings.search_space else {}
-        declared = files.get(method, kind.search_space(self.task_name, self.plugins))
+        declared = kind.search_space(self.task_name, self.plugins) if of_file is None else of_file
         drawn_anew = {"shot_seed"} if settings.redraw else set()
         space, taken = spaces.free(declared, self.given | drawn_anew)
         if taken:
             say(f"{', '.join(taken)} not searched, as given")
-        if method in files:
+        if of_file is not None:
             own = type(self._settings_of(method, {}))
             space = spaces.of_file(space, own, check, f"--search_space {settings.search_space}: [{method}]")
         else:
@@ -312,13 +213,17 @@ class Comparison:
         most = tuning.MOST_TRIALS if budgeted else settings.tuning_trials
         return tuning.Search(method, base, space, tuners.tuner(settings.tuner, space, settings.seed, most - 1, fits))
 
+    def _dev_examples(self, method: type[Method]) -> int:
+        """Dev examples that a trial of a method is scored on: few of one that only prompts, as each takes long."""
+        return self.dev if method.trains else min(self.settings.tuning_prompt_samples, self.dev)
+
     def trial(self, method: str, base: str, changes: Mapping[str, Any], fraction: float) -> PlannedRun:
         """The run of a trial, on the largest training size."""
-        settings, kind = self.settings, load_method(method, self.plugins)
-        size = settings.train_sizes[-1] if kind.trains and settings.train_sizes else ""
+        kind = load_method(method, self.plugins)
+        size = self.largest_size if kind.trains else ""
         varied: dict[str, Any] = {**changes, "trial": True}
         if not kind.trains:
-            varied["max_eval_samples"] = min(settings.tuning_prompt_samples, self.dev)
+            varied["max_eval_samples"] = self._dev_examples(kind)
         if fraction < 1:
             own = self._settings_of(method, {**self._varied(base, tuning.SEED, size), **varied})
             varied |= kind.shortened(own, fraction)
@@ -328,17 +233,14 @@ class Comparison:
 
     def _with_contents(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
         """The runs with a digest of what each depends on besides settings: data, code, the file of a prompt."""
-        files, code, path = (
-            self.contents,
-            discovery.files_version(self.plugins),
-            Path(str(getattr(self.settings, "prompt", ""))),
-        )
-        prompt = digest_file(path) if path.is_file() else ""
-        trained, prompted = digest_value([files, code, ""]), digest_value([files, code, prompt])
-        return [
-            dataclasses.replace(run, data=trained if load_method(run.method, self.plugins).trains else prompted)
-            for run in runs
-        ]
+        code = discovery.files_version(self.plugins)
+
+        def contents(run: PlannedRun) -> str:
+            path = Path(str(run.settings.get("prompt", "")))
+            prompt = digest_file(path) if path.is_file() else ""
+            return digest_value([self.contents, code, prompt])
+
+        return [dataclasses.replace(run, data=contents(run)) for run in runs]
 
     def plan(self) -> list[PlannedRun]:
         """Every run, in the order of the table. Raises SettingsError for an unknown method."""
@@ -354,8 +256,7 @@ class Comparison:
         for name in dict.fromkeys(settings.also_on_prompt_base):
             needed = name in settings.methods and load_method(name, self.plugins).needs_base
             if needed and prompted != settings.model_name_or_path:
-                size = settings.train_sizes[-1] if settings.train_sizes else ""
-                runs.append(self._planned(name, prompted, 0, size))
+                runs.append(self._planned(name, prompted, 0, self.largest_size))
         return [run for run in runs if (run.method, run.base) not in self.left_out]
 
     def run_all(self) -> None:
@@ -395,8 +296,7 @@ class Comparison:
         for search in self.searches:
             if (search.method, search.base) == (method, base) and search.space:
                 settings = self._settings_of(method, {**search.chosen().settings, "model_name_or_path": base})
-                trains = load_method(method, self.plugins).trains
-                dev = self.dev if trains else min(self.settings.tuning_prompt_samples, self.dev)
+                dev = self._dev_examples(load_method(method, self.plugins))
                 return {**search.record(spaces.values(settings, search.space)), "dev_examples": dev}
         return None
 
@@ -413,6 +313,7 @@ class Comparison:
             raise ComparisonError("Every run failed. The first: " + failures[0][1])
         records = [(outcome.run.row, results.load(outcome.folder)) for outcome in done]
         results.check_alike([record for _, record in records], allow_different=True)
+        tuned = {row: self._tuning(*row) for row in dict.fromkeys(row[:2] for row, _ in records)}
         rows = []
         for key in dict.fromkeys(row for row, _ in records):
             own = [record for row, record in records if row == key]
@@ -425,7 +326,7 @@ class Comparison:
                     size=key[2],
                     records=own,
                     planned=planned,
-                    tuning=self._tuning(key[0], key[1]),
+                    tuning=tuned[key[:2]],
                 )
             )
         command = f"python {' '.join(sys.argv)}"
@@ -463,6 +364,12 @@ class Comparison:
         if self.settings.redraw and (size or self._train_limit):  # else a prompt's shots are drawn from all of train
             varied["train_draw"] = seed
         return varied
+
+    @property
+    def largest_size(self) -> str:
+        """The largest of the training sizes; empty where there are none."""
+        sizes = self.settings.train_sizes
+        return "all" if "all" in sizes else max(sizes, key=int, default="")
 
     @property
     def _train_limit(self) -> int | None:

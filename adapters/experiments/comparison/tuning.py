@@ -9,7 +9,6 @@ runs under every launcher, and never scores test. Trials have a seed that no fin
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import numpy as np
 
 from adapters.core import search_space
 from adapters.core.search_space import Space
+from adapters.experiments.comparison import results
 from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, read_json
 from adapters.experiments.comparison.tuners import Tuner
 
@@ -303,12 +303,9 @@ def resolution(runs: Sequence[Path]) -> float | None:
     if len(runs) < 2:
         return None
     found = []
-    for folder in runs:
-        scores = read_json(folder / "scores.json")
-        metric = main_metric(scores["main"]["metric"], scores["labels"])
-        lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-        counts = np.array([json.loads(line)["counts"][metric.name] for line in lines], dtype=metric.count_type)
-        found.append(effects(metric, counts[None], scores["main"]["score"]))
+    for record in map(results.load, runs):
+        metric = main_metric(record.scores["main"]["metric"], record.scores["labels"])
+        found.append(effects(metric, record.counts(metric)[None], record.scores["main"]["score"]))
     best = max(found, key=lambda one: one.value)
     errors = [
         float((best.influence - one.influence).std(ddof=1)) / math.sqrt(len(one.influence))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Pair = tuple[int, int, float]
 """Indices of two examples, and the cosine similarity that their embeddings shall have."""
 SECOND = 2
-"""Added to the token types of a pair's second text, which stands in the same row as the first."""
+"""Added to the token types of a pair's second text, which is in the same row as the first."""
 
 
 def pairs_by_label(

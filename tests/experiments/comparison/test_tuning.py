@@ -51,12 +51,13 @@ class Launcher:
             record = {
                 "main": {"metric": "accuracy", "score": "accuracy", "value": score},
                 "labels": ["a", "b"],
+                **dict.fromkeys(("task", "method", "base", "dataset", "cost", "seed")),
                 "seconds": 10.0 * run.settings["fraction"],
                 "training": {"tokens": 900 * run.settings["fraction"]},
             }
             (own / "scores.json").write_text(json.dumps(record))
             (own / "predictions.jsonl").write_text(
-                "".join(json.dumps({"counts": {"accuracy": row}}) + "\n" for row in counts)
+                "".join(json.dumps({"input": "", "counts": {"accuracy": row}}) + "\n" for row in counts)
             )
             out.append(RunOutcome(run=run, folder=own))
         return out

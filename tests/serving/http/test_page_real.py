@@ -8,6 +8,7 @@ from typing import Any
 import pages
 import pytest
 import servers
+from browser import chromium
 from pages import Page
 from selenium.webdriver.common.keys import Keys
 
@@ -22,7 +23,7 @@ TEXT = "😀 Ada Lovelace lived in 👩‍👧 New York, <b>near</b> Rosa Parks 
 def test_the_page_shows_what_the_bank_answers_and_loads_and_unloads(served_bank: Any, served_root: Path) -> None:
     requests = [{"adapter": name, "inputs": {"text": TEXT}} for name in ("mood", "ner")]
     mood, ner = (answer["output"] for answer in served_bank.predict(requests))
-    with pages.chromium() as chrome, servers.Running(served_bank, adapter_root=str(served_root)) as running:
+    with chromium() as chrome, servers.Running(served_bank, adapter_root=str(served_root)) as running:
         page = Page(chrome, pages.Server(), f"{running.url}/").open()
         page.choose("mood", "ner")
         page.predict(TEXT)
@@ -55,7 +56,7 @@ def test_the_page_shows_what_the_bank_writes(tmp_path: Path, one_thread: None) -
     bank = servers.writing_bank(tmp_path)
     sampling = Sampling(max_new_tokens=20, temperature=0.9, seed=7)
     poet, scribe = bank.write([Request(name, TEXT) for name in ("poet", "scribe")], sampling)
-    with pages.chromium() as chrome, servers.Running(bank) as running:
+    with chromium() as chrome, servers.Running(bank) as running:
         page = Page(chrome, pages.Server(), f"{running.url}/").open()
         page.choose("mood", "poet", "scribe")
         for name, value in {"max_new_tokens": "20", "temperature": "0.9", "seed": "7"}.items():

@@ -1,0 +1,120 @@
+"""The settings of a comparison, and what of them cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.core.settings import INCIDENTAL, require
+from adapters.evaluation.documents import RESAMPLE
+from adapters.experiments.comparison import results, tuners, tuning
+
+LAUNCHING = frozenset({"launcher", "run_cpus", "run_gpus", "runs_at_once"})
+"""Settings of where runs run."""
+GROWING = frozenset(
+    {
+        "methods",
+        "resample",
+        "seeds",
+        "train_sizes",
+        "also_on_prompt_base",
+        "margin",
+        "cost",
+        "tuning_trials",
+        "tuning_seconds",
+        "tuning_tokens",
+        "tuning_prompt_samples",
+        "tuner",
+        "search_space",
+        *LAUNCHING,
+        *INCIDENTAL,
+    }
+)
+"""Settings that may change when a comparison resumes: its finished runs stay valid."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings:
+    """What is compared."""
+
+    methods: list[str] = field(
+        default_factory=lambda: ["majority", "tfidf", "crf", "full", "head", "lora", "prefix", "zero_shot", "few_shot"]
+    )
+    """Methods to compare. Of the default ones, those that do not fit the task or the base are left out."""
+    seeds: int = 3
+    """Seeds of each method: 0, 1, …; a deterministic method runs once."""
+    redraw: list[str] = field(default_factory=list)
+    """What a seed draws anew besides the head, the order and dropout: train (with --max_train_samples or --train_sizes,
+    each seed learns from other examples, the same for all methods)."""
+    prompt_model_name_or_path: str | None = None
+    """Base model of the prompted methods. Default: --model_name_or_path."""
+    also_on_prompt_base: list[str] = field(default_factory=list)
+    """Trained methods to run on the prompted base too (one seed), to separate the effects of method and base."""
+    train_sizes: list[str] = field(default_factory=list)
+    """Numbers of training examples to train with, or all: 50,200,1000,all."""
+    full: bool = False
+    """Use all examples, not the subsets of the recipe's defaults."""
+    margin: float = 1.0
+    """Points by which a method may score lower and still be called non-inferior."""
+    cost: str = "storage"
+    """What decides between non-inferior methods: storage, training (time), latency or memory."""
+    tuning_trials: int = 6
+    """Settings that each method tries on dev, its own among them, before it runs with the best ones; 0: none, all
+    methods run at their default settings."""
+    tuning_seconds: float | None = None
+    """Seconds that each method's trials may take, instead of --tuning_trials."""
+    tuning_tokens: int | None = None
+    """Tokens that each method's trials may train on, instead of --tuning_trials."""
+    tuning_prompt_samples: int = 50
+    """Dev examples that a trial of a prompted method is scored on, at most."""
+    tuner: str = "random"
+    """Where the settings of trials come from: random draws, or optuna (its TPE sampler)."""
+    search_space: str | None = None
+    """TOML file with search spaces, a table for each method: [lora], learning_rate = {low = 1e-4, high = 1e-2},
+    lora_r = [4, 8, 16]. Default: the methods' own."""
+    resample: str = "auto"
+    """What intervals and tests resample: whole documents, single examples, or auto: documents where every scored
+    example knows its own, and there are at least 30 of them."""
+    forbid_overlap: bool = False
+    """Refuse a test split that shares an example with train."""
+    num_processes: int = 1
+    """Processes of each run."""
+    launcher: str = "local"
+    """Where runs run: local (this machine, one after the other), ray (tasks on the cluster of RAY_ADDRESS, or on
+    this machine's cores), or slurm (a job array: writes --output_dir/runs.sbatch to submit; the same command prints
+    the table when its jobs have ended). For ray and slurm, all machines share one file system."""
+    run_cpus: int = 1
+    """CPU cores of each run, with ray or slurm."""
+    run_gpus: float | None = None
+    """GPUs of each run, with ray (0.5: two runs share one) or slurm. Default: with ray one for each process if the
+    cluster has any; with slurm none."""
+    runs_at_once: int | None = None
+    """Runs at the same time, with slurm. Default: as many as it can start."""
+
+
+def check_advice(settings: Any) -> None:
+    """Raises SettingsError for a margin, a cost or a way of resampling that cannot be."""
+    require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
+    require(settings.cost in results.COSTS, "cost", settings.cost, " or ".join(results.COSTS))
+    require(settings.resample in RESAMPLE, "resample", settings.resample, " or ".join(RESAMPLE))
+
+
+def check_tuning(settings: Any) -> None:
+    """Raises SettingsError for a search that cannot be."""
+    require(settings.tuning_trials >= 0, "tuning_trials", settings.tuning_trials, "0 (no search) or more")
+    require(settings.tuner in tuners.NAMES, "tuner", settings.tuner, " or ".join(tuners.NAMES))
+    by_scores = settings.tuner != "random" and settings.launcher == "slurm"
+    needed = "random with --launcher slurm, as it needs the scores of earlier trials"
+    require(not by_scores, "tuner", settings.tuner, needed)
+    require(
+        settings.tuning_prompt_samples >= tuning.FEWEST,
+        "tuning_prompt_samples",
+        settings.tuning_prompt_samples,
+        f"at least {tuning.FEWEST}",
+    )
+    budgets = [(name, getattr(settings, name)) for name in ("tuning_seconds", "tuning_tokens")]
+    given = [(name, value) for name, value in budgets if value is not None]
+    for name, value in given:
+        require(value > 0, name, value, "above 0")
+        require(len(given) == 1, name, value, "given without another budget")
+        require(settings.tuning_trials > 0, name, value, "given without --tuning_trials 0, which allows no search")

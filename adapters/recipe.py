@@ -14,6 +14,7 @@ from adapters.experiments.run import DryRunEnded, Run, open_run
 
 if TYPE_CHECKING:
     from adapters.experiments.comparison.comparison import Comparison
+    from adapters.experiments.continual.continual import Continual
     from adapters.experiments.prompt_lab.lab import Lab
     from adapters.experiments.swap import Swap
 
@@ -54,6 +55,20 @@ def compare(
         comparison = Comparison(doc, task=task, defaults=defaults, argv=argv)
         yield comparison
         if any(outcome.error for outcome in comparison.outcomes):
+            raise SystemExit(1)
+
+
+@contextmanager
+def continual(
+    doc: str | None, *, task: str, defaults: Mapping[str, Any], argv: Sequence[str] | None = None
+) -> Iterator[Continual]:
+    """Read the settings of a recipe that learns task after task from its flags; the arguments are those of `start`."""
+    from adapters.experiments.continual.continual import Continual
+
+    with _command():
+        sequence = Continual(doc, task=task, defaults=defaults, argv=argv)
+        yield sequence
+        if any(outcome.error for outcome in sequence.outcomes):
             raise SystemExit(1)
 
 

@@ -19,6 +19,7 @@ FOLDERS = {
     "metrics": "evaluation/metrics",
     "methods": "methods",
     "tasks": "tasks",
+    "strategies": "experiments/continual/strategies",
 }
 """Folder of each kind of plugin, in `adapters/` and in a plugin folder."""
 _PLUGIN = "taskswap_plugin_"
@@ -48,9 +49,11 @@ def load(kind: str, name: str, plugin_dirs: Sequence[str] = ()) -> ModuleType:
             if folder == PACKAGE / FOLDERS[kind]:
                 return importlib.import_module(f"adapters.{FOLDERS[kind].replace('/', '.')}.{name}")
             return _load_plugin(kind, path)
-    raise SettingsError(
-        f"No {kind.removesuffix('s')} is called {name!r}: {did_you_mean(name, names(kind, plugin_dirs))}"
-    )
+    raise SettingsError(f"No {_singular(kind)} is called {name!r}: {did_you_mean(name, names(kind, plugin_dirs))}")
+
+
+def _singular(kind: str) -> str:
+    return f"{kind.removesuffix('ies')}y" if kind.endswith("ies") else kind.removesuffix("s")
 
 
 def code_version(kind: type) -> str:

@@ -47,3 +47,4 @@ class Method(LoraFamilyMethod):
     """PEFT's LoRA, with the head trained in full."""
 
     name = "lora"
+    low_rank = True

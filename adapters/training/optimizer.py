@@ -17,8 +17,13 @@ _ADAPTIVE = ("reduce_lr_on_plateau", "greedy")
 """Schedules of transformers that follow the loss."""
 
 
-def start_at_prior(model: torch.nn.Module, prior: np.ndarray | None) -> bool:
+def start_at_prior(model: torch.nn.Module, prior: np.ndarray | None, *, first: int = 0) -> bool:
     """Set the bias of the head (its last trainable linear layer, with one output per class) to the prior.
+
+    Args:
+        model: with a head.
+        prior: of each class; None leaves the bias as it is.
+        first: the first class whose bias is set; those before it were learned already.
 
     Returns:
         False where there is a prior that the head cannot take, as it has no bias (those of causal models).
@@ -27,15 +32,15 @@ def start_at_prior(model: torch.nn.Module, prior: np.ndarray | None) -> bool:
 
     if prior is None:
         return True
-    heads = [layer for layer in _head_layers(model) if layer.out_features == len(prior) and layer.weight.requires_grad]
+    heads = [layer for layer in head_layers(model) if layer.out_features == len(prior) and layer.weight.requires_grad]
     if not heads or heads[-1].bias is None:
         return False
     with torch.no_grad():
-        heads[-1].bias.copy_(torch.from_numpy(prior))
+        heads[-1].bias[first:].copy_(torch.from_numpy(prior[first:]))
     return True
 
 
-def _head_layers(model: Any) -> list[torch.nn.Linear]:
+def head_layers(model: Any) -> list[torch.nn.Linear]:
     """The linear layers outside the body of a model of transformers, wrapped by PEFT or not; else all of them."""
     import torch
 

@@ -19,17 +19,8 @@ from adapters.experiments.comparison import across_page
 from adapters.experiments.comparison.across_summary import DataSet, summarise
 from adapters.experiments.comparison.comparison import Comparison
 from adapters.experiments.comparison.result import ComparisonResult
+from adapters.experiments.data_set_file import flags_of_file
 
-PATHS = (
-    "dataset_name",
-    "metrics",
-    "model_name_or_path",
-    "peft_config",
-    "plugin_dir",
-    "prompt",
-    "prompt_model_name_or_path",
-)
-"""Settings that may be a path: one that exists beside the settings file is meant, before a name or another place."""
 OWN = ("json", "md", "html", "svg")
 """Endings of the files that this writes."""
 
@@ -89,7 +80,7 @@ class AcrossTasks:
         """The comparison of one data set, in a folder of its name."""
         assert self.folder is not None
         with _named(name):
-            flags = [*flags_of_file(path, common), *common]
+            flags = [*flags_of_file(path, arguments.given(common) | {"output_dir"}), *common]
             names = discovery.names("tasks", arguments.peek(flags, "plugin_dir"))
             task, flags = arguments.choose(flags, "task", names, needed=True)
             out = str(self.folder / name)
@@ -180,32 +171,6 @@ class AcrossTasks:
         write_text(folder / "tasks.md", across_page.markdown(summary, summary["failures"]))
         write_text(folder / "tasks.html", across_page.page(summary, summary["failures"], folder, repeat))
         print(f"\nwritten to {folder}/tasks.html, .md, .svg and .json", file=sys.stderr)
-
-
-def flags_of_file(path: Path, common: Sequence[str]) -> list[str]:
-    """The settings of a .toml as flags, without those that are common to all data sets.
-
-    Paths in it are relative to its folder. Raises SettingsError.
-    """
-    if path.suffix.lower() != ".toml":
-        raise SettingsError(f"--tasks {path}: must be a .toml of settings, or the folder of a finished comparison.")
-    replaced = arguments.given(common) | {"output_dir"}
-    own = {name: value for name, value in arguments.read_file(path).items() if name not in replaced}
-    for name, value in own.items():
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, dict | list):
-                raise SettingsError(f"{path}: {name}: must be a value or a list of values, found {str(value)[:60]}.")
-    return arguments.as_flags({name: _located(name, value, path.parent) for name, value in own.items()})
-
-
-def _located(name: str, value: Any, folder: Path) -> Any:
-    """A setting's value, with a path as it is seen from here."""
-    if isinstance(value, list):
-        return [_located(name, part, folder) for part in value]
-    if not isinstance(value, str):
-        return value
-    beside = folder / Path(value).expanduser()
-    return str(beside) if name.endswith("_file") or (name in PATHS and beside.exists()) else value
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class PlannedRun:
         base: base model as the user named it; empty of a method without one.
         seed: of the run.
         size: number of training examples where the comparison varies it, otherwise empty.
-        settings: of the run, including `task` and `method`, without `output_dir`.
+        settings: of the run, including `task` and `method`, without `output_dir`; `command`, if it is not train.
         data: digest of the contents of data, plugin and prompt files, so that changed files make new runs.
         rung: of a trial of a search, how long it trains, in words; otherwise empty.
     """
@@ -193,7 +193,7 @@ def _lock(path: Path) -> Iterator[int | None]:
 def _run_alone(settings: Path, log: Path, processes: int, held: int | None) -> tuple[int, str]:
     """Run the command to its end; its exit code, and the reason if it failed."""
     several = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"] if processes > 1 else []
-    command = [sys.executable, "-m", *several, "adapters", "train", str(settings)]
+    command = [sys.executable, "-m", *several, "adapters", read_json(settings).get("command", "train"), str(settings)]
     inherited = () if held is None else (held,)
     with log.open("w", encoding="utf-8") as stream, SignalGuard() as guard:
         process = subprocess.Popen(

@@ -62,6 +62,8 @@ class Method(ABC):
     """What sets the number of virtual tokens, for messages."""
     trains_base: ClassVar[bool] = False
     """Whether it trains parameters of the base itself, which cannot be quantized then."""
+    low_rank: ClassVar[bool] = False
+    """Whether its delta is B A alpha / r in each layer and nothing else, so that ranks can be added, deltas merged."""
     library: ClassVar[str] = "taskswap"
     """The library that loads the artifact without this project, for the model card."""
 

@@ -1,0 +1,1 @@
+"""Learning task after task: strategies against forgetting, compared."""

@@ -1,0 +1,316 @@
+"""Strategies compared on a sequence of tasks: checked at once, their runs given to a launcher, one page at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adapters.core import arguments, discovery
+from adapters.core.errors import ComparisonError, ModelError, SettingsError
+from adapters.core.files import digest_value, write_json
+from adapters.core.processes import is_first
+from adapters.core.search_space import Space
+from adapters.core.settings import INCIDENTAL, require
+from adapters.experiments.comparison import launchers, tuners, tuning
+from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
+from adapters.experiments.continual import settings as own_settings
+from adapters.experiments.continual.sequence import (
+    SequenceTask,
+    check_scenario,
+    names_of,
+    orders_of,
+    read_task,
+    task_of,
+)
+from adapters.experiments.continual.strategies.base.strategy import Strategy
+from adapters.experiments.data_set_file import flags_of_file
+from adapters.methods.base.method import load_method
+
+GROWING = frozenset(
+    {
+        *("methods", "strategies", "orders", "seeds", "tuning_trials", "tuner", "margin", "num_processes"),
+        *("launcher", "run_cpus", "run_gpus", "runs_at_once", *INCIDENTAL),
+    }
+)
+"""Settings that may change when a comparison resumes: its finished runs stay valid."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A strategy with a method: a row of the table."""
+
+    strategy: str
+    method: str
+
+    @property
+    def name(self) -> str:
+        """In tables and of folders."""
+        return f"{self.strategy}-{self.method}"
+
+
+class Continual:
+    """Strategies on a sequence: `check`, `run_all`, `save_and_print`."""
+
+    def __init__(
+        self, doc: str | None, *, task: str, defaults: Mapping[str, Any], argv: Sequence[str] | None = None
+    ) -> None:
+        """Read the settings. Raises SettingsError.
+
+        Args:
+            doc: shown by --help.
+            task: kind of task of the sequence; empty to take it from the first task's file.
+            defaults: differences from the defaults.
+            argv: flags, or one settings file; None takes those of the process.
+        """
+        argv = list(sys.argv[1:] if argv is None else argv)
+        if arguments.is_file(argv):
+            argv = flags_of_file(Path(argv[0]), {"task"})
+        self.plugins = arguments.peek(argv, "plugin_dir")
+        paths = arguments.peek(argv, "tasks")
+        if not task and not {"-h", "--help"} & {*argv}:
+            if not paths:
+                raise SettingsError("--tasks is missing: name a .toml of each task of the sequence.")
+            task = task_of(Path(paths[0]))
+        self.task_name = task or "classification"
+        self.given = arguments.given(argv)
+        kind = own_settings.all_settings(self.task_name, self.plugins)
+        self.settings = arguments.parse(kind, defaults, (doc or "").strip(), argv)
+        self.defaults = dict(defaults)
+        self.folder = Path(self.settings.output_dir)
+        self.resources = Resources(
+            processes=self.settings.num_processes,
+            cpus=self.settings.run_cpus,
+            gpus=self.settings.run_gpus,
+            at_once=self.settings.runs_at_once,
+        )
+        self.outcomes: list[RunOutcome] = []
+        self.runs: list[PlannedRun] = []
+        self.searches: dict[Condition, tuning.Search] = {}
+        self.chosen: dict[Condition, Mapping[str, Any]] = {}
+        self.conditions: list[Condition] = []
+        self.orders: list[list[str]] = []
+        self.tasks: dict[str, SequenceTask] = {}
+        self.main_process = is_first()
+
+    # before anything runs --------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Refuse what cannot work before anything is trained. Raises UserError."""
+        from adapters.models.base_model import open_base, quiet_libraries
+        from adapters.tasks.base.reading import reading_lines
+
+        settings = self.settings
+        own_settings.check(settings)
+        launchers.check(settings.launcher, self.resources)
+        self.paths = {name: path.absolute() for name, path in names_of(settings.tasks).items()}
+        require(len(self.paths) >= 2, "tasks", " ".join(settings.tasks), "two tasks or more")
+        self.orders = orders_of(settings.orders, [*self.paths], seed=settings.seed)
+        self.conditions = self._conditions()
+        self._check_folder()
+        quiet_libraries()
+        common = self._settings_of(self.conditions[0], {})
+        for name, path in self.paths.items():
+            self.tasks[name] = read_task(name, path, self.task_name, common, self.given)
+            self._say(f"{name}:")
+            for line in reading_lines(self.tasks[name].splits):
+                self._say(line)
+        check_scenario(settings.scenario, [*self.tasks.values()], self._say)
+        base, fitting = open_base(settings.model_name_or_path), []
+        for condition in self.conditions:
+            method = load_method(condition.method, self.plugins)(self._settings_of(condition, {}))
+            try:
+                strategy_of(condition, self.plugins).check(type(method), settings.scenario)
+                strategy_of(condition, self.plugins)(self._settings_of(condition, {}))
+                method.check(base, self.tasks[self.orders[0][0]].task.on(base.kind))
+            except ModelError as error:
+                if len(self.conditions) == 1:
+                    raise
+                self._say(f"left out: {condition.strategy} with {condition.method}: {error}")
+                continue
+            fitting.append(condition)
+        if not fitting:
+            raise SettingsError("--strategies: none of them fits --methods; see the lines above.")
+        self.conditions = fitting
+        if settings.tuning_trials:
+            small = [one.name for one in self._first_two() if len(one.dev) < tuning.FEWEST]
+            if small:
+                raise SettingsError(
+                    f"--tuning_trials {settings.tuning_trials}: dev of {small[0]} has fewer than {tuning.FEWEST} "
+                    "examples, too few to choose by. Give a larger validation_file, or --tuning_trials 0."
+                )
+            self.searches = {condition: self._search(condition) for condition in fitting}
+        self.runs = self.plan()
+
+    def _conditions(self) -> list[Condition]:
+        """Strategies with their methods, in order. Raises SettingsError for an unknown name."""
+        found = []
+        for given in self.settings.strategies:
+            method, _, strategy = given.rpartition("/")
+            discovery.load("strategies", strategy, self.plugins)
+            for name in [method] if method else self.settings.methods:
+                load_method(name, self.plugins)
+                found.append(Condition(strategy, name))
+        require(bool(found), "strategies", "", "names of strategies")
+        return list(dict.fromkeys(found))
+
+    def _first_two(self) -> list[SequenceTask]:
+        """The tasks that settings are chosen on."""
+        return [self.tasks[name] for name in self.orders[0][:2]]
+
+    def _search(self, condition: Condition) -> tuning.Search:
+        """The search for a condition's settings: the method's learning rate, and what is the strategy's own."""
+        kind = load_method(condition.method, self.plugins)
+        rates = {k: v for k, v in kind.search_space(self.task_name, self.plugins).items() if k == "learning_rate"}
+        space: Space = {**rates, **strategy_of(condition, self.plugins).search_space()}
+        free = {name: dimension for name, dimension in space.items() if name not in self.given}
+        proposals = tuners.tuner(
+            self.settings.tuner, free, self.settings.seed, self.settings.tuning_trials - 1, lambda _: True
+        )
+        return tuning.Search(condition.name, self.settings.model_name_or_path, free, proposals)
+
+    # runs ------------------------------------------------------------------------------------------------------------
+
+    def plan(self) -> list[PlannedRun]:
+        """Every run, in the order of the table."""
+        return [
+            self._planned(condition, order, number, seed)
+            for condition in self.conditions
+            for number, order in enumerate(self.orders)
+            for seed in range(self.settings.seeds)
+        ]
+
+    def trial(self, name: str, base: str, changes: Mapping[str, Any], fraction: float) -> PlannedRun:
+        """The run of a trial: the first two tasks of the first order, scored on dev."""
+        condition = next(one for one in self.conditions if one.name == name)
+        varied: dict[str, Any] = {**changes, "trial": True, "publish": False}
+        if fraction < 1:
+            own = self._settings_of(condition, varied)
+            varied |= load_method(condition.method, self.plugins).shortened(own, fraction)
+        planned = self._planned(condition, self.orders[0][:2], 0, tuning.SEED, varied)
+        words = tuning.Rung(fraction=fraction, trials=0).words
+        return dataclasses.replace(planned, rung=f"trials, {words}")
+
+    def _planned(
+        self,
+        condition: Condition,
+        order: Sequence[str],
+        number: int,
+        seed: int,
+        changes: Mapping[str, Any] | None = None,
+    ) -> PlannedRun:
+        """One run: a condition, an order, a seed."""
+        changes = self.chosen.get(condition, {}) if changes is None else changes
+        paths = [str(self.paths[name]) for name in order]
+        varied = {**changes, "seed": seed, "tasks": paths, "order_number": number}
+        settings = self._settings_of(condition, varied)
+        own = {k: v for k, v in arguments.as_dict(settings).items() if k not in INCIDENTAL}
+        names = {"command": "continual", "task": self.task_name, "method": condition.method}
+        given = sorted(self.given & set(own))
+        return PlannedRun(
+            method=condition.name,
+            base=self.settings.model_name_or_path,
+            seed=seed,
+            size=f"order{number}" if len(self.orders) > 1 else "",
+            settings={**names, "strategy": condition.strategy, **own, "given": given},
+            data=digest_value([self._data(), discovery.files_version(self.plugins)]),
+        )
+
+    def _data(self) -> list[Any]:
+        return [
+            [name, {split: found.notes.get("digest") for split, found in one.splits.items()}]
+            for name, one in self.tasks.items()
+        ]
+
+    def _settings_of(self, condition: Condition, varied: Mapping[str, Any]) -> Any:
+        """Settings of a run: its method's and strategy's defaults, the recipe's, the given, and those of this run."""
+        kind = own_settings.run_settings(self.task_name, condition.method, condition.strategy, self.plugins)
+        names = {field.name for field in dataclasses.fields(kind)}
+        given = {name: getattr(self.settings, name) for name in self.given & names}
+        settings = kind(**{**{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
+        settings.check()
+        return settings
+
+    def run_all(self) -> None:
+        """Let the launcher run the unfinished runs; a failure is recorded and the others continue."""
+        if not self.main_process:
+            return
+        write_json(self.folder / "settings.json", {"task": self.task_name, **arguments.as_dict(self.settings)})
+        if self.settings.overwrite_output_dir:
+            for failed in (self.folder / "runs").glob("*.failed"):
+                failed.unlink()
+        if self.searches:
+            done = tuning.run([*self.searches.values()], self.trial, self._launch, trials=self.settings.tuning_trials)
+            if not done:
+                return
+            for condition, search in self.searches.items():
+                self.chosen[condition] = search.chosen().settings
+                self._say(search.sentence())
+        self.runs = self.plan()
+        self.outcomes = self._launch(self.runs)
+
+    def _launch(self, runs: Sequence[PlannedRun]) -> list[RunOutcome]:
+        return launchers.launch(self.settings.launcher, runs, self.folder, self.resources)
+
+    def save_and_print(self) -> dict[str, Any] | None:
+        """Write the page and print the table; None where another process or Slurm does the runs.
+
+        Raises ComparisonError where every run failed.
+        """
+        from adapters.experiments.continual import output, results
+
+        if not self.outcomes:
+            return None
+        done = [outcome for outcome in self.outcomes if not outcome.error]
+        failures = [(outcome.run.name, outcome.error) for outcome in self.outcomes if outcome.error]
+        if not done:
+            raise ComparisonError("Every run failed. The first: " + failures[0][1])
+        planned = len(self.orders) * self.settings.seeds
+        conditions = []
+        for condition in self.conditions:
+            own = [results.load(outcome.folder) for outcome in done if outcome.run.method == condition.name]
+            if own:
+                search = self.searches.get(condition)
+                tuned = search.record(dict(self.chosen[condition])) if search is not None and search.space else None
+                conditions.append(results.Condition(records=own, planned=planned, tuning=tuned))
+        return output.save_and_print(
+            conditions,
+            self.folder,
+            command=f"taskswap {' '.join(sys.argv[1:])}",
+            settings=arguments.as_dict(self.settings),
+            failures=failures,
+            margin=self.settings.margin / 100,
+            seed=self.settings.seed,
+        )
+
+    def _check_folder(self) -> None:
+        """Refuse a folder of another comparison, or of something else."""
+        if not self.folder.exists():
+            return
+        path = self.folder / "settings.json"
+        if not self.folder.is_dir() or (any(self.folder.iterdir()) and not (self.folder / "runs").is_dir()):
+            raise SettingsError(
+                f"--output_dir {self.folder}: holds files other than a sequence's runs. Name another folder."
+            )
+        if path.is_file() and not self.settings.overwrite_output_dir:
+            before, now = read_json(path), {"task": self.task_name, **arguments.as_dict(self.settings)}
+            changed = sorted(k for k in now if k not in GROWING and before.get(k) != now[k])
+            if changed:
+                shown = ", ".join(f"{name} (there {before.get(name)!r}, now {now[name]!r})" for name in changed[:5])
+                raise SettingsError(
+                    f"--output_dir {self.folder}: holds other runs, which differ in {shown}. Name another folder, or "
+                    "add --overwrite_output_dir: runs that match are kept."
+                )
+
+    def _say(self, line: str) -> None:
+        if self.main_process:
+            print(line, file=sys.stderr, flush=True)
+
+
+def strategy_of(condition: Condition, plugins: Sequence[str]) -> type[Strategy]:
+    """The class of a condition's strategy."""
+    found: type[Strategy] = discovery.load("strategies", condition.strategy, plugins).Strategy
+    return found

@@ -1,0 +1,125 @@
+"""What a sequence publishes: artifacts by adapter and version, each ordinary, and a pointer to the version in use.
+
+    published/TASK/versions/0001/     an artifact, for adapters.load, a bank, a server, PEFT
+    published/TASK/current.json       {"version": 1, "folder": "versions/0001"}
+
+A server that was given the folder published/TASK loads the version in use, and with --watch takes a new one by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapters.core.errors import ArtifactError
+from adapters.core.files import write_json
+from adapters.experiments import records
+from adapters.experiments.continual import state
+from adapters.experiments.continual.heads import Heads
+from adapters.experiments.continual.weights import head_names, put_outputs
+from adapters.experiments.run_state import FittedModel, RunData
+
+if TYPE_CHECKING:
+    from adapters.experiments.continual.sequence_run import SequenceRun
+
+PUBLISHED, VERSIONS, CURRENT = "published", "versions", "current.json"
+ALL_TASKS = "all_tasks"
+"""The adapter of a model whose tasks share their outputs."""
+
+
+def publish(run: SequenceRun, folder: Path, *, former: Mapping[str, int]) -> dict[str, int]:
+    """Write an artifact for each adapter that has changed; returns the version of every adapter. Points to none yet.
+
+    Args:
+        run: that has learned its tasks.
+        folder: with `published/`.
+        former: versions of the adapters before the last task.
+    """
+    versions = dict(former)
+    names = [one.name for one in run.tasks]
+    shared = run.strategy.shared
+    adapters = [ALL_TASKS] if shared and Heads(run.settings.scenario, run.tasks).shared else names
+    for name in adapters:
+        if not shared and name in former:
+            continue  # nothing changes the model of a task that was learned
+        versions[name] = _new_version(run, name, folder / PUBLISHED / name)
+    return versions
+
+
+def _new_version(run: SequenceRun, name: str, folder: Path) -> int:
+    """Write the next version of an adapter; its number."""
+    there = [int(path.name) for path in (folder / VERSIONS).glob("[0-9]*") if path.name.isdecimal()]
+    number = max(there, default=0) + 1
+    _write(run, name, folder / VERSIONS / f"{number:04d}")
+    return number
+
+
+def point(folder: Path, versions: Mapping[str, int]) -> None:
+    """Let each adapter be of a version; one without a version is no longer published. Each pointer moves at once."""
+    for adapter in sorted((folder / PUBLISHED).iterdir()) if (folder / PUBLISHED).is_dir() else ():
+        pointer, number = adapter / CURRENT, versions.get(adapter.name)
+        if number is None:
+            pointer.unlink(missing_ok=True)
+            continue
+        wanted = {"version": number, "folder": f"{VERSIONS}/{number:04d}"}
+        if not pointer.is_file() or {**json.loads(pointer.read_text(encoding="utf-8")), **wanted} != json.loads(
+            pointer.read_text(encoding="utf-8")
+        ):
+            write_json(pointer, wanted)
+
+
+def current(folder: Path, adapter: str) -> Path:
+    """The artifact that is published under a name. Raises ArtifactError where there is none."""
+    pointer = folder / PUBLISHED / adapter / CURRENT
+    try:
+        return pointer.parent / str(json.loads(pointer.read_text(encoding="utf-8"))["folder"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{pointer}: names no published version ({error}).") from error
+
+
+def _write(run: SequenceRun, name: str, folder: Path) -> None:
+    """The artifact of an adapter: an ordinary one, with the outputs of its own task."""
+    from adapters.evaluation.evaluate import evaluate
+    from adapters.evaluation.metrics.base.metric import task_metrics
+
+    of_all = name == ALL_TASKS
+    one = run.tasks[-1] if of_all else next(task for task in run.tasks if task.name == name)
+    base, settings = run.run.base, run.settings
+    heads = Heads(settings.scenario, run.tasks if run.strategy.shared else (one,))
+    method = run._method(len(heads.tasks))
+    weights = state.read(run.folder).weights if run.strategy.shared else state.read_own(run.folder, one.name)
+    task = heads.task(one.name).on(base.kind)
+    whole = run._build(heads, method)
+    rows = head_names(whole, len(heads.outputs))
+    del whole
+    model = method.wrap(base, task, one.train)
+    put_outputs(model, weights, rows, heads.of(one.name))
+    if base.quantization is None:
+        model.to(run.run.accelerator.device)
+    metrics = task_metrics(task, settings.metrics, settings.plugin_dir, allow_hub=settings.trust_remote_code)
+    predictor = method.predictor(model, base, task, precision=run.run.precision)
+    scored = [example for task in (run.tasks if of_all else (one,)) for example in task.scored()]
+    split = one.scored().name
+    evaluation = evaluate(
+        predictor, scored, metrics, split="dev" if split == "validation" else split, seed=settings.seed
+    )
+    stages = [state.read_stage(run.folder, i) for i in range(state.finished_stages(run.folder))]
+    seconds = sum(stage["train_seconds"] for stage in stages if run.strategy.shared or one.name in stage["tasks"])
+    fitted = FittedModel(
+        task=task,
+        method=method,
+        base=base,
+        model=model,
+        predictor=predictor,
+        metrics=metrics,
+        history=None,
+        seconds=seconds,
+    )
+    data = RunData(name=", ".join(t.name for t in run.tasks) if of_all else one.name, revision=None, splits=one.splits)
+    record = records.score_record(method.settings, run.run.session, data, fitted, evaluation)
+    record["overlap"].pop("numbers", None)
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed process has left
+    records.save_artifact(folder, method.settings, fitted, record, evaluation)

@@ -1,0 +1,133 @@
+"""Which task an example is of, where it does not say so, and what that does to scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adapters.evaluation.documents import chosen_units
+from adapters.evaluation.significance import bootstrap
+from adapters.experiments.continual.heads import Heads
+from adapters.experiments.continual.sequence import CLASS_INCREMENTAL, DOMAIN_INCREMENTAL, SequenceTask
+from adapters.models.base_model import Base
+from adapters.serving.bank.router import Router, text_of_inputs
+from adapters.tasks.base.example import Example, Prediction
+
+if TYPE_CHECKING:
+    from adapters.experiments.continual.sequence_run import SequenceRun
+
+
+class Features:
+    """What a frozen base makes of examples; the base is loaded once."""
+
+    def __init__(self, base: Base) -> None:
+        """Args: base: the base model."""
+        self.base = base
+        self._embed: Any = None
+
+    def __call__(self, examples: Sequence[Example]) -> np.ndarray:
+        """float32 `[examples, hidden]`."""
+        from adapters.tasks.base.embedding import text_embedder
+
+        if self._embed is None:
+            self._embed = text_embedder(str(self.base.folder))
+        return np.asarray(self._embed([text_of_inputs(example.inputs) for example in examples]))
+
+
+def fitted_router(run: SequenceRun, tasks: Sequence[SequenceTask]) -> Router:
+    """A router to tasks, from their training texts."""
+    base = run.run.base
+    return Router.fit(
+        run.settings.routing,
+        {one.name: run.features(one.train[:]) for one in tasks},
+        base_weights=base.digest,
+        base_tokenizer=base.tokenizer_digest,
+    )
+
+
+def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Scores after each task with adapters that the router chose, and counts after the last one.
+
+    An answer of another task's adapter is wrong where tasks have outputs of their own, even if the label has the same
+    name; where they share labels it is compared as any other.
+    """
+    tasks, scenario = run.tasks, run.settings.scenario
+    features = {one.name: run.features(one.scored()[:]) for one in tasks}
+    names = [one.name for one in tasks]
+    answers = _all_answers(run)
+    matrix, accuracy, counts = [], [], dict[str, np.ndarray]()
+    confusion: dict[str, dict[str, int]] = {}
+    router = None
+    for number in range(len(tasks)):
+        learned = tasks[: number + 1]
+        if router is None:
+            router = fitted_router(run, learned)
+        else:
+            router.add(tasks[number].name, run.features(tasks[number].train[:]))
+        row: list[dict[str, float] | None] = [None] * len(tasks)
+        right = []
+        for j, one in enumerate(learned):
+            chosen = [routed.adapter for routed in router.choose(features[one.name])]
+            right.append(float(np.mean([name == one.name for name in chosen])))
+            confusion[one.name] = {name: chosen.count(name) for name in names if name in chosen}
+            metric, golds, predictions = _compared(one, learned, chosen, answers, scenario)
+            found = metric.count_all(golds, [prediction.value for prediction in predictions])
+            units = chosen_units(one.scored().documents())
+            low, high = bootstrap(metric, units.summed(found), seed=run.settings.seed)[metric.main]
+            value = float(metric.scores(found.sum(0))[metric.main])
+            row[j] = {"value": value, "low": low, "high": high}
+            counts[f"routed/{one.name}"] = found
+        matrix.append(row)
+        accuracy.append(float(np.mean(right)))
+    assert router is not None
+    record = {
+        "kind": run.settings.routing,
+        "matrix": matrix,
+        "accuracy": accuracy,
+        "confusion": confusion,
+        "bytes": router.bytes,
+    }
+    run.say(
+        f"without the task's name ({run.settings.routing}): {accuracy[-1]:.1%} of the examples find their task, mean "
+        f"score {np.mean([one['value'] for one in matrix[-1] if one is not None]):.1%}"
+    )
+    return record, counts
+
+
+def _all_answers(run: SequenceRun) -> dict[tuple[str, str], list[Prediction]]:
+    """What each task's own model says of each task's test examples."""
+    out = {}
+    for model_of in run.tasks:
+        model = run._own_model(model_of)
+        heads = Heads(run.settings.scenario, (model_of,))
+        predictor = run._predictor(model, heads, run._method(1), model_of.name)
+        for one in run.tasks:
+            out[model_of.name, one.name] = predictor.predict(one.scored()[:])
+    return out
+
+
+def _compared(
+    one: SequenceTask,
+    learned: Sequence[SequenceTask],
+    chosen: Sequence[str | None],
+    answers: dict[tuple[str, str], list[Prediction]],
+    scenario: str,
+) -> tuple[Any, list[Any], list[Prediction]]:
+    """The metric for the labels of all tasks, gold answers, and the predictions of the chosen models."""
+    golds = [example.gold for example in one.scored()]
+    shared = scenario in (CLASS_INCREMENTAL, DOMAIN_INCREMENTAL)
+    picked = [
+        answers[name, one.name][i] if name is not None and (shared or name == one.name) else _wrong(golds[i])
+        for i, name in enumerate(chosen)
+    ]
+    if not shared:
+        return one.metric, golds, picked
+    every = Heads(scenario, tuple(learned))
+    return type(one.metric)([label for _, label in every.outputs]), golds, picked
+
+
+def _wrong(gold: Any) -> Prediction:
+    """An answer that no metric takes for right: of tags none, of a label none."""
+    return Prediction(value=["O"] * len(gold) if isinstance(gold, list) else None)

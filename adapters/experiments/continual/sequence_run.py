@@ -1,0 +1,481 @@
+"""One run of a sequence: one strategy learns one task after the other, and is scored on all of them after each."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adapters.core import arguments, discovery
+from adapters.core.environment import hardware, versions
+from adapters.core.errors import SettingsError
+from adapters.core.files import digest_value, write_json
+from adapters.core.memory import peak_bytes
+from adapters.core.processes import is_first
+from adapters.core.settings import INCIDENTAL
+from adapters.experiments.continual import publish, routing, state
+from adapters.experiments.continual.heads import Heads
+from adapters.experiments.continual.objective import OfTask, SequenceObjective, log_shares, numbered
+from adapters.experiments.continual.sequence import (
+    DOMAIN_INCREMENTAL,
+    SequenceTask,
+    check_scenario,
+    names_of,
+    read_task,
+)
+from adapters.experiments.continual.strategies.base.strategy import Stage, Strategy
+from adapters.experiments.continual.weights import head_names, put
+from adapters.experiments.run import Run
+from adapters.methods.base.method import Method, load_method
+
+if TYPE_CHECKING:
+    from adapters.evaluation.evaluate import Evaluation
+    from adapters.tasks.base.predictor import ModelPredictor
+    from adapters.training.checkpoint import Checkpoints
+    from adapters.training.history import History
+
+Score = dict[str, float]
+
+
+class SequenceRun:
+    """One strategy with one method, one order and one seed: `read`, `learn_all`, `finish`.
+
+    Attributes:
+        tasks: in the order in which they are learned.
+        run: provides Accelerate, precision and the base model.
+    """
+
+    def __init__(self, task: str, method: str, strategy: str, settings: Any) -> None:
+        """Args: names of task, method and strategy, and the joined settings. Raises UserError."""
+        settings.check()
+        self.task_name, self.method_name, self.settings = task, method, settings
+        self.folder = Path(settings.output_dir)
+        self.method_class = load_method(method, settings.plugin_dir)
+        kind: type[Strategy] = discovery.load("strategies", strategy, settings.plugin_dir).Strategy
+        kind.check(self.method_class, settings.scenario)
+        self.strategy = kind(settings)
+        self.run = Run(task, method, settings)
+        self.tasks: tuple[SequenceTask, ...] = ()
+        self.given: list[str] = []
+        self.begun = time.perf_counter()
+        self.counts: dict[str, np.ndarray] = {}
+
+    # data ------------------------------------------------------------------------------------------------------------
+
+    def read(self, given: Sequence[str] = ()) -> None:
+        """Read and check the data of all tasks. Raises UserError.
+
+        Args:
+            given: names of settings that replace those of the tasks' files.
+        """
+        self.given = list(given)
+        paths = names_of(self.settings.tasks)
+        if len(paths) < 1:
+            raise SettingsError("--tasks: name a .toml of each task of the sequence.")
+        with self.run.accelerator.main_process_first():
+            self.tasks = tuple(
+                read_task(name, path, self.task_name, self.settings, given) for name, path in paths.items()
+            )
+        check_scenario(self.settings.scenario, self.tasks, self.say)
+        for one in self.tasks:
+            sizes = ", ".join(f"{len(split):,} {name}" for name, split in one.splits.items())
+            self.say(f"{one.name}: {sizes}; {len(one.task.label_names())} labels")
+
+    @property
+    def trial(self) -> bool:
+        """Whether this is a trial of a search: scored on dev alone."""
+        return bool(self.settings.trial)
+
+    @cached_property
+    def features(self) -> routing.Features:
+        """What the frozen base makes of texts."""
+        return routing.Features(self.run.base)
+
+    # learning --------------------------------------------------------------------------------------------------------
+
+    def learn_all(self) -> None:
+        """Learn what is not learned yet, stage by stage; each leaves its state and its scores."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stages = [self.tasks] if self.strategy.together else [(one,) for one in self.tasks]
+        done = state.finished_stages(self.folder)
+        if done:
+            self.say(f"{self.folder}: goes on after {done} of {len(stages)} stages")
+        for number, present in enumerate(stages):
+            if number < done:
+                continue
+            learned = () if self.strategy.together else self.tasks[:number]
+            self._learn(number, learned, present)
+
+    def _learn(self, number: int, learned: tuple[SequenceTask, ...], present: tuple[SequenceTask, ...]) -> None:
+        """One stage."""
+        from accelerate.utils import set_seed
+
+        begun = time.perf_counter()
+        before = state.read(self.folder) if number or state.exists(self.folder) else None
+        if before is not None and self.strategy.shared:
+            self.strategy.restore(before.strategy_tensors, before.strategy_values)
+        trained_already = before is not None and before.stage == number
+        set_seed(self.settings.seed + 1000 * number)
+        of = learned + present if self.strategy.shared else present
+        heads = Heads(self.settings.scenario, of)
+        stage = self._stage(learned, present, heads, before, trained_already=trained_already)
+        costs: dict[str, Any]
+        if trained_already:
+            assert before is not None
+            costs = before.costs
+        else:
+            self.say(f"learning {', '.join(one.name for one in present)} ({self.strategy.name}, {self.method_name})")
+            untrained = self._untrained(stage) if number == 0 else None
+            history = self._train(stage, number)
+            self.strategy.after_training(stage)
+            costs = self._costs(history, stage)
+            costs.update({} if untrained is None else {"untrained": untrained})
+            self._keep(stage, number, costs)
+        row = self._score(stage, number)
+        costs["seconds"] = round(costs.get("seconds", 0.0) + time.perf_counter() - begun, 2)
+        if self.run.accelerator.is_main_process:
+            state.write_stage(
+                self.folder, number, {"tasks": [one.name for one in present], "row": row, **costs}, self.counts
+            )
+            state.remove_checkpoints(self.folder, number)
+        self.run.accelerator.wait_for_everyone()
+
+    def _stage(
+        self,
+        learned: tuple[SequenceTask, ...],
+        present: tuple[SequenceTask, ...],
+        heads: Heads,
+        before: state.State | None,
+        *,
+        trained_already: bool,
+    ) -> Stage:
+        """The stage with its model: new outputs untrained, all else as the strategy says."""
+        method = self._method(len(heads.tasks))
+        model = self._build(heads, method)
+        weights = None
+        if before is not None and (trained_already or (self.strategy.continues and self.strategy.shared)):
+            weights = before.weights if self.strategy.shared else state.read_own(self.folder, present[0].name)
+            put(model, weights)
+        former = None
+        if weights is not None and not trained_already:
+            former = partial(self._frozen, Heads(heads.scenario, learned), weights)
+        stage = Stage(
+            learned=learned,
+            present=present,
+            heads=heads,
+            method=method,
+            settings=self.settings,
+            base=self.run.base,
+            model=model,
+            weights=None if trained_already else weights,
+            former=former,
+            score=lambda tasks: float(np.mean([self._dev_score(model, heads, method, one) for one in tasks])),
+            features=lambda examples: self.features(examples),
+            head=head_names(model, len(heads.outputs)),
+            say=self.say,
+        )
+        return stage
+
+    def _method(self, tasks: int) -> Method:
+        """The method with the settings that the strategy gives it for a model of so many tasks."""
+        changes = self.strategy.method_settings(self.settings, tasks if self.strategy.shared else 1)
+        return self.method_class(dataclasses.replace(self.settings, **changes))
+
+    def _build(self, heads: Heads, method: Method) -> Any:
+        """A model with untrained outputs, on the device of the run."""
+        from adapters.models.precision import cast_frozen_weights
+
+        whole = heads.whole().on(self.run.base.kind)
+        method.check(self.run.base, whole)
+        model = method.wrap(self.run.base, whole, heads.tasks[-1].train)
+        if not method.reads_base_weights:
+            cast_frozen_weights(model, self.run.precision, self.run.base.config.dtype)
+        if self.run.base.quantization is None:
+            model.to(self.run.accelerator.device)
+        return model
+
+    def _frozen(self, heads: Heads, weights: Mapping[str, Any]) -> Any:
+        """The model after the tasks before, as a teacher."""
+        model = self._build(heads, self._method(len(heads.tasks)))
+        put(model, weights)
+        return model.eval().requires_grad_(False)
+
+    def _train(self, stage: Stage, number: int) -> History:
+        """Train the stage's model; of the best epoch on dev of the present tasks, the weights stay."""
+        from adapters.training.trainer import Trainer
+
+        settings, objective = self.settings, SequenceObjective(stage.heads)
+        checkpoints = self._checkpoints(stage, number)
+        trainer = Trainer(
+            stage.model,
+            self.strategy.objective(stage, objective),
+            stage.base,
+            numbered(stage.tasks, self.strategy.parts(stage)),
+            settings,
+            self.run.accelerator,
+            budget=stage.method.budget(stage.base, settings.max_length),
+            checkpoints=checkpoints,
+            before_training=lambda optimizer, total: self._before_training(stage, optimizer, total),
+        )
+        stage.dataset = trainer.dataset
+        self._start_at_shares(stage)
+        if checkpoints.any():
+            trainer.resume(checkpoints.find("latest", self.say))
+            self.say(f"resuming after step {trainer.history.steps:,}")
+        return trainer.run(lambda: stage.score(stage.present))
+
+    def _before_training(self, stage: Stage, optimizer: Any, total: int) -> None:
+        stage.method.before_training(stage.model, optimizer, total)
+        self.strategy.before_training(stage, optimizer)
+
+    def _start_at_shares(self, stage: Stage) -> None:
+        """Let new outputs start at the frequencies of their classes; those that were learned stay as they are."""
+        from adapters.training.optimizer import start_at_prior
+
+        assert stage.dataset is not None
+        first = len(Heads(stage.heads.scenario, stage.learned).outputs) if stage.weights is not None else 0
+        start_at_prior(stage.model, log_shares(stage.heads, stage.dataset.targets), first=first)
+
+    def _checkpoints(self, stage: Stage, number: int) -> Checkpoints:
+        from adapters.training.checkpoint import Checkpoints
+
+        def identity() -> dict[str, Any]:
+            settings = {k: v for k, v in arguments.as_dict(self.settings).items() if k not in INCIDENTAL}
+            return {
+                "strategy": self.strategy.name,
+                "method": self.method_name,
+                "base": [self.run.base.digest, self.run.base.tokenizer_digest],
+                "tasks": [one.record(trial=self.trial) for one in stage.tasks],
+                "processes": self.run.accelerator.num_processes,
+                "precision": self.run.precision,
+                "settings": settings,
+            }
+
+        return Checkpoints(state.checkpoints_folder(self.folder, number), identity, save_total_limit=1)
+
+    # what is kept ----------------------------------------------------------------------------------------------------
+
+    def _keep(self, stage: Stage, number: int, costs: dict[str, Any]) -> None:
+        """Write what later tasks, and answers, need of the stage."""
+        from adapters.training.state import trainable_parameters
+
+        weights = {name: value.detach().cpu() for name, value in trainable_parameters(stage.model).items()}
+        tensors, values = self.strategy.kept()
+        model_bytes = sum(one.numel() * one.element_size() for one in weights.values())
+        other = sum(one.numel() * one.element_size() for one in tensors.values())
+        memory = self.strategy.memory_bytes()
+        costs["stored_bytes"] = {
+            "base": self._base_bytes(stage),
+            "model": model_bytes,
+            "memory": memory,
+            "other": other,
+        }
+        if self.run.accelerator.is_main_process:
+            state.write(
+                self.folder,
+                state.State(
+                    stage=number,
+                    weights=weights,
+                    strategy_tensors=tensors,
+                    strategy_values=values,
+                    costs=costs,
+                ),
+                own=None if self.strategy.shared else stage.present[0].name,
+            )
+
+    def _base_bytes(self, stage: Stage) -> int:
+        """Bytes of the base that an answer needs besides what is trained; 0 where all of it is trained."""
+        if stage.method.trains_base or stage.method.self_contained:
+            return 0
+        return sum(p.numel() * p.element_size() for p in stage.model.parameters() if not p.requires_grad)
+
+    def _costs(self, history: History, stage: Stage) -> dict[str, Any]:
+        from adapters.experiments.run_state import count_parameters
+
+        return {
+            "train_seconds": round(history.seconds, 2),
+            "tokens": history.tokens,
+            "steps": history.steps,
+            "best_step": history.best_step,
+            "trainable_params": count_parameters(stage.model)[0],
+            "peak_memory_bytes": peak_bytes(self.run.accelerator.device),
+            "learning_rate": self.settings.learning_rate,
+        }
+
+    # scores ----------------------------------------------------------------------------------------------------------
+
+    def _predictor(self, model: Any, heads: Heads, method: Method, name: str) -> ModelPredictor:
+        from adapters.tasks.base.predictor import ModelPredictor
+
+        return ModelPredictor(
+            model,
+            self.run.base,
+            OfTask(heads, name),
+            budget=method.budget(self.run.base, self.settings.max_length),
+            precision=self.run.precision,
+            batch_rows=self.settings.per_device_eval_batch_size,
+        )
+
+    def _dev_score(self, model: Any, heads: Heads, method: Method, one: SequenceTask) -> float:
+        from adapters.evaluation.evaluate import main_score
+
+        return main_score(self._predictor(model, heads, method, one.name), one.dev, self._metric(heads, one))
+
+    @staticmethod
+    def _metric(heads: Heads, one: SequenceTask) -> Any:
+        """The task's metric, for all labels that may be answered."""
+        return type(one.metric)(heads.task(one.name).labels.names)
+
+    def _evaluate(self, model: Any, heads: Heads, method: Method, one: SequenceTask) -> Evaluation:
+        from adapters.evaluation.evaluate import evaluate
+
+        scored = one.scored(trial=self.trial)
+        predictor = self._predictor(model, heads, method, one.name)
+        return evaluate(predictor, scored[:], [self._metric(heads, one)], split=scored.name, seed=self.settings.seed)
+
+    def _untrained(self, stage: Stage) -> list[float | None]:
+        """Scores of the model before it has learned anything, where its outputs mean something for all tasks."""
+        if self.settings.scenario != DOMAIN_INCREMENTAL or self.trial:
+            return [None] * len(self.tasks)
+        heads = stage.heads
+        every = Heads(heads.scenario, self.tasks)
+        return [self._evaluate(stage.model, every, stage.method, one).main["value"] for one in self.tasks]
+
+    def _score(self, stage: Stage, number: int) -> dict[str, Score | None]:
+        """Scores on every task after this stage; None for tasks that it cannot answer yet."""
+        last = self.strategy.together or number == len(self.tasks) - 1
+        self.counts = {}
+        if not self.strategy.shared:
+            return self._score_separate(stage, number, last=last)
+        seen = {one.name for one in stage.tasks}
+        heads = stage.heads
+        if self.settings.scenario == DOMAIN_INCREMENTAL:  # the same labels: what is still to come can be answered
+            heads, seen = Heads(heads.scenario, self.tasks), {one.name for one in self.tasks}
+        row: dict[str, Score | None] = {}
+        for one in self.tasks:
+            if one.name not in seen or (self.trial and not last):
+                row[one.name] = None
+                continue
+            evaluation = self._evaluate(stage.model, heads, stage.method, one)
+            row[one.name] = dict(evaluation.main)
+            self.counts[f"final/{one.name}"] = evaluation.counts[one.metric.name]
+        self._say_row(row)
+        return row
+
+    def _score_separate(self, stage: Stage, number: int, *, last: bool) -> dict[str, Score | None]:
+        """Of models of their own: those before answer as they did, unless the last task is learned: then all anew."""
+        (present,) = stage.present
+        row: dict[str, Score | None] = dict.fromkeys((one.name for one in self.tasks), None)
+        if number:
+            earlier = state.read_stage(self.folder, number - 1)
+            row |= {name: score for name, score in earlier["row"].items() if score is not None}
+        again = self.tasks if last else (present,)
+        for one in again:
+            model = stage.model if one.name == present.name else self._own_model(one)
+            heads = Heads(self.settings.scenario, (one,))
+            evaluation = self._evaluate(model, heads, stage.method, one)
+            row[one.name] = dict(evaluation.main)
+            self.counts[f"final/{one.name}"] = evaluation.counts[one.metric.name]
+        self._say_row(row)
+        return row
+
+    def _own_model(self, one: SequenceTask) -> Any:
+        """A task's own model, as it was written."""
+        model = self._build(Heads(self.settings.scenario, (one,)), self._method(1))
+        put(model, state.read_own(self.folder, one.name))
+        return model
+
+    def _say_row(self, row: Mapping[str, Score | None]) -> None:
+        shown = [f"{name} {100 * score['value']:.1f}" for name, score in row.items() if score is not None]
+        self.say("scores: " + ", ".join(shown) if shown else "scores: none yet")
+
+    # the end ---------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> dict[str, Any]:
+        """Route where the strategy does, publish, and write scores.json, the last. Returns its contents."""
+        number = 1 if self.strategy.together else len(self.tasks)
+        stages = [state.read_stage(self.folder, i) for i in range(number)]
+        matrix = [[stage["row"][one.name] for one in self.tasks] for stage in stages]
+        counts = state.read_counts(self.folder, number - 1)
+        routed = None
+        if self.strategy.routed and self.settings.routing != "none" and not self.trial and len(self.tasks) > 1:
+            routed, more = routing.routed_scores(self)
+            counts |= more
+        final = [score["value"] for score in matrix[-1] if score is not None]
+        first = self.tasks[0]
+        settings = {k: v for k, v in arguments.as_dict(self.settings).items() if k not in INCIDENTAL}
+        varied = {k: v for k, v in settings.items() if k not in ("seed", "tasks", "order_number")}
+        record = {
+            "task": self.task_name,
+            "method": self.method_name,
+            "base": self.run.base.name,
+            "base_digest": self.run.base.digest,
+            "given": self.given,
+            "strategy": self.strategy.name,
+            "strategy_notes": self._strategy_notes(),
+            "shared": self.strategy.shared,
+            "scenario": self.settings.scenario,
+            "order": [one.name for one in self.tasks],
+            "order_number": self.settings.order_number,
+            "seed": self.settings.seed,
+            "tasks": {one.name: one.record(trial=self.trial) for one in self.tasks},
+            "matrix": matrix,
+            "routed": routed,
+            "untrained": stages[0].get("untrained", [None] * len(self.tasks)),
+            "stages": [{k: v for k, v in stage.items() if k not in ("row", "untrained")} for stage in stages],
+            "main": {
+                "metric": first.metric.name,
+                "score": first.metric.main,
+                "title": first.metric.title,
+                "value": float(np.mean(final)) if final else math.nan,
+            },
+            "labels": list(first.task.labels.names),
+            "training": {"tokens": sum(stage["tokens"] for stage in stages)},
+            "seconds": round(time.perf_counter() - self.begun, 1),
+            "settings": settings,
+            "settings_digest": digest_value(settings),
+            "row_digest": digest_value(varied),
+            "processes": self.run.accelerator.num_processes,
+            "precision": self.run.precision,
+            "versions": versions(),
+            "hardware": hardware(),
+        }
+        if self.run.accelerator.is_main_process and self.settings.publish and not self.trial:
+            published = publish.publish(self, self.folder, former={})
+            write_json(self.folder / "published.json", {"adapters": published})
+            publish.point(self.folder, published)
+        if self.run.accelerator.is_main_process:
+            state.write_counts(self.folder / "counts.npz", counts)
+            if self.trial:
+                state.remove(self.folder)
+            write_json(self.folder / "scores.json", record)
+        self.run.accelerator.wait_for_everyone()
+        return record
+
+    def dev_scores(self, tasks: Sequence[SequenceTask]) -> list[float]:
+        """Dev scores of some tasks, by the model that is on disk."""
+        if not self.strategy.shared:
+            own = [(self._own_model(one), Heads(self.settings.scenario, (one,)), one) for one in tasks]
+            return [self._dev_score(model, heads, self._method(1), one) for model, heads, one in own]
+        heads = Heads(self.settings.scenario, self.tasks)
+        method = self._method(len(self.tasks))
+        model = self._build(heads, method)
+        put(model, state.read(self.folder).weights)
+        return [self._dev_score(model, heads, method, one) for one in tasks]
+
+    def _strategy_notes(self) -> dict[str, Any]:
+        """The strategy's own settings."""
+        own = discovery.load("strategies", self.strategy.name, self.settings.plugin_dir).Settings
+        return {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(own)}
+
+    def say(self, line: str) -> None:
+        """Print a line on stderr, on the main process."""
+        if is_first():
+            print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,101 @@
+"""The settings of a sequence of tasks, and of a comparison of strategies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.core import discovery
+from adapters.core.settings import CommonSettings, join, require
+from adapters.experiments.comparison import tuners
+from adapters.experiments.continual.sequence import CLASS_INCREMENTAL, TASK_INCREMENTAL
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceSettings:
+    """The tasks, and what is known of an example."""
+
+    tasks: list[str] = field(default_factory=list)
+    """The tasks in their order: a .toml each with task, train_file, … (paths from its folder), named as its file."""
+    scenario: str = TASK_INCREMENTAL
+    """task-incremental: an example's task is known, only its labels compete. domain-incremental: all tasks have the
+    same labels. class-incremental: the task is not known, all labels learned so far compete."""
+    order_number: int = 0
+    """Number of this order among those that are compared; for the record."""
+    routing: str = "means"
+    """How adapter_per_task finds the adapter of an example that does not name its task: means, mahalanobis or
+    classifier, on the frozen base's features; none: not at all."""
+    publish: bool = True
+    """Write an artifact for each task at the end, to be served, extended by --add, and rolled back."""
+    num_train_epochs: float = 5.0
+    """Number of epochs of each task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContinualSettings(SequenceSettings):
+    """Strategies that are compared on a sequence."""
+
+    strategies: list[str] = field(default_factory=lambda: ["sequential", "joint", "adapter_per_task", "replay"])
+    """Strategies, each with every one of --methods; full/replay: with this method."""
+    methods: list[str] = field(default_factory=lambda: ["lora"])
+    """Methods that strategies train by."""
+    orders: list[str] = field(default_factory=list)
+    """Orders of the tasks, by name with slashes between them: trec/agnews agnews/trec; or their number, the first one
+    as given and the others random. Default: as given."""
+    seeds: int = 1
+    """Seeds of each order: 0, 1, …."""
+    tuning_trials: int = 0
+    """Settings that each strategy tries on dev of the first two tasks, its own among them, before it runs with the
+    best; 0: none."""
+    tuner: str = "random"
+    """Where the settings of trials come from: random draws, or optuna (its TPE sampler)."""
+    margin: float = 1.0
+    """Points by which a strategy may score lower and still be called non-inferior."""
+    num_processes: int = 1
+    """Processes of each run."""
+    launcher: str = "local"
+    """Where runs run: local, ray or slurm; as of a comparison."""
+    run_cpus: int = 1
+    """CPU cores of each run, with ray or slurm."""
+    run_gpus: float | None = None
+    """GPUs of each run, with ray or slurm."""
+    runs_at_once: int | None = None
+    """Runs at the same time, with slurm. Default: as many as it can start."""
+
+
+def run_settings(task: str, method: str, strategy: str, plugins: Sequence[str]) -> Any:
+    """The class of the settings of one run."""
+    parts = [
+        discovery.load("tasks", task, plugins).Settings,
+        SequenceSettings,
+        discovery.load("methods", method, plugins).Settings,
+        discovery.load("strategies", strategy, plugins).Settings,
+    ]
+    return join(CommonSettings, *parts)
+
+
+def all_settings(task: str, plugins: Sequence[str]) -> Any:
+    """The class of all settings of a comparison of strategies."""
+    methods = [discovery.load("methods", name, plugins).Settings for name in discovery.names("methods", plugins)]
+    strategies = [
+        discovery.load("strategies", name, plugins).Settings for name in discovery.names("strategies", plugins)
+    ]
+    own = discovery.load("tasks", task, plugins).Settings
+    return join(CommonSettings, own, *methods, *strategies, ContinualSettings)
+
+
+def check(settings: Any) -> None:
+    """Raises SettingsError for what cannot be."""
+    require(settings.seeds >= 1, "seeds", settings.seeds, "at least 1")
+    require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
+    require(settings.tuning_trials >= 0, "tuning_trials", settings.tuning_trials, "0 (no search) or more")
+    require(settings.tuner in tuners.NAMES, "tuner", settings.tuner, " or ".join(tuners.NAMES))
+    by_scores = settings.tuner != "random" and settings.launcher == "slurm"
+    needed = "random with --launcher slurm, as it needs the scores of earlier trials"
+    require(not by_scores, "tuner", settings.tuner, needed)
+
+
+def names_its_task(scenario: str) -> bool:
+    """Whether an example's task is known when it is answered."""
+    return scenario != CLASS_INCREMENTAL

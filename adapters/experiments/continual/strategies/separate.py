@@ -1,0 +1,20 @@
+"""A model for each task, trained alone, answering with the task's name known: nothing is shared, nothing forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from adapters.experiments.continual.strategies import base
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Separate models."""
+
+
+class Strategy(base.Strategy):
+    """A model of its own for each task, from the base model."""
+
+    name = "separate"
+    shared = False
+    continues = False

@@ -1,0 +1,230 @@
+"""One more task on a finished run: learned, checked against what it must not lose, and published; or rolled back.
+
+RUN/                    version 1: state, scores
+RUN/updates/0002/       the same after one more task
+RUN/current.json        {"version": 2}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from adapters.core import discovery
+from adapters.core.arguments import POSITIONAL
+from adapters.core.errors import ArtifactError, ComparisonError, DataError, SettingsError
+from adapters.core.files import write_json
+from adapters.core.settings import require
+from adapters.experiments.continual import publish, state
+from adapters.experiments.continual.sequence import names_of
+from adapters.experiments.continual.sequence_run import SequenceRun
+from adapters.experiments.continual.settings import run_settings
+
+UPDATES, CURRENT, PUBLISHED = "updates", "current.json", "published.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateSettings:
+    """One more task on a finished run, or back to the version before."""
+
+    run: Annotated[Path, POSITIONAL]
+    """Folder of a run of a sequence (OUTPUT_DIR/runs/…)."""
+    add: Path | None = None
+    """The .toml of the task to learn."""
+    rollback: bool = False
+    """Go back to the version before the last task."""
+    max_drop: float = 0.5
+    """Points that the dev score of an earlier task may drop; where it drops more, the new version is not published."""
+    model_name_or_path: str | None = None
+    """The base model. Default, and the only one possible: that of the run."""
+
+
+def update(given: UpdateSettings) -> int:
+    """Add a task, or roll back; returns the exit code: 1 where the gate stays closed. Raises UserError."""
+    require(given.rollback != (given.add is not None), "add", given.add, "given, or --rollback, but not both")
+    require(given.max_drop >= 0, "max_drop", given.max_drop, "0 or more")
+    run = given.run
+    record = _record(run)
+    version = current_version(run)
+    publish.point(run, _published(version_folder(run, version)))  # what a killed process has left undone
+    if given.rollback:
+        return _roll_back(run, version)
+    assert given.add is not None
+    return _add(given, record, version)
+
+
+def current_version(run: Path) -> int:
+    """The version of a run that is in use. Raises ArtifactError where the pointer is damaged."""
+    pointer = run / CURRENT
+    if not pointer.is_file():
+        return 1
+    try:
+        number = int(json.loads(pointer.read_text(encoding="utf-8"))["version"])
+        if not (version_folder(run, number) / "scores.json").is_file():
+            raise ValueError(f"version {number} is not there")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            f'{pointer}: cannot be read ({error}). Write the number of a version: {{"version": 1}}.'
+        ) from error
+    return number
+
+
+def version_folder(run: Path, version: int) -> Path:
+    """Where a version has its state and scores."""
+    return run if version == 1 else run / UPDATES / f"{version:04d}"
+
+
+def _record(run: Path) -> dict[str, Any]:
+    """scores.json of the version in use. Raises ComparisonError where no run of a sequence has finished."""
+    path = version_folder(run, current_version(run)) / "scores.json"
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        assert record["strategy"] and record["matrix"]
+    except (OSError, ValueError, KeyError, AssertionError) as error:
+        raise ComparisonError(
+            f"{run}: no finished run of a sequence ({error!r}). Give a folder that taskswap continual has written: "
+            "OUTPUT_DIR/runs/NAME."
+        ) from error
+    return record
+
+
+def _published(folder: Path) -> dict[str, int]:
+    path = folder / PUBLISHED
+    return {} if not path.is_file() else dict(json.loads(path.read_text(encoding="utf-8"))["adapters"])
+
+
+def _roll_back(run: Path, version: int) -> int:
+    if version == 1:
+        raise SettingsError(f"--rollback: {run} is at its first version; there is none before.")
+    former = int(json.loads((version_folder(run, version) / "former.json").read_text(encoding="utf-8"))["version"])
+    write_json(run / CURRENT, {"version": former})
+    publish.point(run, _published(version_folder(run, former)))
+    _say(f"{run}: back at version {former}; version {version} is kept in {version_folder(run, version)}")
+    return 0
+
+
+def _add(given: UpdateSettings, record: dict[str, Any], version: int) -> int:
+    """Learn the task in a folder of its own; where the gate opens, that becomes the version in use."""
+    run, settings = given.run, dict(record["settings"])
+    asked = given.model_name_or_path
+    if asked is not None and asked != settings["model_name_or_path"]:
+        raise SettingsError(
+            f"--model_name_or_path {asked}: {run} was learned on {settings['model_name_or_path']}; what it knows is of "
+            "no use on another base. Leave the flag out, or run the sequence anew on the other base."
+        )
+    assert given.add is not None
+    paths = [*settings["tasks"], str(given.add.absolute())]
+    names_of(paths)
+    strategy = discovery.load("strategies", record["strategy"], settings["plugin_dir"]).Strategy
+    if strategy.together:
+        raise SettingsError(
+            f"--add: the strategy {record['strategy']} learns all tasks at once, so there is nothing to add to. Run "
+            "taskswap continual with all of them, or add to a run of another strategy."
+        )
+    before = version_folder(run, version)
+    number = max([1, *(int(path.name) for path in (run / UPDATES).glob("[0-9]*"))]) + 1
+    pending = run / UPDATES / f".{number:04d}"
+    _begin(before, pending, paths)
+    kind = run_settings(record["task"], record["method"], record["strategy"], settings["plugin_dir"])
+    known = set(kind.__dataclass_fields__)
+    values = {k: v for k, v in settings.items() if k in known}
+    given_names = record.get("given", [])
+    old = SequenceRun(
+        record["task"], record["method"], record["strategy"], kind(**{**values, "output_dir": str(before)})
+    )
+    old.read(given_names)
+    _check_data(old, record)
+    changed = {**values, "tasks": paths, "output_dir": str(pending), "publish": False}
+    new = SequenceRun(record["task"], record["method"], record["strategy"], kind(**changed))
+    new.read(given_names)
+    if old.run.base.digest != record.get("base_digest", old.run.base.digest):
+        raise SettingsError(
+            f"{run}: was learned on other weights of {record['base']} than are found now. Use the base it was "
+            "learned on."
+        )
+    new.learn_all()
+    drops = dev_drops(old, new)
+    new.finish()
+    worst = max(drops, key=lambda name: drops[name][0] - drops[name][1])
+    for name, (was, now) in drops.items():
+        _say(f"gate: {name}: dev {100 * was:.2f} before, {100 * now:.2f} after")
+    lost = 100 * (drops[worst][0] - drops[worst][1])
+    write_json(
+        pending / "gate.json",
+        {
+            "max_drop": given.max_drop,
+            "open": lost <= given.max_drop,
+            "dev": {name: {"before": was, "after": now} for name, (was, now) in drops.items()},
+        },
+    )
+    if lost > given.max_drop:
+        kept = run / UPDATES / "refused"
+        shutil.rmtree(kept, ignore_errors=True)
+        pending.rename(kept)
+        _say(
+            f"not published: {worst} loses {lost:.2f} points on dev, more than --max_drop {given.max_drop:g}. Version "
+            f"{version} stays in use; what was learned is in {kept}. Allow a larger --max_drop, or use a strategy that "
+            "forgets less (adapter_per_task, replay)."
+        )
+        return 1
+    versions = publish.publish(new, run, former=_published(before)) if _published(before) else {}
+    write_json(pending / PUBLISHED, {"adapters": versions})
+    write_json(pending / "former.json", {"version": version})
+    final = version_folder(run, number)
+    pending.rename(final)
+    write_json(run / CURRENT, {"version": number})
+    publish.point(run, versions)
+    _say(f"{run}: version {number} is in use, with {given.add.stem}. To go back: taskswap continual --rollback {run}")
+    return 0
+
+
+def _begin(before: Path, pending: Path, paths: Sequence[str]) -> None:
+    """The folder of the new version, with the state of the former one; taken up again where it was interrupted."""
+    marker = pending / "tasks.json"
+    if marker.is_file() and json.loads(marker.read_text(encoding="utf-8"))["tasks"] == list(paths):
+        return
+    shutil.rmtree(pending, ignore_errors=True)
+    pending.mkdir(parents=True)
+    for name in (state.STATE, state.OWN, state.STAGES):
+        if (before / name).is_dir():
+            shutil.copytree(before / name, pending / name, copy_function=_link)
+    write_json(marker, {"tasks": list(paths)})
+
+
+def _link(source: str, target: str) -> str:
+    """A hard link: what was learned is never written to again. A copy where the disk has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+    return target
+
+
+def _check_data(old: SequenceRun, record: dict[str, Any]) -> None:
+    """Raises DataError where an earlier task's data are not those that were learned."""
+    for one in old.tasks:
+        found, wanted = one.record(), record["tasks"][one.name]
+        for key, what in (("digest", "scored examples"), ("train_digest", "training examples")):
+            if found[key] != wanted[key]:
+                raise DataError(
+                    f"{one.name}: its {what} have changed since it was learned, so its scores could not be compared. "
+                    "Restore the files, or run the sequence anew."
+                )
+
+
+def dev_drops(old: SequenceRun, new: SequenceRun) -> dict[str, tuple[float, float]]:
+    """Dev scores of the earlier tasks before and after the new one, by name."""
+    return {
+        one.name: (before, after)
+        for one, before, after in zip(old.tasks, old.dev_scores(old.tasks), new.dev_scores(old.tasks), strict=True)
+    }
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sequences import sequence_run, things_and_looks, write_texts
+
+from adapters.core import discovery
+from adapters.experiments.continual import state
+from adapters.experiments.continual.heads import Heads
+
+STRATEGIES = discovery.names("strategies")
+
+
+def test_all_strategies_are_found():
+    assert STRATEGIES == [
+        "adapter_per_task",
+        "ewc",
+        "joint",
+        "lwf",
+        "merge",
+        "olora",
+        "replay",
+        "separate",
+        "sequential",
+    ]
+
+
+@pytest.mark.parametrize("scenario", ["task-incremental", "class-incremental"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_strategy_learns_a_sequence_and_leaves_its_record(strategy, scenario, tiny_bert, tmp_path):
+    tasks = things_and_looks(tmp_path / "data")
+    run = sequence_run(tmp_path / "run", tasks, tiny_bert, strategy=strategy, scenario=scenario)
+    run.learn_all()
+    record = run.finish()
+    assert json.loads((tmp_path / "run" / "scores.json").read_text())["order"] == ["things", "looks"]
+    rows = record["matrix"]
+    assert len(rows) == (1 if strategy == "joint" else 2)
+    assert all(score is not None and score["low"] <= score["value"] <= score["high"] for score in rows[-1])
+    if strategy != "joint":
+        assert rows[0][1] is None
+    with np.load(tmp_path / "run" / "counts.npz") as counts:
+        for name in ("things", "looks"):
+            metric = run._metric(Heads(scenario, run.tasks if run.strategy.shared else run.tasks[:1]), run.tasks[0])
+            assert counts[f"final/{name}"].shape == (12, metric.width)
+    assert record["main"]["value"] == pytest.approx(np.mean([one["value"] for one in rows[-1]]))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from adapters.experiments.run_result import RunResult as RunResult
     from adapters.serving.bank.bank import AdapterBank as AdapterBank
     from adapters.serving.bank.bank import Sampling as Sampling
+    from adapters.serving.bank.router import Router as Router
     from adapters.serving.http.client import Client as Client
     from adapters.tasks.base.requests import Request as Request
 
@@ -35,6 +36,7 @@ _PUBLIC = {
     "ComparisonResult": "experiments.comparison.result",
     "LoadedArtifact": "artifacts.loading",
     "Request": "tasks.base.requests",
+    "Router": "serving.bank.router",
     "RunResult": "experiments.run_result",
     "Sampling": "serving.bank.bank",
     "UserError": "core.errors",

@@ -43,6 +43,7 @@ SMALLEST = {
     "resume": "--only tiny kills disk --recipes lora_ner --steps 2 --processes 1 --rounds 2",
     "repeats": "--methods tfidf --data {data}/sst2 --seeds 7 --examples 40 --splits 20 --resamples 50 --folder "
     "{data}/repeats",
+    "routing": "--base {bert} --data {data}/clinc150 --texts 4 --rounds 1",
     "seeds": "--repeats 2 --conditions 1",
     "serving": "--base {bert} --rounds 1 --seconds 0.2 --requests 20 --clients 4 --texts 16",
     "train_throughput": "--only lora dry_run quality --rounds 1 --seconds 0.1 --seeds 1 --methods lora --runs lora "
@@ -64,6 +65,14 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         write_tagged(data / "conll2003" / f"{name}.conll", size)
         lines = "".join(f"{row % 2} a {'good' if row % 2 else 'bad'} film of {row}\n" for row in range(size))
         (data / "sst2" / f"stsa.binary.{name}").write_text(lines)
+    (data / "clinc150").mkdir()
+    intents = {"home": ["lights", "music"], "travel": ["flights"]}
+    rows = [
+        [f"{draw} the {intent} {draw}", intent] for draw in range(6) for each in intents.values() for intent in each
+    ]
+    splits = {"train": rows, "val": rows, "test": rows, "oos_test": [["who is it", "oos"]]}
+    (data / "clinc150" / "data_full.json").write_text(json.dumps(splits))
+    (data / "clinc150" / "domains.json").write_text(json.dumps(intents))
     return {"bert": build_tiny_bert(folder / "bert"), "llama": tiny.llama(folder / "llama"), "data": data}
 
 
@@ -134,12 +143,13 @@ def test_a_benchmark_runs_at_its_smallest_size(name, places, clean_process, runs
     assert measured, found
 
 
-@pytest.mark.parametrize("name", ["train_throughput", "resume", "data", "defaults", "prompt_scoring"])
+@pytest.mark.parametrize("name", ["train_throughput", "resume", "data", "defaults", "prompt_scoring", "routing"])
 def test_a_benchmark_without_its_data_says_so_in_one_line(name, clean_process, monkeypatch, tmp_path, places):
     flags = {
         "train_throughput": ["--data", str(tmp_path / "none")],
         "resume": ["--only", "minilm", "--data", str(tmp_path / "none")],
         "data": ["--data", str(tmp_path / "none")],
+        "routing": ["--data", str(tmp_path / "none")],
         "defaults": ["--data", "sst2", "--folder", str(tmp_path)],
         "prompt_scoring": ["--only", "grid", "--folder", str(tmp_path), "--base", str(places["llama"])],
     }

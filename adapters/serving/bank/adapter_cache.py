@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from adapters.core.errors import BankError, UnknownAdapterError, UserError, did_you_mean
 from adapters.serving.bank.adapter_loader import AdapterSource, LoadedAdapter, PreparedAdapter, read_again
-from adapters.serving.bank.adapter_name import NAME
+from adapters.serving.bank.adapter_name import AUTO, fault_of
 from adapters.serving.bank.mixed_inference import ResidentAdapter
 from adapters.serving.bank.mixed_model import MixedModel
 from adapters.serving.bank.wait_queue import WaitQueue
@@ -61,8 +61,9 @@ class AdapterCache:
 
     def check_free(self, name: str) -> None:
         """Raises BankError unless a new adapter may have the name."""
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise BankError(f"{str(name)[:80]!r} is not a valid adapter name: it must match {NAME.pattern}.")
+        fault = fault_of(name)
+        if fault is not None:
+            raise BankError(fault)
         with self.changed:
             if name in self.known or name in self.aliases:
                 raise BankError(f"{name} is already loaded. Unload it, reload it, or choose another name.")
@@ -71,6 +72,8 @@ class AdapterCache:
         """The current version of an adapter, by name or alias. Raises UnknownAdapterError."""
         with self.changed:
             adapter = self.known.get(self.aliases.get(name, name)) if isinstance(name, str) else None
+            if adapter is None and name == AUTO:
+                raise UnknownAdapterError(f"{AUTO!r} is chosen by the router for predictions only. Name an adapter.")
             if adapter is None:
                 near = did_you_mean(str(name)[:80], [*self.known, *self.aliases])
                 raise UnknownAdapterError(f"No adapter is called {str(name)[:80]!r}: {near}")

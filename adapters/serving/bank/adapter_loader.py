@@ -145,7 +145,7 @@ class AdapterLoader:
 
     def _read(self, source: AdapterSource) -> PreparedAdapter:
         """As `read`. Raises OSError if a file cannot be read."""
-        folder = self._inside(source.folder)
+        folder = self.inside(source.folder)
         if not source.require_card and plain_peft.is_plain(folder):
             card, tensors = plain_peft.read(folder, self.base, source.reading, self.plugin_dirs)
             digest = digest_value(card)
@@ -249,7 +249,7 @@ class AdapterLoader:
                 "modules_to_save, or use the checkpoint with them that it was trained on."
             )
 
-    def _inside(self, folder: Path) -> Path:
+    def inside(self, folder: Path) -> Path:
         """The folder, if it and everything in it lie below the root. Raises ArtifactError."""
         try:
             resolved = folder.resolve()

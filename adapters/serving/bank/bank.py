@@ -15,6 +15,8 @@ from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from adapters.artifacts.plain_peft import Reading
 from adapters.core.errors import BankError, ModelError, UserError
 from adapters.models.base_model import CAUSAL, ENCODER
@@ -24,7 +26,9 @@ from adapters.serving.bank.adapter_cache import AdapterCache, BankStats
 from adapters.serving.bank.adapter_loader import AdapterLoader, AdapterSource, LoadedAdapter
 from adapters.serving.bank.mixed_inference import MixedInference, ResidentAdapter
 from adapters.serving.bank.mixed_model import NO_ADAPTER, MixedModel
+from adapters.serving.bank.routing import Routing, with_adapters
 from adapters.serving.bank.writing import Finished, Listener, Writing
+from adapters.tasks.base.embedding import EMBEDDED_TOKENS
 from adapters.tasks.base.embedding import Task as Embedding
 from adapters.tasks.base.example import Example, Prediction
 from adapters.tasks.base.requests import Request as Request
@@ -104,6 +108,8 @@ class AdapterBank:
             budget=min(self.base.positions, 512),
             head=self._loader.heads.none(embedding),
         )
+        self._embedder = changed(self._base_alone, budget=min(self.base.positions, EMBEDDED_TOKENS))
+        self._routing = Routing(self.base, self.embed, self._cache.find)
 
     # adapters ---------------------------------------------------------------------------------------------------------
 
@@ -227,6 +233,39 @@ class AdapterBank:
         finally:
             self._cache.release(leased.values())
 
+    # requests without an adapter's name -------------------------------------------------------------------------------
+
+    def load_router(self, folder: str | Path) -> dict[str, Any]:
+        """Verify a router and load it: it chooses the adapter of each request for `auto`.
+
+        If it cannot be loaded, nothing has changed.
+
+        Args:
+            folder: where `Router.save` wrote it, inside `adapter_root` if there is one.
+
+        Returns:
+            What `router` returns.
+
+        Raises:
+            ArtifactError: the folder is damaged, foreign, or of another base.
+            BankError: it routes to a name that is neither an adapter's nor an alias.
+        """
+        return self._routing.load(self._loader.inside(Path(folder)))
+
+    def unload_router(self) -> None:
+        """Forget the router; requests for `auto` are then errors. Raises BankError if there is none."""
+        self._routing.unload()
+
+    def router(self) -> dict[str, Any] | None:
+        """Kind, number of texts by adapter, threshold, rate, temperature, bytes and folder of the router, if any."""
+        return self._routing.info()
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Vectors of texts without any adapter, `[texts, hidden]`: a router's features, as by `text_embedder`."""
+        examples = [Example(id="", inputs={"text": text or " "}) for text in texts]
+        found = self._inference.predict([(self._embedder, example) for example in examples])
+        return np.stack([prediction.value for prediction in found])
+
     # answers ----------------------------------------------------------------------------------------------------------
 
     def predict(
@@ -235,30 +274,42 @@ class AdapterBank:
         """Answers in the order of the requests, which may be for any adapters and tasks.
 
         Args:
-            requests: each a `Request`, or `{adapter, inputs, id?}`; adapter None requests the base's embedding.
+            requests: each a `Request`, or `{adapter, inputs, id?}`; adapter None requests the base's embedding, and
+                `auto` the answer of the adapter that the router chooses.
             faults: receives the exceptions by the number of their request, for callers that distinguish them.
 
         Returns:
             For each `{id, adapter, version, task, output, truncated}`, or `{id, adapter, error}` where it cannot be
-            answered; the others are.
+            answered; the others are. That to a request for `auto` names the chosen adapter and has
+            `routed: {confidence, scores}` with the shares of the three best.
         """
         faults = {} if faults is None else faults
         parsed = [request_of(given, number) for number, given in enumerate(requests)]
-        answers: dict[int, dict[str, Any]] = {}
-        for numbers, names in self._groups(parsed):
+        chosen = self._routing.choose(parsed)
+        unrouted = {number: error for number, error in chosen.items() if isinstance(error, UserError)}
+        faults.update(unrouted)
+        answers: dict[int, dict[str, Any]] = {
+            number: {"id": parsed[number].id, "adapter": parsed[number].adapter, "error": str(error)}
+            for number, error in unrouted.items()
+        }
+        named = with_adapters(parsed, chosen)
+        for numbers, names in self._groups(named):
             group_faults: dict[int, UserError] = {}
-            group_answers = self._answer_group([parsed[number] for number in numbers], names, group_faults)
+            group_answers = self._answer_group([named[number] for number in numbers], names, group_faults)
             answers.update(zip(numbers, group_answers, strict=True))
             faults.update({numbers[index]: error for index, error in group_faults.items()})
+        self._routing.label(chosen, answers, faults)
         return [answers[number] for number in range(len(parsed))]
 
-    def _groups(self, requests: Sequence[Request]) -> Iterator[tuple[list[int], list[str]]]:
+    def _groups(self, requests: Mapping[int, Request]) -> Iterator[tuple[list[int], list[str]]]:
         """Numbers of requests, and their adapters' names, in groups whose adapters fit into memory together."""
         done: set[int] = set()
-        for names in self._cache.groups([request.adapter for request in requests if request.adapter is not None]):
+        for names in self._cache.groups(
+            [request.adapter for request in requests.values() if request.adapter is not None]
+        ):
             numbers = [
                 number
-                for number, request in enumerate(requests)
+                for number, request in requests.items()
                 if number not in done and (request.adapter is None or request.adapter in names)
             ]
             done.update(numbers)
@@ -339,7 +390,7 @@ class AdapterBank:
         faults = {} if faults is None else faults
         parsed = [request_of(given, number) for number, given in enumerate(requests)]
         answers: dict[int, dict[str, Any]] = {}
-        for numbers, names in self._groups(parsed):
+        for numbers, names in self._groups(dict(enumerate(parsed))):
             chosen = {i: (parsed[i], each[i]) for i in numbers}
             answers.update(self._writing.answers(chosen, names, faults, listen, finished))
         return [answers[number] for number in range(len(parsed))]

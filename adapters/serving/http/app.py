@@ -38,7 +38,7 @@ REFUSALS = {
     400: "not JSON",
     401: "a wrong or missing token",
     403: "not allowed on this server",
-    404: "unknown adapter",
+    404: "unknown adapter, or no router",
     408: "the body did not arrive in time",
     409: "the name is taken, or there is no room",
     413: "too large",
@@ -271,6 +271,46 @@ def _add_adapters(app: FastAPI, service: Service) -> None:
         """Requests in progress finish."""
         admin(request)
         await service.in_background(lambda: service.unload(id))
+        return Response(status_code=204)
+
+    @app.get(
+        "/v1/router",
+        summary="Show the router",
+        responses={200: {"model": schema.RouterState}, **refusals(401, 503)},
+        openapi_extra=SECURED,
+    )
+    async def router(request: Request) -> Response:
+        """Kind, adapters and threshold of the router that answers for `auto`; null if there is none."""
+        service.tokens.check_predict(request.headers.get("authorization"))
+        return _json({"format": 1, "router": service.router()})
+
+    @app.put(
+        "/v1/router",
+        summary="Load or replace the router",
+        responses={
+            200: {"model": schema.RouterInfo},
+            **refusals(400, 401, 403, 408, 409, 413, 422, 503),
+        },
+        openapi_extra=SECURED,
+    )
+    async def load_router(given: schema.LoadRouterRequest, request: Request) -> Response:
+        """The whole folder is verified first, and that all adapters it routes to are loaded; if anything is wrong,
+        nothing has changed."""
+        admin(request)
+        return _json(await service.in_background(lambda: service.load_router(given.folder)))
+
+    @app.delete(
+        "/v1/router",
+        summary="Unload the router",
+        status_code=204,
+        response_class=Response,
+        responses=refusals(401, 403, 404, 409, 503),
+        openapi_extra=SECURED,
+    )
+    async def unload_router(request: Request) -> Response:
+        """Requests for `auto` are refused from then on."""
+        admin(request)
+        await service.in_background(service.unload_router)
         return Response(status_code=204)
 
 

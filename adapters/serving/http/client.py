@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 from adapters.core.errors import UserError
 
 Found = TypeVar("Found")
-GENERATE = "/v1/generate"
+GENERATE, ROUTER = "/v1/generate", "/v1/router"
 CHUNK = 64
 """Texts in one HTTP request."""
 AHEAD = 3
@@ -83,10 +83,10 @@ class Client:
         """Answers in the order of the requests.
 
         Args:
-            requests: each `{adapter, inputs, id?}`, or a bank's `Request`.
+            requests: each `{adapter, inputs, id?}`, or a bank's `Request`; adapter `auto` lets the router choose.
 
         Returns:
-            For each `{id, adapter, version, task, output, truncated}`, or `{id, adapter, error}`.
+            For each `{id, adapter, version, task, output, truncated, routed?}`, or `{id, adapter, error}`.
 
         Raises:
             RefusedError: none of them can be answered, or the token is wrong.
@@ -218,6 +218,23 @@ class Client:
     def unload(self, name: str) -> None:
         """Forget an adapter. Raises RefusedError if it is unknown."""
         self._call("DELETE", f"/v1/adapters/{quote(name, safe='')}")
+
+    def router(self) -> dict[str, Any] | None:
+        """The router that answers for `auto`: kind, number of texts by adapter, threshold, rate; None without one."""
+        found: dict[str, Any] | None = self._call("GET", ROUTER)["router"]
+        return found
+
+    def load_router(self, folder: str) -> dict[str, Any]:
+        """Load or replace the router, from a folder below the server's --adapter_root.
+
+        Raises RefusedError if it cannot be loaded, or routes to an adapter that is not.
+        """
+        info: dict[str, Any] = self._call("PUT", ROUTER, {"folder": folder})
+        return info
+
+    def unload_router(self) -> None:
+        """Forget the router. Raises RefusedError if there is none."""
+        self._call("DELETE", ROUTER)
 
     def ready(self) -> bool:
         """Whether the server answers requests now."""

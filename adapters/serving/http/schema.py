@@ -30,7 +30,9 @@ class PredictRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     id: str | None = Field(None, max_length=256, description="Copied to the answer. Default: the request's number.")
-    adapter: str | None = Field(description="An adapter's name or alias; null for the base's embedding of a text.")
+    adapter: str | None = Field(
+        description="An adapter's name or alias; auto for the router's choice; null for the base's embedding of a text."
+    )
     inputs: str | dict[str, JsonValue] = Field(description="A text, or an object with the task's columns.")
     task: str | None = Field(None, description="Task for this request, for an adapter that generates its answers.")
 
@@ -82,15 +84,23 @@ class GenerateRequest(BaseModel):
         )
 
 
+class Routed(BaseModel):
+    """How sure the router was."""
+
+    confidence: float = Field(description="Share of the adapter that it chose, among the router's.")
+    scores: dict[str, float] = Field(description="Shares of the three that fit best.")
+
+
 class Answer(BaseModel):
     """The answer to one request: an `output`, or an `error`."""
 
     id: str
-    adapter: str | None
+    adapter: str | None = Field(description="The one that answered; of a request for auto, the one that was chosen.")
     version: int | None = Field(None, description="Version of the adapter: 1, and one more with each reload.")
     task: str | None = None
     output: dict[str, Any] | None = Field(None, description="Its shape depends on the task.")
     truncated: bool | None = Field(None, description="Part of the text did not reach the model.")
+    routed: Routed | None = Field(None, description="Of a request for auto.")
     error: str | None = None
 
 
@@ -148,6 +158,33 @@ class Adapters(BaseModel):
     format: int = 1
     base: BaseModelInfo
     adapters: list[AdapterInfo]
+
+
+class LoadRouterRequest(BaseModel):
+    """A router to load."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"folder": "router"}]})
+
+    folder: str = Field(min_length=1, max_length=4096, description="The router's folder, relative to --adapter_root.")
+
+
+class RouterInfo(BaseModel):
+    """A router, which chooses the adapter of each request for auto."""
+
+    kind: str = Field(description="means, mahalanobis or classifier.")
+    counts: dict[str, int] = Field(description="The adapters' names, and the number of texts each was learnt from.")
+    threshold: float | None = Field(description="The least score of a text that is routed; null routes every text.")
+    rate: float | None = Field(description="Share of the dev texts that were below it when it was set.")
+    temperature: float = Field(description="By which scores are divided to be shares.")
+    bytes: int
+    folder: str
+
+
+class RouterState(BaseModel):
+    """The router, or null."""
+
+    format: int = 1
+    router: RouterInfo | None
 
 
 class ErrorBody(BaseModel):

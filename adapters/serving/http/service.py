@@ -79,6 +79,8 @@ class Service:
         )
         for name, folder in settings.adapters().items():
             bank.load(name, folder if self.root is None else folder.resolve())
+        if settings.router is not None:
+            bank.load_router(settings.router if self.root is None else Path(settings.router).resolve())
         self.start(bank, threads)
 
     def _share_cores(self, *, on_cpu: bool) -> int:
@@ -142,6 +144,7 @@ class Service:
         assert self.bank is not None
         faults: dict[int, UserError] = {}
         answers = self.bank.predict(requests, faults)
+        self.metrics.count_routed(answers, faults.values())
         if self.root is not None:
             for number in faults:
                 answers[number]["error"] = self.without_root(answers[number]["error"])
@@ -149,7 +152,8 @@ class Service:
 
     def _count_batch(self, batch: Sequence[JobSlice[Request]], seconds: float) -> None:
         assert self.bank is not None
-        adapters = [request.adapter for part in batch for request in part.requests]
+        answered = [pair for part in batch for pair in zip(part.requests, part.answers, strict=True)]
+        adapters = [answer.get("adapter", request.adapter) for request, answer in answered]
         tokens = sum(sum(part.job.sizes[part.begin : part.end]) for part in batch)
         self.metrics.count_batch(adapters, tokens / self.settings.max_batch_tokens, seconds, self.bank)
         self.count_waiting()
@@ -237,14 +241,6 @@ class Service:
     def load(self, name: str, request: LoadRequest) -> dict[str, Any]:
         """Load an adapter, or a new version of one. Returns its public info. Raises Refusal."""
         bank = self.ready_bank()
-        if self.root is None:
-            raise Refusal(
-                403,
-                "root",
-                "Loading over HTTP is off. Start the server with --adapter_root FOLDER.",
-                expected="a server with --adapter_root",
-                found="one without",
-            )
         folder = self._below_root(request.folder)
         try:
             info = bank.load(
@@ -274,7 +270,14 @@ class Service:
 
     def _below_root(self, folder: str) -> Path:
         """A folder with links resolved, which the bank still has to verify. Raises Refusal if not below the root."""
-        assert self.root is not None
+        if self.root is None:
+            raise Refusal(
+                403,
+                "root",
+                "Loading over HTTP is off. Start the server with --adapter_root FOLDER.",
+                expected="a server with --adapter_root",
+                found="one without",
+            )
         try:
             resolved = (self.root / folder).resolve()
             if resolved.is_relative_to(self.root):
@@ -300,6 +303,32 @@ class Service:
             raise unknown(error, name) from None
         self.metrics.count_adapters(bank)
 
+    def router(self) -> dict[str, Any] | None:
+        """The router's public info; None if there is none. Raises Refusal."""
+        info = self.ready_bank().router()
+        return None if info is None else self.public_info(info)
+
+    def load_router(self, folder: str) -> dict[str, Any]:
+        """Load a router. Returns its public info. Raises Refusal."""
+        bank, resolved = self.ready_bank(), self._below_root(folder)
+        try:
+            return self.public_info(bank.load_router(resolved))
+        except (ArtifactError, BankError) as error:
+            raise Refusal(
+                422 if isinstance(error, ArtifactError) else 409,
+                "router",
+                self.without_root(str(error)),
+                expected="a router of this base, below --adapter_root, for adapters that are loaded",
+                found=shown(folder),
+            ) from None
+
+    def unload_router(self) -> None:
+        """Forget the router. Raises Refusal."""
+        try:
+            self.ready_bank().unload_router()
+        except BankError as error:
+            raise Refusal(404, "router", str(error), expected="a server with a router", found="one without") from None
+
     def card(self, name: str) -> dict[str, Any]:
         """An adapter's public info, with its card. Raises Refusal."""
         try:
@@ -309,7 +338,7 @@ class Service:
         return {**self.public_info(info), "card": without_paths(info["card"])}
 
     def public_info(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """An adapter's info, with its folder relative to the root if there is one."""
+        """The info of an adapter or a router, with its folder relative to the root if there is one."""
         folder = str(info["folder"])
         if self.root is not None:
             folder = Path(folder).relative_to(self.root).as_posix()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.core.errors import SettingsError
-from adapters.serving.bank.adapter_name import NAME
+from adapters.serving.bank.adapter_name import fault_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,8 @@ class Settings:
     """Base model: a folder, a Hub id or an alias (minilm, smollm2)."""
     adapter: list[str] = field(default_factory=list)
     """Adapters to load at the start, each as NAME=FOLDER; may be given several times."""
+    router: str | None = None
+    """Folder of a router, which chooses the adapter of each request for `auto`."""
     adapter_root: str | None = None
     """Folder that must contain all adapters, after links are resolved. Without it none can be loaded over HTTP."""
     capacity: int = 64
@@ -95,6 +97,8 @@ class Settings:
             )
         if self.port > 65535:
             raise SettingsError(f"--port {self.port}: must be at most 65535.")
+        if self.router is not None and not Path(self.router).is_dir():
+            raise SettingsError(f"--router {self.router}: no such folder. Give the folder that `Router.save` wrote.")
         self.adapters()
 
     def adapters(self) -> dict[str, Path]:
@@ -106,10 +110,9 @@ class Settings:
                 raise SettingsError(
                     f"--adapter {given}: must be NAME=FOLDER, as in --adapter ner=runs/lora_ner/artifact."
                 )
-            if not NAME.fullmatch(name):
-                raise SettingsError(
-                    f"--adapter {given}: {name} is not a valid adapter name: it must match {NAME.pattern}."
-                )
+            fault = fault_of(name)
+            if fault is not None:
+                raise SettingsError(f"--adapter {given}: {fault}")
             if not Path(folder).is_dir():
                 raise SettingsError(f"--adapter {given}: no such folder. Give the `artifact` folder of a run.")
             if name in folders:

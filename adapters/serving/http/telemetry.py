@@ -6,7 +6,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.requests import ClientDisconnect
 
+from adapters.core.errors import UserError
+from adapters.serving.bank.routing import UnroutedError
 from adapters.serving.http.limits import App, Message, Receive, Send, respond
 from adapters.serving.http.refusal import ID, Refusal
 
@@ -59,6 +61,15 @@ class ServerMetrics:
             registry=registry,
         )
         self.texts = Counter("taskswap_texts_total", "Texts answered by the bank.", ("adapter",), registry=registry)
+        self.routed = Counter(
+            "taskswap_routed_texts_total",
+            "Texts for which the router chose an adapter.",
+            ("adapter",),
+            registry=registry,
+        )
+        self.unrouted = Counter(
+            "taskswap_unrouted_texts_total", "Texts for which the router found no adapter.", registry=registry
+        )
         self.generated = Counter(
             "taskswap_generated_tokens_total", "Tokens written by /v1/generate.", ("adapter",), registry=registry
         )
@@ -107,6 +118,13 @@ class ServerMetrics:
         self.batch_fill.observe(share)
         self.batch_seconds.observe(seconds)
         self.count_texts(adapters, bank)
+
+    def count_routed(self, answers: Sequence[Mapping[str, Any]], faults: Iterable[UserError]) -> None:
+        """Count the texts of a batch for which the router chose, from a bank's answers and faults."""
+        for answer in answers:
+            if "routed" in answer:
+                self.routed.labels(answer["adapter"]).inc()
+        self.unrouted.inc(sum(isinstance(fault, UnroutedError) for fault in faults))
 
     def count_texts(self, adapters: Sequence[str | None], bank: AdapterBank, tokens: Sequence[int] = ()) -> None:
         """Count texts that a bank has answered.

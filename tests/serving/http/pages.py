@@ -101,6 +101,7 @@ class Server:
     def reset(self) -> None:
         """As it begins: an adapter for entities, and one for moods."""
         self.adapters = {"ner": adapter("ner", "ner"), "mood": adapter("mood", "classification", method="prefix")}
+        self.router: dict[str, Any] | None = None
         self.card: dict[str, Any] = {}
         self.outputs: dict[str, Any] = {}
         self.predict_token = self.admin_token = ""
@@ -126,6 +127,8 @@ class Server:
             return 503, {"error": "The base is being opened."}, {"Retry-After": "1"}
         if path == "/v1/generate":
             return 200, None, {}
+        if path == "/v1/router":
+            return 200, {"format": 1, "router": self.router}, {}
         name = unquote(path.removeprefix("/v1/adapters").removeprefix("/"))
         if path == "/v1/predict":
             cost = {"Server-Timing": "wait;dur=3.25, model;dur=20.50", "X-Batch-Rows": "12", "X-Request-ID": "req-7"}
@@ -173,6 +176,9 @@ class Server:
         out: dict[str, Any] = {"id": str(number), "adapter": name}
         if isinstance(self.outputs.get(name), str):
             return {**out, "error": self.outputs[name]}
+        if name == "auto":
+            answer = self.answer(number, {**request, "adapter": "ner"})
+            return {**answer, "routed": {"confidence": 0.93, "scores": {"ner": 0.93, "mood": 0.07}}}
         task = self.adapters[name]["task"]
         output = {"text": text, "entities": entities_of(text)}
         if task != "ner":

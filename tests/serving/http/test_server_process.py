@@ -134,6 +134,7 @@ def test_ctrl_c_ends_with_130(tiny_bert: Path, served_root: Path, tmp_path: Path
         (["--adapter", "bad=none"], "no such folder"),
         (["--adapter", "ner"], "must be NAME=FOLDER"),
         (["--adapter", "Ner=x"], "is not a valid adapter name"),
+        (["--router", "nowhere"], "no such folder"),
         (["--max_texts", "999"], "would never fit"),
         (["--timeout_ms", "0"], "must be at least 1"),
         (["--worker", "2"], "did you mean '--workers'?"),

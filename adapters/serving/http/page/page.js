@@ -4,7 +4,8 @@ const $ = (id) => document.getElementById(id);
 const TOKENS = ["predict", "admin"];
 const COLOURS = 8;
 const MANY = 8; // number of adapters above which the list can be filtered
-const page = { adapters: [], chosen: new Set(), cards: new Map(), types: [], running: null, stop: null, retry: 0 };
+const AUTO = "auto"; // requests the adapter that the router chooses
+const page = { adapters: [], router: null, chosen: new Set(), cards: new Map(), types: [], running: null, stop: null, retry: 0 };
 
 /** An element with attributes (`onclick` and the like are listeners) and children; a text becomes a text node. */
 function make(tag, attributes = {}, ...children) {
@@ -154,13 +155,27 @@ function listItem(adapter) {
       make("button", { type: "button", class: "quiet", "aria-label": `Unload ${name}`, onclick: () => confirmUnload(name) }, "Unload")));
 }
 
+/** The list's first item if there is a router. */
+function autoItem() {
+  const box = make("input", { type: "checkbox", value: AUTO, onchange: () => {
+    page.chosen[box.checked ? "add" : "delete"](AUTO);
+    showChosen();
+  } });
+  box.checked = page.chosen.has(AUTO);
+  const known = Object.keys(page.router.counts);
+  const rate = typeof page.router.rate === "number" && `none for ${percent(page.router.rate)} % of the texts it was set on`;
+  return make("li", { class: "adapter" }, make("label", {}, box, make("b", {}, AUTO),
+    make("span", { class: "dim" }, [`the router chooses one of ${count(known.length, "adapter")}`, page.router.kind, rate].filter(Boolean).join(" · "))));
+}
+
 /** Reads the list again; adapters that still exist stay chosen. */
 async function refresh() {
   $("list-status").textContent = "Reading the list…";
   problem($("list-problem"));
   try {
-    const { body } = await call("predict", "GET", "v1/adapters");
+    const [{ body }, routing] = await Promise.all([call("predict", "GET", "v1/adapters"), call("predict", "GET", "v1/router")]);
     page.adapters = body.adapters;
+    page.router = routing.body.router;
     $("base").textContent = `One base model, many adapters: ${body.base.name}, ${body.base.kind}`;
     document.title = `taskswap: ${body.base.name}`;
     $("list-status").textContent = count(page.adapters.length, "adapter");
@@ -175,7 +190,7 @@ async function refresh() {
   page.chosen = new Set(names());
   if (!page.chosen.size && length) page.chosen.add(page.adapters[0].name);
   page.cards.clear();
-  $("list").replaceChildren(...page.adapters.map(listItem));
+  $("list").replaceChildren(...(page.router ? [autoItem()] : []), ...page.adapters.map(listItem));
   $("empty").hidden = length > 0;
   for (const id of ["adapters", "predict", "answering", "skip"]) $(id).hidden = !length;
   if (!length) $("loading").open = true;
@@ -186,14 +201,15 @@ async function refresh() {
 }
 
 /** Names of the chosen adapters, in the list's order. */
-const names = () => page.adapters.map(({ name }) => name).filter((name) => page.chosen.has(name));
+const names = () => [...(page.router ? [AUTO] : []), ...page.adapters.map(({ name }) => name)].filter((name) => page.chosen.has(name));
 
 const boxes = () => [...$("list").querySelectorAll("input")];
 
 function filterList() {
   const wanted = $("filtering").hidden ? "" : $("filter").value.trim().toLowerCase();
+  const first = page.router ? 1 : 0; // `auto` is always shown
   page.adapters.forEach(({ name, aliases, task, method }, i) => {
-    $("list").children[i].hidden = ![name, ...(aliases ?? []), task, method].join(" ").toLowerCase().includes(wanted);
+    $("list").children[first + i].hidden = ![name, ...(aliases ?? []), task, method].join(" ").toLowerCase().includes(wanted);
   });
 }
 
@@ -204,7 +220,7 @@ async function showChosen() {
   $("sampling").hidden = $("sampling").disabled = !writers.length; // what is disabled is not checked by the browser
   $("sampling-of").textContent = `by ${writers.join(", ")}`;
   if (!page.running) $("send").textContent = adapters.length > 1 ? `Run ${adapters.length} adapters` : `Run ${adapters[0] ?? ""}`.trim();
-  await Promise.all(adapters.map((name) => card(name).catch(() => null))); // without its card an adapter takes one text
+  await Promise.all(adapters.filter((name) => name !== AUTO).map((name) => card(name).catch(() => null))); // without its card an adapter takes one text
   const pairs = names().filter(takesPairs);
   $("pair").hidden = !pairs.length;
   $("pair-of").textContent = `for ${pairs.join(", ")}`;
@@ -317,7 +333,7 @@ async function predict() {
     const views = new Map(drafts.map((each) => [each.name, each]));
     const [headers] = await Promise.all([
       requests.length === 0 ? null : call("predict", "POST", "v1/predict", requests, running.signal).then((answered) => {
-        for (const answer of answered.body) views.set(answer.adapter, answerView(answer));
+        answered.body.forEach((answer, i) => views.set(requests[i].adapter, answerView(answer, requests[i].adapter)));
         if (page.running === running) $("answers").replaceChildren(...adapters.map((name) => views.get(name).node)); // writers may take longer
         return answered.headers;
       }),
@@ -412,17 +428,24 @@ async function write(draft, alone, signal) {
   }
 }
 
-/** One adapter's answer as a `node`, and a `summary` in a few words. */
-function answerView(answer) {
+/** The answer to a request for an adapter, as a `node`, and a `summary` in a few words. */
+function answerView(answer, requested = answer.adapter) {
   const output = answer.output ?? {};
   const shown = answer.error ? failed(answer) : areEntities(output) ? entities(output) : isNumber(output) ? number(output) : areClasses(output) ? classes(output, answer.adapter)
     : { summary: "answered", nodes: [make("pre", {}, asText(output))] };
-  const name = answer.adapter ?? "base alone";
+  const name = requested === AUTO && answer.adapter !== AUTO ? `${AUTO}: ${answer.adapter}` : answer.adapter ?? "base alone";
   const about = [answer.task, answer.version && `version ${answer.version}`].filter(Boolean).join(" · ");
   const node = make("article", { class: "answer", "aria-label": name },
-    make("div", { class: "line" }, make("h3", {}, name), make("span", { class: "dim" }, about)), ...shown.nodes,
+    make("div", { class: "line" }, make("h3", {}, name), make("span", { class: "dim" }, about)), answer.routed && choice(answer.routed), ...shown.nodes,
     answer.truncated && make("p", { class: "caution" }, "The text is longer than the adapter accepts; its end was truncated."));
   return { node, summary: `${name}: ${shown.summary}` };
+}
+
+/** How sure the router was, and of which others it thought. */
+function choice({ confidence, scores }) {
+  const [, ...others] = Object.entries(scores).sort(([, a], [, b]) => b - a);
+  const after = others.length > 0 && `, before ${others.map(([name, share]) => `${name} ${share.toFixed(2)}`).join(" and ")}`;
+  return make("p", { class: "dim routed" }, "Chosen by the router with confidence ", make("b", {}, confidence.toFixed(2)), after || "");
 }
 
 const failed = ({ error }) => ({ summary: "no answer", nodes: [make("p", { class: "problem" }, asText(error.error ?? error))] });

@@ -12,7 +12,8 @@ from adapters.evaluation.significance import bootstrap
 from adapters.experiments.continual.heads import Heads
 from adapters.experiments.continual.sequence import CLASS_INCREMENTAL, DOMAIN_INCREMENTAL, SequenceTask
 from adapters.models.base_model import Base
-from adapters.serving.bank.router import Router, text_of_inputs
+from adapters.serving.bank.router import Router
+from adapters.serving.bank.routing import text_in
 from adapters.tasks.base.example import Example, Prediction
 
 if TYPE_CHECKING:
@@ -33,18 +34,7 @@ class Features:
 
         if self._embed is None:
             self._embed = text_embedder(str(self.base.folder))
-        return np.asarray(self._embed([text_of_inputs(example.inputs) for example in examples]))
-
-
-def fitted_router(run: SequenceRun, tasks: Sequence[SequenceTask]) -> Router:
-    """A router to tasks, from their training texts."""
-    base = run.run.base
-    return Router.fit(
-        run.settings.routing,
-        {one.name: run.features(one.train[:]) for one in tasks},
-        base_weights=base.digest,
-        base_tokenizer=base.tokenizer_digest,
-    )
+        return np.asarray(self._embed([text_in(example.inputs) for example in examples]))
 
 
 def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -59,13 +49,10 @@ def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarra
     answers = _all_answers(run)
     matrix, accuracy, counts = [], [], dict[str, np.ndarray]()
     confusion: dict[str, dict[str, int]] = {}
-    router = None
+    router = Router(run.settings.routing)
     for number in range(len(tasks)):
         learned = tasks[: number + 1]
-        if router is None:
-            router = fitted_router(run, learned)
-        else:
-            router.add(tasks[number].name, run.features(tasks[number].train[:]))
+        router.add(tasks[number].name, run.features(tasks[number].train[:]))
         row: list[dict[str, float] | None] = [None] * len(tasks)
         right = []
         for j, one in enumerate(learned):
@@ -81,7 +68,6 @@ def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarra
             counts[f"routed/{one.name}"] = found
         matrix.append(row)
         accuracy.append(float(np.mean(right)))
-    assert router is not None
     record = {
         "kind": run.settings.routing,
         "matrix": matrix,

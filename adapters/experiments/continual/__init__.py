@@ -1,0 +1,1 @@
+"""Tasks learned one after the other: strategies, orders and seeds compared."""

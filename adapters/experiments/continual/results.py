@@ -329,7 +329,7 @@ def _variants(groups: Mapping[tuple[str, str, str], Sequence[Record]]) -> dict[t
         own = groups[key][0].scores["settings"]
         varied = [name for name in own if any(other.get(name) != own[name] for other in alike)]
         varied = [name for name in varied if name not in ("seed", "order", "order_number", "output_dir")]
-        out[key] = ", ".join(f"{name} {_shown(own[name])}" for name in varied)
+        out[key] = " and ".join(f"{name} {_shown(own[name])}" for name in varied)
     return out
 
 

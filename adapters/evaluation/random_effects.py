@@ -90,11 +90,22 @@ def effects(
         seeded: whether a seed moves the method.
         draws: of each run; see `Effects`.
     """
-    seeds, examples, _ = counts.shape
-    sums = counts.sum(1)
+    examples, sums = counts.shape[1], counts.sum(1)
     values = np.asarray(metric.scores(sums)[score], np.float64)
     without = np.asarray(metric.scores((sums[:, None] - counts).astype(np.float64))[score], np.float64)
     pseudo = examples * values[:, None] - (examples - 1) * without
+    return of_runs(values, pseudo, seeded=seeded, draws=draws)
+
+
+def of_runs(values: np.ndarray, pseudo: np.ndarray, *, seeded: bool = True, draws: Sequence[int] = ()) -> Effects:
+    """The effects in runs whose scores are taken apart already.
+
+    Args:
+        values: `[seeds]`, each run's score.
+        pseudo: `[seeds, examples]`, the jackknife's pseudo-values.
+        seeded: whether a seed moves the method.
+        draws: of each run; see `Effects`.
+    """
     interaction, spread, freedom = _components(values, pseudo)
     return Effects(
         values=values,
@@ -102,7 +113,7 @@ def effects(
         interaction=interaction,
         spread=spread,
         freedom=freedom,
-        seeded=seeded and bool(seeds == 1 or spread > 0),
+        seeded=seeded and bool(len(values) == 1 or spread > 0),
         pseudo=pseudo,
         draws=tuple(draws),
     )

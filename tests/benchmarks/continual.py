@@ -51,22 +51,25 @@ def tasks_of(sequence: str, data: Path, folder: Path) -> list[Path]:
         names = ("politics", "science", "music", "literature", "ai")
         splits = {"train_file": "train", "validation_file": "dev", "test_file": "test"}
         return [
-            toml(folder, name, task="ner", **{k: str(data / "crossner" / name / f"{v}.conll") for k, v in splits.items()})
+            toml(
+                folder, name, task="ner", **{k: str(data / "crossner" / name / f"{v}.conll") for k, v in splits.items()}
+            )
             for name in names
         ]
     if sequence == "topics":
         standard = data / "continual_standard"
         found = {
-            name: {"train_file": str(standard / f"{name}.train.jsonl"), "test_file": str(standard / f"{name}.test.jsonl")}
+            name: {
+                "train_file": str(standard / f"{name}.train.jsonl"),
+                "test_file": str(standard / f"{name}.test.jsonl"),
+            }
             for name in ("agnews", "amazon", "dbpedia")
         }
         trec = {
             "train_file": str(coarse(data / "trec" / "raw.TREC.train", folder / "trec.train.jsonl")),
             "test_file": str(coarse(data / "trec" / "raw.TREC.test", folder / "trec.test.jsonl")),
         }
-        return [
-            toml(folder, name, task="classification", **files) for name, files in {"trec": trec, **found}.items()
-        ]
+        return [toml(folder, name, task="classification", **files) for name, files in {"trec": trec, **found}.items()]
     return domains(data / "clinc150", folder)
 
 
@@ -112,7 +115,10 @@ def measure(sequence: str, given: argparse.Namespace, folder: Path) -> dict[str,
     comparison.run_all()
     summary = comparison.save_and_print()
     assert summary is not None
-    return {"conditions": summary["conditions"], "failed": [outcome.error for outcome in comparison.outcomes if outcome.error]}
+    return {
+        "conditions": summary["conditions"],
+        "failed": [outcome.error for outcome in comparison.outcomes if outcome.error],
+    }
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from adapters.core.errors import numbered
+
 
 def document(title: str, parts: Sequence[str]) -> str:
     """A page of these parts, with the style and the sortable tables of this project built in."""
@@ -49,6 +51,19 @@ def folded(title: str, parts: Sequence[str], *, name: str = "") -> str:
     """
     named = f' id="{name}"' if name else ""
     return f"<details{named}><summary><h2>{escape(title)}</h2></summary>{''.join(parts)}</details>"
+
+
+def failed(failures: Sequence[tuple[str, str]]) -> str:
+    """The (run, reason) of each failed run, which nothing folds away; empty where none failed."""
+    lines = "".join(f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in failures)
+    told = f'<div class="failed" role="note"><b>{numbered(len(failures), "runs")} failed</b><ul>{lines}</ul></div>'
+    return told if failures else ""
+
+
+def how_made(paragraphs: Sequence[tuple[str, str, str]]) -> str:
+    """(id, title, text) of each number: what the question marks of columns (`Column.about`) lead to."""
+    told = "".join(f'<dt id="how-{name}">{escape(what)}</dt><dd>{escape(text)}</dd>' for name, what, text in paragraphs)
+    return folded("How each number was made", [f"<dl>{told}</dl>"], name="how")
 
 
 def how_to_repeat(repeat: Mapping[str, Any]) -> str:

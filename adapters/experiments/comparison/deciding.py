@@ -43,14 +43,18 @@ def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _entry(summary: Mapping[str, Any], i: int) -> dict[str, Any]:
     rows = summary["rows"]
+    best = max((j for j in range(len(rows)) if j == i or _rivals(summary, i, j)), key=lambda j: rows[j]["value"])
+    return against(rows, i, best, _test(summary, i, best))
+
+
+def against(rows: Sequence[Mapping[str, Any]], i: int, best: int, test: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A row with its difference from the best one, as their test (None: there is none) says."""
     out = {**rows[i], "best": None, "difference": None, "difference_low": None, "difference_high": None}
     if rows[i]["incomplete"]:
         return {**out, "result": INCOMPLETE}
-    best = max((j for j in range(len(rows)) if j == i or _rivals(summary, i, j)), key=lambda j: rows[j]["value"])
     out |= {"best": rows[best], "difference": rows[i]["value"] - rows[best]["value"]}
     if best == i:
         return {**out, "result": BEST}
-    test = _test(summary, i, best)
     if test is None:
         return {**out, "result": UNTESTED}
     low, high = (test["low"], test["high"]) if i < best else (-test["high"], -test["low"])
@@ -96,8 +100,26 @@ def columns(found: Sequence[Mapping[str, Any]], score: str, *, base: bool = True
                 title="Examples", shown=_examples, key=lambda row: row["train_examples"], about="examples", wide=True
             )
         )
-    low, high = _axis(found)
+    out += score_columns(found, score, narrow=narrow)
     out += [
+        Column(
+            title="Storage per task",
+            shown=_amount("artifact_bytes", "B"),
+            key=_number("artifact_bytes"),
+            about="storage",
+        ),
+        Column(title="Training time", shown=_time("train_seconds"), key=_number("train_seconds"), about="training"),
+        Column(title="Latency", shown=_milliseconds, key=_number("latency_p50_ms"), about="latency", wide=True),
+    ]
+    if any(row.get("tuning") for row in found):
+        out.append(Column(title="Tuning", shown=_tuned, key=_tuning_seconds, about="tuning", wide=True))
+    return out
+
+
+def score_columns(found: Sequence[Mapping[str, Any]], score: str, *, narrow: bool = False) -> list[Column]:
+    """Score, difference and result of entries; see `columns`."""
+    low, high = _axis(found)
+    return [
         Column(
             title=f"{score}, 95 % interval",
             shown=lambda row: f"{points(row['value'])} ({interval(row['low'], row['high'])})",
@@ -118,18 +140,7 @@ def columns(found: Sequence[Mapping[str, Any]], score: str, *, base: bool = True
             about="result",
             folds=True,
         ),
-        Column(
-            title="Storage per task",
-            shown=_amount("artifact_bytes", "B"),
-            key=_number("artifact_bytes"),
-            about="storage",
-        ),
-        Column(title="Training time", shown=_time("train_seconds"), key=_number("train_seconds"), about="training"),
-        Column(title="Latency", shown=_milliseconds, key=_number("latency_p50_ms"), about="latency", wide=True),
     ]
-    if any(row.get("tuning") for row in found):
-        out.append(Column(title="Tuning", shown=_tuned, key=_tuning_seconds, about="tuning", wide=True))
-    return out
 
 
 def duration(seconds: float) -> str:

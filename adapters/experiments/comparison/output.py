@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from adapters.core.files import write_json, write_text
-from adapters.evaluation.report.tables import natural_width, rich_table
+from adapters.evaluation.report.tables import Column, natural_width, rich_table
 from adapters.experiments.comparison import deciding, plots, results
 from adapters.experiments.comparison.page import page
 from adapters.experiments.comparison.table import markdown
@@ -61,7 +61,9 @@ def save_and_print(
         write_text(folder / "comparison.md", markdown(summary, verdict, failures))
         write_text(folder / "comparison.html", page(summary, verdict, failures, disagreements(rows), repeat))
     console = Console(highlight=False)
-    _print_tables(summary, console)
+    found = deciding.entries(summary)
+    wide, narrow = (deciding.columns(found, summary["title"], base=False, narrow=short) for short in (False, True))
+    print_tables(found, wide, narrow, deciding.group)
     for line in ("", *verdict):
         console.print(line, markup=False)
     for run, why in failures:
@@ -69,14 +71,26 @@ def save_and_print(
     return summary
 
 
-def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
-    """What decides, a table for each base; in a file as wide as it needs."""
-    found = deciding.entries(summary)
+def print_tables(
+    found: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    narrow: Sequence[Column],
+    group: Callable[[Mapping[str, Any]], str],
+) -> None:
+    """What decides, a table for each group; in a file as wide as it needs.
+
+    Args:
+        found: entries, those of a group together.
+        columns: of the tables.
+        narrow: the same for a terminal in which those do not fit.
+        group: words above the rows of a group.
+    """
+    console = Console(highlight=False)
     width = console.width if console.is_terminal else None
-    chosen = deciding.columns(found, summary["title"], base=False)
+    chosen = columns
     if width is not None and natural_width(rich_table(chosen, found, width=width)) > width:
-        chosen = deciding.columns(found, summary["title"], base=False, narrow=True)
-    for words, own in groupby(found, deciding.group):
+        chosen = narrow
+    for words, own in groupby(found, group):
         table = rich_table(chosen, list(own), width=width, among=found)
         console.print(f"\n{words}", markup=False)
         Console(highlight=False, width=width or natural_width(table)).print(table)

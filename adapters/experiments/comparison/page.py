@@ -37,7 +37,7 @@ def page(
         f"<h1>{escape(title)}</h1>",
         f'<p class="dim">{escape(_scored_on(summary))}</p>',
         html.verdict(verdict),
-        *(_failed(failures) if failures else ()),
+        html.failed(failures),
         "<h2>What decides</h2>",
         _deciding(summary),
         f'<p class="dim">{escape(overlap_sentence(summary))} <a href="#how">How each number was made</a></p>',
@@ -54,10 +54,7 @@ def page(
     parts += _searches(rows)
     if examples:
         parts.append(html.folded("Examples with the most different answers", list(map(_example, examples))))
-    told = "".join(
-        f'<dt id="how-{name}">{escape(what)}</dt><dd>{escape(text)}</dd>' for name, what, text in paragraphs(summary)
-    )
-    parts.append(html.folded("How each number was made", [f"<dl>{told}</dl>"], name="how"))
+    parts.append(html.how_made(paragraphs(summary)))
     return html.document(title, [*parts, html.how_to_repeat(repeat)])
 
 
@@ -66,12 +63,6 @@ def _scored_on(summary: Mapping[str, Any]) -> str:
     data, counts = summary["dataset"], sorted({len(row["seeds"]) for row in summary["rows"]})
     seeds = numbered(counts[0], "seeds") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} seeds"
     return f"{summary['title']} on the {data['split']} split, n = {data['n']:,}; {seeds}"
-
-
-def _failed(failures: Sequence[tuple[str, str]]) -> list[str]:
-    """The runs that failed, which nothing folds away."""
-    lines = "".join(f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in failures)
-    return [f'<div class="failed" role="note"><b>{numbered(len(failures), "runs")} failed</b><ul>{lines}</ul></div>']
 
 
 def _deciding(summary: Mapping[str, Any]) -> str:

@@ -38,7 +38,7 @@ def pictures(rows: Rows, score: str) -> list[tuple[str, str]]:
         own = [row for row in rows if row.get(key) is not None]
         if own:
             title = f"{score} against {words}"
-            draw = partial(_scatter, rows=own, key=key, axis=axis, unit=unit, score=score, all_rows=rows)
+            draw = partial(scatter, rows=own, key=key, axis=axis, unit=unit, score=score, all_rows=rows)
             told = "; ".join(f"{name(row)}: {points(row['value'])} at {amount(row[key], unit)}" for row in own)
             out.append((title, drawn(draw, size=_size(rows), title=title, description=told)))
     if any(row["size"] for row in rows):
@@ -116,8 +116,8 @@ def _short(row: Mapping[str, Any]) -> str:
     return f"{method}, {row['size']}" if row["size"] else method
 
 
-def _scatter(axes: Axes, rows: Rows, key: str, axis: str, unit: str, score: str, all_rows: Rows) -> None:
-    """Score with interval against a cost; the Pareto front as a line."""
+def scatter(axes: Axes, rows: Rows, key: str, axis: str, unit: str, score: str, all_rows: Rows) -> None:
+    """Score with interval against a cost, as a point of each row; the Pareto front as a line."""
     from matplotlib.ticker import FuncFormatter, NullLocator
 
     at = [(float(row[key]), 100 * row["value"]) for row in rows]

@@ -324,7 +324,7 @@ def _row(
         "standard_errors": {
             "examples": float(error.draws.std()),
             "seeds": error.seeds,
-            "freedom": _finite(error.freedom),
+            "freedom": finite(error.freedom),
         },
         "without_overlap": float(np.mean(without)),
         "trainable_params": row.cost("trainable_params"),
@@ -354,7 +354,7 @@ def _row(
     }
 
 
-def _finite(freedom: float) -> float | None:
+def finite(freedom: float) -> float | None:
     """Degrees of freedom as JSON has them: null for infinitely many."""
     return None if np.isinf(freedom) else round(float(freedom), 2)
 
@@ -393,27 +393,34 @@ def _tests(
         complete = [i for i in competing(rows, base) if not rows[i].incomplete]
         pairs = [(i, j) for i in complete for j in complete if i < j and _same_training(table[i], table[j])]
         own = dict(zip(pairs, differences(found, resampled, pairs, seed=seed, resamples=resamples), strict=True))
-        adjusted = holm([test.p for test in own.values()])
-        for ((i, j), test), p in zip(own.items(), adjusted, strict=True):
-            tests.append(
-                {
-                    "base": base,
-                    "rows": [i, j],
-                    "difference": test.difference,
-                    "low": test.low,
-                    "high": test.high,
-                    "p": test.p,
-                    "p_holm": p,
-                    "detectable": test.detectable(len(own)),
-                    "differs": p < LEVEL,
-                    "of_one_model": found[i].of_one_model or found[j].of_one_model,
-                    "standard_errors": dict(zip(("examples", "seeds"), test.standard_errors, strict=True)),
-                }
-            )
+        tests += test_records(base, own, found)
         entered = largest(table, base)
         if len(entered) > 1:
             advice.append(_advice(base, entered, own, found, table, margin=margin, cost=cost))
     return tests, advice
+
+
+def test_records(
+    base: str, compared: Mapping[tuple[int, int], Difference], found: Sequence[Effects]
+) -> list[dict[str, Any]]:
+    """As JSON, the tests of a family of pairs, Holm-adjusted together."""
+    adjusted = holm([test.p for test in compared.values()])
+    return [
+        {
+            "base": base,
+            "rows": [i, j],
+            "difference": test.difference,
+            "low": test.low,
+            "high": test.high,
+            "p": test.p,
+            "p_holm": p,
+            "detectable": test.detectable(len(compared)),
+            "differs": p < LEVEL,
+            "of_one_model": found[i].of_one_model or found[j].of_one_model,
+            "standard_errors": dict(zip(("examples", "seeds"), test.standard_errors, strict=True)),
+        }
+        for ((i, j), test), p in zip(compared.items(), adjusted, strict=True)
+    ]
 
 
 def _same_training(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

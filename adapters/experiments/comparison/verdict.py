@@ -96,7 +96,7 @@ def _of_base(summary: Mapping[str, Any], base: str) -> str:
         detectable = max(made[i]["detectable"] for i in tied)
         out.append(
             f"No significant difference from {_listed(rows, tied)} (Holm-adjusted p ≥ 0.05, "
-            f"{sample_size(summary)}, {_detectable(detectable)})."
+            f"{sample_size(summary)}, {detectable_words(detectable)})."
         )
     untested = [i for i in tests if i not in made]
     if untested and summary["resampled"]["enough"]:
@@ -117,7 +117,7 @@ def _needs_base(summary: Mapping[str, Any], base: str, own: Sequence[int]) -> li
     advice = next(one for one in summary["advice"] if one["base"] == base)
     if enough := [i for i in advice["non_inferior"] if i in without]:
         named = f"{_listed(rows, enough)} {'is' if len(enough) == 1 else 'are'}"
-        return [f"No base model is needed: {named} non-inferior {_within(advice)} to every other method."]
+        return [f"No base model is needed: {named} non-inferior {within(advice)} to every other method."]
     best = max(without, key=lambda i: rows[i]["value"])
     tests = {i: test_between(summary, i, best, base) for i in on_it if rows[i]["value"] > rows[best]["value"]}
     higher = [i for i, test in tests.items() if test is not None and test["differs"]]
@@ -131,32 +131,32 @@ def _needs_base(summary: Mapping[str, Any], base: str, own: Sequence[int]) -> li
 
 def _advised(rows: Sequence[Mapping[str, Any]], advice: Mapping[str, Any], best: int) -> str:
     """Which method to choose, or what it would take to say so."""
-    within = _within(advice)
+    near = within(advice)
     chosen, (key, least) = advice["chosen"], COSTS[advice["cost"]]
     if chosen is None:
         needed = advice["needed"]
         ways = [f"about {needed[kind]:,} {kind}" for kind in ("examples", "documents", "seeds") if needed.get(kind)]
         enough = f"{' or '.join(ways)} would tell" if ways else "more examples and more seeds would be needed"
-        return f"For no method can non-inferiority {within} to every other one be concluded: {enough}."
+        return f"For no method can non-inferiority {near} to every other one be concluded: {enough}."
     name = _name(rows[chosen])
     if len(advice["non_inferior"]) == 1:
-        return f"Only {name} is non-inferior {within} to every other method: choose {name}."
+        return f"Only {name} is non-inferior {near} to every other method: choose {name}."
     prices = [
         _cost(key, rows[i][key]) if i == chosen else f"{_name(rows[i])} {_cost(key, rows[i][key])}"
         for i in dict.fromkeys((chosen, best))
     ]
     return (
-        f"Non-inferior {within} to every other method (simultaneously, 95 %): "
+        f"Non-inferior {near} to every other method (simultaneously, 95 %): "
         f"{_listed(rows, advice['non_inferior'])}. Of these, {name} needs {least} ({', '.join(prices)}): choose {name}."
     )
 
 
-def _within(advice: Mapping[str, Any]) -> str:
+def within(advice: Mapping[str, Any]) -> str:
     """The margin in words."""
     return f"within {points(advice['margin'])} point{'' if advice['margin'] == 0.01 else 's'}"
 
 
-def _detectable(difference: float) -> str:
+def detectable_words(difference: float) -> str:
     """The smallest difference that would be seen, in points."""
     if difference >= 1:
         return "no difference could be: the seeds are too few"

@@ -4,11 +4,9 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from sequences import sequence_run, things_and_looks, write_texts
+from sequences import sequence_run, things_and_looks
 
 from adapters.core import discovery
-from adapters.experiments.continual import state
 from adapters.experiments.continual.heads import Heads
 
 STRATEGIES = discovery.names("strategies")

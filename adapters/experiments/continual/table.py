@@ -1,0 +1,224 @@
+"""The tables of a continual experiment: what decides, all columns, tests, matrices; and continual.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from adapters.core.errors import numbered
+from adapters.evaluation.report.svg import amount
+from adapters.evaluation.report.tables import Column, interval, markdown_table, markdown_text, number_column, points
+from adapters.experiments.comparison import deciding
+from adapters.experiments.comparison.table import test_columns
+from adapters.experiments.continual.verdict import best_of, given, scenario_sentence, test_of
+
+TEST_NOTE = (
+    "All pairs of complete rows. Tested is the difference of the final averages, the mean over tasks and runs. p and "
+    "interval cover the draw of the test examples within each task (paired: random swaps, bootstrap) and of the runs "
+    "(t; runs of the same order and seed are compared run by run); with one run the examples alone. The tasks are no "
+    "sample: the tests are about these tasks. Significant: Holm-adjusted p < 0.05, over all pairs. A true difference "
+    "of the smallest detectable size would be significant four times out of five."
+)
+Rows = Sequence[Mapping[str, Any]]
+
+
+def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows with what decides: those with the task's name, then those without; bounds below, the best row first.
+
+    Each has the keys of `deciding.against`: it is compared with the best row that learns task after task and is given
+    as much; a row of which there is no such other one is not tested.
+    """
+    rows = summary["rows"]
+    order = sorted(
+        range(len(rows)),
+        key=lambda i: (not rows[i]["named"], bool(rows[i]["bound"]), rows[i]["incomplete"], -rows[i]["value"]),
+    )
+    out = []
+    for i in order:
+        best = best_of(rows, named=rows[i]["named"])
+        if best is None:
+            result = deciding.INCOMPLETE if rows[i]["incomplete"] else deciding.UNTESTED
+            nothing = dict.fromkeys(("best", "difference", "difference_low", "difference_high"))
+            out.append({**rows[i], **nothing, "result": result})
+        else:
+            out.append(deciding.against(rows, i, best, test_of(summary, i, best)))
+    return out
+
+
+def group(entry: Mapping[str, Any]) -> str:
+    """Words above rows that are compared with one another, and above those that bound them."""
+    return f"{given(entry['named'])}{': not learned task after task' if entry['bound'] else ''}"
+
+
+def columns(found: Rows, title: str, *, narrow: bool = False) -> list[Column]:
+    """The columns that decide.
+
+    Args:
+        found: of `entries`.
+        title: the main score in words.
+        narrow: for 80 characters.
+    """
+    scored = deciding.score_columns(found, "Average" if narrow else f"Final average {title}", narrow=narrow)
+    out = [Column(title="Strategy", shown=lambda row: row["name"], about="strategy"), *scored]
+    out.append(_points("Forgetting", "forgetting"))
+    if any(row["routing"] for row in found):
+        out.append(Column(title="Routed right", shown=_routed, key=_routed_share, about="routing", wide=True))
+    return [
+        *out,
+        _bytes("Stored beyond the base", "storage", lambda row: row["artifact_bytes"], wide=True),
+        _seconds("Training a task", "training", "train_seconds"),
+    ]
+
+
+def all_columns(summary: Mapping[str, Any]) -> list[Column]:
+    """All numbers of a row, for which there are some."""
+    rows, title = summary["rows"], summary["title"]
+    out = [
+        Column(title="Strategy", shown=lambda row: row["name"], about="strategy"),
+        Column(title="Method", shown=lambda row: row["method"], about="strategy"),
+        _points(f"Final average {title}", "value", about="score"),
+        Column(title="95 % interval", shown=lambda row: interval(row["low"], row["high"]), about="score"),
+        replace(number_column("Sd of runs", "sd", ".2f", 100), about="runs"),
+        Column(title="Runs", shown=_runs, key=lambda row: len(row["runs"]), about="runs"),
+        _points("When just learned", "learning_accuracy", about="learning"),
+        _points("Forgetting", "forgetting"),
+        _points("Backward transfer", "backward"),
+        _points("Forward transfer", "forward"),
+        _points("Intransigence", "intransigence"),
+        Column(title="Routed right", shown=_routed, key=_routed_share, about="routing"),
+        _bytes("Base", "storage", lambda row: row["stored_bytes"]["base"]),
+        _bytes("Trained", "storage", lambda row: row["stored_bytes"]["model"]),
+        _bytes("Remembered examples", "storage", lambda row: row["stored_bytes"]["memory"]),
+        _bytes("Other", "storage", lambda row: row["stored_bytes"]["other"]),
+        _bytes("Beyond the base", "storage", lambda row: row["artifact_bytes"]),
+        _bytes("Peak memory", "memory", lambda row: row["peak_memory_bytes"]),
+        _seconds("Training a task", "training", "train_seconds"),
+        _seconds("All of a task", "training", "seconds"),
+        replace(number_column("Tokens trained", "tokens", ",.0f"), about="training"),
+        replace(number_column("Steps", "steps", ",.0f"), about="training"),
+    ]
+    return [column for column in out if any(column.shown(row) != "–" for row in rows)]
+
+
+def pair_columns(summary: Mapping[str, Any]) -> list[Column]:
+    """The columns of the tests."""
+    rows = summary["rows"]
+    pair = Column(title="Pair", shown=lambda test: " − ".join(rows[i]["name"] for i in test["rows"]))
+    return [pair, *test_columns(summary)[1:]]
+
+
+def task_columns(rows: Rows) -> list[Column]:
+    """The columns of a table with a row for each task: its score in the end, by each row of the summary."""
+    named = Column(title="Task", shown=lambda task: task["name"])
+    return [named, *(number_column(row["name"], str(i), ".1f", 100) for i, row in enumerate(rows))]
+
+
+def task_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each task with its score in the end by each row, then their mean."""
+    rows = summary["rows"]
+    out: list[dict[str, Any]] = [
+        {"name": task, **{str(i): row["by_task"][task] for i, row in enumerate(rows)}} for task in summary["tasks"]
+    ]
+    return [*out, {"name": "mean", **{str(i): row["value"] for i, row in enumerate(rows)}}]
+
+
+def matrix_columns(found: Mapping[str, Any]) -> list[Column]:
+    """The columns of one order's matrix: after which task, then the score on each."""
+
+    def cell(j: int) -> Column:
+        def shown(row: Mapping[str, Any]) -> str:
+            value, low, high = (row[end][j] for end in ("value", "low", "high"))
+            more = "" if low is None or high is None else f" ({interval(low, high)})"
+            return "–" if value is None else f"{points(value)}{more}"
+
+        return Column(title=found["order"][j], shown=shown, key=lambda row: _known(row["value"][j]))
+
+    return [
+        Column(title="After learning", shown=lambda row: row["after"]),
+        *(cell(j) for j in range(len(found["order"]))),
+    ]
+
+
+def matrix_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each stage of one order's matrix."""
+    nothing = [[None] * len(found["order"])] * len(found["matrix"])
+    parts = zip(found["stages"], found["matrix"], found["low"] or nothing, found["high"] or nothing, strict=True)
+    return [{"after": stage_name(stage), "value": value, "low": low, "high": high} for stage, value, low, high in parts]
+
+
+def stage_name(tasks: Sequence[str]) -> str:
+    """What a stage learned, in words."""
+    return tasks[0] if len(tasks) == 1 else "all at once" if len(tasks) > 3 else " and ".join(tasks)
+
+
+def made_of(summary: Mapping[str, Any]) -> str:
+    """The scenario, the tasks and the runs, in a line: above every table."""
+    orders = numbered(len(summary["orders"]), "orders")
+    seeds = numbered(len({seed for row in summary["rows"] for seed in row["seeds"]}), "seeds")
+    return (
+        f"{scenario_sentence(summary)}. {numbered(len(summary['tasks']), 'tasks')}, "
+        f"n = {summary['dataset']['n']:,} test examples; {orders}, {seeds}; "
+        f"base {summary['base'].rpartition('/')[2]}."
+    )
+
+
+def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Sequence[tuple[str, str]]) -> str:
+    """continual.md: verdict, what decides, all columns, the tasks, the tests."""
+    found, title, scenario = entries(summary), summary["title"], summary["scenario"]
+    lines = [f"# {markdown_text(heading(summary))}", "", *(f"{markdown_text(line)}\n" for line in verdict)]
+    lines += [markdown_text(made_of(summary)), ""]
+    grouped = Column(title="Answers", shown=group)
+    decides = columns(found, title)
+    lines += [*markdown_table([decides[0], grouped, *decides[1:]], found), ""]
+    lines += [f"## All columns ({scenario})", "", *markdown_table(all_columns(summary), summary["rows"]), ""]
+    lines += [f"## Each task in the end ({scenario})", ""]
+    lines += [*markdown_table(task_columns(summary["rows"]), task_rows(summary)), ""]
+    lines += [f"## Significance tests ({scenario})", ""]
+    lines += [*markdown_table(pair_columns(summary), summary["tests"]), "", TEST_NOTE]
+    lines += [f"\n**{name} failed:** {markdown_text(why)}" for name, why in failures]
+    return "\n".join(lines) + "\n"
+
+
+def heading(summary: Mapping[str, Any]) -> str:
+    """What was learned, in a few words."""
+    return f"{summary['task']}, task after task: {', '.join(summary['tasks'])}"
+
+
+def _runs(row: Mapping[str, Any]) -> str:
+    return f"{len(row['runs'])}{' (incomplete)' if row['incomplete'] else ''}"
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _points(title: str, name: str, *, about: str = "") -> Column:
+    def shown(row: Mapping[str, Any]) -> str:
+        return "–" if row[name] is None else points(row[name]).replace("-", "−")
+
+    return Column(title=title, shown=shown, key=lambda row: _known(row[name]), about=about or name)
+
+
+def _bytes(title: str, about: str, of: Any, *, wide: bool = False) -> Column:
+    def shown(row: Mapping[str, Any]) -> str:
+        return "–" if of(row) is None else amount(of(row), "B")
+
+    return Column(title=title, shown=shown, key=lambda row: _known(of(row)), about=about, wide=wide)
+
+
+def _seconds(title: str, about: str, name: str) -> Column:
+    def shown(row: Mapping[str, Any]) -> str:
+        return "–" if row[name] is None else deciding.duration(row[name])
+
+    return Column(title=title, shown=shown, key=lambda row: _known(row[name]), about=about, wide=True)
+
+
+def _routed_share(row: Mapping[str, Any]) -> float:
+    return _known(row["routing"]["final"] if row["routing"] else None)
+
+
+def _routed(row: Mapping[str, Any]) -> str:
+    share = _routed_share(row)
+    return "–" if math.isnan(share) else f"{points(share)} %"

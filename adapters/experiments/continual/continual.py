@@ -273,9 +273,7 @@ class Continual:
         for condition in self.conditions:
             own = [results.load(outcome.folder) for outcome in done if outcome.run.method == condition.name]
             if own:
-                search = self.searches.get(condition)
-                tuned = search.record(dict(self.chosen[condition])) if search is not None and search.space else None
-                conditions.append(results.Condition(records=own, planned=planned, tuning=tuned))
+                conditions.append(results.Condition(records=own, planned=planned))
         return output.save_and_print(
             conditions,
             self.folder,

@@ -10,7 +10,7 @@ import numpy as np
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.significance import bootstrap
 from adapters.experiments.continual.heads import Heads
-from adapters.experiments.continual.sequence import CLASS_INCREMENTAL, DOMAIN_INCREMENTAL, SequenceTask
+from adapters.experiments.continual.sequence import TASK_INCREMENTAL, SequenceTask
 from adapters.models.base_model import Base
 from adapters.serving.bank.router import Router
 from adapters.serving.bank.routing import text_in
@@ -59,7 +59,8 @@ def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarra
             chosen = [routed.adapter for routed in router.choose(features[one.name])]
             right.append(float(np.mean([name == one.name for name in chosen])))
             confusion[one.name] = {name: chosen.count(name) for name in names if name in chosen}
-            metric, golds, predictions = _compared(one, learned, chosen, answers, scenario)
+            metric = run.metric(one)
+            golds, predictions = _compared(one, chosen, answers, scenario)
             found = metric.count_all(golds, [prediction.value for prediction in predictions])
             units = chosen_units(one.scored().documents())
             low, high = bootstrap(metric, units.summed(found), seed=run.settings.seed)[metric.main]
@@ -96,22 +97,18 @@ def _all_answers(run: SequenceRun) -> dict[tuple[str, str], list[Prediction]]:
 
 def _compared(
     one: SequenceTask,
-    learned: Sequence[SequenceTask],
     chosen: Sequence[str | None],
     answers: dict[tuple[str, str], list[Prediction]],
     scenario: str,
-) -> tuple[Any, list[Any], list[Prediction]]:
-    """The metric for the labels of all tasks, gold answers, and the predictions of the chosen models."""
+) -> tuple[list[Any], list[Prediction]]:
+    """Gold answers, and the predictions of the chosen models."""
     golds = [example.gold for example in one.scored()]
-    shared = scenario in (CLASS_INCREMENTAL, DOMAIN_INCREMENTAL)
+    shared = scenario != TASK_INCREMENTAL
     picked = [
         answers[name, one.name][i] if name is not None and (shared or name == one.name) else _wrong(golds[i])
         for i, name in enumerate(chosen)
     ]
-    if not shared:
-        return one.metric, golds, picked
-    every = Heads(scenario, tuple(learned))
-    return type(one.metric)([label for _, label in every.outputs]), golds, picked
+    return golds, picked
 
 
 def _wrong(gold: Any) -> Prediction:

@@ -25,6 +25,7 @@ from adapters.experiments.continual.heads import Heads
 from adapters.experiments.continual.objective import OfTask, SequenceObjective, log_shares, numbered
 from adapters.experiments.continual.sequence import (
     DOMAIN_INCREMENTAL,
+    TASK_INCREMENTAL,
     SequenceTask,
     check_scenario,
     names_of,
@@ -326,19 +327,24 @@ class SequenceRun:
     def _dev_score(self, model: Any, heads: Heads, method: Method, one: SequenceTask) -> float:
         from adapters.evaluation.evaluate import main_score
 
-        return main_score(self._predictor(model, heads, method, one.name), one.dev, self._metric(heads, one))
+        return main_score(self._predictor(model, heads, method, one.name), one.dev, self.metric(one))
 
-    @staticmethod
-    def _metric(heads: Heads, one: SequenceTask) -> Any:
-        """The task's metric, for all labels that may be answered."""
-        return type(one.metric)(heads.task(one.name).labels.names)
+    def metric(self, one: SequenceTask) -> Any:
+        """The task's metric, for its own labels, or where tasks share outputs for those of the whole sequence."""
+        return type(one.metric)(self.label_names(one))
+
+    def label_names(self, one: SequenceTask) -> list[str]:
+        """The labels that an answer to a task may have, in an order that is the same in every run."""
+        if self.settings.scenario == TASK_INCREMENTAL:
+            return list(one.task.labels.names)
+        return sorted({label for other in self.tasks for label in other.task.labels.names})
 
     def _evaluate(self, model: Any, heads: Heads, method: Method, one: SequenceTask) -> Evaluation:
         from adapters.evaluation.evaluate import evaluate
 
         scored = one.scored(trial=self.trial)
         predictor = self._predictor(model, heads, method, one.name)
-        return evaluate(predictor, scored[:], [self._metric(heads, one)], split=scored.name, seed=self.settings.seed)
+        return evaluate(predictor, scored[:], [self.metric(one)], split=scored.name, seed=self.settings.seed)
 
     def _untrained(self, stage: Stage) -> list[float | None]:
         """Scores of the model before it has learned anything, where its outputs mean something for all tasks."""
@@ -408,6 +414,10 @@ class SequenceRun:
         if self.strategy.routed and self.settings.routing != "none" and not self.trial and len(self.tasks) > 1:
             routed, more = routing.routed_scores(self)
             counts |= more
+        for one in self.tasks:
+            documents = one.scored(trial=self.trial).documents()
+            if "" not in documents:
+                counts[f"documents/{one.name}"] = np.unique(documents, return_inverse=True)[1]
         final = [score["value"] for score in matrix[-1] if score is not None]
         first = self.tasks[0]
         settings = {k: v for k, v in arguments.as_dict(self.settings).items() if k not in INCIDENTAL}
@@ -425,7 +435,9 @@ class SequenceRun:
             "order": [one.name for one in self.tasks],
             "order_number": self.settings.order_number,
             "seed": self.settings.seed,
-            "tasks": {one.name: one.record(trial=self.trial) for one in self.tasks},
+            "tasks": {
+                one.name: {**one.record(trial=self.trial), "label_names": self.label_names(one)} for one in self.tasks
+            },
             "matrix": matrix,
             "routed": routed,
             "untrained": stages[0].get("untrained", [None] * len(self.tasks)),

@@ -7,7 +7,7 @@ import pytest
 from sequences import sequence_run, things_and_looks
 
 from adapters.core import discovery
-from adapters.experiments.continual.heads import Heads
+from adapters.experiments.continual import results
 
 STRATEGIES = discovery.names("strategies")
 
@@ -41,6 +41,6 @@ def test_a_strategy_learns_a_sequence_and_leaves_its_record(strategy, scenario, 
         assert rows[0][1] is None
     with np.load(tmp_path / "run" / "counts.npz") as counts:
         for name in ("things", "looks"):
-            metric = run._metric(Heads(scenario, run.tasks if run.strategy.shared else run.tasks[:1]), run.tasks[0])
-            assert counts[f"final/{name}"].shape == (12, metric.width)
+            assert counts[f"final/{name}"].shape == (12, run.metric(run.tasks[0]).width)
+    assert results.load(tmp_path / "run").order == ("things", "looks")
     assert record["main"]["value"] == pytest.approx(np.mean([one["value"] for one in rows[-1]]))

@@ -65,22 +65,10 @@ def tasks_of(sequence: str, data: Path, folder: Path) -> list[Path]:
             }
             for name in ("agnews", "amazon", "dbpedia")
         }
-        trec = {
-            "train_file": str(coarse(data / "trec" / "raw.TREC.train", folder / "trec.train.jsonl")),
-            "test_file": str(coarse(data / "trec" / "raw.TREC.test", folder / "trec.test.jsonl")),
-        }
-        return [toml(folder, name, task="classification", **files) for name, files in {"trec": trec, **found}.items()]
+        trec = {f"{split}_file": str(data / "trec" / f"raw.TREC.{split}") for split in ("train", "test")}
+        found = {"trec": {**trec, "encoding": "latin-1", "label_column_name": "coarse"}, **found}
+        return [toml(folder, name, task="classification", **own) for name, own in found.items()]
     return domains(data / "clinc150", folder)
-
-
-def coarse(source: Path, target: Path) -> Path:
-    """TREC's questions with their coarse classes."""
-    rows = []
-    for line in source.read_text(encoding="latin-1").splitlines():
-        label, _, text = line.partition(" ")
-        rows.append(json.dumps({"text": text, "label": label.partition(":")[0]}))
-    target.write_text("".join(row + "\n" for row in rows))
-    return target
 
 
 def domains(source: Path, folder: Path) -> list[Path]:

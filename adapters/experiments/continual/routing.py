@@ -9,7 +9,6 @@ import numpy as np
 
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.significance import bootstrap
-from adapters.experiments.continual.heads import Heads
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL, SequenceTask
 from adapters.models.base_model import Base
 from adapters.serving.bank.router import Router
@@ -85,14 +84,8 @@ def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarra
 
 def _all_answers(run: SequenceRun) -> dict[tuple[str, str], list[Prediction]]:
     """What each task's own model says of each task's test examples."""
-    out = {}
-    for model_of in run.tasks:
-        model = run._own_model(model_of)
-        heads = Heads(run.settings.scenario, (model_of,))
-        predictor = run._predictor(model, heads, run._method(1), model_of.name)
-        for one in run.tasks:
-            out[model_of.name, one.name] = predictor.predict(one.scored()[:])
-    return out
+    predictors = {one.name: run.predictor_of(one) for one in run.tasks}
+    return {(name, one.name): own.predict(one.scored()[:]) for name, own in predictors.items() for one in run.tasks}
 
 
 def _compared(

@@ -471,16 +471,21 @@ class SequenceRun:
         self.run.accelerator.wait_for_everyone()
         return record
 
-    def dev_scores(self, tasks: Sequence[SequenceTask]) -> list[float]:
-        """Dev scores of some tasks, by the model that is on disk."""
+    def predictor_of(self, one: SequenceTask) -> ModelPredictor:
+        """What answers a task by what is on disk."""
+        heads = Heads(self.settings.scenario, self.tasks if self.strategy.shared else (one,))
+        method = self._method(len(heads.tasks))
         if not self.strategy.shared:
-            own = [(self._own_model(one), Heads(self.settings.scenario, (one,)), one) for one in tasks]
-            return [self._dev_score(model, heads, self._method(1), one) for model, heads, one in own]
-        heads = Heads(self.settings.scenario, self.tasks)
-        method = self._method(len(self.tasks))
+            return self._predictor(self._own_model(one), heads, method, one.name)
         model = self._build(heads, method)
         put(model, state.read(self.folder).weights)
-        return [self._dev_score(model, heads, method, one) for one in tasks]
+        return self._predictor(model, heads, method, one.name)
+
+    def dev_scores(self, tasks: Sequence[SequenceTask]) -> list[float]:
+        """Dev scores of some tasks, by what is on disk."""
+        from adapters.evaluation.evaluate import main_score
+
+        return [main_score(self.predictor_of(one), one.dev, self.metric(one)) for one in tasks]
 
     def _strategy_notes(self) -> dict[str, Any]:
         """The strategy's own settings."""

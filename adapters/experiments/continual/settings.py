@@ -23,7 +23,7 @@ class SequenceSettings:
     same labels. class-incremental: the task is not known, all labels learned so far compete."""
     order_number: int = 0
     """Number of this order among those that are compared; for the record."""
-    routing: str = "means"
+    routing: str = "mahalanobis"
     """How adapter_per_task finds the adapter of an example that does not name its task: means, mahalanobis or
     classifier, on the frozen base's features; none: not at all."""
     publish: bool = True

@@ -292,7 +292,6 @@ def _temperature(scores: np.ndarray, right: np.ndarray) -> float:
     unit = float((scores.max(1) - scores.mean(1)).mean()) or 1.0
 
     def loss(exponent: float) -> float:
-        return -float((targets * log_softmax(scores / (unit * math.exp(exponent)), axis=1)).sum()) / texts
+        return -float((targets * log_softmax(scores / (unit * math.exp(exponent)), axis=1)).sum(1).mean())
 
-    exponent = float(minimize_scalar(loss, bounds=(-10, 10), method="bounded").x)
-    return unit * math.exp(exponent)
+    return unit * math.exp(float(minimize_scalar(loss, bounds=(-10, 10), method="bounded").x))

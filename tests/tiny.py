@@ -13,6 +13,11 @@ TEXT = [
     "Emmy Noether and Kurt Bohr lived in San Marino with a friend .", "Text : Entities : person : location : none",
 ]  # fmt: skip
 POSITIONS = 128
+ROUTED = {
+    "ner": ["Ada Lovelace lived in New York .", "Alan Turing lived in San Marino .", "Rosa Parks worked near Rome ."],
+    "mood": ["a joy", "so dull", "what a film", "a bad one"],
+}
+"""Texts by which `router` tells two adapters apart."""
 
 
 def _byte_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -359,4 +364,16 @@ def adapter(folder: Path, name: str, base: Any, task: Any, *, seed: int = 0, **c
         "base": {"name": base.name, "weights_sha256": base.digest, "tokenizer_sha256": base.tokenizer_digest},
     }
     artifact.write(folder, lambda draft: how.save(model, base, draft), card, "# An adapter\n")
+    return folder
+
+
+def router(folder: Path, bank: Any) -> Path:
+    """A router for adapters `ner` and `mood` that refuses what is farther from both than its own texts."""
+    from adapters.serving.bank.router import Router
+
+    made = Router.fit("means", ROUTED, embed=bank.embed)
+    made.set_threshold(ROUTED, rate=0.0)
+    assert made.threshold is not None and made.threshold < 0
+    made.threshold *= 1.01  # the last digits of a text's features depend on the batch
+    made.save(folder, bank.base)
     return folder

@@ -9,6 +9,11 @@ router.save("runs/router", bank.base)
 
 Features are a text's vector from the frozen base without any adapter (`bank.embed`, or `text_embedder`). They can be
 given in place of texts everywhere, as arrays `[texts, hidden]`; a router then needs no model at all.
+
+A router scales features to length one. That was chosen on dev, for the ten domains of CLINC150 with minilm and 500
+training texts each. By their best scores, dev texts were told from 200 texts out of scope with an AUROC of 0.94, 0.94
+and 0.89 (means, mahalanobis, classifier); without scaling 0.83, 0.93 and 0.85. The right domain was chosen for 83.3,
+92.7 and 93.7 % of them; without scaling for 82.9, 93.2 and 93.3 %.
 """
 
 from __future__ import annotations
@@ -128,8 +133,8 @@ class Router:
     def set_threshold(self, dev: Mapping[str, Texts], rate: float) -> None:
         """Set the threshold, so that at most a share of the dev texts is below it, and the temperature.
 
-        The temperature is that of the least cross-entropy on dev, with targets smoothed as by Platt (1999): without
-        that it would be 0 if no dev text is routed wrongly.
+        The temperature is that of the least cross-entropy on dev. Of n texts, 1 / (n + 2) of each one's target is on
+        the best of the other adapters (Platt 1999): without that it would be 0 where no text is routed wrongly.
 
         Args:
             dev: texts of each adapter, or of some, that it was not learnt from.
@@ -191,7 +196,7 @@ class Router:
         return routed
 
     def _features(self, texts: Texts, whose: str) -> np.ndarray:
-        """Features as float64, `[texts, hidden]`. Raises DataError, SettingsError."""
+        """Features as float64 of length one, `[texts, hidden]`. Raises DataError, SettingsError."""
         if not isinstance(texts, np.ndarray):
             if self.embed is None:
                 raise SettingsError(
@@ -207,7 +212,9 @@ class Router:
         features: np.ndarray = texts.astype(np.float64)
         if not np.isfinite(features).all():
             raise DataError(f"{whose}: the features contain values that are not finite. Check the base's weights.")
-        return features
+        lengths = np.linalg.norm(features, axis=1, keepdims=True)
+        scaled: np.ndarray = features / np.where(lengths > 0, lengths, 1.0)
+        return scaled
 
     def _check_known(self, name: str) -> None:
         if name not in self.scorer.counts:
@@ -276,12 +283,15 @@ def _temperature(scores: np.ndarray, right: np.ndarray) -> float:
     texts, adapters = scores.shape
     if adapters == 1:
         return 1.0
-    targets = np.full(scores.shape, 1 / (texts + adapters))
-    targets[np.arange(texts), right] = (texts + 1) / (texts + adapters)
+    rows = np.arange(texts)
+    others = scores.copy()
+    others[rows, right] = -np.inf
+    targets = np.zeros(scores.shape)
+    targets[rows, right] = (texts + 1) / (texts + 2)
+    targets[rows, others.argmax(1)] = 1 / (texts + 2)
     unit = float((scores.max(1) - scores.mean(1)).mean()) or 1.0
 
     def loss(exponent: float) -> float:
-        return -float((targets * log_softmax(scores / (unit * math.exp(exponent)), axis=1)).sum()) / texts
+        return -float((targets * log_softmax(scores / (unit * math.exp(exponent)), axis=1)).sum(1).mean())
 
-    exponent = float(minimize_scalar(loss, bounds=(-10, 10), method="bounded").x)
-    return unit * math.exp(exponent)
+    return unit * math.exp(float(minimize_scalar(loss, bounds=(-10, 10), method="bounded").x))

@@ -44,6 +44,15 @@ def drawn(seed: int = 0, *, adapters: int = 4, texts: int = 30, apart: float = 1
     }
 
 
+def unit(rows: np.ndarray) -> np.ndarray:
+    """As the router scales features."""
+    return np.asarray(rows, np.float64) / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+
+
+def scaled(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: unit(rows) for name, rows in features.items()}
+
+
 def stacked(features: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """All rows, and the name of each."""
     rows = np.concatenate([*features.values()]).astype(np.float64)
@@ -66,13 +75,13 @@ def chosen(router: Router, features: np.ndarray) -> list[str | None]:
 def test_means_choose_as_nearest_centroid(seed: int) -> None:
     features, others = drawn(seed), stacked(drawn(seed + 10))[0]
     router = Router.fit("means", features)
-    assert chosen(router, others) == [*NearestCentroid().fit(*stacked(features)).predict(others)]
+    assert chosen(router, others) == [*NearestCentroid().fit(*stacked(scaled(features))).predict(unit(others))]
 
 
 @pytest.mark.parametrize("texts", [2, 5, 30, 400])
 def test_the_covariance_of_mahalanobis_is_that_of_ledoit_and_wolf(texts: int) -> None:
     features = drawn(texts=texts)
-    around = np.concatenate([each - each.mean(0, dtype=np.float64) for each in features.values()])
+    around = np.concatenate([each - each.mean(0) for each in scaled(features).values()])
     expected = LedoitWolf(assume_centered=True).fit(around)
     scorer = Router.fit("mahalanobis", features).scorer
     assert isinstance(scorer, Mahalanobis)
@@ -87,16 +96,18 @@ def test_mahalanobis_has_the_posteriors_of_a_linear_discriminant_analysis() -> N
     assert isinstance(router.scorer, Mahalanobis)
     # Its own shrunk covariance is one of each class, averaged: the same for classes of one size.
     same = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=router.scorer.covariance()[1], priors=[1 / 4] * 4)
-    np.testing.assert_allclose(shares(router, others), same.fit(*stacked(features)).predict_proba(others), atol=1e-6)
+    np.testing.assert_allclose(
+        shares(router, others), same.fit(*stacked(scaled(features))).predict_proba(unit(others)), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("adapters", [2, 4])
 def test_the_classifier_has_the_probabilities_of_logistic_regression(adapters: int) -> None:
     features, others = drawn(adapters=adapters), stacked(drawn(7))[0]
     features["a"] = features["a"][:9]
-    scaler, (rows, names) = StandardScaler(), stacked(features)
+    scaler, (rows, names) = StandardScaler(), stacked(scaled(features))
     fitted = LogisticRegression(class_weight="balanced", max_iter=1000).fit(scaler.fit_transform(rows), names)
-    expected = fitted.predict_proba(scaler.transform(others))
+    expected = fitted.predict_proba(scaler.transform(unit(others)))
     np.testing.assert_allclose(shares(Router.fit("classifier", features), others), expected, atol=1e-3)
 
 
@@ -184,9 +195,10 @@ def test_a_stated_rate_holds_for_new_texts_of_the_same_kind(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["means", "mahalanobis"])
 def test_a_text_far_from_all_adapters_fits_none_and_its_confidence_is_that_of_the_nearest(kind: str) -> None:
-    router = Router.fit(kind, drawn())
-    router.set_threshold(drawn(texts=10), 0.0)
-    (routed,) = router.choose(np.full((1, HIDDEN), 1000.0))
+    around = {name: rows + 20 for name, rows in drawn().items()}
+    router = Router.fit(kind, around)
+    router.set_threshold(around, 0.0)
+    (routed,) = router.choose(np.full((1, HIDDEN), -20.0))
     assert routed.adapter is None
     assert routed.confidence == max(routed.scores.values())
     assert sum(routed.scores.values()) == pytest.approx(1)
@@ -206,7 +218,7 @@ def test_confidences_on_texts_like_those_of_dev_are_as_often_right_as_they_say()
 
 
 def test_the_temperature_is_finite_where_no_dev_text_is_routed_wrongly() -> None:
-    features = {name: rows / 100 + 100 * n for n, (name, rows) in enumerate(drawn().items())}
+    features = {name: rows / 100 + 9 * np.eye(HIDDEN)[n] for n, (name, rows) in enumerate(drawn().items())}
     router = Router.fit("means", features)
     router.set_threshold(features, 0.0)
     assert router.temperature > 0

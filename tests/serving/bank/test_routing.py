@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import servers
 import tiny
+from tiny import ROUTED
 
 from adapters.core.errors import ArtifactError, BankError, DataError, UnknownAdapterError, UserError
+from adapters.models.base_model import open_base
 from adapters.serving.bank.bank import AdapterBank, Request
 from adapters.serving.bank.router import Router
 from adapters.serving.bank.routing import UnroutedError, text_in
@@ -24,29 +26,41 @@ FAR = "1 2 3 4 5 6 7 8 9 0 " * 5
 
 
 @pytest.fixture(scope="module")
-def bank(tiny_bert: Path, served_root: Path, one_thread: None) -> AdapterBank:
-    """A bank of `mood`, `ner` and `topic`."""
-    made: AdapterBank = servers.bank_of(tiny_bert, served_root)
+def root(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of adapters `mood`, `ner`, `topic` and `other`, and of a router."""
+    folder = tmp_path_factory.mktemp("root").resolve()
+    base = open_base(str(tiny_bert))
+    tasks = {"ner": tiny.tagging(), "mood": tiny.classifying(), "topic": tiny.classifying(("a", "b", "c"))}
+    for seed, (name, task) in enumerate({**tasks, "other": tiny.classifying()}.items()):
+        tiny.adapter(folder / name, "lora", base, task, seed=seed)
+    tiny.router(folder / "router", AdapterBank(str(tiny_bert)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bank(tiny_bert: Path, root: Path, one_thread: None) -> AdapterBank:
+    """A bank of three of them."""
+    made = AdapterBank(str(tiny_bert), adapter_root=root)
+    for name in ("ner", "mood", "topic"):
+        made.load(name, root / name)
     return made
 
 
 @pytest.fixture
-def routed(bank: AdapterBank, served_root: Path) -> Any:
-    """The same, with a router that knows `ner` and `mood`."""
-    folder = servers.write_router(bank, served_root)
-    bank.load_router(folder)
+def routed(bank: AdapterBank, root: Path) -> Iterator[AdapterBank]:
+    """The same, with the router, which knows `ner` and `mood`."""
+    bank.load_router(root / "router")
     yield bank
-    if bank.router() is not None:
-        bank.unload_router()
+    bank.unload_router()
 
 
 def test_named_and_unnamed_requests_are_answered_in_one_batch_and_in_order(routed: AdapterBank) -> None:
-    texts = [*servers.ROUTED["ner"], *servers.ROUTED["mood"]]
+    texts = [*ROUTED["ner"], *ROUTED["mood"]]
     requests = [Request(name, text, f"{name}-{n}") for n, text in enumerate(texts) for name in ("auto", "topic", None)]
     answers = routed.predict(requests)
     assert [answer["id"] for answer in answers] == [request.id for request in requests]
     chosen = answers[::3]
-    expected = ["ner"] * len(servers.ROUTED["ner"]) + ["mood"] * len(servers.ROUTED["mood"])
+    expected = ["ner"] * len(ROUTED["ner"]) + ["mood"] * len(ROUTED["mood"])
     assert [answer["adapter"] for answer in chosen] == expected
     named = routed.predict([Request(name, text) for name, text in zip(expected, texts, strict=True)])
     for answer, same in zip(chosen, named, strict=True):
@@ -95,34 +109,29 @@ def test_the_text_of_any_inputs_is_routed(inputs: dict[str, Any], text: str) -> 
 def test_inputs_without_a_text_are_refused_alone(routed: AdapterBank, inputs: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="routed by its text"):
         text_in(inputs)
-    refused, answered = routed.predict(
-        [{"adapter": "auto", "inputs": inputs}, Request("auto", servers.ROUTED["ner"][0])]
-    )
+    refused, answered = routed.predict([{"adapter": "auto", "inputs": inputs}, Request("auto", ROUTED["ner"][0])])
     assert "error" in refused and answered["adapter"] == "ner"
 
 
 def test_tokens_are_routed_and_an_adapter_that_cannot_read_them_says_so(routed: AdapterBank) -> None:
     ner, mood = (
         routed.predict([{"adapter": "auto", "inputs": {"tokens": text.split()}}])[0]
-        for text in (servers.ROUTED["ner"][0], servers.ROUTED["mood"][0])
+        for text in (ROUTED["ner"][0], ROUTED["mood"][0])
     )
-    assert ner["adapter"] == "ner" and len(ner["output"]["tags"]) == len(servers.ROUTED["ner"][0].split())
+    assert ner["adapter"] == "ner" and len(ner["output"]["tags"]) == len(ROUTED["ner"][0].split())
     assert mood["adapter"] == "mood" and "error" in mood and "routed" in mood
 
 
-def test_a_router_needs_all_its_adapters_and_an_alias_is_as_good(
-    tiny_bert: Path, served_root: Path, routed: AdapterBank
-) -> None:
-    folder = served_root / "router"
-    bank = AdapterBank(str(tiny_bert), adapter_root=served_root)
-    bank.load("ner", served_root.resolve() / "ner")
+def test_a_router_needs_all_its_adapters_and_an_alias_is_as_good(tiny_bert: Path, root: Path) -> None:
+    bank = AdapterBank(str(tiny_bert), adapter_root=root)
+    bank.load("ner", root / "ner")
     with pytest.raises(BankError, match=r"routes to mood, which the bank has not loaded"):
-        bank.load_router(folder)
+        bank.load_router(root / "router")
     assert bank.router() is None
-    bank.load("other", served_root.resolve() / "other")
+    bank.load("other", root / "other")
     bank.alias("mood", "other")
-    assert bank.load_router(folder)["counts"] == {name: len(texts) for name, texts in sorted(servers.ROUTED.items())}
-    request = Request("auto", servers.ROUTED["mood"][0])
+    assert bank.load_router(root / "router")["counts"] == {name: len(texts) for name, texts in sorted(ROUTED.items())}
+    request = Request("auto", ROUTED["mood"][0])
     assert bank.predict([request])[0]["adapter"] == "mood"
     bank.unload("other")
     faults: dict[int, UserError] = {}
@@ -131,30 +140,29 @@ def test_a_router_needs_all_its_adapters_and_an_alias_is_as_good(
     assert isinstance(faults[0], UnknownAdapterError)
 
 
-def test_no_adapter_may_be_called_auto(bank: AdapterBank, served_root: Path) -> None:
-    for call in (lambda: bank.load("auto", served_root / "ner"), lambda: bank.alias("auto", "ner")):
+def test_no_adapter_may_be_called_auto(bank: AdapterBank, root: Path) -> None:
+    for call in (lambda: bank.load("auto", root / "ner"), lambda: bank.alias("auto", "ner")):
         with pytest.raises(BankError, match="'auto' is not a valid adapter name"):
             call()
 
 
 def test_a_router_of_another_base_or_outside_the_root_or_damaged_is_refused_and_the_old_one_stays(
-    routed: AdapterBank, served_root: Path, tmp_path: Path
+    routed: AdapterBank, root: Path, tmp_path: Path
 ) -> None:
     class Foreign:
         name, digest, tokenizer_digest = "elsewhere", "0" * 64, routed.base.tokenizer_digest
 
-    router = Router.load(served_root / "router")
-    router.save(served_root / "foreign", Foreign())  # type: ignore[arg-type]
+    router = Router.load(root / "router")
+    router.save(root / "foreign", Foreign())  # type: ignore[arg-type]
     before = routed.router()
     with pytest.raises(ArtifactError, match=r"trained on elsewhere.*not on tiny-bert.*Use it with elsewhere"):
-        routed.load_router(served_root / "foreign")
-    shutil.copytree(served_root / "router", tmp_path / "router")
+        routed.load_router(root / "foreign")
+    shutil.copytree(root / "router", tmp_path / "router")
     with pytest.raises(ArtifactError, match="lies outside"):
         routed.load_router(tmp_path / "router")
     with pytest.raises(ArtifactError, match=r"contains no router\.json"):
-        routed.load_router(served_root / "ner")
+        routed.load_router(root / "ner")
     assert routed.router() == before and before is not None and before["rate"] == 0.0
-    shutil.rmtree(served_root / "foreign")
 
 
 @pytest.mark.parametrize("build", [None, tiny.llama, tiny.roberta], ids=["bert", "llama", "roberta"])

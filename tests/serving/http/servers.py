@@ -22,11 +22,6 @@ from adapters.serving.http.settings import Settings
 
 TEXT = "Ada Lovelace lived in New York ."
 NAMES = ("mood", "ner", "topic")
-ROUTED = {
-    "ner": ["Ada Lovelace lived in New York .", "Alan Turing lived in San Marino .", "Rosa Parks worked near Rome ."],
-    "mood": ["a joy", "so dull", "what a film", "a bad one"],
-}
-"""Texts by which a router tells two of them apart."""
 
 
 def write_adapters(root: Path, base_folder: Path) -> None:
@@ -48,16 +43,6 @@ def bank_of(base: Path, root: Path) -> Any:
     for name in NAMES:
         bank.load(name, root.resolve() / name)
     return bank
-
-
-def write_router(bank: Any, root: Path) -> Path:
-    """A router for `ner` and `mood`, below the root, that refuses what is farther from both than its own texts."""
-    from adapters.serving.bank.router import Router
-
-    router = Router.fit("means", ROUTED, embed=bank.embed)
-    router.set_threshold(ROUTED, rate=0.0)
-    router.save(root.resolve() / "router", bank.base)
-    return root.resolve() / "router"
 
 
 def writing_bank(root: Path) -> Any:

@@ -137,7 +137,7 @@ def test_ctrl_c_ends_with_130(tiny_bert: Path, served_root: Path, tmp_path: Path
         (["--router", "nowhere"], "no such folder"),
         (["--max_texts", "999"], "would never fit"),
         (["--timeout_ms", "0"], "must be at least 1"),
-        (["--worker", "2"], "did you mean '--workers'?"),
+        (["--worker", "2"], "did you mean '--workers'"),
         (["--host", "no.such.host.invalid"], "cannot listen on it"),
         (["--admin_token_file", "nowhere"], "cannot be read"),
     ],

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import servers
-from servers import ROUTED, Running, Site
+import tiny
+from servers import Running, Site
+from tiny import ROUTED
 
 from adapters.core.errors import BankError, SettingsError
 from adapters.serving.http import schema
@@ -26,7 +28,7 @@ FAR = "1 2 3 4 5 6 7 8 9 0 " * 5
 def bank(tiny_bert: Path, served_root: Path, one_thread: None) -> Any:
     """A bank of its own, below whose root there is a router."""
     made = servers.bank_of(tiny_bert, served_root)
-    servers.write_router(made, served_root)
+    tiny.router(served_root / "router", made)
     return made
 
 

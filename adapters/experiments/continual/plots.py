@@ -51,8 +51,8 @@ def _averages(axes: Axes, rows: Rows, words: str) -> None:
             axes.plot(range(1, len(scores) + 1), scores, **{**look, "ls": style}, ms=4.5)
             ends.append(Label(x=len(scores), y=scores[-1], text=row["name"], colour=look["color"]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="Tasks learned", ylabel=words)
-    axes.yaxis.label.set_size(9)
+    axes.set_xlabel("Tasks learned")
+    axes.set_ylabel(words, fontsize=9)
     at_ends(axes, ends)
 
 

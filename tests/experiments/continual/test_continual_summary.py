@@ -18,7 +18,7 @@ from adapters.experiments.continual.table import columns, entries, group
 from adapters.experiments.continual.verdict import sentences
 
 ORDERS = [list(TASKS), list(TASKS)[::-1], ["agnews", "dbpedia", "trec"]]
-LEVELS = {"sequential": 0.5, "replay": 0.84, "ewc": 0.82}
+LEVELS = {"sequential": 0.5, "replay": 0.84, "ewc": 0.83}
 
 
 def ends(level: float) -> dict[str, float]:
@@ -106,7 +106,7 @@ def test_each_row_is_compared_with_the_best_strategy_that_is_told_as_much(summar
     found = entries(summary)
     assert [(group(one), one["name"], one["result"]) for one in found] == [
         ("With the task's name given", "adapter_per_task", deciding.BEST),
-        ("With the task's name given", "replay", deciding.SIGNIFICANT),
+        ("With the task's name given", "replay", deciding.NOT_SIGNIFICANT),
         ("With the task's name given", "sequential", deciding.SIGNIFICANT),
         ("With the task's name given", "ewc", deciding.INCOMPLETE),
         ("With the task's name given: not learned task after task", "joint", found[4]["result"]),
@@ -118,7 +118,8 @@ def test_each_row_is_compared_with_the_best_strategy_that_is_told_as_much(summar
     assert first.startswith(
         "With the task's name given, adapter_per_task (88.3) has the highest final average Accuracy"
     )
-    assert "every other strategy ends significantly lower" in first
+    assert "; significantly lower (Holm-adjusted p < 0.05): sequential (48.3)." in first
+    assert "No significant difference from replay (82.3) (Holm-adjusted p ≥ 0.05, n = 370, " in first
 
 
 def test_simultaneous_bounds_say_who_is_not_inferior_and_who_stores_least(
@@ -131,8 +132,10 @@ def test_simultaneous_bounds_say_who_is_not_inferior_and_who_stores_least(
     assert names == ["replay", "ewc", "adapter_per_task"]
     assert summary["rows"][advice["chosen"]]["name"] in ("replay", "ewc")
     assert "stores the least beyond the base model" in " ".join(sentences(summary))
-    strict = summarise(whole, margin=0.001, resamples=300)["advice"][0]
-    assert [summary["rows"][i]["name"] for i in strict["non_inferior"]] == ["adapter_per_task"]
+    assert all(advice["bounds"][str(i)] > -0.2 for i in advice["non_inferior"])
+    assert advice["bounds"]["0"] < -0.2, "sequential"
+    (strict,) = summarise(whole, margin=0.001, resamples=300)["advice"]
+    assert (strict["non_inferior"], strict["chosen"]) == ([], None)
 
 
 def test_with_one_run_the_sentences_are_about_these_models_in_this_order(tmp_path: Path) -> None:
@@ -191,7 +194,7 @@ def test_four_files_are_written_and_the_screen_names_the_scenario(
     assert stored["failures"] == [{"run": "ewc, order 2", "reason": "OSError: no space"}]
     text = (tmp_path / "continual.md").read_text()
     assert text.count("task-incremental") >= 4 and "**ewc, order 2 failed:** OSError" in text
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
     assert "task-incremental: each task has labels of its own" in shown and "3 orders, 3 seeds" in shown
     assert "failed: ewc, order 2" in shown
     for column in columns(entries(summary), "Accuracy"):

@@ -19,7 +19,7 @@ from adapters.experiments.continual import plots
 from adapters.experiments.continual.page import page
 from adapters.experiments.continual.results import Condition, grouped, load
 from adapters.experiments.continual.summary import summarise
-from adapters.experiments.continual.table import all_columns, columns, entries
+from adapters.experiments.continual.table import columns, cost_columns, entries, measured_columns
 from adapters.experiments.continual.verdict import sentences
 
 LONG = "a_strategy_of_a_plugin_with_a_very_long_name"
@@ -64,7 +64,7 @@ def summaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
     conditions = written(folder / "many", TEN, many, 2)
     conditions[0] = Condition(records=conditions[0].records[:1], planned=2)
     found = {"few": written(folder / "few", TASKS, few, 1), "many": conditions}
-    return {name: summarise(own, resamples=100) for name, own in found.items()}
+    return {name: summarise(own, resamples=1000) for name, own in found.items()}
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_the_answer_comes_first_and_every_number_has_its_paragraph(
         marks = ("task-incremental", 'class="answer"', "1 run failed", 'class="sortable cards"', "<svg", "<details")
         places = [text.index(part) for part in marks]
         assert places[1:4] == sorted(places[1:4]) and places[0] < places[1] and places[3] < places[5]
-        for column in [*columns(found, summary["title"]), *all_columns(summary)]:
+        for column in [*columns(found, summary["title"]), *measured_columns(summary), *cost_columns(summary)]:
             assert text.count(f'id="how-{column.about}"') == 1, column.title
         assert text.count("task-incremental") >= 4, "the scenario is named at each table"
         shown = re.sub(r"<style>.*?</style>|<script>.*?</script>", "", text, flags=re.S)

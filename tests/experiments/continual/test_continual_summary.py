@@ -195,7 +195,7 @@ def test_four_files_are_written_and_the_screen_names_the_scenario(
     text = (tmp_path / "continual.md").read_text()
     assert text.count("task-incremental") >= 4 and "**ewc, order 2 failed:** OSError" in text
     shown = " ".join(capsys.readouterr().out.split())
-    assert "task-incremental: each task has labels of its own" in shown and "3 orders, 3 seeds" in shown
+    assert "task-incremental: each task has labels of its own" in shown and "3 orders of the tasks, 3 seeds" in shown
     assert "failed: ewc, order 2" in shown
     for column in columns(entries(summary), "Accuracy"):
         assert column.title in shown

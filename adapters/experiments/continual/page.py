@@ -59,19 +59,17 @@ def page(
     first, *others = summary["orders"]
     parts.append(_matrices(summary, first))
     if others:
-        tables = "".join(f"<h3>{escape(_order(one))}</h3>{_tables(summary, one)}" for one in others)
-        parts.append(html.folded("The matrices of the other orders", [tables]))
+        further = "".join(f"<h3>{escape(_order(one))}</h3>{_tables(summary, one)}" for one in others)
+        parts.append(html.folded("The matrices of the other orders", [further]))
     parts.append(html.folded("Each task in the end", [said, html_table(task_columns(summary), rows)]))
     storage = plots.storage(rows, title)
     if storage is not None:
         parts.append(html.folded("Score against storage", [html.figure(f"Final average {title}, by storage", storage)]))
-    tables = [html_table(chosen, rows) for chosen in (measured_columns(summary), cost_columns(summary))]
-    parts.append(html.folded("All scores, and cost", [said, tables[0], "<h3>Cost</h3>", tables[1]]))
+    measured, cost = (html_table(chosen, rows) for chosen in (measured_columns(summary), cost_columns(summary)))
+    parts.append(html.folded("All scores, and cost", [said, measured, "<h3>Cost</h3>", cost]))
     if summary["tests"]:
-        note = f'<p class="dim">{escape(TEST_NOTE)}</p>'
-        parts.append(
-            html.folded("Significance tests", [said, html_table(pair_columns(summary), summary["tests"]), note])
-        )
+        tests = html_table(pair_columns(summary), summary["tests"])
+        parts.append(html.folded("Significance tests", [said, tests, f'<p class="dim">{escape(TEST_NOTE)}</p>']))
     parts += [_confusion(one) for one in summary["confusions"]]
     parts.append(html.how_made(paragraphs(summary)))
     return html.document(heading(summary), [*parts, html.how_to_repeat(repeat)])

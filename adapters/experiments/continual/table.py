@@ -169,9 +169,10 @@ def stage_name(learned: Sequence[str], tasks: int) -> str:
 
 def made_of(summary: Mapping[str, Any]) -> str:
     """What was scored, in a line: the scenario in words, the tasks, the runs."""
+    base, n = summary["base"].rpartition("/")[2], summary["dataset"]["n"]
     return (
-        f"{scenario_sentence(summary)}. {numbered(len(summary['tasks']), 'tasks')}, "
-        f"n = {summary['dataset']['n']:,} test examples, base {summary['base'].rpartition('/')[2]}, {_counted(summary)}."
+        f"{scenario_sentence(summary)}. {numbered(len(summary['tasks']), 'tasks')}, n = {n:,} test examples, base "
+        f"{base}, {_counted(summary)}."
     )
 
 

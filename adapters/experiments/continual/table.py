@@ -12,7 +12,7 @@ from adapters.evaluation.report.svg import amount
 from adapters.evaluation.report.tables import Column, interval, markdown_table, markdown_text, number_column, points
 from adapters.experiments.comparison import deciding
 from adapters.experiments.comparison.table import test_columns
-from adapters.experiments.continual.verdict import best_of, given, scenario_sentence, test_of
+from adapters.experiments.continual.verdict import best_of, given, kinds, scenario_sentence, test_of
 
 TEST_NOTE = (
     "All pairs of complete rows. Tested is the difference of the final averages, the mean over tasks and runs. p and "
@@ -27,15 +27,15 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows with what decides: those with the task's name, then those without; bounds below, the best row first.
+    """The rows with what decides: with the task's name or without, as `verdict.kinds` has them; the best row first.
 
     Each has the keys of `deciding.against`: it is compared with the best row that learns task after task and is given
     as much; a row of which there is no such other one is not tested.
     """
-    rows = summary["rows"]
+    rows, first = summary["rows"], kinds(summary)[0]
     order = sorted(
         range(len(rows)),
-        key=lambda i: (not rows[i]["named"], bool(rows[i]["bound"]), rows[i]["incomplete"], -rows[i]["value"]),
+        key=lambda i: (rows[i]["named"] != first, bool(rows[i]["bound"]), rows[i]["incomplete"], -rows[i]["value"]),
     )
     out = []
     for i in order:

@@ -199,3 +199,39 @@ def test_four_files_are_written_and_the_screen_names_the_scenario(
     assert "failed: ewc, order 2" in shown
     for column in columns(entries(summary), "Accuracy"):
         assert column.title in shown
+
+
+def test_with_growing_labels_a_routed_strategy_competes_with_those_that_need_no_name(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"scenario": "class-incremental"}
+    runs = [
+        write_run(tmp_path / "replay", "replay", ends=ends(0.6), **given),
+        write_run(tmp_path / "adapter", "adapter_per_task", ends=ends(0.9), routed=0.9, **given),
+        write_run(tmp_path / "joint", "joint", ends=ends(0.92), at_once=True, **given),
+    ]
+    summary = summarise(grouped([load(run) for run in runs]), resamples=400)
+    named, without = "With the task's name given", "Without the task's name"
+    assert [(group(one), one["name"], one["result"]) for one in entries(summary)] == [
+        (without, "routed adapter_per_task", deciding.BEST),
+        (without, "replay", deciding.SIGNIFICANT),
+        (f"{without}: not learned task after task", "joint", deciding.SIGNIFICANT),
+        (named, "adapter_per_task", deciding.BEST),
+    ]
+    first, second, *_ = sentences(summary)
+    assert first.startswith("Without the task's name, routed adapter_per_task (79.3) has the highest final average")
+    assert second.startswith("With the task's name given, only adapter_per_task (88.3) learned task after task")
+    assert row_of(summary, "routed adapter_per_task")["intransigence"] is not None, "joint needs no name, either"
+    assert row_of(summary, "adapter_per_task")["intransigence"] is None
+
+
+def test_runs_of_one_order_and_seed_share_their_luck_unless_they_are_taken_as_two_samples(tmp_path: Path) -> None:
+    """Two strategies that gain and lose alike from run to run: by draw, their difference hardly moves."""
+    runs = [
+        write_run(tmp_path / f"{name}{seed}", name, ends=ends(level + 0.06 * seed), seed=seed)
+        for name, level in (("replay", 0.7), ("ewc", 0.64))
+        for seed in range(3)
+    ]
+    found = grouped([load(run) for run in runs])
+    (paired,), (apart,) = (summarise(found, by_draw=by_draw, resamples=300)["tests"] for by_draw in (True, False))
+    assert paired["difference"] == apart["difference"] == pytest.approx(0.06, abs=0.01)
+    assert paired["standard_errors"]["seeds"] < 0.1 * apart["standard_errors"]["seeds"]
+    assert paired["differs"] and not apart["differs"]

@@ -71,6 +71,17 @@ def test_the_variance_of_the_pseudo_values_is_that_of_a_mean_over_strata() -> No
     assert resampled.var() == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.parametrize("score", ["accuracy", "macro_f1"])
+def test_a_score_is_resampled_as_its_metric_scores_it_whether_it_is_a_mean_of_examples_or_not(score: str) -> None:
+    right = np.random.default_rng(6).binomial(1, 0.7, (2, 90))
+    counts = accuracy_counts(right)
+    counts[:, ::3] = np.roll(counts[:, ::3], 1, axis=2)  # some examples of the other class
+    one = TaskCounts(metric=METRIC, score=score, counts=counts)
+    found = mean_over_tasks.resampled_scores([[one]], seed=2, resamples=500)
+    expected = random_effects.resampled_scores(METRIC, [counts], score, seed=2, resamples=500)
+    assert np.allclose(found, expected, rtol=0, atol=1e-9)
+
+
 def test_all_rows_are_resampled_alike_and_the_tasks_independently() -> None:
     (row,) = drawn(np.random.default_rng(2), rows=1, runs=1, spread=0.0)
     same = mean_over_tasks.resampled_scores([row, row], seed=3, resamples=50)

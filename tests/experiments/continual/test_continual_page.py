@@ -59,7 +59,6 @@ def summaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         {"strategy": "adapter_per_task", "level": 0.85, "routed": 0.9, "stored": 4_000_000},
         {"strategy": "joint", "level": 0.9, "at_once": True},
         {"strategy": "separate", "level": 0.86, "notes": {"bound": "a model for each task"}, "stored": 900_000_000},
-        *({"strategy": f"strategy_{k}", "level": 0.5 + 0.05 * k} for k in range(2)),
     ]
     conditions = written(folder / "many", TEN, many, 2)
     conditions[0] = Condition(records=conditions[0].records[:1], planned=2)

@@ -54,7 +54,7 @@ def measures(
         joint: the scores of a model trained on all tasks, nan where not known.
         names: of the tasks, for `gaps`; empty: their numbers.
     """
-    at = _stages(matrix, learned)
+    at = _stages(matrix, learned).tolist()
     return Measures(
         final_average=_mean(matrix[-1]),
         averages=averages(matrix, learned=at),
@@ -98,7 +98,7 @@ def forgetting(matrix: np.ndarray, *, learned: Sequence[int] | None = None) -> f
 def backward_transfer(matrix: np.ndarray, *, learned: Sequence[int] | None = None) -> float | None:
     """BWT = 1/(T-1) Σ_{j<T} (a[T][j] - a[j][j]) (Lopez-Paz & Ranzato 2017, arXiv:1706.08840)."""
     at = _stages(matrix, learned)
-    return _mean((matrix[-1] - _just_learned(matrix, at))[at < len(matrix) - 1])
+    return _mean((matrix[-1] - _just_learned(matrix, learned))[at < len(matrix) - 1])
 
 
 def forward_transfer(

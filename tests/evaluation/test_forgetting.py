@@ -44,9 +44,8 @@ def test_the_published_matrices_give_the_published_means() -> None:
     for run, (last, learned, change) in TOLD.items():
         names, matrix = as_matrix(found[run])
         one = measures(matrix, names=names)
-        assert (one.final_average, one.learning_accuracy, one.backward) == pytest.approx(
-            (last, learned, change), abs=0.06
-        )
+        told = (one.final_average, one.learning_accuracy, one.backward)
+        assert told == pytest.approx((last, learned, change), abs=0.06)
         assert one.averages[-1] == one.final_average and not one.gaps
         assert one.forgetting is not None and one.forgetting >= -change - 0.06
 

@@ -25,7 +25,7 @@ def accuracy_counts(right: np.ndarray) -> np.ndarray:
 
 
 def task(right: np.ndarray) -> TaskCounts:
-    return TaskCounts(metric=METRIC, score="accuracy", counts=accuracy_counts(right))  # type: ignore[arg-type]
+    return TaskCounts(metric=METRIC, score="accuracy", counts=accuracy_counts(right))
 
 
 def drawn(
@@ -52,12 +52,12 @@ def test_of_one_task_the_mean_is_that_tasks_score_to_the_last_number() -> None:
     right = np.random.default_rng(0).binomial(1, 0.7, (3, 60))
     counts = accuracy_counts(right)
     one = mean_over_tasks.effects([task(right)], draws=(0, 1, 2))
-    other = random_effects.effects(METRIC, counts, "accuracy", draws=(0, 1, 2))  # type: ignore[arg-type]
+    other = random_effects.effects(METRIC, counts, "accuracy", draws=(0, 1, 2))
     for name in ("values", "influence", "interaction", "spread", "freedom", "seeded", "pseudo", "draws"):
         assert np.allclose(getattr(one, name), getattr(other, name), rtol=1e-12, atol=1e-12), name
     found = mean_over_tasks.resampled_scores([[task(right)], [task(1 - right)]], seed=5, resamples=40)
     both = [counts, accuracy_counts(1 - right)]
-    assert np.allclose(found, random_effects.resampled_scores(METRIC, both, "accuracy", seed=5, resamples=40))  # type: ignore[arg-type]
+    assert np.allclose(found, random_effects.resampled_scores(METRIC, both, "accuracy", seed=5, resamples=40))
 
 
 def test_the_variance_of_the_pseudo_values_is_that_of_a_mean_over_strata() -> None:
@@ -71,14 +71,26 @@ def test_the_variance_of_the_pseudo_values_is_that_of_a_mean_over_strata() -> No
     assert resampled.var() == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.parametrize("score", ["accuracy", "macro_f1"])
+def test_a_score_is_resampled_as_its_metric_scores_it_whether_it_is_a_mean_of_examples_or_not(score: str) -> None:
+    right = np.random.default_rng(6).binomial(1, 0.7, (2, 90))
+    counts = accuracy_counts(right)
+    counts[:, ::3] = np.roll(counts[:, ::3], 1, axis=2)  # some examples of the other class
+    one = TaskCounts(metric=METRIC, score=score, counts=counts)
+    found = mean_over_tasks.resampled_scores([[one]], seed=2, resamples=500)
+    expected = random_effects.resampled_scores(METRIC, [counts], score, seed=2, resamples=500)
+    assert np.allclose(found, expected, rtol=0, atol=1e-9)
+
+
 def test_all_rows_are_resampled_alike_and_the_tasks_independently() -> None:
     (row,) = drawn(np.random.default_rng(2), rows=1, runs=1, spread=0.0)
     same = mean_over_tasks.resampled_scores([row, row], seed=3, resamples=50)
     assert (same[:, 0] == same[:, 1]).all()
+    still = task(np.ones((1, len(row[1].counts[0])), int))
     one, other = (
-        mean_over_tasks.resampled_scores([[row[1] if i == j else task(np.ones((1, 150), int)) for j in range(2)]], seed=3, resamples=2000)
-        for i in range(2)
-    )  # fmt: skip
+        mean_over_tasks.resampled_scores([tasks], seed=3, resamples=2000)
+        for tasks in ([row[1], still], [still, row[1]])
+    )
     assert abs(np.corrcoef(one[:, 0], other[:, 0])[0, 1]) < 0.08
 
 

@@ -12,17 +12,18 @@ from adapters.experiments.continual import plots
 from adapters.experiments.continual.definitions import paragraphs
 from adapters.experiments.continual.table import (
     TEST_NOTE,
-    all_columns,
     columns,
+    cost_columns,
     entries,
     group,
     heading,
     made_of,
     matrix_columns,
     matrix_rows,
+    measured_columns,
     pair_columns,
     task_columns,
-    task_rows,
+    under,
 )
 
 HOW = '<a href="#how">How each number was made</a>'
@@ -43,11 +44,11 @@ def page(
         repeat: what it takes to repeat it: command, settings, digests.
     """
     title, rows, found = summary["title"], summary["rows"], entries(summary)
-    scenario = f'<p class="dim">{escape(made_of(summary))}</p>'
+    said = f'<p class="dim">{escape(under(summary))}</p>'
     average = f"Average {title} over the tasks learned so far"
     parts = [
         f"<h1>{escape(heading(summary))}</h1>",
-        scenario,
+        f'<p class="dim">{escape(made_of(summary))}</p>',
         html.verdict(verdict),
         html.failed(failures),
         "<h2>What decides</h2>",
@@ -55,41 +56,51 @@ def page(
         f'<p class="dim">{HOW}</p>',
         html.figure(f"{average} ({summary['scenario']})", plots.averages(rows, title)),
     ]
-    for one in summary["orders"]:
-        parts.append(_of_order(summary, one, several=len(summary["orders"]) > 1))
-    parts.append(html.folded("Each task in the end", [scenario, html_table(task_columns(rows), task_rows(summary))]))
+    first, *others = summary["orders"]
+    parts.append(_matrices(summary, first))
+    if others:
+        further = "".join(f"<h3>{escape(_order(one))}</h3>{_tables(summary, one)}" for one in others)
+        parts.append(html.folded("The matrices of the other orders", [further]))
+    parts.append(html.folded("Each task in the end", [said, html_table(task_columns(summary), rows)]))
     storage = plots.storage(rows, title)
     if storage is not None:
         parts.append(html.folded("Score against storage", [html.figure(f"Final average {title}, by storage", storage)]))
-    parts.append(html.folded("All columns", [scenario, html_table(all_columns(summary), rows)]))
+    measured, cost = (html_table(chosen, rows) for chosen in (measured_columns(summary), cost_columns(summary)))
+    parts.append(html.folded("All scores, and cost", [said, measured, "<h3>Cost</h3>", cost]))
     if summary["tests"]:
-        note = f'<p class="dim">{escape(TEST_NOTE)}</p>'
-        parts.append(html.folded("Significance tests", [html_table(pair_columns(summary), summary["tests"]), note]))
+        tests = html_table(pair_columns(summary), summary["tests"])
+        parts.append(html.folded("Significance tests", [said, tests, f'<p class="dim">{escape(TEST_NOTE)}</p>']))
     parts += [_confusion(one) for one in summary["confusions"]]
     parts.append(html.how_made(paragraphs(summary)))
     return html.document(heading(summary), [*parts, html.how_to_repeat(repeat)])
 
 
-def _of_order(summary: Mapping[str, Any], one: Mapping[str, Any], *, several: bool) -> str:
+def _matrices(summary: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     """The matrices of an order: as pictures, over time, and as tables."""
     found, title = plots.matrices(summary, one["order_number"]), summary["title"]
-    order = ", ".join(one["order"])
-    words = f"Task by task, order {one['order_number']}" if several else "Task by task: the matrix of scores"
     note = (
-        f"{title} on each task (column) after each stage (row), in percent; order: {order}. Darker is higher, in the "
-        "same colours in all pictures."
+        f"{title} on each task (column) after each stage (row), in percent ({summary['scenario']}). {_order(one)}. "
+        "Darker is higher, in the same colours in all pictures."
     )
-    tables = [
-        f"<h3>{escape(name)}</h3>{html_table(matrix_columns(matrix), matrix_rows(matrix), sortable=False)}"
-        for name, matrix in found
-    ]
     parts = [
         f'<p class="dim">{escape(note)} <a href="#how-matrix">How the matrix is made</a></p>',
         _tiles(plots.heatmaps(found, title)),
         *_over_time(plots.by_task(found, title)),
-        html.folded("The same as tables", tables),
+        html.folded("The same as tables", [_tables(summary, one)]),
     ]
-    return html.folded(words, parts)
+    return html.folded("Task by task: the matrices of scores", parts)
+
+
+def _order(one: Mapping[str, Any]) -> str:
+    return f"Order {one['order_number']}: {', '.join(one['order'])}"
+
+
+def _tables(summary: Mapping[str, Any], one: Mapping[str, Any]) -> str:
+    """The matrices of an order as tables."""
+    return "".join(
+        f"<h4>{escape(name)}</h4>{html_table(matrix_columns(matrix), matrix_rows(matrix), sortable=False)}"
+        for name, matrix in plots.matrices(summary, one["order_number"])
+    )
 
 
 def _over_time(pictures: Sequence[tuple[str, str]]) -> list[str]:

@@ -23,7 +23,7 @@ TILE = (4.3, 3.0)
 """Width and height in inches of one of several pictures next to one another."""
 DECIMALS_UP_TO = 8
 """Tasks up to which the numbers of a heatmap have a decimal."""
-LONGEST_NAME = 14
+LONGEST_NAME, LONGEST_ROW = 14, 32
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -33,10 +33,10 @@ def averages(rows: Rows, title: str) -> str:
     known = [row for row in rows if row["averages"] and None not in row["averages"]]
     told = "; ".join(f"{row['name']}: {', '.join(map(points, row['averages']))}" for row in known)
     height = max(SIZE[1], 1.4 + 0.17 * len(known))
-    return drawn(lambda axes: _averages(axes, known, words), size=(7.4, height), title=words, description=told)
+    return drawn(lambda axes: _averages(axes, known, title), size=(SIZE[0], height), title=words, description=told)
 
 
-def _averages(axes: Axes, rows: Rows, words: str) -> None:
+def _averages(axes: Axes, rows: Rows, title: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     most = max((len(row["averages"]) for row in rows), default=1)
@@ -45,15 +45,20 @@ def _averages(axes: Axes, rows: Rows, words: str) -> None:
         scores, look = [100 * value for value in row["averages"]], _look(number)
         if len(scores) == 1:
             axes.axhline(scores[0], color=look["color"], lw=1.2, ls="--")
-            ends.append(Label(x=most, y=scores[0], text=row["name"], colour=look["color"]))
+            ends.append(Label(x=most, y=scores[0], text=_at_line(row), colour=look["color"]))
         else:
             style = "--" if row["bound"] else ":" if row["routed"] else "-"
             axes.plot(range(1, len(scores) + 1), scores, **{**look, "ls": style}, ms=4.5)
-            ends.append(Label(x=len(scores), y=scores[-1], text=row["name"], colour=look["color"]))
+            ends.append(Label(x=len(scores), y=scores[-1], text=_at_line(row), colour=look["color"]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="Tasks learned", ylabel=words)
-    axes.yaxis.label.set_size(9)
+    axes.set_xlabel("Tasks learned")
+    axes.set_ylabel(f"Average {title}")
     at_ends(axes, ends)
+
+
+def _at_line(row: Mapping[str, Any]) -> str:
+    """A row's name at the end of its line, which leaves room for the lines."""
+    return str(row["name"]) if len(row["name"]) <= LONGEST_ROW else f"{row['name'][: LONGEST_ROW - 1]}…"
 
 
 def _look(number: int) -> dict[str, Any]:
@@ -110,7 +115,7 @@ def _cells(axes: Axes, found: Mapping[str, Any], ends: tuple[float, float], *, u
     drawn_cells = axes.pcolormesh(
         np.ma.masked_invalid(matrix), cmap="Blues", vmin=ends[0], vmax=ends[1], edgecolors="white", linewidth=1.5
     )
-    size = 9.0 if tasks <= 5 else 8.0 if tasks <= DECIMALS_UP_TO else 7.0 if tasks <= 12 else 5.5
+    size = 9.0 if tasks <= 5 else 8.0 if tasks <= 12 else 6.0
     for i, j in zip(*np.nonzero(~np.isnan(matrix)), strict=True):
         red, green, blue, _ = drawn_cells.cmap(drawn_cells.norm(matrix[i, j]))
         dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.55
@@ -121,7 +126,7 @@ def _cells(axes: Axes, found: Mapping[str, Any], ends: tuple[float, float], *, u
     axes.tick_params(length=0, labelsize=size)
     axes.set_ylim(stages, 0)
     axes.set_xticks(np.arange(tasks) + 0.5, [_short(task) for task in found["order"]], rotation=90 if upright else 0)
-    axes.set_yticks(np.arange(stages) + 0.5, [_short(stage_name(stage)) for stage in found["stages"]])
+    axes.set_yticks(np.arange(stages) + 0.5, [_short(stage_name(stage, tasks)) for stage in found["stages"]])
     axes.xaxis.tick_top()
     axes.set_ylabel("after learning", size=size)
 
@@ -182,7 +187,7 @@ def storage(rows: Rows, title: str) -> str | None:
         lambda axes: plots.scatter(
             axes, shown, "artifact_bytes", "Stored beyond the base model", "B", words, all_rows=shown
         ),
-        size=(7.4, max(SIZE[1], 1.2 + 0.17 * len(shown))),
+        size=(SIZE[0], max(SIZE[1], 1.2 + 0.17 * len(shown))),
         title=f"{words} against storage beyond the base model",
         description=told,
     )

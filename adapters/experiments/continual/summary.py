@@ -62,6 +62,7 @@ def summarise(
     *,
     margin: float = MARGIN,
     resample: str = "auto",
+    by_draw: bool = True,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
@@ -71,6 +72,8 @@ def summarise(
         conditions: at least one.
         margin: a strategy that scores less by no more than this is non-inferior.
         resample: a value of --resample: whether whole documents are resampled.
+        by_draw: whether runs of the same order and seed are compared run by run, as they share their luck; else as two
+            samples, whose spreads borrow degrees of freedom from one another.
         seed: of the resampling.
         resamples: number of resamples, drawn once for all rows and tests.
 
@@ -88,7 +91,7 @@ def summarise(
     ]
     numbers = {draw: number for number, draw in enumerate(sorted({record.draw for record in records}))}
     counts = [row.condition.tasks(units, routed=row.routed) for row in rows]
-    draws = [[numbers[record.draw] for record in row.condition.records] for row in rows]
+    draws = [[numbers[record.draw] for record in row.condition.records] if by_draw else [] for row in rows]
     found = moderated([mean_over_tasks.effects(own, draws=of) for own, of in zip(counts, draws, strict=True)])
     resampled = mean_over_tasks.resampled_scores(counts, seed=seed, resamples=resamples)
     joint = _joint(rows)

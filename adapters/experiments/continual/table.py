@@ -12,7 +12,7 @@ from adapters.evaluation.report.svg import amount
 from adapters.evaluation.report.tables import Column, interval, markdown_table, markdown_text, number_column, points
 from adapters.experiments.comparison import deciding
 from adapters.experiments.comparison.table import test_columns
-from adapters.experiments.continual.verdict import best_of, given, scenario_sentence, test_of
+from adapters.experiments.continual.verdict import best_of, given, kinds, scenario_sentence, test_of
 
 TEST_NOTE = (
     "All pairs of complete rows. Tested is the difference of the final averages, the mean over tasks and runs. p and "
@@ -21,19 +21,21 @@ TEST_NOTE = (
     "sample: the tests are about these tasks. Significant: Holm-adjusted p < 0.05, over all pairs. A true difference "
     "of the smallest detectable size would be significant four times out of five."
 )
+WITH_INTERVALS = 6
+"""Most tasks of a matrix that a page shows with intervals; continual.json has all."""
 Rows = Sequence[Mapping[str, Any]]
 
 
 def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows with what decides: those with the task's name, then those without; bounds below, the best row first.
+    """The rows with what decides: with the task's name or without, as `verdict.kinds` has them; the best row first.
 
     Each has the keys of `deciding.against`: it is compared with the best row that learns task after task and is given
     as much; a row of which there is no such other one is not tested.
     """
-    rows = summary["rows"]
+    rows, first = summary["rows"], kinds(summary)[0]
     order = sorted(
         range(len(rows)),
-        key=lambda i: (not rows[i]["named"], bool(rows[i]["bound"]), rows[i]["incomplete"], -rows[i]["value"]),
+        key=lambda i: (rows[i]["named"] != first, bool(rows[i]["bound"]), rows[i]["incomplete"], -rows[i]["value"]),
     )
     out = []
     for i in order:
@@ -72,12 +74,11 @@ def columns(found: Rows, title: str, *, narrow: bool = False) -> list[Column]:
     ]
 
 
-def all_columns(summary: Mapping[str, Any]) -> list[Column]:
-    """All numbers of a row, for which there are some."""
+def measured_columns(summary: Mapping[str, Any]) -> list[Column]:
+    """All numbers of a row that were scored, as far as there are some."""
     rows, title = summary["rows"], summary["title"]
     out = [
         Column(title="Strategy", shown=lambda row: row["name"], about="strategy"),
-        Column(title="Method", shown=lambda row: row["method"], about="strategy"),
         _points(f"Final average {title}", "value", about="score"),
         Column(title="95 % interval", shown=lambda row: interval(row["low"], row["high"]), about="score"),
         replace(number_column("Sd of runs", "sd", ".2f", 100), about="runs"),
@@ -88,18 +89,30 @@ def all_columns(summary: Mapping[str, Any]) -> list[Column]:
         _points("Forward transfer", "forward"),
         _points("Intransigence", "intransigence"),
         Column(title="Routed right", shown=_routed, key=_routed_share, about="routing"),
-        _bytes("Base", "storage", lambda row: row["stored_bytes"]["base"]),
-        _bytes("Trained", "storage", lambda row: row["stored_bytes"]["model"]),
-        _bytes("Remembered examples", "storage", lambda row: row["stored_bytes"]["memory"]),
-        _bytes("Other", "storage", lambda row: row["stored_bytes"]["other"]),
-        _bytes("Beyond the base", "storage", lambda row: row["artifact_bytes"]),
+    ]
+    return _with_numbers(out, rows)
+
+
+def cost_columns(summary: Mapping[str, Any]) -> list[Column]:
+    """What a row costs, as far as it was measured."""
+    out = [
+        Column(title="Strategy", shown=lambda row: row["name"], about="strategy"),
+        _bytes("Base model, once", "storage", lambda row: row["stored_bytes"]["base"]),
+        _bytes("Beyond it", "storage", lambda row: row["artifact_bytes"]),
+        _bytes("of this: trained", "storage", lambda row: row["stored_bytes"]["model"]),
+        _bytes("remembered examples", "storage", lambda row: row["stored_bytes"]["memory"]),
+        _bytes("other", "storage", lambda row: row["stored_bytes"]["other"]),
         _bytes("Peak memory", "memory", lambda row: row["peak_memory_bytes"]),
         _seconds("Training a task", "training", "train_seconds"),
         _seconds("All of a task", "training", "seconds"),
         replace(number_column("Tokens trained", "tokens", ",.0f"), about="training"),
         replace(number_column("Steps", "steps", ",.0f"), about="training"),
     ]
-    return [column for column in out if any(column.shown(row) != "–" for row in rows)]
+    return _with_numbers(out, summary["rows"])
+
+
+def _with_numbers(columns: Sequence[Column], rows: Rows) -> list[Column]:
+    return [column for column in columns if any(column.shown(row) != "–" for row in rows)]
 
 
 def pair_columns(summary: Mapping[str, Any]) -> list[Column]:
@@ -109,28 +122,26 @@ def pair_columns(summary: Mapping[str, Any]) -> list[Column]:
     return [pair, *test_columns(summary)[1:]]
 
 
-def task_columns(rows: Rows) -> list[Column]:
-    """The columns of a table with a row for each task: its score in the end, by each row of the summary."""
-    named = Column(title="Task", shown=lambda task: task["name"])
-    return [named, *(number_column(row["name"], str(i), ".1f", 100) for i, row in enumerate(rows))]
+def task_columns(summary: Mapping[str, Any]) -> list[Column]:
+    """The columns of the rows' scores on each task in the end, and of their mean."""
 
+    def of(task: str) -> Column:
+        return Column(
+            title=task, shown=lambda row: points(row["by_task"][task]), key=lambda row: float(row["by_task"][task])
+        )
 
-def task_rows(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each task with its score in the end by each row, then their mean."""
-    rows = summary["rows"]
-    out: list[dict[str, Any]] = [
-        {"name": task, **{str(i): row["by_task"][task] for i, row in enumerate(rows)}} for task in summary["tasks"]
-    ]
-    return [*out, {"name": "mean", **{str(i): row["value"] for i, row in enumerate(rows)}}]
+    strategy = Column(title="Strategy", shown=lambda row: row["name"])
+    return [strategy, *map(of, summary["tasks"]), number_column("Mean", "value", ".1f", 100)]
 
 
 def matrix_columns(found: Mapping[str, Any]) -> list[Column]:
-    """The columns of one order's matrix: after which task, then the score on each."""
+    """The columns of one order's matrix: after which task, then the score on each, of a few with their intervals."""
+    few = len(found["order"]) <= WITH_INTERVALS
 
     def cell(j: int) -> Column:
         def shown(row: Mapping[str, Any]) -> str:
             value, low, high = (row[end][j] for end in ("value", "low", "high"))
-            more = "" if low is None or high is None else f" ({interval(low, high)})"
+            more = "" if not few or low is None or high is None else f" ({interval(low, high)})"
             return "–" if value is None else f"{points(value)}{more}"
 
         return Column(title=found["order"][j], shown=shown, key=lambda row: _known(row["value"][j]))
@@ -145,45 +156,59 @@ def matrix_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each stage of one order's matrix."""
     nothing = [[None] * len(found["order"])] * len(found["matrix"])
     parts = zip(found["stages"], found["matrix"], found["low"] or nothing, found["high"] or nothing, strict=True)
-    return [{"after": stage_name(stage), "value": value, "low": low, "high": high} for stage, value, low, high in parts]
+    return [
+        {"after": stage_name(stage, len(found["order"])), "value": value, "low": low, "high": high}
+        for stage, value, low, high in parts
+    ]
 
 
-def stage_name(tasks: Sequence[str]) -> str:
-    """What a stage learned, in words."""
-    return tasks[0] if len(tasks) == 1 else "all at once" if len(tasks) > 3 else " and ".join(tasks)
+def stage_name(learned: Sequence[str], tasks: int) -> str:
+    """What a stage of so many tasks learned, in words."""
+    return "all at once" if len(learned) == tasks > 1 else " and ".join(learned)
 
 
 def made_of(summary: Mapping[str, Any]) -> str:
-    """The scenario, the tasks and the runs, in a line: above every table."""
-    orders = numbered(len(summary["orders"]), "orders")
-    seeds = numbered(len({seed for row in summary["rows"] for seed in row["seeds"]}), "seeds")
+    """What was scored, in a line: the scenario in words, the tasks, the runs."""
+    base, n = summary["base"].rpartition("/")[2], summary["dataset"]["n"]
     return (
-        f"{scenario_sentence(summary)}. {numbered(len(summary['tasks']), 'tasks')}, "
-        f"n = {summary['dataset']['n']:,} test examples; {orders}, {seeds}; "
-        f"base {summary['base'].rpartition('/')[2]}."
+        f"{scenario_sentence(summary)}. {numbered(len(summary['tasks']), 'tasks')}, n = {n:,} test examples, base "
+        f"{base}, {_counted(summary)}."
     )
 
 
-def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Sequence[tuple[str, str]]) -> str:
-    """continual.md: verdict, what decides, all columns, the tasks, the tests."""
-    found, title, scenario = entries(summary), summary["title"], summary["scenario"]
-    lines = [f"# {markdown_text(heading(summary))}", "", *(f"{markdown_text(line)}\n" for line in verdict)]
-    lines += [markdown_text(made_of(summary)), ""]
-    grouped = Column(title="Answers", shown=group)
-    decides = columns(found, title)
-    lines += [*markdown_table([decides[0], grouped, *decides[1:]], found), ""]
-    lines += [f"## All columns ({scenario})", "", *markdown_table(all_columns(summary), summary["rows"]), ""]
-    lines += [f"## Each task in the end ({scenario})", ""]
-    lines += [*markdown_table(task_columns(summary["rows"]), task_rows(summary)), ""]
-    lines += [f"## Significance tests ({scenario})", ""]
-    lines += [*markdown_table(pair_columns(summary), summary["tests"]), "", TEST_NOTE]
-    lines += [f"\n**{name} failed:** {markdown_text(why)}" for name, why in failures]
-    return "\n".join(lines) + "\n"
+def under(summary: Mapping[str, Any]) -> str:
+    """What is said at each table: the scenario by its name, and the number of orders and seeds."""
+    return f"{summary['scenario']}; {_counted(summary)}"
+
+
+def _counted(summary: Mapping[str, Any]) -> str:
+    seeds = {seed for row in summary["rows"] for seed in row["seeds"]}
+    return f"{numbered(len(summary['orders']), 'orders')} of the tasks, {numbered(len(seeds), 'seeds')}"
 
 
 def heading(summary: Mapping[str, Any]) -> str:
     """What was learned, in a few words."""
-    return f"{summary['task']}, task after task: {', '.join(summary['tasks'])}"
+    names = list(summary["tasks"])
+    return f"{summary['task']}, task after task: {', '.join(names) if len(names) <= 6 else f'{len(names)} tasks'}"
+
+
+def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Sequence[tuple[str, str]]) -> str:
+    """continual.md: verdict, what decides, all columns, the tasks, the tests."""
+    found, rows = entries(summary), summary["rows"]
+    lines = [f"# {markdown_text(heading(summary))}", "", *(f"{markdown_text(line)}\n" for line in verdict)]
+    lines += [markdown_text(made_of(summary)), ""]
+    name, *others = columns(found, summary["title"])
+    lines += [*markdown_table([name, Column(title="Answers", shown=group), *others], found), ""]
+    parts: list[tuple[str, Sequence[Column], Rows]] = [
+        ("All scores", measured_columns(summary), rows),
+        ("Each task in the end", task_columns(summary), rows),
+        ("Cost", cost_columns(summary), rows),
+        ("Significance tests", pair_columns(summary), summary["tests"]),
+    ]
+    for title, chosen, own in parts:
+        lines += [f"## {title}", "", f"{under(summary)}.", "", *markdown_table(chosen, own), ""]
+    lines += [TEST_NOTE, *(f"\n**{markdown_text(run)} failed:** {markdown_text(why)}" for run, why in failures)]
+    return "\n".join(lines) + "\n"
 
 
 def _runs(row: Mapping[str, Any]) -> str:

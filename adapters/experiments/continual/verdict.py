@@ -26,8 +26,7 @@ Rows = Sequence[Mapping[str, Any]]
 def sentences(summary: Mapping[str, Any]) -> list[str]:
     """The verdict, the answer first."""
     rows = summary["rows"]
-    kinds = [named for named in (True, False) if any(row["named"] == named for row in rows)]
-    out = [_of_kind(summary, named, alone=len(kinds) == 1) for named in kinds]
+    out = [_of_kind(summary, named) for named in kinds(summary) if any(row["named"] == named for row in rows)]
     out += _forgot(rows)
     out += [_routed(summary, i) for i, row in enumerate(rows) if row["routed"] and not row["incomplete"]]
     out += [
@@ -60,7 +59,13 @@ def best_of(rows: Rows, *, named: bool) -> int | None:
     return max(entered(rows, named=named), key=lambda i: rows[i]["value"], default=None)
 
 
-def _of_kind(summary: Mapping[str, Any], named: bool, *, alone: bool) -> str:
+def kinds(summary: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether rows are given the task's name, those first that the scenario is about."""
+    named = summary["scenario"] == "task-incremental"
+    return named, not named
+
+
+def _of_kind(summary: Mapping[str, Any], named: bool) -> str:
     """Who ends highest among the rows with, or without, the task's name; then the bounds, and the advice."""
     rows = summary["rows"]
     best = best_of(rows, named=named)

@@ -25,7 +25,7 @@ def answers(task: str, n: int, rate: float, *, noise: float = 0.3, seed: int = 0
     right[np.argsort(-(easy + noise * own))[: round(rate * n)]] = True
     gold = [LABELS[i % 3] for i in range(n)]
     found = [label if ok else LABELS[(LABELS.index(label) + 1) % 3] for label, ok in zip(gold, right, strict=True)]
-    return METRIC.count_all(gold, found)  # type: ignore[union-attr]
+    return METRIC.count_all(gold, found)
 
 
 def score(value: float | None) -> dict[str, float] | None:
@@ -70,7 +70,7 @@ def write_run(
         changes: keys of scores.json.
     """
     counts = {f"final/{task}": answers(task, sizes[task], ends[task], seed=seed) for task in order}
-    final = {task: float(METRIC.scores(counts[f"final/{task}"].sum(0))["accuracy"]) for task in order}  # type: ignore[union-attr]
+    final = {task: float(METRIC.scores(counts[f"final/{task}"].sum(0))["accuracy"]) for task in order}
     last = len(order) - 1
     matrix = [[final[task] for task in order]]
     if not at_once:
@@ -93,7 +93,7 @@ def write_run(
     through = None
     if routed is not None:
         counts |= {f"routed/{task}": answers(task, sizes[task], routed * ends[task], seed=seed) for task in order}
-        sent = {task: float(METRIC.scores(counts[f"routed/{task}"].sum(0))["accuracy"]) for task in order}  # type: ignore[union-attr]
+        sent = {task: float(METRIC.scores(counts[f"routed/{task}"].sum(0))["accuracy"]) for task in order}
         rows = [[score(None if v is None else routed * v) for v in row] for row in matrix]
         rows[-1] = [score(sent[task]) for task in order]
         confusion = {one: {other: 40 if one == other else 3 for other in order} for one in order}
@@ -134,6 +134,6 @@ def write_run(
     scores.update(changes)
     folder.mkdir(parents=True)
     with (folder / "counts.npz").open("wb") as stream:
-        np.savez(stream, **counts)  # type: ignore[arg-type]
+        np.savez(stream, **counts)
     (folder / "scores.json").write_text(json.dumps(scores))
     return folder

@@ -95,7 +95,7 @@ def test_an_unfinished_or_damaged_folder_is_refused(tmp_path: Path) -> None:
 
 def test_nothing_pickled_is_opened(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a", "replay", ends=ENDS)
-    np.savez(folder / "counts.npz", **{"final/trec": np.array([{"a": 1}], dtype=object)})  # type: ignore[arg-type]
+    np.savez(folder / "counts.npz", **{"final/trec": np.array([{"a": 1}], dtype=object)})
     with pytest.raises(ComparisonError, match="damaged"):
         load(folder)
 
@@ -151,7 +151,7 @@ def test_documents_are_resampled_whole_where_they_are_known(tmp_path: Path) -> N
     with np.load(folder / "counts.npz") as stored:
         counts = dict(stored)
     counts["documents/agnews"] = np.arange(200) // 5
-    np.savez(folder / "counts.npz", **counts)  # type: ignore[arg-type]
+    np.savez(folder / "counts.npz", **counts)
     units = units_of([load(folder)], "auto")
     assert {task: own.documents for task, own in units.items()} == {"trec": 0, "agnews": 40, "dbpedia": 0}
     (condition,) = grouped([load(folder)])

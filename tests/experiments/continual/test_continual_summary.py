@@ -18,7 +18,7 @@ from adapters.experiments.continual.table import columns, entries, group
 from adapters.experiments.continual.verdict import sentences
 
 ORDERS = [list(TASKS), list(TASKS)[::-1], ["agnews", "dbpedia", "trec"]]
-LEVELS = {"sequential": 0.5, "replay": 0.84, "ewc": 0.82}
+LEVELS = {"sequential": 0.5, "replay": 0.84, "ewc": 0.83}
 
 
 def ends(level: float) -> dict[str, float]:
@@ -106,7 +106,7 @@ def test_each_row_is_compared_with_the_best_strategy_that_is_told_as_much(summar
     found = entries(summary)
     assert [(group(one), one["name"], one["result"]) for one in found] == [
         ("With the task's name given", "adapter_per_task", deciding.BEST),
-        ("With the task's name given", "replay", deciding.SIGNIFICANT),
+        ("With the task's name given", "replay", deciding.NOT_SIGNIFICANT),
         ("With the task's name given", "sequential", deciding.SIGNIFICANT),
         ("With the task's name given", "ewc", deciding.INCOMPLETE),
         ("With the task's name given: not learned task after task", "joint", found[4]["result"]),
@@ -118,7 +118,8 @@ def test_each_row_is_compared_with_the_best_strategy_that_is_told_as_much(summar
     assert first.startswith(
         "With the task's name given, adapter_per_task (88.3) has the highest final average Accuracy"
     )
-    assert "every other strategy ends significantly lower" in first
+    assert "; significantly lower (Holm-adjusted p < 0.05): sequential (48.3)." in first
+    assert "No significant difference from replay (82.3) (Holm-adjusted p ≥ 0.05, n = 370, " in first
 
 
 def test_simultaneous_bounds_say_who_is_not_inferior_and_who_stores_least(
@@ -131,8 +132,10 @@ def test_simultaneous_bounds_say_who_is_not_inferior_and_who_stores_least(
     assert names == ["replay", "ewc", "adapter_per_task"]
     assert summary["rows"][advice["chosen"]]["name"] in ("replay", "ewc")
     assert "stores the least beyond the base model" in " ".join(sentences(summary))
-    strict = summarise(whole, margin=0.001, resamples=300)["advice"][0]
-    assert [summary["rows"][i]["name"] for i in strict["non_inferior"]] == ["adapter_per_task"]
+    assert all(advice["bounds"][str(i)] > -0.2 for i in advice["non_inferior"])
+    assert advice["bounds"]["0"] < -0.2, "sequential"
+    (strict,) = summarise(whole, margin=0.001, resamples=300)["advice"]
+    assert (strict["non_inferior"], strict["chosen"]) == ([], None)
 
 
 def test_with_one_run_the_sentences_are_about_these_models_in_this_order(tmp_path: Path) -> None:
@@ -191,8 +194,44 @@ def test_four_files_are_written_and_the_screen_names_the_scenario(
     assert stored["failures"] == [{"run": "ewc, order 2", "reason": "OSError: no space"}]
     text = (tmp_path / "continual.md").read_text()
     assert text.count("task-incremental") >= 4 and "**ewc, order 2 failed:** OSError" in text
-    shown = capsys.readouterr().out
-    assert "task-incremental: each task has labels of its own" in shown and "3 orders, 3 seeds" in shown
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "task-incremental: each task has labels of its own" in shown and "3 orders of the tasks, 3 seeds" in shown
     assert "failed: ewc, order 2" in shown
     for column in columns(entries(summary), "Accuracy"):
         assert column.title in shown
+
+
+def test_with_growing_labels_a_routed_strategy_competes_with_those_that_need_no_name(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"scenario": "class-incremental"}
+    runs = [
+        write_run(tmp_path / "replay", "replay", ends=ends(0.6), **given),
+        write_run(tmp_path / "adapter", "adapter_per_task", ends=ends(0.9), routed=0.9, **given),
+        write_run(tmp_path / "joint", "joint", ends=ends(0.92), at_once=True, **given),
+    ]
+    summary = summarise(grouped([load(run) for run in runs]), resamples=400)
+    named, without = "With the task's name given", "Without the task's name"
+    assert [(group(one), one["name"], one["result"]) for one in entries(summary)] == [
+        (without, "routed adapter_per_task", deciding.BEST),
+        (without, "replay", deciding.SIGNIFICANT),
+        (f"{without}: not learned task after task", "joint", deciding.SIGNIFICANT),
+        (named, "adapter_per_task", deciding.BEST),
+    ]
+    first, second, *_ = sentences(summary)
+    assert first.startswith("Without the task's name, routed adapter_per_task (79.3) has the highest final average")
+    assert second.startswith("With the task's name given, only adapter_per_task (88.3) learned task after task")
+    assert row_of(summary, "routed adapter_per_task")["intransigence"] is not None, "joint needs no name, either"
+    assert row_of(summary, "adapter_per_task")["intransigence"] is None
+
+
+def test_runs_of_one_order_and_seed_share_their_luck_unless_they_are_taken_as_two_samples(tmp_path: Path) -> None:
+    """Two strategies that gain and lose alike from run to run: by draw, their difference hardly moves."""
+    runs = [
+        write_run(tmp_path / f"{name}{seed}", name, ends=ends(level + 0.06 * seed), seed=seed)
+        for name, level in (("replay", 0.7), ("ewc", 0.64))
+        for seed in range(3)
+    ]
+    found = grouped([load(run) for run in runs])
+    (paired,), (apart,) = (summarise(found, by_draw=by_draw, resamples=300)["tests"] for by_draw in (True, False))
+    assert paired["difference"] == apart["difference"] == pytest.approx(0.06, abs=0.01)
+    assert paired["standard_errors"]["seeds"] < 0.1 * apart["standard_errors"]["seeds"]
+    assert paired["differs"] and not apart["differs"]

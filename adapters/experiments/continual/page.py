@@ -68,10 +68,8 @@ def page(
     measured, cost = (html_table(chosen, rows) for chosen in (measured_columns(summary), cost_columns(summary)))
     parts.append(html.folded("All scores, and cost", [said, measured, "<h3>Cost</h3>", cost]))
     if summary["tests"]:
-        tests = html_table(pair_columns(summary), summary["tests"])
-        parts.append(
-            html.folded("Significance tests", [said, tests, f'<p class="dim">{escape(test_note(summary))}</p>'])
-        )
+        tests, note = html_table(pair_columns(summary), summary["tests"]), escape(test_note(summary))
+        parts.append(html.folded("Significance tests", [said, tests, f'<p class="dim">{note}</p>']))
     parts += [_confusion(one) for one in summary["confusions"]]
     parts.append(html.how_made(paragraphs(summary)))
     return html.document(heading(summary), [*parts, html.how_to_repeat(repeat)])

@@ -14,7 +14,7 @@ from adapters.evaluation.metrics.base.metric import load_metric
 from adapters.evaluation.random_effects import differences, moderated, row_error
 
 METRIC = load_metric("accuracy", ("a", "b"))
-SIZES = (40, 150, 400)
+SIZES = (100, 150, 400)
 RATES = (0.6, 0.75, 0.9)
 
 
@@ -98,11 +98,11 @@ def test_all_rows_are_resampled_alike_and_the_tasks_independently() -> None:
 def test_equal_strategies_differ_as_often_as_the_level_says_and_intervals_hold_the_truth(
     spread: float, runs: int, shared: float
 ) -> None:
-    """At 5 %, 200 comparisons of unequal tasks; 10 alarms are expected, with a standard deviation of 3.1."""
+    """At 5 %, 150 comparisons of unequal tasks; 7.5 alarms are expected, with a standard deviation of 2.7."""
     generator = np.random.default_rng(3)
     truth, alarms, covered, held = float(np.mean(RATES)), 0, 0, 0
     draws: Sequence[int] = range(runs) if shared else ()
-    for repeat in range(200):
+    for repeat in range(150):
         tables = drawn(generator, rows=2, runs=runs, spread=spread, shared=shared)
         rows = moderated([mean_over_tasks.effects(own, draws=draws) for own in tables])
         resampled = mean_over_tasks.resampled_scores(tables, seed=3 * repeat, resamples=250)
@@ -111,8 +111,8 @@ def test_equal_strategies_differ_as_often_as_the_level_says_and_intervals_hold_t
         covered += found.low <= 0 <= found.high
         error = row_error(rows[0], resampled[:, 0])
         held += rows[0].value + error.quantile(0.025) <= truth <= rows[0].value + error.quantile(0.975)
-    assert 1 <= alarms <= 19
-    assert covered >= 180 and held >= 180
+    assert 1 <= alarms <= 15
+    assert covered >= 134 and held >= 134
 
 
 def test_a_small_task_counts_as_much_as_a_large_one() -> None:

@@ -33,8 +33,8 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             "difference",
             "Difference to best",
             "The row's final average minus that of the best row that learns task after task and is given as much (the "
-            "task's name, or not), in points, with the 95 % interval of the difference, on the same examples and, "
-            "where both have them, by runs of the same order and seed. It is not adjusted for several tests.",
+            "task's name, or not), in points, with the 95 % interval of the difference, on the same examples. It "
+            "is not adjusted for several tests.",
         ),
         (
             "result",

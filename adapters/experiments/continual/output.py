@@ -29,6 +29,7 @@ def save_and_print(
     failures: Sequence[tuple[str, str]] = (),
     margin: float = MARGIN,
     resample: str = "auto",
+    by_draw: bool = True,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
@@ -42,10 +43,11 @@ def save_and_print(
         failures: (run, reason) of each failed run.
         margin: see `summary.summarise`.
         resample: the same.
+        by_draw: the same.
         seed: of the resampling.
         resamples: number of resamples.
     """
-    summary = summarise(conditions, margin=margin, resample=resample, seed=seed, resamples=resamples)
+    summary = summarise(conditions, margin=margin, resample=resample, by_draw=by_draw, seed=seed, resamples=resamples)
     verdict = sentences(summary)
     summary.update(verdict=verdict, failures=[{"run": run, "reason": why} for run, why in failures])
     if folder is not None:

@@ -127,6 +127,7 @@ def summarise(
         ],
         "dataset": {"n": sum(task["n_test"] for task in about.values())},
         "resampled": _resampled(units),
+        "by_draw": by_draw,
         "rows": table,
         "tests": tests,
         "advice": advice,

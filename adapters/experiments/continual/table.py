@@ -14,16 +14,21 @@ from adapters.experiments.comparison import deciding
 from adapters.experiments.comparison.table import test_columns
 from adapters.experiments.continual.verdict import best_of, given, kinds, scenario_sentence, test_of
 
-TEST_NOTE = (
-    "All pairs of complete rows. Tested is the difference of the final averages, the mean over tasks and runs. p and "
-    "interval cover the draw of the test examples within each task (paired: random swaps, bootstrap) and of the runs "
-    "(t; runs of the same order and seed are compared run by run); with one run the examples alone. The tasks are no "
-    "sample: the tests are about these tasks. Significant: Holm-adjusted p < 0.05, over all pairs. A true difference "
-    "of the smallest detectable size would be significant four times out of five."
-)
 WITH_INTERVALS = 6
 """Most tasks of a matrix that a page shows with intervals; continual.json has all."""
 Rows = Sequence[Mapping[str, Any]]
+
+
+def test_note(summary: Mapping[str, Any]) -> str:
+    """How the tests were made."""
+    runs = "by differences of runs of the same order and seed" if summary["by_draw"] else "as two samples"
+    return (
+        "All pairs of complete rows. Tested is the difference of the final averages, the mean over tasks and runs. p "
+        "and interval cover the draw of the test examples within each task (paired: random swaps, bootstrap) and of "
+        f"the runs (t, {runs}); with one run the examples alone. The tasks are no sample: the tests are about these "
+        "tasks. Significant: Holm-adjusted p < 0.05, over all pairs. A true difference of the smallest detectable size "
+        "would be significant four times out of five."
+    )
 
 
 def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -207,7 +212,10 @@ def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Seque
     ]
     for title, chosen, own in parts:
         lines += [f"## {title}", "", f"{under(summary)}.", "", *markdown_table(chosen, own), ""]
-    lines += [TEST_NOTE, *(f"\n**{markdown_text(run)} failed:** {markdown_text(why)}" for run, why in failures)]
+    lines += [
+        test_note(summary),
+        *(f"\n**{markdown_text(run)} failed:** {markdown_text(why)}" for run, why in failures),
+    ]
     return "\n".join(lines) + "\n"
 
 

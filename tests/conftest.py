@@ -246,7 +246,7 @@ def run_in_this_process(patch: pytest.MonkeyPatch) -> None:
 
         forget_accelerate()
         with log.open("w", encoding="utf-8") as stream, redirect_stdout(stream), redirect_stderr(stream):
-            code = main(["train", str(settings)])
+            code = main([runs.read_json(settings).get("command", "train"), str(settings)])
         forget_accelerate()
         return code, runs._reason(log, code) if code else ""
 

@@ -17,6 +17,7 @@ PATHS = (
     "plugin_dir",
     "prompt",
     "prompt_model_name_or_path",
+    "tasks",
 )
 """Settings that may be a path: one that exists beside the settings file is meant, before a name or another place."""
 

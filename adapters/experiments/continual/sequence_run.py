@@ -408,7 +408,7 @@ class SequenceRun:
         """Route where the strategy does, publish, and write scores.json, the last. Returns its contents."""
         number = 1 if self.strategy.together else len(self.tasks)
         stages = [state.read_stage(self.folder, i) for i in range(number)]
-        matrix = [[stage["row"][one.name] for one in self.tasks] for stage in stages]
+        matrix = [[stage["row"].get(one.name) for one in self.tasks] for stage in stages]
         counts = state.read_counts(self.folder, number - 1)
         routed = None
         if self.strategy.routed and self.settings.routing != "none" and not self.trial and len(self.tasks) > 1:
@@ -488,9 +488,12 @@ class SequenceRun:
         return [main_score(self.predictor_of(one), one.dev, self.metric(one)) for one in tasks]
 
     def _strategy_notes(self) -> dict[str, Any]:
-        """The strategy's own settings."""
+        """The strategy's own settings; what it is a bound of; whether the task's name is known when it answers."""
         own = discovery.load("strategies", self.strategy.name, self.settings.plugin_dir).Settings
-        return {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(own)}
+        notes = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(own)}
+        notes |= {"bound": self.strategy.bound} if self.strategy.bound else {}
+        named = not self.strategy.shared or self.settings.scenario == TASK_INCREMENTAL
+        return {**notes, "named": named}
 
     def say(self, line: str) -> None:
         """Print a line on stderr, on the main process."""

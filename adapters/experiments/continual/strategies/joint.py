@@ -16,5 +16,6 @@ class Strategy(base.Strategy):
     """One model, trained on the data of all tasks together."""
 
     name = "joint"
+    bound = "all tasks at once"
     together = True
     continues = False

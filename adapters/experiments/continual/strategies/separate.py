@@ -16,5 +16,6 @@ class Strategy(base.Strategy):
     """A model of its own for each task, from the base model."""
 
     name = "separate"
+    bound = "a model for each task"
     shared = False
     continues = False

@@ -87,6 +87,8 @@ class Strategy(ABC):
     """Whether all tasks are learned at once."""
     routed: ClassVar[bool] = False
     """Whether requests that do not name their task are routed to one of its models."""
+    bound: ClassVar[str] = ""
+    """What makes it a bound of others rather than one of them; empty of those that compete."""
     low_rank: ClassVar[bool] = False
     """Whether it works on low-rank deltas only."""
 

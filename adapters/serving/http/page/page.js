@@ -148,6 +148,8 @@ function listItem(adapter) {
     make("label", {}, box, make("b", {}, name),
       make("span", { class: "dim" }, [adapter.task, adapter.method, ...more].filter(Boolean).join(" · ")),
       make("span", { class: "dim" }, ...score(adapter.scores)),
+      adapter.drift && make("span", { class: adapter.drift === "drift" ? "caution" : "dim" },
+        adapter.drift === "drift" ? "drift: its answers differ from those on dev" : `drift: ${adapter.drift}`),
       adapter.unchecked?.length > 0 && make("span", { class: "caution" }, "not verified: see its card")),
     make("span", { class: "acts" },
       make("button", { type: "button", class: "quiet", "aria-label": `Card of ${name}`, onclick: () => showCard(adapter) }, "Card"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from adapters.core.errors import BankError, UnknownAdapterError, UserError, did_you_mean
 from adapters.serving.bank.adapter_loader import (
@@ -136,6 +137,7 @@ class AdapterCache:
         *,
         pin: bool | None = None,
         back: tuple[LoadedAdapter, FormerVersion] | None = None,
+        followed: Path | None = None,
     ) -> LoadedAdapter:
         """Replace an adapter by a new version.
 
@@ -145,6 +147,7 @@ class AdapterCache:
             prepared: the new version.
             pin: whether it may be evicted; None keeps that of the old version.
             back: of a rollback, the version that it leaves, which must be the current one, and the one it returns to.
+            followed: what the source's link or `current.json` names; None for where the new version was read.
         """
         with self.changed:
             self.mixed.check(prepared.delta)
@@ -167,6 +170,7 @@ class AdapterCache:
             adapter.version, adapter.aliases = old.version + 1, old.aliases
             former = (old.as_former(), *old.former) if back is None else old.former[old.former.index(back[1]) + 1 :]
             adapter.former = former[:FORMER]
+            adapter.followed = adapter.followed if followed is None else followed
             adapter.pinned = old.pinned if pin is None else pin
             self._retire(old)
             self.known[name] = adapter

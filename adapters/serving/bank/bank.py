@@ -10,7 +10,7 @@ answers = bank.predict([Request("ner", "Ada Lovelace lived in London.")])
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -188,10 +188,11 @@ class AdapterBank:
                 f"{back.folder}: has changed since version {back.version} of {adapter.name} was loaded from it. Keep "
                 "each version in a folder of its own."
             )
-        loaded = self._cache.replace(adapter.name, back.source, prepared, back=(adapter, back))
-        with suppress(ArtifactError, OSError):
-            loaded.followed = located(back.source.folder)
-        return loaded.info()
+        try:
+            followed = located(back.source.folder)
+        except (ArtifactError, OSError):
+            followed = back.folder
+        return self._cache.replace(adapter.name, back.source, prepared, back=(adapter, back), followed=followed).info()
 
     def moved(self) -> list[str]:
         """Names of the adapters whose link or `current.json` names another folder than it did, or none any more.

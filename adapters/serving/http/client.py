@@ -220,6 +220,7 @@ class Client:
 
         Raises RefusedError if it is unknown or has no former version, UnreachableError if nobody answered.
         """
+        self.close()  # the server may have closed an idle connection, which would look like no answer
         info: dict[str, Any] = self._call("POST", f"/v1/adapters/{quote(name, safe='')}/rollback", retries=0)
         return info
 

@@ -252,6 +252,7 @@ function cardView(info, card) {
       ["score × 100", scores && make("span", {}, ...score(scores), typeof scores.low === "number" && ", 95 % interval")],
       ["on", data?.filter(Boolean).join(", ")],
       ["version", String(info.version)],
+      ["drift", info.drift],
       ["memory", memory + (info.pinned ? "; pinned" : "")],
       ["aliases", info.aliases?.join(", ")],
       ["folder", info.folder],

@@ -39,8 +39,7 @@ def _named(folder: Path) -> Path:
     named, version = found.get("folder"), found.get("version")
     if not isinstance(named, str) or isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise ArtifactError(
-            f'{path}: must be {{"format": {FORMAT}, "version": 2, "folder": "versions/0002"}}; found '
-            f"{str(found)[:80]}."
+            f'{path}: must be {{"format": {FORMAT}, "version": 2, "folder": "versions/0002"}}; found {str(found)[:80]}.'
         )
     try:
         target, above = (folder / named).resolve(), folder.resolve()

@@ -6,6 +6,7 @@ the counts of texts in a server are one sample of these categories and those of 
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -64,9 +65,7 @@ class LabelCounts:
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        sets = [
-            {"labels": list(labels), "texts": texts} for labels, texts in zip(self.sets, self.counts, strict=False)
-        ]
+        sets = [{"labels": list(labels), "texts": texts} for labels, texts in zip(self.sets, self.counts, strict=False)]
         return {"shares": dict(self.shares), "none": self.none, "sets": sets, "other": self.counts[-1]}
 
     @classmethod
@@ -117,7 +116,7 @@ class ValueCounts:
         """What `record` gave."""
         deciles = tuple(map(float, record["deciles"]))
         counts = tuple(map(_whole, record["counts"]))
-        if len(counts) != len(deciles) + 1 or any(low >= high for low, high in zip(deciles, deciles[1:], strict=False)):
+        if len(counts) != len(deciles) + 1 or any(low >= high for low, high in itertools.pairwise(deciles)):
             raise ValueError("deciles must increase, with one more count than there are deciles")
         return cls(mean=float(record["mean"]), deciles=deciles, counts=counts)
 

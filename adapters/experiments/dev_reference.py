@@ -36,9 +36,7 @@ def dev_reference(fitted: FittedModel, dev: Examples | None, evaluation: Evaluat
     predictions: Sequence[Prediction | None] = [None] * len(chosen)
     if fitted.task.has_head:
         scored = evaluation.split == "dev" and len(evaluation.predictions) == len(dev)
-        predictions = (
-            [evaluation.predictions[i] for i in numbers] if scored else list(fitted.predictor.predict(chosen))
-        )
+        predictions = [evaluation.predictions[i] for i in numbers] if scored else list(fitted.predictor.predict(chosen))
     if fitted.base is None:
         found = observe(fitted.task, predictions)
     else:

@@ -18,8 +18,8 @@ from adapters.experiments import dev_reference as of_dev
 from adapters.tasks.base.example import Example, Prediction
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-REVIEWS = [{"text": f"a {word} film {n}", "label": label} for n in range(20)
-           for word, label in (("bad", "rotten"), ("poor", "rotten"), ("good", "fresh"), ("grand", "fresh"))]  # fmt: skip
+WORDS = {"bad": "rotten", "poor": "rotten", "good": "fresh", "grand": "fresh"}
+REVIEWS = [{"text": f"a {word} film {n}", "label": label} for n in range(20) for word, label in WORDS.items()]
 
 
 def card_of(result: adapters.RunResult | None) -> dict[str, Any]:
@@ -49,9 +49,7 @@ def test_it_is_what_the_loaded_artifact_and_a_bank_answer_on_dev(tiny_bert: Path
     assert reference.texts == sum(reference.labels.counts) == sum(reference.confidence.counts) == 40
     assert {"PER", "LOC"} <= reference.labels.shares.keys()
     predictions = [line["prediction"] for line in result.predictions]
-    shares = {
-        kind: np.mean([any(tag[2:] == kind for tag in tags) for tags in predictions]) for kind in ("PER", "LOC")
-    }
+    shares = {kind: np.mean([any(tag[2:] == kind for tag in tags) for tags in predictions]) for kind in ("PER", "LOC")}
     assert {kind: reference.labels.shares[kind] for kind in shares} == pytest.approx(shares)
     bank = adapters.AdapterBank(str(tiny_bert))
     bank.load("ner", result.artifact)

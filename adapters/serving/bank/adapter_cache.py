@@ -20,7 +20,6 @@ from adapters.serving.bank.mixed_inference import ResidentAdapter
 from adapters.serving.bank.mixed_model import MixedModel
 from adapters.serving.bank.wait_queue import WaitQueue
 
-
 FORMER = 2
 """Versions of an adapter that can be rolled back to."""
 

@@ -75,22 +75,25 @@ class Window:
         names = [name for name in self.parts if self.counts[name].sum()]
         p_values = {name: homogeneity(self.parts[name].counts, self.counts[name]) for name in names}
         adjusted = holm({name: p for name, p in p_values.items() if p is not None})
-        return [
-            WindowTest(name=name, p=p_values[name], adjusted=adjusted.get(name), **self._shown(name)) for name in names
-        ]
+        return [self._test(name, p_values[name], adjusted.get(name)) for name in names]
 
-    def _shown(self, name: str) -> Mapping[str, str | float]:
-        """The number that a test is shown by; of the labels, the one whose share has moved most."""
+    def _test(self, name: str, p: float | None, adjusted: float | None) -> WindowTest:
+        """A test, with the number that shows it."""
+        what, dev, window = self._shown(name)
+        return WindowTest(name=name, p=p, adjusted=adjusted, what=what, dev=dev, window=window)
+
+    def _shown(self, name: str) -> tuple[str, float, float]:
+        """A number by its name, on dev and in the window; of the labels, the share that has moved most."""
         texts = int(self.counts[name].sum())
         part = self.parts[name]
         if isinstance(part, ValueCounts):
             what = {"confidence": "mean confidence", "unknown": "share of unknown tokens"}[name]
-            return {"what": what, "dev": part.mean, "window": float(self.sums[name]) / texts}
+            return what, part.mean, self.sums[name] / texts
         shares = {f"share of texts with {label}": (dev, self.each.get(label, 0)) for label, dev in part.shares.items()}
         none = dict(zip(part.sets, self.counts[name].tolist(), strict=False)).get((), 0)
         shares["share of texts without a label"] = (part.none, none)
         moved = max(shares, key=lambda what: _distance(shares[what][0], sum(part.counts), shares[what][1], texts))
-        return {"what": moved, "dev": shares[moved][0], "window": shares[moved][1] / texts}
+        return moved, shares[moved][0], shares[moved][1] / texts
 
 
 def homogeneity(reference: Sequence[int], window: Sequence[int] | np.ndarray) -> float | None:

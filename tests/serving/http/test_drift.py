@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import servers
 import tiny
+from conftest import FIRST, PLACES
 from servers import Site, until
 
 from adapters.artifacts.reference import Reference
 from adapters.serving.http.telemetry import JsonLines
 from adapters.tasks.base.observation import Observation
 
-WORDS = "Ada Alan Grace Emmy Kurt Rosa lived worked in near the old town London Paris Berlin Oslo Rome".split()
+WORDS = [*FIRST, *PLACES, "lived", "worked", "in", "near", "the", "old", "town"]
 SECRET = "Zebedee"
 
 

@@ -38,14 +38,12 @@ def several_labels(rng: np.random.Generator, size: int) -> list[Observation]:
     types = rng.random((size, len(ENTITIES))) < ENTITIES * (0.5 + busy)
     confidences = np.where(rng.random(size) < 0.6, 1.0, rng.random(size))
     return [
-        Observation(
-            labels=tuple(f"type {n}" for n in np.flatnonzero(row)), confidence=confidence, tokens=20, unknown=0
-        )
+        Observation(labels=tuple(f"type {n}" for n in np.flatnonzero(row)), confidence=confidence, tokens=20, unknown=0)
         for row, confidence in zip(types, confidences.tolist(), strict=True)
     ]
 
 
-def tested(reference: list[Observation], answers: list[Observation]) -> dict[str, WindowTest]:
+def compared(reference: list[Observation], answers: list[Observation]) -> dict[str, WindowTest]:
     window = Window(Reference.of(reference, ["label 0", "label 5"]))
     for one in answers:
         window.add(one)
@@ -63,7 +61,7 @@ def least(tests: dict[str, WindowTest]) -> float:
 )
 def test_without_drift_alarms_are_as_rare_as_stated(draw: Draw, dev: int, size: int, independent: int) -> None:
     rng = np.random.default_rng(7)
-    p_values = np.array([least(tested(draw(rng, dev), draw(rng, size))) for _ in range(700)])
+    p_values = np.array([least(compared(draw(rng, dev), draw(rng, size))) for _ in range(700)])
     for rate in (0.01, 0.05, 0.2):
         alarms = int((p_values < rate).sum())
         interval = binomtest(alarms, len(p_values)).proportion_ci(0.995)
@@ -85,7 +83,7 @@ def test_a_shift_is_found_and_named(moved: str, shift: dict[str, object]) -> Non
     rng = np.random.default_rng(3)
     found = []
     for _ in range(20):
-        test = tested(one_label(rng, 1000), one_label(rng, 1000, **shift))[moved]  # type: ignore[arg-type]
+        test = compared(one_label(rng, 1000), one_label(rng, 1000, **shift))[moved]  # type: ignore[arg-type]
         found.append(test.adjusted is not None and test.adjusted < 0.01)
     assert sum(found) >= 19
     assert test.dev != test.window
@@ -94,17 +92,17 @@ def test_a_shift_is_found_and_named(moved: str, shift: dict[str, object]) -> Non
 def test_what_moved_is_told_with_its_shares() -> None:
     dev = [Observation(labels=("a",))] * 500 + [Observation(labels=("b",))] * 480 + [Observation(labels=())] * 20
     answers = [Observation(labels=("a",))] * 450 + [Observation(labels=("b",))] * 450 + [Observation(labels=())] * 100
-    test = tested(dev, answers)["labels"]
+    test = compared(dev, answers)["labels"]
     assert (test.what, test.dev, test.window) == ("share of texts without a label", 0.02, 0.1)
     answers = [Observation(labels=("b",))] * 1000
-    test = tested(dev, answers)["labels"]
+    test = compared(dev, answers)["labels"]
     assert test.what in ("share of texts with a", "share of texts with b")
     assert {test.dev, test.window} in ({0.5, 0.0}, {0.48, 1.0})
 
 
 def test_a_label_that_dev_never_had_is_found_among_the_others() -> None:
     dev = [Observation(labels=("a",))] * 600 + [Observation(labels=("b",))] * 400
-    test = tested(dev, [*dev[::2], *[Observation(labels=("new",))] * 100])["labels"]
+    test = compared(dev, [*dev[::2], *[Observation(labels=("new",))] * 100])["labels"]
     assert test.p is not None and test.p < 1e-6
 
 
@@ -138,5 +136,5 @@ def test_adjusted_p_values_are_holms() -> None:
 
 def test_a_part_that_the_answers_or_the_card_lack_is_not_tested() -> None:
     dev = [Observation(labels=("a",), confidence=0.5, tokens=3, unknown=0)] * 100
-    assert tested(dev, [Observation(labels=("a",), tokens=3)] * 100).keys() == {"labels"}
-    assert tested([Observation(tokens=3)] * 100, dev) == {}
+    assert compared(dev, [Observation(labels=("a",), tokens=3)] * 100).keys() == {"labels"}
+    assert compared([Observation(tokens=3)] * 100, dev) == {}

@@ -107,9 +107,7 @@ def test_the_client_asks_for_a_rollback_once(bank: Any) -> None:
         assert answered(client)[0]["version"] == 1
 
 
-def test_a_folder_of_versions_is_loaded_over_http_and_shown_below_the_root(
-    tiny_bert: Path, published: Path
-) -> None:
+def test_a_folder_of_versions_is_loaded_over_http_and_shown_below_the_root(tiny_bert: Path, published: Path) -> None:
     from adapters.serving.bank.bank import AdapterBank
 
     root = published.parent

@@ -23,6 +23,16 @@ MOST_SETS = 200
 """Sets of labels with a category of their own, the most frequent ones; all others share one."""
 DIGITS = 6
 """Decimals to which values are rounded: a batch of another size changes later ones."""
+CONFIDENCES = (
+    *(n / 20 for n in range(1, 18)),
+    *(n / 100 for n in range(88, 98, 2)),
+    *(n / 1000 for n in range(970, 1000, 3)),
+    0.9995,
+    0.9999,
+)
+"""Cuts between confidences, denser where models are sure."""
+UNKNOWN = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5)
+"""Cuts between shares of unknown tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,40 +95,51 @@ class ValueCounts:
 
     Attributes:
         mean: on dev.
-        deciles: of dev's values, each once.
-        counts: dev's texts with values up to each decile and above the one before, then of those above the last.
+        deciles: of dev's values.
+        cuts: between the categories; they are the same for every dev split, as cuts at the deciles of a small one would
+            let a test of equal frequencies raise twice the stated number of false alarms.
+        counts: dev's texts with values up to each cut and above the one before, then of those above the last.
     """
 
     mean: float
     deciles: tuple[float, ...]
+    cuts: tuple[float, ...]
     counts: tuple[int, ...]
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> ValueCounts:
-        """The counts of some values."""
+    def of(cls, values: Sequence[float], cuts: tuple[float, ...]) -> ValueCounts:
+        """The counts of some values between some cuts."""
         rounded = np.round(np.asarray(values, dtype=np.float64), DIGITS)
-        deciles = np.unique(np.quantile(rounded, np.arange(1, 10) / 10, method="inverted_cdf"))
-        counts = np.bincount(np.searchsorted(deciles, rounded), minlength=len(deciles) + 1)
+        deciles = np.quantile(rounded, np.arange(1, 10) / 10, method="inverted_cdf")
+        counts = np.bincount(np.searchsorted(cuts, rounded), minlength=len(cuts) + 1)
         return cls(
-            mean=round(float(rounded.mean()), DIGITS), deciles=tuple(deciles.tolist()), counts=tuple(counts.tolist())
+            mean=round(float(rounded.mean()), DIGITS),
+            deciles=tuple(deciles.tolist()),
+            cuts=cuts,
+            counts=tuple(counts.tolist()),
         )
 
     def category(self, value: float) -> int:
         """The index of the count that a text with this value adds to."""
-        return bisect_left(self.deciles, round(value, DIGITS))
+        return bisect_left(self.cuts, round(value, DIGITS))
 
     def record(self) -> dict[str, Any]:
         """As JSON."""
-        return {"mean": self.mean, "deciles": list(self.deciles), "counts": list(self.counts)}
+        return {
+            "mean": self.mean,
+            "deciles": list(self.deciles),
+            "cuts": list(self.cuts),
+            "counts": list(self.counts),
+        }
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> ValueCounts:
         """What `record` gave."""
+        cuts, counts = tuple(map(float, record["cuts"])), tuple(map(_whole, record["counts"]))
+        if len(counts) != len(cuts) + 1 or any(low >= high for low, high in itertools.pairwise(cuts)):
+            raise ValueError("cuts must increase, with one more count than there are cuts")
         deciles = tuple(map(float, record["deciles"]))
-        counts = tuple(map(_whole, record["counts"]))
-        if len(counts) != len(deciles) + 1 or any(low >= high for low, high in itertools.pairwise(deciles)):
-            raise ValueError("deciles must increase, with one more count than there are deciles")
-        return cls(mean=float(record["mean"]), deciles=deciles, counts=counts)
+        return cls(mean=float(record["mean"]), deciles=deciles, cuts=cuts, counts=counts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +170,8 @@ class Reference:
         return cls(
             texts=len(observations),
             labels=LabelCounts.of(labels, names) if labels else None,
-            confidence=ValueCounts.of(confidences) if confidences else None,
-            unknown=ValueCounts.of(unknown) if unknown else None,
+            confidence=ValueCounts.of(confidences, CONFIDENCES) if confidences else None,
+            unknown=ValueCounts.of(unknown, UNKNOWN) if unknown else None,
             tokens=round(float(np.mean(tokens)), 2) if tokens else None,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.artifacts.reference import MOST_SETS, LabelCounts, Reference, ValueCounts
+from adapters.artifacts.reference import CONFIDENCES, MOST_SETS, UNKNOWN, LabelCounts, Reference, ValueCounts
 from adapters.core.errors import ArtifactError
 from adapters.tasks.base.observation import Observation
 
@@ -38,17 +39,18 @@ def test_a_reference_is_the_same_after_a_card_and_counts_each_text_once(seen: li
 
 @given(st.lists(SHARES, min_size=1, max_size=60))
 def test_each_value_of_dev_falls_into_the_category_that_counted_it(values: list[float]) -> None:
-    found = ValueCounts.of(values)
+    found = ValueCounts.of(values, CONFIDENCES)
     counts = np.bincount([found.category(value) for value in values], minlength=len(found.counts))
     assert tuple(counts.tolist()) == found.counts
-    assert {found.category(value) for value in (-1.0, 2.0)} <= {0, len(found.deciles)}
+    assert {found.category(value) for value in (-1.0, 2.0)} == {0, len(CONFIDENCES)}
 
 
-def test_deciles_are_those_of_the_values_and_equal_ones_are_one() -> None:
-    values = np.random.default_rng(0).permutation(1000) / 1000
-    assert ValueCounts.of(values.tolist()).counts == (100,) * 10
-    mostly_sure = ValueCounts.of([1.0] * 95 + [0.5] * 5)
-    assert (mostly_sure.deciles, mostly_sure.counts) == ((1.0,), (100, 0))
+def test_deciles_are_those_of_the_values_and_cuts_are_the_same_for_all() -> None:
+    values = np.random.default_rng(0).permutation(np.arange(1, 1001)) / 1000
+    found = ValueCounts.of(values.tolist(), (0.25, 0.5))
+    assert found.deciles == pytest.approx(np.arange(1, 10) / 10)
+    assert (found.counts, found.mean) == ((250, 250, 500), 0.5005)
+    assert all(low < high for cuts in (CONFIDENCES, UNKNOWN) for low, high in itertools.pairwise(cuts))
 
 
 def test_labels_are_counted_as_the_set_of_each_text_and_rare_sets_together() -> None:
@@ -73,9 +75,9 @@ def test_a_card_without_a_reference_has_none() -> None:
         {"texts": -1},
         {"texts": 1.5},
         {"texts": 3, "labels": {"shares": {}}},
-        {"texts": 3, "confidence": {"mean": 0.5, "deciles": [0.5, 0.4], "counts": [1, 1, 1]}},
-        {"texts": 3, "confidence": {"mean": 0.5, "deciles": [0.4, 0.5], "counts": [1, 1]}},
-        {"texts": 3, "unknown": {"mean": "x", "deciles": [], "counts": [3]}},
+        {"texts": 3, "confidence": {"mean": 0.5, "deciles": [], "cuts": [0.5, 0.4], "counts": [1, 1, 1]}},
+        {"texts": 3, "confidence": {"mean": 0.5, "deciles": [], "cuts": [0.4, 0.5], "counts": [1, 1]}},
+        {"texts": 3, "unknown": {"mean": "x", "deciles": [], "cuts": [], "counts": [3]}},
     ],
 )
 def test_what_cannot_be_a_reference_is_refused(record: object) -> None:

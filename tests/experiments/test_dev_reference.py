@@ -34,11 +34,11 @@ def test_it_is_what_the_loaded_artifact_and_a_bank_answer_on_dev(tiny_bert: Path
         task="ner",
         method="lora",
         train=files["train"],
-        dev=files["dev"],
+        validation=files["dev"],
         test=files["dev"],
         model=str(tiny_bert),
         output_dir=tmp_path / "run",
-        max_train_steps=12,
+        max_train_steps=4,
         learning_rate=0.02,
         mixed_precision="no",
     )
@@ -78,12 +78,12 @@ def test_a_method_without_a_base_has_labels_and_no_tokens(tmp_path: Path) -> Non
 def test_of_a_base_that_writes_its_answers_tokens_alone_are_counted_and_dev_is_not_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [{"document": f"Ada lived in London {n} .", "summary": "Ada ."} for n in range(24)]
+    rows = [{"document": f"Ada lived in London {n} .", "summary": "Ada ."} for n in range(64)]
     result = adapters.train(
         task="summarization",
         method="lora",
-        train=rows[:20],
-        test=rows[20:],
+        train=rows[:60],
+        test=rows[60:],
         model=str(tiny.llama(tmp_path / "llama")),
         output_dir=tmp_path / "run",
         max_train_steps=1,

@@ -73,7 +73,7 @@ class Window:
     def tests(self) -> list[WindowTest]:
         """The tests of the window, one for each part of the reference that was counted."""
         names = [name for name in self.parts if self.counts[name].sum()]
-        p_values = {name: homogeneity(self.parts[name].counts, self.counts[name]) for name in names}
+        p_values = {name: homogeneity(self.parts[name], self.counts[name]) for name in names}
         adjusted = holm({name: p for name, p in p_values.items() if p is not None})
         return [self._test(name, p_values[name], adjusted.get(name)) for name in names]
 
@@ -96,30 +96,57 @@ class Window:
         return moved, shares[moved][0], shares[moved][1] / texts
 
 
-def homogeneity(reference: Sequence[int], window: Sequence[int] | np.ndarray) -> float | None:
-    """Pearson's chi-square test that two samples of texts have the same shares of all categories.
+def homogeneity(part: LabelCounts | ValueCounts, window: Sequence[int] | np.ndarray) -> float | None:
+    """Pearson's chi-square test that the texts of dev and of a window have the same shares of all categories.
 
-    Categories that are too rare for it are counted together, chosen by both samples together so that the choice does
-    not depend on their difference. With categories cut at the deciles of the reference, it is the control-quantile form
-    of the same test: the reference's counts are then fixed and the categories vary, by as much.
+    Categories that are too rare for it are counted together: all rare sets of labels, or neighbouring values. They are
+    chosen by both samples together, so that the choice does not depend on their difference.
+
+    Args:
+        part: the counts on dev.
+        window: the counts in the window.
 
     Returns:
         The p value; None where fewer than two categories are left.
     """
     from scipy.stats import chi2_contingency
 
-    table = np.array([reference, window], np.float64)
-    pooled, sizes = table.sum(0), table.sum(1)
+    table = np.array([part.counts, window], np.float64)
+    sizes = table.sum(1)
     if not sizes.all():
         return None
     least = LEAST * sizes.sum() / sizes.min()
-    rare = pooled < least
-    if rare.any() and pooled[rare].sum() < least and not rare.all():
-        rare[int(np.where(rare, np.inf, pooled).argmin())] = True
-    table = np.column_stack([table[:, ~rare], table[:, rare].sum(1)]) if rare.any() else table
-    if table.shape[1] < 2:
-        return None
-    return float(chi2_contingency(table, correction=False).pvalue)
+    merge = _with_neighbours if isinstance(part, ValueCounts) else _with_rare_ones_together
+    table = merge(table, least)
+    return float(chi2_contingency(table, correction=False).pvalue) if table.shape[1] > 1 else None
+
+
+def _with_rare_ones_together(table: np.ndarray, least: float) -> np.ndarray:
+    """The columns of a table, those with a smaller sum than `least` as one, which a frequent one joins if need be."""
+    sums = table.sum(0)
+    rare = sums < least
+    if not rare.any():
+        return table
+    if sums[rare].sum() < least and not rare.all():
+        rare[int(np.where(rare, np.inf, sums).argmin())] = True
+    return np.column_stack([table[:, ~rare], table[:, rare].sum(1)])
+
+
+def _with_neighbours(table: np.ndarray, least: float) -> np.ndarray:
+    """The columns of a table in groups of neighbours: about deciles of both rows together, of at least `least` each."""
+    wanted = max(least, table.sum() / 10)
+    groups: list[np.ndarray] = []
+    group = np.zeros(2)
+    for column in table.T:
+        group = group + column
+        if group.sum() >= wanted:
+            groups.append(group)
+            group = np.zeros(2)
+    if groups and group.sum() < least:
+        groups[-1] = groups[-1] + group
+    else:
+        groups.append(group)
+    return np.array(groups).T
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2_contingency
 
-from adapters.artifacts.reference import Reference
+from adapters.artifacts.reference import LabelCounts, Reference, ValueCounts
 from adapters.evaluation.significance import holm as holm_of_comparisons
-from adapters.serving.http.drift_window import Window, WindowTest, holm, homogeneity
+from adapters.serving.http.drift_window import Window, WindowTest, _with_neighbours, holm, homogeneity
 from adapters.tasks.base.observation import Observation
 
 Draw = Callable[[np.random.Generator, int], list[Observation]]
@@ -43,6 +43,18 @@ def several_labels(rng: np.random.Generator, size: int) -> list[Observation]:
     ]
 
 
+def labels(counts: list[int]) -> LabelCounts:
+    """Counts of labels, of which the last is of all others."""
+    sets = tuple((f"label {n}",) for n in range(len(counts) - 1))
+    return LabelCounts(shares={}, none=0.0, sets=sets, counts=tuple(counts))
+
+
+def values(counts: list[int]) -> ValueCounts:
+    """Counts of values between cuts."""
+    cuts = tuple(float(n) for n in range(len(counts) - 1))
+    return ValueCounts(mean=0.0, deciles=(), cuts=cuts, counts=tuple(counts))
+
+
 def compared(reference: list[Observation], answers: list[Observation]) -> dict[str, WindowTest]:
     window = Window(Reference.of(reference, ["label 0", "label 5"]))
     for one in answers:
@@ -57,7 +69,7 @@ def least(tests: dict[str, WindowTest]) -> float:
 
 @pytest.mark.parametrize(
     ("draw", "dev", "size", "independent"),
-    [(one_label, 400, 300, 3), (several_labels, 300, 400, 2), (one_label, 100, 100, 3)],
+    [(one_label, 100, 400, 3), (several_labels, 300, 300, 2), (one_label, 400, 100, 3)],
 )
 def test_without_drift_alarms_are_as_rare_as_stated(draw: Draw, dev: int, size: int, independent: int) -> None:
     rng = np.random.default_rng(7)
@@ -109,19 +121,36 @@ def test_a_label_that_dev_never_had_is_found_among_the_others() -> None:
 def test_the_test_is_scipys_where_no_category_is_rare() -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
-        table = rng.integers(30, 90, (2, rng.integers(2, 8)))
-        assert homogeneity(table[0], table[1]) == pytest.approx(chi2_contingency(table, correction=False).pvalue)
+        table = rng.integers(60, 90, (2, rng.integers(2, 5)))
+        expected = chi2_contingency(table, correction=False).pvalue
+        assert homogeneity(labels(table[0].tolist()), table[1]) == pytest.approx(expected)
+        assert homogeneity(values(table[0].tolist()), table[1]) == pytest.approx(expected)
 
 
-def test_rare_categories_are_counted_together_and_too_few_texts_tell_nothing() -> None:
-    assert homogeneity([500, 495, 2, 3, 0], [500, 490, 4, 3, 3]) == pytest.approx(
+def test_rare_sets_of_labels_are_counted_together() -> None:
+    assert homogeneity(labels([500, 495, 2, 3, 0]), [500, 490, 4, 3, 3]) == pytest.approx(
         chi2_contingency([[500, 495, 5], [500, 490, 10]], correction=False).pvalue
     )
-    assert homogeneity([1000, 0], [997, 3]) is None
-    assert homogeneity([100, 0], [0, 0]) is None
-    assert homogeneity([0, 0], [100, 0]) is None
-    assert homogeneity([100, 0], [100, 0]) is None
-    found = homogeneity([1000, 0], [980, 20])
+
+
+def test_rare_values_are_counted_with_their_neighbours_in_about_ten_groups() -> None:
+    assert homogeneity(values([500, 1, 2, 3, 490, 2]), [500, 4, 4, 4, 480, 2]) == pytest.approx(
+        chi2_contingency([[500, 498], [500, 494]], correction=False).pvalue
+    )
+    assert homogeneity(values([900, 40, 60]), [900, 60, 40]) == pytest.approx(
+        chi2_contingency([[900, 100], [900, 100]], correction=False).pvalue
+    )
+    rng = np.random.default_rng(0)
+    many = rng.integers(5, 40, (2, 60))
+    assert _with_neighbours(many.astype(float), 20.0).shape[1] in (9, 10, 11)
+    assert (_with_neighbours(many.astype(float), 20.0).sum(1) == many.sum(1)).all()
+
+
+@pytest.mark.parametrize("part", [labels, values])
+def test_too_few_texts_tell_nothing(part: Callable[[list[int]], LabelCounts | ValueCounts]) -> None:
+    for dev, window in ([1000, 0], [997, 3]), ([100, 0], [0, 0]), ([0, 0], [100, 0]), ([100, 0], [100, 0]):
+        assert homogeneity(part(dev), window) is None
+    found = homogeneity(part([1000, 0]), [980, 20])
     assert found is not None and found < 1e-4
 
 

@@ -51,15 +51,15 @@ class Window:
         self.counts = {name: np.zeros(len(part.counts), np.int64) for name, part in self.parts.items()}
         self.sums = dict.fromkeys(self.parts, 0.0)
         self.each: dict[str, int] = {}  # texts with each label
-        self.answers = self.tokens = 0
+        self.none = self.answers = 0
 
     def add(self, seen: Observation) -> None:
         """Count one answer."""
         self.answers += 1
-        self.tokens += seen.tokens or 0
         labels = self.reference.labels
         if labels is not None and seen.labels is not None:
             self.counts["labels"][labels.category(seen.labels)] += 1
+            self.none += not seen.labels
             for label in seen.labels:
                 self.each[label] = self.each.get(label, 0) + 1
         for name, part, value in (
@@ -90,8 +90,7 @@ class Window:
             what = {"confidence": "mean confidence", "unknown": "share of unknown tokens"}[name]
             return what, part.mean, self.sums[name] / texts
         shares = {f"share of texts with {label}": (dev, self.each.get(label, 0)) for label, dev in part.shares.items()}
-        none = dict(zip(part.sets, self.counts[name].tolist(), strict=False)).get((), 0)
-        shares["share of texts without a label"] = (part.none, none)
+        shares["share of texts without a label"] = (part.none, self.none)
         moved = max(shares, key=lambda what: _distance(shares[what][0], sum(part.counts), shares[what][1], texts))
         return moved, shares[moved][0], shares[moved][1] / texts
 

@@ -6,7 +6,7 @@ import importlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -45,18 +45,14 @@ class VersionCounts:
         ended: when it was complete, in seconds since 1970.
     """
 
-    def __init__(self, card: Any) -> None:
-        """Args: card: of the version. Raises ArtifactError if its reference cannot be read."""
-        self.card = card
-        self.reference: Reference | None = None
-        self.state = NO_REFERENCE
+    def __init__(self, card: Mapping[str, Any], reference: Reference | None) -> None:
+        """Args: the card of the version, and its reference."""
+        self.card, self.reference = card, reference
+        self.state = NO_REFERENCE if reference is None else COUNTING
+        self.window = Window(reference or Reference(texts=0))
         self.windows = self.alarms = 0
         self.last: list[WindowTest] = []
         self.ended = 0.0
-        self.reference = Reference.of_card(card)
-        self.window = Window(self.reference or Reference(texts=0))
-        if self.reference is not None:
-            self.state = COUNTING
 
     def record(self, adapter: str, version: int, rate: float) -> dict[str, Any]:
         """As JSON."""
@@ -147,12 +143,12 @@ class Drift:
 
     def _begin(self, adapter: LoadedAdapter) -> VersionCounts:
         """Counts of a version that has not answered yet, in the place of those that are too old."""
+        reference = None
         try:
-            counts = VersionCounts(adapter.card)
+            reference = Reference.of_card(adapter.card)
         except ArtifactError as error:
             self.log.warning("drift of %s: %s", adapter.name, error)
-            counts = VersionCounts({})
-            counts.card = adapter.card
+        counts = VersionCounts(adapter.card, reference)
         with self.lock:
             own = sorted(key for key in self.counts if key[0] == adapter.name and key[1] != adapter.version)
             for key in own[: max(0, len(own) - VERSIONS + 1)]:

@@ -203,7 +203,8 @@ class Task(InferenceTask):
         if not len(self.labels):
             return None
         given = prediction.value if isinstance(prediction.value, list) else [prediction.value]
-        return tuple(name for name in self.labels.names if name in given)
+        found = {one for one in given if isinstance(one, str)}
+        return tuple(name for name in self.labels.names if name in found)
 
     def gold_output(self, example: Example) -> Any:
         """The gold answer as people read it, JSON values only."""

@@ -1,6 +1,6 @@
 """Learn to classify task after task without forgetting: strategies compared on a sequence of your data sets.
 
-    python recipes/continual_classification.py --tasks trec.toml agnews.toml dbpedia.toml --orders 3
+    accelerate launch recipes/continual_classification.py --tasks trec.toml agnews.toml dbpedia.toml --orders 3
     python recipes/continual_classification.py --tasks a.toml b.toml --strategies sequential ewc full/sequential
     python recipes/continual_classification.py --tasks banking.toml travel.toml --scenario class-incremental
 

@@ -1,6 +1,6 @@
 """Learn to find entities in domain after domain without forgetting: strategies compared on your data sets.
 
-    python recipes/continual_ner.py --tasks politics.toml science.toml music.toml --orders 3
+    accelerate launch recipes/continual_ner.py --tasks politics.toml science.toml music.toml --orders 3
     python recipes/continual_ner.py --tasks a.toml b.toml --strategies sequential ewc full/sequential
     python recipes/continual_ner.py --tasks politics.toml science.toml --scenario class-incremental
 

@@ -342,7 +342,9 @@ def regressing(**options: Any) -> Any:
     return Task(LabelRange(minimum=1.0, maximum=5.0, mean=3.5, sd=1.25), **options)
 
 
-def adapter(folder: Path, name: str, base: Any, task: Any, *, seed: int = 0, **changes: Any) -> Path:
+def adapter(
+    folder: Path, name: str, base: Any, task: Any, *, seed: int = 0, reference: Any = None, **changes: Any
+) -> Path:
     """An artifact of a method whose trained parameters are random, large enough to change every answer."""
     import torch
 
@@ -362,6 +364,7 @@ def adapter(folder: Path, name: str, base: Any, task: Any, *, seed: int = 0, **c
         "max_length": how.settings.max_length,
         "label_digest": task.labels.digest,
         "base": {"name": base.name, "weights_sha256": base.digest, "tokenizer_sha256": base.tokenizer_digest},
+        **({} if reference is None else {"reference": reference}),
     }
     artifact.write(folder, lambda draft: how.save(model, base, draft), card, "# An adapter\n")
     return folder

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.artifacts import artifact, plain_peft
+from adapters.artifacts.published import located
 from adapters.core.discovery import load as load_module
 from adapters.core.errors import ArtifactError, DataError, SettingsError, SourceError
 from adapters.core.settings import CommonSettings, join
@@ -105,7 +106,7 @@ def load(
     """Verify an artifact and load it.
 
     Args:
-        folder: an `artifact` folder.
+        folder: an `artifact` folder, or one whose `current.json` names it.
         base: path, alias or Hub id of its base model. Default: the one named in the card.
         device: auto (cuda, then mps, then cpu), or the name of a device: cuda, cuda:1, mps, cpu.
         dtype: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports it, float32 elsewhere).
@@ -119,7 +120,7 @@ def load(
     from adapters.models.base_model import open_base
 
     place = _place(device, dtype)
-    folder = Path(folder)
+    folder = located(Path(folder))
     card = artifact.verify(folder)
     task, method = task_and_method(card, folder, plugin_dirs)
     tensors = [name for file in card["tensors"].values() for name in file]

@@ -50,6 +50,7 @@ def run_model_card(
             "",
             *_results(record, evaluation),
             *_training(record, base or {}),
+            *_reference(card),
             *(
                 markdown_lines(("setting", "value"), [(name, str(value)) for name, value in rows.items()])
                 if rows
@@ -126,6 +127,22 @@ def _training(record: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
         f"{cost['trainable_params']:,} of {cost['total_params']:,} parameters trained in {cost['train_seconds']:.0f} s "
         f"on {hardware['cpu']} ({hardware['cores']} cores{gpu}).",
         *([f"The base was quantized to {base['bits']} bits in training."] if "bits" in base else []),
+        "",
+    ]
+
+
+def _reference(card: Mapping[str, Any]) -> list[str]:
+    """What card.json says of the answers on dev."""
+    reference = card.get("reference")
+    if reference is None:
+        return []
+    said = [f"mean confidence {reference['confidence']['mean']:.2f}"] if "confidence" in reference else []
+    said += [f"{reference['unknown']['mean']:.1%} unknown tokens"] if "unknown" in reference else []
+    said += [f"{reference['tokens']:.0f} tokens per text"] if "tokens" in reference else []
+    counted = f"On {reference['texts']:,} dev examples: {', '.join(said)}. " if said else ""
+    return [
+        f"{counted}`reference` in card.json has what it answers on dev; `taskswap serve` warns when answers drift from "
+        "it.",
         "",
     ]
 

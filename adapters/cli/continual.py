@@ -53,6 +53,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _run_one(path: Path) -> int:
     """One run of a comparison of strategies, from the settings that it wrote."""
+    from adapters.experiments.continual.record import finish
     from adapters.experiments.continual.sequence_run import SequenceRun
     from adapters.experiments.continual.settings import run_settings
 
@@ -63,5 +64,5 @@ def _run_one(path: Path) -> int:
     one = SequenceRun(task, method, strategy, kind(**{k: v for k, v in given.items() if k in names}))
     one.read(given["given"])
     one.learn_all()
-    one.finish()
+    finish(one)
     return 0

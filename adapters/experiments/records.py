@@ -97,7 +97,12 @@ def _dataset(data: RunData, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def save_artifact(
-    folder: Path, settings: Any, fitted: FittedModel, record: Mapping[str, Any], evaluation: Evaluation
+    folder: Path,
+    settings: Any,
+    fitted: FittedModel,
+    record: Mapping[str, Any],
+    evaluation: Evaluation,
+    reference: Mapping[str, Any] | None = None,
 ) -> int:
     """Write the artifact and its card; returns its size in bytes.
 
@@ -107,6 +112,7 @@ def save_artifact(
         fitted: what is saved.
         record: contents of scores.json.
         evaluation: its scores.
+        reference: what it says on dev (`dev_reference`); None where it has none.
     """
     base = fitted.base
     card = {
@@ -122,6 +128,7 @@ def save_artifact(
             **record["main"],
         },
         "versions": record["versions"],
+        **({} if reference is None else {"reference": reference}),
     }
     readme = run_model_card(card, record, evaluation, as_dict(settings))
     artifact.write(folder, fitted.save, card, readme)

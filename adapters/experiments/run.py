@@ -359,18 +359,24 @@ class Run:
         from adapters.evaluation.metrics.base.any_metric import score_title
         from adapters.evaluation.report import run_report
         from adapters.experiments import records
+        from adapters.experiments.dev_reference import dev_reference
         from adapters.experiments.learning_curve import picture
 
+        assert self.fitted is not None and self.data is not None, "fit comes first"
+        reference = None
+        if not self.settings.trial:
+            with self._trained_is_kept():
+                dev = self.splits.get("validation", ())
+                reference = dev_reference(self.fitted, dev, evaluation, self.settings.max_length)
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return None
-        assert self.fitted is not None and self.data is not None, "fit comes first"
         with self._trained_is_kept():
             record = records.score_record(self.settings, self.session, self.data, self.fitted, evaluation)
             record["cost"]["artifact_bytes"] = None
             if not self.settings.trial:
                 record["cost"]["artifact_bytes"] = records.save_artifact(
-                    self.folder / "artifact", self.settings, self.fitted, record, evaluation
+                    self.folder / "artifact", self.settings, self.fitted, record, evaluation, reference
                 )
             records.write_predictions(self.folder / "predictions.jsonl", evaluation, record["overlap"].pop("numbers"))
             record["seconds"] = round(time.perf_counter() - self.begun, 1)

@@ -87,6 +87,12 @@ class WordTokenizer:
         """Whether the model is causal: a token sees only earlier ones."""
         return self.labelled == "last"
 
+    @cached_property
+    def unknown(self) -> int | None:
+        """The token of what the vocabulary lacks; None where there is none, or every text has it as a special token."""
+        token = self.hf_tokenizer.unk_token_id
+        return None if token is None or token in (*self.before, *self.after) else int(token)
+
     def parts(self, sentences: Sequence[Sequence[str]]) -> list[list[WordPart]]:
         """The parts of all words of each sentence, in order. Each word has at least one part, each part a token."""
         flat = [[self.inside_text(valid_text(word)) for word in words] for words in sentences if words]

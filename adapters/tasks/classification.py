@@ -241,6 +241,10 @@ class Task(Classification, base.PromptableTask):
         shares /= shares.sum(1, keepdims=True)
         return [self.labels.names[i] for i in shares.argmax(1)], shares
 
+    def confidence(self, prediction: Prediction) -> float | None:
+        """The probability of the likeliest label."""
+        return None if prediction.detail is None else float(prediction.detail.max())
+
     def check_form(self, form: AnswerForm) -> None:
         """Raises SettingsError where a word belongs to two labels."""
         check_words(self.labels.names, form.verbalizer, form.separator, form.where)
@@ -309,6 +313,11 @@ class MultiLabelTask(Classification):
         """All labels with a probability above one half."""
         shares = 1 / (1 + np.exp(-logits))
         return [[self.labels.names[i] for i in np.flatnonzero(share > 0.5)] for share in shares], shares
+
+    def confidence(self, prediction: Prediction) -> float | None:
+        """The product of the probabilities that each label is present or absent, as the answer has it."""
+        shares = prediction.detail
+        return None if shares is None else float(np.maximum(shares, 1 - shares).prod())
 
 
 def _check(settings: Any) -> None:

@@ -246,6 +246,16 @@ class Task(base.PromptableTask):
         """The entity types."""
         return entity_types(self.labels)
 
+    def counted(self, prediction: Prediction) -> tuple[str, ...]:
+        """The types of the entities in a text."""
+        found = prediction.value if self.scheme == PLAIN else [kind for kind, *_ in spans(prediction.value)]
+        return tuple(sorted(set(found)))
+
+    def confidence(self, prediction: Prediction) -> float | None:
+        """The mean probability of the words' tags."""
+        shares = prediction.detail
+        return float(np.mean(shares)) if shares is not None and len(shares) else None
+
     def gold_output(self, example: Example) -> list[dict[str, Any]]:
         """The entities, with character offsets into the text (or into the words joined by single spaces)."""
         shown = self.output(example, Prediction(value=example.gold))["entities"]

@@ -317,6 +317,12 @@ def test_the_curl_of_the_pages_has_texts_written(writing_url: str) -> None:
     assert "".join(part["text"] for part in parts) == last["output"]["completion"]
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_of_the_pages_loads_a_version_and_returns_to_the_former_one(url: str) -> None:
+    loaded, back = map(json.loads, said_by_curl("/v1/adapters", url))
+    assert (loaded["version"], back["version"], back["folder"]) == (2, 3, loaded["folder"])
+
+
 def said_by_curl(path: str, url: str) -> list[str]:
     """What a server answers to the commands of the pages for a path."""
     found = [words for words in serving_commands() if words[0] == "curl" and any(path in word for word in words)]

@@ -12,26 +12,27 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from adapters.artifacts.published import CURRENT
 from adapters.core.errors import ArtifactError
 from adapters.core.files import write_json
 from adapters.experiments import records
 from adapters.experiments.continual import state
 from adapters.experiments.continual.heads import Heads
+from adapters.experiments.continual.sequence_run import SequenceRun
 from adapters.experiments.continual.weights import head_names, put_outputs
+from adapters.experiments.dev_reference import dev_reference
 from adapters.experiments.run_state import FittedModel, RunData
 
-if TYPE_CHECKING:
-    from adapters.experiments.continual.sequence_run import SequenceRun
-
-PUBLISHED, VERSIONS, CURRENT = "published", "versions", "current.json"
+PUBLISHED, VERSIONS = "published", "versions"
 ALL_TASKS = "all_tasks"
 """The adapter of a model whose tasks share their outputs."""
 
 
 def publish(run: SequenceRun, folder: Path, *, former: Mapping[str, int]) -> dict[str, int]:
     """Write an artifact for each adapter that has changed; returns the version of every adapter. Points to none yet.
+
+    Every process calls it; the main one writes.
 
     Args:
         run: that has learned its tasks.
@@ -121,5 +122,9 @@ def _write(run: SequenceRun, name: str, folder: Path) -> None:
     data = RunData(name=", ".join(t.name for t in run.tasks) if of_all else one.name, revision=None, splits=one.splits)
     record = records.score_record(method.settings, run.run.session, data, fitted, evaluation)
     record["overlap"].pop("numbers", None)
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed process has left
-    records.save_artifact(folder, method.settings, fitted, record, evaluation)
+    dev = [example for task in (run.tasks if of_all else (one,)) for example in task.dev]
+    reference = dev_reference(fitted, dev, evaluation, settings.max_length)
+    if run.run.accelerator.is_main_process:
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed process has left
+        records.save_artifact(folder, method.settings, fitted, record, evaluation, reference)
+    run.run.accelerator.wait_for_everyone()

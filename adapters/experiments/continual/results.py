@@ -16,8 +16,9 @@ from adapters.core.files import FORMAT
 from adapters.evaluation.documents import Units, chosen_units
 from adapters.evaluation.mean_over_tasks import TaskCounts
 from adapters.evaluation.metrics.base.metric import Metric, main_metric
+from adapters.experiments.continual.sequence import SCENARIOS
+from adapters.experiments.continual.state import read_arrays
 
-SCENARIOS = ("task-incremental", "domain-incremental", "class-incremental")
 NEEDED = (
     "task",
     "method",
@@ -156,7 +157,7 @@ def load(folder: Path) -> Record:
         )
     try:
         scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-        counts = _arrays(folder / "counts.npz")
+        counts = read_arrays(folder / "counts.npz")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ComparisonError(f"{folder}: scores.json or counts.npz is damaged ({error}). Run it again.") from error
     faults = list(_faults(scores, counts))
@@ -166,16 +167,6 @@ def load(folder: Path) -> Record:
             + "\nRun it again with this version, or leave it out."
         )
     return Record(folder=folder, scores=scores, counts=counts)
-
-
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz, in which nothing is pickled."""
-    out = {}
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as stream:
-                out[name.removesuffix(".npy")] = np.lib.format.read_array(stream, allow_pickle=False)
-    return out
 
 
 def _faults(scores: Any, counts: Mapping[str, np.ndarray]) -> Iterator[str]:

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.significance import bootstrap
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL, SequenceTask
-from adapters.models.base_model import Base
+from adapters.experiments.continual.sequence_run import SequenceRun
 from adapters.serving.bank.router import Router
-from adapters.serving.bank.routing import text_in
-from adapters.tasks.base.example import Example, Prediction
-
-if TYPE_CHECKING:
-    from adapters.experiments.continual.sequence_run import SequenceRun
-
-
-class Features:
-    """What a frozen base makes of examples; the base is loaded once."""
-
-    def __init__(self, base: Base) -> None:
-        """Args: base: the base model."""
-        self.base = base
-        self._embed: Any = None
-
-    def __call__(self, examples: Sequence[Example]) -> np.ndarray:
-        """float32 `[examples, hidden]`."""
-        from adapters.tasks.base.embedding import text_embedder
-
-        if self._embed is None:
-            self._embed = text_embedder(str(self.base.folder))
-        return np.asarray(self._embed([text_in(example.inputs) for example in examples]))
+from adapters.tasks.base.example import Prediction
 
 
 def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

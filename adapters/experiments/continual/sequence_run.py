@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.core import arguments, discovery
-from adapters.core.environment import hardware, versions
 from adapters.core.errors import SettingsError
-from adapters.core.files import digest_value, write_json
 from adapters.core.memory import peak_bytes
 from adapters.core.processes import is_first
 from adapters.core.settings import INCIDENTAL
-from adapters.experiments.continual import publish, routing, state
+from adapters.experiments.continual import state
+from adapters.experiments.continual.features import Features
 from adapters.experiments.continual.heads import Heads
 from adapters.experiments.continual.objective import OfTask, SequenceObjective, log_shares, numbered
 from adapters.experiments.continual.sequence import (
@@ -46,7 +44,7 @@ Score = dict[str, float]
 
 
 class SequenceRun:
-    """One strategy with one method, one order and one seed: `read`, `learn_all`, `finish`.
+    """One strategy with one method, one order and one seed: `read`, `learn_all`; `record.finish` ends it.
 
     Attributes:
         tasks: in the order in which they are learned.
@@ -95,9 +93,9 @@ class SequenceRun:
         return bool(self.settings.trial)
 
     @cached_property
-    def features(self) -> routing.Features:
+    def features(self) -> Features:
         """What the frozen base makes of texts."""
-        return routing.Features(self.run.base)
+        return Features(self.run.base)
 
     # learning --------------------------------------------------------------------------------------------------------
 
@@ -402,74 +400,7 @@ class SequenceRun:
         shown = [f"{name} {100 * score['value']:.1f}" for name, score in row.items() if score is not None]
         self.say("scores: " + ", ".join(shown) if shown else "scores: none yet")
 
-    # the end ---------------------------------------------------------------------------------------------------------
-
-    def finish(self) -> dict[str, Any]:
-        """Route where the strategy does, publish, and write scores.json, the last. Returns its contents."""
-        number = 1 if self.strategy.together else len(self.tasks)
-        stages = [state.read_stage(self.folder, i) for i in range(number)]
-        matrix = [[stage["row"].get(one.name) for one in self.tasks] for stage in stages]
-        counts = state.read_counts(self.folder, number - 1)
-        routed = None
-        if self.strategy.routed and self.settings.routing != "none" and not self.trial and len(self.tasks) > 1:
-            routed, more = routing.routed_scores(self)
-            counts |= more
-        for one in self.tasks:
-            documents = one.scored(trial=self.trial).documents()
-            if "" not in documents:
-                counts[f"documents/{one.name}"] = np.unique(documents, return_inverse=True)[1]
-        final = [score["value"] for score in matrix[-1] if score is not None]
-        first = self.tasks[0]
-        settings = {k: v for k, v in arguments.as_dict(self.settings).items() if k not in INCIDENTAL}
-        varied = {k: v for k, v in settings.items() if k not in ("seed", "tasks", "order_number")}
-        record = {
-            "task": self.task_name,
-            "method": self.method_name,
-            "base": self.run.base.name,
-            "base_digest": self.run.base.digest,
-            "given": self.given,
-            "strategy": self.strategy.name,
-            "strategy_notes": self._strategy_notes(),
-            "shared": self.strategy.shared,
-            "scenario": self.settings.scenario,
-            "order": [one.name for one in self.tasks],
-            "order_number": self.settings.order_number,
-            "seed": self.settings.seed,
-            "tasks": {
-                one.name: {**one.record(trial=self.trial), "label_names": self.label_names(one)} for one in self.tasks
-            },
-            "matrix": matrix,
-            "routed": routed,
-            "untrained": stages[0].get("untrained", [None] * len(self.tasks)),
-            "stages": [{k: v for k, v in stage.items() if k not in ("row", "untrained")} for stage in stages],
-            "main": {
-                "metric": first.metric.name,
-                "score": first.metric.main,
-                "title": first.metric.title,
-                "value": float(np.mean(final)) if final else math.nan,
-            },
-            "labels": list(first.task.labels.names),
-            "training": {"tokens": sum(stage["tokens"] for stage in stages)},
-            "seconds": round(time.perf_counter() - self.begun, 1),
-            "settings": settings,
-            "settings_digest": digest_value(settings),
-            "row_digest": digest_value(varied),
-            "processes": self.run.accelerator.num_processes,
-            "precision": self.run.precision,
-            "versions": versions(),
-            "hardware": hardware(),
-        }
-        if self.run.accelerator.is_main_process and self.settings.publish and not self.trial:
-            published = publish.publish(self, self.folder, former={})
-            write_json(self.folder / "published.json", {"adapters": published})
-            publish.point(self.folder, published)
-        if self.run.accelerator.is_main_process:
-            state.write_counts(self.folder / "counts.npz", counts)
-            if self.trial:
-                state.remove(self.folder)
-            write_json(self.folder / "scores.json", record)
-        self.run.accelerator.wait_for_everyone()
-        return record
+    # answers ----------------------------------------------------------------------------------------------------------
 
     def predictor_of(self, one: SequenceTask) -> ModelPredictor:
         """What answers a task by what is on disk."""
@@ -486,14 +417,6 @@ class SequenceRun:
         from adapters.evaluation.evaluate import main_score
 
         return [main_score(self.predictor_of(one), one.dev, self.metric(one)) for one in tasks]
-
-    def _strategy_notes(self) -> dict[str, Any]:
-        """The strategy's own settings; what it is a bound of; whether the task's name is known when it answers."""
-        own = discovery.load("strategies", self.strategy.name, self.settings.plugin_dir).Settings
-        notes = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(own)}
-        notes |= {"bound": self.strategy.bound} if self.strategy.bound else {}
-        named = not self.strategy.shared or self.settings.scenario == TASK_INCREMENTAL
-        return {**notes, "named": named}
 
     def say(self, line: str) -> None:
         """Print a line on stderr, on the main process."""

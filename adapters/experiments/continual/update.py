@@ -22,6 +22,7 @@ from adapters.core.errors import ArtifactError, ComparisonError, DataError, Sett
 from adapters.core.files import write_json
 from adapters.core.settings import require
 from adapters.experiments.continual import publish, state
+from adapters.experiments.continual.record import finish
 from adapters.experiments.continual.sequence import names_of
 from adapters.experiments.continual.sequence_run import SequenceRun
 from adapters.experiments.continual.settings import run_settings
@@ -150,7 +151,7 @@ def _add(given: UpdateSettings, record: dict[str, Any], version: int) -> int:
         )
     new.learn_all()
     drops = dev_drops(old, new)
-    new.finish()
+    finish(new)
     worst = max(drops, key=lambda name: drops[name][0] - drops[name][1])
     for name, (was, now) in drops.items():
         _say(f"gate: {name}: dev {100 * was:.2f} before, {100 * now:.2f} after")

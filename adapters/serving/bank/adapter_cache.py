@@ -5,13 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from adapters.core.errors import BankError, UnknownAdapterError, UserError, did_you_mean
-from adapters.serving.bank.adapter_loader import AdapterSource, LoadedAdapter, PreparedAdapter, read_again
+from adapters.serving.bank.adapter_loader import (
+    AdapterSource,
+    FormerVersion,
+    LoadedAdapter,
+    PreparedAdapter,
+    read_again,
+)
 from adapters.serving.bank.adapter_name import AUTO, fault_of
 from adapters.serving.bank.mixed_inference import ResidentAdapter
 from adapters.serving.bank.mixed_model import MixedModel
 from adapters.serving.bank.wait_queue import WaitQueue
+
+FORMER = 2
+"""Versions of an adapter that can be rolled back to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +132,14 @@ class AdapterCache:
             return adapter
 
     def replace(
-        self, name: str, source: AdapterSource, prepared: PreparedAdapter, *, pin: bool | None = None
+        self,
+        name: str,
+        source: AdapterSource,
+        prepared: PreparedAdapter,
+        *,
+        pin: bool | None = None,
+        back: tuple[LoadedAdapter, FormerVersion] | None = None,
+        followed: Path | None = None,
     ) -> LoadedAdapter:
         """Replace an adapter by a new version.
 
@@ -131,10 +148,13 @@ class AdapterCache:
             source: where the new version is.
             prepared: the new version.
             pin: whether it may be evicted; None keeps that of the old version.
+            back: of a rollback, the version that it leaves, which must be the current one, and the one it returns to.
+            followed: what the source's link or `current.json` names; None for where the new version was read.
         """
         with self.changed:
             self.mixed.check(prepared.delta)
             current = self.find(name)
+            self._check_unchanged(current, back)
             if not current.users:  # its room may be needed; if the new version does not fit, it is read again on demand
                 self._free(current)
             adapter = self._version(name, 0, source, prepared)
@@ -144,11 +164,28 @@ class AdapterCache:
                 self._retire(adapter)
                 self.find(name)
             assert old is not None
+            try:
+                self._check_unchanged(old, back)
+            except BankError:  # replaced while this thread waited for room
+                self._retire(adapter)
+                raise
             adapter.version, adapter.aliases = old.version + 1, old.aliases
+            former = (old.as_former(), *old.former) if back is None else old.former[old.former.index(back[1]) + 1 :]
+            adapter.former = former[:FORMER]
+            adapter.followed = adapter.followed if followed is None else followed
             adapter.pinned = old.pinned if pin is None else pin
             self._retire(old)
             self.known[name] = adapter
             return adapter
+
+    @staticmethod
+    def _check_unchanged(current: LoadedAdapter, back: tuple[LoadedAdapter, FormerVersion] | None) -> None:
+        """Raises BankError where a rollback would leave another version than it was asked to leave."""
+        if back is not None and current is not back[0]:
+            raise BankError(
+                f"{current.name} is version {current.version} now, as it was loaded at the same time; version "
+                f"{back[0].version} was to be rolled back. Nothing has changed."
+            )
 
     def remove(self, name: str) -> None:
         """Forget an adapter and its aliases."""
@@ -165,6 +202,8 @@ class AdapterCache:
             name=name,
             version=version,
             source=source,
+            folder=prepared.folder,
+            followed=prepared.folder,
             card=dict(prepared.card),
             digest=prepared.digest,
             nbytes=prepared.nbytes,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from adapters.artifacts import artifact, plain_peft
 from adapters.artifacts.loading import task_and_method
+from adapters.artifacts.published import located
 from adapters.core.errors import ArtifactError, ModelError, SettingsError, UserError
 from adapters.core.files import digest_value
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
@@ -28,7 +29,7 @@ class AdapterSource:
     """Where an adapter is, and how to read it.
 
     Attributes:
-        folder: an artifact, or a plain PEFT folder.
+        folder: an artifact, or a plain PEFT folder; a link to one, or a folder whose `current.json` names one.
         require_card: refuse a plain PEFT folder.
         reading: how a plain PEFT folder is read.
     """
@@ -50,6 +51,7 @@ class PreparedAdapter:
         head: None where the base generates the answers.
         digest: of the folder's content.
         nbytes: size of its tensors in the bank.
+        folder: from which it was read, links and `current.json` followed.
     """
 
     card: Mapping[str, Any]
@@ -59,6 +61,24 @@ class PreparedAdapter:
     head: Head | None
     digest: str
     nbytes: int
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormerVersion:
+    """A version that was replaced, and can be loaded again.
+
+    Attributes:
+        version: its number.
+        source: as it was given.
+        folder: from which it was read.
+        digest: of the folder's content, which must be the same.
+    """
+
+    version: int
+    source: AdapterSource
+    folder: Path
+    digest: str
 
 
 @dataclass(kw_only=True, eq=False)
@@ -67,8 +87,11 @@ class LoadedAdapter:
 
     Attributes:
         name: in the bank.
-        version: 1, and one more with each reload.
-        source: where it is read from.
+        version: 1, and one more with each reload and rollback.
+        source: as it was given.
+        folder: from which it was read, links and `current.json` followed.
+        followed: what the source's link or `current.json` named when it was last looked at.
+        former: versions that it can be rolled back to, the last one first.
         card: the artifact's card.
         digest: of the folder's content, which must be the same when an evicted adapter is read again.
         nbytes: size of its tensors.
@@ -83,6 +106,9 @@ class LoadedAdapter:
     name: str
     version: int
     source: AdapterSource
+    folder: Path
+    followed: Path
+    former: tuple[FormerVersion, ...] = ()
     card: dict[str, Any]
     digest: str
     nbytes: int
@@ -99,6 +125,10 @@ class LoadedAdapter:
         assert self.entry is not None, self.name
         return self.entry
 
+    def as_former(self) -> FormerVersion:
+        """The version, once another has replaced it."""
+        return FormerVersion(version=self.version, source=self.source, folder=self.folder, digest=self.digest)
+
     def info(self) -> dict[str, Any]:
         """What `AdapterBank.info` returns."""
         return {
@@ -109,7 +139,9 @@ class LoadedAdapter:
             "labels": list(self.card["task"]["labels"]),
             "method": self.card["method"]["name"],
             "base": self.card["base"]["name"],
-            "folder": str(self.source.folder),
+            "folder": str(self.folder),
+            "followed": None if self.folder == self.source.folder else str(self.source.folder),
+            "former": [one.version for one in self.former],
             "resident": self.entry is not None,
             "pinned": self.pinned,
             "bytes": self.nbytes,
@@ -203,7 +235,9 @@ class AdapterLoader:
                 f"{folder}: no card, so these were not checked: {'; '.join(card['unchecked'])}.", stacklevel=4
             )
         size = delta.nbytes(next(self.body.parameters()).element_size()) + (head.nbytes if head else 0)
-        return PreparedAdapter(card=card, task=task, budget=budget, delta=delta, head=head, digest=digest, nbytes=size)
+        return PreparedAdapter(
+            card=card, task=task, budget=budget, delta=delta, head=head, digest=digest, nbytes=size, folder=folder
+        )
 
     def generating(self, adapter: str, own: InferenceTask, name: str) -> Task:
         """Another task for requests to an adapter that generates its answers.
@@ -250,11 +284,16 @@ class AdapterLoader:
             )
 
     def inside(self, folder: Path) -> Path:
-        """The folder, if it and everything in it lie below the root. Raises ArtifactError."""
+        """The located folder, if it and everything in it lie below the root. Raises ArtifactError."""
         try:
             resolved = folder.resolve()
             within = self.root is not None and resolved.is_relative_to(self.root)
+            if within or self.root is None:
+                folder = located(folder)
+                resolved = folder.resolve()
             contents = [path.resolve() for path in resolved.rglob("*")] if within else []
+        except ArtifactError:
+            raise
         except (OSError, ValueError, RuntimeError) as error:  # a NUL, a name too long, a cycle of links
             raise ArtifactError(f"{str(folder)[:200]!r}: not a valid folder name ({error}).") from error
         if self.root is not None and not all(path.is_relative_to(self.root) for path in (resolved, *contents)):
@@ -267,12 +306,12 @@ class AdapterLoader:
 def read_again(read: Callable[[AdapterSource], PreparedAdapter], adapter: LoadedAdapter) -> PreparedAdapter | UserError:
     """An evicted adapter, read again from its folder, or the error: its content must not have changed."""
     try:
-        prepared = read(adapter.source)
+        prepared = read(replace(adapter.source, folder=adapter.folder))
     except UserError as error:
         return error
     if prepared.digest == adapter.digest:
         return prepared
     return ArtifactError(
-        f"{adapter.source.folder}: has changed since {adapter.name} was loaded from it. Reload {adapter.name} to use "
+        f"{adapter.folder}: has changed since {adapter.name} was loaded from it. Reload {adapter.name} to use "
         "the new content."
     )

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.artifacts.plain_peft import Reading
-from adapters.core.errors import BankError, ModelError, UserError
+from adapters.artifacts.published import located
+from adapters.core.errors import ArtifactError, BankError, ModelError, UserError
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.devices import choose_device, choose_dtype
 from adapters.models.generation import Sampling as Sampling
@@ -31,6 +32,7 @@ from adapters.serving.bank.writing import Finished, Listener, Writing
 from adapters.tasks.base.embedding import EMBEDDED_TOKENS
 from adapters.tasks.base.embedding import Task as Embedding
 from adapters.tasks.base.example import Example, Prediction
+from adapters.tasks.base.observation import Observation
 from adapters.tasks.base.requests import Request as Request
 from adapters.tasks.base.requests import answer, request_of
 from adapters.tasks.base.task import InferenceTask, Task
@@ -131,7 +133,7 @@ class AdapterBank:
 
         Args:
             name: `[a-z0-9][a-z0-9_-]{0,63}`.
-            folder: an artifact, or a plain PEFT folder.
+            folder: an artifact, or a plain PEFT folder; a link to one, or a folder whose `current.json` names one.
             pin: never evict it.
             require_card: refuse a plain PEFT folder.
             task: task of a plain PEFT folder whose config does not name it.
@@ -166,6 +168,51 @@ class AdapterBank:
         adapter = self._cache.find(name)
         source = adapter.source if folder is None else changed(adapter.source, folder=Path(folder))
         return self._cache.replace(adapter.name, source, self._loader.read(source)).info()
+
+    def rollback(self, name: str) -> dict[str, Any]:
+        """Load the version before the current one again, under a new number. Batches in progress finish.
+
+        The last two versions are known; the one that is left is not. A link or `current.json` by which the adapter was
+        loaded is followed again once it has moved.
+
+        Returns:
+            What `info` returns.
+
+        Raises:
+            BankError: no former version is known, or the adapter was replaced at the same time.
+            ArtifactError: the folder of the former version is damaged or has changed.
+        """
+        adapter = self._cache.find(name)
+        if not adapter.former:
+            raise BankError(
+                f"{adapter.name}: version {adapter.version} has no former version to return to. Load one by its folder."
+            )
+        back = adapter.former[0]
+        prepared = self._loader.read(changed(back.source, folder=back.folder))
+        if prepared.digest != back.digest:
+            raise ArtifactError(
+                f"{back.folder}: has changed since version {back.version} of {adapter.name} was loaded from it. Keep "
+                "each version in a folder of its own."
+            )
+        try:
+            followed = located(back.source.folder)
+        except (ArtifactError, OSError):
+            followed = back.folder
+        return self._cache.replace(adapter.name, back.source, prepared, back=(adapter, back), followed=followed).info()
+
+    def moved(self) -> list[str]:
+        """Names of the adapters whose link or `current.json` names another folder than it did, or none any more.
+
+        `reload` loads a new version from there, or says why it cannot be.
+        """
+        found = []
+        for adapter in self._cache.all():
+            try:
+                same = located(adapter.source.folder) == adapter.followed
+            except (ArtifactError, OSError):
+                same = False
+            found += [] if same else [adapter.name]
+        return found
 
     def unload(self, name: str) -> None:
         """Forget an adapter and its aliases. Batches in progress finish. Raises UnknownAdapterError."""
@@ -269,7 +316,10 @@ class AdapterBank:
     # answers ----------------------------------------------------------------------------------------------------------
 
     def predict(
-        self, requests: Sequence[Request | Mapping[str, Any]], faults: dict[int, UserError] | None = None
+        self,
+        requests: Sequence[Request | Mapping[str, Any]],
+        faults: dict[int, UserError] | None = None,
+        observed: list[tuple[LoadedAdapter, Observation]] | None = None,
     ) -> list[dict[str, Any]]:
         """Answers in the order of the requests, which may be for any adapters and tasks.
 
@@ -277,6 +327,8 @@ class AdapterBank:
             requests: each a `Request`, or `{adapter, inputs, id?}`; adapter None requests the base's embedding, and
                 `auto` the answer of the adapter that the router chooses.
             faults: receives the exceptions by the number of their request, for callers that distinguish them.
+            observed: receives, in any order, what is counted of each answer of an adapter's own task (`observe`), with
+                the version of the adapter.
 
         Returns:
             For each `{id, adapter, version, task, output, truncated}`, or `{id, adapter, error}` where it cannot be
@@ -295,7 +347,8 @@ class AdapterBank:
         named = with_adapters(parsed, chosen)
         for numbers, names in self._groups(named):
             group_faults: dict[int, UserError] = {}
-            group_answers = self._answer_group([named[number] for number in numbers], names, group_faults)
+            asked = [named[number] for number in numbers]
+            group_answers = self._answer_group(asked, names, group_faults, observed)
             answers.update(zip(numbers, group_answers, strict=True))
             faults.update({numbers[index]: error for index, error in group_faults.items()})
         self._routing.label(chosen, answers, faults)
@@ -316,7 +369,11 @@ class AdapterBank:
             yield numbers, names
 
     def _answer_group(
-        self, requests: Sequence[Request], names: Sequence[str], faults: dict[int, UserError]
+        self,
+        requests: Sequence[Request],
+        names: Sequence[str],
+        faults: dict[int, UserError],
+        observed: list[tuple[LoadedAdapter, Observation]] | None,
     ) -> list[dict[str, Any]]:
         """Answers to requests for adapters that fit into memory together."""
         leased, errors = self._cache.acquire(names)
@@ -342,7 +399,14 @@ class AdapterBank:
                 return resident(request).task
 
             def predict(pairs: Sequence[tuple[Request, Example]]) -> list[Prediction]:
-                return self._inference.predict([(resident(request), example) for request, example in pairs])
+                seen: list[Observation] | None = None if observed is None else []
+                found = self._inference.predict([(resident(request), example) for request, example in pairs], seen)
+                if observed is not None and seen is not None:
+                    for (request, _), one in zip(pairs, seen, strict=True):
+                        own = leased.get(request.adapter or "")
+                        if own is not None and resident(request) is own.resident:
+                            observed.append((own, one))
+                return found
 
             answers = answer(requests, task_of, predict, faults.__setitem__)
             for request, given in zip(requests, answers, strict=True):

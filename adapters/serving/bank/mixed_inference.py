@@ -19,6 +19,7 @@ from adapters.serving.bank.heads import Head
 from adapters.serving.bank.mixed_generation import MixedGenerator
 from adapters.serving.bank.mixed_model import MixedModel
 from adapters.tasks.base.example import Encoded, Example, Prediction
+from adapters.tasks.base.observation import Observation, observe
 from adapters.tasks.base.task import InferenceTask
 
 if TYPE_CHECKING:
@@ -72,14 +73,18 @@ class MixedInference:
         self.encoding = threading.Lock()
         """One thread encodes at a time: a tokenizer stores how it truncates, so threads would truncate each other's."""
 
-    def predict(self, pairs: Sequence[tuple[ResidentAdapter, Example]]) -> list[Prediction]:
-        """One prediction per example, in order."""
+    def predict(
+        self, pairs: Sequence[tuple[ResidentAdapter, Example]], observed: list[Observation] | None = None
+    ) -> list[Prediction]:
+        """One prediction per example, in order; `observed` receives what is counted of each."""
         predictions: list[Prediction] = []
         for begin in range(0, len(pairs), CHUNK):
-            predictions += self._predict_chunk(pairs[begin : begin + CHUNK])
+            predictions += self._predict_chunk(pairs[begin : begin + CHUNK], observed)
         return predictions
 
-    def _predict_chunk(self, pairs: Sequence[tuple[ResidentAdapter, Example]]) -> list[Prediction]:
+    def _predict_chunk(
+        self, pairs: Sequence[tuple[ResidentAdapter, Example]], observed: list[Observation] | None
+    ) -> list[Prediction]:
         by_adapter: dict[int, list[int]] = {}
         for number, (resident, _) in enumerate(pairs):
             by_adapter.setdefault(id(resident), []).append(number)
@@ -94,14 +99,20 @@ class MixedInference:
             encoded.append((numbers, adapter_rows))
         answers = self._answers(rows)
         predictions: dict[int, Prediction] = {}
+        seen: dict[int, Observation] = {}
         for numbers, adapter_rows in encoded:
-            decoded = pairs[numbers[0]][0].task.decode(
+            task, windows = pairs[numbers[0]][0].task, [row.encoded for row in adapter_rows]
+            decoded = task.decode(
                 [pairs[i][1] for i in numbers],
-                [row.encoded for row in adapter_rows],
+                windows,
                 [answers[row.number] for row in adapter_rows],
                 self.tokenizer,
             )
             predictions.update(zip(numbers, decoded, strict=True))
+            if observed is not None:
+                seen.update(zip(numbers, observe(task, decoded, windows, self.tokenizer), strict=True))
+        if observed is not None:
+            observed += [seen[number] for number in range(len(pairs))]
         return [predictions[number] for number in range(len(pairs))]
 
     def _answers(self, rows: Sequence[_Row]) -> list[np.ndarray]:

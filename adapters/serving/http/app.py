@@ -259,6 +259,18 @@ def _add_adapters(app: FastAPI, service: Service) -> None:
         info = await service.in_background(lambda: service.load(id, given))
         return _json(info, 201 if info["version"] == 1 else 200)
 
+    @app.post(
+        "/v1/adapters/{id}/rollback",
+        summary="Return to the former version of an adapter",
+        responses={200: {"model": schema.AdapterInfo}, **refusals(401, 403, 404, 409, 422, 503)},
+        openapi_extra=SECURED,
+    )
+    async def rollback(id: schema.Id, request: Request) -> Response:
+        """Its folder is verified and loaded again, as a version with a new number; the version that is left is
+        forgotten. Requests in progress finish on the version with which they began."""
+        admin(request)
+        return _json(await service.in_background(lambda: service.rollback(id)))
+
     @app.delete(
         "/v1/adapters/{id}",
         summary="Unload an adapter",
@@ -342,6 +354,18 @@ def _add_state(app: FastAPI, service: Service) -> None:
         service.tokens.check_predict(request.headers.get("authorization"))
         service.count_waiting()
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get(
+        "/v1/drift",
+        summary="Compare the answers with those on dev",
+        responses={200: {"model": schema.DriftReport}, **refusals(401, 503)},
+        openapi_extra=SECURED,
+    )
+    async def drift(request: Request) -> Response:
+        """Labels, confidence and unknown tokens of each adapter's last window of answers, against its card. Of several
+        workers, the one that answers tells its own counts."""
+        service.tokens.check_predict(request.headers.get("authorization"))
+        return _json(service.drift_report())
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:

@@ -215,6 +215,20 @@ class Client:
         info: dict[str, Any] = self._call("PUT", f"/v1/adapters/{quote(name, safe='')}", given)
         return info
 
+    def rollback(self, name: str) -> dict[str, Any]:
+        """Return to the former version of an adapter. It is asked once: a second time would go back further.
+
+        Raises RefusedError if it is unknown or has no former version, UnreachableError if nobody answered.
+        """
+        self.close()  # the server may have closed an idle connection, which would look like no answer
+        info: dict[str, Any] = self._call("POST", f"/v1/adapters/{quote(name, safe='')}/rollback", retries=0)
+        return info
+
+    def drift(self) -> dict[str, Any]:
+        """The answers of each adapter, compared with those on dev: `{window, rate, adapters}`, as GET /v1/drift."""
+        found: dict[str, Any] = self._call("GET", "/v1/drift")
+        return found
+
     def unload(self, name: str) -> None:
         """Forget an adapter. Raises RefusedError if it is unknown."""
         self._call("DELETE", f"/v1/adapters/{quote(name, safe='')}")
@@ -260,10 +274,10 @@ class Client:
             answers: list[dict[str, Any]] = error.body["answers"]
             return answers
 
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
-        """The server's answer, after as many attempts as needed."""
+    def _call(self, method: str, path: str, body: Any = None, *, retries: int | None = None) -> Any:
+        """The server's answer, after as many attempts as needed, or `retries` besides the first."""
         sent = None if body is None else json.dumps(body).encode()
-        status, found, attempts = self._retried(lambda: self._once(method, path, sent))
+        status, found, attempts = self._retried(lambda: self._once(method, path, sent), retries)
         deleted = method == "DELETE" and status == 404 and attempts > 1  # an earlier attempt has done it
         return None if deleted else _read(status, found)
 
@@ -289,11 +303,13 @@ class Client:
             else:  # left early: the server then writes no more
                 connection.close()
 
-    def _retried(self, attempt: Callable[[], tuple[int, http.client.HTTPMessage, Found]]) -> tuple[int, Found, int]:
+    def _retried(
+        self, attempt: Callable[[], tuple[int, http.client.HTTPMessage, Found]], retries: int | None = None
+    ) -> tuple[int, Found, int]:
         """Status and body of the server's answer, and the number of attempts it took."""
-        wait = FIRST_WAIT
-        for number in range(1, self.retries + 2):
-            last = number > self.retries
+        wait, retries = FIRST_WAIT, self.retries if retries is None else retries
+        for number in range(1, retries + 2):
+            last = number > retries
             try:
                 status, headers, found = attempt()
             except (OSError, http.client.HTTPException) as error:

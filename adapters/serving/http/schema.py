@@ -137,6 +137,11 @@ class AdapterInfo(BaseModel):
     bytes: int
     scores: Any = Field(None, description="Scores of its run with intervals, if its card has some.")
     unchecked: list[str] = Field(description="What could not be verified of a folder without a card.")
+    followed: str | None = Field(None, description="The link, or the folder with current.json, that named the folder.")
+    former: list[int] = Field([], description="Versions that a rollback returns to, the last one first.")
+    drift: str | None = Field(
+        None, description="Of the last window of answers: drift, no drift, counting, or why there is none to tell."
+    )
 
 
 class Card(AdapterInfo):
@@ -185,6 +190,48 @@ class RouterState(BaseModel):
 
     format: int = 1
     router: RouterInfo | None
+
+
+class DriftTest(BaseModel):
+    """Whether one property of the answers differs from dev."""
+
+    name: str = Field(description="labels, confidence or unknown (tokens).")
+    p: float | None = Field(description="Of a chi-square test; null where the counts are too few.")
+    adjusted_p: float | None = Field(description="By Holm's method, for the tests of the window.")
+    moved: bool
+    what: str = Field(description="The number that is shown; of the labels, the share that moved most.")
+    dev: float
+    window: float
+
+
+class DriftWindow(BaseModel):
+    """The last complete window."""
+
+    ended: str
+    alarm: bool
+    tests: list[DriftTest]
+
+
+class AdapterDrift(BaseModel):
+    """What is known of the answers of one version of an adapter."""
+
+    adapter: str
+    version: int
+    state: str = Field(description="drift, no drift, counting, or no reference in the card.")
+    answers: int = Field(description="In the window that is not complete yet.")
+    windows: int = Field(description="That are complete.")
+    alarms: int
+    dev_texts: int | None = Field(description="Dev examples in the card's reference.")
+    last: DriftWindow | None
+
+
+class DriftReport(BaseModel):
+    """The answers of all adapters, compared with those on dev."""
+
+    format: int = 1
+    window: int = Field(description="Answers in a window; 0 if none are counted.")
+    rate: float = Field(description="Share of windows with a false alarm.")
+    adapters: list[AdapterDrift]
 
 
 class ErrorBody(BaseModel):

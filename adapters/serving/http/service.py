@@ -15,15 +15,19 @@ from adapters.core.errors import ArtifactError, BankError, ModelError, SettingsE
 from adapters.core.memory import release_fragmented_memory
 from adapters.serving.http.auth import Tokens
 from adapters.serving.http.batcher import Answers, Batcher, Job, JobSlice
+from adapters.serving.http.drift import Drift
 from adapters.serving.http.refusal import Refusal, busy
 from adapters.serving.http.schema import GenerateRequest, LoadRequest, RequestParser, shown, unanswered
 from adapters.serving.http.settings import Settings
 from adapters.serving.http.telemetry import RequestLog, ServerMetrics
+from adapters.serving.http.watch import Watch
 from adapters.serving.http.writer import Writer
 from adapters.tasks.base.requests import Request
 
 if TYPE_CHECKING:
+    from adapters.serving.bank.adapter_loader import LoadedAdapter
     from adapters.serving.bank.bank import AdapterBank
+    from adapters.tasks.base.observation import Observation
 
 WARMING, READY, DRAINING = "warming", "ready", "draining"
 MAX_THREADS = 4
@@ -49,6 +53,8 @@ class Service:
         self.batcher = Batcher(self._predict, settings, self._count_batch)
         self.writer = Writer(settings, self.metrics, self.without_root)
         self.loading = ThreadPoolExecutor(1, "loading")
+        self.drift = Drift(settings, self.metrics)
+        self.watch = Watch(settings.watch, self._count_adapters)
         self.bank: AdapterBank | None = None
         self.status = WARMING
         self.stopping = asyncio.Event()
@@ -78,7 +84,7 @@ class Service:
             plugin_dirs=settings.plugin_dir,
         )
         for name, folder in settings.adapters().items():
-            bank.load(name, folder if self.root is None else folder.resolve())
+            bank.load(name, folder if self.root is None else _with_its_link(folder, self.root))
         if settings.router is not None:
             bank.load_router(settings.router if self.root is None else Path(settings.router).resolve())
         self.start(bank, threads)
@@ -102,6 +108,8 @@ class Service:
         self.metrics.count_adapters(bank)
         self.batcher.start(threads)
         self.writer.start(bank, threads)
+        self.drift.start()
+        self.watch.start(bank)
         if self.status == WARMING:
             self.status = READY
 
@@ -128,9 +136,11 @@ class Service:
     def close(self) -> None:
         """Answer the requests that wait, then end the threads. Blocks."""
         self.status = DRAINING
+        self.watch.close()
         self.batcher.close()
         self.writer.close()
         self.loading.shutdown()
+        self.drift.close()
 
     def ready_bank(self) -> AdapterBank:
         """The bank. Raises Refusal if the server is not ready."""
@@ -143,7 +153,9 @@ class Service:
     def _predict(self, requests: Sequence[Request]) -> Answers:
         assert self.bank is not None
         faults: dict[int, UserError] = {}
-        answers = self.bank.predict(requests, faults)
+        observed: list[tuple[LoadedAdapter, Observation]] | None = [] if self.drift.counts_answers else None
+        answers = self.bank.predict(requests, faults, observed)
+        self.drift.take(observed or ())
         self.metrics.count_routed(answers, faults.values())
         if self.root is not None:
             for number in faults:
@@ -268,6 +280,28 @@ class Service:
         self.metrics.count_adapters(bank)
         return self.public_info(info)
 
+    def rollback(self, name: str) -> dict[str, Any]:
+        """Load the former version of an adapter again. Returns its public info. Raises Refusal."""
+        bank = self.ready_bank()
+        try:
+            info = bank.rollback(name)
+        except UnknownAdapterError as error:
+            raise unknown(error, name) from None
+        except (ArtifactError, BankError, ModelError, SettingsError) as error:
+            raise Refusal(
+                409,
+                "rollback",
+                self.without_root(str(error)),
+                expected="an adapter with a former version whose folder is unchanged",
+                found=shown(name),
+            ) from None
+        self.metrics.count_adapters(bank)
+        return self.public_info(info)
+
+    def _count_adapters(self) -> None:
+        if self.bank is not None:
+            self.metrics.count_adapters(self.bank)
+
     def _below_root(self, folder: str) -> Path:
         """A folder with links resolved, which the bank still has to verify. Raises Refusal if not below the root."""
         if self.root is None:
@@ -281,7 +315,7 @@ class Service:
         try:
             resolved = (self.root / folder).resolve()
             if resolved.is_relative_to(self.root):
-                return resolved
+                return _with_its_link(self.root / folder, self.root)
             error: Exception = ValueError("it lies outside, or a link leads outside")
         except (OSError, ValueError, RuntimeError) as invalid:  # a NUL, a name too long, a cycle of links
             error = invalid
@@ -338,15 +372,35 @@ class Service:
         return {**self.public_info(info), "card": without_paths(info["card"])}
 
     def public_info(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """The info of an adapter or a router, with its folder relative to the root if there is one."""
-        folder = str(info["folder"])
+        """The info of an adapter, with its drift, or of a router; folders are relative to the root if there is one."""
+        folders = {name: info[name] for name in ("folder", "followed") if info.get(name) is not None}
         if self.root is not None:
-            folder = Path(folder).relative_to(self.root).as_posix()
-        return {**info, "folder": folder}
+            folders = {name: Path(folder).relative_to(self.root).as_posix() for name, folder in folders.items()}
+        drift = {"drift": self.drift.state(info["name"], info["version"])} if "version" in info else {}
+        return {**info, **folders, **drift}
+
+    def drift_report(self) -> dict[str, Any]:
+        """What is known of the drift of all adapters. Raises Refusal."""
+        self.ready_bank()
+        settings = self.settings
+        return {
+            "format": 1,
+            "window": settings.drift_window,
+            "rate": settings.drift_rate,
+            "adapters": self.drift.report(),
+        }
 
     def without_root(self, text: str) -> str:
         """A message without the root's path."""
         return text if self.root is None else text.replace(f"{self.root}/", "").replace(str(self.root), "the root")
+
+
+def _with_its_link(folder: Path, root: Path) -> Path:
+    """A folder without links, but for its own if that lies below the root: the server can see it move."""
+    above = folder.parent.resolve()
+    if folder.is_symlink() and (above / folder.name).is_relative_to(root):
+        return above / folder.name
+    return folder.resolve()
 
 
 def unknown(error: UnknownAdapterError, name: str) -> Refusal:

@@ -8,6 +8,9 @@ from pathlib import Path
 from adapters.core.errors import SettingsError
 from adapters.serving.bank.adapter_name import fault_of
 
+LEAST_WINDOW = 50
+"""Answers below which no test could find a drift."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -68,6 +71,14 @@ class Settings:
     """Seconds that SIGTERM waits for admitted requests."""
     log_texts: bool = False
     """Write the texts of requests to the log."""
+    watch: float = 0.0
+    """Seconds between two looks at the adapters whose folder is a link, or has a current.json: where it names another
+    folder, that is loaded as a new version. 0 never looks."""
+    drift_window: int = 1000
+    """Answers of an adapter that are compared with those on dev (labels, confidence, unknown tokens), again and again;
+    0 compares none."""
+    drift_rate: float = 0.01
+    """Rate of false alarms: the share of windows that raise one although nothing has drifted."""
 
     def check(self) -> None:
         """Raises SettingsError if a value cannot be used."""
@@ -86,6 +97,7 @@ class Settings:
             "max_new_tokens": 1,
             "read_timeout_s": 0.001,
             "grace_s": 1,
+            "watch": 0,
         }
         for name, smallest in least.items():
             if getattr(self, name) is not None and not getattr(self, name) >= smallest:
@@ -99,6 +111,12 @@ class Settings:
             raise SettingsError(f"--port {self.port}: must be at most 65535.")
         if self.router is not None and not Path(self.router).is_dir():
             raise SettingsError(f"--router {self.router}: no such folder. Give the folder that `Router.save` wrote.")
+        if self.drift_window and self.drift_window < LEAST_WINDOW:
+            raise SettingsError(
+                f"--drift_window {self.drift_window}: must be at least {LEAST_WINDOW}, or 0 to compare no answers."
+            )
+        if not 0 < self.drift_rate < 1:
+            raise SettingsError(f"--drift_rate {self.drift_rate}: must be between 0 and 1, as in 0.01.")
         self.adapters()
 
     def adapters(self) -> dict[str, Path]:

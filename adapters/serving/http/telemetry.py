@@ -21,12 +21,14 @@ from adapters.serving.http.refusal import ID, Refusal
 
 if TYPE_CHECKING:
     from adapters.serving.bank.bank import AdapterBank
+    from adapters.tasks.base.observation import Observation
 
 JSON = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable of prometheus-client: the folder in which several workers count together."""
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.25)
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 """Requested by machines every few seconds: logged at level DEBUG."""
@@ -87,6 +89,25 @@ class ServerMetrics:
             "taskswap_refusals_total", "Requests that were not answered, by reason.", ("reason",), registry=registry
         )
         self.evictions = Counter("taskswap_evictions_total", "Adapters evicted from memory.", registry=registry)
+        self.confidence = Histogram(
+            "taskswap_answer_confidence",
+            "Probability of each answer; of answers that are counted for drift.",
+            ("adapter",),
+            buckets=CONFIDENCES,
+            registry=registry,
+        )
+        self.input_tokens = Counter(
+            "taskswap_input_tokens_total", "Tokens of the texts counted for drift.", ("adapter",), registry=registry
+        )
+        self.unknown_tokens = Counter(
+            "taskswap_unknown_tokens_total", "Unknown ones among them.", ("adapter",), registry=registry
+        )
+        self.drift_windows = Counter(
+            "taskswap_drift_windows_total", "Windows of answers compared with dev.", ("adapter",), registry=registry
+        )
+        self.drift_alarms = Counter(
+            "taskswap_drift_alarms_total", "Windows that differed from dev.", ("adapter",), registry=registry
+        )
         self.queue, self.resident, self.known = (
             Gauge(f"taskswap_{name}", what, registry=registry, multiprocess_mode="livesum")
             for name, what in (
@@ -142,6 +163,20 @@ class ServerMetrics:
             if written:
                 self.generated.labels(label).inc(written)
         self.count_adapters(bank)
+
+    def count_observation(self, adapter: str, seen: Observation) -> None:
+        """Count what was observed of an answer."""
+        if seen.confidence is not None:
+            self.confidence.labels(adapter).observe(seen.confidence)
+        if seen.tokens is not None:
+            self.input_tokens.labels(adapter).inc(seen.tokens)
+        if seen.unknown:
+            self.unknown_tokens.labels(adapter).inc(seen.unknown)
+
+    def count_window(self, adapter: str, *, alarm: bool) -> None:
+        """Count a window of answers that was compared with dev."""
+        self.drift_windows.labels(adapter).inc()
+        self.drift_alarms.labels(adapter).inc(alarm)  # a series from the first window on, so that its rise is seen
 
     def text(self) -> bytes:
         """All metrics in Prometheus's format, summed over the workers."""

@@ -81,6 +81,14 @@ class InferenceTask(ABC):
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """The prediction as users receive it, JSON values only."""
 
+    def counted(self, prediction: Prediction) -> tuple[str, ...] | None:
+        """The labels in an answer, each once and in order, by which drift is noticed; None: answers are not labels."""
+        return None
+
+    def confidence(self, prediction: Prediction) -> float | None:
+        """The model's probability of its answer, by which drift is noticed; None where it has none."""
+        return None
+
     def card(self) -> dict[str, Any]:
         """The task's description, as JSON."""
         return {"name": self.name}
@@ -189,6 +197,14 @@ class Task(InferenceTask):
     def label_names(self) -> tuple[str, ...]:
         """The names that `label_counts` counts."""
         return self.labels.names
+
+    def counted(self, prediction: Prediction) -> tuple[str, ...] | None:
+        """The task's labels in an answer that is a label or a list of them; of one that could not be read, none."""
+        if not len(self.labels):
+            return None
+        given = prediction.value if isinstance(prediction.value, list) else [prediction.value]
+        found = {one for one in given if isinstance(one, str)}
+        return tuple(name for name in self.labels.names if name in found)
 
     def gold_output(self, example: Example) -> Any:
         """The gold answer as people read it, JSON values only."""

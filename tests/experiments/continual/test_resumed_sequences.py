@@ -7,6 +7,7 @@ from sequences import sequence_run, things_and_looks
 
 from adapters.core.errors import ArtifactError
 from adapters.experiments.continual import publish, state
+from adapters.experiments.continual.record import finish
 from adapters.experiments.continual.sequence_run import SequenceRun
 
 
@@ -17,7 +18,7 @@ class Killed(BaseException):
 def whole(folder, tasks, base, **more):
     run = sequence_run(folder, tasks, base, **more)
     run.learn_all()
-    return run.finish()
+    return finish(run)
 
 
 def scores(record):
@@ -129,7 +130,7 @@ def test_adapters_of_their_own_change_nothing_of_one_another(tasks, tiny_bert, t
     assert state.own_digest(tmp_path / "run", "things") == before
     again = run.predictor_of(things).predict(examples)
     assert all(np.array_equal(a.detail, b.detail) for a, b in zip(answers, again, strict=True))
-    record = run.finish()
+    record = finish(run)
     first, last = record["matrix"]
     assert first[0] == last[0]
 

@@ -8,6 +8,7 @@ from sequences import sequence_run, things_and_looks
 
 from adapters.core import discovery
 from adapters.experiments.continual import results
+from adapters.experiments.continual.record import finish
 
 STRATEGIES = discovery.names("strategies")
 
@@ -32,7 +33,7 @@ def test_a_strategy_learns_a_sequence_and_leaves_its_record(strategy, scenario, 
     tasks = things_and_looks(tmp_path / "data")
     run = sequence_run(tmp_path / "run", tasks, tiny_bert, strategy=strategy, scenario=scenario)
     run.learn_all()
-    record = run.finish()
+    record = finish(run)
     assert json.loads((tmp_path / "run" / "scores.json").read_text())["order"] == ["things", "looks"]
     rows = record["matrix"]
     assert len(rows) == (1 if strategy == "joint" else 2)

@@ -9,6 +9,7 @@ from adapters.core import discovery
 from adapters.core.errors import DataError, ModelError, SettingsError
 from adapters.experiments.continual.heads import Heads
 from adapters.experiments.continual.objective import OfTask, SequenceObjective, log_shares, numbered
+from adapters.experiments.continual.record import finish
 from adapters.experiments.continual.sequence import check_scenario, names_of, orders_of
 from adapters.experiments.continual.strategies import ewc, lwf, olora, replay
 from adapters.experiments.continual.weights import put
@@ -252,7 +253,7 @@ def test_domains_with_the_same_labels_share_their_outputs_and_are_scored_before_
     tasks = [write_texts(tmp_path / "data", name, ["fruit", "tool"], seed=i) for i, name in enumerate(("shop", "web"))]
     run = sequence_run(tmp_path / "run", tasks, tiny_bert, strategy="sequential", scenario="domain-incremental")
     run.learn_all()
-    record = run.finish()
+    record = finish(run)
     assert all(cell is not None for row in record["matrix"] for cell in row)
     assert all(isinstance(score, float) for score in record["untrained"])
     assert Heads("domain-incremental", run.tasks).labels.names == ("fruit", "tool")
@@ -271,7 +272,7 @@ def test_entities_of_domains_are_learned_and_routed(tiny_bert, tagged, tmp_path)
         routing="means",
     )
     run.learn_all()
-    record = run.finish()
+    record = finish(run)
     assert record["main"]["metric"] == "entity_f1"
     assert record["routed"]["accuracy"][-1] == 0.5  # equal texts: one of the two is chosen for both
     assert OfTask(Heads("task-incremental", run.tasks), "web").outputs[0] == len(run.tasks[0].task.labels)

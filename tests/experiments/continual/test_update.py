@@ -10,6 +10,7 @@ import adapters
 from adapters.cli.main import main
 from adapters.core.errors import ArtifactError, ComparisonError, DataError, SettingsError
 from adapters.experiments.continual import publish, update
+from adapters.experiments.continual.record import finish
 from adapters.experiments.continual.update import UpdateSettings
 
 
@@ -23,7 +24,7 @@ def finished(tmp_path_factory, tiny_bert):
             folder / strategy, tasks, tiny_bert, strategy=strategy, routing="means", publish=True, max_train_steps=2
         )
         run.learn_all()
-        run.finish()
+        finish(run)
     return folder, write_texts(folder / "data", "more", ["fruit", "tool"])
 
 

@@ -97,10 +97,10 @@ class Slow:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.bank, name)
 
-    def predict(self, requests: Sequence[Any], faults: Any = None) -> Any:
+    def predict(self, requests: Sequence[Any], faults: Any = None, observed: Any = None) -> Any:
         self.inputs += [request.inputs for request in requests]
         assert self.go.wait(60)
-        return self.bank.predict(requests, faults)
+        return self.bank.predict(requests, faults, observed)
 
 
 class Running:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 TOKEN = b"token-of-the-fuzzer"
 HEADERS = {"authorization": f"Bearer {TOKEN.decode()}", "host": "localhost"}
-OPERATIONS = 13
+OPERATIONS = 15
 
 
 def lines(_: Any, value: Any) -> bytes:

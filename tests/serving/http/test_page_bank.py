@@ -44,6 +44,20 @@ def test_the_list_tells_task_method_and_score_with_its_interval(page: Page) -> N
     assert page["#base"].text == "One base model, many adapters: minilm, encoder"
 
 
+def test_the_list_tells_whose_answers_have_drifted(page: Page) -> None:
+    states = {"drift": "caution", "no drift": "dim", "counting": "dim", "no reference in the card": "dim"}
+    page.server.adapters = {
+        f"a{n}": pages.adapter(f"a{n}", "ner", drift=state) for n, state in enumerate([*states, None])
+    }
+    page.open()
+    told = page.run(
+        "return [...document.querySelectorAll('#list li')].map((item) => [...item.querySelectorAll('label span')]"
+        ".filter((span) => span.textContent.startsWith('drift: ')).map((span) => [span.textContent, span.className]))"
+    )
+    assert told[0] == [["drift: its answers differ from those on dev", "caution"]]
+    assert told[1:] == [*([[f"drift: {state}", "dim"]] for state in [*states][1:]), []]
+
+
 def test_an_empty_bank_says_what_to_do(page: Page) -> None:
     page.server.adapters = {}
     page.open()

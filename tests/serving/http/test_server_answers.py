@@ -243,10 +243,10 @@ def test_no_path_and_no_method_are_told_so_in_json(site: Site) -> None:
 
 def test_a_fault_of_the_server_shows_no_trace_to_the_client_and_is_in_the_log(served_bank: Any, caplog: Any) -> None:
     class Broken(servers.Slow):
-        def predict(self, requests: Any, faults: Any = None) -> Any:
+        def predict(self, requests: Any, faults: Any = None, observed: Any = None) -> Any:
             if any(request.inputs == "break" for request in requests):
                 raise RuntimeError("a secret of the inside")
-            return self.bank.predict(requests, faults)
+            return self.bank.predict(requests, faults, observed)
 
     with servers.site(Broken(served_bank)) as mine, caplog.at_level(logging.INFO, "adapters.serving"):
         response = mine.predict([{"adapter": "ner", "inputs": "break"}], headers={"x-request-id": "r-7"})

@@ -181,10 +181,12 @@ def test_a_server_of_several_workers_loads_nothing_as_it_would_reach_one_of_them
         ("GET", "/metrics", ("predict-token", "admin-token")),
         ("GET", "/v1/adapters", ("predict-token", "admin-token")),
         ("GET", "/v1/adapters/ner", ("predict-token", "admin-token")),
+        ("GET", "/v1/drift", ("predict-token", "admin-token")),
         ("POST", "/v1/predict", ("predict-token", "admin-token")),
         ("POST", "/v1/predict/stream", ("predict-token", "admin-token")),
         ("PUT", "/v1/adapters/none", ("admin-token",)),
         ("DELETE", "/v1/adapters/none", ("admin-token",)),
+        ("POST", "/v1/adapters/none/rollback", ("admin-token",)),
     ],
 )
 def test_each_path_asks_for_its_token(served_bank: Any, method: str, path: str, open_to: tuple[str, ...]) -> None:

@@ -1,0 +1,52 @@
+"""A folder of versions, of which `current.json` names one: a new version is published by replacing that file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from adapters.core.errors import ArtifactError
+from adapters.core.files import FORMAT
+
+CURRENT = "current.json"
+"""`{"format": 1, "version": 2, "folder": "versions/0002"}`, the folder relative to that of the file."""
+
+
+def located(folder: Path) -> Path:
+    """The folder of an artifact: links are followed, and so is the `current.json` of a folder of versions.
+
+    A path without links stays as it was given.
+
+    Raises:
+        ArtifactError: `current.json` cannot be read, or names no folder below its own.
+    """
+    resolved = folder.resolve()
+    folder = folder if resolved == Path(os.path.abspath(folder)) else resolved
+    return _named(folder) if (folder / CURRENT).is_file() else folder
+
+
+def _named(folder: Path) -> Path:
+    """The folder that `current.json` names."""
+    path = folder / CURRENT
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path}: cannot be read as JSON ({error}). Publish the version again.") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ArtifactError(f"{path}: must be an object of format {FORMAT}; found {str(found)[:80]}.")
+    named, version = found.get("folder"), found.get("version")
+    if not isinstance(named, str) or isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ArtifactError(
+            f'{path}: must be {{"format": {FORMAT}, "version": 2, "folder": "versions/0002"}}; found {str(found)[:80]}.'
+        )
+    try:
+        target, above = (folder / named).resolve(), folder.resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL, a name too long, a cycle of links
+        raise ArtifactError(f"{path}: {named[:80]!r} is not a valid folder name ({error}).") from error
+    if target == above or not target.is_relative_to(above):
+        raise ArtifactError(f"{path}: {named[:80]!r} leads outside its folder. Name a folder below it.")
+    if not target.is_dir():
+        raise ArtifactError(f"{path}: names version {version} in {named[:80]!r}, and there is no such folder.")
+    return target

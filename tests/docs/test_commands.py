@@ -132,7 +132,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "questions.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
     texts = [{"id": f"t{n}", "text": "Angela Merkel visited Paris."} for n in range(3)]
     (folder / "texts.jsonl").write_text("".join(json.dumps(one) + "\n" for one in texts))
-    for block in blocks("docs/comparing.md", "toml"):
+    for name in ("news", "support"):
+        rows = [f"{'Goals' if n % 2 else 'Votes'} of day {n},{'sports' if n % 2 else 'politics'}" for n in range(40)]
+        (folder / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    for block in [*blocks("docs/comparing.md", "toml"), *blocks("docs/continual.md", "toml")]:
         (name,) = re.findall(r"`(\w+\.toml)`", block.intro)
         (folder / name).write_text(block.body)
     for path, body in plugin_files("README.md").items():
@@ -157,6 +160,8 @@ def smaller(words: list[str]) -> list[str]:
     what = " ".join(words)
     finished = "--tasks" in words and ".toml" not in what
     compares = "compare" in words[0] and ("--task" in what or words[0].startswith("recipes/")) and not finished
+    if words[0] == "continual" and "--tasks" in words:
+        return [*words, *SMALL]
     if not (compares or words[0].startswith("recipes/") or words[0] in ("train", "lab")):
         return words
     more = [*SMALL]

@@ -274,7 +274,7 @@ class Continual:
             own = [results.load(outcome.folder) for outcome in done if outcome.run.method == condition.name]
             if own:
                 conditions.append(results.Condition(records=own, planned=planned))
-        return output.save_and_print(
+        summary = output.save_and_print(
             conditions,
             self.folder,
             command=f"taskswap {' '.join(sys.argv[1:])}",
@@ -283,6 +283,13 @@ class Continual:
             margin=self.settings.margin / 100,
             seed=self.settings.seed,
         )
+        self._say(f"\nwritten to {self.folder}/continual.html, .md, .svg and .json")
+        if len(done) == 1 and self.settings.publish:
+            published = sorted((done[0].folder / "published").iterdir())
+            adapters = " ".join(f"--adapter {path.name}={path}" for path in published)
+            self._say(f"To serve: taskswap serve --base {self.settings.model_name_or_path} {adapters}")
+            self._say(f"To learn one more task: taskswap continual --add TASK.toml {self.folder}")
+        return summary
 
     def _check_folder(self) -> None:
         """Refuse a folder of another comparison, or of something else."""

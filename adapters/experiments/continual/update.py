@@ -7,6 +7,7 @@ RUN/current.json        {"version": 2}
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -35,7 +36,7 @@ class UpdateSettings:
     """One more task on a finished run, or back to the version before."""
 
     run: Annotated[Path, POSITIONAL]
-    """Folder of a run of a sequence (OUTPUT_DIR/runs/…)."""
+    """Folder of a run of a sequence (OUTPUT_DIR/runs/…), or OUTPUT_DIR where that has a single run."""
     add: Path | None = None
     """The .toml of the task to learn."""
     rollback: bool = False
@@ -50,7 +51,8 @@ def update(given: UpdateSettings) -> int:
     """Add a task, or roll back; returns the exit code: 1 where the gate stays closed. Raises UserError."""
     require(given.rollback != (given.add is not None), "add", given.add, "given, or --rollback, but not both")
     require(given.max_drop >= 0, "max_drop", given.max_drop, "0 or more")
-    run = given.run
+    run = only_run(given.run)
+    given = dataclasses.replace(given, run=run)
     record = _record(run)
     version = current_version(run)
     publish.point(run, _published(version_folder(run, version)))  # what a killed process has left undone
@@ -58,6 +60,16 @@ def update(given: UpdateSettings) -> int:
         return _roll_back(run, version)
     assert given.add is not None
     return _add(given, record, version)
+
+
+def only_run(folder: Path) -> Path:
+    """The run that is meant by a folder: itself, or the only one in it. Raises ComparisonError where it has several."""
+    runs = sorted(path.parent for path in folder.glob("runs/*/scores.json") if "-trial-" not in path.parent.name)
+    if len(runs) > 1:
+        raise ComparisonError(
+            f"{folder}: has {len(runs)} runs; give the folder of one of them: {', '.join(str(run) for run in runs[:5])}"
+        )
+    return runs[0] if runs else folder
 
 
 def current_version(run: Path) -> int:

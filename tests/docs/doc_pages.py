@@ -19,6 +19,7 @@ PAGES = (
     "docs/training.md",
     "docs/prompting.md",
     "docs/comparing.md",
+    "docs/continual.md",
     "docs/bank.md",
     "docs/serving.md",
     "docs/plugins.md",

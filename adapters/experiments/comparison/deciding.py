@@ -9,7 +9,7 @@ from typing import Any
 
 from adapters.evaluation.report.svg import COLOURS, amount
 from adapters.evaluation.report.tables import Column, interval, points
-from adapters.experiments.comparison.results import compared_bases
+from adapters.experiments.comparison.summary import compared_bases
 from adapters.experiments.comparison.verdict import test_between, where
 
 BEST, SIGNIFICANT, NOT_SIGNIFICANT, UNTESTED, INCOMPLETE = (

@@ -13,6 +13,7 @@ from adapters.core.files import write_json, write_text
 from adapters.evaluation.report.tables import Column, natural_width, rich_table
 from adapters.experiments.comparison import deciding, plots, results
 from adapters.experiments.comparison.page import page
+from adapters.experiments.comparison.summary import MARGIN, summarise
 from adapters.experiments.comparison.table import markdown
 from adapters.experiments.comparison.verdict import sentences
 
@@ -26,7 +27,7 @@ def save_and_print(
     command: str,
     settings: Mapping[str, Any] | None = None,
     failures: Sequence[tuple[str, str]] = (),
-    margin: float = results.MARGIN,
+    margin: float = MARGIN,
     cost: str = "storage",
     resample: str = "auto",
     seed: int = 0,
@@ -39,12 +40,12 @@ def save_and_print(
         command: that repeats it.
         settings: of the comparison, for the page.
         failures: (run, reason) of each failed run.
-        margin: see `results.summarise`.
+        margin: see `summary.summarise`.
         cost: the same.
         resample: the same.
         seed: of the resampling.
     """
-    summary = results.summarise(rows, margin=margin, cost=cost, resample=resample, seed=seed)
+    summary = summarise(rows, margin=margin, cost=cost, resample=resample, seed=seed)
     verdict = sentences(summary)
     summary.update(verdict=verdict, failures=[{"run": run, "reason": why} for run, why in failures])
     if folder is not None:

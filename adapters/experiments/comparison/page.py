@@ -24,7 +24,7 @@ def page(
     """The page: the answer, the table that decides and a picture; everything else is folded below.
 
     Args:
-        summary: of `results.summarise`.
+        summary: of `summary.summarise`.
         verdict: sentences.
         failures: (run, reason) of each failed run.
         examples: on which methods disagree most: `text`, `gold`, and `answers` by row.

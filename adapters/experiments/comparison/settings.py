@@ -7,7 +7,8 @@ from typing import Any
 
 from adapters.core.settings import INCIDENTAL, require
 from adapters.evaluation.documents import RESAMPLE
-from adapters.experiments.comparison import results, tuners, tuning
+from adapters.experiments.comparison import tuners, tuning
+from adapters.experiments.comparison.summary import COSTS
 
 LAUNCHING = frozenset({"launcher", "run_cpus", "run_gpus", "runs_at_once"})
 """Settings of where runs run."""
@@ -95,7 +96,7 @@ class CompareSettings:
 def check_advice(settings: Any) -> None:
     """Raises SettingsError for a margin, a cost or a way of resampling that cannot be."""
     require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
-    require(settings.cost in results.COSTS, "cost", settings.cost, " or ".join(results.COSTS))
+    require(settings.cost in COSTS, "cost", settings.cost, " or ".join(COSTS))
     require(settings.resample in RESAMPLE, "resample", settings.resample, " or ".join(RESAMPLE))
 
 

@@ -9,7 +9,7 @@ from adapters.evaluation.documents import FEWEST_DOCUMENTS
 from adapters.evaluation.report.run_report import on_base
 from adapters.evaluation.report.tables import points
 from adapters.experiments.comparison import curves
-from adapters.experiments.comparison.results import COSTS, compared_bases, largest
+from adapters.experiments.comparison.summary import COSTS, compared_bases, largest
 
 ACROSS = (
     "Rows on different bases differ in the base as well as in the method, so no method is credited with the "

@@ -11,7 +11,7 @@ from rich.console import Console
 from adapters.core.files import write_json, write_text
 from adapters.evaluation.significance import RESAMPLES
 from adapters.experiments.comparison.output import print_tables
-from adapters.experiments.comparison.results import MARGIN
+from adapters.experiments.comparison.summary import MARGIN
 from adapters.experiments.continual import plots
 from adapters.experiments.continual.page import page
 from adapters.experiments.continual.results import Condition

@@ -24,7 +24,7 @@ from adapters.evaluation.random_effects import (
     row_error,
 )
 from adapters.evaluation.significance import RESAMPLES
-from adapters.experiments.comparison.results import MARGIN, finite, test_records
+from adapters.experiments.comparison.summary import MARGIN, finite, test_records
 from adapters.experiments.continual.results import Condition, Record, check_alike, units_of
 
 STORED = ("base", "model", "memory", "other")

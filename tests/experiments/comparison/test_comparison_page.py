@@ -17,6 +17,7 @@ from test_results import write_run
 from adapters.evaluation.report.tables import rich_table
 from adapters.experiments.comparison import deciding, plots, results
 from adapters.experiments.comparison.page import page
+from adapters.experiments.comparison.summary import summarise
 from adapters.experiments.comparison.table import markdown
 from adapters.experiments.comparison.verdict import sentences
 
@@ -57,7 +58,7 @@ def summaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         "sized": [*written(folder / "sized", sized), *written(folder / "prompt", [("few_shot", "x/llama", "", 0.9)])],
     }
     rows["many"][3] = results.Row(method="method_3", base=base, size="", records=rows["many"][3].records[:1], planned=2)
-    found = {name: results.summarise(own, resamples=100) for name, own in rows.items()}
+    found = {name: summarise(own, resamples=100) for name, own in rows.items()}
     for row in found["many"]["rows"]:
         row["tuning"] = TUNING
     return found

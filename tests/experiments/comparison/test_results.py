@@ -19,6 +19,7 @@ from adapters.evaluation.report.html import first_sentence
 from adapters.experiments.comparison import results
 from adapters.experiments.comparison.output import disagreements, save_and_print
 from adapters.experiments.comparison.plots import front
+from adapters.experiments.comparison.summary import summarise
 from adapters.experiments.comparison.table import columns
 from adapters.experiments.comparison.table import test_columns as pair_columns
 from adapters.experiments.comparison.verdict import ACROSS, ONE_MODEL, sentences
@@ -128,7 +129,7 @@ def rows(tmp_path: Path) -> list[results.Row]:
 def test_parse_failures_are_counted_where_something_is_prompted(tmp_path: Path) -> None:
     few = [write_run(tmp_path / f"p{i}", "few_shot", lost=0.5, seed=i, trained=0, parse_failures=i) for i in range(3)]
     runs = [*few, write_run(tmp_path / "lora", "lora", lost=0.1)]
-    summary = results.summarise(results.grouped([results.load(run) for run in runs]), resamples=50)
+    summary = summarise(results.grouped([results.load(run) for run in runs]), resamples=50)
     (column,) = (one for one in columns(summary["rows"], "F1") if one.title == "Parse failures")
     n = summary["dataset"]["n"]
     assert [column.shown(row) for row in summary["rows"]] == [f"1 ({100 / n:.1f} %)", "–"]
@@ -141,7 +142,7 @@ def test_records_are_grouped_by_all_but_their_seed(rows: list[results.Row]) -> N
 def test_values_are_those_of_seqeval_and_intervals_hold_them(rows: list[results.Row]) -> None:
     from seqeval.metrics import f1_score
 
-    summary = results.summarise(rows, resamples=500)
+    summary = summarise(rows, resamples=500)
     for row, found in zip(rows, summary["rows"], strict=True):
         theirs = [
             f1_score([list(x["gold"]) for x in r.lines], [list(x["prediction"]) for x in r.lines]) for r in row.records
@@ -154,14 +155,14 @@ def test_values_are_those_of_seqeval_and_intervals_hold_them(rows: list[results.
 
 
 def test_scores_without_the_overlap_leave_out_just_those_examples(rows: list[results.Row]) -> None:
-    summary = results.summarise(rows, resamples=200)
+    summary = summarise(rows, resamples=200)
     assert summary["overlap"]["count"] == 2
     expected = [METRIC.scores(record.counts(METRIC)[2:].sum(0))["f1"] for record in rows[0].records]
     assert summary["rows"][0]["without_overlap"] == pytest.approx(np.mean(expected))
 
 
 def test_all_pairs_of_a_base_are_tested_and_none_of_two_bases(rows: list[results.Row]) -> None:
-    summary = results.summarise(rows, resamples=300)
+    summary = summarise(rows, resamples=300)
     assert [tuple(test["rows"]) for test in summary["tests"]] == [(0, 1), (0, 2), (1, 2)]
     assert all(test["p"] <= test["p_holm"] <= 1 for test in summary["tests"])
     head = next(test for test in summary["tests"] if 2 in test["rows"])
@@ -171,7 +172,7 @@ def test_all_pairs_of_a_base_are_tested_and_none_of_two_bases(rows: list[results
 def test_the_verdict_takes_the_cheapest_of_those_that_are_non_inferior_and_credits_no_base(
     rows: list[results.Row],
 ) -> None:
-    said = sentences(results.summarise(rows, margin=0.15, resamples=300))
+    said = sentences(summarise(rows, margin=0.15, resamples=300))
     assert "No significant difference from" in said[0] and "n = 120" in said[0]
     assert "significantly lower (Holm-adjusted p < 0.05): head" in said[0]
     assert "Non-inferior within 15.0 points to every other method" in said[0] and "choose lora." in said[0]
@@ -183,7 +184,7 @@ def test_the_verdict_takes_the_cheapest_of_those_that_are_non_inferior_and_credi
 
 def test_a_verdict_with_one_clear_winner_says_so(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / "a", "full", lost=0.1, trained=100), write_run(tmp_path / "b", "head", lost=0.9)]
-    said = sentences(results.summarise(results.grouped([results.load(run) for run in runs]), resamples=300))
+    said = sentences(summarise(results.grouped([results.load(run) for run in runs]), resamples=300))
     assert len(said) == 1 and "full" in said[0]
     assert "every other method scores significantly lower (Holm-adjusted p < 0.05)" in said[0]
 
@@ -211,7 +212,7 @@ def made_rows(folder: Path, **methods: dict[str, Any]) -> list[results.Row]:
 
 def test_where_nothing_can_be_advised_it_is_said_how_much_data_it_would_take(tmp_path: Path) -> None:
     rows = made_rows(tmp_path, full={"lost": [0.3, 0.32, 0.34]}, lora={"lost": [0.31, 0.33, 0.35]})
-    summary = results.summarise(rows, margin=0.001, resamples=300)
+    summary = summarise(rows, margin=0.001, resamples=300)
     said = sentences(summary)[0]
     assert (
         "For no method can non-inferiority within 0.1 points to every other one be concluded" in said
@@ -236,7 +237,7 @@ def rivals(folder: Path, lost: float) -> list[results.Row]:
 def test_methods_without_a_base_compete_on_every_base_and_are_adjusted_with_its_pairs(tmp_path: Path) -> None:
     from adapters.evaluation.significance import holm
 
-    summary = results.summarise(rivals(tmp_path, 0.5), resamples=300)
+    summary = summarise(rivals(tmp_path, 0.5), resamples=300)
     families = {
         base: [test for test in summary["tests"] if test["base"] == base] for base in ("mini/bert", "other/llama")
     }
@@ -257,18 +258,18 @@ def test_methods_without_a_base_compete_on_every_base_and_are_adjusted_with_its_
 
 def test_where_no_base_is_needed_the_verdict_says_so(tmp_path: Path) -> None:
     rows = [row for row in rivals(tmp_path, 0.1) if row.base in ("", "mini/bert")]
-    summary = results.summarise(rows, margin=0.2, resamples=300)
+    summary = summarise(rows, margin=0.2, resamples=300)
     (said,) = sentences(summary)
     assert "No base model is needed: crf (" in said and "is non-inferior within 20.0 points" in said
     shown = [pair_columns(summary)[0].shown(test) for test in summary["tests"]]
     assert len(shown) == 6 and "crf − majority (no base)" in shown
-    alone = results.summarise([row for row in rows if not row.base], resamples=300)
+    alone = summarise([row for row in rows if not row.base], resamples=300)
     assert sentences(alone)[0].startswith("crf (") and "base model" not in " ".join(sentences(alone))
 
 
 def test_a_method_whose_seed_failed_is_in_no_test_and_no_advice(tmp_path: Path) -> None:
     rows = made_rows(tmp_path, full={"lost": [0.3, 0.3, 0.3]}, lora={"lost": [0.1, 0.1], "planned": 3})
-    summary = results.summarise(rows, resamples=300)
+    summary = summarise(rows, resamples=300)
     assert summary["tests"] == [] and summary["rows"][1]["incomplete"]
     said = " ".join(sentences(summary))
     assert "only full" in said and "lora on mini/bert is incomplete (2 runs finished, others failed)" in said
@@ -276,9 +277,9 @@ def test_a_method_whose_seed_failed_is_in_no_test_and_no_advice(tmp_path: Path) 
 
 def test_with_one_seed_the_words_are_of_a_trained_model(tmp_path: Path) -> None:
     rows = made_rows(tmp_path, full={"lost": [0.1]}, lora={"lost": [0.6]})
-    assert ONE_MODEL in sentences(results.summarise(rows, resamples=300))[0]
+    assert ONE_MODEL in sentences(summarise(rows, resamples=300))[0]
     still = made_rows(tmp_path / "b", zero_shot={"lost": [0.1], "seeded": False, "trained": 0})
-    assert not results.summarise(still, resamples=300)["rows"][0]["of_one_model"]
+    assert not summarise(still, resamples=300)["rows"][0]["of_one_model"]
 
 
 def test_an_untested_pair_is_never_called_different(tmp_path: Path) -> None:
@@ -292,7 +293,7 @@ def test_an_untested_pair_is_never_called_different(tmp_path: Path) -> None:
         full={"lost": [0.4] * 3, "dataset": large, "row_size": "all"},
         head={"lost": [0.5] * 3, "dataset": large, "row_size": "all"},
     )
-    summary = results.summarise(rows, resamples=300)
+    summary = summarise(rows, resamples=300)
     assert [test["rows"] for test in summary["tests"]] == [[1, 2]]
     assert "lora" not in sentences(summary)[0].split("non-inferior")[0]
 
@@ -306,17 +307,17 @@ def in_documents(rows: Sequence[results.Row], documents: int) -> list[results.Ro
 
 
 def test_whole_documents_are_resampled_where_all_are_known_and_it_is_said(rows: list[results.Row]) -> None:
-    before = results.summarise(rows, resamples=300)
+    before = summarise(rows, resamples=300)
     assert before["resampled"]["units"] == "examples" and "document" not in " ".join(sentences(before))
-    summary = results.summarise(in_documents(rows, 40), resamples=300)
+    summary = summarise(in_documents(rows, 40), resamples=300)
     assert summary["resampled"] == {"units": "documents", "examples": 120, "documents": 40, "enough": True}
     assert [row["value"] for row in summary["rows"]] == [row["value"] for row in before["rows"]]
     assert [row["low"] for row in summary["rows"]] != [row["low"] for row in before["rows"]]
     said = " ".join(sentences(summary))
     assert "Whole documents are resampled (40 documents)" in said and "n = 120 in 40 documents" in said
-    needed = results.summarise(rows, margin=0.0001, resamples=300)["advice"][0]["needed"]
+    needed = summarise(rows, margin=0.0001, resamples=300)["advice"][0]["needed"]
     assert set(needed) == {"documents", "seeds"}
-    single = results.summarise(rows, resample="examples", resamples=300)
+    single = summarise(rows, resample="examples", resamples=300)
     assert [row["low"] for row in single["rows"]] == [row["low"] for row in before["rows"]]
     assert "Single examples are resampled, as if those of one document were independent (40 documents)" in " ".join(
         sentences(single)
@@ -326,7 +327,7 @@ def test_whole_documents_are_resampled_where_all_are_known_and_it_is_said(rows: 
 def test_of_few_documents_no_test_is_made_and_no_interval_is_given(rows: list[results.Row], tmp_path: Path) -> None:
     rows = in_documents(rows, 12)
     assert "(12 documents, as 12 are too few to be resampled whole)" in " ".join(
-        sentences(results.summarise(rows, resamples=300))
+        sentences(summarise(rows, resamples=300))
     )
     summary = save_and_print(rows, tmp_path / "out", command="c", resample="documents")
     assert (summary["tests"], summary["advice"]) == ([], [])
@@ -343,12 +344,12 @@ def test_documents_that_are_not_known_alike_are_not_resampled(rows: list[results
         line["document"] = f"renamed-{line['document']}"  # type: ignore[index]
     for line in rows[1].records[0].lines:
         del line["document"]  # type: ignore[attr-defined]
-    assert results.summarise(rows, resamples=100)["resampled"]["documents"] == 40, "names alone differ, or are missing"
+    assert summarise(rows, resamples=100)["resampled"]["documents"] == 40, "names alone differ, or are missing"
     for number, line in enumerate(rows[0].records[0].lines):
         line["document"] = str(number // 3)  # type: ignore[index]
-    assert results.summarise(rows, resamples=100)["resampled"]["documents"] is None
+    assert summarise(rows, resamples=100)["resampled"]["documents"] is None
     with pytest.raises(DataError, match="120 of the 120 scored examples have no document"):
-        results.summarise(rows, resample="documents", resamples=100)
+        summarise(rows, resample="documents", resamples=100)
 
 
 def test_the_cheapest_is_by_the_cost_that_the_user_names(tmp_path: Path) -> None:
@@ -356,8 +357,8 @@ def test_the_cheapest_is_by_the_cost_that_the_user_names(tmp_path: Path) -> None
     for row, seconds in zip(rows, (1.0, 50.0), strict=True):
         for record in row.records:
             record.scores["cost"]["train_seconds"] = seconds
-    assert results.summarise(rows, margin=0.2, resamples=300)["advice"][0]["chosen"] == 1
-    summary = results.summarise(rows, margin=0.2, cost="training", resamples=300)
+    assert summarise(rows, margin=0.2, resamples=300)["advice"][0]["chosen"] == 1
+    summary = summarise(rows, margin=0.2, cost="training", resamples=300)
     assert summary["advice"][0]["chosen"] == 0 and "the least time to train (1 s)" in sentences(summary)[0]
 
 
@@ -373,7 +374,7 @@ def test_runs_that_learned_from_other_data_are_refused_unless_it_is_allowed(tmp_
 
 
 def test_the_same_records_give_the_same_summary(rows: list[results.Row]) -> None:
-    one, other = (json.dumps(results.summarise(rows, resamples=300)) for _ in range(2))
+    one, other = (json.dumps(summarise(rows, resamples=300)) for _ in range(2))
     assert one == other
 
 
@@ -506,7 +507,7 @@ def prompted(tmp_path: Path, lost: float) -> results.Row:
 
 def test_training_sizes_say_from_where_on_a_method_passes_the_prompt(tmp_path: Path) -> None:
     rows = [*sized(tmp_path, "lora", (0.97, 0.5, 0.1)), prompted(tmp_path, 0.8)]
-    summary = results.summarise(rows, resamples=300)
+    summary = summarise(rows, resamples=300)
     (found,) = summary["crossings"]
     assert (found["one"], found["other"], found["sizes"]) == ([0, 1, 2], [3, 3, 3], [70, 220, 920])
     assert 70 < found["low"] < found["value"] < found["high"] < 220
@@ -518,8 +519,8 @@ def test_training_sizes_say_from_where_on_a_method_passes_the_prompt(tmp_path: P
 
 def test_of_two_trained_methods_the_one_that_is_ahead_at_the_end_passes_the_other(tmp_path: Path) -> None:
     rows = [*sized(tmp_path, "full", (0.9, 0.6, 0.1)), *sized(tmp_path, "head", (0.5, 0.5, 0.5))]
-    (found,) = results.summarise(rows[::-1], resamples=300)["crossings"]
-    (same,) = results.summarise(rows, resamples=300)["crossings"]
+    (found,) = summarise(rows[::-1], resamples=300)["crossings"]
+    (same,) = summarise(rows, resamples=300)["crossings"]
     assert (same["one"], same["other"]) == ([0, 1, 2], [3, 4, 5]) and found["one"] == [5, 4, 3]
     assert found["value"] == same["value"] and 220 < found["value"] < 920
 
@@ -534,14 +535,14 @@ def test_of_two_trained_methods_the_one_that_is_ahead_at_the_end_passes_the_othe
 def test_a_crossing_outside_the_sizes_is_said_to_be_outside(
     tmp_path: Path, lost: tuple[float, ...], words: str
 ) -> None:
-    summary = results.summarise([*sized(tmp_path, "lora", lost), prompted(tmp_path, 0.6)], resamples=300)
+    summary = summarise([*sized(tmp_path, "lora", lost), prompted(tmp_path, 0.6)], resamples=300)
     assert words.format(f"{100 * summary['rows'][3]['value']:.1f}") in " ".join(sentences(summary))
     json.dumps(summary, allow_nan=False)
 
 
 def test_curves_that_cannot_be_told_apart_cross_nowhere_in_particular(tmp_path: Path) -> None:
     rows = [*sized(tmp_path, "full", (0.5, 0.5, 0.5)), *sized(tmp_path, "lora", (0.52, 0.48, 0.51))]
-    said = sentences(results.summarise(rows, resamples=300))
+    said = sentences(summarise(rows, resamples=300))
     assert any("cannot be told from these data: " in line for line in said)
     assert not any("passes" in line for line in said)
 
@@ -549,7 +550,7 @@ def test_curves_that_cannot_be_told_apart_cross_nowhere_in_particular(tmp_path: 
 def test_an_incomplete_size_is_no_point_of_a_curve(tmp_path: Path) -> None:
     rows = sized(tmp_path, "lora", (0.97, 0.5, 0.1))
     rows[1] = results.Row(method="lora", base="mini/bert", size="200", records=rows[1].records[:2], planned=3)
-    (found,) = results.summarise([*rows, prompted(tmp_path, 0.8)], resamples=300)["crossings"]
+    (found,) = summarise([*rows, prompted(tmp_path, 0.8)], resamples=300)["crossings"]
     assert found["one"] == [0, 2]
 
 
@@ -574,7 +575,7 @@ def test_labels_are_those_that_were_learned_from_or_chosen_on(tmp_path: Path) ->
 
 def test_where_two_methods_took_other_numbers_of_labels_training_examples_are_counted(tmp_path: Path) -> None:
     rows = [*sized(tmp_path, "lora", (0.9, 0.6, 0.1)), *sized(tmp_path, "tfidf", (0.5, 0.5, 0.5), dev=0)]
-    summary = results.summarise(rows, resamples=300)
+    summary = summarise(rows, resamples=300)
     (found,) = summary["crossings"]
     assert (found["counted"], found["sizes"]) == ("train_examples", [50, 200, 900])
     assert any("training examples on (interval of the crossing: " in line for line in sentences(summary))

@@ -158,13 +158,26 @@ def moderated(rows: Sequence[Effects]) -> list[Effects]:
     method's spread is never taken for less than its own: one that seeds move more than the others keeps its own, with
     its own degrees of freedom, so that its false alarms are no likelier than without the others.
     """
+    moved = [i for i, row in enumerate(rows) if row.spread > 0 and np.isfinite(row.freedom)]
+    spreads, freedom = np.array([(rows[i].spread, rows[i].freedom) for i in moved]).reshape(-1, 2).T
+    out = list(rows)
+    for i, spread, df in zip(moved, *_borrowed(spreads, freedom, freedom.sum()), strict=True):
+        out[i] = replace(rows[i], spread=float(spread), freedom=float(df))
+    return out
+
+
+def _borrowed(spreads: np.ndarray, freedom: np.ndarray, most: float) -> tuple[np.ndarray, np.ndarray]:
+    """Spreads, and their degrees of freedom, that borrow from one another as `moderated` says.
+
+    Args:
+        spreads: `[n]`, above 0.
+        freedom: `[n]`, degrees of freedom of each.
+        most: degrees of freedom of all of them together.
+    """
     from scipy import special
 
-    moved = [i for i, row in enumerate(rows) if row.spread > 0 and np.isfinite(row.freedom)]
-    if len(moved) < FEWEST:
-        return list(rows)
-    spreads = np.array([rows[i].spread for i in moved])
-    freedom = np.array([rows[i].freedom for i in moved])
+    if len(spreads) < FEWEST:
+        return spreads, freedom
     logs = np.log(spreads) - special.digamma(freedom / 2) + np.log(freedom / 2)
     beyond = float(logs.var(ddof=1) - special.polygamma(1, freedom / 2).mean())
     if beyond <= 0:
@@ -172,12 +185,11 @@ def moderated(rows: Sequence[Effects]) -> list[Effects]:
     else:
         prior = 2 * _trigamma_inverse(beyond)
         scale = float(np.exp(logs.mean() + special.digamma(prior / 2) - np.log(prior / 2)))
-    out = list(rows)
-    for i, own, df in zip(moved, spreads, freedom, strict=True):
-        shared = scale if np.isinf(prior) else float((prior * scale + df * own) / (prior + df))
-        if shared >= own:
-            out[i] = replace(rows[i], spread=shared, freedom=float(min(prior + df, freedom.sum())))
-    return out
+    shared = np.full_like(spreads, scale)
+    if np.isfinite(prior):
+        shared = (prior * scale + freedom * spreads) / (prior + freedom)
+    borrows = shared >= spreads
+    return np.where(borrows, shared, spreads), np.where(borrows, np.minimum(prior + freedom, most), freedom)
 
 
 def _trigamma_inverse(value: float) -> float:
@@ -264,7 +276,37 @@ def share_draws(one: Effects, other: Effects) -> bool:
     return bool(one.draws) and one.draws == other.draws
 
 
-def difference_error(one: Effects, other: Effects, draws: np.ndarray) -> Error:
+def paired_spreads(rows: Sequence[Effects], pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Spread]:
+    """The spread of the differences, draw by draw, of each pair of rows that share their draws.
+
+    With three draws such a spread is known to a factor of four, too, so the pairs' spreads borrow from one another as
+    rows' do (`moderated`). Together they have the degrees of freedom of methods and draws taken apart: (m - 1)(k - 1)
+    of k methods on m draws, however many pairs they make.
+    """
+    sharing = [(i, j) for i, j in pairs if share_draws(rows[i], rows[j])]
+    found = {(i, j): _components(rows[i].values - rows[j].values, rows[i].pseudo - rows[j].pseudo) for i, j in sharing}
+    moved = [pair for pair, (_, spread, freedom) in found.items() if spread > 0 and np.isfinite(freedom)]
+    out = {pair: Spread(interaction, spread, freedom) for pair, (interaction, spread, freedom) in found.items()}
+    if not moved:
+        return out
+    methods = len({i for pair in moved for i in pair})
+    spreads, freedom = np.array([found[pair][1:] for pair in moved]).T
+    most = float(freedom.max()) * (methods - 1)
+    for pair, spread, df in zip(moved, *_borrowed(spreads, freedom, most), strict=True):
+        out[pair] = Spread(found[pair][0], float(spread), float(df))
+    return out
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of the differences of two rows by draw: as `Effects.interaction`, `Effects.spread` and `Effects.freedom`."""
+
+    interaction: float
+    spread: float
+    freedom: float
+
+
+def difference_error(one: Effects, other: Effects, draws: np.ndarray, paired: Spread | None = None) -> Error:
     """The error of the difference of two rows' scores.
 
     Two rows have seeds of their own, unless their runs share their draws: then the spread is that of the differences
@@ -273,13 +315,13 @@ def difference_error(one: Effects, other: Effects, draws: np.ndarray) -> Error:
     Args:
         one, other: their effects.
         draws: `[resamples]`, deviations by the draw of examples, with what both rows' interactions add.
+        paired: of rows that share their draws, the spread of their differences (`paired_spreads`); None computes it
+            from these two rows alone.
     """
     if share_draws(one, other):
-        runs = len(one.draws)
-        interaction, spread, freedom = _components(one.values - other.values, one.pseudo - other.pseudo)
-        return Error(
-            draws=shrunk(draws - draws.mean(), interaction), seeds=float(np.sqrt(spread / runs)), freedom=freedom
-        )
+        by_draw = paired or Spread(*_components(one.values - other.values, one.pseudo - other.pseudo))
+        seeds = float(np.sqrt(by_draw.spread / len(one.draws)))
+        return Error(draws=shrunk(draws - draws.mean(), by_draw.interaction), seeds=seeds, freedom=by_draw.freedom)
     seeds = one.seed_error + other.seed_error
     parts = [(row.seed_error, row.freedom) for row in (one, other)]
     # Welch 1947; a part of infinite freedom adds nothing.
@@ -367,11 +409,13 @@ def differences(
         return []
     influence = np.stack([rows[i].influence - rows[j].influence for i, j in pairs], axis=1)
     swapped = swapped_means(influence, seed=seed, resamples=resamples)
+    spreads = paired_spreads(rows, pairs)
     out = []
     for number, (i, j) in enumerate(pairs):
         observed = rows[i].value - rows[j].value
-        null = difference_error(rows[i], rows[j], swapped[:, number])
-        around = difference_error(rows[i], rows[j], resampled[:, i] - resampled[:, j])
+        paired = spreads.get((i, j))
+        null = difference_error(rows[i], rows[j], swapped[:, number], paired)
+        around = difference_error(rows[i], rows[j], resampled[:, i] - resampled[:, j], paired)
         out.append(Difference(difference=observed, p=null.beyond(observed), error=null, around=around))
     return out
 

@@ -16,6 +16,7 @@ from adapters.evaluation.random_effects import (
     differences,
     effects,
     moderated,
+    paired_spreads,
     resampled_scores,
     row_error,
     swapped_means,
@@ -237,6 +238,29 @@ def test_methods_that_share_their_draws_are_compared_by_draw(
     assert 3 <= alarms <= 26 and covered >= 273
     saved = 2 * shared * spread**2 / seeds  # what the two have in common; the interaction they do not share
     assert np.mean(apart) - np.mean(paired) == pytest.approx(saved, rel=0.35)
+
+
+def test_pairs_that_share_their_draws_borrow_of_each_others_spread(f1: Metric) -> None:
+    """A family of five by three draws: as careful as said, and able to find what three differences alone cannot."""
+    generator = np.random.default_rng(12)
+    alarms = found = alone = 0
+    for repeat in range(100):
+        counts = table(generator, 400, (0.02,) * 5, 3, shared=0.7)
+        _, equal, _ = compare(f1, counts, seed=repeat, resamples=300, draws=range(3))
+        alarms += min(holm([one.p for one in equal])) < 0.05
+        counts[4] = counts[4].copy()
+        counts[4][:, generator.random(400) < 0.08, 0] = 0
+        rows, tests, _ = compare(f1, counts, seed=repeat, resamples=300, draws=range(3))
+        found += holm([one.p for one in tests])[3] < 0.05
+        pairs = [(i, j) for i in range(5) for j in range(i + 1, 5)]
+        spreads = paired_spreads(rows, pairs)
+        for (i, j), one in spreads.items():
+            own = float((rows[i].values - rows[j].values).var(ddof=1))
+            assert one.spread >= own * (1 - 1e-9) and 2 <= one.freedom <= 2 * 4
+        alone += all(one.freedom == 2 for one in spreads.values())
+    assert alarms <= 11  # 5 % of 100, and three standard deviations
+    assert found >= 10  # by the spread of three differences alone, hardly any
+    assert alone < 50
 
 
 def test_draws_that_are_not_the_same_are_no_pairs(f1: Metric) -> None:

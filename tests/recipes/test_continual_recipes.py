@@ -76,12 +76,23 @@ def test_a_sequence_file_has_the_flags_and_paths_from_its_folder(tasks, tiny_ber
         (["--scenario", "domain-incremental"], "must have the same labels"),
         (["--margin", "0"], "no data show equality"),
         (["--replay_per_class", "0"], "at least 1"),
+        (["--routing", "nearest"], "means or mahalanobis"),
+        (["--with_tracking"], "trackers know nothing of tasks"),
     ],
 )
 def test_wrong_input_is_refused_before_anything_runs(more, words, tasks, tiny_bert, tmp_path, capsys):
     strategies = [] if "--strategies" in more else ["--strategies", "replay"]
     assert main(["continual", *flags(tasks, tiny_bert, tmp_path / "out", *strategies, *more)]) == 2
     assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_says_what_would_run_and_writes_nothing(tasks, tiny_bert, tmp_path, capsys):
+    words = flags(tasks, tiny_bert, tmp_path / "out", "--strategies", "replay", "ewc", "--orders", "2", "--dry_run")
+    assert main(["continual", *words, "--tuning_trials", "6"]) == 0
+    said = capsys.readouterr().out
+    assert "replay (lora), ewc (lora)" in said
+    assert "4: 2 orders, 1 seeds; at most 16 trials" in said
     assert not (tmp_path / "out").exists()
 
 

@@ -19,6 +19,7 @@ from adapters.experiments.comparison import launchers, tuners, tuning
 from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
 from adapters.experiments.continual import settings as own_settings
 from adapters.experiments.continual.sequence import (
+    ROUTER,
     SequenceTask,
     check_scenario,
     names_of,
@@ -28,6 +29,7 @@ from adapters.experiments.continual.sequence import (
 )
 from adapters.experiments.continual.strategies.base.strategy import Strategy
 from adapters.experiments.data_set_file import flags_of_file
+from adapters.experiments.run import DryRunEnded
 from adapters.methods.base.method import load_method
 
 GROWING = frozenset(
@@ -144,6 +146,23 @@ class Continual:
                 )
             self.searches = {condition: self._search(condition) for condition in fitting}
         self.runs = self.plan()
+        if settings.dry_run:
+            self._print_plan()
+            raise DryRunEnded
+
+    def _print_plan(self) -> None:
+        """Print what would run."""
+        names = ", ".join(f"{one.strategy} ({one.method})" for one in self.conditions)
+        trials = sum(rung.trials for rung in tuning.rungs(self.settings.tuning_trials)) if self.searches else 0
+        lines = [
+            "dry run: nothing is written",
+            f"tasks       {', '.join(self.tasks)} ({self.settings.scenario})",
+            f"conditions  {names}",
+            f"runs        {len(self.runs)}: {len(self.orders)} orders, {self.settings.seeds} seeds; at most "
+            f"{trials * len(self.searches)} trials before them",
+        ]
+        if self.main_process:
+            print("\n".join(lines))
 
     def _conditions(self) -> list[Condition]:
         """Strategies with their methods, in order. Raises SettingsError for an unknown name."""
@@ -214,7 +233,7 @@ class Continual:
             method=condition.name,
             base=self.settings.model_name_or_path,
             seed=seed,
-            size=f"order{number}" if len(self.orders) > 1 else "",
+            size=f"order{number}",
             settings={**names, "strategy": condition.strategy, **own, "given": given},
             data=digest_value([self._data(), discovery.files_version(self.plugins)]),
         )
@@ -286,7 +305,9 @@ class Continual:
         self._say(f"\nwritten to {self.folder}/continual.html, .md, .svg and .json")
         if len(done) == 1 and self.settings.publish:
             published = sorted((done[0].folder / "published").iterdir())
-            adapters = " ".join(f"--adapter {path.name}={path}" for path in published)
+            adapters = " ".join(
+                f"--router {path}" if path.name == ROUTER else f"--adapter {path.name}={path}" for path in published
+            )
             self._say(f"To serve: taskswap serve --base {self.settings.model_name_or_path} {adapters}")
             self._say(f"To learn one more task: taskswap continual --add TASK.toml {self.folder}")
         return summary

@@ -2,6 +2,7 @@
 
     published/TASK/versions/0001/     an artifact, for adapters.load, a bank, a server, PEFT
     published/TASK/current.json       {"version": 1, "folder": "versions/0001"}
+    published/router/                 the same of the router, where the strategy has one
 
 A server that was given the folder published/TASK loads the version in use, and with --watch takes a new one by itself.
 """
@@ -13,20 +14,19 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from adapters.artifacts.published import CURRENT
+from adapters.artifacts.published import CURRENT, located
 from adapters.core.errors import ArtifactError
-from adapters.core.files import write_json
+from adapters.core.files import FORMAT, write_json
 from adapters.experiments import records
-from adapters.experiments.continual import state
+from adapters.experiments.continual import routing, state
 from adapters.experiments.continual.heads import Heads
+from adapters.experiments.continual.sequence import ALL_TASKS, ROUTER
 from adapters.experiments.continual.sequence_run import SequenceRun
 from adapters.experiments.continual.weights import head_names, put_outputs
 from adapters.experiments.dev_reference import dev_reference
 from adapters.experiments.run_state import FittedModel, RunData
 
 PUBLISHED, VERSIONS = "published", "versions"
-ALL_TASKS = "all_tasks"
-"""The adapter of a model whose tasks share their outputs."""
 
 
 def publish(run: SequenceRun, folder: Path, *, former: Mapping[str, int]) -> dict[str, int]:
@@ -46,16 +46,25 @@ def publish(run: SequenceRun, folder: Path, *, former: Mapping[str, int]) -> dic
     for name in adapters:
         if not shared and name in former:
             continue  # nothing changes the model of a task that was learned
-        versions[name] = _new_version(run, name, folder / PUBLISHED / name)
+        versions[name] = _next(folder / PUBLISHED / name)
+        _write(run, name, _version(folder / PUBLISHED / name, versions[name]))
+    if routing.routes(run):
+        versions[ROUTER] = _next(folder / PUBLISHED / ROUTER)
+        router = routing.published_router(run)
+        if run.run.accelerator.is_main_process:
+            router.save(_version(folder / PUBLISHED / ROUTER, versions[ROUTER]), run.run.base)
+        run.run.accelerator.wait_for_everyone()
     return versions
 
 
-def _new_version(run: SequenceRun, name: str, folder: Path) -> int:
-    """Write the next version of an adapter; its number."""
+def _next(folder: Path) -> int:
+    """The number of the next version of an adapter."""
     there = [int(path.name) for path in (folder / VERSIONS).glob("[0-9]*") if path.name.isdecimal()]
-    number = max(there, default=0) + 1
-    _write(run, name, folder / VERSIONS / f"{number:04d}")
-    return number
+    return max(there, default=0) + 1
+
+
+def _version(folder: Path, number: int) -> Path:
+    return folder / VERSIONS / f"{number:04d}"
 
 
 def point(folder: Path, versions: Mapping[str, int]) -> None:
@@ -65,20 +74,17 @@ def point(folder: Path, versions: Mapping[str, int]) -> None:
         if number is None:
             pointer.unlink(missing_ok=True)
             continue
-        wanted = {"version": number, "folder": f"{VERSIONS}/{number:04d}"}
-        if not pointer.is_file() or {**json.loads(pointer.read_text(encoding="utf-8")), **wanted} != json.loads(
-            pointer.read_text(encoding="utf-8")
-        ):
+        wanted = {"format": FORMAT, "version": number, "folder": f"{VERSIONS}/{number:04d}"}
+        if not pointer.is_file() or json.loads(pointer.read_text(encoding="utf-8")) != wanted:
             write_json(pointer, wanted)
 
 
 def current(folder: Path, adapter: str) -> Path:
     """The artifact that is published under a name. Raises ArtifactError where there is none."""
     pointer = folder / PUBLISHED / adapter / CURRENT
-    try:
-        return pointer.parent / str(json.loads(pointer.read_text(encoding="utf-8"))["folder"])
-    except (OSError, ValueError, KeyError) as error:
-        raise ArtifactError(f"{pointer}: names no published version ({error}).") from error
+    if not pointer.is_file():
+        raise ArtifactError(f"{pointer}: no such file, so no version of {adapter} is published.")
+    return located(pointer.parent)
 
 
 def _write(run: SequenceRun, name: str, folder: Path) -> None:

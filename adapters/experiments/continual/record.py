@@ -25,7 +25,7 @@ def finish(run: SequenceRun) -> dict[str, Any]:
     matrix = [[stage["row"].get(one.name) for one in run.tasks] for stage in stages]
     counts = state.read_counts(run.folder, number - 1)
     routed = None
-    if run.strategy.routed and run.settings.routing != "none" and not run.trial and len(run.tasks) > 1:
+    if routing.routes(run) and not run.trial:
         routed, more = routing.routed_scores(run)
         counts |= more
     for one in run.tasks:

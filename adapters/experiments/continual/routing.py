@@ -15,6 +15,28 @@ from adapters.serving.bank.router import Router
 from adapters.tasks.base.example import Prediction
 
 
+def published_router(run: SequenceRun) -> Router:
+    """The router to all tasks, which refuses a share of the dev texts."""
+    router = Router.fit(run.settings.routing, {one.name: run.features(one.train[:]) for one in run.tasks})
+    if run.settings.none_rate > 0:
+        router.set_threshold({one.name: run.features(one.dev[:]) for one in run.tasks}, run.settings.none_rate)
+    return router
+
+
+def routes(run: SequenceRun) -> bool:
+    """Whether a router chooses among the run's adapters."""
+    return run.strategy.routed and run.settings.routing != "none" and len(run.tasks) > 1
+
+
+def found_share(run: SequenceRun, tasks: Sequence[SequenceTask]) -> float:
+    """The mean share of dev examples of some tasks that the router to all of the run's tasks sends to their own."""
+    router = Router.fit(run.settings.routing, {one.name: run.features(one.train[:]) for one in run.tasks})
+    shares = [
+        np.mean([routed.adapter == one.name for routed in router.choose(run.features(one.dev[:]))]) for one in tasks
+    ]
+    return float(np.mean(shares))
+
+
 def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Scores after each task with adapters that the router chose, and counts after the last one.
 

@@ -27,6 +27,11 @@ TASK_INCREMENTAL, DOMAIN_INCREMENTAL, CLASS_INCREMENTAL = SCENARIOS = (
 known, and all labels learned so far are possible (van de Ven & Tolias 2019, arXiv:1904.07734)."""
 
 
+ALL_TASKS, ROUTER = "all_tasks", "router"
+"""What is published besides the tasks' adapters: the adapter of a model whose tasks share outputs; the router."""
+RESERVED = (ALL_TASKS, ROUTER, "auto")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SequenceTask:
     """One task of a sequence.
@@ -79,6 +84,8 @@ def names_of(paths: Sequence[str]) -> dict[str, Path]:
     """The .toml of each task by its name, the name of the file. Raises SettingsError where two have the same."""
     found: dict[str, Path] = {}
     for path in map(Path, paths):
+        if path.stem in RESERVED:
+            raise SettingsError(f"--tasks {path}: a task cannot be called {', '.join(RESERVED)}. Rename the file.")
         if path.stem in found:
             raise SettingsError(
                 f"--tasks {path}: another task is called {path.stem} ({found[path.stem]}). Scores and adapters are "

@@ -26,6 +26,8 @@ class SequenceSettings:
     routing: str = "mahalanobis"
     """How adapter_per_task finds the adapter of an example that does not name its task: means, mahalanobis or
     classifier, on the frozen base's features; none: not at all."""
+    none_rate: float = 0.05
+    """Share of dev texts that the published router may send to no task. What is scored is always sent to one."""
     publish: bool = True
     """Write an artifact for each task at the end, to be served, extended by --add, and rolled back."""
     num_train_epochs: float = 5.0
@@ -91,6 +93,13 @@ def all_settings(task: str, plugins: Sequence[str]) -> Any:
 
 def check(settings: Any) -> None:
     """Raises SettingsError for what cannot be."""
+    require(0 <= settings.none_rate < 1, "none_rate", settings.none_rate, "from 0 to below 1")
+    from adapters.serving.bank.router_kinds import KINDS  # it takes numpy and scipy, which --help can do without
+
+    routings = (*KINDS, "none")
+    require(settings.routing in routings, "routing", settings.routing, " or ".join(routings))
+    needed = "left out: the trackers know nothing of tasks; each task's losses are in the run's log"
+    require(not settings.with_tracking, "with_tracking", True, needed)
     require(settings.seeds >= 1, "seeds", settings.seeds, "at least 1")
     require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
     require(settings.tuning_trials >= 0, "tuning_trials", settings.tuning_trials, "0 (no search) or more")

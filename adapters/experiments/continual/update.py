@@ -22,7 +22,7 @@ from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import ArtifactError, ComparisonError, DataError, SettingsError
 from adapters.core.files import write_json
 from adapters.core.settings import require
-from adapters.experiments.continual import publish, state
+from adapters.experiments.continual import publish, routing, state
 from adapters.experiments.continual.record import finish
 from adapters.experiments.continual.sequence import names_of
 from adapters.experiments.continual.sequence_run import SequenceRun
@@ -167,6 +167,12 @@ def _add(given: UpdateSettings, record: dict[str, Any], version: int) -> int:
     worst = max(drops, key=lambda name: drops[name][0] - drops[name][1])
     for name, (was, now) in drops.items():
         _say(f"gate: {name}: dev {100 * was:.2f} before, {100 * now:.2f} after")
+    if routing.routes(old):
+        was, now = (routing.found_share(one, old.tasks) for one in (old, new))
+        _say(
+            f"routing (not part of the gate): {was:.1%} of the earlier tasks' dev examples found their task before, "
+            f"{now:.1%} do now"
+        )
     lost = 100 * (drops[worst][0] - drops[worst][1])
     write_json(
         pending / "gate.json",

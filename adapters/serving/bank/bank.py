@@ -288,7 +288,8 @@ class AdapterBank:
         If it cannot be loaded, nothing has changed.
 
         Args:
-            folder: where `Router.save` wrote it, inside `adapter_root` if there is one.
+            folder: where `Router.save` wrote it, or whose `current.json` names that; inside `adapter_root` if there is
+                one.
 
         Returns:
             What `router` returns.
@@ -297,7 +298,7 @@ class AdapterBank:
             ArtifactError: the folder is damaged, foreign, or of another base.
             BankError: it routes to a name that is neither an adapter's nor an alias.
         """
-        return self._routing.load(self._loader.inside(Path(folder)))
+        return self._routing.load(self._loader.inside(located(Path(folder))))
 
     def unload_router(self) -> None:
         """Forget the router; requests for `auto` are then errors. Raises BankError if there is none."""

@@ -42,12 +42,13 @@ def pointers(folder):
     }
 
 
-def test_a_task_is_added_published_and_rolled_back(finished, run_folder, tiny_bert):
+def test_a_task_is_added_published_and_rolled_back(finished, run_folder, tiny_bert, capsys):
     run, more = run_folder("adapter_per_task"), finished[1]
-    assert pointers(run) == {"things": 1, "looks": 1}
+    assert pointers(run) == {"things": 1, "looks": 1, "router": 1}
     things = (publish.current(run, "things") / "card.json").read_bytes()
     assert main(["continual", "--add", str(more), str(run)]) == 0
-    assert pointers(run) == {"things": 1, "looks": 1, "more": 1}
+    assert pointers(run) == {"things": 1, "looks": 1, "more": 1, "router": 2}
+    assert "of the earlier tasks' dev examples found their task before" in capsys.readouterr().err
     assert (publish.current(run, "things") / "card.json").read_bytes() == things
     record = json.loads((run / "updates" / "0002" / "scores.json").read_text())
     assert record["order"] == ["things", "looks", "more"]
@@ -57,7 +58,7 @@ def test_a_task_is_added_published_and_rolled_back(finished, run_folder, tiny_be
     with pytest.raises(SettingsError, match="another task is called more"):
         update.update(UpdateSettings(run=run, add=more))
     assert main(["continual", "--rollback", str(run)]) == 0
-    assert pointers(run) == {"things": 1, "looks": 1}
+    assert pointers(run) == {"things": 1, "looks": 1, "router": 1}
     assert update.current_version(run) == 1
     with pytest.raises(SettingsError, match="at its first version"):
         update.update(UpdateSettings(run=run, rollback=True))
@@ -102,13 +103,13 @@ def test_an_update_that_was_killed_changes_nothing_and_is_taken_up_again(name, f
     with pytest.raises(Killed):
         update.update(UpdateSettings(run=run, add=more))
     monkeypatch.undo()
-    assert pointers(run) == {"things": 1, "looks": 1}
+    assert pointers(run) == {"things": 1, "looks": 1, "router": 1}
     if name == "publish.point":  # the version was in use already: only its pointers had not moved
         with pytest.raises(SettingsError, match="another task is called more"):
             update.update(UpdateSettings(run=run, add=more))
     else:
         assert update.update(UpdateSettings(run=run, add=more)) == 0
-    assert pointers(run).keys() == {"things", "looks", "more"}
+    assert pointers(run).keys() == {"things", "looks", "more", "router"}
 
 
 def test_another_base_a_changed_file_and_other_folders_are_refused(finished, run_folder, other_bert, tmp_path):
@@ -150,6 +151,18 @@ def test_what_is_published_answers_as_the_model_of_the_run(finished, run_folder,
         found = loaded.predict(examples)
         assert [p.value for p in found] == [p.value for p in wanted]
         assert all(abs(a.detail - b.detail).max() < 1e-6 for a, b in zip(found, wanted, strict=True))
+
+
+def test_a_bank_routes_to_what_is_published(finished, run_folder, tiny_bert):
+    folder = run_folder("adapter_per_task")
+    bank = adapters.AdapterBank(str(tiny_bert))
+    for name in ("things", "looks"):
+        bank.load(name, folder / "published" / name)
+    info = bank.load_router(folder / "published" / "router")
+    assert info["kind"] == "means"
+    assert info["rate"] is not None
+    (answer,) = bank.predict([adapters.Request("auto", "the old cat is here")])
+    assert answer.get("adapter") in ("things", "looks") or "error" in answer
 
 
 def test_a_bank_serves_what_is_published_under_the_names_of_the_tasks(finished, run_folder, tiny_bert):

@@ -241,12 +241,12 @@ def run_in_this_process(patch: pytest.MonkeyPatch) -> None:
 
     from adapters.experiments.comparison import runs
 
-    def run(settings: Path, log: Path, processes: int, held: int | None) -> tuple[int, str]:
+    def run(settings: Path, log: Path, processes: int, held: int | None, verb: str) -> tuple[int, str]:
         from adapters.cli.main import main
 
         forget_accelerate()
         with log.open("w", encoding="utf-8") as stream, redirect_stdout(stream), redirect_stderr(stream):
-            code = main([runs.read_json(settings).get("command", "train"), str(settings)])
+            code = main([verb, str(settings)])
         forget_accelerate()
         return code, runs._reason(log, code) if code else ""
 

@@ -32,9 +32,7 @@ def flags_of_file(path: Path, replaced: Collection[str]) -> list[str]:
         replaced: names of settings that are given otherwise.
     """
     if path.suffix.lower() != ".toml":
-        raise SettingsError(
-            f"--tasks {path}: must be a .toml of settings (or, to compare, a finished comparison's folder)."
-        )
+        raise SettingsError(f"--tasks {path}: must be a .toml of settings, or the folder of a finished comparison.")
     own = {name: value for name, value in arguments.read_file(path).items() if name not in replaced}
     for name, value in own.items():
         for part in value if isinstance(value, list) else [value]:

@@ -103,10 +103,8 @@ def measure(sequence: str, given: argparse.Namespace, folder: Path) -> dict[str,
     comparison.run_all()
     summary = comparison.save_and_print()
     assert summary is not None
-    return {
-        "conditions": summary["conditions"],
-        "failed": [outcome.error for outcome in comparison.outcomes if outcome.error],
-    }
+    failed = [outcome.error for outcome in comparison.outcomes if outcome.error]
+    return {"rows": summary["rows"], "failed": failed}
 
 
 def main() -> None:

@@ -27,6 +27,8 @@ RUN = "--max_train_steps 1 --max_eval_samples 4 --max_predict_samples 4 --mixed_
 ON_BERT = f"--model_name_or_path {{bert}} {RUN}"
 SMALLEST = {
     "compare": "--sentences 50",
+    "continual": "--only domains --data {data} --strategies sequential adapter_per_task --trials 0 --seeds 1 --folder "
+    f"{{data}}/continual --more {ON_BERT} --allow_unknown_tokens",
     "data": "--rows 1000 --rounds 1",
     "defaults": f"--data conll2003 --methods lora --seeds 0 --folder {{data}} --more {ON_BERT}",
     "foreign_adapters": "--bases bert --methods LoRA",
@@ -66,7 +68,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         lines = "".join(f"{row % 2} a {'good' if row % 2 else 'bad'} film of {row}\n" for row in range(size))
         (data / "sst2" / f"stsa.binary.{name}").write_text(lines)
     (data / "clinc150").mkdir()
-    intents = {"home": ["lights", "music"], "travel": ["flights"]}
+    intents = {"home": ["lights", "music"], "travel": ["flights", "hotels"]}
     rows = [
         [f"{draw} the {intent} {draw}", intent] for draw in range(6) for each in intents.values() for intent in each
     ]

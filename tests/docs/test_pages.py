@@ -108,11 +108,14 @@ def known_names() -> Iterator[str]:
     from adapters.core import discovery
     from adapters.core.settings import CommonSettings
     from adapters.experiments.comparison.settings import CompareSettings
+    from adapters.experiments.continual.settings import ContinualSettings
+    from adapters.experiments.continual.update import UpdateSettings
     from adapters.experiments.prompt_lab.settings import LabSettings
     from adapters.serving.http.settings import Settings
 
-    kinds = [CommonSettings, CompareSettings, LabSettings, Settings]
-    kinds += [discovery.load(kind, name).Settings for kind in ("tasks", "methods") for name in discovery.names(kind)]
+    kinds = [CommonSettings, CompareSettings, LabSettings, Settings, ContinualSettings, UpdateSettings]
+    of_plugins = ("tasks", "methods", "strategies")
+    kinds += [discovery.load(kind, name).Settings for kind in of_plugins for name in discovery.names(kind)]
     yield from (field.name for kind in kinds for field in fields(kind))
     for path in (REPOSITORY / "adapters" / "cli").glob("*.py"):
         yield from re.findall(r"[a-z]\w+", path.read_text(encoding="utf-8"))

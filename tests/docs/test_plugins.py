@@ -1,4 +1,4 @@
-"""The five files of docs/plugins.md are a method, a task, a metric, a reader and a prompt that work."""
+"""The six files of docs/plugins.md are a method, a task, a metric, a reader, a strategy and a prompt that work."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _ in range(60)
     ]
     (folder / "claims.pipes").write_text("".join(" | ".join(row) + "\n" for row in rows))
+    for name in ("claims", "replies"):
+        (folder / f"{name}.toml").write_text('task = "stance"\ntrain_file = "claims.pipes"\n')
     build_tiny_bert(folder / "bert")
     tiny.llama(folder / "llama")
     return folder
@@ -75,7 +77,7 @@ def test_there_is_a_file_of_each_kind_and_none_is_long(folder: Path) -> None:
     paths = {path: folder / "mine" / path for path in plugin_files()}
     assert sorted(path.rpartition("/")[0] for path in paths) == sorted([*FOLDERS.values(), "prompts"])
     assert all(path.is_file() and len(path.read_text().splitlines()) <= LINES for path in paths.values())
-    assert len(COMMANDS) == 4
+    assert len(COMMANDS) == 5
 
 
 def test_each_is_found_by_its_name_in_that_folder_only(folder: Path) -> None:
@@ -84,6 +86,7 @@ def test_each_is_found_by_its_name_in_that_folder_only(folder: Path) -> None:
         ("tasks", "stance"),
         ("metrics", "first_letter"),
         ("readers", "pipes"),
+        ("strategies", "rehearse_first"),
     ):
         assert name in discovery.names(kind, [str(folder / "mine")]) and name not in discovery.names(kind)
     assert "classification_stance" in template.paths([str(folder / "mine")])
@@ -102,6 +105,10 @@ def test_the_commands_of_the_page_run(words: list[str], here: Path, capfd: pytes
     if compares:
         methods = [row["method"] for row in json.loads((out / "comparison.json").read_text())["rows"]]
         assert methods == after(words, "--methods").split(",")
+        return
+    if "continual" in words:
+        (row,) = json.loads((out / "continual.json").read_text())["rows"]
+        assert row["strategy"] == "rehearse_first"
         return
     record = json.loads((out / "scores.json").read_text())
     assert record["main"]["metric"] == "accuracy" and set(record["labels"]) == {"against", "for"}

@@ -132,5 +132,5 @@ def test_a_method_that_only_prompts_and_a_run_without_dev_have_none() -> None:
     prompted: Any = fitted()
     prompted.method.trains = False
     evaluation: Any = SimpleNamespace(split="test", predictions=[])
-    assert of_dev.dev_reference(prompted, Dev([Example(id="0", inputs={})]), evaluation, 128) is None  # type: ignore[arg-type]
-    assert of_dev.dev_reference(fitted(), None, evaluation, 128) is None
+    assert of_dev.dev_reference(prompted, Dev([Example(id="0", inputs={})]), evaluation, 128) is None
+    assert of_dev.dev_reference(fitted(), (), evaluation, 128) is None

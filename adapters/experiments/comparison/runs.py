@@ -154,8 +154,9 @@ def execute_written(name: str, folder: Path, processes: int) -> tuple[int, str]:
             return 1, failed.read_text(encoding="utf-8")
         if (runs / name / "checkpoints").is_dir():  # it was interrupted
             write_json(settings, {**read_json(settings), "resume_from_checkpoint": "latest"})
-        code, error = _run_alone(settings, runs / f"{name}.log", processes, held)
-        if code in FAILED and read_json(settings).get("trial"):
+        given = read_json(settings)
+        code, error = _run_alone(settings, runs / f"{name}.log", processes, held, given.get("command", "train"))
+        if code in FAILED and given.get("trial"):
             write_text(failed, error)
         return code, error
 
@@ -190,10 +191,10 @@ def _lock(path: Path) -> Iterator[int | None]:
         os.close(handle)
 
 
-def _run_alone(settings: Path, log: Path, processes: int, held: int | None) -> tuple[int, str]:
-    """Run the command to its end; its exit code, and the reason if it failed."""
+def _run_alone(settings: Path, log: Path, processes: int, held: int | None, verb: str = "train") -> tuple[int, str]:
+    """Run a command on a file of settings to its end; its exit code, and the reason if it failed."""
     several = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"] if processes > 1 else []
-    command = [sys.executable, "-m", *several, "adapters", read_json(settings).get("command", "train"), str(settings)]
+    command = [sys.executable, "-m", *several, "adapters", verb, str(settings)]
     inherited = () if held is None else (held,)
     with log.open("w", encoding="utf-8") as stream, SignalGuard() as guard:
         process = subprocess.Popen(

@@ -118,7 +118,7 @@ def _roll_back(run: Path, version: int) -> int:
     former = int(json.loads((version_folder(run, version) / "former.json").read_text(encoding="utf-8"))["version"])
     write_json(run / CURRENT, {"version": former})
     publish.point(run, _published(version_folder(run, former)))
-    _say(f"{run}: back at version {former}; version {version} is kept in {version_folder(run, version)}")
+    print(f"{run}: back at version {former}; version {version} is kept in {version_folder(run, version)}")
     return 0
 
 
@@ -199,7 +199,7 @@ def _add(given: UpdateSettings, record: dict[str, Any], version: int) -> int:
     pending.rename(final)
     write_json(run / CURRENT, {"version": number})
     publish.point(run, versions)
-    _say(f"{run}: version {number} is in use, with {given.add.stem}. To go back: taskswap continual --rollback {run}")
+    print(f"{run}: version {number} is in use, with {given.add.stem}. To go back: taskswap continual --rollback {run}")
     return 0
 
 

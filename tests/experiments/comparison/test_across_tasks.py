@@ -17,7 +17,7 @@ from adapters.core.errors import SettingsError
 from adapters.evaluation.significance import holm
 from adapters.experiments.comparison import across_page
 from adapters.experiments.comparison.across_summary import DataSet, summarise
-from adapters.experiments.comparison.across_tasks import flags_of_file
+from adapters.experiments.data_set_file import flags_of_file
 
 METHODS = ("lora", "full", "head")
 
@@ -131,14 +131,14 @@ def test_a_file_of_settings_is_read_with_paths_from_its_folder_and_flags_replace
         multi_label = false
     """
     (tmp_path / "a.toml").write_text(text)
-    found = flags_of_file(tmp_path / "a.toml", ["--methods", "lora", "--seeds=1"])
+    found = flags_of_file(tmp_path / "a.toml", {"methods", "seeds", "output_dir"})
     assert found == [
         "--task", "ner", "--train_file", str(tmp_path / "train.conll"), "--model_name_or_path", str(tmp_path / "bert"),
         "--prompt_model_name_or_path", "smollm2", "--multi_label", "False",
     ]  # fmt: skip
     (tmp_path / "b.toml").write_text("[data]\ntask = 'ner'\n")
     with pytest.raises(SettingsError, match=r"b.toml: data: must be a value or a list"):
-        flags_of_file(tmp_path / "b.toml", [])
+        flags_of_file(tmp_path / "b.toml", ())
 
 
 Compare = Callable[..., int]

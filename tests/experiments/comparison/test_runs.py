@@ -50,7 +50,8 @@ def test_a_signal_while_a_run_starts_does_not_leave_it_alone(number, raised, as_
 def test_a_run_that_was_interrupted_is_resumed(monkeypatch, tmp_path):
     seen = []
 
-    def run(settings: Path, log: Path, processes: int, held: int | None) -> tuple[int, str]:
+    def run(settings: Path, log: Path, processes: int, held: int | None, verb: str) -> tuple[int, str]:
+        assert verb == "train"
         seen.append(runs.read_json(settings))
         return 0, ""
 

@@ -99,11 +99,12 @@ class Strategy(base.Strategy):
     def _ties(self, name: str, stage: base.Stage) -> tuple[torch.Tensor, torch.Tensor]:
         """A and B of the merged delta of a layer, with the rank that the model has."""
         import torch
-        from peft.utils.merge_utils import ties
+
+        from adapters.models.peft_library import peft
 
         own = [self.single[one.name] for one in stage.tasks]
         deltas = [one[name.replace(DOWN, UP)] @ one[name] for one in own]
-        merged = ties(deltas, torch.ones(len(deltas)), self.settings.merge_density, "total")
+        merged = peft.utils.merge_utils.ties(deltas, torch.ones(len(deltas)), self.settings.merge_density, "total")
         u, s, v = torch.linalg.svd(merged.float(), full_matrices=False)
         rank = self.settings.lora_r * len(own)
         root = s[:rank].sqrt()

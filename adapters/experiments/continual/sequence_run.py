@@ -270,6 +270,8 @@ class SequenceRun:
         model_bytes = sum(one.numel() * one.element_size() for one in weights.values())
         other = sum(one.numel() * one.element_size() for one in tensors.values())
         memory = self.strategy.memory_bytes()
+        if not self.strategy.shared and number:  # the models of the tasks before are needed, too
+            model_bytes += state.read_stage(self.folder, number - 1)["stored_bytes"]["model"]
         costs["stored_bytes"] = {
             "base": self._base_bytes(stage),
             "model": model_bytes,

@@ -174,6 +174,8 @@ def _row(row: Row, number: int, joint: Mapping[tuple[str, bool], Mapping[str, fl
     found = [_measures(record, row, joint) for record in records]
     tasks = len(row.first.order)
     stored = {part: _cost(records, partial(_stored, part=part)) for part in STORED}
+    if row.routed and stored["other"] is not None:
+        stored["other"] += float(np.mean([record.scores["routed"].get("bytes", 0) for record in records]))
     beyond = [stored[part] for part in STORED if part != "base"]
     return {
         "condition": number,

@@ -131,6 +131,8 @@ def test_adapters_of_their_own_change_nothing_of_one_another(tasks, tiny_bert, t
     again = run.predictor_of(things).predict(examples)
     assert all(np.array_equal(a.detail, b.detail) for a, b in zip(answers, again, strict=True))
     record = finish(run)
+    one, both = (stage["stored_bytes"]["model"] for stage in record["stages"])
+    assert both == 2 * one  # as many labels
     first, last = record["matrix"]
     assert first[0] == last[0]
 

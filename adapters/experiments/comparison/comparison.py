@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.core import arguments, discovery
-from adapters.core.errors import ComparisonError, DataError, ModelError, SettingsError, UserError
-from adapters.core.files import digest_file, digest_value, write_json
-from adapters.core.processes import is_first
+from adapters.core.errors import DataError, ModelError, UserError
+from adapters.core.files import digest_file, digest_value
 from adapters.core.settings import INCIDENTAL, CommonSettings, join, require
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.metric import task_metrics
 from adapters.experiments.comparison import launchers, output, results, spaces, tuners, tuning
+from adapters.experiments.comparison.experiment import Experiment
 from adapters.experiments.comparison.result import ComparisonResult
-from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
+from adapters.experiments.comparison.runs import PlannedRun
 from adapters.experiments.comparison.settings import GROWING, CompareSettings, check_advice, check_tuning
 from adapters.experiments.comparison.verdict import resampled_sentence
-from adapters.experiments.run_folder import DATA
 from adapters.methods.base.method import Method, load_method
 
 if TYPE_CHECKING:
@@ -32,8 +31,11 @@ SHORTEST = 200
 """Least steps with --train_sizes, where the user names no number: a few epochs of 50 examples teach nothing."""
 
 
-class Comparison:
+class Comparison(Experiment):
     """One comparison: `check`, `run_all`, `save_and_print`."""
+
+    what = "comparison"
+    growing = GROWING
 
     def __init__(
         self, doc: str | None, *, task: str, defaults: Mapping[str, Any], argv: Sequence[str] | None = None
@@ -46,7 +48,7 @@ class Comparison:
             defaults: differences from the defaults of task, methods and comparison.
             argv: the flags; None takes those of the process.
         """
-        self.task_name, self.argv = task, list(sys.argv[1:] if argv is None else argv)
+        self.argv = list(sys.argv[1:] if argv is None else argv)
         self.given = arguments.given(self.argv)
         self.plugins = arguments.peek(self.argv, "plugin_dir")
         self.task_settings = discovery.load("tasks", task, self.plugins).Settings
@@ -54,20 +56,12 @@ class Comparison:
             discovery.load("methods", name, self.plugins).Settings for name in discovery.names("methods", self.plugins)
         ]
         kind = join(CommonSettings, self.task_settings, *all_methods, CompareSettings)
-        self.settings = arguments.parse(kind, defaults, (doc or "").strip(), self.argv)
+        super().__init__(task, arguments.parse(kind, defaults, (doc or "").strip(), self.argv))
         self.defaults = {k: v for k, v in defaults.items() if not (self.settings.full and k in LIMITS)}
         lengths = {"num_train_epochs", "max_train_steps", "min_train_steps"} & self.given
         self.lengthened = bool(self.settings.train_sizes) and not lengths
         if self.lengthened:
             self.defaults.setdefault("min_train_steps", SHORTEST)
-        self.folder = Path(self.settings.output_dir)
-        self.resources = Resources(
-            processes=self.settings.num_processes,
-            cpus=self.settings.run_cpus,
-            gpus=self.settings.run_gpus,
-            at_once=self.settings.runs_at_once,
-        )
-        self.outcomes: list[RunOutcome] = []
         self.searches: list[tuning.Search] = []
         self.chosen: dict[tuple[str, str], Mapping[str, Any]] = {}
         """Settings that the searches chose, by method and base."""
@@ -77,7 +71,6 @@ class Comparison:
         """Digest of each split's data."""
         self.dev = 0
         """Dev examples that settings are chosen on."""
-        self.main_process = is_first()
 
     def check(self) -> None:
         """Refuse what cannot work before anything is trained. Raises UserError."""
@@ -100,7 +93,7 @@ class Comparison:
             needed = "given with --max_train_samples, or with numbers as --train_sizes, of which each seed draws others"
             require(drawn, "redraw", what, needed)
         self.runs = self.plan()
-        self._check_folder()
+        self.check_folder()
         quiet_libraries()
         varied = self._varied(settings.model_name_or_path, 0, self.largest_size)  # whether it can be drawn
         common = self._settings_of(settings.methods[0], varied if settings.redraw else {})
@@ -263,17 +256,11 @@ class Comparison:
         """Let the launcher run the unfinished runs; a failure is recorded and the others continue."""
         if not self.main_process:
             return
-        write_json(self.folder / "settings.json", {"task": self.task_name, **arguments.as_dict(self.settings)})
-        if self.settings.overwrite_output_dir:
-            for failed in (self.folder / "runs").glob("*.failed"):
-                failed.unlink()
+        self.begin()
         if self.searches and not self._tune():
             return
         self.runs = self._with_contents(self.plan())
-        self.outcomes = self._launch(self.runs)
-
-    def _launch(self, runs: Sequence[PlannedRun]) -> list[RunOutcome]:
-        return launchers.launch(self.settings.launcher, runs, self.folder, self.resources)
+        self.outcomes = self.launch(self.runs)
 
     def _tune(self) -> bool:
         """Let each method search its settings on dev; False where a scheduler has yet to run trials."""
@@ -281,7 +268,7 @@ class Comparison:
         done = tuning.run(
             self.searches,
             self.trial,
-            self._launch,
+            self.launch,
             trials=settings.tuning_trials,
             seconds=settings.tuning_seconds,
             tokens=settings.tuning_tokens,
@@ -307,10 +294,7 @@ class Comparison:
         """
         if not self.outcomes:
             return None
-        done = [outcome for outcome in self.outcomes if not outcome.error]
-        failures = [(outcome.run.name, outcome.error) for outcome in self.outcomes if outcome.error]
-        if not done:
-            raise ComparisonError("Every run failed. The first: " + failures[0][1])
+        done, failures = self.ended()
         records = [(outcome.run.row, results.load(outcome.folder)) for outcome in done]
         results.check_alike([record for _, record in records], allow_different=True)
         tuned = {row: self._tuning(*row) for row in dict.fromkeys(row[:2] for row, _ in records)}
@@ -386,27 +370,3 @@ class Comparison:
         settings = kind(**{**{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
         settings.check()
         return settings
-
-    def _check_folder(self) -> None:
-        """Refuse a folder of another comparison, or of something else."""
-        if not self.folder.exists():
-            return
-        path = self.folder / "settings.json"
-        if not self.folder.is_dir() or (_other_files(self.folder) and not (self.folder / "runs").is_dir()):
-            raise SettingsError(
-                f"--output_dir {self.folder}: holds files other than a comparison's. Name another folder."
-            )
-        if path.is_file() and not self.settings.overwrite_output_dir:
-            before, now = read_json(path), {"task": self.task_name, **arguments.as_dict(self.settings)}
-            changed = sorted(k for k in now if k not in GROWING and before.get(k) != now[k])
-            if changed:
-                shown = ", ".join(f"{name} (there {before.get(name)!r}, now {now[name]!r})" for name in changed[:5])
-                raise SettingsError(
-                    f"--output_dir {self.folder}: holds another comparison, which differs in {shown}. Name another "
-                    "folder, or add --overwrite_output_dir: runs that match are kept."
-                )
-
-
-def _other_files(folder: Path) -> bool:
-    """Whether a folder contains anything but data that was given in memory."""
-    return any(path.name != DATA for path in folder.iterdir())

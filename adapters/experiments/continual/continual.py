@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core import arguments, discovery
-from adapters.core.errors import ComparisonError, ModelError, SettingsError
-from adapters.core.files import digest_value, write_json
-from adapters.core.processes import is_first
+from adapters.core.errors import ModelError, SettingsError
+from adapters.core.files import digest_value
 from adapters.core.search_space import Space
 from adapters.core.settings import INCIDENTAL, require
 from adapters.experiments.comparison import launchers, tuners, tuning
-from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
+from adapters.experiments.comparison.experiment import Experiment
+from adapters.experiments.comparison.runs import PlannedRun
 from adapters.experiments.continual import settings as own_settings
 from adapters.experiments.continual.sequence import (
     ROUTER,
@@ -54,8 +54,11 @@ class Condition:
         return f"{self.strategy}-{self.method}"
 
 
-class Continual:
+class Continual(Experiment):
     """Strategies on a sequence: `check`, `run_all`, `save_and_print`."""
+
+    what = "sequence of tasks"
+    growing = GROWING
 
     def __init__(
         self, doc: str | None, *, task: str, defaults: Mapping[str, Any], argv: Sequence[str] | None = None
@@ -77,26 +80,17 @@ class Continual:
             if not paths:
                 raise SettingsError("--tasks is missing: name a .toml of each task of the sequence.")
             task = task_of(Path(paths[0]))
-        self.task_name = task or "classification"
+        task = task or "classification"
         self.given = arguments.given(argv)
-        kind = own_settings.all_settings(self.task_name, self.plugins)
-        self.settings = arguments.parse(kind, defaults, (doc or "").strip(), argv)
+        kind = own_settings.all_settings(task, self.plugins)
+        super().__init__(task, arguments.parse(kind, defaults, (doc or "").strip(), argv))
         self.defaults = dict(defaults)
-        self.folder = Path(self.settings.output_dir)
-        self.resources = Resources(
-            processes=self.settings.num_processes,
-            cpus=self.settings.run_cpus,
-            gpus=self.settings.run_gpus,
-            at_once=self.settings.runs_at_once,
-        )
-        self.outcomes: list[RunOutcome] = []
         self.runs: list[PlannedRun] = []
         self.searches: dict[Condition, tuning.Search] = {}
         self.chosen: dict[Condition, Mapping[str, Any]] = {}
         self.conditions: list[Condition] = []
         self.orders: list[list[str]] = []
         self.tasks: dict[str, SequenceTask] = {}
-        self.main_process = is_first()
 
     # before anything runs --------------------------------------------------------------------------------------------
 
@@ -112,15 +106,15 @@ class Continual:
         require(len(self.paths) >= 2, "tasks", " ".join(settings.tasks), "two tasks or more")
         self.orders = orders_of(settings.orders, [*self.paths], seed=settings.seed)
         self.conditions = self._conditions()
-        self._check_folder()
+        self.check_folder()
         quiet_libraries()
         common = self._settings_of(self.conditions[0], {})
         for name, path in self.paths.items():
             self.tasks[name] = read_task(name, path, self.task_name, common, self.given)
-            self._say(f"{name}:")
+            self.say(f"{name}:")
             for line in reading_lines(self.tasks[name].splits):
-                self._say(line)
-        check_scenario(settings.scenario, [*self.tasks.values()], self._say)
+                self.say(line)
+        check_scenario(settings.scenario, [*self.tasks.values()], self.say)
         base, fitting = open_base(settings.model_name_or_path), []
         for condition in self.conditions:
             method = load_method(condition.method, self.plugins)(self._settings_of(condition, {}))
@@ -131,7 +125,7 @@ class Continual:
             except ModelError as error:
                 if len(self.conditions) == 1:
                     raise
-                self._say(f"left out: {condition.strategy} with {condition.method}: {error}")
+                self.say(f"left out: {condition.strategy} with {condition.method}: {error}")
                 continue
             fitting.append(condition)
         if not fitting:
@@ -257,22 +251,16 @@ class Continual:
         """Let the launcher run the unfinished runs; a failure is recorded and the others continue."""
         if not self.main_process:
             return
-        write_json(self.folder / "settings.json", {"task": self.task_name, **arguments.as_dict(self.settings)})
-        if self.settings.overwrite_output_dir:
-            for failed in (self.folder / "runs").glob("*.failed"):
-                failed.unlink()
+        self.begin()
         if self.searches:
-            done = tuning.run([*self.searches.values()], self.trial, self._launch, trials=self.settings.tuning_trials)
+            done = tuning.run([*self.searches.values()], self.trial, self.launch, trials=self.settings.tuning_trials)
             if not done:
                 return
             for condition, search in self.searches.items():
                 self.chosen[condition] = search.chosen().settings
-                self._say(search.sentence())
+                self.say(search.sentence())
         self.runs = self.plan()
-        self.outcomes = self._launch(self.runs)
-
-    def _launch(self, runs: Sequence[PlannedRun]) -> list[RunOutcome]:
-        return launchers.launch(self.settings.launcher, runs, self.folder, self.resources)
+        self.outcomes = self.launch(self.runs)
 
     def save_and_print(self) -> dict[str, Any] | None:
         """Write the page and print the table; None where another process or Slurm does the runs.
@@ -283,10 +271,7 @@ class Continual:
 
         if not self.outcomes:
             return None
-        done = [outcome for outcome in self.outcomes if not outcome.error]
-        failures = [(outcome.run.name, outcome.error) for outcome in self.outcomes if outcome.error]
-        if not done:
-            raise ComparisonError("Every run failed. The first: " + failures[0][1])
+        done, failures = self.ended()
         planned = len(self.orders) * self.settings.seeds
         conditions = []
         for condition in self.conditions:
@@ -302,38 +287,15 @@ class Continual:
             margin=self.settings.margin / 100,
             seed=self.settings.seed,
         )
-        self._say(f"\nwritten to {self.folder}/continual.html, .md, .svg and .json")
+        self.say(f"\nwritten to {self.folder}/continual.html, .md, .svg and .json")
         if len(done) == 1 and self.settings.publish:
             published = sorted((done[0].folder / "published").iterdir())
             adapters = " ".join(
                 f"--router {path}" if path.name == ROUTER else f"--adapter {path.name}={path}" for path in published
             )
-            self._say(f"To serve: taskswap serve --base {self.settings.model_name_or_path} {adapters}")
-            self._say(f"To learn one more task: taskswap continual --add TASK.toml {self.folder}")
+            self.say(f"To serve: taskswap serve --base {self.settings.model_name_or_path} {adapters}")
+            self.say(f"To learn one more task: taskswap continual --add TASK.toml {self.folder}")
         return summary
-
-    def _check_folder(self) -> None:
-        """Refuse a folder of another comparison, or of something else."""
-        if not self.folder.exists():
-            return
-        path = self.folder / "settings.json"
-        if not self.folder.is_dir() or (any(self.folder.iterdir()) and not (self.folder / "runs").is_dir()):
-            raise SettingsError(
-                f"--output_dir {self.folder}: holds files other than a sequence's runs. Name another folder."
-            )
-        if path.is_file() and not self.settings.overwrite_output_dir:
-            before, now = read_json(path), {"task": self.task_name, **arguments.as_dict(self.settings)}
-            changed = sorted(k for k in now if k not in GROWING and before.get(k) != now[k])
-            if changed:
-                shown = ", ".join(f"{name} (there {before.get(name)!r}, now {now[name]!r})" for name in changed[:5])
-                raise SettingsError(
-                    f"--output_dir {self.folder}: holds other runs, which differ in {shown}. Name another folder, or "
-                    "add --overwrite_output_dir: runs that match are kept."
-                )
-
-    def _say(self, line: str) -> None:
-        if self.main_process:
-            print(line, file=sys.stderr, flush=True)
 
 
 def strategy_of(condition: Condition, plugins: Sequence[str]) -> type[Strategy]:

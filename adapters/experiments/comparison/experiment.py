@@ -1,0 +1,97 @@
+"""What experiments of many runs share: a folder that runs are found again in, and a launcher that makes them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from adapters.core import arguments
+from adapters.core.errors import ComparisonError, SettingsError
+from adapters.core.files import write_json
+from adapters.core.processes import is_first
+from adapters.experiments.comparison import launchers
+from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
+from adapters.experiments.run_folder import DATA
+
+
+class Experiment:
+    """Many runs in one folder.
+
+    Attributes:
+        task_name: name of the task.
+        settings: of the experiment; its `output_dir` is the folder.
+        resources: of each run.
+        outcomes: of the runs, when they have ended; empty where a scheduler has yet to make them.
+        main_process: whether this process is the one that starts runs and prints.
+    """
+
+    what: ClassVar[str]
+    """What it is, for messages."""
+    growing: ClassVar[frozenset[str]]
+    """Settings that may change when it resumes: its finished runs stay valid."""
+
+    def __init__(self, task: str, settings: Any) -> None:
+        """Args: task: its name. settings: of the experiment, those of launchers among them."""
+        self.task_name, self.settings = task, settings
+        self.folder = Path(settings.output_dir)
+        self.resources = Resources(
+            processes=settings.num_processes,
+            cpus=settings.run_cpus,
+            gpus=settings.run_gpus,
+            at_once=settings.runs_at_once,
+        )
+        self.outcomes: list[RunOutcome] = []
+        self.main_process = is_first()
+
+    def check_folder(self) -> None:
+        """Refuse a folder of another experiment, or of something else. Raises SettingsError."""
+        if not self.folder.exists():
+            return
+        path = self.folder / "settings.json"
+        if not self.folder.is_dir() or (_other_files(self.folder) and not (self.folder / "runs").is_dir()):
+            raise SettingsError(
+                f"--output_dir {self.folder}: holds files other than a {self.what}'s. Name another folder."
+            )
+        if path.is_file() and not self.settings.overwrite_output_dir:
+            before, now = read_json(path), self._recorded()
+            changed = sorted(k for k in now if k not in self.growing and before.get(k) != now[k])
+            if changed:
+                shown = ", ".join(f"{name} (there {before.get(name)!r}, now {now[name]!r})" for name in changed[:5])
+                raise SettingsError(
+                    f"--output_dir {self.folder}: holds another {self.what}, which differs in {shown}. Name another "
+                    "folder, or add --overwrite_output_dir: runs that match are kept."
+                )
+
+    def _recorded(self) -> dict[str, Any]:
+        return {"task": self.task_name, **arguments.as_dict(self.settings)}
+
+    def begin(self) -> None:
+        """Write down what the experiment is; with --overwrite_output_dir, forget which trials failed."""
+        write_json(self.folder / "settings.json", self._recorded())
+        if self.settings.overwrite_output_dir:
+            for failed in (self.folder / "runs").glob("*.failed"):
+                failed.unlink()
+
+    def launch(self, runs: Sequence[PlannedRun]) -> list[RunOutcome]:
+        """Let the launcher run the unfinished runs; empty where they were left to a scheduler."""
+        return launchers.launch(self.settings.launcher, runs, self.folder, self.resources)
+
+    def ended(self) -> tuple[list[RunOutcome], list[tuple[str, str]]]:
+        """The runs that succeeded; name and reason of those that failed. Raises ComparisonError where all did."""
+        done = [outcome for outcome in self.outcomes if not outcome.error]
+        failures = [(outcome.run.name, outcome.error) for outcome in self.outcomes if outcome.error]
+        if not done:
+            raise ComparisonError("Every run failed. The first: " + failures[0][1])
+        return done, failures
+
+    def say(self, line: str) -> None:
+        """Print a line on stderr, in the main process."""
+        if self.main_process:
+            print(line, file=sys.stderr, flush=True)
+
+
+def _other_files(folder: Path) -> bool:
+    """Whether a folder contains anything but data that was given in memory."""
+    return any(path.name != DATA for path in folder.iterdir())

@@ -22,8 +22,8 @@ from bench import DATA
 
 from adapters.experiments.continual.continual import Continual
 
-LORA = ["sequential", "joint", "separate", "adapter_per_task", "replay", "ewc", "lwf", "olora", "merge"]
-FULL = [f"full/{name}" for name in ("sequential", "joint", "replay", "ewc", "lwf")]
+LORA = ["sequential", "joint", "adapter_per_task", "replay", "ewc", "lwf", "olora", "merge"]
+FULL = [f"full/{name}" for name in ("sequential", "joint", "separate", "replay", "ewc", "lwf")]
 STRATEGIES = [*LORA, *FULL, "prefix/adapter_per_task"]
 SEQUENCES: dict[str, dict[str, Any]] = {
     "topics": {

@@ -25,12 +25,13 @@ def test_the_recipe_compares_strategies_tuned_on_the_first_two_tasks(
     tasks, tiny_bert, tmp_path, runs_in_process, capsys
 ):
     words = flags(
-        tasks, tiny_bert, tmp_path / "out", "--strategies", "sequential", "prefix/adapter_per_task", "full/olora",
-        "--tuning_trials", "3", "--orders", "2", "--routing", "means",
+        tasks, tiny_bert, tmp_path / "out", "--strategies", "sequential", "prefix/adapter_per_task", "prefix/separate",
+        "full/olora", "--tuning_trials", "3", "--orders", "2", "--routing", "means",
     )  # fmt: skip
     assert call_recipe(REPOSITORY / "recipes" / "continual_classification.py", words) == 0
     said = capsys.readouterr()
     assert "left out: olora with full: olora works on low-rank deltas, which full does not have" in said.err
+    assert "left out: separate with prefix: adapter_per_task trains the same models" in said.err
     assert "sequential-lora on " in said.err
     record = json.loads((tmp_path / "out" / "continual.json").read_text())
     names = [row["name"] for row in record["rows"]]

@@ -127,6 +127,13 @@ class Continual(Experiment):
                     raise
                 self.say(f"left out: {condition.strategy} with {condition.method}: {error}")
                 continue
+            same = strategy_of(condition, self.plugins).same_training(type(method))
+            if same and Condition(same, condition.method) in self.conditions:
+                self.say(
+                    f"left out: {condition.strategy} with {condition.method}: {same} trains the same models, and its "
+                    "row with the task's name is the same"
+                )
+                continue
             fitting.append(condition)
         if not fitting:
             raise SettingsError("--strategies: none of them fits --methods; see the lines above.")

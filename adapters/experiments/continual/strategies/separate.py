@@ -19,3 +19,8 @@ class Strategy(base.Strategy):
     bound = "a model for each task"
     shared = False
     continues = False
+
+    @classmethod
+    def same_training(cls, method: type[base.Method]) -> str:
+        """With a method that leaves the base as it is, a model of its own is an adapter of its own."""
+        return "" if method.trains_base or method.self_contained else "adapter_per_task"

@@ -112,6 +112,11 @@ class Strategy(ABC):
         if cls.low_rank and not method.low_rank:
             raise ModelError(f"{cls.name} works on low-rank deltas, which {method.name} does not have. Use lora.")
 
+    @classmethod
+    def same_training(cls, method: type[Method]) -> str:
+        """The strategy that trains the same models by a method, and has the same row with the task's name; or ""."""
+        return ""
+
     def method_settings(self, settings: Any, tasks: int) -> dict[str, Any]:
         """Changes to the method's settings for a model of so many tasks."""
         return {}

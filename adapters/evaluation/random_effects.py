@@ -159,6 +159,8 @@ def moderated(rows: Sequence[Effects]) -> list[Effects]:
     its own degrees of freedom, so that its false alarms are no likelier than without the others.
     """
     moved = [i for i, row in enumerate(rows) if row.spread > 0 and np.isfinite(row.freedom)]
+    if len(moved) < FEWEST:
+        return list(rows)
     spreads, freedom = np.array([(rows[i].spread, rows[i].freedom) for i in moved]).reshape(-1, 2).T
     out = list(rows)
     for i, spread, df in zip(moved, *_borrowed(spreads, freedom, freedom.sum()), strict=True):

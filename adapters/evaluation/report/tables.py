@@ -210,7 +210,7 @@ def _html_row(columns: Sequence[Column], row: Row, *, drawn: bool) -> str:
     """A row, whose first cell names it."""
     name, *others = columns
     cells = "".join(_html_cell(column, row, drawn=drawn) for column in others)
-    return f'<tr><th scope="row">{escape(name.shown(row)).replace("_", "_<wbr>")}</th>{cells}</tr>'
+    return f'<tr><th scope="row">{escape(name.shown(row))}</th>{cells}</tr>'
 
 
 def _html_cell(column: Column, row: Row, *, drawn: bool) -> str:

@@ -1,11 +1,12 @@
 """Learn to classify task after task without forgetting: strategies compared on a sequence of your data sets.
 
-    accelerate launch recipes/continual_classification.py --tasks trec.toml agnews.toml dbpedia.toml --orders 3
+    accelerate launch recipes/continual_classification.py --tasks trec.toml,agnews.toml,dbpedia.toml
     python recipes/continual_classification.py --tasks a.toml b.toml --strategies sequential ewc full/sequential
     python recipes/continual_classification.py --tasks banking.toml travel.toml --scenario class-incremental
 
 Each .toml names its data: task = "classification", train_file = "train.jsonl", test_file = "test.jsonl"; a missing dev
-is cut from train. Expect a row for each strategy: final average, forgetting, transfer, storage (docs/continual.md).
+is cut from train. Expect an accuracy of about 90 on average over TREC, AG News and DBpedia with an adapter for each, and
+70 sequentially, 500 training texts each (docs/continual.md says what the columns mean).
 """
 
 from adapters.recipe import continual  # missing? AdapterHub's package hides ours: pip uninstall adapters

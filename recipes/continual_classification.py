@@ -5,8 +5,8 @@
     python recipes/continual_classification.py --tasks banking.toml travel.toml --scenario class-incremental
 
 Each .toml names its data: task = "classification", train_file = "train.jsonl", test_file = "test.jsonl"; a missing dev
-is cut from train. Expect an accuracy of about 90 on average over TREC, AG News and DBpedia with an adapter for each, and
-70 sequentially, 500 training texts each (docs/continual.md says what the columns mean).
+is cut from train. Expect an accuracy of about 90 on average over TREC, AG News and DBpedia with an adapter for each,
+70 sequentially, with 500 training texts each (docs/continual.md says what the columns mean).
 """
 
 from adapters.recipe import continual  # missing? AdapterHub's package hides ours: pip uninstall adapters

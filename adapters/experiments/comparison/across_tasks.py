@@ -18,6 +18,7 @@ from adapters.evaluation.report.tables import natural_width, rich_table
 from adapters.experiments.comparison import across_page
 from adapters.experiments.comparison.across_summary import DataSet, summarise
 from adapters.experiments.comparison.comparison import Comparison
+from adapters.experiments.comparison.output import print_sentences
 from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.data_set_file import flags_of_file
 
@@ -152,10 +153,7 @@ class AcrossTasks:
         if summary["methods"]:
             console.print()
             Console(highlight=False, width=None if console.is_terminal else natural_width(table)).print(table)
-        for line in ("", *summary["verdict"]):
-            console.print(line, markup=False)
-        for one in self.failures:
-            console.print(f"failed: {one['data_set']}: {one['why']}", markup=False)
+        print_sentences(summary["verdict"], ((one["data_set"], one["why"]) for one in self.failures))
         return summary
 
     @staticmethod

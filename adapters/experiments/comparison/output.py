@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -61,15 +61,20 @@ def save_and_print(
         write_text(folder / "comparison.svg", plots.pictures(summary["rows"], summary["title"])[0][1])
         write_text(folder / "comparison.md", markdown(summary, verdict, failures))
         write_text(folder / "comparison.html", page(summary, verdict, failures, disagreements(rows), repeat))
-    console = Console(highlight=False)
     found = deciding.entries(summary)
     wide, narrow = (deciding.columns(found, summary["title"], base=False, narrow=short) for short in (False, True))
     print_tables(found, wide, narrow, deciding.group)
+    print_sentences(verdict, failures)
+    return summary
+
+
+def print_sentences(verdict: Sequence[str], failures: Iterable[tuple[str, str]]) -> None:
+    """The verdict, and what failed and why."""
+    console = Console(highlight=False)
     for line in ("", *verdict):
         console.print(line, markup=False)
-    for run, why in failures:
-        console.print(f"failed: {run}: {why}", markup=False)
-    return summary
+    for what, why in failures:
+        console.print(f"failed: {what}: {why}", markup=False)
 
 
 def print_tables(

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from adapters.core.files import write_json, write_text
 from adapters.evaluation.significance import RESAMPLES
-from adapters.experiments.comparison.output import print_tables
+from adapters.experiments.comparison.output import print_sentences, print_tables
 from adapters.experiments.comparison.summary import MARGIN
 from adapters.experiments.continual import plots
 from adapters.experiments.continual.page import page
@@ -64,13 +64,9 @@ def save_and_print(
         write_text(folder / "continual.svg", plots.averages(summary["rows"], summary["title"]))
         write_text(folder / "continual.md", markdown(summary, verdict, failures))
         write_text(folder / "continual.html", page(summary, verdict, failures, repeat))
-    console = Console(highlight=False)
-    console.print(f"\n{made_of(summary)}", markup=False)
+    Console(highlight=False).print(f"\n{made_of(summary)}", markup=False)
     found = entries(summary)
     wide, narrow = (columns(found, summary["title"], narrow=short) for short in (False, True))
     print_tables(found, wide, narrow, group)
-    for line in ("", *verdict):
-        console.print(line, markup=False)
-    for run, why in failures:
-        console.print(f"failed: {run}: {why}", markup=False)
+    print_sentences(verdict, failures)
     return summary

@@ -13,6 +13,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from adapters.artifacts.published import CURRENT, located
 from adapters.core.errors import ArtifactError
@@ -22,7 +23,7 @@ from adapters.experiments.continual import routing, state
 from adapters.experiments.continual.heads import Heads
 from adapters.experiments.continual.sequence import ALL_TASKS, ROUTER
 from adapters.experiments.continual.sequence_run import SequenceRun
-from adapters.experiments.continual.weights import head_names, put_outputs
+from adapters.experiments.continual.weights import put_outputs
 from adapters.experiments.dev_reference import dev_reference
 from adapters.experiments.run_state import FittedModel, RunData
 
@@ -43,11 +44,12 @@ def publish(run: SequenceRun, folder: Path, *, former: Mapping[str, int]) -> dic
     names = [one.name for one in run.tasks]
     shared = run.strategy.shared
     adapters = [ALL_TASKS] if shared and Heads(run.settings.scenario, run.tasks).shared else names
+    common = state.read(run.folder).weights if shared else None
     for name in adapters:
         if not shared and name in former:
             continue  # nothing changes the model of a task that was learned
         versions[name] = _next(folder / PUBLISHED / name)
-        _write(run, name, _version(folder / PUBLISHED / name, versions[name]))
+        _write(run, name, _version(folder / PUBLISHED / name, versions[name]), common)
     if routing.routes(run):
         versions[ROUTER] = _next(folder / PUBLISHED / ROUTER)
         router = routing.published_router(run)
@@ -87,8 +89,15 @@ def current(folder: Path, adapter: str) -> Path:
     return located(pointer.parent)
 
 
-def _write(run: SequenceRun, name: str, folder: Path) -> None:
-    """The artifact of an adapter: an ordinary one, with the outputs of its own task."""
+def _write(run: SequenceRun, name: str, folder: Path, common: Mapping[str, Any] | None) -> None:
+    """The artifact of an adapter: an ordinary one, with the outputs of its own task.
+
+    Args:
+        run: that has learned its tasks.
+        name: of the adapter.
+        folder: of the artifact.
+        common: the weights of the model that all tasks share; None where each has its own.
+    """
     from adapters.evaluation.evaluate import evaluate
     from adapters.evaluation.metrics.base.metric import task_metrics
 
@@ -97,13 +106,10 @@ def _write(run: SequenceRun, name: str, folder: Path) -> None:
     base, settings = run.run.base, run.settings
     heads = Heads(settings.scenario, run.tasks if run.strategy.shared else (one,))
     method = run._method(len(heads.tasks))
-    weights = state.read(run.folder).weights if run.strategy.shared else state.read_own(run.folder, one.name)
+    weights = common or state.read_own(run.folder, one.name)
     task = heads.task(one.name).on(base.kind)
-    whole = run._build(heads, method)
-    rows = head_names(whole, len(heads.outputs))
-    del whole
     model = method.wrap(base, task, one.train)
-    put_outputs(model, weights, rows, heads.of(one.name))
+    put_outputs(model, weights, heads.of(one.name))
     if base.quantization is None:
         model.to(run.run.accelerator.device)
     metrics = task_metrics(task, settings.metrics, settings.plugin_dir, allow_hub=settings.trust_remote_code)

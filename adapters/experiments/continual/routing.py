@@ -7,20 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from adapters.evaluation.documents import chosen_units
-from adapters.evaluation.significance import bootstrap
+from adapters.evaluation.evaluate import evaluate
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL, SequenceTask
 from adapters.experiments.continual.sequence_run import SequenceRun
 from adapters.serving.bank.router import Router
-from adapters.tasks.base.example import Prediction
+from adapters.tasks.base.example import Example, Prediction
 
 
 def published_router(run: SequenceRun) -> Router:
     """The router to all tasks, which refuses a share of the dev texts."""
-    router = Router.fit(run.settings.routing, {one.name: run.features(one.train[:]) for one in run.tasks})
+    router = _router(run, run.tasks)
     if run.settings.none_rate > 0:
-        router.set_threshold({one.name: run.features(one.dev[:]) for one in run.tasks}, run.settings.none_rate)
+        router.set_threshold({one.name: run.features.of(one.dev) for one in run.tasks}, run.settings.none_rate)
     return router
+
+
+def _router(run: SequenceRun, tasks: Sequence[SequenceTask]) -> Router:
+    return Router.fit(run.settings.routing, {one.name: run.features.of(one.train) for one in tasks})
 
 
 def routes(run: SequenceRun) -> bool:
@@ -28,13 +31,25 @@ def routes(run: SequenceRun) -> bool:
     return run.strategy.routed and run.settings.routing != "none" and len(run.tasks) > 1
 
 
-def found_share(run: SequenceRun, tasks: Sequence[SequenceTask]) -> float:
-    """The mean share of dev examples of some tasks that the router to all of the run's tasks sends to their own."""
-    router = Router.fit(run.settings.routing, {one.name: run.features(one.train[:]) for one in run.tasks})
+def found_share(run: SequenceRun, known: Sequence[SequenceTask], tasks: Sequence[SequenceTask]) -> float:
+    """The mean share of dev examples of some tasks that a router to the known tasks sends to their own."""
+    router = _router(run, known)
     shares = [
-        np.mean([routed.adapter == one.name for routed in router.choose(run.features(one.dev[:]))]) for one in tasks
+        np.mean([routed.adapter == one.name for routed in router.choose(run.features.of(one.dev))]) for one in tasks
     ]
     return float(np.mean(shares))
+
+
+class Answers:
+    """Predictions that are there already, as a predictor: the evaluator scores no other."""
+
+    def __init__(self, predictions: list[Prediction]) -> None:
+        """Args: predictions: of the examples that will be scored, in their order."""
+        self.predictions = predictions
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """One prediction per example."""
+        return self.predictions
 
 
 def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -44,7 +59,6 @@ def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarra
     name; where they share labels it is compared as any other.
     """
     tasks, scenario = run.tasks, run.settings.scenario
-    features = {one.name: run.features(one.scored()[:]) for one in tasks}
     names = [one.name for one in tasks]
     answers = _all_answers(run)
     matrix, accuracy, counts = [], [], dict[str, np.ndarray]()
@@ -52,21 +66,18 @@ def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarra
     router = Router(run.settings.routing)
     for number in range(len(tasks)):
         learned = tasks[: number + 1]
-        router.add(tasks[number].name, run.features(tasks[number].train[:]))
+        router.add(tasks[number].name, run.features.of(tasks[number].train))
         row: list[dict[str, float] | None] = [None] * len(tasks)
         right = []
         for j, one in enumerate(learned):
-            chosen = [routed.adapter for routed in router.choose(features[one.name])]
+            chosen = [routed.adapter for routed in router.choose(run.features.of(one.scored()))]
             right.append(float(np.mean([name == one.name for name in chosen])))
             confusion[one.name] = {name: chosen.count(name) for name in names if name in chosen}
-            metric = run.metric(one)
-            golds, predictions = _compared(one, chosen, answers, scenario)
-            found = metric.count_all(golds, [prediction.value for prediction in predictions])
-            units = chosen_units(one.scored().documents())
-            low, high = bootstrap(metric, units.summed(found), seed=run.settings.seed)[metric.main]
-            value = float(metric.scores(found.sum(0))[metric.main])
-            row[j] = {"value": value, "low": low, "high": high}
-            counts[f"routed/{one.name}"] = found
+            metric, scored = run.metric(one), one.scored()
+            routed_answers = Answers(_picked(one, chosen, answers, scenario))
+            found = evaluate(routed_answers, scored[:], [metric], split=scored.name, seed=run.settings.seed)
+            row[j] = dict(found.main)
+            counts[f"routed/{one.name}"] = found.counts[metric.name]
         matrix.append(row)
         accuracy.append(float(np.mean(right)))
     record = {
@@ -89,20 +100,18 @@ def _all_answers(run: SequenceRun) -> dict[tuple[str, str], list[Prediction]]:
     return {(name, one.name): own.predict(one.scored()[:]) for name, own in predictors.items() for one in run.tasks}
 
 
-def _compared(
+def _picked(
     one: SequenceTask,
     chosen: Sequence[str | None],
     answers: dict[tuple[str, str], list[Prediction]],
     scenario: str,
-) -> tuple[list[Any], list[Prediction]]:
-    """Gold answers, and the predictions of the chosen models."""
-    golds = [example.gold for example in one.scored()]
+) -> list[Prediction]:
+    """The predictions of the chosen models."""
     shared = scenario != TASK_INCREMENTAL
-    picked = [
-        answers[name, one.name][i] if name is not None and (shared or name == one.name) else _wrong(golds[i])
-        for i, name in enumerate(chosen)
+    return [
+        answers[name, one.name][i] if name is not None and (shared or name == one.name) else _wrong(example.gold)
+        for i, (name, example) in enumerate(zip(chosen, one.scored(), strict=True))
     ]
-    return golds, picked
 
 
 def _wrong(gold: Any) -> Prediction:

@@ -9,7 +9,7 @@ from typing import Any
 from adapters.core import discovery
 from adapters.core.settings import CommonSettings, join, require
 from adapters.experiments.comparison import tuners
-from adapters.experiments.continual.sequence import CLASS_INCREMENTAL, TASK_INCREMENTAL
+from adapters.experiments.continual.sequence import TASK_INCREMENTAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +107,3 @@ def check(settings: Any) -> None:
     by_scores = settings.tuner != "random" and settings.launcher == "slurm"
     needed = "random with --launcher slurm, as it needs the scores of earlier trials"
     require(not by_scores, "tuner", settings.tuner, needed)
-
-
-def names_its_task(scenario: str) -> bool:
-    """Whether an example's task is known when it is answered."""
-    return scenario != CLASS_INCREMENTAL

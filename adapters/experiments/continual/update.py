@@ -168,7 +168,7 @@ def _add(given: UpdateSettings, record: dict[str, Any], version: int) -> int:
     for name, (was, now) in drops.items():
         _say(f"gate: {name}: dev {100 * was:.2f} before, {100 * now:.2f} after")
     if routing.routes(old):
-        was, now = (routing.found_share(one, old.tasks) for one in (old, new))
+        was, now = (routing.found_share(new, known, old.tasks) for known in (old.tasks, new.tasks))
         _say(
             f"routing (not part of the gate): {was:.1%} of the earlier tasks' dev examples found their task before, "
             f"{now:.1%} do now"

@@ -31,17 +31,17 @@ def head_names(model: Any, outputs: int) -> frozenset[str]:
     return frozenset(name for name, p in model.named_parameters() if id(p) in of_head and p.requires_grad)
 
 
-def put_outputs(model: Any, weights: Mapping[str, Any], head: frozenset[str], outputs: Sequence[int]) -> None:
+def put_outputs(model: Any, weights: Mapping[str, Any], outputs: Sequence[int]) -> None:
     """Set the trained parameters of a model that has only some outputs of the one that was trained.
 
     Args:
         model: to set.
         weights: of the model that was trained.
-        head: names of the parameters with a row for each output.
         outputs: the rows that this model has.
     """
     import torch
 
+    head = head_names(model, len(outputs))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name in weights:

@@ -48,6 +48,8 @@ SMALLEST = {
     "routing": "--base {bert} --data {data}/clinc150 --texts 4 --rounds 1",
     "seeds": "--repeats 2 --conditions 1",
     "serving": "--base {bert} --rounds 1 --seconds 0.2 --requests 20 --clients 4 --texts 16",
+    "tables": "sst2 --data {data} --folder {data}/tables --more --methods majority,head --tuning_trials 0 --seeds 1 "
+    f"{ON_BERT} --allow_unknown_tokens",
     "train_throughput": "--only lora dry_run quality --rounds 1 --seconds 0.1 --seeds 1 --methods lora --runs lora "
     f"--base {{bert}} --data {{data}}/conll2003 --more {ON_BERT}",
     "tuning": "--data {data}/conll2003 --methods head --grid 3 --trials 3 --repeats 2 --folder {data}/tuning --more "

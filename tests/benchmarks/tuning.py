@@ -31,8 +31,11 @@ from adapters.experiments.comparison.comparison import Comparison
 from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome
 from adapters.experiments.comparison.tuners import RandomDraws
 
-SAMPLES = {"conll2003": 3000}
-"""Training examples, where not all."""
+FLAGS = {
+    "conll2003": ["--max_train_samples", "3000"],
+    "trec": ["--encoding", "latin-1", "--label_column_name", "coarse"],
+}
+"""What a dataset needs besides its name."""
 TASKS = {"conll2003": "ner", "trec": "classification"}
 Scores = dict[float, float]
 
@@ -116,7 +119,6 @@ def mean_regret(
 def measure(data: str, method: str, given: argparse.Namespace) -> dict[str, Any]:
     """One method on one dataset."""
     name = Path(data).name
-    samples = ["--max_train_samples", str(SAMPLES[name])] if name in SAMPLES else []
     words = [
         "--dataset_name",
         dataset(data if Path(data).exists() or data == "conll2003" else DATA / data),
@@ -126,7 +128,7 @@ def measure(data: str, method: str, given: argparse.Namespace) -> dict[str, Any]
         "random",
         "--max_eval_samples",
         "1000",
-        *samples,
+        *FLAGS.get(name, []),
         "--tuning_trials",
         str(given.grid),
         "--output_dir",

@@ -21,6 +21,7 @@ PERFECT = {
     "answer_f1": ((), ["in Oslo", "Oslo"], "Oslo"),
     "bleu": ((), ["Ada lived in the old town."], "Ada lived in the old town."),
     "expected_calibration_error": (("neg", "pos"), "pos", np.array([0.0, 1.0])),
+    "cmrc_f1": ((), ["在上海", "上海"], "上海。"),
     "chrf": ((), ["Ada lived in the old town."], "Ada lived in the old town."),
     "entity_f1": (TAGS, ["B-PER", "O"], ["B-PER", "O"]),
     "multilabel_f1": (("joy", "fear"), ["joy", "fear"], ["fear", "joy"]),

@@ -186,9 +186,38 @@ def test_chinese_answers_share_characters() -> None:
     assert scores("answer_f1", [("北京市", ["北京"])])["f1"] == pytest.approx(0.8)
 
 
+# Chinese answers ------------------------------------------------------------------------------------------------------
+
+
+def test_chinese_answers_score_as_by_cmrcs_script() -> None:
+    """56 pairs with the scores that CMRC 2018's evaluation script gives."""
+    pairs = [json.loads(line) for line in (Path(__file__).parent / "cmrc_pairs.jsonl").read_text().splitlines()]
+    assert len(pairs) == 56
+    for pair in pairs:
+        found = scores("cmrc_f1", [(pair["said"], pair["gold"])])
+        assert found["exact_match"] == pair["exact"], pair
+        assert found["f1"] == pytest.approx(pair["f1"], abs=2e-6), pair
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.sampled_from([*WORDS, "R&B", "(2.5%)", "1,000", "90°f", "[x]", '"q"', "25℃"])).map(" ".join))
+def test_words_of_other_letters_are_those_of_nltk(text: str) -> None:
+    from nltk.tokenize.destructive import NLTKWordTokenizer
+
+    from adapters.evaluation.metrics.cmrc_f1 import _tokens
+
+    left = " ".join(re.sub("[中文:-]", "", text.lower()).split())  # the script removes these before it cuts words
+    assert _tokens(left) == NLTKWordTokenizer().tokenize(left)
+
+
+def test_a_question_without_an_answer_is_answered_by_nothing_in_chinese_too() -> None:
+    assert scores("cmrc_f1", [("", [])]) == {"exact_match": 1.0, "f1": 1.0}
+    assert scores("cmrc_f1", [("北京", [])]) == {"exact_match": 0.0, "f1": 0.0}
+
+
 # all of them ----------------------------------------------------------------------------------------------------------
 
-NAMES = ("answer_f1", "bleu", "chrf", "rouge")
+NAMES = ("answer_f1", "bleu", "chrf", "cmrc_f1", "rouge")
 GOOD = [(f"the cat sat on mat {n} of the house", [f"the cat sat on mat {n} of the house"]) for n in range(20)]
 WORSE = [(said if n % 3 else "a dog", gold) for n, (said, gold) in enumerate(GOOD)]
 

@@ -6,6 +6,7 @@ Oslo   ["Oslo"]   {"text": ["Oslo"], "answer_start": [13]}   {"text": "Oslo", "a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,6 +58,13 @@ def placed(context: Any, text: Any, start: Any) -> tuple[Any, Any, bool]:
                 return core, at, True
     read = context[start : start + SHOWN] if type(start) is int and start >= 0 else ""
     raise DataError(f"answer_start {start}: the context reads {read!r} there, not {text[:SHOWN]!r}")
+
+
+def nearest(context: str, text: str, start: Any) -> int:
+    """Where an answer is in a context, nearest to where it was said to be; -1 where it is not in it."""
+    near = start if type(start) is int else 0
+    places = [found.start() for found in re.finditer(f"(?={re.escape(text)})", context)] if text else []
+    return min(places, key=lambda place: abs(place - near), default=-1)
 
 
 def _parsed(cell: Any) -> Any:

@@ -11,7 +11,7 @@ from adapters.core.errors import DataError, Faults
 from adapters.data.cell_values import parse_cell
 from adapters.data.columns import ColumnRoles
 from adapters.data.rows import Row
-from adapters.data.stored_rows import MEND_ROW, CheckedRows, stored_rows
+from adapters.data.stored_rows import CheckedRows, stored_rows
 
 if TYPE_CHECKING:
     import datasets
@@ -31,6 +31,7 @@ class GenerationRow:
         starts: for each reference, the character of an input at which it starts, if the task knows it.
         may_lack: an empty list of references is a valid answer.
         notes: what was changed in the row, in words that follow a number.
+        left_out: the row is not stored; a note says why.
     """
 
     inputs: Mapping[str, Any]
@@ -38,6 +39,7 @@ class GenerationRow:
     starts: Sequence[int] = ()
     may_lack: bool = False
     notes: Sequence[str] = ()
+    left_out: bool = False
 
 
 def stored_generation_rows(
@@ -47,6 +49,7 @@ def stored_generation_rows(
     *,
     answer: str,
     key: Sequence[Any],
+    advice: str,
 ) -> tuple[datasets.Dataset, dict[str, Any]]:
     """The rows of a source and the notes of their split, as `stored_rows` gives them.
 
@@ -58,6 +61,7 @@ def stored_generation_rows(
         read: the values of a row. Raises DataError that says what is wrong with it.
         answer: the task's name of the answer.
         key: what decides which rows are stored, besides the columns and the source; the task's name among it.
+        advice: what to do about rows with faults.
     """
     import pyarrow as pa
 
@@ -65,10 +69,13 @@ def stored_generation_rows(
         for row in roles.source.rows(faults):
             try:
                 found = read(row)
+                if found.left_out:
+                    faults.notes.update(found.notes)
+                    continue
                 inputs = {name: _text(value, columns.get(name, name)) for name, value in found.inputs.items()}
                 references = _texts(found, columns.get(answer, answer))
             except DataError as error:
-                faults.add(row.where(), str(error), MEND_ROW)
+                faults.add(row.where(), str(error), advice)
                 continue
             for note in found.notes:
                 faults.note(note)

@@ -14,11 +14,12 @@ import numpy as np
 
 from adapters.core.errors import DataError
 from adapters.core.settings import require
-from adapters.data.answer_cells import SHOWN, placed, read_answers
+from adapters.data.answer_cells import SHOWN, nearest, placed, read_answers
 from adapters.data.columns import DOCUMENT, ColumnRoles
 from adapters.data.generation_rows import GenerationRow
 from adapters.data.label_cells import as_flag
 from adapters.data.rows import Row
+from adapters.data.stored_rows import MEND_ROW
 from adapters.data.word_splitter import split_words
 from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER
 from adapters.models.tokenizer import IGNORED, WordTokenizer, valid_text
@@ -41,6 +42,8 @@ USUAL = {
 """Usual names of columns, by role."""
 BESIDE = ("answer_start", "is_impossible")
 """Columns that tables may have besides."""
+FOUND = "answers missing at their answer_start, found elsewhere in the context"
+LOST = "answers missing in their context, scored against but not learned"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,9 @@ class Settings(GenerationSettings):
     into a CSV. Default: answers, answer, answer_text; where it starts may be in a column answer_start."""
     version_2_with_negative: bool = False
     """Some questions have no answer (SQuAD 2.0): an empty list of answers is then valid, not a fault."""
+    repair_questions: bool = False
+    """Look for an answer that is not at its answer_start elsewhere in the context, only score against one that is not
+    in it at all, and leave out rows without a question (all counted), instead of refusing the file."""
     max_answer_length: int = 30
     """Tokens of the longest answer that an encoder may mark."""
 
@@ -69,6 +75,10 @@ class QuestionAnswering(TextAnswerTask):
     columns = ("question", "context")
     written = "answer"
     roles = ("question", "context", "answer")
+    advice = (
+        f"{MEND_ROW} Or add --repair_questions: answers are looked for elsewhere in the context, rows without a "
+        "question left out (counted)."
+    )
     peft_task = "QUESTION_ANS"
 
     def __init__(self, **options: Any) -> None:
@@ -86,8 +96,8 @@ class QuestionAnswering(TextAnswerTask):
 
     @classmethod
     def row_key(cls, settings: Any) -> Any:
-        """Whether a question may have no answer."""
-        return settings.version_2_with_negative
+        """Whether a question may have no answer, and whether rows are repaired."""
+        return [settings.version_2_with_negative, settings.repair_questions]
 
     @classmethod
     def find_columns(cls, roles: ColumnRoles, settings: Any) -> Mapping[str, str]:
@@ -104,8 +114,13 @@ class QuestionAnswering(TextAnswerTask):
 
     @classmethod
     def row(cls, row: Row, columns: Mapping[str, str], settings: Any) -> GenerationRow:
-        """Question, context, answers, and where these start. Raises DataError where an answer is not at its place."""
+        """Question, context, answers, and where these start (-1: not in the context, with --repair_questions).
+
+        Raises DataError where an answer is not at its place.
+        """
         values = {name: row.values.get(column) for name, column in columns.items()}
+        if settings.repair_questions and not str(values["question"] or "").strip():
+            return GenerationRow(inputs={}, references=[], left_out=True, notes=("rows without a question left out",))
         context, may_lack = values["context"], settings.version_2_with_negative
         texts, starts = read_answers(values["answer"], values.get("answer_start"))
         impossible = as_flag(values.get("is_impossible"))
@@ -118,12 +133,18 @@ class QuestionAnswering(TextAnswerTask):
         several = list(texts) if isinstance(texts, (list, tuple)) else [texts]
         if starts and len(starts) != len(several):
             raise DataError(f"{len(several)} answers, but {len(starts)} times answer_start")
-        moved = False
+        moved, notes = False, []
         for number, start in enumerate(starts):
-            several[number], starts[number], changed = placed(context, several[number], start)
-            moved |= changed
+            try:
+                several[number], starts[number], changed = placed(context, several[number], start)
+                moved |= changed
+            except DataError:
+                if not settings.repair_questions:
+                    raise
+                starts[number] = nearest(str(context), several[number], start)
+                notes.append(FOUND if starts[number] >= 0 else LOST)
         inputs = {"question": values["question"], "context": context}
-        notes = ("rows whose answer_start missed the answer by blanks, put right",) if moved else ()
+        notes += ["rows whose answer_start missed the answer by blanks, put right"] if moved else []
         return GenerationRow(inputs=inputs, references=several, starts=starts, may_lack=may_lack, notes=notes)
 
 
@@ -288,14 +309,14 @@ def _answer_span(example: Example) -> tuple[int, int] | None:
     """The start and the end of the first answer in the context; None if there is no answer. Raises DataError."""
     if not example.gold:
         return None
-    text = example.gold[0]
-    start = example.starts[0] if example.starts else example.inputs["context"].find(text)
-    if start < 0:
+    starts = example.starts or [example.inputs["context"].find(text) for text in example.gold]
+    places = [(start, start + len(text)) for text, start in zip(example.gold, starts, strict=True) if start >= 0]
+    if not places:
         raise DataError(
-            f"{example.where}: the answer {text[:SHOWN]!r} is not in the context, so no encoder can learn to mark it. "
-            "Mend the row, or use a base that generates (smollm2, gpt2, t5-small)."
+            f"{example.where}: the answer {example.gold[0][:SHOWN]!r} is not in the context, so no encoder can learn "
+            "to mark it. Mend the row, or use a base that generates (smollm2, gpt2, t5-small)."
         )
-    return start, start + len(text)
+    return places[0]
 
 
 def _targets(offsets: Sequence[Any], span: tuple[int, int] | None) -> list[int]:

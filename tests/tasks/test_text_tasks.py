@@ -328,6 +328,36 @@ def test_an_answer_that_stands_elsewhere_is_named_with_the_questions_id(tmp_path
     assert f"{path}: data[0].paragraphs[0].qas[0] (id q7): answer_start 14" in str(caught.value)
 
 
+MISPLACED = [
+    {"question": "谁？", "context": "曹雪芹写了书，曹雪芹是谁", "answers": {"text": ["曹雪芹"], "answer_start": [8]}},
+    {"question": "谁？", "context": "作者是曹雪芹", "answers": {"text": ["曹霑", "曹雪芹"], "answer_start": [-1, 3]}},
+    {"question": " ", "context": "作者是曹雪芹", "answers": {"text": ["曹雪芹"], "answer_start": [3]}},
+]
+"""As CMRC 2018 has them: an answer a character off, one of several not in the context, a question without words."""
+
+
+def test_questions_are_repaired_only_where_that_was_asked_and_all_is_counted(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--repair_questions") as caught:
+        read("question_answering", tmp_path, MISPLACED)
+    assert "3 faults" in str(caught.value)
+    settings = settings_of("question_answering", test_file=str(tmp_path / "test.jsonl"), repair_questions=True)
+    found = examples.read_splits("question_answering", settings)[1]["test"]
+    assert [(one.gold, one.starts) for one in found] == [(["曹雪芹"], (7,)), (["曹霑", "曹雪芹"], (-1, 3))]
+    assert found.notes["reading"]["notes"] == [
+        "1 answer missing at their answer_start, found elsewhere in the context",
+        "1 answer missing in their context, scored against but not learned",
+        "1 row without a question left out",
+    ]
+
+
+def test_an_encoder_learns_the_first_answer_that_is_in_the_context(tmp_path: Path, bases: dict[str, Any]) -> None:
+    task, found = read("question_answering", tmp_path, MISPLACED, repair_questions=True)
+    (encoded,) = task.on("encoder").encode(found[1:], bases["roberta"].word_tokenizer, 64, learning=True)
+    offsets, _ = encoded.detail
+    begin, end = (offsets[at] for at in encoded.targets)
+    assert found[1].inputs["context"][begin[0] : end[1]] == "曹雪芹"
+
+
 def test_questions_without_an_answer_are_read_where_that_was_said(tmp_path: Path) -> None:
     rows = [{"question": "Who?", "context": CONTEXT, "answers": []}, *ROWS["question_answering"]]
     task, examples = read("question_answering", tmp_path, rows, version_2_with_negative=True)

@@ -17,6 +17,7 @@ from adapters.data.columns import ColumnRoles, given_columns
 from adapters.data.generation_rows import GenerationRow, shape, stored_generation_rows
 from adapters.data.labels import LabelSet
 from adapters.data.rows import Row, RowSource
+from adapters.data.stored_rows import MEND_ROW
 from adapters.tasks.base.example import Example, Examples, Prediction
 from adapters.tasks.base.task import Task
 
@@ -44,12 +45,14 @@ class TextAnswerTask(Task):
         columns: the inputs, each a text that every row must have.
         written: the answer's name in outputs.
         roles: those of its columns, each with a setting `…_column_name`.
+        advice: what to do about rows with faults.
     """
 
     answer = "text"
     columns: ClassVar[tuple[str, ...]]
     written: ClassVar[str]
     roles: ClassVar[tuple[str, ...]]
+    advice: ClassVar[str] = MEND_ROW
 
     def __init__(self, **options: Any) -> None:
         """Args: options: what the card contains besides name and labels; of all tasks max_new_tokens, source_prefix."""
@@ -96,6 +99,7 @@ class TextAnswerTask(Task):
             lambda row: cls.row(row, columns, settings),
             answer=cls.written,
             key=[cls.name, cls.row_key(settings)],
+            advice=cls.advice,
         )
         return Examples(name, dataset, cls, notes)
 

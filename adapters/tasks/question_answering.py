@@ -169,7 +169,7 @@ class Task(QuestionAnswering, GenerationTask):
     def understood(self, written: str, form: AnswerForm | None = None) -> str:
         """The text; empty if it is the words for no answer."""
         text = written.strip()
-        return "" if text.rstrip(".").lower() == self._none(form).lower() else text
+        return "" if text.rstrip(".。").lower() == self._none(form).lower() else text
 
     def write_answer(self, example: Example, form: AnswerForm) -> str:
         """The answer on one line, or the prompt's words for none."""

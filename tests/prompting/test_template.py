@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -13,18 +14,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.core import discovery
 from adapters.core.errors import SettingsError
 from adapters.core.files import packaged
+from adapters.data.labels import LabelSet
 from adapters.data.tag_schemes import tag_labels
 from adapters.prompting import template
 from adapters.prompting.template import Prompt
 from adapters.tasks.base.entity_formats import FORMATS
 from adapters.tasks.base.example import Example
+from adapters.tasks.base.task import PromptableTask, load_task
 from adapters.tasks.ner import Task
 
 TASK = Task(tag_labels(["PER", "ORG", "LOC", "MISC"]))
 ADA = Example(id="0", inputs={"tokens": ["Ada", "left", "New", "York"]}, gold=["B-PER", "O", "B-LOC", "I-LOC"])
 LINES = ['task = "ner"', 'answer = "lines"', 'instruction = "Types: {{types}}"', 'query = "T: {{text}}\\nE:"']
+HAN = re.compile("[一-鿿]")
 NAMES = sorted(path.stem for path in packaged("prompts").glob("ner_*.toml"))
 
 
@@ -293,6 +298,74 @@ def test_a_prompt_of_ours_can_be_asked_and_read(name: str) -> None:
 def test_a_question_of_ours_ends_where_its_answer_begins(name: str) -> None:
     # A byte-level token holds the space in front of its word: after a lone space at the end no such token can follow.
     assert not template.load(name, TASK).query.endswith((" ", "\t"))
+
+
+CHINESE = {
+    "classification_inference_zh": ("entailment", "neutral", "contradiction"),
+    "classification_paraphrase_zh": ("0", "1"),
+    "classification_sentiment_zh": ("Negative", "Positive"),
+    "classification_topic_zh": ("news_car", "news_edu", "news_finance", "news_game", "news_stock", "news_story"),
+    "ner_few_zh": ("address", "company", "government", "name", "position", "scene"),
+    "ner_zero_zh": ("CONT", "EDU", "NAME", "ORG", "PRO", "RACE", "TITLE", "LOC"),
+    "question_answering_few_zh": (),
+    "question_answering_span_zh": (),
+    "question_answering_zero_zh": (),
+    "summarization_few_zh": (),
+    "summarization_zero_zh": (),
+    "text_generation_few_zh": (),
+    "translation_few_zh": (),
+    "translation_zero_zh": (),
+}
+"""Labels of public sets for which each has words."""
+ASKED = {"text": "曹雪芹住在北京", "text_pair": "他在北京", "context": "曹雪芹住在北京", "question": "谁？"}
+
+
+def chinese_task(name: str, labels: Sequence[str]) -> Any:
+    if name.startswith("ner"):
+        return Task(tag_labels(labels))
+    task = load_task(template._raw(template.paths()[name])["task"])
+    if name.startswith("classification"):
+        return task(LabelSet(tuple(labels)), pair="text_pair" in template.paths()[name].read_text("utf-8"))
+    return task(**({"source_lang": "en", "target_lang": "zh"} if name.startswith("translation") else {}))
+
+
+def test_every_task_that_can_be_prompted_has_chinese_prompts() -> None:
+    found = {name for name, path in template.paths().items() if template._raw(path).get("language") == "zh"}
+    assert found == {*CHINESE}
+    assert {template._raw(template.paths()[name])["task"] for name in found} == {
+        name for name in discovery.names("tasks") if issubclass(load_task(name), PromptableTask)
+    }
+
+
+@pytest.mark.parametrize("name", CHINESE)
+def test_a_chinese_prompt_has_chinese_words_for_the_labels_and_reads_what_it_shows(name: str) -> None:
+    task = chinese_task(name, CHINESE[name])
+    prompt = template.load(name, task)
+    words = [prompt.form.verbalizer[label] for label in CHINESE[name]]
+    assert all(HAN.search(word) for several in words for word in several) and HAN.search(prompt.note)
+    gold: Any = CHINESE[name][0] if name.startswith("classification") else ["曹雪芹"]
+    inputs = {key: ASKED[key] for key in task.placeholders}
+    if name.startswith("ner"):
+        gold = [f"B-{CHINESE[name][0]}", *[f"I-{CHINESE[name][0]}"] * 2, "O", "O", "O", "O"]
+        inputs = {"text": ASKED["text"], "tokens": [*ASKED["text"]], "offsets": [(n, n + 1) for n in range(7)]}
+    example = Example(id="0", inputs=inputs, gold=gold)
+    question, demonstration = prompt.question(task, example), prompt.demonstration(task, example)
+    assert demonstration.startswith(question.rstrip()) and HAN.search(question.replace(ASKED["text"], ""))
+    read = task.read_answer(example, demonstration[len(question) :].split(prompt.separator)[0], prompt.form)
+    value = read.value if name.startswith(("ner", "classification")) else [read.value]
+    assert (value, read.parse_failure) == (gold, False)
+
+
+def test_chinese_punctuation_in_an_answer_is_read() -> None:
+    task = Task(tag_labels(["PER"]))
+    prompt = template.load("ner_few_zh", task)
+    example = Example(id="0", inputs={"text": "鲁迅", "tokens": ["鲁", "迅"], "offsets": [(0, 1), (1, 2)]})
+    read = task.read_answer(example, "人名：鲁迅", prompt.form)
+    assert (read.value, read.parse_failure) == (["B-PER", "I-PER"], False)
+    assert not task.read_answer(example, "none。", prompt.form).parse_failure
+    answered = chinese_task("question_answering_few_zh", ())
+    form = template.load("question_answering_few_zh", answered).form
+    assert answered.read_answer(Example(id="0", inputs=ASKED), "没有答案。", form).value == ""
 
 
 def test_a_prompt_may_lie_in_a_file_or_in_a_plugin_folder(tmp_path: Path) -> None:

@@ -94,9 +94,10 @@ def _write_lines(entities: Sequence[tuple[str, int, int]], text: str) -> str:
 
 def _read_lines(written: str, text: str) -> Mentions:
     lines = [_BULLET.sub("", line.strip(), 1) for line in re.split(r"[\r\n]+", written) if line.strip()]
-    if [line.lower().rstrip(".") for line in lines] == [NONE]:
+    if [line.lower().rstrip(".。") for line in lines] == [NONE]:
         return Mentions(found=[], complete=True)
-    parts = [[part.strip() for part in line.partition(":")] for line in lines]
+    # A Chinese model writes the full-width colon.
+    parts = [[part.strip() for part in line.partition(":" if ":" in line else "：")] for line in lines]
     found = [(kind, words) for kind, _, words in parts if kind and words]
     return Mentions(found=found, complete=0 < len(found) == len(lines))
 
@@ -195,7 +196,7 @@ FORMATS: Mapping[str, EntityFormat] = {
         write=_write_lines,
         read=_read_lines,
         forbidden=(
-            rf"[:\r\n]|^\s|\s$|^[-*•]|^{NONE}\.*$|^$",
+            rf"[:\r\n]|^\s|\s$|^[-*•]|^{NONE}[.。]*$|^$",
             f"without a colon, a line break, a leading bullet or white space around it, and not the lone word {NONE}",
         ),
     ),

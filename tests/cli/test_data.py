@@ -55,6 +55,31 @@ def test_equal_inputs_and_those_with_other_answers_are_said_with_their_places(
     assert any(note.startswith("2 examples with equal inputs but other answers:") for note in notes)
 
 
+def test_chinese_is_counted_by_character_and_what_looks_alike_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("屏幕很好，推荐！", "好"), ("屏幕很差", "差"), ("ＡＢ屏幕　很差", "差"), ("ab屏幕很差", "差")]
+    path = save(tmp_path / "zh.jsonl", [{"text": text, "label": label} for text, label in rows])
+    found = record(capsys, path, "--task", "classification")
+    assert found["lengths"]["train"]["words"]["percentiles"]["100"] == 8
+    said = "\n".join(found["notes"])
+    assert "each character of a script without blanks is a word" in said and "(82 % of the words" in said
+    assert "train: 1 text with full-width letters or digits" in said
+    assert "1 example with the inputs of an earlier one but for full-width forms, upper case or white space" in said
+    assert f"(the first: {path}:4 as {path}:3)" in said
+
+
+def test_double_width_characters_keep_the_columns_of_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.cells import cell_len
+
+    rows = [("一", "新闻"), ("二", "a"), ("三", "新闻联播节目"), ("四", "a")]
+    path = save(tmp_path / "zh.jsonl", [{"text": text, "label": label} for text, label in rows])
+    assert main.main(["data", str(path), "--task", "classification"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    bars = [line for line in lines if "█" in line and not line.startswith("train")]
+    assert len(bars) == 3 and len({cell_len(line.partition("█")[0]) for line in bars}) == 1
+
+
 def test_the_gold_of_entities_has_offsets_into_the_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.conll"
     path.write_text("Ada B-PER\nLovelace I-PER\nleft O\n\nOslo B-LOC\n")

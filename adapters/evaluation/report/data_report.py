@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -17,6 +17,7 @@ from adapters.core.files import digest_value
 from adapters.core.progress import ProgressBar
 from adapters.data.columns import NUMBERED
 from adapters.data.word_splitter import split_words
+from adapters.data.writing import folded, unspaced, writing_notes
 from adapters.evaluation.report.run_report import highlight
 from adapters.evaluation.report.tables import Column, number_column, rich_table
 from adapters.tasks.base.example import Example, Examples
@@ -30,6 +31,8 @@ RARE = 10
 """A label with fewer examples in train is named."""
 SHOWN = 5
 """Places, or labels, that a note lists."""
+WORDS_ARE_CHARACTERS = 0.1
+"""Share of the words from which on it is said that they are characters."""
 MANY = 50_000
 """From this number of examples on, a progress bar is shown."""
 _BARS, _BINS = "▁▂▃▄▅▆▇█", 12
@@ -57,7 +60,8 @@ def describe(
     for found in by_split.values():
         counts.update(found)
     documents = {name: own for name, split in splits.items() if "" not in (own := split.documents())}
-    lengths = {name: _lengths(split, count_tokens, longest) for name, split in splits.items()}
+    sampled = {name: _sampled(split) for name, split in splits.items()}
+    lengths = {name: _lengths(*found, count_tokens, longest) for name, found in sampled.items()}
     return {
         "task": task.name,
         **{key: reading.get(main.name, {}).get(key) for key in ("format", "columns", "unused")},
@@ -69,6 +73,8 @@ def describe(
         "first": [{"inputs": _inputs(example), "gold": task.gold_output(example)} for example in main[:first]],
         "notes": [
             *_reading_notes(reading),
+            *_unit_notes(sampled.values()),
+            *(f"{name}: {note}" for name, (texts, _) in sampled.items() for note in writing_notes(texts)),
             *_label_notes(by_split),
             *_repetitions(splits),
             *_shared_documents(documents),
@@ -100,8 +106,8 @@ def text_of(example: Example) -> str:
     return " ".join(map(str, inputs.values()))
 
 
-def _lengths(split: Examples, count_tokens: CountTokens | None, longest: int) -> dict[str, Any]:
-    """Percentiles and a histogram of the examples' lengths in words, and in tokens."""
+def _sampled(split: Examples) -> tuple[list[str], list[int]]:
+    """The texts of up to `SAMPLE` examples, and their numbers of words."""
     chosen: Sequence[Example] = split
     if len(split) > SAMPLE:
         chosen = split.select(sorted(random.Random(0).sample(range(len(split)), SAMPLE)))
@@ -109,10 +115,31 @@ def _lengths(split: Examples, count_tokens: CountTokens | None, longest: int) ->
     for example in chosen:
         texts.append(text_of(example))
         words.append(len(example.inputs["tokens"]) if "tokens" in example.inputs else len(split_words(texts[-1])))
+    return texts, words
+
+
+def _lengths(
+    texts: Sequence[str], words: Sequence[int], count_tokens: CountTokens | None, longest: int
+) -> dict[str, Any]:
+    """Percentiles and a histogram of lengths in words, and in tokens."""
     found = {"words": _distribution(words, longest)}
     if count_tokens is not None:
         found["tokens"] = _distribution(count_tokens(texts), longest)
     return {"examples": len(texts), **found}
+
+
+def _unit_notes(sampled: Iterable[tuple[Sequence[str], Sequence[int]]]) -> list[str]:
+    """What a word is, where many are characters."""
+    characters = words = 0
+    for texts, counts in sampled:
+        characters, words = characters + unspaced(texts), words + sum(counts)
+    share = characters / max(words, 1)
+    if share < WORDS_ARE_CHARACTERS:
+        return []
+    return [
+        "lengths in words: each character of a script without blanks is a word, and so is each punctuation mark "
+        f"({100 * share:.0f} % of the words are such characters)"
+    ]
 
 
 def _distribution(values: Sequence[int], longest: int) -> dict[str, Any]:
@@ -147,16 +174,22 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _repetitions(splits: Mapping[str, Examples]) -> list[str]:
-    """Equal inputs: within a split, with other answers, and in several splits."""
+    """Equal inputs: within a split, with other answers, and in several splits; and inputs that look equal."""
     seen: dict[bytes, tuple[str, int, bytes]] = {}
+    alike: dict[bytes, tuple[str, int]] = {}
     twice: Counter[str] = Counter()
     shared: Counter[tuple[str, str]] = Counter()
     places: dict[Any, list[str]] = {}
-    conflicts = 0
+    conflicts = similar = 0
     for name, number, example in _all(splits):
         inputs, gold = bytes.fromhex(example.digest())[:12], bytes.fromhex(digest_value(example.gold))[:8]
         if inputs not in seen:
             seen[inputs] = (name, number, gold)
+            first, index = alike.setdefault(_overlooked(example), (name, number))
+            if (first, index) != (name, number):
+                similar += 1
+                if "similar" not in places:
+                    places["similar"] = [f"{example.where} as {splits[first][index].where}"]
             continue
         other, index, answer = seen[inputs]
         kind: Any = name if other == name else (other, name)
@@ -182,7 +215,17 @@ def _repetitions(splits: Mapping[str, Examples]) -> list[str]:
         notes.append(
             f"{numbered(conflicts, 'examples')} with equal inputs but other answers: {'; '.join(places['conflict'])}"
         )
+    if similar:
+        notes.append(
+            f"{numbered(similar, 'examples')} with the inputs of an earlier one but for full-width forms, upper case "
+            f"or white space (the first: {places['similar'][0]})"
+        )
     return notes
+
+
+def _overlooked(example: Example) -> bytes:
+    """A digest of the inputs without what a reader overlooks."""
+    return bytes.fromhex(digest_value(folded(text_of(example))))[:12]
 
 
 def _all(splits: Mapping[str, Examples]) -> Iterator[tuple[str, int, Example]]:

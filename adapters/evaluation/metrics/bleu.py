@@ -67,6 +67,6 @@ class Metric(SacrebleuMetric):
         ]
         rows.append(("BLEU avg", (float(self.scores(sums)["bleu"]), totals[0])))
         remark = f"{examples:,.0f} predictions of {predicted:,.0f} words; the references nearest in length have "
-        remark += f"{expected:,.0f}. Predictions that are too short lower the score."
+        remark += f"{expected:,.0f} (of Chinese: characters). Predictions that are too short lower the score."
         columns = ("precision", "support")
         return [base.Section(title="BLEU", columns=columns, rows=tuple(rows), remark=remark, counts=("support",))]

@@ -19,7 +19,8 @@ _WORD = regex.compile(rf"(?V1)[{UNSPACED}]|[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}
 class Metric(base.Metric):
     """Gold is a list of references, the prediction a text; of several references the best counts, for each kind.
 
-    Means over examples of precision, recall and F1, with words in lower case and without stemming. Lin 2004, "ROUGE: a
+    Means over examples of precision, recall and F1, with words in lower case and without stemming; a character of a
+    script without spaces is a word. Lin 2004, "ROUGE: a
     package for automatic evaluation of summaries". For English text these are the numbers of Google's rouge-score,
     which takes letters other than a to z for spaces.
     """
@@ -53,7 +54,7 @@ class Metric(base.Metric):
             for kind, three in zip(KINDS, shares, strict=True)
         )
         columns = ("precision", "recall", "F1", "support")
-        remark = "Means over texts; of several references the best counts."
+        remark = "Means over texts; of several references the best counts. Chinese, Japanese and Thai by character."
         return [base.Section(title="ROUGE", columns=columns, rows=rows, remark=remark, counts=("support",))]
 
 

@@ -119,6 +119,28 @@ def test_letters_of_other_scripts_are_words_for_rouge() -> None:
     assert scores("rouge", [("中文好", ["中文"])])["rouge1"] == pytest.approx(0.8)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.text("今天去公园看花NBA3 ，。", max_size=12), st.text("今天去公园看花NBA3 ，。", max_size=12)),
+        max_size=4,
+    )
+)
+def test_rouge_of_chinese_is_that_of_rouge_score_with_its_characters_as_words(pairs: list[tuple[str, str]]) -> None:
+    """rouge_score's own tokenizer drops all of Chinese."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    class Characters:
+        def tokenize(self, text: str) -> list[str]:
+            return re.findall("[今天去公园看花]|[a-z0-9]+", text.lower())
+
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], tokenizer=Characters())
+    for said, gold in pairs:
+        theirs, ours = scorer.score(gold, said), scores("rouge", [(said, [gold])])
+        for kind in ("rouge1", "rouge2", "rougeL"):
+            assert ours[kind] == pytest.approx(theirs[kind].fmeasure, abs=1e-6)
+
+
 # answers --------------------------------------------------------------------------------------------------------------
 
 

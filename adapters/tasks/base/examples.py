@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 WARN_UNKNOWN, REFUSE_UNKNOWN = 0.05, 0.30
 SAMPLE = 1000
+SHOWN = 20
+"""Characters of a word, or of a text, in a message."""
 OPTIONS = {"text_column": "text_column_name", "label_column": "label_column_name", "tag_scheme": "tag_scheme"}
 """Options of an alias (sources.toml) that replace settings which the user did not give."""
 
@@ -117,9 +119,8 @@ def check_unknown_tokens(split: Examples, base: Base, *, allowed: bool, say: Cal
     share, examples = unknown_share(sentences, base.word_tokenizer.parts(sentences), base.tokenizer.unk_token_id)
     if share <= WARN_UNKNOWN:
         return
-    message = (
-        f"{share:.0%} of the tokens of {split.name} are unknown to {base.name}, for example in {' '.join(examples)}"
-    )
+    shown = " ".join(word if len(word) <= SHOWN else f"{word[:SHOWN]}…" for word in examples)
+    message = f"{share:.0%} of the tokens of {split.name} are unknown to {base.name}, for example in {shown}"
     if share > REFUSE_UNKNOWN and not allowed:
         raise ModelError(
             f"{message}: this base cannot read the text. Choose one made for its language or script (e5 reads a "

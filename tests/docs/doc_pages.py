@@ -22,6 +22,7 @@ PAGES = (
     "docs/continual.md",
     "docs/bank.md",
     "docs/serving.md",
+    "docs/chinese.md",
     "docs/plugins.md",
     "docs/results.md",
     "docs/architecture.md",

@@ -92,6 +92,27 @@ def write_reviews(path: Path) -> None:
     path.write_text("\n".join(["text,label", *rows]) + "\n")
 
 
+def write_chinese(folder: Path) -> None:
+    """What the page about Chinese reads."""
+    reviews = [f"{'很好' if n % 2 else '太差'}，第{n}次买,{'好评' if n % 2 else '差评'}" for n in range(40)]
+    (folder / "reviews_zh.csv").write_text("\n".join(["text,label", *reviews]) + "\n", encoding="utf-8")
+    pairs = [{"sentence1": f"今天{n}度", "sentence2": f"有{n}度吗", "label": str(n % 2)} for n in range(40)]
+    (folder / "pairs_zh.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    tagged = "曹 B-PER\n雪 M-PER\n芹 E-PER\n在 O\n京 S-LOC\n{} O\n"
+    (folder / "people_zh.bmes").write_text("\n".join(tagged.format(n) for n in range(40)), encoding="utf-8")
+    asked = [
+        {
+            "id": f"q{n}",
+            "question": "谁？",
+            "context": f"曹雪芹写了{n}回",
+            "answers": {"text": ["曹雪芹"], "answer_start": [0]},
+        }
+        for n in range(40)
+    ]
+    (folder / "questions_zh.json").write_text(json.dumps(asked))
+    (folder / "train.zh").write_text("".join(f"狗在跑{n}\n" for n in range(40)), encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the recipes, README's plugin, and all that the commands name, tiny."""
@@ -100,6 +121,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(REPOSITORY / name, folder / name)
     build_tiny_bert(folder / "minilm", hidden=64)
     tiny.llama(folder / "smollm2")
+    tiny.roberta(folder / "e5")  # bytes: it reads Chinese
     for name in ("conll2003", "rotten_tomatoes"):
         (folder / name).mkdir()
     for name in ("train", "dev", "test"):
@@ -130,6 +152,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for n in range(40)
     ]
     (folder / "questions.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
+    write_chinese(folder)
     texts = [{"id": f"t{n}", "text": "Angela Merkel visited Paris."} for n in range(3)]
     (folder / "texts.jsonl").write_text("".join(json.dumps(one) + "\n" for one in texts))
     for name in ("news", "support"):

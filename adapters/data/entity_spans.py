@@ -19,7 +19,7 @@ CHARACTERS, UTF16, BYTES = "characters", "UTF-16 units", "bytes"
 
 CUT_ADVICE = (
     "An entity must begin and end with a word: --spans snap extends it to whole words, --spans drop leaves it out "
-    "(both are counted)."
+    "(both are counted). Where entities are marked by character, as in Chinese: --characters."
 )
 SHORT_ADVICE = "If every entity seems to lack its last character, ends are inclusive: --span_ends inclusive."
 OVERLAP_ADVICE = "Of overlapping entities, --spans snap and --spans drop keep the longer one (counted)."
@@ -70,11 +70,13 @@ class SpanRules:
             words, `drop` leaves it out, and both keep the longer one of two that overlap.
         ends: whether a span's end is `exclusive` or `inclusive`.
         names: names of labels that are numbers.
+        characters: each character of a raw text is a word.
     """
 
     spans: str = STRICT
     ends: str = EXCLUSIVE
     names: tuple[str, ...] = ()
+    characters: bool = False
 
     def __post_init__(self) -> None:
         """Raises SettingsError."""

@@ -28,7 +28,7 @@ from adapters.data.tag_forms import TagForm
 from adapters.data.tag_schemes import spans, tags_of
 from adapters.data.tag_spellings import ALONE, PREFIX, SUFFIX, is_tag, kind_of_tags
 from adapters.data.word_rows import is_word_a_row, refuse_one_label, sentences_of
-from adapters.data.word_splitter import joined_offsets, split_words
+from adapters.data.word_splitter import joined, joined_offsets, split_characters, split_words
 
 if TYPE_CHECKING:
     import datasets
@@ -312,7 +312,7 @@ def _from_spans(
     if not isinstance(text, str) or not isinstance(marked, list | tuple | dict):
         faults.add(row.where(), f"needs a string in {columns.text!r} and a list in {columns.labels!r}")
         return None
-    offsets = split_words(text)
+    offsets = split_characters(text) if rules.characters else split_words(text)
     found = words_of(row, text, offsets, given_spans(marked, rules.names), rules, counting, advice, faults)
     words = [text[start:end] for start, end in offsets]
     tags = tags_of(found, len(words))
@@ -327,7 +327,7 @@ def _from_word_spans(
     if not all(isinstance(word, str) for word in words):
         faults.add(row.where(), f"the words must be a list of strings, found {repr(words)[:60]}")
         return None
-    offsets, text = joined_offsets(words), " ".join(words)
+    offsets, text = joined_offsets(words), joined(words)
     given = list(in_characters_of(given_spans(marked, rules.names), offsets, rules.ends))
     if given:
         faults.note(f"entities counted in words, with {rules.ends} ends", len(given))

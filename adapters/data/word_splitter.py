@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import regex
 
@@ -14,10 +14,14 @@ UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 # (zero-width space, byte-order mark, bidi controls) belong to no word. Flags have a rule of their own, since \X counts
 # their halves from the beginning of a run, which takes quadratic time.
 _INVISIBLE = r"\s\p{Cf}\p{Cc}\p{Zl}\p{Zp}\p{Zs}"
+_OTHER = rf"\p{{RI}}\p{{RI}}?+[\p{{GCB=EX}}\p{{GCB=SM}}\p{{GCB=ZWJ}}]*+|(?=[^{_INVISIBLE}])\X"
 _WORD = regex.compile(
-    rf"(?V1)[{UNSPACED}][\p{{M}}ー]*+|[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]*+"
-    rf"|\p{{RI}}\p{{RI}}?+[\p{{GCB=EX}}\p{{GCB=SM}}\p{{GCB=ZWJ}}]*+|(?=[^{_INVISIBLE}])\X"
+    rf"(?V1)[{UNSPACED}][\p{{M}}ー]*+|[[\p{{L}}\p{{N}}]--[{UNSPACED}]][[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]*+|{_OTHER}"
 )
+_CHARACTER = regex.compile(
+    rf"(?V1)[{UNSPACED}][\p{{M}}ー]*+|[[\p{{L}}\p{{N}}]--[{UNSPACED}]][\p{{M}}--[{UNSPACED}]]*+|{_OTHER}"
+)
+_UNSPACED = regex.compile(rf"[{UNSPACED}]")
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
@@ -30,10 +34,34 @@ def split_words(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _WORD.finditer(text)]
 
 
+def split_characters(text: str) -> list[tuple[int, int]]:
+    """The characters of a text, each as a word: as `split_words`, but letters and digits are parted, too."""
+    return [match.span() for match in _CHARACTER.finditer(text)]
+
+
+def by_character(words: Iterable[str]) -> bool:
+    """Whether all words are single characters, and some of a script without blanks: a text tagged by character."""
+    some = False
+    for word in words:
+        if len(word) > 1 and len(split_characters(word)) > 1:
+            return False
+        some = some or bool(_UNSPACED.match(word))
+    return some
+
+
+def joined(words: Sequence[str]) -> str:
+    """The words as a text: with single spaces between, but characters of a text tagged by character without."""
+    return _between(words).join(words)
+
+
 def joined_offsets(words: Sequence[str]) -> list[tuple[int, int]]:
-    """(start, end) of each word in the words joined by single spaces."""
-    offsets, at = [], 0
+    """(start, end) of each word in the joined words."""
+    offsets, at, gap = [], 0, len(_between(words))
     for word in words:
         offsets.append((at, at + len(word)))
-        at += len(word) + 1
+        at += len(word) + gap
     return offsets
+
+
+def _between(words: Sequence[str]) -> str:
+    return "" if by_character(words) else " "

@@ -28,7 +28,7 @@ from adapters.data.tag_schemes import (
     tags_of,
     to_iob2,
 )
-from adapters.data.word_splitter import joined_offsets, split_words
+from adapters.data.word_splitter import by_character, joined, joined_offsets, split_characters, split_words
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.tokenizer import IGNORED, Window, WordPart, WordTokenizer, valid_text
 from adapters.tasks import base
@@ -66,6 +66,9 @@ class Settings:
     overlapping ones, snap and drop keep the longer. Both are counted."""
     span_ends: str = "exclusive"
     """Whether an entity's end is the character after it (exclusive) or its last one (inclusive)."""
+    characters: bool = False
+    """Tag characters, not words: each character of a raw text is a word, in data and in requests. Data whose words all
+    are single characters are recognised by themselves."""
 
 
 class Task(base.PromptableTask):
@@ -82,12 +85,14 @@ class Task(base.PromptableTask):
     placeholders = ("text",)
     common_placeholders = ("types",)
 
-    def __init__(self, labels: LabelSet) -> None:
+    def __init__(self, labels: LabelSet, *, characters: bool = False) -> None:
         """Args:
         labels: IOB2 tags; those of a head that others trained may be of another scheme, or plain labels of words.
             Predictions are IOB2 tags in any case, or the plain labels.
+        characters: the words are characters, so a request's text is split into these.
         """
         self.labels = labels
+        self.characters = characters
         self.scheme = scheme_of_labels(labels.names)
 
     @cached_property
@@ -100,7 +105,7 @@ class Task(base.PromptableTask):
         """Read splits of tagged sentences; all have the scheme that is recognised in `train`."""
         given = given_columns(settings, "text", "label", "sentence")
         names = tuple(label_names(settings.label_names))
-        rules = SpanRules(spans=settings.spans, ends=settings.span_ends, names=names)
+        rules = SpanRules(spans=settings.spans, ends=settings.span_ends, names=names, characters=settings.characters)
         roles = {name: ColumnRoles(source, given) for name, source in sources.items()}
         columns = {name: find_ner_columns(found) for name, found in roles.items()}
         main = "train" if "train" in sources else next(iter(sources))
@@ -130,7 +135,10 @@ class Task(base.PromptableTask):
             if types[name] - learnt:
                 subject = f"{split.notes['source']} ({name})"
                 refuse_unknown(subject, split, lambda tags: {tag[2:] for tag in tags if tag != OUTSIDE}, sorted(learnt))
-        return cls(tag_labels(learnt)), splits
+        characters = by_character(value_counts(splits[main].dataset, "tokens"))
+        if characters and not settings.characters:
+            splits[main].notes["reading"]["notes"].append("the words are characters, into which texts are split, too")
+        return cls(tag_labels(learnt), characters=characters or settings.characters), splits
 
     @classmethod
     def label_counts(cls, dataset: datasets.Dataset) -> Counter[str]:
@@ -141,7 +149,7 @@ class Task(base.PromptableTask):
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> base.Task:
         """The task with the label list of a card."""
-        return cls(LabelSet(tuple(card["labels"])))
+        return cls(LabelSet(tuple(card["labels"])), characters=bool(card.get("characters")))
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Example:
@@ -156,12 +164,12 @@ class Task(base.PromptableTask):
         return Example(id=row["id"], inputs=inputs, gold=row["tags"], where=row["where"])
 
     def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
-        """From `{text}`, which is split into words, or `{tokens}`."""
+        """From `{text}`, which is split into words, or into characters if these were learned; or `{tokens}`."""
         tokens, text = inputs.get("tokens"), inputs.get("text")
         if isinstance(tokens, list) and all(isinstance(token, str) for token in tokens) and text is None:
             return Example(id=id, inputs={"tokens": tokens})
         if isinstance(text, str) and tokens is None:
-            offsets = split_words(text)
+            offsets = split_characters(text) if self.characters else split_words(text)
             words = [text[start:end] for start, end in offsets]
             return Example(id=id, inputs={"text": text, "tokens": words, "offsets": offsets})
         raise DataError(f"ner takes {{'text': string}} or {{'tokens': [strings]}}, found {_shape(inputs)}.")
@@ -177,7 +185,7 @@ class Task(base.PromptableTask):
 
         A text has the tokens of the text; words given one by one have those that they have inside a text.
         """
-        parts = _parts(examples, tokenizer)
+        parts = self._parts(examples, tokenizer)
         out = []
         for window in tokenizer.windows(parts, budget):
             targets = [IGNORED] * len(window.input_ids)
@@ -195,8 +203,8 @@ class Task(base.PromptableTask):
     def cautions(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[str]:
         """The words without a token of their own whose tag is not that of the word before, continued."""
         lost, words = [], 0
-        of_texts = [example for example in examples if "text" in example.inputs]  # others give each word its own tokens
-        for example, parts in zip(of_texts, _parts(of_texts, tokenizer), strict=True):
+        of_texts = [one for one in examples if self._as_text(one.inputs)]  # others give each word its own tokens
+        for example, parts in zip(of_texts, self._parts(of_texts, tokenizer), strict=True):
             words += len(parts)
             shared = [part.word for part in parts if part.shared]
             lost += [example.inputs["tokens"][i] for i in shared if example.gold[i] != _after(example.gold[i - 1])]
@@ -206,6 +214,19 @@ class Task(base.PromptableTask):
             f"{len(lost):,} of the {words:,} words of the first examples lie within a token of the one before and "
             f"have another tag ({', '.join(lost[:3])}): this base can neither learn nor predict it"
         ]
+
+    def _as_text(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether words have the tokens of their text; characters are tokenized one by one, in a text, too."""
+        return "text" in inputs and not self.characters
+
+    def _parts(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[list[WordPart]]:
+        """The parts of each example's words: those of a text in the text, others one by one."""
+        inputs = [example.inputs for example in examples]
+        texts = [given for given in inputs if self._as_text(given)]
+        offsets = [given["offsets"] for given in texts]
+        in_text = iter(tokenizer.parts_in_texts([given["text"] for given in texts], offsets))
+        alone = iter(tokenizer.parts([given["tokens"] for given in inputs if not self._as_text(given)]))
+        return [next(in_text if self._as_text(given) else alone) for given in inputs]
 
     def _fill_targets(self, targets: list[int], window: Window, parts: Sequence[WordPart], gold: Sequence[str]) -> None:
         for position, number, owned in zip(window.positions, window.parts, window.owned, strict=True):
@@ -257,12 +278,12 @@ class Task(base.PromptableTask):
         return float(np.mean(shares)) if shares is not None and len(shares) else None
 
     def gold_output(self, example: Example) -> list[dict[str, Any]]:
-        """The entities, with character offsets into the text (or into the words joined by single spaces)."""
+        """The entities, with character offsets into the text (or into the joined words)."""
         shown = self.output(example, Prediction(value=example.gold))["entities"]
         return [{key: entity[key] for key in ("start", "end", "label", "text")} for entity in shown]
 
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
-        """Tags, and entities with character offsets into the text (or into the words joined by single spaces)."""
+        """Tags, and entities with character offsets into the text (or into the joined words)."""
         words: Sequence[str] = example.inputs["tokens"]
         text, offsets = _text(example)
         entities = []
@@ -318,16 +339,8 @@ class Task(base.PromptableTask):
     def card(self) -> dict[str, Any]:
         """The label list, and for readers the entity types and a scheme that is not IOB2."""
         scheme = {} if self.scheme == "iob2" else {"tag_scheme": self.scheme}
-        return {**super().card(), "entity_types": list(entity_types(self.labels)), **scheme}
-
-
-def _parts(examples: Sequence[Example], tokenizer: WordTokenizer) -> list[list[WordPart]]:
-    """The parts of each example's words: those of a text in the text, others one by one."""
-    inputs = [example.inputs for example in examples]
-    texts = [given for given in inputs if "text" in given]
-    in_text = iter(tokenizer.parts_in_texts([given["text"] for given in texts], [given["offsets"] for given in texts]))
-    alone = iter(tokenizer.parts([given["tokens"] for given in inputs if "text" not in given]))
-    return [next(in_text if "text" in given else alone) for given in inputs]
+        characters = {"characters": True} if self.characters else {}
+        return {**super().card(), "entity_types": list(entity_types(self.labels)), **scheme, **characters}
 
 
 def _spread(tags: Sequence[str], shares: np.ndarray, shared: Sequence[bool | None]) -> Prediction:
@@ -361,11 +374,11 @@ def _after(tag: str) -> str:
 
 
 def _text(example: Example) -> tuple[str, Sequence[tuple[int, int]]]:
-    """The text, or the words joined by single spaces, and the words' offsets in it."""
+    """The text, or the joined words, and the words' offsets in it."""
     inputs = example.inputs
     if "text" in inputs:
         return inputs["text"], inputs["offsets"]
-    return " ".join(inputs["tokens"]), joined_offsets(inputs["tokens"])
+    return joined(inputs["tokens"]), joined_offsets(inputs["tokens"])
 
 
 def _shape(inputs: Mapping[str, Any]) -> str:

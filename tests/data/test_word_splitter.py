@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapters.data import word_splitter
-from adapters.data.word_splitter import split_words
+from adapters.data.word_splitter import by_character, joined, joined_offsets, split_characters, split_words
 
 # What text in the wild is made of, and what breaks tokenizers.
 TRICKY = [
@@ -177,3 +177,40 @@ def test_no_part_of_the_rule_can_be_tried_twice_on_the_same_characters() -> None
 def test_a_long_run_of_flags_is_cut_into_its_pairs() -> None:
     # A grapheme rule that counts the flags' halves back to the run's beginning takes minutes for this.
     assert split_words("\U0001f1eb\U0001f1f7" * 100_000) == [(at, at + 2) for at in range(0, 200_000, 2)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts)
+def test_characters_are_words_cut_further(text: str) -> None:
+    words, characters = split_words(text), split_characters(text)
+    assert [text[start:end].strip() for start, end in characters if start == end] == []
+    assert "".join(text[a:b] for a, b in characters) == "".join(text[a:b] for a, b in words)
+    assert {start for start, _ in words} <= {start for start, _ in characters}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("CPL2011年，中国", ["C", "P", "L", "2", "0", "1", "1", "年", "，", "中", "国"]),
+        ("Zoe\u0308 \u3000好", ["Z", "o", "e\u0308", "好"]),
+        ("\U0001f469\u200d\U0001f467!", ["\U0001f469\u200d\U0001f467", "!"]),
+    ],
+)
+def test_hand_made_cases_of_characters(text: str, expected: list[str]) -> None:
+    assert [text[start:end] for start, end in split_characters(text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["高", "勇", "P", "M", "，"], "高勇PM，"),
+        (["高勇", "，"], "高勇 ，"),
+        (["I", "a"], "I a"),  # of no script without blanks
+        (["高", "\u3000", "勇"], "高\u3000勇"),
+        ([], ""),
+    ],
+)
+def test_only_characters_of_a_text_tagged_by_character_are_joined_without_blanks(words: list[str], text: str) -> None:
+    assert by_character(words) == (" " not in text and len(words) > 0)
+    assert joined(words) == text
+    assert [text[start:end] for start, end in joined_offsets(words)] == words

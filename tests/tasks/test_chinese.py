@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import tiny
 from conftest import build_tiny_bert
 
-from adapters.core.errors import ModelError
+from adapters.core.errors import DataError, ModelError
 from adapters.core.settings import CommonSettings, join
 from adapters.data.labels import LabelSet
 from adapters.data.tag_schemes import tag_labels
@@ -62,6 +63,47 @@ def test_a_long_text_is_classified_in_windows_or_said_to_be_truncated(name: str,
     whole = classification.Task(labels, windows=True).encode([example], bases[name].word_tokenizer, 64)
     cut = classification.Task(labels).encode([example], bases[name].word_tokenizer, 64)
     assert len(whole) > 1 == len(cut) and len(cut[0].input_ids) == 64
+
+
+BY_CHARACTER = "高 B-NAME\n勇 E-NAME\n， O\nP B-TITLE\nM E-TITLE\n\n男 O\n李 S-NAME\n"
+
+
+def read(name: str, folder: Path, text: str, **given: Any) -> Any:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    kind = join(CommonSettings, ner.Settings)
+    return examples.read_splits("ner", kind(train_file=str(path), validation_file=str(path), **given))
+
+
+def test_a_request_to_what_learned_characters_is_split_into_characters(tmp_path: Path) -> None:
+    task, splits, _ = read("train.bmes", tmp_path, BY_CHARACTER)
+    assert task.card()["characters"] is True
+    assert splits["train"].notes["reading"]["notes"] == ["the words are characters, into which texts are split, too"]
+    for one in (task, ner.Task.from_card(task.card())):
+        asked = one.from_request({"text": "高勇，PM2"}, "0")
+        assert asked.inputs["tokens"] == [*"高勇，PM2"]
+    assert task.gold_output(splits["train"][0])[1] == {"start": 3, "end": 5, "label": "TITLE", "text": "PM"}
+    words = ner.Task(tag_labels(["NAME"]))
+    assert "characters" not in words.card()
+    assert words.from_request({"text": "高勇，PM2"}, "0").inputs["tokens"] == ["高", "勇", "，", "PM2"]
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_a_text_and_its_characters_one_by_one_have_the_same_tokens(name: str, bases: dict[str, Any]) -> None:
+    task = ner.Task(tag_labels(["NAME"]), characters=True)
+    as_text = task.from_request({"text": "高勇，PM2011"}, "0")
+    as_tokens = task.from_request({"tokens": [*"高勇，PM2011"]}, "1")
+    one, other = (task.encode([asked], bases[name].word_tokenizer, 64) for asked in (as_text, as_tokens))
+    assert [row.input_ids for row in one] == [row.input_ids for row in other]
+    assert [word for row in one for _, word, shared in row.detail if not shared] == [*range(9)]
+
+
+def test_entities_that_cut_words_are_read_by_character_where_that_was_said(tmp_path: Path) -> None:
+    row = {"text": "突袭CPL2011赛", "entities": [{"start": 2, "end": 5, "label": "organization"}]}
+    with pytest.raises(DataError, match=r"cuts a word: 'CPL2011'.*\n.*--characters"):
+        read("train.jsonl", tmp_path, json.dumps(row) + "\n")
+    task, splits, _ = read("train.jsonl", tmp_path, json.dumps(row) + "\n", characters=True)
+    assert task.characters and task.gold_output(splits["train"][0])[0]["text"] == "CPL"
 
 
 def test_a_base_that_cannot_read_chinese_names_one_that_can_in_few_words(tmp_path: Path, bases: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from adapters.core.errors import numbered
 from adapters.core.files import digest_value
 from adapters.core.progress import ProgressBar
 from adapters.data.columns import NUMBERED
-from adapters.data.word_splitter import split_words
+from adapters.data.word_splitter import joined, split_words
 from adapters.data.writing import folded, unspaced, writing_notes
 from adapters.evaluation.report.run_report import highlight
 from adapters.evaluation.report.tables import Column, number_column, rich_table
@@ -102,7 +102,7 @@ def text_of(example: Example) -> str:
     """All inputs of an example as one text."""
     inputs = example.inputs
     if "tokens" in inputs:
-        return str(inputs.get("text") or " ".join(inputs["tokens"]))
+        return str(inputs.get("text") or joined(inputs["tokens"]))
     return " ".join(map(str, inputs.values()))
 
 

@@ -14,6 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from adapters.data.word_splitter import joined
 from adapters.evaluation.evaluate import Evaluation
 from adapters.evaluation.metrics.base.any_metric import Section, score_title
 from adapters.tasks.base.example import Example
@@ -66,7 +67,7 @@ def predict_arguments(example: Example) -> str:
     """Arguments of `predict` for an example, as a user would write them."""
     inputs = dict(example.inputs)
     if set(inputs) <= {"text", "tokens", "offsets"}:
-        return shlex.quote(shorten(str(inputs.get("text") or " ".join(inputs["tokens"])), 60, placeholder=""))
+        return shlex.quote(shorten(str(inputs.get("text") or joined(inputs["tokens"])), 60, placeholder=""))
     return f"--input requests.jsonl   (each line: {json.dumps(dict.fromkeys(inputs, '…'), ensure_ascii=False)})"
 
 

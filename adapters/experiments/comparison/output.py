@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from adapters.core.files import write_json, write_text
+from adapters.data.word_splitter import joined
 from adapters.evaluation.report.tables import Column, natural_width, rich_table
 from adapters.experiments.comparison import deciding, plots, results
 from adapters.experiments.comparison.page import page
@@ -134,7 +135,7 @@ def _text(inputs: Mapping[str, Any]) -> str:
     """An example's inputs as one line."""
     if "text" in inputs or "tokens" not in inputs:
         return " | ".join(str(value) for name, value in inputs.items() if name not in ("tokens", "offsets"))
-    return " ".join(inputs["tokens"])
+    return joined(inputs["tokens"])
 
 
 def _shown(inputs: Mapping[str, Any], answer: Any) -> str:

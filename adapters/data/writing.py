@@ -33,7 +33,8 @@ def chinese_scripts(texts: Sequence[str]) -> Counter[str]:
     A character of GB 2312 that Big5 lacks is simplified, one of Big5 that GB 2312 lacks traditional. Texts with neither
     are not counted, nor are Japanese ones (with kana).
     """
-    simplified, traditional = set(), set()
+    simplified: set[str] = set()
+    traditional: set[str] = set()
     for character in set().union(*map(set, texts)) if texts else ():
         if _HAN.match(character):
             in_gb, in_big5 = (_encodes(character, name) for name in ("gb2312", "big5"))

@@ -10,7 +10,7 @@ import regex
 from adapters.evaluation.metrics import base
 from adapters.evaluation.metrics.answer_f1 import Metric as AnswerF1
 
-_REMOVED = str.maketrans("", "", "-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
+_REMOVED = regex.compile(r"[\-:_*\^/\\~`+=，。：？！“”；’《》·、「」（）－～『』]")
 _HAN = regex.compile(r"([\u4e00-\u9fa5])")
 # What is left between two Chinese characters has the tokens of the Penn Treebank, as NLTK's word_tokenize cuts them.
 _CLOSING = r"[\])}>\"'»”’ ]*$"
@@ -55,7 +55,7 @@ class Metric(AnswerF1):
 
 
 def _without_punctuation(text: str) -> str:
-    return text.lower().strip().translate(_REMOVED)
+    return _REMOVED.sub("", text.lower().strip())
 
 
 def _tokens(text: str) -> list[str]:

@@ -27,6 +27,9 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ("#1_string", "#2_string"),  # MRPC as it was published
     ("query", "passage"),  # MS MARCO
     ("claim", "evidence"),  # FEVER
+    ("句子1", "句子2"),
+    ("文本1", "文本2"),
+    ("前提", "假设"),
 )
 """Names of columns that are a pair where both exist."""
 SECOND_TEXTS = ("aspect", "aspect_term", "context", "evidence", "response", "answer")
@@ -64,6 +67,7 @@ TEXTS = (
     "abstract",
     "headline",
     "title",
+    *("文本", "内容", "正文", "评论", "句子", "标题"),
 )
 LABELS = (
     "label",
@@ -101,6 +105,7 @@ LABELS = (
     "cats",
     "choices",
     "accept",
+    *("标签", "类别", "分类", "情感"),
 )
 _SAME_MEANING = (
     frozenset(("label", "gold_label", "label_text", "label_name", "label_desc", "class_label")),

@@ -33,13 +33,25 @@ from adapters.data.word_splitter import joined, joined_offsets, split_characters
 if TYPE_CHECKING:
     import datasets
 
-TOKEN_COLUMNS = ("tokens", "words", "token", "word", "tokenized_text", "form")
+TOKEN_COLUMNS = ("tokens", "words", "token", "word", "tokenized_text", "form", "字", "词")
 TAG_COLUMNS = (
     *("ner_tags", "ner_tag", "ner", "tags", "labels", "tag", "label", "ne", "ne_tag", "ne_tags", "iob", "bio"),
-    *("iob_tag", "iob_tags", "bio_tag", "bio_tags", "ner_label", "ner_labels", "entity", "entities"),
+    *("iob_tag", "iob_tags", "bio_tag", "bio_tags", "ner_label", "ner_labels", "entity", "entities", "标签"),
 )
-TEXT_COLUMNS = ("text", "sentence", "content", "document", "raw_text", "raw", "body", "message")
-SPAN_COLUMNS = ("entities", "spans", "ents", "label", "labels", "annotations", "annotation", "tags", "ner", "entity")
+TEXT_COLUMNS = ("text", "sentence", "content", "document", "raw_text", "raw", "body", "message", "文本", "内容", "句子")
+SPAN_COLUMNS = (
+    "entities",
+    "spans",
+    "ents",
+    "label",
+    "labels",
+    "annotations",
+    "annotation",
+    "tags",
+    "ner",
+    "entity",
+    "实体",
+)
 MEND_TAG = "Repair such tags with --repair_tags (they are counted), or name the scheme with --tag_scheme."
 OTHER_TAG = "Name the tags' column with --label_column_name, or their scheme with --tag_scheme; or mend the tag."
 _LIST_OPENS = re.compile(r"""\s*(\[|\{\s*['"]|\(\s*['"\[(]|array\()""")

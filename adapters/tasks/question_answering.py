@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 NO_ANSWER = "no answer"
 USUAL = {
-    "question": ("question", "query"),
-    "context": ("context", "passage", "paragraph", "document", "article", "text"),
-    "answer": ("answers", "answer", "answer_text"),
+    "question": ("question", "query", "问题"),
+    "context": ("context", "passage", "paragraph", "document", "article", "text", "原文", "文章", "段落"),
+    "answer": ("answers", "answer", "answer_text", "答案"),
 }
 """Usual names of columns, by role."""
 BESIDE = ("answer_start", "is_impossible")

@@ -27,6 +27,7 @@ TEXTS = (
     "article_text",
     "source",
     "abstract",
+    *("文本", "原文", "正文", "文章", "内容"),
 )
 SUMMARIES = (
     "summary",
@@ -39,6 +40,7 @@ SUMMARIES = (
     "headline",
     "headlines",
     "title",
+    *("摘要", "标题"),
 )
 
 

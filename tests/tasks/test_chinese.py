@@ -10,6 +10,7 @@ import pytest
 import tiny
 from conftest import build_tiny_bert
 
+from adapters.core import discovery
 from adapters.core.errors import DataError, ModelError
 from adapters.core.settings import CommonSettings, join
 from adapters.data.labels import LabelSet
@@ -104,6 +105,31 @@ def test_entities_that_cut_words_are_read_by_character_where_that_was_said(tmp_p
         read("train.jsonl", tmp_path, json.dumps(row) + "\n")
     task, splits, _ = read("train.jsonl", tmp_path, json.dumps(row) + "\n", characters=True)
     assert task.characters and task.gold_output(splits["train"][0])[0]["text"] == "CPL"
+
+
+@pytest.mark.parametrize(
+    ("task", "row", "inputs"),
+    [
+        ("classification", {"编号": 7, "评论": "屏幕很好", "标签": "好评"}, {"text": "屏幕很好"}),
+        ("classification", {"句子1": "几点", "句子2": "何时", "标签": "1"}, {"text": "几点", "text_pair": "何时"}),
+        (
+            "question_answering",
+            {"问题": "谁？", "原文": "他是鲁迅", "答案": "鲁迅"},
+            {"question": "谁？", "context": "他是鲁迅"},
+        ),
+        ("summarization", {"正文": "今天下雨。", "摘要": "下雨"}, {"text": "今天下雨。"}),
+        ("ner", {"字": ["鲁", "迅"], "标签": ["B-PER", "I-PER"]}, {"tokens": ["鲁", "迅"]}),
+    ],
+)
+def test_columns_with_usual_chinese_names_are_read(
+    tmp_path: Path, task: str, row: dict[str, Any], inputs: dict[str, str]
+) -> None:
+    path = tmp_path / "test.jsonl"
+    other = {**row, "标签": "0"} if task == "classification" else row  # there must be two to tell apart
+    path.write_text(f"{json.dumps(other)}\n{json.dumps(row)}\n")
+    kind = join(CommonSettings, discovery.load("tasks", task).Settings)
+    found = examples.read_splits(task, kind(train_file=str(path), validation_file=str(path)))[1]["train"]
+    assert found[1].inputs == inputs
 
 
 def test_a_base_that_cannot_read_chinese_names_one_that_can_in_few_words(tmp_path: Path, bases: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ class Metric(AnswerF1):
 
 
 def _without_punctuation(text: str) -> str:
-    return _REMOVED.sub("", text.lower().strip())
+    return str(_REMOVED.sub("", text.lower().strip()))
 
 
 def _tokens(text: str) -> list[str]:

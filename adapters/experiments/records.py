@@ -145,6 +145,7 @@ def _of_base(base: Base, settings: Any) -> dict[str, Any]:
         "weights_sha256": base.digest,
         "tokenizer_sha256": base.tokenizer_digest,
         **({} if base.quantization is None else {"bits": quantization.description(settings)}),
+        **({} if base.source.notice is None else {"notice": base.source.notice}),
     }
 
 

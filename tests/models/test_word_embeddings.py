@@ -1,4 +1,4 @@
-"""Word embeddings that are most of a base stay as they are in full fine-tuning, and what is trained does not miss them."""
+"""Word embeddings that are most of a base stay as they are in full fine-tuning, and nothing misses them."""
 
 from __future__ import annotations
 
@@ -47,12 +47,9 @@ def test_embeddings_that_are_most_of_a_base_stay_as_they_are_unless_told(large: 
         set_training(model, train)
         assert model.get_input_embeddings().weight.requires_grad == wanted
         assert [name for name, p in model.named_parameters() if not p.requires_grad] == ([] if wanted else [WORDS])
-        assert left_out(model) == (
-            ""
-            if wanted
-            else f"its word embeddings ({model.get_input_embeddings().weight.numel():,}) stay as they are, "
-            "unless --train_embeddings is given"
-        )
+        size = model.get_input_embeddings().weight.numel()
+        said = f"its word embeddings ({size:,}) stay as they are, unless --train_embeddings is given"
+        assert left_out(model) == ("" if wanted else said)
 
 
 def test_embeddings_that_the_output_layer_shares_train(tmp_path: Path) -> None:

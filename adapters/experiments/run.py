@@ -449,6 +449,8 @@ class Run:
 
         first = self.splits.get("train") or next(iter(self.splits.values()))
         check_unknown_tokens(first, self.base, allowed=self.settings.allow_unknown_tokens, say=self._say)
+        for remark in task.remarks(self.base.word_tokenizer):
+            self._say(remark)
         for caution in task.cautions(first[:SAMPLE], self.base.word_tokenizer) if method.trains else ():
             self._say(f"warning: {first.name}: {caution}")
 

@@ -19,7 +19,7 @@ CHARACTERS, UTF16, BYTES = "characters", "UTF-16 units", "bytes"
 
 CUT_ADVICE = (
     "An entity must begin and end with a word: --spans snap extends it to whole words, --spans drop leaves it out "
-    "(both are counted). Where entities are marked by character, as in Chinese: --characters."
+    "(both are counted). Where entities are marked by character, as in Chinese: --by_character."
 )
 SHORT_ADVICE = "If every entity seems to lack its last character, ends are inclusive: --span_ends inclusive."
 OVERLAP_ADVICE = "Of overlapping entities, --spans snap and --spans drop keep the longer one (counted)."

@@ -39,7 +39,7 @@ def split_characters(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _CHARACTER.finditer(text)]
 
 
-def by_character(words: Iterable[str]) -> bool:
+def only_characters(words: Iterable[str]) -> bool:
     """Whether all words are single characters, and some of a script without blanks: a text tagged by character."""
     some = False
     for word in words:
@@ -64,4 +64,4 @@ def joined_offsets(words: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _between(words: Sequence[str]) -> str:
-    return "" if by_character(words) else " "
+    return "" if only_characters(words) else " "

@@ -62,6 +62,7 @@ def score_record(
         "cost": {
             "trainable_params": trained,
             "total_params": total,
+            "left_out": fitted.left_out,
             "train_seconds": history.get("seconds", round(fitted.seconds, 2)),
             "train_tokens_per_second": history.get("tokens_per_second", 0.0),
             "peak_memory_bytes": peak_bytes(session.accelerator.device),
@@ -145,6 +146,7 @@ def _of_base(base: Base, settings: Any) -> dict[str, Any]:
         "weights_sha256": base.digest,
         "tokenizer_sha256": base.tokenizer_digest,
         **({} if base.quantization is None else {"bits": quantization.description(settings)}),
+        **({} if base.source.notice is None else {"notice": base.source.notice}),
     }
 
 

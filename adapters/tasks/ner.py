@@ -17,6 +17,7 @@ from adapters.data.entity_spans import SpanRules
 from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.ner_rows import find_ner_columns, find_tag_form, stored_sentences
 from adapters.data.rows import RowSource
+from adapters.data.single_characters import are_characters, is_character
 from adapters.data.stored_rows import value_counts
 from adapters.data.tag_schemes import (
     OUTSIDE,
@@ -28,7 +29,7 @@ from adapters.data.tag_schemes import (
     tags_of,
     to_iob2,
 )
-from adapters.data.word_splitter import by_character, joined, joined_offsets, split_characters, split_words
+from adapters.data.word_splitter import joined, joined_offsets, only_characters, split_characters, split_words
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.tokenizer import IGNORED, Window, WordPart, WordTokenizer, valid_text
 from adapters.tasks import base
@@ -40,6 +41,9 @@ from adapters.tasks.base.task import AnswerForm
 
 if TYPE_CHECKING:
     import datasets
+
+_SAMPLE = 1000
+"""Training sentences by which words are recognised as characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +70,10 @@ class Settings:
     overlapping ones, snap and drop keep the longer. Both are counted."""
     span_ends: str = "exclusive"
     """Whether an entity's end is the character after it (exclusive) or its last one (inclusive)."""
-    characters: bool = False
-    """Tag characters, not words: each character of a raw text is a word, in data and in requests. Data whose words all
-    are single characters are recognised by themselves."""
+    by_character: bool | None = None
+    """Tokenize each word as inside text without blanks, so that no token is of two words and none marks a blank; true
+    also takes each character of a raw text, Latin letters and digits too, for a word. Default: where the words of train
+    are single Chinese characters or kana."""
 
 
 class Task(base.PromptableTask):
@@ -85,14 +90,16 @@ class Task(base.PromptableTask):
     placeholders = ("text",)
     common_placeholders = ("types",)
 
-    def __init__(self, labels: LabelSet, *, characters: bool = False) -> None:
+    def __init__(self, labels: LabelSet, *, by_character: bool = False, single_characters: bool = False) -> None:
         """Args:
         labels: IOB2 tags; those of a head that others trained may be of another scheme, or plain labels of words.
             Predictions are IOB2 tags in any case, or the plain labels.
-        characters: the words are characters, so a request's text is split into these.
+        by_character: whether words are tokenized one by one as inside text without blanks.
+        single_characters: whether all words are single characters, so that a request's text is split into these.
         """
         self.labels = labels
-        self.characters = characters
+        self.by_character = by_character
+        self.single_characters = single_characters
         self.scheme = scheme_of_labels(labels.names)
 
     @cached_property
@@ -105,7 +112,9 @@ class Task(base.PromptableTask):
         """Read splits of tagged sentences; all have the scheme that is recognised in `train`."""
         given = given_columns(settings, "text", "label", "sentence")
         names = tuple(label_names(settings.label_names))
-        rules = SpanRules(spans=settings.spans, ends=settings.span_ends, names=names, characters=settings.characters)
+        rules = SpanRules(
+            spans=settings.spans, ends=settings.span_ends, names=names, characters=bool(settings.by_character)
+        )
         roles = {name: ColumnRoles(source, given) for name, source in sources.items()}
         columns = {name: find_ner_columns(found) for name, found in roles.items()}
         main = "train" if "train" in sources else next(iter(sources))
@@ -135,10 +144,14 @@ class Task(base.PromptableTask):
             if types[name] - learnt:
                 subject = f"{split.notes['source']} ({name})"
                 refuse_unknown(subject, split, lambda tags: {tag[2:] for tag in tags if tag != OUTSIDE}, sorted(learnt))
-        characters = by_character(value_counts(splits[main].dataset, "tokens"))
-        if characters and not settings.characters:
+        by_character = settings.by_character
+        if by_character is None:
+            by_character = are_characters(example.inputs["tokens"] for example in splits[main][:_SAMPLE])
+        single = only_characters(value_counts(splits[main].dataset, "tokens"))
+        single = single or (rules.characters and "text" in splits[main][0].inputs)
+        if single and not rules.characters:
             splits[main].notes["reading"]["notes"].append("the words are characters, into which texts are split, too")
-        return cls(tag_labels(learnt), characters=characters or settings.characters), splits
+        return cls(tag_labels(learnt), by_character=by_character, single_characters=single), splits
 
     @classmethod
     def label_counts(cls, dataset: datasets.Dataset) -> Counter[str]:
@@ -149,7 +162,8 @@ class Task(base.PromptableTask):
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> base.Task:
         """The task with the label list of a card."""
-        return cls(LabelSet(tuple(card["labels"])), characters=bool(card.get("characters")))
+        given = {name: bool(card.get(name)) for name in ("by_character", "single_characters")}
+        return cls(LabelSet(tuple(card["labels"])), **given)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Example:
@@ -169,7 +183,7 @@ class Task(base.PromptableTask):
         if isinstance(tokens, list) and all(isinstance(token, str) for token in tokens) and text is None:
             return Example(id=id, inputs={"tokens": tokens})
         if isinstance(text, str) and tokens is None:
-            offsets = split_characters(text) if self.characters else split_words(text)
+            offsets = split_characters(text) if self.single_characters else split_words(text)
             words = [text[start:end] for start, end in offsets]
             return Example(id=id, inputs={"text": text, "tokens": words, "offsets": offsets})
         raise DataError(f"ner takes {{'text': string}} or {{'tokens': [strings]}}, found {_shape(inputs)}.")
@@ -183,7 +197,8 @@ class Task(base.PromptableTask):
     ) -> list[Encoded]:
         """Windows over each sentence. A word is predicted at its first token; its other tokens learn to continue it.
 
-        A text has the tokens of the text; words given one by one have those that they have inside a text.
+        A text has the tokens of the text; words given one by one have those that they have inside a text. Where words
+        are characters, both have the tokens of the words inside text without blanks.
         """
         parts = self._parts(examples, tokenizer)
         out = []
@@ -203,7 +218,7 @@ class Task(base.PromptableTask):
     def cautions(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[str]:
         """The words without a token of their own whose tag is not that of the word before, continued."""
         lost, words = [], 0
-        of_texts = [one for one in examples if self._as_text(one.inputs)]  # others give each word its own tokens
+        of_texts = [example for example in examples if "text" in example.inputs]  # others give each word its own tokens
         for example, parts in zip(of_texts, self._parts(of_texts, tokenizer), strict=True):
             words += len(parts)
             shared = [part.word for part in parts if part.shared]
@@ -215,18 +230,27 @@ class Task(base.PromptableTask):
             f"have another tag ({', '.join(lost[:3])}): this base can neither learn nor predict it"
         ]
 
-    def _as_text(self, inputs: Mapping[str, Any]) -> bool:
-        """Whether words have the tokens of their text; characters are tokenized one by one, in a text, too."""
-        return "text" in inputs and not self.characters
+    def remarks(self, tokenizer: WordTokenizer) -> list[str]:
+        """That words are tokenized in another way than transformers' scripts do it."""
+        if not self.by_character or not tokenizer.marks_words:
+            return []
+        return [
+            "words are single characters: each is tokenized by itself, without the blank that this base's tokenizer "
+            "marks before words (--by_character false: as words)"
+        ]
 
     def _parts(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[list[WordPart]]:
         """The parts of each example's words: those of a text in the text, others one by one."""
         inputs = [example.inputs for example in examples]
-        texts = [given for given in inputs if self._as_text(given)]
+        if self.by_character and tokenizer.marks_words:
+            return tokenizer.parts([given["tokens"] for given in inputs], [*map(_joined, inputs)])
+        as_text = ["text" in given and not self.single_characters for given in inputs]
+        texts = [given for given, is_text in zip(inputs, as_text, strict=True) if is_text]
         offsets = [given["offsets"] for given in texts]
         in_text = iter(tokenizer.parts_in_texts([given["text"] for given in texts], offsets))
-        alone = iter(tokenizer.parts([given["tokens"] for given in inputs if not self._as_text(given)]))
-        return [next(in_text if self._as_text(given) else alone) for given in inputs]
+        words = [given["tokens"] for given, is_text in zip(inputs, as_text, strict=True) if not is_text]
+        alone = iter(tokenizer.parts(words))
+        return [next(in_text if is_text else alone) for is_text in as_text]
 
     def _fill_targets(self, targets: list[int], window: Window, parts: Sequence[WordPart], gold: Sequence[str]) -> None:
         for position, number, owned in zip(window.positions, window.parts, window.owned, strict=True):
@@ -339,8 +363,21 @@ class Task(base.PromptableTask):
     def card(self) -> dict[str, Any]:
         """The label list, and for readers the entity types and a scheme that is not IOB2."""
         scheme = {} if self.scheme == "iob2" else {"tag_scheme": self.scheme}
-        characters = {"characters": True} if self.characters else {}
+        known = {"by_character": self.by_character, "single_characters": self.single_characters}
+        characters = {name: True for name, holds in known.items() if holds}
         return {**super().card(), "entity_types": list(entity_types(self.labels)), **scheme, **characters}
+
+
+def _joined(inputs: Mapping[str, Any]) -> list[bool]:
+    """Whether each word is tokenized without the mark of a blank: one character, or no blank before it in its text."""
+    words = inputs["tokens"]
+    if "text" not in inputs:
+        return [is_character(word) for word in words]
+    text = inputs["text"]
+    return [
+        is_character(word) or not text[max(start - 1, 0) : start].isspace()
+        for word, (start, _) in zip(words, inputs["offsets"], strict=True)
+    ]
 
 
 def _spread(tags: Sequence[str], shares: np.ndarray, shared: Sequence[bool | None]) -> Prediction:

@@ -18,7 +18,7 @@ SETS: list[tuple[str, str, int, int, dict[str, Any]]] = [
     ("zh_ocnli/dev.jsonl", "classification", 2950, 3, {}),
     ("zh_thucnews_titles/test.tsv", "classification", 10_000, 10, {}),
     ("zh_chnsenticorp/dev.tsv", "classification", 1200, 2, {}),
-    ("zh_cluener/dev.jsonl", "ner", 1343, 21, {"characters": True, "spans": "snap"}),
+    ("zh_cluener/dev.jsonl", "ner", 1343, 21, {"by_character": True, "spans": "snap"}),
     ("zh_resume_ner/dev.char.bmes", "ner", 463, 17, {"repair_tags": True}),
     ("zh_cmrc2018/trial.json", "question_answering", 1000, 0, {"repair_questions": True}),
 ]

@@ -78,20 +78,20 @@ def read(name: str, folder: Path, text: str, **given: Any) -> Any:
 
 def test_a_request_to_what_learned_characters_is_split_into_characters(tmp_path: Path) -> None:
     task, splits, _ = read("train.bmes", tmp_path, BY_CHARACTER)
-    assert task.card()["characters"] is True
+    assert task.card()["single_characters"] is True
     assert splits["train"].notes["reading"]["notes"] == ["the words are characters, into which texts are split, too"]
     for one in (task, ner.Task.from_card(task.card())):
         asked = one.from_request({"text": "高勇，PM2"}, "0")
         assert asked.inputs["tokens"] == [*"高勇，PM2"]
     assert task.gold_output(splits["train"][0])[1] == {"start": 3, "end": 5, "label": "TITLE", "text": "PM"}
     words = ner.Task(tag_labels(["NAME"]))
-    assert "characters" not in words.card()
+    assert "single_characters" not in words.card()
     assert words.from_request({"text": "高勇，PM2"}, "0").inputs["tokens"] == ["高", "勇", "，", "PM2"]
 
 
 @pytest.mark.parametrize("name", BASES)
 def test_a_text_and_its_characters_one_by_one_have_the_same_tokens(name: str, bases: dict[str, Any]) -> None:
-    task = ner.Task(tag_labels(["NAME"]), characters=True)
+    task = ner.Task(tag_labels(["NAME"]), single_characters=True)
     as_text = task.from_request({"text": "高勇，PM2011"}, "0")
     as_tokens = task.from_request({"tokens": [*"高勇，PM2011"]}, "1")
     one, other = (task.encode([asked], bases[name].word_tokenizer, 64) for asked in (as_text, as_tokens))
@@ -101,10 +101,10 @@ def test_a_text_and_its_characters_one_by_one_have_the_same_tokens(name: str, ba
 
 def test_entities_that_cut_words_are_read_by_character_where_that_was_said(tmp_path: Path) -> None:
     row = {"text": "突袭CPL2011赛", "entities": [{"start": 2, "end": 5, "label": "organization"}]}
-    with pytest.raises(DataError, match=r"cuts a word: 'CPL2011'.*\n.*--characters"):
+    with pytest.raises(DataError, match=r"cuts a word: 'CPL2011'.*\n.*--by_character"):
         read("train.jsonl", tmp_path, json.dumps(row) + "\n")
-    task, splits, _ = read("train.jsonl", tmp_path, json.dumps(row) + "\n", characters=True)
-    assert task.characters and task.gold_output(splits["train"][0])[0]["text"] == "CPL"
+    task, splits, _ = read("train.jsonl", tmp_path, json.dumps(row) + "\n", by_character=True)
+    assert task.single_characters and task.gold_output(splits["train"][0])[0]["text"] == "CPL"
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,10 @@ class Task(InferenceTask):
         names = dict(enumerate(self.labels.names))
         return {"num_labels": len(names), "id2label": names, "label2id": {n: i for i, n in names.items()}}
 
+    def remarks(self, tokenizer: WordTokenizer) -> list[str]:
+        """What is done with this base in another way than usual, each in a sentence. Default: nothing."""
+        return []
+
     def cautions(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[str]:
         """What of some examples this base can neither learn nor predict, each in a sentence. Default: nothing."""
         return []

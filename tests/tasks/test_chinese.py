@@ -14,6 +14,7 @@ from adapters.core import discovery
 from adapters.core.errors import DataError, ModelError
 from adapters.core.settings import CommonSettings, join
 from adapters.data.labels import LabelSet
+from adapters.evaluation.report.run_report import predict_arguments
 from adapters.data.tag_schemes import tag_labels
 from adapters.tasks import classification, ner, question_answering
 from adapters.tasks.base import examples
@@ -130,6 +131,13 @@ def test_columns_with_usual_chinese_names_are_read(
     kind = join(CommonSettings, discovery.load("tasks", task).Settings)
     found = examples.read_splits(task, kind(train_file=str(path), validation_file=str(path)))[1]["train"]
     assert found[1].inputs == inputs
+
+
+def test_the_command_to_try_has_the_beginning_of_a_text_without_blanks() -> None:
+    assert predict_arguments(Example(id="0", inputs={"text": LONG})) == f"'{LONG[:60]}'"
+    assert (
+        predict_arguments(Example(id="0", inputs={"text": "Ada lived " * 20})) == f"'{'Ada lived ' * 6}".rstrip() + "'"
+    )
 
 
 def test_a_base_that_cannot_read_chinese_names_one_that_can_in_few_words(tmp_path: Path, bases: dict[str, Any]) -> None:

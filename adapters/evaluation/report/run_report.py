@@ -23,6 +23,8 @@ WIDTH = 80
 NAME_WIDTH = 24
 """Characters of a table's width for the names of its rows; longer names are folded."""
 LONGEST_NAME = 120
+SHOWN = 60
+"""Characters of a text in a command that is suggested."""
 _NUMBER_WIDTH = 9
 _STYLES = ("bold cyan", "bold green", "bold magenta", "bold yellow", "bold blue", "bold red")
 
@@ -67,7 +69,9 @@ def predict_arguments(example: Example) -> str:
     """Arguments of `predict` for an example, as a user would write them."""
     inputs = dict(example.inputs)
     if set(inputs) <= {"text", "tokens", "offsets"}:
-        return shlex.quote(shorten(str(inputs.get("text") or joined(inputs["tokens"])), 60, placeholder=""))
+        text = str(inputs.get("text") or joined(inputs["tokens"]))
+        # Between two words if it can be; text without blanks has no such place.
+        return shlex.quote(shorten(text, SHOWN, placeholder="") or text.strip()[:SHOWN])
     return f"--input requests.jsonl   (each line: {json.dumps(dict.fromkeys(inputs, '…'), ensure_ascii=False)})"
 
 

@@ -14,8 +14,8 @@ from adapters.core import discovery
 from adapters.core.errors import DataError, ModelError
 from adapters.core.settings import CommonSettings, join
 from adapters.data.labels import LabelSet
-from adapters.evaluation.report.run_report import predict_arguments
 from adapters.data.tag_schemes import tag_labels
+from adapters.evaluation.report.run_report import predict_arguments
 from adapters.tasks import classification, ner, question_answering
 from adapters.tasks.base import examples
 from adapters.tasks.base.example import Example

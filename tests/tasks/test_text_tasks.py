@@ -544,11 +544,11 @@ def test_prompts_are_filled_verbatim_and_shots_show_the_answer_where_it_is_writt
     example = Example(id="", inputs=values, gold=["One\n\n two.", "Other"])
     question, shot = prompt.question(task, example), prompt.demonstration(task, example)
     assert all(value in question for value in values.values())
-    assert question[-1] in ":\n"  # a word's blank is a part of its first token
+    assert question[-1] in ":：\n"  # a word's blank is a part of its first token
     assert shot == f"{question}{' ' * (question[-1] == ':')}One two.{prompt.separator}"
     assert "{{" not in prompt.instruction_text(task)
     if task.name == "translation":
-        assert "German" in question + prompt.instruction_text(task)
+        assert prompt.form.verbalizer.get("de", ("German",))[0] in question + prompt.instruction_text(task)
     assert task.read_answer(example, " One two. ", prompt.form).value == "One two."
     assert task.read_answer(example, " \n", prompt.form).parse_failure
 

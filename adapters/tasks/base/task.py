@@ -227,6 +227,10 @@ class Task(InferenceTask):
         names = dict(enumerate(self.labels.names))
         return {"num_labels": len(names), "id2label": names, "label2id": {n: i for i, n in names.items()}}
 
+    def plain_texts(self, example: Example) -> list[str]:
+        """The texts that a method without a base model reads of an example: one, or the two of a pair."""
+        return [example.inputs[name] for name in ("text", "text_pair") if name in example.inputs]
+
     def cautions(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[str]:
         """What of some examples this base can neither learn nor predict, each in a sentence. Default: nothing."""
         return []

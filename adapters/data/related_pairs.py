@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any
 
@@ -143,20 +143,21 @@ def pairs_of_row(values: Mapping[str, Any], columns: RelationColumns, ends: str)
         ]
         yield RelatedPair(text=text, head=arguments[0], tail=arguments[1], label=label)
         return
+    types = (_type(values, columns.head_type), _type(values, columns.tail_type))
     if columns.head is None or columns.tail is None:
-        found = marked_pair(text)
-        if found is None:
-            raise DataError(f"the text has no marks of its two entities ({MARKS}): {text[:SHOWN]!r}")
-        plain, head, tail = found
-        types = (_type(values, columns.head_type), _type(values, columns.tail_type))
-        if any(types):
-            head = Argument(start=head.start, end=head.end, type=types[0])
-            tail = Argument(start=tail.start, end=tail.end, type=types[1])
-        yield RelatedPair(text=plain, head=head, tail=tail, label=label)
+        yield pair_in_marks(text, types, label)
         return
     cells = _parsed(_cell(values, columns.head)), _parsed(_cell(values, columns.tail))
-    types = (_type(values, columns.head_type), _type(values, columns.tail_type))
     yield located_pair(text, words, cells, types, label, ends)
+
+
+def pair_in_marks(text: str, types: tuple[str | None, str | None], label: str | None = None) -> RelatedPair:
+    """The pair that is marked in a text; `types`: of head and tail. Raises DataError, also where there are no marks."""
+    found = marked_pair(text)
+    if found is None:
+        raise DataError(f"the text has no marks of its two entities ({MARKS}): {text[:SHOWN]!r}")
+    plain, head, tail = found
+    return RelatedPair(text=plain, head=replace(head, type=types[0]), tail=replace(tail, type=types[1]), label=label)
 
 
 def located_pair(

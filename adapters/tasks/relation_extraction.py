@@ -22,7 +22,7 @@ from adapters.core.settings import require
 from adapters.data.classification_rows import in_order
 from adapters.data.columns import ColumnRoles, given_columns
 from adapters.data.labels import LabelSet, refuse_unknown
-from adapters.data.related_pairs import EXCLUSIVE, MARKS, Argument, RelatedPair, located_pair, marked_pair
+from adapters.data.related_pairs import EXCLUSIVE, MARKS, Argument, RelatedPair, located_pair, pair_in_marks
 from adapters.data.relation_rows import find_relation_columns, find_relation_form, relation_counts, stored_pairs
 from adapters.data.rows import RowSource
 from adapters.models.base_model import CAUSAL, ENCODER
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 TYPED, PLAIN = "typed", "plain"
 LONGEST_NAME = 80
 """Characters of an entity's name after the text that a causal model reads."""
-_INPUTS = ("text", "head", "tail", "head_type", "tail_type")
+_ENTITIES = ("head", "tail")
+_TYPES = ("head_type", "tail_type")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +144,7 @@ class Task(LabelAnswerTask):
     def from_row(cls, row: Mapping[str, Any]) -> Example:
         """An example of a stored row."""
         head, tail = (
-            Argument(start=row[f"{name}_start"], end=row[f"{name}_end"], type=row[f"{name}_type"])
-            for name in ("head", "tail")
+            Argument(start=row[f"{name}_start"], end=row[f"{name}_end"], type=row[f"{name}_type"]) for name in _ENTITIES
         )
         inputs = _inputs(RelatedPair(text=row["text"], head=head, tail=tail))
         return Example(id=row["id"], inputs=inputs, gold=row["label"], where=row["where"])
@@ -153,28 +153,20 @@ class Task(LabelAnswerTask):
         """From `{text}` with marks, or `{text, head, tail}`; with typed marks also `{head_type, tail_type}`."""
         given = {name: value for name, value in inputs.items() if value is not None}
         text = given.get("text")
-        if (
-            set(given) - {*_INPUTS}
-            or not isinstance(text, str)
-            or not text.strip()
-            or ("head" in given) != ("tail" in given)
-        ):
+        marks = not set(given) & set(_ENTITIES)
+        sound = set(given) <= {"text", *_ENTITIES, *_TYPES} and (marks or set(given) >= set(_ENTITIES))
+        if not sound or not isinstance(text, str) or not text.strip():
             found = ", ".join(inputs) or "nothing"
             raise DataError(
                 f"relation_extraction takes {{text}} with marks ({MARKS}), or {{text, head, tail}}, where an entity is "
                 f"[start, end], {{start, end, type}} or its name; found {found}."
             )
-        types = tuple(str(given[name]) if name in given else None for name in ("head_type", "tail_type"))
-        if "head" in given:
-            pair = located_pair(text, None, (given["head"], given["tail"]), (types[0], types[1]), None, EXCLUSIVE)
+        head_type, tail_type = (str(given[name]) if name in given else None for name in _TYPES)
+        if marks:
+            pair = pair_in_marks(text, (head_type, tail_type))
         else:
-            found_marks = marked_pair(text)
-            if found_marks is None:
-                raise DataError(f"the text has no marks of its two entities ({MARKS}); or give head and tail.")
-            plain, head, tail = found_marks
-            one = Argument(start=head.start, end=head.end, type=types[0])
-            other = Argument(start=tail.start, end=tail.end, type=types[1])
-            pair = RelatedPair(text=plain, head=one, tail=other)
+            head, tail = (given[name] for name in _ENTITIES)
+            pair = located_pair(text, None, (head, tail), (head_type, tail_type), None, EXCLUSIVE)
         if self.typed and not (pair.head.type and pair.tail.type):
             raise DataError("this adapter was trained with the entities' types: give head_type and tail_type.")
         return Example(id=id, inputs=_inputs(pair))
@@ -193,7 +185,7 @@ class Task(LabelAnswerTask):
 
     def config(self) -> dict[str, Any]:
         """A head with a score of each relation at the head's mark, and one at the tail's."""
-        names = dict(enumerate(f"{side}: {name}" for side in ("head", "tail") for name in self.labels.names))
+        names = dict(enumerate(f"{side}: {name}" for side in _ENTITIES for name in self.labels.names))
         return {"num_labels": len(names), "id2label": names, "label2id": {name: i for i, name in names.items()}}
 
     def encode(
@@ -230,8 +222,7 @@ class Task(LabelAnswerTask):
     def _marked(self, example: Example, signs: Signs = SIGNS) -> Marked:
         """The text with both entities between marks."""
         head, tail = (
-            (*example.inputs[name], example.inputs.get(f"{name}_type") if self.typed else None)
-            for name in ("head", "tail")
+            (*example.inputs[name], example.inputs.get(f"{name}_type") if self.typed else None) for name in _ENTITIES
         )
         return marked(valid_text(example.inputs["text"]), head, tail, signs)
 
@@ -298,7 +289,7 @@ class Task(LabelAnswerTask):
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """The text, both entities with their characters, the relation, and the probabilities of the likeliest."""
         shown: dict[str, Any] = {"text": example.inputs["text"]}
-        for side, name in zip(("head", "tail"), self._names(example), strict=True):
+        for side, name in zip(_ENTITIES, self._names(example), strict=True):
             start, end = example.inputs[side]
             kind = example.inputs.get(f"{side}_type")
             shown[side] = {"text": name, "start": start, "end": end, **({"type": kind} if kind else {})}
@@ -336,5 +327,5 @@ def _inputs(pair: RelatedPair) -> dict[str, Any]:
 
 def _with_types(splits: Mapping[str, Examples]) -> bool:
     """Whether every entity has a type."""
-    columns = [split.dataset.data.column(f"{side}_type") for split in splits.values() for side in ("head", "tail")]
+    columns = [split.dataset.data.column(f"{side}_type") for split in splits.values() for side in _ENTITIES]
     return all(column.null_count == 0 for column in columns)

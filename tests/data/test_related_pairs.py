@@ -140,7 +140,10 @@ def test_of_listed_relations_all_ordered_pairs_are_examples(as_lists: bool) -> N
 
 def test_listed_triples_of_names_are_examples_as_they_are() -> None:
     columns = RelationColumns(text="text", label="relations", relations=True)
-    values = {"text": "东方航空将与上航合并", "relations": [["东方航空", "上航", "合并"], ["上航", "东方航空", "unknown"]]}
+    values = {
+        "text": "东方航空将与上航合并",
+        "relations": [["东方航空", "上航", "合并"], ["上航", "东方航空", "unknown"]],
+    }
     assert read(values, columns) == [
         ("东方航空", "上航", None, None, "合并"),
         ("上航", "东方航空", None, None, "unknown"),

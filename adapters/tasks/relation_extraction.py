@@ -84,6 +84,7 @@ class Task(LabelAnswerTask):
     kinds = (ENCODER, CAUSAL)
     metrics = ("relation_f1", "accuracy")
     free_labels = False
+    step = "relation"
     placeholders = ("text", "head", "tail")
 
     def __init__(self, labels: LabelSet, *, typed: bool = False) -> None:

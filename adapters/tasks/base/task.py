@@ -53,6 +53,8 @@ class InferenceTask(ABC):
     """How requests become model inputs, and a model's answers predictions: all that a predictor needs of a task."""
 
     name: ClassVar[str]
+    step: ClassVar[str] = ""
+    """What it does in a pipeline from texts to relations: `entities`, `relation`, or nothing."""
 
     @abstractmethod
     def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:

@@ -25,6 +25,7 @@ from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.related_pairs import EXCLUSIVE, MARKS, Argument, RelatedPair, located_pair, pair_in_marks
 from adapters.data.relation_rows import find_relation_columns, find_relation_form, relation_counts, stored_pairs
 from adapters.data.rows import RowSource
+from adapters.data.stored_rows import value_counts
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.tokenizer import IGNORED, WordTokenizer, valid_text
 from adapters.tasks import base
@@ -87,12 +88,12 @@ class Task(LabelAnswerTask):
     step = "relation"
     placeholders = ("text", "head", "tail")
 
-    def __init__(self, labels: LabelSet, *, typed: bool = False) -> None:
+    def __init__(self, labels: LabelSet, *, types: Sequence[str] = ()) -> None:
         """Args:
         labels: the relations, `no_relation` among them where there are pairs without one.
-        typed: whether marks include the entities' types.
+        types: of the entities, which marks then include; none where marks are plain.
         """
-        self.labels, self.typed, self.reads_end = labels, typed, False
+        self.labels, self.types, self.reads_end = labels, tuple(types), False
 
     @classmethod
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
@@ -120,12 +121,12 @@ class Task(LabelAnswerTask):
                 f"{splits[lead].notes['source']}: only the relation {', '.join(learnt)} occurs, and there is nothing "
                 "to tell apart. Give examples of two or more, or another --label_column_name."
             )
-        typed = _with_types(splits) if markers is None else markers == TYPED
-        if markers == TYPED and not _with_types(splits):
+        types = _types(splits) if markers != PLAIN else []
+        if markers == TYPED and not types:
             raise DataError(
                 "--entity_markers typed: some entities have no type. Leave it out, or give head_type and tail_type."
             )
-        return cls(LabelSet(learnt), typed=typed), splits
+        return cls(LabelSet(learnt), types=types), splits
 
     @classmethod
     def label_counts(cls, dataset: datasets.Dataset) -> Counter[str]:
@@ -135,11 +136,12 @@ class Task(LabelAnswerTask):
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> base.Task:
         """The task with the labels and the marks of a card."""
-        return cls(LabelSet(tuple(card["labels"])), typed=card.get("entity_markers") == TYPED)
+        return cls(LabelSet(tuple(card["labels"])), types=card.get("argument_types", ()))
 
     def card(self) -> dict[str, Any]:
         """The labels, and which marks there are."""
-        return {**super().card(), "entity_markers": TYPED if self.typed else PLAIN}
+        types = {"argument_types": list(self.types)} if self.types else {}
+        return {**super().card(), "entity_markers": TYPED if self.types else PLAIN, **types}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Example:
@@ -168,15 +170,17 @@ class Task(LabelAnswerTask):
         else:
             head, tail = (given[name] for name in _ENTITIES)
             pair = located_pair(text, None, (head, tail), (head_type, tail_type), None, EXCLUSIVE)
-        if self.typed and not (pair.head.type and pair.tail.type):
-            raise DataError("this adapter was trained with the entities' types: give head_type and tail_type.")
+        for name, one in zip(_TYPES, (pair.head, pair.tail), strict=True):
+            if self.types and one.type not in self.types:
+                known = ", ".join(self.types)
+                raise DataError(f"{name} {one.type!r}: this adapter learned with types, which are {known}; give one.")
         return Example(id=id, inputs=_inputs(pair))
 
     def on(self, kind: str) -> Task:
         """On a causal model, the task that reads both entities after the text."""
         if self.reads_end == (kind == CAUSAL):
             return self
-        other = Task(self.labels, typed=self.typed)
+        other = Task(self.labels, types=self.types)
         other.reads_end = kind == CAUSAL
         return other
 
@@ -223,7 +227,7 @@ class Task(LabelAnswerTask):
     def _marked(self, example: Example, signs: Signs = SIGNS) -> Marked:
         """The text with both entities between marks."""
         head, tail = (
-            (*example.inputs[name], example.inputs.get(f"{name}_type") if self.typed else None) for name in _ENTITIES
+            (*example.inputs[name], example.inputs.get(f"{name}_type") if self.types else None) for name in _ENTITIES
         )
         return marked(valid_text(example.inputs["text"]), head, tail, signs)
 
@@ -326,7 +330,13 @@ def _inputs(pair: RelatedPair) -> dict[str, Any]:
     return inputs
 
 
-def _with_types(splits: Mapping[str, Examples]) -> bool:
-    """Whether every entity has a type."""
-    columns = [split.dataset.data.column(f"{side}_type") for split in splits.values() for side in _ENTITIES]
-    return all(column.null_count == 0 for column in columns)
+def _types(splits: Mapping[str, Examples]) -> list[str]:
+    """The types of all entities, sorted; none where an entity lacks one."""
+    found: set[str] = set()
+    for split in splits.values():
+        for name in _TYPES:
+            counts = value_counts(split.dataset, name)
+            if counts.total() < len(split):
+                return []
+            found |= set(counts)
+    return sorted(found)

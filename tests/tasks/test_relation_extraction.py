@@ -234,9 +234,10 @@ def test_a_request_that_names_no_pair_is_refused(inputs: dict[str, Any], problem
 
 
 def test_an_adapter_that_learned_with_types_asks_for_them() -> None:
-    task = Task(LABELS, typed=True)
-    with pytest.raises(DataError, match="give head_type and tail_type"):
-        task.from_request({"text": TEXT, "head": [0, 12], "tail": [22, 28]}, "1")
+    task = Task(LABELS, types=("LOC", "PER"))
+    for types in ({}, {"head_type": "PER", "tail_type": "city"}):
+        with pytest.raises(DataError, match="this adapter learned with types, which are LOC, PER; give one"):
+            task.from_request({"text": TEXT, "head": [0, 12], "tail": [22, 28], **types}, "1")
     given = {"text": TEXT, "head": [0, 12], "tail": [22, 28], "head_type": "PER", "tail_type": "LOC"}
     assert task.from_request(given, "1").inputs["tail_type"] == "LOC"
     assert Task.from_card(task.card()).card() == task.card()
@@ -275,7 +276,7 @@ def test_semevals_blocks_are_read_with_other_as_no_relation(tmp_path: Path) -> N
     assert (first.id, first.inputs["text"]) == ("1", "The child slept in the cradle.")
     assert first.where == f"{tmp_path}/TRAIN_FILE.TXT:1"
     assert "the label Other is read as no_relation (--no_relation_label)" in found["train"].notes["reading"]["notes"]
-    assert not task.typed
+    assert not task.types
 
 
 @pytest.mark.parametrize(
@@ -301,7 +302,7 @@ def test_sciercs_documents_become_sentences_with_all_their_pairs(tmp_path: Path)
         "relations": [[], [[4, 4, 6, 6, "USED-FOR"]]],
     }
     task, found = read(tmp_path, [document, {**document, "doc_key": "d2"}])
-    assert task.typed
+    assert task.types == ("Method", "Task")
     assert [(e.gold, e.inputs["head_type"], e.document) for e in found["test"]] == [
         ("USED-FOR", "Method", "d1"),
         ("no_relation", "Task", "d1"),

@@ -36,7 +36,7 @@ class Settings(PlainFlags):
     """`artifact` folder of a run, or a plain PEFT folder. With --pipeline, the first of the texts."""
     texts: Annotated[list[str], POSITIONAL] = field(default_factory=list)
     """Texts to answer. Put -- before a text that begins with two hyphens."""
-    pipeline: list[str] = field(default_factory=list)
+    pipeline: str | None = None
     """ner=FOLDER,relation=FOLDER: find entities by one artifact, and ask the other for the relations of their pairs."""
     max_distance: int | None = None
     """With --pipeline: the most words between two entities that are asked for. Default: pairs within a sentence."""
@@ -121,9 +121,10 @@ def _pipeline(load: Callable[[Path], LoadedArtifact], given: Settings) -> Pipeli
     """The two artifacts that --pipeline names, as one. Raises SettingsError, ModelError."""
     from adapters.artifacts.pipeline import Pipeline, check_steps
 
-    folders = dict(part.split("=", 1) for part in given.pipeline if "=" in part)
-    if len(given.pipeline) != 2 or set(folders) != set(STEPS):
-        raise SettingsError(f"--pipeline {','.join(given.pipeline)}: needed is ner=FOLDER,relation=FOLDER.")
+    parts = (given.pipeline or "").split(",")
+    folders = dict(part.split("=", 1) for part in parts if "=" in part)
+    if len(parts) != len(STEPS) or set(folders) != set(STEPS):
+        raise SettingsError(f"--pipeline {given.pipeline}: needed is ner=FOLDER,relation=FOLDER.")
     ner, relation = (load(Path(folders[step])) for step in STEPS)
     check_steps(ner.task, relation.task)
     return Pipeline(ner.answer, relation.answer, max_distance=given.max_distance)

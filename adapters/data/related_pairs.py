@@ -317,7 +317,7 @@ def _in_characters(
     if isinstance(own, str) and own.strip() and text[start:end].split() != own.split() and words is None:
         raise DataError(
             f"the entity {place[0]}:{place[1]} is {text[start:end]!r:.60} in the text, not {own!r:.60}: are ends "
-            f"{'exclusive' if ends == INCLUSIVE else 'inclusive'} (--span_ends)?"
+            f"{'exclusive' if ends == INCLUSIVE else 'inclusive'} (--argument_ends)?"
         )
     return Argument(start=start, end=end, type=kind)
 

@@ -100,7 +100,9 @@ def find_relation_form(
     if ends is None:
         ends = INCLUSIVE if (columns.head_end or "").lower() == "subj_end" else EXCLUSIVE
         if ends == INCLUSIVE:
-            roles.notes.append("subj_end and obj_end are read as TACRED's, the last word of an entity (--argument_ends)")
+            roles.notes.append(
+                "subj_end and obj_end are read as TACRED's, the last word of an entity (--argument_ends)"
+            )
     if negative is None and columns.entities is None:
         counts: Counter[str] = Counter()
         for row in first_rows(roles.source):

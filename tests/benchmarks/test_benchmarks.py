@@ -42,6 +42,8 @@ SMALLEST = {
     "processes": f"--rounds 1 --steps 1 --recipes lora_ner --data {{data}}/conll2003 --base {{bert}} --more {RUN}",
     "prompt_scoring": "--only zero agreement memory grid --base {llama} --folder {data} --rounds 1 --examples 4 "
     "--shots 0",
+    "recipe_scores": "sst2 --bases {bert} --methods lora --seeds 1 --data {data} --folder {data}/scores --more "
+    f"{RUN} --allow_unknown_tokens",
     "resume": "--only tiny kills disk --recipes lora_ner --steps 2 --processes 1 --rounds 2",
     "repeats": "--methods tfidf --data {data}/sst2 --seeds 7 --examples 40 --splits 20 --resamples 50 --folder "
     "{data}/repeats",

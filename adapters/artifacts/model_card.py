@@ -136,7 +136,7 @@ def _training(record: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
 
 def _notice(base: Mapping[str, Any]) -> list[str]:
     """What is said on each use of the base, such as that its weights were quantized before."""
-    return [f"Of the base: {base['notice']}."] if "notice" in base else []
+    return [f"{base['notice']}."] if "notice" in base else []
 
 
 def _reference(card: Mapping[str, Any]) -> list[str]:

@@ -69,7 +69,8 @@ def derived_model_card(card: Mapping[str, Any], description: Sequence[str]) -> s
     if scores:
         result = "{dataset} {split}, n = {n}: {title} ".format(**scores) + f"{100 * scores['value']:.2f}."
     title = f"# {card['task']['name']} on {card['base']['name']}"
-    return "\n".join([*_front_matter(card, "taskswap"), title, "", *description, "", result, "", *_USE, *_scale(card)])
+    said = [*description, *_notice(card["base"])]
+    return "\n".join([*_front_matter(card, "taskswap"), title, "", *said, "", result, "", *_USE, *_scale(card)])
 
 
 def _scale(card: Mapping[str, Any]) -> list[str]:
@@ -127,8 +128,15 @@ def _training(record: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
         f"{cost['trainable_params']:,} of {cost['total_params']:,} parameters trained in {cost['train_seconds']:.0f} s "
         f"on {hardware['cpu']} ({hardware['cores']} cores{gpu}).",
         *([f"The base was quantized to {base['bits']} bits in training."] if "bits" in base else []),
+        *([f"Of the base, {record['left_out']}."] if record["left_out"] else []),
+        *_notice(base),
         "",
     ]
+
+
+def _notice(base: Mapping[str, Any]) -> list[str]:
+    """What is said on each use of the base, such as that its weights were quantized before."""
+    return [f"{base['notice']}."] if "notice" in base else []
 
 
 def _reference(card: Mapping[str, Any]) -> list[str]:

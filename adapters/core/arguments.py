@@ -136,11 +136,16 @@ def _marked(kind: type, places: Sequence[str], hints: Mapping[str, Any], require
 
 def _value_name(hint: Any) -> str:
     """The value of a flag, as --help shows it."""
-    if hint is bool:
+    if _is_boolean(hint):
         return "[true|false]"
     inner = [one for one in typing.get_args(hint) if one is not types.NoneType] or [hint]
     word = getattr(inner[0], "__name__", "value").upper()
     return f"{word} …" if typing.get_origin(hint) is list else word
+
+
+def _is_boolean(hint: Any) -> bool:
+    """Whether a setting is true or false, and may have no value of its own."""
+    return hint is bool or {*typing.get_args(hint)} == {bool, types.NoneType}
 
 
 def _default_hint(default: str) -> str:
@@ -191,7 +196,7 @@ def _normal(argv: Sequence[str], hints: Mapping[str, Any], places: Sequence[str]
         name, equals, value = word[2:].partition("=")
         name = _name(name)
         values = [value] if equals else _following(words, hints.get(name), greedy=not places)
-        if name.startswith("no_") and hints.get(name[3:]) is bool and not values:
+        if name.startswith("no_") and _is_boolean(hints.get(name[3:])) and not values:
             name, values = name[3:], ["false"]
         if name not in hints or name in places:
             known = [f"--{one}" for one in hints if one not in places]
@@ -211,7 +216,7 @@ def _following(words: list[str], hint: Any, *, greedy: bool) -> list[str]:
     """The values after a flag, taken from the front of `words`; greedy: every word up to the next flag."""
     if greedy or typing.get_origin(hint) is list:
         end = next((i for i, word in enumerate(words) if _is_flag(word)), len(words))
-    elif hint is bool:
+    elif _is_boolean(hint):
         end = int(bool(words) and words[0].lower() in _TRUE | _FALSE)
     else:
         end = int(hint is not None and bool(words) and not _is_flag(words[0]))
@@ -242,7 +247,9 @@ def _values(name: str, values: list[str], hint: Any) -> list[str]:
 
 
 def _plain_values(name: str, values: list[str], hint: Any) -> list[str]:
-    if hint is bool:
+    if types.NoneType in typing.get_args(hint) and [value.lower() for value in values] == ["none"]:
+        return ["None"]
+    if _is_boolean(hint):
         word = values[0].lower() if values else "true"
         if len(values) > 1 or word not in _TRUE | _FALSE:
             raise SettingsError(f"--{name} {' '.join(values)}: must be true or false (or use --{name}, --no_{name}).")
@@ -251,8 +258,6 @@ def _plain_values(name: str, values: list[str], hint: Any) -> list[str]:
         return [item for value in values for item in value.split(",") if item]
     if len(values) != 1:
         raise SettingsError(f"--{name} takes one value, found {len(values)}{': ' if values else ''}{' '.join(values)}.")
-    if values[0].lower() == "none" and types.NoneType in typing.get_args(hint):
-        return ["None"]
     return values
 
 

@@ -82,7 +82,7 @@ class CommonSettings(DataSettings):
     """Model, data, training and output of a run."""
 
     model_name_or_path: str = "minilm"
-    """Path, Hub id (bert-base-cased) or alias (minilm, smollm2) of the base model."""
+    """Path, Hub id (bert-base-cased) or alias (minilm, e5, smollm2) of the base model."""
     max_length: int = 256
     """Maximum length of a window in tokens; longer sentences are split into overlapping windows, never truncated.
     Also --max_seq_length."""

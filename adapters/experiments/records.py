@@ -59,6 +59,7 @@ def score_record(
         "resampled": evaluation.units.record(),
         "reports": _sections(evaluation),
         "overlap": overlap(evaluation.examples, data.splits.get("train", ()), seen),
+        "left_out": fitted.left_out,
         "cost": {
             "trainable_params": trained,
             "total_params": total,
@@ -145,6 +146,7 @@ def _of_base(base: Base, settings: Any) -> dict[str, Any]:
         "weights_sha256": base.digest,
         "tokenizer_sha256": base.tokenizer_digest,
         **({} if base.quantization is None else {"bits": quantization.description(settings)}),
+        **({} if base.source.notice is None else {"notice": base.source.notice}),
     }
 
 

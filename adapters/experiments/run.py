@@ -263,7 +263,8 @@ class Run:
 
         settings = self.settings
         trained, total = fitted.parameters()
-        self._say(f"model: {self.base.name}, {trained:,} of {total:,} parameters trained")
+        left = f"; {fitted.left_out}" if fitted.left_out else ""
+        self._say(f"model: {self.base.name}, {trained:,} of {total:,} parameters trained{left}")
         torch.manual_seed(settings.seed + self.accelerator.process_index)
         if settings.resume_from_checkpoint:
             self._resume(trainer)
@@ -331,6 +332,7 @@ class Run:
         lines = [
             "dry run: nothing is written",
             f"model    {model}: {trained:,} of {total:,} parameters are trained ({trained / total:.2%})",
+            *([f"         {fitted.left_out}"] if fitted.left_out else []),
             f"device   {self.accelerator.device}, {self.accelerator.num_processes} process(es), precision "
             f"{self.precision}",
             *([f"training about {estimate.duration(fitted.seconds)}"] if fitted.base is None else []),
@@ -447,6 +449,8 @@ class Run:
 
         first = self.splits.get("train") or next(iter(self.splits.values()))
         check_unknown_tokens(first, self.base, allowed=self.settings.allow_unknown_tokens, say=self._say)
+        for remark in task.remarks(self.base.word_tokenizer):
+            self._say(remark)
         for caution in task.cautions(first[:SAMPLE], self.base.word_tokenizer) if method.trains else ():
             self._say(f"warning: {first.name}: {caution}")
 

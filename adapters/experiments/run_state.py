@@ -72,6 +72,11 @@ class FittedModel:
         """Numbers of trained and of all parameters."""
         return count_parameters(self.model) if self.base is not None else (self.model.learned, self.model.learned)
 
+    @property
+    def left_out(self) -> str:
+        """What of the base does not train although the rest does, as a clause; usually nothing."""
+        return self.method.left_out(self.model)
+
     def save(self, folder: Path) -> None:
         """Write what was learned into an empty folder."""
         if isinstance(self.method, ClassicalMethod):

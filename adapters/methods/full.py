@@ -1,4 +1,7 @@
-"""Full fine-tuning: every parameter is trained; the artifact is an ordinary transformers folder."""
+"""Full fine-tuning of every parameter, but of word embeddings that are most of them.
+
+The artifact is an ordinary transformers folder.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,13 @@ class Settings:
 
     learning_rate: float = 1e-4
     """Peak learning rate."""
+    train_embeddings: bool | None = None
+    """Train the word embeddings, too. Default: unless they are three quarters of the base's parameters or more, as in
+    multilingual bases (e5), and its output layer does not share them."""
 
 
 class Method(BaseMethod):
-    """Trains every parameter of base and head."""
+    """Trains every parameter of base and head, but large word embeddings."""
 
     name = "full"
     self_contained = True
@@ -41,8 +47,18 @@ class Method(BaseMethod):
         return {"learning_rate": LogUniform(3e-5, 1e-3), "num_train_epochs": Choice(3.0, 5.0, 10.0)}
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
-        """The headed base; all of it is trainable."""
-        return headed(base, task, self.settings)  # type: ignore[no-any-return]
+        """The headed base; all of it is trainable, but word embeddings that are most of it."""
+        from adapters.models import word_embeddings
+
+        model: torch.nn.Module = headed(base, task, self.settings)
+        word_embeddings.set_training(model, self.settings.train_embeddings)
+        return model
+
+    def left_out(self, model: torch.nn.Module) -> str:
+        """Its word embeddings, where they do not train."""
+        from adapters.models import word_embeddings
+
+        return word_embeddings.left_out(model)
 
     def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
         """Save model and tokenizer by `save_pretrained`; the folder can itself be used as a base model."""

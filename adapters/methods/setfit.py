@@ -42,6 +42,9 @@ class Settings:
 
     learning_rate: float = 2e-5
     """Peak learning rate of the encoder."""
+    train_embeddings: bool | None = None
+    """Train the word embeddings, too. Default: unless they are three quarters of the base's parameters or more, as in
+    multilingual bases (e5)."""
     num_train_epochs: float = 1.0
     """Number of epochs over the pairs."""
     per_device_train_batch_size: int | None = 16
@@ -90,11 +93,20 @@ class Method(BaseMethod):
             )
 
     def wrap(self, base: Base, task: Task, train: Sequence[Example]) -> torch.nn.Module:
-        """The encoder without a pooler, all of it trainable, and a classifier that is not fitted yet."""
+        """The encoder without a pooler, trainable as by `full`, and a classifier that is not fitted yet."""
+        from adapters.models import word_embeddings
+
         body = base.load(
             "AutoModel", {}, dropout=self.settings.dropout, attention_dropout=self.settings.attention_dropout
         )
+        word_embeddings.set_training(body, self.settings.train_embeddings)
         return self._classifier(body, task)
+
+    def left_out(self, model: torch.nn.Module) -> str:
+        """Its word embeddings, where they do not train."""
+        from adapters.models import word_embeddings
+
+        return word_embeddings.left_out(model.body)
 
     def training_data(self, task: Task, train: Examples) -> tuple[Objective, Examples]:
         """Pairs of training texts, drawn by the run's seed, and their similarity."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from adapters.data.word_splitter import split_words
@@ -64,8 +64,8 @@ class WordTokenizer:
     """A base's own tokenizer, for texts, pairs of texts, words in a text, and words given one by one.
 
     Texts get the tokens of the call with `split_special_tokens=True`, special tokens of its template included. A word
-    given alone gets those that it has inside a sentence. One without tokens (zero-width characters, a byte-order mark,
-    an empty string) then becomes one unknown token, so that tags never shift.
+    given alone gets those that it has inside a sentence, or inside text without blanks. One without tokens (zero-width
+    characters, a byte-order mark, an empty string) then becomes one unknown token, so that tags never shift.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, *, labelled: str = "first") -> None:
@@ -81,6 +81,7 @@ class WordTokenizer:
         self.before, self.after = _special_tokens(tokenizer)
         self.spelled = _spelled_special_tokens(tokenizer)
         self.leading = _before_words(tokenizer)
+        self.mark = _mark_of_words(tokenizer)
 
     @property
     def causal(self) -> bool:
@@ -93,16 +94,36 @@ class WordTokenizer:
         token = self.hf_tokenizer.unk_token_id
         return None if token is None or token in (*self.before, *self.after) else int(token)
 
-    def parts(self, sentences: Sequence[Sequence[str]]) -> list[list[WordPart]]:
-        """The parts of all words of each sentence, in order. Each word has at least one part, each part a token."""
-        flat = [[self.inside_text(valid_text(word)) for word in words] for words in sentences if words]
+    @property
+    def marks_words(self) -> bool:
+        """Whether a word has other tokens after a blank than after a character."""
+        return bool(self.mark or self.leading)
+
+    def parts(
+        self, sentences: Sequence[Sequence[str]], joined: Sequence[Sequence[bool]] | None = None
+    ) -> list[list[WordPart]]:
+        """The parts of all words of each sentence, in order. Each word has at least one part, each part a token.
+
+        Args:
+            sentences: their words.
+            joined: of each word, whether it follows the one before without a blank. Default: none does.
+        """
+        joins = [[False] * len(words) for words in sentences] if joined is None else joined
+        texts = [[valid_text(word) for word in words] for words in sentences]
+        flat = [
+            [text if tight else self.inside_text(text) for text, tight in zip(words, tights, strict=True)]
+            for words, tights in zip(texts, joins, strict=True)
+            if words
+        ]
         if not flat:
             return [[] for _ in sentences]
         encoded = self.encode_data(
             flat, is_split_into_words=True, add_special_tokens=False, return_offsets_mapping=True
         )
+        unmarked = cache(self._unmarked)
+        tight = [[unmarked if each else None for each in tights] for tights in joins if tights]
         done = iter(
-            self._parts_of(words, encoded.input_ids[i], encoded.word_ids(i), encoded.offset_mapping[i])
+            self._parts_of(words, encoded.input_ids[i], encoded.word_ids(i), encoded.offset_mapping[i], tight[i])
             for i, words in enumerate(flat)
         )
         return [next(done) if words else [] for words in sentences]
@@ -111,15 +132,33 @@ class WordTokenizer:
         """A text with the blank before it that it has inside another one, if the tokenizer distinguishes the two."""
         return text if not text or text[0] == " " else self.leading + text
 
+    def _unmarked(self, token: int) -> tuple[int, ...]:
+        """What a word's first token becomes without the mark of a blank: itself where the vocabulary has no other."""
+        name = str(self.hf_tokenizer.convert_ids_to_tokens(token))
+        if not self.mark or not name.startswith(self.mark):
+            return (token,)
+        if name == self.mark:
+            return ()
+        alone = self.hf_tokenizer.convert_tokens_to_ids(name.removeprefix(self.mark))
+        return (token,) if alone in (None, self.hf_tokenizer.unk_token_id) else (int(alone),)
+
     def _parts_of(
-        self, words: Sequence[str], ids: list[int], word_ids: list[int | None], offsets: list[tuple[int, int]]
+        self,
+        words: Sequence[str],
+        ids: list[int],
+        word_ids: list[int | None],
+        offsets: list[tuple[int, int]],
+        unmarked: Sequence[Callable[[int], tuple[int, ...]] | None],
     ) -> list[WordPart]:
         by_word: list[list[tuple[int, int]]] = [[] for _ in words]
         for token, owner, (start, _) in zip(ids, word_ids, offsets, strict=True):
             if owner is not None:
                 by_word[owner].append((token, start))
         out: list[WordPart] = []
-        for number, (word, tokens) in enumerate(zip(words, by_word, strict=True)):
+        for number, (word, tokens, first_tokens) in enumerate(zip(words, by_word, unmarked, strict=True)):
+            if tokens and first_tokens is not None:
+                (token, start), *others = tokens
+                tokens = [*((one, start) for one in first_tokens(token)), *others]
             if not tokens:
                 out.append(WordPart(number, True, (self.blank,)))
                 continue
@@ -315,6 +354,12 @@ def _before_words(tokenizer: Any) -> str:
     in_text = tokenizer("a a", add_special_tokens=False).input_ids
     alone = tokenizer(["a", "a"], is_split_into_words=True, add_special_tokens=False).input_ids
     return "" if in_text[-1:] == alone[-1:] else " "
+
+
+def _mark_of_words(tokenizer: Any) -> str:
+    """`▁` if words begin with it, in a token of its own or of their first letters; else nothing."""
+    first = tokenizer(["a"], is_split_into_words=True, add_special_tokens=False).input_ids[:1]
+    return "▁" if first and str(tokenizer.convert_ids_to_tokens(first[0])).startswith("▁") else ""
 
 
 def _spelled_special_tokens(tokenizer: Any) -> frozenset[int]:

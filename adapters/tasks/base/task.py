@@ -233,6 +233,10 @@ class Task(InferenceTask):
         """The texts that a method without a base model reads of an example: one, or the two of a pair."""
         return [example.inputs[name] for name in ("text", "text_pair") if name in example.inputs]
 
+    def remarks(self, tokenizer: WordTokenizer) -> list[str]:
+        """What is done with this base in another way than usual, each in a sentence. Default: nothing."""
+        return []
+
     def cautions(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[str]:
         """What of some examples this base can neither learn nor predict, each in a sentence. Default: nothing."""
         return []

@@ -1,4 +1,4 @@
-"""Scores of training recipes on real data: relations, Chinese, and what a larger base brings.
+"""Scores of training recipes on real data: relations, Chinese, from English to Chinese, and what a larger base brings.
 
     python tests/benchmarks/recipe_scores.py semeval                     # one table: minilm and e5, full and LoRA
     python tests/benchmarks/recipe_scores.py finre cluener --bases e5 --folder runs/scores    # kept, and taken up again
@@ -13,7 +13,7 @@ import argparse
 import json
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,44 @@ class Table:
         flags: their data, and what the data need.
         bases: base models, by default.
         seeds: seeds, by default.
+        prepare: writes what must be cut out of the data: from the folder of all data, to the one that flags call
+            `{own}`; None where nothing must.
     """
 
     recipe: str
     flags: str
     bases: tuple[str, ...] = ("e5",)
     seeds: int = 3
+    prepare: Callable[[Path, Path], None] | None = None
 
 
 BOTH = ("minilm", "e5")
+XQUAD = {"train": ("en", 0, 28), "dev": ("en", 28, 34), "test_en": ("en", 34, 48), "test_zh": ("zh", 34, 48)}
+"""XQuAD's 48 articles are the same in every language: those of test are in neither train nor dev."""
+NAMES = {"NAME": "PER", "ORG": "ORG", "LOC": "LOC"}
+"""Types of the Chinese résumés that CoNLL-2003 has, too."""
+
+
+def articles(data: Path, own: Path) -> None:
+    """XQuAD in English for training, and in English and in Chinese for test."""
+    for name, (language, first, last) in XQUAD.items():
+        found = json.loads((data / "xquad" / f"xquad.{language}.json").read_text())["data"]
+        (own / f"{name}.json").write_text(json.dumps({"version": "1.1", "data": found[first:last]}))
+
+
+def resumes(data: Path, own: Path) -> None:
+    """The test sentences of the Chinese résumés as raw text, with the entities whose types CoNLL-2003 has."""
+    rows = []
+    for block in (data / "zh_resume_ner" / "test.char.bmes").read_text().strip().split("\n\n"):
+        pairs = [line.split(" ") for line in block.split("\n")]
+        text, entities = "".join(character for character, _ in pairs), []
+        for at, (_, tag) in enumerate(pairs):
+            kind = NAMES.get(tag[2:])
+            if kind and tag[0] in "BS":
+                end = next(i for i in range(at, len(pairs)) if pairs[i][1][0] in "ES") + 1
+                entities.append({"start": at, "end": end, "label": kind})
+        rows.append({"text": text, "entities": entities})
+    (own / "test.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def few(name: str, more: str = "") -> Table:
@@ -107,6 +136,23 @@ TABLES = {
         flags="--train_file {data}/zh_ocnli/train_10k.jsonl --test_file {data}/zh_ocnli/dev.jsonl --drop_label -",
         seeds=1,
     ),
+    "xquad_en": Table(
+        recipe="question_answering",
+        flags="--train_file {own}/train.json --validation_file {own}/dev.json --test_file {own}/test_en.json "
+        "--num_train_epochs 10",
+        prepare=articles,
+    ),
+    "xquad_zh": Table(
+        recipe="question_answering",
+        flags="--train_file {own}/train.json --validation_file {own}/dev.json --test_file {own}/test_zh.json "
+        "--num_train_epochs 10 --metrics cmrc_f1",
+        prepare=articles,
+    ),
+    "names_zh": Table(
+        recipe="ner",
+        flags="--dataset_name conll2003 --test_file {own}/test.jsonl --max_train_samples 4000 --spans snap",
+        prepare=resumes,
+    ),
     "thucnews": Table(
         recipe="classification",
         flags="--train_file {data}/zh_thucnews_titles/train.tsv --test_file {data}/zh_thucnews_titles/test.tsv",
@@ -120,8 +166,12 @@ def scored(name: str, table: Table, base: str, method: str, seed: int, given: ar
     """scores.json of a run, which is run unless it has been."""
     folder = given.folder / f"{name}-{base}-{method}-{seed}"
     if not (folder / "scores.json").is_file():
-        own = table.flags.format(data=given.data).split()
-        words = ["--model_name_or_path", base, "--seed", str(seed), "--output_dir", str(folder), *own, *given.more]
+        own = given.folder / f"{name}-data"
+        if table.prepare is not None:
+            own.mkdir(parents=True, exist_ok=True)
+            table.prepare(given.data, own)
+        flags = table.flags.format(data=given.data, own=own).split()
+        words = ["--model_name_or_path", base, "--seed", str(seed), "--output_dir", str(folder), *flags, *given.more]
         resumed = ["--resume_from_checkpoint", "latest"] if folder.exists() else []
         bench.command(f"recipes/{method}_{table.recipe}.py", *words, *resumed)
     record: dict[str, Any] = json.loads((folder / "scores.json").read_text())

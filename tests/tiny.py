@@ -334,6 +334,14 @@ def classifying(labels: Iterable[str] = ("bad", "good"), **options: Any) -> Any:
     return Task(LabelSet(tuple(labels)), **options)
 
 
+def relating(labels: Iterable[str] = ("lives_in", "no_relation", "works_for")) -> Any:
+    """Relation extraction with these labels."""
+    from adapters.core import discovery
+    from adapters.data.labels import LabelSet
+
+    return discovery.load("tasks", "relation_extraction").Task(LabelSet(tuple(labels)))
+
+
 def regressing(**options: Any) -> Any:
     """A task of one number, of no data: stars from 1 to 5."""
     from adapters.data.regression_rows import LabelRange

@@ -128,7 +128,7 @@ def _training(record: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
         f"{cost['trainable_params']:,} of {cost['total_params']:,} parameters trained in {cost['train_seconds']:.0f} s "
         f"on {hardware['cpu']} ({hardware['cores']} cores{gpu}).",
         *([f"The base was quantized to {base['bits']} bits in training."] if "bits" in base else []),
-        *([f"Of the base, {cost['left_out']}."] if cost["left_out"] else []),
+        *([f"Of the base, {record['left_out']}."] if record["left_out"] else []),
         *_notice(base),
         "",
     ]
@@ -136,7 +136,7 @@ def _training(record: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
 
 def _notice(base: Mapping[str, Any]) -> list[str]:
     """What is said on each use of the base, such as that its weights were quantized before."""
-    return [f"Of the base: {base['notice']}."] if "notice" in base else []
+    return [f"{base['notice']}."] if "notice" in base else []
 
 
 def _reference(card: Mapping[str, Any]) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -18,9 +18,12 @@ from adapters.core.files import new_file
 
 if TYPE_CHECKING:
     from adapters.artifacts.loading import LoadedArtifact
+    from adapters.artifacts.pipeline import Pipeline
 
 HELP = "answer texts, or a file of requests, with an artifact"
 GROUP = "Use artifacts"
+STEPS = ("ner", "relation")
+"""What --pipeline names."""
 CHUNK = 512
 """Requests read and answered at a time."""
 
@@ -29,10 +32,14 @@ CHUNK = 512
 class Settings(PlainFlags):
     """What is answered, and how the answers are written."""
 
-    artifact: Annotated[Path, POSITIONAL]
-    """`artifact` folder of a run, or a plain PEFT folder."""
+    artifact: Annotated[Path | None, POSITIONAL] = None
+    """`artifact` folder of a run, or a plain PEFT folder. With --pipeline, the first of the texts."""
     texts: Annotated[list[str], POSITIONAL] = field(default_factory=list)
     """Texts to answer. Put -- before a text that begins with two hyphens."""
+    pipeline: str | None = None
+    """ner=FOLDER,relation=FOLDER: find entities by one artifact, and ask the other for the relations of their pairs."""
+    max_distance: int | None = None
+    """With --pipeline: the most words between two entities that are asked for. Default: pairs within a sentence."""
     input: Path | None = None
     """File of requests instead of texts: JSONL, or .txt with one text per line."""
     output: Path | None = None
@@ -53,20 +60,29 @@ def run(argv: Sequence[str]) -> int:
     given: Settings = arguments.parse(
         Settings, {}, "Answer texts, or a file of requests, with an artifact.", argv, program="taskswap predict"
     )
+    given = _with_texts(given)
     _check(given)
     from adapters.core.processes import use_all_cores
 
     use_all_cores()
     from adapters.experiments import interface
 
-    loaded = interface.load(
-        given.artifact,
-        base=given.base,
-        device=given.device,
-        dtype=given.dtype,
-        plugin_dirs=given.plugin_dir,
-        **vars(given.reading()),
-    )
+    def load(folder: Path) -> LoadedArtifact:
+        return interface.load(
+            folder,
+            base=given.base,
+            device=given.device,
+            dtype=given.dtype,
+            plugin_dirs=given.plugin_dir,
+            **vars(given.reading()),
+        )
+
+    loaded: LoadedArtifact | Pipeline
+    if given.pipeline:
+        loaded = _pipeline(load, given)
+    else:
+        assert given.artifact is not None
+        loaded = load(given.artifact)
     if given.input is None and given.output is None and not given.json:
         _print_answers(loaded, given.texts)
         return 0
@@ -89,7 +105,32 @@ def _check(given: Settings) -> None:
         raise DataError(f"--output {given.output}: it is a folder, or its folder does not exist.")
 
 
-def _print_answers(loaded: LoadedArtifact, texts: Sequence[str]) -> None:
+def _with_texts(given: Settings) -> Settings:
+    """With --pipeline, all positional arguments are texts. Raises SettingsError where an artifact is missing."""
+    if given.pipeline:
+        first = [str(given.artifact)] if given.artifact is not None else []
+        return replace(given, artifact=None, texts=[*first, *given.texts])
+    if given.artifact is None:
+        raise SettingsError("Give an artifact, the folder `artifact` of a run; or --pipeline with two of them.")
+    if given.max_distance is not None:
+        raise SettingsError("--max_distance: only with --pipeline.")
+    return given
+
+
+def _pipeline(load: Callable[[Path], LoadedArtifact], given: Settings) -> Pipeline:
+    """The two artifacts that --pipeline names, as one. Raises SettingsError, ModelError."""
+    from adapters.artifacts.pipeline import Pipeline, check_steps
+
+    parts = (given.pipeline or "").split(",")
+    folders = dict(part.split("=", 1) for part in parts if "=" in part)
+    if len(parts) != len(STEPS) or set(folders) != set(STEPS):
+        raise SettingsError(f"--pipeline {given.pipeline}: needed is ner=FOLDER,relation=FOLDER.")
+    ner, relation = (load(Path(folders[step])) for step in STEPS)
+    check_steps(ner.task, relation.task)
+    return Pipeline(ner.answer, relation.answer, max_distance=given.max_distance)
+
+
+def _print_answers(loaded: LoadedArtifact | Pipeline, texts: Sequence[str]) -> None:
     """Print answers for people: entities marked in the text, other outputs as JSON."""
     from rich.console import Console
 
@@ -99,8 +140,11 @@ def _print_answers(loaded: LoadedArtifact, texts: Sequence[str]) -> None:
     for answer in loaded.answer(texts):
         if "error" in answer:
             console.print(answer["error"], markup=False)
-        elif loaded.task.highlights:
+        elif "entities" in answer["output"]:
             console.print(highlight(answer["output"]))
+            for relation in answer["output"].get("relations", ()):
+                head, tail = (answer["output"]["entities"][relation[side]]["text"] for side in ("head", "tail"))
+                console.print(f"  {head} — {relation['label']} → {tail}", markup=False)
         else:
             console.print(json.dumps(answer["output"], ensure_ascii=False), markup=False)
 
@@ -132,7 +176,7 @@ def _numbered(texts: Sequence[str]) -> Iterator[Any]:
     return ({"id": str(number), "inputs": {"text": text}} for number, text in enumerate(texts))
 
 
-def _write_answers(loaded: LoadedArtifact, requests: Iterator[Any], stream: IO[str]) -> None:
+def _write_answers(loaded: LoadedArtifact | Pipeline, requests: Iterator[Any], stream: IO[str]) -> None:
     """Write answers as JSON lines in the order of the requests; report on stderr how many are errors."""
     done = failed = 0
     while chunk := list(islice(requests, CHUNK)):

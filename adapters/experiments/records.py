@@ -59,10 +59,10 @@ def score_record(
         "resampled": evaluation.units.record(),
         "reports": _sections(evaluation),
         "overlap": overlap(evaluation.examples, data.splits.get("train", ()), seen),
+        "left_out": fitted.left_out,
         "cost": {
             "trainable_params": trained,
             "total_params": total,
-            "left_out": fitted.left_out,
             "train_seconds": history.get("seconds", round(fitted.seconds, 2)),
             "train_tokens_per_second": history.get("tokens_per_second", 0.0),
             "peak_memory_bytes": peak_bytes(session.accelerator.device),

@@ -112,7 +112,7 @@ class Linear(ClassicalModel):
         """The likeliest label, the labels likelier than not, or the number."""
         if not examples:
             return []
-        outputs = np.asarray(features(self.ngrams, examples) @ self.weights.T) + self.bias
+        outputs = np.asarray(features(self.ngrams, self.task, examples) @ self.weights.T) + self.bias
         if self.task.answer == "number":
             return [Prediction(value=float(one)) for one in outputs[:, 0]]
         names = self.task.labels.names
@@ -169,14 +169,14 @@ class Method(ClassicalMethod):
             "word": self.settings.word_ngrams,
             **({"char_wb": CHARACTERS[1]} if self.settings.char_ngrams else {}),
         }
-        texts = [text for example in examples for text in _texts(example)]
+        texts = [text for example in examples for text in _texts(task, example)]
         kinds = [kind for kind in (Ngrams(*one) for one in wanted.items()) if kind.fit(texts)]
         if not kinds:
             raise DataError(
                 "No text of train has a word, so there is nothing to count. Add --char_ngrams, or give another "
                 "--text_column_name."
             )
-        given, golds = features(kinds, examples), [example.gold for example in examples]
+        given, golds = features(kinds, task, examples), [example.gold for example in examples]
         classes, weights, bias = self._fit(task, given, golds)
         return Linear(task, kinds, classes, weights, bias)
 
@@ -234,12 +234,12 @@ class Method(ClassicalMethod):
         return Linear(task, kinds, classes, weights, bias)
 
 
-def features(ngrams: Sequence[Ngrams], examples: Sequence[Example]) -> csr_matrix:
+def features(ngrams: Sequence[Ngrams], task: Task, examples: Sequence[Example]) -> csr_matrix:
     """`[examples, features]` of texts; of pairs both texts' n-grams, their products, and the cosine of each kind."""
     from scipy import sparse
 
     columns = []
-    texts = [*zip(*map(_texts, examples), strict=True)]
+    texts = [*zip(*(_texts(task, example) for example in examples), strict=True)]
     for kind in ngrams:
         sides = [kind.vectorizer.transform(side) for side in texts]
         columns += sides
@@ -249,6 +249,6 @@ def features(ngrams: Sequence[Ngrams], examples: Sequence[Example]) -> csr_matri
     return sparse.hstack(columns, format="csr")
 
 
-def _texts(example: Example) -> list[str]:
+def _texts(task: Task, example: Example) -> list[str]:
     """The texts of an example: one, or two of a pair."""
-    return [valid_text(example.inputs[name]) for name in ("text", "text_pair") if name in example.inputs]
+    return [valid_text(text) for text in task.plain_texts(example)]

@@ -22,16 +22,12 @@ from adapters.data.rows import RowSource
 from adapters.models.tokenizer import IGNORED
 from adapters.tasks import base
 from adapters.tasks.base.example import Example, Examples, Prediction
-from adapters.tasks.base.task import AnswerForm
+from adapters.tasks.base.label_answer import LabelAnswerTask, likeliest
 from adapters.tasks.base.text_task import A_NUMBER, TextTask
-from adapters.tasks.base.verbalizer import check_words, label_words
 
 if TYPE_CHECKING:
     import datasets
     import torch
-
-SHOWN = 5
-"""Labels whose probabilities an output shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,20 +189,16 @@ class Classification(TextTask):
         out: dict[str, Any] = {**example.inputs, self.answer: prediction.value}
         if prediction.detail is None:
             return out
-        likeliest = np.argsort(-prediction.detail, kind="stable")[:SHOWN]
-        scores = {self.labels.names[i]: round(float(prediction.detail[i]), 4) for i in likeliest}
+        scores = likeliest(self.labels.names, prediction.detail)
         return {**out, **({} if self.multi_label else {"score": next(iter(scores.values()))}), "scores": scores}
 
 
-class Task(Classification, base.PromptableTask):
+class Task(Classification, LabelAnswerTask):
     """One label per text."""
 
     multi_label = False
     answer = "label"
     metrics = ("accuracy", "expected_calibration_error")
-    answer_formats = ("label",)
-    chosen_formats = ("label",)
-    common_placeholders = ("labels",)
 
     @property
     def placeholders(self) -> tuple[str, ...]:
@@ -237,40 +229,7 @@ class Task(Classification, base.PromptableTask):
 
     def _answers(self, logits: np.ndarray) -> tuple[list[Any], np.ndarray]:
         """The likeliest label."""
-        shares = np.exp(logits - logits.max(1, keepdims=True))
-        shares /= shares.sum(1, keepdims=True)
-        return [self.labels.names[i] for i in shares.argmax(1)], shares
-
-    def confidence(self, prediction: Prediction) -> float | None:
-        """The probability of the likeliest label."""
-        return None if prediction.detail is None else float(prediction.detail.max())
-
-    def check_form(self, form: AnswerForm) -> None:
-        """Raises SettingsError where a word belongs to two labels."""
-        check_words(self.labels.names, form.verbalizer, form.separator, form.where)
-
-    def fill(self, example: Example | None, form: AnswerForm) -> dict[str, str]:
-        """`labels`: the first word of each label; `text` and, of a pair, `text_pair`."""
-        filled = {"labels": ", ".join(label_words(name, form.verbalizer)[0] for name in self.labels.names)}
-        return filled if example is None else {**filled, **example.inputs}
-
-    def write_answer(self, example: Example, form: AnswerForm) -> str:
-        """The first word of the gold label."""
-        return label_words(example.gold, form.verbalizer)[0]
-
-    def choices(self, form: AnswerForm) -> list[tuple[str, int]]:
-        """Every word of every label."""
-        return [
-            (word, number)
-            for number, name in enumerate(self.labels.names)
-            for word in label_words(name, form.verbalizer)
-        ]
-
-    def read_answer(self, example: Example, written: str, form: AnswerForm) -> Prediction:
-        """The label with that word, in any case; None if no label has it."""
-        known = {word.lower(): self.labels.names[number] for word, number in self.choices(form)}
-        value = known.get(written.strip().lower())
-        return Prediction(value=value, written=written, parse_failure=value is None)
+        return self.chosen(logits)
 
 
 class MultiLabelTask(Classification):

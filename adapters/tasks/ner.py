@@ -84,6 +84,7 @@ class Task(base.PromptableTask):
     answer = "tags"
     metrics = ("entity_f1", "token_f1")
     highlights = True
+    step = "entities"
     peft_task = "TOKEN_CLS"
     free_labels = False
     answer_formats = tuple(FORMATS)

@@ -42,6 +42,10 @@ SMALLEST = {
     "processes": f"--rounds 1 --steps 1 --recipes lora_ner --data {{data}}/conll2003 --base {{bert}} --more {RUN}",
     "prompt_scoring": "--only zero agreement memory grid --base {llama} --folder {data} --rounds 1 --examples 4 "
     "--shots 0",
+    "recipe_scores": "sst2 --bases {bert} --methods lora --seeds 1 --data {data} --folder {data}/scores --more "
+    f"{RUN} --allow_unknown_tokens",
+    "relations": "--base {bert} --seeds 1 --data {data}/re_conll04 --folder {data}/relations --more "
+    f"{RUN} --allow_unknown_tokens",
     "resume": "--only tiny kills disk --recipes lora_ner --steps 2 --processes 1 --rounds 2",
     "repeats": "--methods tfidf --data {data}/sst2 --seeds 7 --examples 40 --splits 20 --resamples 50 --folder "
     "{data}/repeats",
@@ -69,6 +73,18 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         write_tagged(data / "conll2003" / f"{name}.conll", size)
         lines = "".join(f"{row % 2} a {'good' if row % 2 else 'bad'} film of {row}\n" for row in range(size))
         (data / "sst2" / f"stsa.binary.{name}").write_text(lines)
+    (data / "re_conll04").mkdir()
+    for name, size in (("train", 40), ("dev", 12), ("test", 12)):
+        sentences = [
+            {
+                "tokens": ["Ada", "lived" if row % 2 else "or", "in", "Oslo", str(row)],
+                "entities": [[0, 1, "Peop"], [3, 4, "Loc"]],
+                "relations": [[0, 1, "Live_In"]] if row % 2 else [],
+            }
+            for row in range(size)
+        ]
+        lines = "".join(json.dumps(sentence) + "\n" for sentence in sentences)
+        (data / "re_conll04" / f"{name}.jsonl").write_text(lines)
     (data / "clinc150").mkdir()
     intents = {"home": ["lights", "music"], "travel": ["flights", "hotels"]}
     rows = [

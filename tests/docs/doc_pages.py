@@ -17,6 +17,7 @@ PAGES = (
     "README.md",
     "docs/data.md",
     "docs/training.md",
+    "docs/relations.md",
     "docs/prompting.md",
     "docs/comparing.md",
     "docs/continual.md",

@@ -133,6 +133,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in ("pairs", "more_pairs"):
         pairs = [f"{name} lived in Oslo {n}\t{FIRST[0]} lived\t{n % 6}.0" for n, name in enumerate(FIRST * 5)]
         (folder / f"{file}.tsv").write_text("\n".join(["sentence1\tsentence2\tscore", *pairs]) + "\n")
+    lives = [
+        f"<e1>{name}</e1> {'lived in' if n % 2 else 'or'} <e2>Oslo</e2> {n},{'lives_in' if n % 2 else 'no_relation'}"
+        for n, name in enumerate(FIRST * 5)
+    ]
+    (folder / "relations.csv").write_text("\n".join(["text,relation", *lives]) + "\n")
     ratings = [f"A film for {name} {n},{1 + n % 5}" for n, name in enumerate(FIRST * 5)]
     (folder / "ratings.csv").write_text("\n".join(["text,stars", *ratings]) + "\n")
     notes = [{"text": "Ada lived in Paris.", "entities": [{"start": 0, "end": 3, "label": "PER"}]}] * 20

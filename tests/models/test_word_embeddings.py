@@ -70,8 +70,9 @@ def test_a_run_says_and_records_it_and_goes_on_alike(
     assert run_recipe("full_ner", *given, "--output_dir", str(whole)) == 0
     said = "its word embeddings (128,000) stay as they are, unless --train_embeddings is given"
     assert f"parameters trained; {said}" in capsys.readouterr().err
-    cost = json.loads((whole / "scores.json").read_text())["cost"]
-    assert cost["left_out"] == said and cost["total_params"] - cost["trainable_params"] == 128_000
+    record = json.loads((whole / "scores.json").read_text())
+    cost = record["cost"]
+    assert record["left_out"] == said and cost["total_params"] - cost["trainable_params"] == 128_000
     assert f"of the base, {said}" in " ".join((whole / "report.txt").read_text().split())
     assert f"Of the base, {said}." in (whole / "artifact" / "README.md").read_text()
     base, trained = load_file(large / "model.safetensors"), load_file(whole / "artifact" / "model.safetensors")

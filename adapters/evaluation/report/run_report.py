@@ -103,7 +103,7 @@ def _cost_lines(record: Mapping[str, Any]) -> list[str]:
     lines = [
         *_prompt_lines(record),
         f"parameters trained: {cost['trainable_params']:,} of {cost['total_params']:,} ({share:.2f} %); {stored}",
-        *([f"of the base, {cost['left_out']}"] if cost["left_out"] else []),
+        *([f"of the base, {record['left_out']}"] if record["left_out"] else []),
         f"{training if cost['trainable_params'] else 'no training'}; "
         f"peak memory {cost['peak_memory_bytes'] / 1024**3:.2f} GiB",
         f"prediction: {_rate(cost['examples_per_second'])} examples/s in batches{_latency(cost['latency_ms'])}",

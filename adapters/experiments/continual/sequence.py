@@ -146,8 +146,9 @@ def check_learnable(task: Task) -> None:
             "class_weights: not with a sequence of tasks, which weighs all classes alike. Leave it out."
         )
     several = getattr(task, "multi_label", False)
-    if several or not len(task.labels) or task.target_type != "int32":
-        what = "several labels" if several else "no labels"
+    outputs = task.config().get("num_labels", 0)
+    if several or not outputs or outputs != len(task.labels) or task.target_type != "int32":
+        what = "several labels" if several else "several outputs for each label" if len(task.labels) else "no labels"
         raise ModelError(
             f"a sequence learns tasks whose answer is a label, or a tag for each word; an answer of {task.name} has "
             f"{what} here. Use classification (one label) or ner."

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.artifacts.pipeline import Answers, Pipeline, check_steps
 from adapters.artifacts.plain_peft import Reading
 from adapters.artifacts.published import located
 from adapters.core.errors import ArtifactError, BankError, ModelError, UserError
@@ -281,6 +282,25 @@ class AdapterBank:
             self._cache.release(leased.values())
 
     # requests without an adapter's name -------------------------------------------------------------------------------
+
+    def pipeline(self, ner: str, relation: str, *, max_distance: int | None = None) -> Pipeline:
+        """What finds entities by one adapter, and asks another one for the relation of each pair, in mixed batches.
+
+        Args:
+            ner: name or alias of an adapter that finds entities.
+            relation: of one for relation extraction.
+            max_distance: as of `Pipeline`.
+
+        Raises:
+            UnknownAdapterError: no adapter has that name.
+            ModelError: an adapter has another task.
+        """
+        check_steps(self.task(ner), self.task(relation))
+
+        def answers_of(name: str) -> Answers:
+            return lambda requests: self.predict([{**one, "adapter": name} for one in requests])
+
+        return Pipeline(answers_of(ner), answers_of(relation), max_distance=max_distance)
 
     def load_router(self, folder: str | Path) -> dict[str, Any]:
         """Verify a router and load it: it chooses the adapter of each request for `auto`.

@@ -53,6 +53,8 @@ class InferenceTask(ABC):
     """How requests become model inputs, and a model's answers predictions: all that a predictor needs of a task."""
 
     name: ClassVar[str]
+    step: ClassVar[str] = ""
+    """What it does in a pipeline from texts to relations: `entities`, `relation`, or nothing."""
 
     @abstractmethod
     def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
@@ -226,6 +228,10 @@ class Task(InferenceTask):
         """Changes to the base model's config that set the head's size and its label names."""
         names = dict(enumerate(self.labels.names))
         return {"num_labels": len(names), "id2label": names, "label2id": {n: i for i, n in names.items()}}
+
+    def plain_texts(self, example: Example) -> list[str]:
+        """The texts that a method without a base model reads of an example: one, or the two of a pair."""
+        return [example.inputs[name] for name in ("text", "text_pair") if name in example.inputs]
 
     def remarks(self, tokenizer: WordTokenizer) -> list[str]:
         """What is done with this base in another way than usual, each in a sentence. Default: nothing."""

@@ -36,6 +36,8 @@ ADAPTERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bitfit-tags": ("bitfit", "tags", {}),
     "lora-number": ("lora", "number", {"lora_r": 2}),
     "prefix-number": ("prefix", "number", {"num_virtual_tokens": 2, "prefix_init": "random"}),
+    "lora-relation": ("lora", "relation", {"lora_r": 3}),
+    "prefix-relation": ("prefix", "relation", {"num_virtual_tokens": 3, "prefix_init": "random"}),
     "head-tags": ("head", "tags", {}),
     "head-class": ("head", "classes", {}),
 }
@@ -47,6 +49,7 @@ UNFIT = {
     ("prefix-tags", "deberta"),
     ("prefix-class", "deberta"),
     ("prefix-number", "deberta"),
+    ("prefix-relation", "deberta"),
 }
 TASKS = {
     "tags": tiny.tagging,
@@ -54,6 +57,7 @@ TASKS = {
     "class": tiny.classifying,
     "classes": lambda: tiny.classifying(("a", "b", "c", "d", "e")),
     "number": tiny.regressing,
+    "relation": tiny.relating,
 }
 TEXTS = [
     "Ada",
@@ -63,6 +67,11 @@ TEXTS = [
     "in the town",
     "Emmy Noether worked in San Marino , and Kurt Bohr wrote notes near Rome .",
 ]
+
+
+def asked(adapter: str, text: str) -> str:
+    """The text as an adapter is asked about it: relations are of two marked entities."""
+    return f"<e1>{text[:3]}</e1>{text[3:]} in <e2>Rome</e2>" if "relation" in adapter else text
 
 
 class Set:
@@ -88,7 +97,7 @@ class Set:
 
     def encoded(self, adapter: str, text: str) -> Encoded:
         task = self.alone[adapter].task
-        example = task.from_request({"text": text}, "0")
+        example = task.from_request({"text": asked(adapter, text)}, "0")
         (row,) = task.encode([example], self.base.word_tokenizer, 64)
         return row
 
@@ -152,7 +161,8 @@ def test_a_list_of_requests_of_all_adapters_comes_back_in_order(base: str, sets:
     from adapters.serving.bank.bank import Request
 
     one = sets(base)
-    requests = [Request(one.names[i % len(one.names)], TEXTS[i % len(TEXTS)], f"r{i}") for i in range(100)]
+    named = [(one.names[i % len(one.names)], TEXTS[i % len(TEXTS)]) for i in range(100)]
+    requests = [Request(adapter, asked(adapter, text), f"r{i}") for i, (adapter, text) in enumerate(named)]
     answers = one.bank.predict(requests)
     assert [answer["id"] for answer in answers] == [request.id for request in requests]
     for request, found in zip(requests, answers, strict=True):

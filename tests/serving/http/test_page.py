@@ -94,6 +94,27 @@ def test_of_many_classes_the_likeliest_are_shown(page: Page) -> None:
     assert page.run("return document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_a_relation_is_an_arrow_between_two_marked_entities(page: Page) -> None:
+    text = "Ada Lovelace lived in London."
+    output = {
+        "text": text,
+        "head": {"text": "Ada Lovelace", "start": 0, "end": 12, "type": "PER"},
+        "tail": {"text": "London", "start": 22, "end": 28},
+        "label": "Contains(e2,e1)",
+        "score": 0.8,
+        "scores": {"Contains(e2,e1)": 0.8, "no_relation": 0.2},
+    }
+    page.server.outputs["ner"] = output
+    page.open().choose("ner")
+    page.predict(text)
+    assert marks(page) == [["Ada Lovelace", "PER"], ["London", "tail"]]
+    assert page[".relation"].text.split("\n") == ["London", "Contains", "Ada Lovelace"]
+    assert "Contains(e2,e1)" in page[".bars"].text
+    page.server.outputs["ner"] = {**output, "label": "no_relation"}
+    page.predict(text)
+    assert page[".relation"].text.split("\n") == ["Ada Lovelace", "no_relation", "London"]
+
+
 def test_a_number_is_shown_as_it_is(page: Page) -> None:
     page.server.adapters = {"stars": adapter("stars", "regression", labels=[])}
     for value in (4.5, -0.125, 0, 1200000):

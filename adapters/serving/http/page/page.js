@@ -226,11 +226,16 @@ async function showChosen() {
   const pairs = names().filter(takesPairs);
   $("pair").hidden = !pairs.length;
   $("pair-of").textContent = `for ${pairs.join(", ")}`;
+  const marked = names().filter(takesMarks);
+  $("marks").hidden = !marked.length;
+  $("marks-of").textContent = marked.join(", ");
 }
 
 const writes = (name) => page.adapters.find((adapter) => adapter.name === name)?.task === "text_generation";
 
 const takesPairs = (name) => page.cards.get(name)?.card?.task?.pair === true;
+
+const takesMarks = (name) => Boolean(page.cards.get(name)?.card?.task?.entity_markers);
 
 /** The server's info on one adapter, with its `card`; requested once between two readings of the list. */
 async function card(name) {
@@ -434,7 +439,7 @@ async function write(draft, alone, signal) {
 /** The answer to a request for an adapter, as a `node`, and a `summary` in a few words. */
 function answerView(answer, requested = answer.adapter) {
   const output = answer.output ?? {};
-  const shown = answer.error ? failed(answer) : areEntities(output) ? entities(output) : isNumber(output) ? number(output) : areClasses(output) ? classes(output, answer.adapter)
+  const shown = answer.error ? failed(answer) : areEntities(output) ? entities(output) : isRelation(output) ? relation(output, answer.adapter) : isNumber(output) ? number(output) : areClasses(output) ? classes(output, answer.adapter)
     : { summary: "answered", nodes: [make("pre", {}, asText(output))] };
   const name = requested === AUTO && answer.adapter !== AUTO ? `${AUTO}: ${answer.adapter}` : answer.adapter ?? "base alone";
   const about = [answer.task, answer.version && `version ${answer.version}`].filter(Boolean).join(" · ");
@@ -455,6 +460,9 @@ const failed = ({ error }) => ({ summary: "no answer", nodes: [make("p", { class
 
 const areEntities = ({ text, entities }) => typeof text === "string" && Array.isArray(entities)
   && entities.every(({ start, end, label }) => Number.isInteger(start) && Number.isInteger(end) && typeof label === "string");
+
+const isRelation = ({ text, head, tail, label }) => typeof text === "string" && (typeof label === "string" || label === null)
+  && [head, tail].every((one) => Number.isInteger(one?.start) && Number.isInteger(one?.end));
 
 const isNumber = ({ value }) => typeof value === "number";
 
@@ -495,6 +503,21 @@ function entities({ text, entities: found }) {
   return { summary, nodes: [
     types.length ? make("ul", { class: "types", "aria-label": "Entities by type" }, ...types) : make("p", { class: "label" }, "No entities"), line,
     overlapping.length > 0 && make("p", { class: "text" }, "Nested or overlapping: ", overlapping.flatMap((mark) => [mark, " "]))] };
+}
+
+const DIRECTED = /^(.+)\((e1,e2|e2,e1)\)$/su; // SemEval's names
+
+/** Both entities within their text, an arrow from one to the other, and bars for the most likely relations. */
+function relation({ text, head, tail, label, scores }, adapter) {
+  const named = { text, entities: [{ ...head, label: head.type ?? "head" }, { ...tail, label: tail.type ?? "tail" }] };
+  const [, name, direction] = DIRECTED.exec(label ?? "") ?? [null, label, "e1,e2"];
+  const [from, to] = direction === "e1,e2" ? [head, tail] : [tail, head];
+  const end = (one) => make("b", {}, Array.from(text).slice(one.start, one.end).join(""));
+  const some = label !== null && label !== "no_relation";
+  const arrow = make("p", { class: "relation", dir: "auto" }, end(from), make("span", { class: some ? "arrow" : "arrow none" }, name ?? "no label"), end(to));
+  const { summary, nodes } = classes({ label, scores }, adapter);
+  const [, line, nested] = entities(named).nodes;
+  return { summary, nodes: [arrow, line, nested, ...nodes.slice(1)] };
 }
 
 const number = ({ value }) => ({ summary: String(value), nodes: [make("p", { class: "label" }, String(value))] });

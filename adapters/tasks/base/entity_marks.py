@@ -1,0 +1,95 @@
+"""Two entities of a text between marks of punctuation, and the window of tokens in which a model reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Signs = tuple[tuple[str, str], tuple[str, str]]
+SIGNS: Signs = (("@", "*"), ("#", "^"))
+"""Of the head and of the tail: the mark, and what encloses the type (Zhou & Chen 2022, arXiv:2102.01373)."""
+WORDS: Signs = (("headmark", "headtype"), ("tailmark", "tailtype"))
+"""The same for methods that read words only."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Marked:
+    """A text with marks.
+
+    Attributes:
+        text: with the marks, each apart from the words by a blank.
+        opening: the character of the head's opening mark, and of the tail's.
+        closing: the character of the head's closing mark, and of the tail's.
+    """
+
+    text: str
+    opening: tuple[int, int]
+    closing: tuple[int, int]
+
+
+def marked(
+    text: str, head: tuple[int, int, str | None], tail: tuple[int, int, str | None], signs: Signs = SIGNS
+) -> Marked:
+    """A text with marks around two entities, which may lie within one another.
+
+    Args:
+        text: the text.
+        head: start, end (exclusive) and type of the first entity; without a type its mark is plain.
+        tail: the same of the second one.
+        signs: what the marks are.
+    """
+    marks = []
+    for side, (start, end, kind) in enumerate((head, tail)):
+        sign, around = signs[side]
+        name = f" {around} {kind.replace('_', ' ').lower()} {around}" if kind else ""
+        marks.append((start, 1, -end, side, f"{sign}{name} "))  # at one place, what closes comes first, then the longer
+        marks.append((end, 0, -start, side, f" {sign}"))
+    out, at = "", 0
+    opening, closing = [0, 0], [0, 0]
+    for place, opens, _, side, sign in sorted(marks):
+        out += text[at:place]
+        at = place
+        if opens:
+            out += " " if out and not out[-1].isspace() else ""
+            opening[side] = len(out)
+            out += sign
+        else:
+            out += sign
+            closing[side] = len(out) - 1
+            out += " " if place < len(text) and not text[place].isspace() else ""
+    return Marked(text=out + text[at:], opening=(opening[0], opening[1]), closing=(closing[0], closing[1]))
+
+
+def window(
+    found: Marked, ids: Sequence[int], offsets: Sequence[tuple[int, int]], room: int
+) -> tuple[list[int], tuple[int, int], bool]:
+    """The tokens that a model reads of a text, the places of both opening marks among them, and whether some are cut.
+
+    A text of more than `room` tokens is cut to a window with both entities in its middle. Where these are further
+    apart, the first tokens of each are kept, from its opening mark on.
+
+    Args:
+        found: the text.
+        ids: its tokens.
+        offsets: (start, end) of their characters in it.
+        room: the most tokens; at least 2.
+    """
+    assert room >= 2, room
+    head, tail = (_token_at(offsets, place) for place in found.opening)
+    if len(ids) <= room:
+        return list(ids), (head, tail), False
+    first, second = min(head, tail), max(head, tail)
+    last = _token_at(offsets, max(found.closing))
+    half = room // 2
+    if last - first < room or second - first < half:
+        free = max(room - (last - first + 1), 0)
+        begin = max(min(first - free // 2, len(ids) - room), 0)
+        kept = [*range(begin, begin + room)]
+    else:
+        kept = [*range(first, first + half), *range(second, min(second + room - half, len(ids)))]
+    return [ids[i] for i in kept], (kept.index(head), kept.index(tail)), True
+
+
+def _token_at(offsets: Sequence[tuple[int, int]], place: int) -> int:
+    """The token of a character."""
+    return next(number for number, (start, end) in enumerate(offsets) if start <= place < end)

@@ -1,0 +1,342 @@
+"""Relation extraction: from a text and two of its entities to one relation between them, or none.
+
+Both entities are set between marks of punctuation, with their types where the data have them (the typed entity marker
+of Zhou & Chen 2022, arXiv:2102.01373, sec. 3.2: `@ * person * Ada @ was born in # ^ city ^ London #`), which every
+vocabulary has. A linear layer reads the two opening marks. It is stored as a head on every token with two scores for
+each relation, of which the first counts at the head's mark and the second at the tail's: their sum is that layer, and
+transformers and PEFT load it as a token classifier. A causal model, which reads from left to right, is shown both
+entities once more after the text, and read at their closing marks there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adapters.core.errors import DataError
+from adapters.core.settings import require
+from adapters.data.classification_rows import in_order
+from adapters.data.columns import ColumnRoles, given_columns
+from adapters.data.labels import LabelSet, refuse_unknown
+from adapters.data.related_pairs import EXCLUSIVE, MARKS, Argument, RelatedPair, located_pair, pair_in_marks
+from adapters.data.relation_rows import find_relation_columns, find_relation_form, relation_counts, stored_pairs
+from adapters.data.rows import RowSource
+from adapters.data.stored_rows import value_counts
+from adapters.models.base_model import CAUSAL, ENCODER
+from adapters.models.tokenizer import IGNORED, WordTokenizer, valid_text
+from adapters.tasks import base
+from adapters.tasks.base.entity_marks import SIGNS, WORDS, Marked, Signs, marked, window
+from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
+from adapters.tasks.base.label_answer import LabelAnswerTask, likeliest
+
+if TYPE_CHECKING:
+    import datasets
+    import torch
+
+TYPED, PLAIN = "typed", "plain"
+LONGEST_NAME = 80
+"""Characters of an entity's name after the text that a causal model reads."""
+_ENTITIES = ("head", "tail")
+_TYPES = ("head_type", "tail_type")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Relation extraction."""
+
+    dataset_name: str | None = None
+    """Dataset: a folder of files, or a Hub id. Not read with --train_file; --validation_file and --test_file replace
+    its splits."""
+    max_length: int = 256
+    """Tokens of an input. A longer text is cut to a window around both entities; where they are too far apart, the
+    middle is left out. Both are counted as truncated."""
+    text_column_name: str | None = None
+    """Column of the text, or of its words. The entities may be marked in it: <e1>…</e1> and <e2>…</e2>, or [[ … ]] and
+    << … >>. Default: text, sentence, tokens, …"""
+    head_column_name: str | None = None
+    """Column of the first entity: [start, end], {start, end, type}, {name, pos} or its name. Default: head, h, subj,
+    e1, …; its start, end and type may have columns of their own (subj_start, subj_end, subj_type)."""
+    tail_column_name: str | None = None
+    """Column of the second entity, as of the first. Default: tail, t, obj, e2, …"""
+    label_column_name: str | None = None
+    """Column of the relation, or of a list of all relations of a text. Default: relation, relations, label, …"""
+    entities_column_name: str | None = None
+    """Column of all entities of a text, where relations are listed. All pairs are then examples, those that are in no
+    relation with the label no_relation. Default: entities, …"""
+    no_relation_label: str | None = None
+    """The data's label of entities without a relation; it is read as no_relation, which the F1 of relations leaves out.
+    Default: no_relation, Other, none, NA, unknown, … where it occurs; "" for data without one."""
+    argument_ends: str | None = None
+    """Whether an entity's end is the character or word after it (exclusive) or its last one (inclusive). Default:
+    inclusive in TACRED's columns, else exclusive."""
+    entity_markers: str | None = None
+    """Marks around the entities: typed, which include their types, or plain. Default: typed where the data have
+    types."""
+
+
+class Task(LabelAnswerTask):
+    """The relation between two entities of a text, from the first to the second where its name says nothing else."""
+
+    name = "relation_extraction"
+    kinds = (ENCODER, CAUSAL)
+    metrics = ("relation_f1", "accuracy")
+    free_labels = False
+    step = "relation"
+    placeholders = ("text", "head", "tail")
+
+    def __init__(self, labels: LabelSet, *, types: Sequence[str] = ()) -> None:
+        """Args:
+        labels: the relations, `no_relation` among them where there are pairs without one.
+        types: of the entities, which marks then include; none where marks are plain.
+        """
+        self.labels, self.types, self.reads_end = labels, tuple(types), False
+
+    @classmethod
+    def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
+        """Read splits of pairs; the relations of `train` are the labels. Raises DataError."""
+        markers = settings.entity_markers
+        require(markers in (None, TYPED, PLAIN), "entity_markers", markers, f"{TYPED} or {PLAIN}")
+        given = given_columns(settings, "text", "head", "tail", "label", "entities")
+        roles = {name: ColumnRoles(source, given) for name, source in sources.items()}
+        columns = {name: find_relation_columns(found) for name, found in roles.items()}
+        lead = "train" if "train" in sources else next(iter(sources))
+        form = find_relation_form(
+            roles[lead], columns[lead], ends=settings.argument_ends, negative=settings.no_relation_label
+        )
+        splits = {}
+        for name in sources:
+            dataset, notes = stored_pairs(roles[name], columns[name], form)
+            splits[name] = Examples(name, dataset, cls, notes)
+        counts = {name: split.label_counts() for name, split in splits.items()}
+        learnt = in_order(counts.get("train") or set().union(*counts.values()))
+        for name, split in splits.items():
+            if set(counts[name]) - set(learnt):
+                refuse_unknown(f"{split.notes['source']} ({name})", split, lambda gold: [gold], learnt)
+        if len(learnt) < 2:
+            raise DataError(
+                f"{splits[lead].notes['source']}: only the relation {', '.join(learnt)} occurs, and there is nothing "
+                "to tell apart. Give examples of two or more, or another --label_column_name."
+            )
+        types = _types(splits) if markers != PLAIN else []
+        if markers == TYPED and not types:
+            raise DataError(
+                "--entity_markers typed: some entities have no type. Leave it out, or give head_type and tail_type."
+            )
+        return cls(LabelSet(learnt), types=types), splits
+
+    @classmethod
+    def label_counts(cls, dataset: datasets.Dataset) -> Counter[str]:
+        """How often each relation occurs."""
+        return relation_counts(dataset)
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> base.Task:
+        """The task with the labels and the marks of a card."""
+        return cls(LabelSet(tuple(card["labels"])), types=card.get("argument_types", ()))
+
+    def card(self) -> dict[str, Any]:
+        """The labels, and which marks there are."""
+        types = {"argument_types": list(self.types)} if self.types else {}
+        return {**super().card(), "entity_markers": TYPED if self.types else PLAIN, **types}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Example:
+        """An example of a stored row."""
+        head, tail = (
+            Argument(start=row[f"{name}_start"], end=row[f"{name}_end"], type=row[f"{name}_type"]) for name in _ENTITIES
+        )
+        inputs = _inputs(RelatedPair(text=row["text"], head=head, tail=tail))
+        return Example(id=row["id"], inputs=inputs, gold=row["label"], where=row["where"])
+
+    def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
+        """From `{text}` with marks, or `{text, head, tail}`; with typed marks also `{head_type, tail_type}`."""
+        given = {name: value for name, value in inputs.items() if value is not None}
+        text = given.get("text")
+        marks = not set(given) & set(_ENTITIES)
+        sound = set(given) <= {"text", *_ENTITIES, *_TYPES} and (marks or set(given) >= set(_ENTITIES))
+        if not sound or not isinstance(text, str) or not text.strip():
+            found = ", ".join(inputs) or "nothing"
+            raise DataError(
+                f"relation_extraction takes {{text}} with marks ({MARKS}), or {{text, head, tail}}, where an entity is "
+                f"[start, end], {{start, end, type}} or its name; found {found}."
+            )
+        head_type, tail_type = (str(given[name]) if name in given else None for name in _TYPES)
+        if marks:
+            pair = pair_in_marks(text, (head_type, tail_type))
+        else:
+            head, tail = (given[name] for name in _ENTITIES)
+            pair = located_pair(text, None, (head, tail), (head_type, tail_type), None, EXCLUSIVE)
+        for name, one in zip(_TYPES, (pair.head, pair.tail), strict=True):
+            if self.types and one.type not in self.types:
+                known = ", ".join(self.types)
+                raise DataError(f"{name} {one.type!r}: this adapter learned with types, which are {known}; give one.")
+        return Example(id=id, inputs=_inputs(pair))
+
+    def on(self, kind: str) -> Task:
+        """On a causal model, the task that reads both entities after the text."""
+        if self.reads_end == (kind == CAUSAL):
+            return self
+        other = Task(self.labels, types=self.types)
+        other.reads_end = kind == CAUSAL
+        return other
+
+    def auto_class(self, kind: str) -> str:
+        """Scores for every token, of which those of two marks are read."""
+        return "AutoModelForTokenClassification"
+
+    def config(self) -> dict[str, Any]:
+        """A head with a score of each relation at the head's mark, and one at the tail's."""
+        names = dict(enumerate(f"{side}: {name}" for side in _ENTITIES for name in self.labels.names))
+        return {"num_labels": len(names), "id2label": names, "label2id": {name: i for i, name in names.items()}}
+
+    def encode(
+        self, examples: Sequence[Example], tokenizer: WordTokenizer, budget: int, *, learning: bool = False
+    ) -> list[Encoded]:
+        """One row per pair: the text with marks, or a window of it around both entities.
+
+        Targets are the relation's two classes, at the two marks that are read.
+        """
+        found = [self._marked(example) for example in examples]
+        encoded = tokenizer.encode_data(
+            [one.text for one in found], add_special_tokens=False, return_offsets_mapping=True
+        )
+        ends = self._endings(examples, tokenizer) if self.reads_end else [([], (0, 0))] * len(examples)
+        out = []
+        for number, (one, (ending, at_end)) in enumerate(zip(found, ends, strict=True)):
+            room = budget - len(tokenizer.before) - len(tokenizer.after) - len(ending)
+            ids, places, cut = window(one, encoded.input_ids[number], encoded.offset_mapping[number], room)
+            row = [*tokenizer.before, *ids, *ending, *tokenizer.after]
+            first = len(tokenizer.before)
+            head, tail = (
+                (first + len(ids) + at_end[0], first + len(ids) + at_end[1])
+                if self.reads_end
+                else (first + places[0], first + places[1])
+            )
+            targets = []
+            if learning:
+                targets = [IGNORED] * len(row)
+                targets[head] = self.labels.index[examples[number].gold]
+                targets[tail] = targets[head] + len(self.labels)
+            out.append(Encoded(example=number, input_ids=row, targets=targets, detail=(head, tail, cut)))
+        return out
+
+    def _marked(self, example: Example, signs: Signs = SIGNS) -> Marked:
+        """The text with both entities between marks."""
+        head, tail = (
+            (*example.inputs[name], example.inputs.get(f"{name}_type") if self.types else None) for name in _ENTITIES
+        )
+        return marked(valid_text(example.inputs["text"]), head, tail, signs)
+
+    def _endings(
+        self, examples: Sequence[Example], tokenizer: WordTokenizer
+    ) -> list[tuple[list[int], tuple[int, int]]]:
+        """What follows each text for a causal model: the tokens of both entities, and the two that are read."""
+        parts = []
+        for example in examples:
+            names = [valid_text(name)[:LONGEST_NAME] for name in self._names(example)]
+            parts += [f"\n@ {names[0]} @", f" # {names[1]} #"]
+        ids = tokenizer.encode_data(parts, add_special_tokens=False).input_ids
+        return [
+            ([*head, *tail], (len(head) - 1, len(head) + len(tail) - 1))
+            for head, tail in zip(ids[::2], ids[1::2], strict=True)
+        ]
+
+    def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cross-entropy of the sums of both marks' scores, summed, and the number of targets.
+
+        An example has two targets, and counts twice: losses are divided by the number of targets.
+
+        Args:
+            logits: `[rows, tokens, 2 * relations]`.
+            targets: `[rows, tokens]`: a relation at the head's mark, the same plus their number at the tail's.
+        """
+        import torch.nn.functional as f
+
+        relations = len(self.labels)
+        at_head = (targets >= 0) & (targets < relations)
+        both = logits[at_head][:, :relations] + logits[targets >= relations][:, relations:]
+        summed = f.cross_entropy(both.float(), targets[at_head], reduction="sum")
+        return 2 * summed, 2 * at_head.sum()
+
+    def prior(self, targets: Iterable[np.ndarray]) -> np.ndarray | None:
+        """Each relation's log share, at the head's mark."""
+        counts = np.ones(2 * len(self.labels))
+        for row in targets:
+            counts += np.bincount(row[row != IGNORED], minlength=len(counts))
+        of_head = counts[: len(self.labels)]
+        return np.concatenate([np.log(of_head / of_head.sum()), np.zeros(len(self.labels))])
+
+    def decode(
+        self,
+        examples: Sequence[Example],
+        encoded: Sequence[Encoded],
+        answers: Sequence[np.ndarray],
+        tokenizer: WordTokenizer,
+    ) -> list[Prediction]:
+        """The likeliest relation of each pair, from the scores at its two marks, or from one score per relation."""
+        relations = len(self.labels)
+        logits, was_cut = np.zeros((len(examples), relations)), [False] * len(examples)
+        for row, answer in zip(encoded, answers, strict=True):
+            if answer.ndim == 1:
+                logits[row.example] = answer
+                continue
+            head, tail, was_cut[row.example] = row.detail
+            logits[row.example] = answer[head, :relations] + answer[tail, relations:]
+        return [
+            Prediction(value=value, detail=shares, truncated=cut)
+            for value, shares, cut in zip(*self.chosen(logits), was_cut, strict=True)
+        ]
+
+    def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
+        """The text, both entities with their characters, the relation, and the probabilities of the likeliest."""
+        shown: dict[str, Any] = {"text": example.inputs["text"]}
+        for side, name in zip(_ENTITIES, self._names(example), strict=True):
+            start, end = example.inputs[side]
+            kind = example.inputs.get(f"{side}_type")
+            shown[side] = {"text": name, "start": start, "end": end, **({"type": kind} if kind else {})}
+        shown["label"] = prediction.value
+        if prediction.detail is None:
+            return shown
+        scores = likeliest(self.labels.names, prediction.detail)
+        return {**shown, "score": next(iter(scores.values())), "scores": scores}
+
+    def texts_of(self, example: Example) -> dict[str, str]:
+        """The text, and the names of both entities."""
+        head, tail = self._names(example)
+        return {"text": example.inputs["text"], "head": head, "tail": tail}
+
+    def plain_texts(self, example: Example) -> list[str]:
+        """The text with marks that are words."""
+        return [self._marked(example, WORDS).text]
+
+    @staticmethod
+    def _names(example: Example) -> tuple[str, str]:
+        """The texts of both entities."""
+        text = example.inputs["text"]
+        return text[slice(*example.inputs["head"])], text[slice(*example.inputs["tail"])]
+
+
+def _inputs(pair: RelatedPair) -> dict[str, Any]:
+    """The inputs of an example."""
+    inputs: dict[str, Any] = {"text": pair.text}
+    for name, one in (("head", pair.head), ("tail", pair.tail)):
+        inputs[name] = [one.start, one.end]
+        if one.type:
+            inputs[f"{name}_type"] = one.type
+    return inputs
+
+
+def _types(splits: Mapping[str, Examples]) -> list[str]:
+    """The types of all entities, sorted; none where an entity lacks one."""
+    found: set[str] = set()
+    for split in splits.values():
+        for name in _TYPES:
+            counts = value_counts(split.dataset, name)
+            if counts.total() < len(split):
+                return []
+            found |= set(counts)
+    return sorted(found)

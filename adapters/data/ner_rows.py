@@ -28,7 +28,7 @@ from adapters.data.tag_forms import TagForm
 from adapters.data.tag_schemes import spans, tags_of
 from adapters.data.tag_spellings import ALONE, PREFIX, SUFFIX, is_tag, kind_of_tags
 from adapters.data.word_rows import is_word_a_row, refuse_one_label, sentences_of
-from adapters.data.word_splitter import joined, joined_offsets, split_characters, split_words
+from adapters.data.word_splitter import joined, split_characters, split_words
 
 if TYPE_CHECKING:
     import datasets
@@ -339,7 +339,7 @@ def _from_word_spans(
     if not all(isinstance(word, str) for word in words):
         faults.add(row.where(), f"the words must be a list of strings, found {repr(words)[:60]}")
         return None
-    offsets, text = joined_offsets(words), joined(words)
+    text, offsets = joined(words)
     given = list(in_characters_of(given_spans(marked, rules.names), offsets, rules.ends))
     if given:
         faults.note(f"entities counted in words, with {rules.ends} ends", len(given))

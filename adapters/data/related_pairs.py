@@ -16,7 +16,7 @@ from typing import Any
 
 from adapters.core.errors import DataError
 from adapters.data.cell_values import parse_cell
-from adapters.data.word_splitter import joined_offsets
+from adapters.data.word_splitter import joined
 
 NO_RELATION = "no_relation"
 """The label of two entities between which there is none of the relations."""
@@ -328,7 +328,7 @@ def _text(cell: Any, column: str) -> tuple[str, list[tuple[int, int]] | None]:
     if isinstance(cell, str) and cell.strip():
         return cell, None
     if isinstance(cell, list | tuple) and cell and all(isinstance(word, str) for word in cell):
-        return " ".join(cell), joined_offsets(cell)
+        return joined(cell)
     empty = cell is None or cell == [] or (isinstance(cell, str) and not cell.strip())
     raise DataError(f"column {column!r} {'is empty' if empty else f'must be a text or words, found {cell!r:.60}'}")
 

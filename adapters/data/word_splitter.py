@@ -49,19 +49,14 @@ def only_characters(words: Iterable[str]) -> bool:
     return some
 
 
-def joined(words: Sequence[str]) -> str:
-    """The words as a text: with single spaces between, but characters of a text tagged by character without."""
-    return _between(words).join(words)
+def joined(words: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+    """The words as a text, and (start, end) of each in it.
 
-
-def joined_offsets(words: Sequence[str]) -> list[tuple[int, int]]:
-    """(start, end) of each word in the joined words."""
-    offsets, at, gap = [], 0, len(_between(words))
+    There are single spaces between words, and nothing between the characters of a text tagged by character.
+    """
+    between = "" if only_characters(words) else " "
+    offsets, at = [], 0
     for word in words:
         offsets.append((at, at + len(word)))
-        at += len(word) + gap
-    return offsets
-
-
-def _between(words: Sequence[str]) -> str:
-    return "" if only_characters(words) else " "
+        at += len(word) + len(between)
+    return between.join(words), offsets

@@ -29,7 +29,7 @@ from adapters.data.tag_schemes import (
     tags_of,
     to_iob2,
 )
-from adapters.data.word_splitter import joined, joined_offsets, only_characters, split_characters, split_words
+from adapters.data.word_splitter import joined, only_characters, split_characters, split_words
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.tokenizer import IGNORED, Window, WordPart, WordTokenizer, valid_text
 from adapters.tasks import base
@@ -416,7 +416,7 @@ def _text(example: Example) -> tuple[str, Sequence[tuple[int, int]]]:
     inputs = example.inputs
     if "text" in inputs:
         return inputs["text"], inputs["offsets"]
-    return joined(inputs["tokens"]), joined_offsets(inputs["tokens"])
+    return joined(inputs["tokens"])
 
 
 def _shape(inputs: Mapping[str, Any]) -> str:

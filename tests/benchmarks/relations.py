@@ -19,13 +19,13 @@ from typing import Any
 import bench
 import numpy as np
 
-from adapters.data.word_splitter import joined_offsets
+from adapters.data.word_splitter import joined
 from adapters.evaluation.metrics.triple_f1 import Metric
 
 
 def gold(row: dict[str, Any]) -> tuple[set[Any], set[Any]]:
     """The entities and the relations of a sentence, in characters of its words joined by spaces."""
-    offsets = joined_offsets(row["tokens"])
+    offsets = joined(row["tokens"])[1]
     entities = [(offsets[start][0], offsets[end - 1][1], kind) for start, end, kind in row["entities"]]
     return set(entities), {(entities[head], entities[tail], kind) for head, tail, kind in row["relations"]}
 
@@ -62,7 +62,7 @@ def measure(seed: int, given: argparse.Namespace, folder: Path) -> dict[str, flo
         bank.load(name, run / "artifact")
     rows = [json.loads(line) for line in (given.data / "test.jsonl").read_text().splitlines()]
     pipeline = bank.pipeline("ner", "relation", max_distance=given.max_distance)
-    answers = pipeline.answer([" ".join(row["tokens"]) for row in rows])
+    answers = pipeline.answer([joined(row["tokens"])[0] for row in rows])
     metric = Metric(())
     counts = np.array(
         [metric.counts(gold(row), found(answer["output"])) for row, answer in zip(rows, answers, strict=True)]

@@ -310,6 +310,8 @@ CHINESE = {
     "question_answering_few_zh": (),
     "question_answering_span_zh": (),
     "question_answering_zero_zh": (),
+    "relation_extraction_few_zh": ("no_relation",),
+    "relation_extraction_zero_zh": ("no_relation",),
     "summarization_few_zh": (),
     "summarization_zero_zh": (),
     "text_generation_few_zh": (),
@@ -323,7 +325,9 @@ ASKED = {"text": "曹雪芹住在北京", "text_pair": "他在北京", "context"
 def chinese_task(name: str, labels: Sequence[str]) -> Any:
     if name.startswith("ner"):
         return Task(tag_labels(labels))
-    task = load_task(template._raw(template.paths()[name])["task"])
+    task: Any = load_task(template._raw(template.paths()[name])["task"])
+    if name.startswith("relation"):
+        return task(LabelSet((*labels, "拥有")))
     if name.startswith("classification"):
         return task(LabelSet(tuple(labels)), pair="text_pair" in template.paths()[name].read_text("utf-8"))
     return task(**({"source_lang": "en", "target_lang": "zh"} if name.startswith("translation") else {}))
@@ -343,16 +347,19 @@ def test_a_chinese_prompt_has_chinese_words_for_the_labels_and_reads_what_it_sho
     prompt = template.load(name, task)
     words = [prompt.form.verbalizer[label] for label in CHINESE[name]]
     assert all(HAN.search(word) for several in words for word in several) and HAN.search(prompt.note)
-    gold: Any = CHINESE[name][0] if name.startswith("classification") else ["曹雪芹"]
-    inputs = {key: ASKED[key] for key in task.placeholders}
+    labelled = name.startswith(("classification", "relation"))
+    gold: Any = CHINESE[name][0] if labelled else ["曹雪芹"]
+    inputs: Any = {key: ASKED[key] for key in task.placeholders if key in ASKED}
     if name.startswith("ner"):
         gold = [f"B-{CHINESE[name][0]}", *[f"I-{CHINESE[name][0]}"] * 2, "O", "O", "O", "O"]
         inputs = {"text": ASKED["text"], "tokens": [*ASKED["text"]], "offsets": [(n, n + 1) for n in range(7)]}
+    if name.startswith("relation"):
+        inputs = task.from_request({"text": ASKED["text"], "head": "曹雪芹", "tail": "北京"}, "0").inputs
     example = Example(id="0", inputs=inputs, gold=gold)
     question, demonstration = prompt.question(task, example), prompt.demonstration(task, example)
     assert demonstration.startswith(question.rstrip()) and HAN.search(question.replace(ASKED["text"], ""))
     read = task.read_answer(example, demonstration[len(question) :].split(prompt.separator)[0], prompt.form)
-    value = read.value if name.startswith(("ner", "classification")) else [read.value]
+    value = read.value if labelled or name.startswith("ner") else [read.value]
     assert (value, read.parse_failure) == (gold, False)
 
 

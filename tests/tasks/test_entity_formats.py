@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adapters.core.errors import SettingsError
 from adapters.data.tag_schemes import Span, tag_labels
-from adapters.data.word_splitter import joined, joined_offsets
+from adapters.data.word_splitter import joined
 from adapters.models.tokenizer import valid_text
 from adapters.tasks.base.entity_formats import FORMATS, check_form, locate_mentions
 from adapters.tasks.base.example import Example, Prediction
@@ -179,7 +179,7 @@ def test_what_is_written_is_read_and_each_mention_stands_where_the_rule_says(
 @given(st.data())
 def test_entities_of_different_words_come_back_as_they_were(format: str, data: st.DataObject) -> None:
     tokens = data.draw(st.lists(words, unique_by=valid_text, max_size=8))
-    text, offsets = joined(tokens), joined_offsets(tokens)
+    text, offsets = joined(tokens)
     gold = data.draw(entities(len(tokens)))
     assume(format != "inline" or not has_a_mark_at_an_edge(gold, text, offsets))
     assert read(format, write(format, gold, text, offsets), text, offsets) == (gold, True)
@@ -194,7 +194,7 @@ def test_a_name_that_is_not_refused_is_read_back(format: str, name: str, tokens:
         check_form({"X": name}, format, "\n\n", "here")
     except SettingsError:
         assume(False)
-    text, offsets = joined(tokens), joined_offsets(tokens)
+    text, offsets = joined(tokens)
     gold = [(name, 0, len(tokens))]
     assume(format != "inline" or not has_a_mark_at_an_edge(gold, text, offsets))
     assert read(format, write(format, gold, text, offsets), text, offsets) == (gold, True)
@@ -203,7 +203,7 @@ def test_a_name_that_is_not_refused_is_read_back(format: str, name: str, tokens:
 @pytest.mark.parametrize("format", FORMATS)
 def test_words_that_are_nothing_or_white_space_shift_no_span(format: str) -> None:
     tokens = ["", " ", "Ada", "", " Bohr\u3000", "\u3000", "x", ""]
-    text, offsets = joined(tokens), joined_offsets(tokens)
+    text, offsets = joined(tokens)
     gold = [("PER", 2, 5)]
     assert read(format, write(format, gold, text, offsets), text, offsets) == (gold, True)
     # At an edge of an entity they are not read back: nothing tells them from the white space around.
@@ -213,7 +213,7 @@ def test_words_that_are_nothing_or_white_space_shift_no_span(format: str) -> Non
 
 def test_a_mark_of_the_text_is_told_from_ours_unless_it_touches_an_entity_of_its_type() -> None:
     tokens = ["x", "</PER>", "y", "<PER>"]
-    text, offsets = joined(tokens), joined_offsets(tokens)
+    text, offsets = joined(tokens)
     for gold in ([("PER", 0, 1)], [("PER", 0, 2)], [("PER", 2, 3)], [("PER", 2, 4)], [("PER", 0, 4)], [("LOC", 3, 4)]):
         assert read("inline", write("inline", gold, text, offsets), text, offsets) == (gold, True)
     text, offsets = "x</PER>", [(0, 1), (1, 7)]
@@ -225,7 +225,7 @@ def test_a_mark_of_the_text_is_told_from_ours_unless_it_touches_an_entity_of_its
 # what stands where ----------------------------------------------------------------------------------------------------
 
 TEXT = "Paris met New York in Paris , New York"
-OFFSETS = joined_offsets(TEXT.split())
+OFFSETS = joined(TEXT.split())[1]
 
 
 @pytest.mark.parametrize(

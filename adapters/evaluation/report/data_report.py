@@ -102,7 +102,7 @@ def text_of(example: Example) -> str:
     """All inputs of an example as one text."""
     inputs = example.inputs
     if "tokens" in inputs:
-        return str(inputs.get("text") or joined(inputs["tokens"]))
+        return str(inputs.get("text") or joined(inputs["tokens"])[0])
     return " ".join(map(str, inputs.values()))
 
 

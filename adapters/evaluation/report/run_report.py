@@ -69,7 +69,7 @@ def predict_arguments(example: Example) -> str:
     """Arguments of `predict` for an example, as a user would write them."""
     inputs = dict(example.inputs)
     if set(inputs) <= {"text", "tokens", "offsets"}:
-        text = str(inputs.get("text") or joined(inputs["tokens"]))
+        text = str(inputs.get("text") or joined(inputs["tokens"])[0])
         # Between two words if it can be; text without blanks has no such place.
         return shlex.quote(shorten(text, SHOWN, placeholder="") or text.strip()[:SHOWN])
     return f"--input requests.jsonl   (each line: {json.dumps(dict.fromkeys(inputs, '…'), ensure_ascii=False)})"

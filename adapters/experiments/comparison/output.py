@@ -135,7 +135,7 @@ def _text(inputs: Mapping[str, Any]) -> str:
     """An example's inputs as one line."""
     if "text" in inputs or "tokens" not in inputs:
         return " | ".join(str(value) for name, value in inputs.items() if name not in ("tokens", "offsets"))
-    return joined(inputs["tokens"])
+    return joined(inputs["tokens"])[0]
 
 
 def _shown(inputs: Mapping[str, Any], answer: Any) -> str:

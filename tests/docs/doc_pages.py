@@ -33,6 +33,7 @@ PAGES = (
 TRANSLATION, FURTHER = "README.zh-CN.md", ("CONTRIBUTING.md", "CHANGELOG.md")
 MARKS = {
     "",
+    "chinese",
     "needs: hub",
     "needs: server",
     "launch",

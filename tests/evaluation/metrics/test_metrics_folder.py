@@ -16,6 +16,7 @@ from adapters.tasks.base.example import Prediction
 
 # Per metric: labels, one example's gold, and what is a perfect prediction of it.
 TAGS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
+ADA, OSLO = (0, 3, "PER"), (7, 11, "LOC")
 PERFECT = {
     "accuracy": (("neg", "pos"), "pos", "pos"),
     "answer_f1": ((), ["in Oslo", "Oslo"], "Oslo"),
@@ -26,9 +27,11 @@ PERFECT = {
     "entity_f1": (TAGS, ["B-PER", "O"], ["B-PER", "O"]),
     "multilabel_f1": (("joy", "fear"), ["joy", "fear"], ["fear", "joy"]),
     "pearson": ((), 3.5, 3.5),
+    "relation_f1": (("lives_in", "no_relation"), "lives_in", "lives_in"),
     "rmse": ((), 3.5, 3.5),
     "rouge": ((), ["Ada lived in town.", "Emmy"], "Ada lived in town."),
     "spearman": ((), 3.5, 3.5),
+    "triple_f1": ((), ({ADA, OSLO}, {(ADA, OSLO, "in")}), ({ADA, OSLO}, {(ADA, OSLO, "in")})),
     "token_f1": (TAGS, ["B-PER", "O"], ["B-PER", "O"]),
 }
 # Correlations have none of one example: several are perfect together.

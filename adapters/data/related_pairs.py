@@ -151,6 +151,18 @@ def pairs_of_row(values: Mapping[str, Any], columns: RelationColumns, ends: str)
     yield located_pair(text, words, cells, types, label, ends)
 
 
+def with_marks(pair: RelatedPair) -> str:
+    """The text with both entities marked, as `marked_pair` reads it."""
+    places = []
+    for sign, one in (("e1", pair.head), ("e2", pair.tail)):
+        places += [(one.start, 1, -one.end, f"<{sign}>"), (one.end, 0, -one.start, f"</{sign}>")]
+    out, at = "", 0
+    for place, _, _, mark in sorted(places):
+        out += pair.text[at:place] + mark
+        at = place
+    return out + pair.text[at:]
+
+
 def pair_in_marks(text: str, types: tuple[str | None, str | None], label: str | None = None) -> RelatedPair:
     """The pair that is marked in a text; `types`: of head and tail. Raises DataError, also where there are no marks."""
     found = marked_pair(text)

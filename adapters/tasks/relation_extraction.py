@@ -22,7 +22,7 @@ from adapters.core.settings import require
 from adapters.data.classification_rows import in_order
 from adapters.data.columns import ColumnRoles, given_columns
 from adapters.data.labels import LabelSet, refuse_unknown
-from adapters.data.related_pairs import EXCLUSIVE, MARKS, Argument, RelatedPair, located_pair, pair_in_marks
+from adapters.data.related_pairs import EXCLUSIVE, MARKS, Argument, RelatedPair, located_pair, pair_in_marks, with_marks
 from adapters.data.relation_rows import find_relation_columns, find_relation_form, relation_counts, stored_pairs
 from adapters.data.rows import RowSource
 from adapters.data.stored_rows import value_counts
@@ -227,7 +227,7 @@ class Task(LabelAnswerTask):
     def _marked(self, example: Example, signs: Signs = SIGNS) -> Marked:
         """The text with both entities between marks."""
         head, tail = (
-            (*example.inputs[name], example.inputs.get(f"{name}_type") if self.types else None) for name in _ENTITIES
+            (*example.inputs[name][:2], _type_of(example, name) if self.types else None) for name in _ENTITIES
         )
         return marked(valid_text(example.inputs["text"]), head, tail, signs)
 
@@ -295,14 +295,20 @@ class Task(LabelAnswerTask):
         """The text, both entities with their characters, the relation, and the probabilities of the likeliest."""
         shown: dict[str, Any] = {"text": example.inputs["text"]}
         for side, name in zip(_ENTITIES, self._names(example), strict=True):
-            start, end = example.inputs[side]
-            kind = example.inputs.get(f"{side}_type")
+            start, end = example.inputs[side][:2]
+            kind = _type_of(example, side)
             shown[side] = {"text": name, "start": start, "end": end, **({"type": kind} if kind else {})}
         shown["label"] = prediction.value
         if prediction.detail is None:
             return shown
         scores = likeliest(self.labels.names, prediction.detail)
         return {**shown, "score": next(iter(scores.values())), "scores": scores}
+
+    def shown_inputs(self, example: Example) -> dict[str, Any]:
+        """The text with marks, and the entities' types where they are learned with."""
+        head, tail = (Argument(start=example.inputs[name][0], end=example.inputs[name][1]) for name in _ENTITIES)
+        types = {f"{name}_type": _type_of(example, name) for name in _ENTITIES} if self.types else {}
+        return {"text": with_marks(RelatedPair(text=example.inputs["text"], head=head, tail=tail)), **types}
 
     def texts_of(self, example: Example) -> dict[str, str]:
         """The text, and the names of both entities."""
@@ -317,17 +323,20 @@ class Task(LabelAnswerTask):
     def _names(example: Example) -> tuple[str, str]:
         """The texts of both entities."""
         text = example.inputs["text"]
-        return text[slice(*example.inputs["head"])], text[slice(*example.inputs["tail"])]
+        return text[slice(*example.inputs["head"][:2])], text[slice(*example.inputs["tail"][:2])]
 
 
 def _inputs(pair: RelatedPair) -> dict[str, Any]:
     """The inputs of an example."""
     inputs: dict[str, Any] = {"text": pair.text}
     for name, one in (("head", pair.head), ("tail", pair.tail)):
-        inputs[name] = [one.start, one.end]
-        if one.type:
-            inputs[f"{name}_type"] = one.type
+        inputs[name] = [one.start, one.end, *([one.type] if one.type else [])]
     return inputs
+
+
+def _type_of(example: Example, side: str) -> str | None:
+    """The type of an entity of an example."""
+    return next(iter(example.inputs[side][2:]), None)
 
 
 def _types(splits: Mapping[str, Examples]) -> list[str]:

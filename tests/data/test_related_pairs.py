@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.core.errors import DataError
-from adapters.data.related_pairs import NO_RELATION, RelationColumns, marked_pair, pairs_of_row
+from adapters.data.related_pairs import NO_RELATION, RelatedPair, RelationColumns, marked_pair, pairs_of_row, with_marks
 
 PLAIN = RelationColumns(text="text", label="label", head="head", tail="tail")
 
@@ -64,6 +64,8 @@ def test_any_text_gets_its_places_back_after_marking(text: str, data: st.DataObj
     assert found is not None
     plain, head, tail = found
     assert (plain, head.start, head.end, tail.start, tail.end) == (text, *places)
+    if one < one_end < two < two_end and text[one:one_end].strip() and text[two:two_end].strip():
+        assert with_marks(RelatedPair(text=plain, head=head, tail=tail)) == inside
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,13 @@ from adapters.tasks.classification import MultiLabelTask
 from adapters.tasks.question_answering import Spans
 from adapters.tasks.question_answering import Task as QuestionAnswering
 
-PROMPTABLE = ["classification", "ner", "question_answering", "summarization", "text_generation", "translation"]
+PROMPTABLE = [
+    *("classification", "ner", "question_answering", "relation_extraction", "summarization", "text_generation"),
+    "translation",
+]
 
 
-def test_all_six_tasks_can_be_prompted() -> None:
+def test_all_seven_tasks_can_be_prompted() -> None:
     assert [name for name in discovery.names("tasks") if issubclass(load_task(name), PromptableTask)] == PROMPTABLE
 
 

@@ -239,7 +239,7 @@ def test_an_adapter_that_learned_with_types_asks_for_them() -> None:
         with pytest.raises(DataError, match="this adapter learned with types, which are LOC, PER; give one"):
             task.from_request({"text": TEXT, "head": [0, 12], "tail": [22, 28], **types}, "1")
     given = {"text": TEXT, "head": [0, 12], "tail": [22, 28], "head_type": "PER", "tail_type": "LOC"}
-    assert task.from_request(given, "1").inputs["tail_type"] == "LOC"
+    assert task.from_request(given, "1").inputs["tail"] == [22, 28, "LOC"]
     assert Task.from_card(task.card()).card() == task.card()
     assert task.card()["entity_markers"] == "typed"
 
@@ -303,7 +303,7 @@ def test_sciercs_documents_become_sentences_with_all_their_pairs(tmp_path: Path)
     }
     task, found = read(tmp_path, [document, {**document, "doc_key": "d2"}])
     assert task.types == ("Method", "Task")
-    assert [(e.gold, e.inputs["head_type"], e.document) for e in found["test"]] == [
+    assert [(e.gold, e.inputs["head"][2], e.document) for e in found["test"]] == [
         ("USED-FOR", "Method", "d1"),
         ("no_relation", "Task", "d1"),
         ("USED-FOR", "Method", "d2"),

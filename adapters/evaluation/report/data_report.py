@@ -70,7 +70,9 @@ def describe(
         "labels": dict(counts),
         "labels_by_split": {name: dict(found) for name, found in by_split.items()},
         "lengths": lengths,
-        "first": [{"inputs": _inputs(example), "gold": task.gold_output(example)} for example in main[:first]],
+        "first": [
+            {"inputs": task.shown_inputs(example), "gold": task.gold_output(example)} for example in main[:first]
+        ],
         "notes": [
             *_reading_notes(reading),
             *_unit_notes(sampled.values()),
@@ -91,11 +93,6 @@ def _reading_notes(reading: Mapping[str, Any]) -> list[str]:
         for note in found["notes"]:
             first.setdefault(note, name)
     return [f"{name}: {note}" for note, name in first.items()]
-
-
-def _inputs(example: Example) -> dict[str, Any]:
-    """The inputs, of a text alone without its words."""
-    return {key: value for key, value in example.inputs.items() if "text" not in example.inputs or key != "offsets"}
 
 
 def text_of(example: Example) -> str:

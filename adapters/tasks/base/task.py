@@ -229,6 +229,10 @@ class Task(InferenceTask):
         names = dict(enumerate(self.labels.names))
         return {"num_labels": len(names), "id2label": names, "label2id": {n: i for i, n in names.items()}}
 
+    def shown_inputs(self, example: Example) -> dict[str, Any]:
+        """The inputs of an example for people; of words in a text, the text."""
+        return {key: value for key, value in example.inputs.items() if "text" not in example.inputs or key != "offsets"}
+
     def plain_texts(self, example: Example) -> list[str]:
         """The texts that a method without a base model reads of an example: one, or the two of a pair."""
         return [example.inputs[name] for name in ("text", "text_pair") if name in example.inputs]

@@ -1,9 +1,10 @@
 """Strategies against forgetting on real sequences: average, forgetting, routing and storage of each.
 
-    python tests/benchmarks/continual.py                          # all three sequences, several hours
+    python tests/benchmarks/continual.py                          # all of these, most of a day
     python tests/benchmarks/continual.py --only topics            # agnews, amazon, dbpedia, trec: task-incremental
     python tests/benchmarks/continual.py --only domains           # clinc150's ten domains: class-incremental
     python tests/benchmarks/continual.py --only crossner          # five domains: entities, task-incremental
+    python tests/benchmarks/continual.py --only replay_5 replay_20 replay_all usual_rate smollm2
     python tests/benchmarks/continual.py --folder runs/continual  # taken up again
 
 Each strategy's rate is tuned on dev of the first two tasks (--tuning_trials); topics has three orders of one seed, the
@@ -35,6 +36,19 @@ SEQUENCES: dict[str, dict[str, Any]] = {
     "crossner": {"scenario": "task-incremental", "orders": [], "seeds": "3"},
 }
 """What of each is compared."""
+FURTHER: dict[str, tuple[str, list[str], list[str]]] = {
+    "replay_5": ("domains", ["replay"], ["--replay_per_class", "5"]),
+    "replay_20": ("domains", ["replay"], ["--replay_per_class", "20"]),
+    "replay_all": ("domains", ["replay"], ["--replay_examples", "500"]),
+    "usual_rate": ("topics", ["sequential", "full/sequential"], ["--tuning_trials", "0"]),
+    "smollm2": (
+        "topics",
+        ["sequential", "adapter_per_task"],
+        ["--model_name_or_path", "smollm2", "--orders", SEQUENCES["topics"]["orders"][0], "--tuning_trials", "0"],
+    ),
+}
+"""Runs with other settings: the sequence, the strategies, and the flags. Ten adapters are more bytes than all 5,000
+training texts of domains, so that a memory of as many bytes holds them all (`replay_all`)."""
 
 
 def toml(folder: Path, name: str, **settings: str) -> Path:
@@ -86,17 +100,18 @@ def domains(source: Path, folder: Path) -> list[Path]:
     return out
 
 
-def measure(sequence: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """One sequence."""
+def measure(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """One sequence, or one with other settings."""
+    sequence, strategies, more = FURTHER.get(name, (name, given.strategies, []))
     chosen = SEQUENCES[sequence]
     tasks = tasks_of(sequence, given.data, folder / sequence / "data")
     orders = ["--orders", *chosen["orders"]] if chosen["orders"] else []
     words = [
         *("--tasks", *map(str, tasks), "--scenario", chosen["scenario"], *orders),
-        *("--strategies", *given.strategies, "--seeds", given.seeds or chosen["seeds"]),
+        *("--strategies", *strategies, "--seeds", given.seeds or chosen["seeds"]),
         *("--tuning_trials", str(given.trials), "--max_train_samples", "500", "--max_predict_samples", "500"),
         *("--max_eval_samples", "100", "--max_length", "128", "--no_publish"),
-        *("--output_dir", str(folder / sequence / "compared"), *given.more),
+        *("--output_dir", str(folder / name / "compared"), *more, *given.more),
     ]
     comparison = Continual(None, task="", defaults={"sample_selection": "random"}, argv=words)
     comparison.check()
@@ -110,7 +125,7 @@ def measure(sequence: str, given: argparse.Namespace, folder: Path) -> dict[str,
 def main() -> None:
     """Run the sequences that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=SEQUENCES, default=[*SEQUENCES])
+    parser.add_argument("--only", nargs="+", choices=[*SEQUENCES, *FURTHER], default=[*SEQUENCES, *FURTHER])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--folder", type=Path, help="kept, and taken up again (default: a temporary one)")
     parser.add_argument("--strategies", nargs="+", default=STRATEGIES)

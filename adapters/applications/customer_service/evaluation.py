@@ -1,0 +1,193 @@
+"""How well an assistant answers: right answers in scope, refusals out of scope, and the outcomes of its thresholds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from adapters.applications.customer_service.assistant import Assistant
+from adapters.applications.customer_service.knowledge import FAR, IN, NEAR, Question
+from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, Decision, Found
+from adapters.applications.customer_service.rivals import Answers, all_rivals, of_assistant
+from adapters.evaluation.significance import resampled_sums
+
+RESAMPLES = 1000
+REFUSED, ANSWERED, ACCEPTED = 0.05, 0.8, 0.95
+"""Shares of in-scope questions: refused, where out-of-scope recall is read; answered; accepted, for the false-positive
+rate."""
+CURVE = 50
+TIMED = 50
+Score = dict[str, float]
+"""`value`, and the ends of its 95 % interval, `low` and `high`."""
+
+
+def evaluate(assistant: Assistant, questions: Sequence[Question], *, seed: int = 0) -> dict[str, Any]:
+    """All scores, as JSON: of the assistant and its rivals, of its outcomes, and its latency."""
+    found = assistant.find([one.text for one in questions])
+    gold = [assistant.knowledge.target(one) for one in questions]
+    own = of_assistant(assistant, found, gold)
+    systems = [own, *all_rivals(assistant, questions, found)]
+    return {
+        "questions": {
+            scope: sum(one.scope == scope for one in questions) for scope in sorted({q.scope for q in questions})
+        },
+        "answer": "reply" if assistant.knowledge.replies else "intent",
+        "systems": [{"name": one.name, **scores(one, questions, gold, own, seed)} for one in systems],
+        "curves": {one.name: curve(one, questions, gold) for one in systems},
+        "outcomes": outcomes([assistant.policy.decide(one) for one in found], questions, gold, found, seed),
+        "latency_ms": latency(assistant, [one.text for one in questions[:TIMED]]),
+        "gates": assistant.policy.record(),
+    }
+
+
+def scores(
+    system: Answers, questions: Sequence[Question], gold: Sequence[str | None], own: Answers, seed: int
+) -> dict[str, Score]:
+    """Scores of one system, by name, each with its interval.
+
+    Args:
+        system: whose they are.
+        questions: that were asked.
+        gold: their targets; None out of scope.
+        own: the assistant's answers, with which the others are compared.
+        seed: of the resampling.
+    """
+    inside = np.array([one.scope == IN for one in questions])
+    answerable = inside & np.array([target is not None for target in gold])
+    right = _right(system, gold)
+    out: dict[str, Score] = {}
+    if answerable.any():
+        out["accuracy"] = mean(right[answerable], seed)
+        difference = right[answerable].astype(float) - _right(own, gold)[answerable]
+        out["accuracy minus the assistant's"] = mean(difference, seed)
+        if system.ranks is not None:
+            ranks = system.ranks[answerable]
+            out["recall@5"] = mean(ranks <= 5, seed)
+            out["MRR"] = mean(1 / ranks, seed)
+        out["accuracy at 80 % answered"] = _resampled(lambda at: _at_share(system, right, answerable, at), inside, seed)
+    outside = {"out": ~inside} | {scope: np.array([one.scope == scope for one in questions]) for scope in (NEAR, FAR)}
+    for name, there in outside.items():
+        if not (there.any() and inside.any()):
+            continue
+        of = "out of scope" if name == "out" else name
+        confidence = system.confidence
+
+        def on(score: Callable[[np.ndarray, np.ndarray], float], chosen: np.ndarray = there) -> Score:
+            def scored(at: np.ndarray) -> float:
+                return score(confidence[at][inside[at]], confidence[at][chosen[at]])
+
+            return _resampled(scored, inside | chosen, seed)
+
+        out[f"AUROC, {of}"] = on(auroc)
+        out[f"FPR at 95 %, {of}"] = on(lambda one, other: float(np.mean(other >= _least(one, ACCEPTED))))
+        out[f"refused at 5 % in-scope refusals, {of}"] = on(lambda one, other: _refused(one, other, 1 - REFUSED))
+        out[f"refused at 80 % answered, {of}"] = on(lambda one, other: _refused(one, other, ANSWERED))
+    return out
+
+
+def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
+    """The probability that an in-scope question has the higher confidence; equals count half."""
+    if not len(inside) or not len(outside):
+        return float("nan")
+    order = np.sort(outside)
+    below, upto = np.searchsorted(order, inside, "left"), np.searchsorted(order, inside, "right")
+    return float(np.mean((below + upto) / 2)) / len(outside)
+
+
+def _least(inside: np.ndarray, share: float) -> float:
+    """The confidence that a share of the in-scope questions has at least."""
+    return float(np.quantile(inside, 1 - share, method="lower")) if len(inside) else float("nan")
+
+
+def _refused(inside: np.ndarray, outside: np.ndarray, answered: float) -> float:
+    """The share of out-of-scope questions below the confidence that a share of the others has at least."""
+    return float(np.mean(outside < _least(inside, answered))) if len(outside) else float("nan")
+
+
+def _right(system: Answers, gold: Sequence[str | None]) -> np.ndarray:
+    return np.array([own is not None and own == found for own, found in zip(gold, system.targets, strict=True)])
+
+
+def _at_share(system: Answers, right: np.ndarray, answerable: np.ndarray, at: np.ndarray) -> float:
+    """The share of right answers among the surest 80 % of the questions that have one."""
+    chosen = at[answerable[at]]
+    if not len(chosen):
+        return float("nan")
+    order = chosen[np.argsort(-system.confidence[chosen], kind="stable")]
+    return float(np.mean(right[order[: max(round(ANSWERED * len(order)), 1)]]))
+
+
+def curve(system: Answers, questions: Sequence[Question], gold: Sequence[str | None]) -> list[tuple[float, float]]:
+    """(share of all questions answered, share of right answers among them), from the surest on; none is right out of
+    scope."""
+    order = np.argsort(-system.confidence, kind="stable")
+    right = np.cumsum(_right(system, gold)[order])
+    counts = sorted({max(round(len(order) * step / CURVE), 1) for step in range(1, CURVE + 1)})
+    return [(count / len(order), float(right[count - 1]) / count) for count in counts]
+
+
+def outcomes(
+    decisions: Sequence[Decision],
+    questions: Sequence[Question],
+    gold: Sequence[str | None],
+    found: Sequence[Found],
+    seed: int,
+) -> dict[str, Any]:
+    """What the thresholds do: shares of the outcomes in and out of scope, and of wrong answers among those given."""
+    kinds = np.array([one.kind for one in decisions])
+    inside = np.array([one.scope == IN for one in questions])
+    right = np.array([own is not None and own == one.target for own, one in zip(gold, decisions, strict=True)])
+    of_passage = np.array([one.passage is not None for one in decisions])
+    answered = (kinds == ANSWER) & ~of_passage
+    out: dict[str, Any] = {"answered from documents": int(of_passage.sum())}
+    if answered.any():
+        out["wrong answers given"] = mean(~right[answered], seed)
+    for name, there in (("in scope", inside), ("out of scope", ~inside)):
+        for kind in (ANSWER, ASK, HAND_OVER):
+            if there.any():
+                out[f"{kind}, {name}"] = mean((kinds == kind)[there], seed)
+    known = inside & np.array(
+        [one.intent is not None and bool(own.intents) for one, own in zip(questions, found, strict=True)]
+    )
+    if known.any():
+        likeliest = [next(iter(one.intents), None) for one in found]
+        named = np.array([one.intent == intent for one, intent in zip(questions, likeliest, strict=True)])
+        out["intent accuracy in scope"] = mean(named[known], seed)
+        asked = known & (kinds == ASK)
+        if asked.any():
+            offered = np.array([one.intent in own.choices for one, own in zip(questions, decisions, strict=True)])
+            out["right intent among those asked back"] = mean(offered[asked], seed)
+    return out
+
+
+def mean(values: np.ndarray, seed: int) -> Score:
+    """A mean over questions, with the percentile bootstrap's interval over them."""
+    rows = np.asarray(values, float)[:, None]
+    drawn = resampled_sums(rows, seed=seed, resamples=RESAMPLES)[:, 0] / len(rows)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return {"value": float(rows.mean()), "low": float(low), "high": float(high)}
+
+
+def _resampled(score: Callable[[np.ndarray], float], among: np.ndarray, seed: int) -> Score:
+    """A score of the numbers of some questions, with the percentile bootstrap's interval over them."""
+    numbers = np.flatnonzero(among)
+    generator = np.random.default_rng(seed)
+    drawn = [score(generator.choice(numbers, len(numbers))) for _ in range(RESAMPLES)]
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return {"value": score(numbers), "low": float(low), "high": float(high)}
+
+
+def latency(assistant: Assistant, texts: Sequence[str]) -> Mapping[str, float]:
+    """Milliseconds to answer one question at a time: median and 95th percentile."""
+    seconds = []
+    for text in [*texts[:1], *texts]:  # the first one warms up
+        begin = time.perf_counter()
+        assistant.ask(text)
+        seconds.append(time.perf_counter() - begin)
+    return {
+        "p50": round(1000 * float(np.median(seconds[1:])), 2),
+        "p95": round(1000 * float(np.percentile(seconds[1:], 95)), 2),
+    }

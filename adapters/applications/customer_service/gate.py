@@ -1,0 +1,160 @@
+"""When an answer may be given: a calibrated confidence, and a threshold above which errors are bounded.
+
+The confidence is scikit-learn's logistic regression of being right, on a few numbers of a question, fitted to one half
+of dev (Platt 1999, of several scores). On the other half, thresholds that let 5 %, 10 %, … 100 % of the questions
+through are each tested: exact binomial p-values of "of what passes, more than --max_wrong is wrong", adjusted by Holm.
+Of those that are rejected, the one that answers most is taken: with probability --promise over the draw of dev, at most
+--max_wrong of the answers to questions like those of dev are wrong (Learn then Test, Angelopoulos et al. 2021,
+arXiv:2110.01052). Where none is, as dev is too small, nothing is promised: the threshold is
+then the one above which at most --max_wrong of dev's answers were wrong, and is called an estimate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from adapters.evaluation.significance import holm
+
+STEPS = 20
+CLOSED = 2.0
+"""A threshold that no confidence reaches."""
+SMALLEST_SCALE = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Lets answers through whose confidence is above a threshold.
+
+    Attributes:
+        signals: names of the numbers that the confidence is computed from.
+        mean, scale, weight: of each of them.
+        bias: of the logistic regression.
+        threshold: confidences above it pass; above `CLOSED` is none.
+        promised: whether the threshold was tested; else it is an estimate.
+        passed, wrong: how many questions of dev passed, and how many of their answers were wrong.
+        bound: upper Clopper-Pearson bound of the share of wrong answers, one-sided, at the level of `promise`.
+        needed: questions that must pass without an error before anything can be promised.
+    """
+
+    signals: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weight: tuple[float, ...]
+    bias: float
+    threshold: float = CLOSED
+    promised: bool = False
+    passed: int = 0
+    wrong: int = 0
+    bound: float = 1.0
+    needed: int = 0
+
+    def confidence(self, values: np.ndarray) -> np.ndarray:
+        """The probability of being right `[questions]`, of numbers `[questions, signals]`."""
+        scaled = (values - np.array(self.mean)) / np.array(self.scale)
+        found: np.ndarray = 1 / (1 + np.exp(-np.clip(scaled @ np.array(self.weight) + self.bias, -40, 40)))
+        return found
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def of_record(cls, given: Mapping[str, Any]) -> Gate:
+        """From `record`."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        }
+        return cls(**values)
+
+
+def fitted(signals: Sequence[str], values: np.ndarray, right: np.ndarray) -> Gate:
+    """A closed gate with its confidence.
+
+    A wrong answer at the lowest value of each signal and a right one at the highest are added, so that there are both,
+    and few questions do not make it certain.
+
+    Args:
+        signals: names; of each a higher value speaks for the answer.
+        values: `[questions, signals]`, perhaps of no question.
+        right: bool `[questions]`.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    width = len(signals)
+    low, high = (values.min(0), values.max(0)) if len(values) else (np.zeros(width), np.ones(width))
+    rows = np.vstack([values, low, high])
+    mean, scale = rows.mean(0), np.maximum(rows.std(0), SMALLEST_SCALE)
+    model = LogisticRegression(C=1.0, max_iter=1000)
+    model.fit((rows - mean) / scale, np.concatenate([np.asarray(right, bool), [False, True]]))
+    return Gate(
+        signals=tuple(signals),
+        mean=tuple(map(float, mean)),
+        scale=tuple(map(float, scale)),
+        weight=tuple(map(float, model.coef_[0])),
+        bias=float(model.intercept_[0]),
+    )
+
+
+def with_threshold(gate: Gate, values: np.ndarray, right: np.ndarray, *, max_wrong: float, promise: float) -> Gate:
+    """The gate with the threshold that answers most.
+
+    Args:
+        gate: fitted to other questions than these.
+        values: `[questions, signals]`.
+        right: bool `[questions]`.
+        max_wrong: share of the answers given that may be wrong.
+        promise: probability with which it must hold.
+    """
+    confidence = gate.confidence(values) if len(values) else np.zeros(0)
+    needed = math.ceil(math.log((1 - promise) / STEPS) / math.log(1 - max_wrong))
+    found = [_at(threshold, confidence, right, max_wrong) for threshold in _thresholds(confidence)]
+    adjusted = holm([p for _, _, _, p in found])
+    tested = [one for one, p in zip(found, adjusted, strict=True) if p <= 1 - promise]
+    estimated = [one for one in found if one[1] and one[2] <= max_wrong * one[1]]
+    for candidates, promised in ((tested, True), (estimated, False)):
+        if candidates:
+            threshold, passed, wrong, _ = max(candidates, key=lambda one: one[1])
+            bound = upper_bound(wrong, passed, promise)
+            return replace(
+                gate,
+                threshold=threshold,
+                promised=promised,
+                passed=passed,
+                wrong=wrong,
+                bound=bound,
+                needed=needed,
+            )
+    return replace(gate, needed=needed)
+
+
+def upper_bound(wrong: int, passed: int, promise: float) -> float:
+    """The one-sided upper Clopper-Pearson bound of a share (Clopper & Pearson 1934)."""
+    from scipy.stats import beta
+
+    return 1.0 if wrong >= passed else float(beta.ppf(promise, wrong + 1, passed - wrong))
+
+
+def _thresholds(confidence: np.ndarray) -> list[float]:
+    """Confidences above which 1/STEPS, 2/STEPS, … of the questions are; ranks, so that none was chosen by its errors.
+
+    The question at a threshold is not counted among those above it, whose errors are then independent of it. The last
+    threshold lets all through.
+    """
+    order = np.sort(confidence)[::-1]
+    places = [math.ceil(len(order) * step / STEPS) for step in range(1, STEPS)]
+    found = [float(order[place]) for place in places if place < len(order)]
+    return [*dict.fromkeys(found), 0.0] if len(order) else []
+
+
+def _at(threshold: float, confidence: np.ndarray, right: np.ndarray, max_wrong: float) -> tuple[float, int, int, float]:
+    """A threshold, how many questions pass it, how many wrongly, and the p-value of a higher share of wrong ones."""
+    from scipy.stats import binom
+
+    passes = confidence > threshold
+    passed, wrong = int(passes.sum()), int((passes & ~np.asarray(right, bool)).sum())
+    return threshold, passed, wrong, float(binom.cdf(wrong, passed, max_wrong)) if passed else 1.0

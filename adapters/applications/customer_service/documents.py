@@ -1,4 +1,4 @@
-"""Documents of a folder, cut into passages that know where they stand. A file that cannot be read is named, and left."""
+"""Documents of a folder, cut into passages that know where they stand. A file that cannot be read is named."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from adapters.core.errors import DataError
 Part = tuple[str, str]
 """A place (heading or page), and a paragraph there."""
 _HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$")
+_WIDE = re.compile("[\u2e80-\U0003ffff]")
 _HIDDEN = ("script", "style", "head", "nav", "template", "noscript")
 _BLOCKS = ("p", "li", "td", "th", "div", "section", "article", "br", "tr", "dd", "dt", "blockquote", "pre")
 
@@ -22,7 +23,7 @@ def passages(folder: str, words: int) -> tuple[list[Passage], list[str]]:
 
     Args:
         folder: with .md, .txt, .html and .pdf files, in folders of their own or not.
-        words: of a passage at most (of a text without blanks, twice as many characters).
+        words: of a passage at most (of a script without blanks, twice as many characters).
 
     Raises:
         DataError: there is no such folder, or none of its files can be read.
@@ -78,7 +79,7 @@ class _Html(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.parts: list[Part] = []
         self.place = ""
-        self._words: list[str] = []
+        self._said: list[str] = []
         self._heading = False
         self._hidden = 0
 
@@ -100,11 +101,11 @@ class _Html(HTMLParser):
     def handle_data(self, data: str) -> None:
         """Text."""
         if not self._hidden:
-            self._words += data.split()
+            self._said.append(data)
 
     def flush(self) -> None:
         """End a paragraph or a heading."""
-        text, self._words = " ".join(self._words), []
+        text, self._said = " ".join("".join(self._said).split()), []
         if text and self._heading:
             self.place = text
         elif text:
@@ -144,7 +145,7 @@ def _cut(parts: list[Part], words: int) -> Iterator[Part]:
     place, held = "", ""
     for here, text in parts:
         for sentence in _pieces(text, words):
-            if held and (here != place or _size(held) + _size(sentence) > words):
+            if held and (here != place or _size(f"{held} {sentence}") > words):
                 yield place, held
                 held = ""
             place, held = here, f"{held} {sentence}".strip()
@@ -155,18 +156,22 @@ def _cut(parts: list[Part], words: int) -> Iterator[Part]:
 def _pieces(text: str, words: int) -> Iterator[str]:
     """Sentences; a longer one in parts."""
     for sentence in re.split(r"(?<=[.!?])\s+|(?<=[。！？])", text):
-        if _size(sentence) <= words:
-            if sentence.strip():
-                yield sentence.strip()
-            continue
-        tokens = sentence.split()
-        if len(tokens) <= words:  # a script without blanks
-            yield from (sentence[i : i + 2 * words] for i in range(0, len(sentence), 2 * words))
-        else:
-            yield from (" ".join(tokens[i : i + words]) for i in range(0, len(tokens), words))
+        yield from _halved(sentence.strip(), words)
+
+
+def _halved(text: str, words: int) -> Iterator[str]:
+    """The text if it is short enough, else its halves, cut at the last blank of the first where it has one."""
+    if _size(text) <= words:
+        yield from [text] if text else []
+        return
+    middle = len(text) // 2
+    blank = text.rfind(" ", 1, middle)
+    at = blank if blank > 0 else middle
+    yield from _halved(text[:at].strip(), words)
+    yield from _halved(text[at:].strip(), words)
 
 
 def _size(text: str) -> int:
-    """Words; of a script without blanks, half its characters."""
-    wide = sum(ord(character) >= 0x2E80 for character in text)
-    return len(text.split()) + wide // 2
+    """Words; of scripts without blanks, half the characters; at least a twentieth of all characters."""
+    wide = len(_WIDE.findall(text))
+    return max(len(_WIDE.sub(" ", text).split()) + (wide + 1) // 2, len(text) // 20)

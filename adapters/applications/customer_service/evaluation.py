@@ -68,24 +68,30 @@ def scores(
             out["recall@5"] = mean(ranks <= 5, seed)
             out["MRR"] = mean(1 / ranks, seed)
         out["accuracy at 80 % answered"] = _resampled(lambda at: _at_share(system, right, answerable, at), inside, seed)
-    outside = {"out": ~inside} | {scope: np.array([one.scope == scope for one in questions]) for scope in (NEAR, FAR)}
-    for name, there in outside.items():
-        if not (there.any() and inside.any()):
-            continue
-        of = "out of scope" if name == "out" else name
-        confidence = system.confidence
-
-        def on(score: Callable[[np.ndarray, np.ndarray], float], chosen: np.ndarray = there) -> Score:
-            def scored(at: np.ndarray) -> float:
-                return score(confidence[at][inside[at]], confidence[at][chosen[at]])
-
-            return _resampled(scored, inside | chosen, seed)
-
-        out[f"AUROC, {of}"] = on(auroc)
-        out[f"FPR at 95 %, {of}"] = on(lambda one, other: float(np.mean(other >= _least(one, ACCEPTED))))
-        out[f"refused at 5 % in-scope refusals, {of}"] = on(lambda one, other: _refused(one, other, 1 - REFUSED))
-        out[f"refused at 80 % answered, {of}"] = on(lambda one, other: _refused(one, other, ANSWERED))
+    scopes = np.array([one.scope for one in questions])
+    for name, outside in (("out of scope", ~inside), (NEAR, scopes == NEAR), (FAR, scopes == FAR)):
+        if outside.any() and inside.any():
+            out.update(_refusals(system.confidence, inside, outside, name, seed))
     return out
+
+
+def _refusals(
+    confidence: np.ndarray, inside: np.ndarray, outside: np.ndarray, name: str, seed: int
+) -> dict[str, Score]:
+    """How well a confidence tells in-scope questions from some others, called `name`."""
+
+    def scored(score: Callable[[np.ndarray, np.ndarray], float]) -> Score:
+        def of(at: np.ndarray) -> float:
+            return score(confidence[at[inside[at]]], confidence[at[outside[at]]])
+
+        return _resampled(of, inside | outside, seed)
+
+    return {
+        f"AUROC, {name}": scored(auroc),
+        f"FPR at 95 %, {name}": scored(lambda one, other: 1 - _refused(one, other, ACCEPTED)),
+        f"refused at 5 % in-scope refusals, {name}": scored(lambda one, other: _refused(one, other, 1 - REFUSED)),
+        f"refused at 80 % answered, {name}": scored(lambda one, other: _refused(one, other, ANSWERED)),
+    }
 
 
 def auroc(inside: np.ndarray, outside: np.ndarray) -> float:

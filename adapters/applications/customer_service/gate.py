@@ -1,12 +1,13 @@
 """When an answer may be given: a calibrated confidence, and a threshold above which errors are bounded.
 
 The confidence is scikit-learn's logistic regression of being right, on a few numbers of a question, fitted to one half
-of dev (Platt 1999, of several scores). On the other half, thresholds that let 5 %, 10 %, … 100 % of the questions
-through are each tested: exact binomial p-values of "of what passes, more than --max_wrong is wrong", adjusted by Holm.
-Of those that are rejected, the one that answers most is taken: with probability --promise over the draw of dev, at most
---max_wrong of the answers to questions like those of dev are wrong (Learn then Test, Angelopoulos et al. 2021,
-arXiv:2110.01052). Where none is, as dev is too small, nothing is promised: the threshold is
-then the one above which at most --max_wrong of dev's answers were wrong, and is called an estimate.
+of dev (Platt 1999, of several scores). On the other half, thresholds are tested from a strict one on, each letting more
+questions through, by the exact binomial p-value of "of what passes, more than --max_wrong is wrong". The last threshold
+before the first that is not rejected is taken: with probability --promise over the draw of dev, at most --max_wrong of
+the answers to questions like those of dev are wrong (Learn then Test with fixed-sequence testing, Angelopoulos et al.
+2021, arXiv:2110.01052: as the order does not depend on the errors, no adjustment is needed). Where the first is not
+rejected, as dev is too small or the answers too often wrong, nothing is promised: the threshold is then the one above
+which at most --max_wrong of dev's answers were wrong, and is called an estimate.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from adapters.evaluation.significance import holm
-
 STEPS = 20
+"""Thresholds that are tried, at most; each lets a twentieth of the questions more through."""
+FIRST = 0.2
+"""Share of the questions that the strictest lets through, or more where that is too few for a wrong one among them."""
 CLOSED = 2.0
 """A threshold that no confidence reaches."""
 SMALLEST_SCALE = 1e-6
@@ -111,25 +113,32 @@ def with_threshold(gate: Gate, values: np.ndarray, right: np.ndarray, *, max_wro
         promise: probability with which it must hold.
     """
     confidence = gate.confidence(values) if len(values) else np.zeros(0)
-    needed = math.ceil(math.log((1 - promise) / STEPS) / math.log(1 - max_wrong))
-    found = [_at(threshold, confidence, right, max_wrong) for threshold in _thresholds(confidence)]
-    adjusted = holm([p for _, _, _, p in found])
-    tested = [one for one, p in zip(found, adjusted, strict=True) if p <= 1 - promise]
-    estimated = [one for one in found if one[1] and one[2] <= max_wrong * one[1]]
-    for candidates, promised in ((tested, True), (estimated, False)):
-        if candidates:
-            threshold, passed, wrong, _ = max(candidates, key=lambda one: one[1])
-            bound = upper_bound(wrong, passed, promise)
-            return replace(
-                gate,
-                threshold=threshold,
-                promised=promised,
-                passed=passed,
-                wrong=wrong,
-                bound=bound,
-                needed=needed,
-            )
-    return replace(gate, needed=needed)
+    confidence = gate.confidence(values) if len(values) else np.zeros(0)
+    needed = enough(0, max_wrong, promise)
+    best: tuple[float, int, int] | None = None
+    for threshold in _thresholds(confidence, max(enough(1, max_wrong, promise), math.ceil(FIRST * len(values)))):
+        passed, wrong = _counts(threshold, confidence, right)
+        if not _safe(wrong, passed, max_wrong, promise):
+            break
+        best = threshold, passed, wrong
+    promised = best is not None
+    if best is None:
+        counted = [(threshold, *_counts(threshold, confidence, right)) for threshold in _thresholds(confidence, 1)]
+        estimated = [one for one in counted if one[1] and one[2] <= max_wrong * one[1]]
+        best = max(estimated, key=lambda one: one[1], default=None)
+    if best is None:
+        return replace(gate, needed=needed)
+    threshold, passed, wrong = best
+    bound = upper_bound(wrong, passed, promise)
+    return replace(gate, threshold=threshold, promised=promised, passed=passed, wrong=wrong, bound=bound, needed=needed)
+
+
+def enough(wrong: int, max_wrong: float, promise: float) -> int:
+    """The least number of answers of which so many may be wrong for a threshold to be safe."""
+    count = wrong + 1
+    while not _safe(wrong, count, max_wrong, promise):
+        count += 1
+    return count
 
 
 def upper_bound(wrong: int, passed: int, promise: float) -> float:
@@ -139,22 +148,26 @@ def upper_bound(wrong: int, passed: int, promise: float) -> float:
     return 1.0 if wrong >= passed else float(beta.ppf(promise, wrong + 1, passed - wrong))
 
 
-def _thresholds(confidence: np.ndarray) -> list[float]:
-    """Confidences above which 1/STEPS, 2/STEPS, … of the questions are; ranks, so that none was chosen by its errors.
+def _thresholds(confidence: np.ndarray, first: int) -> list[float]:
+    """Confidences above which `first` questions are, then a twentieth more each, and last all of them.
 
-    The question at a threshold is not counted among those above it, whose errors are then independent of it. The last
-    threshold lets all through.
+    They are ranks, so that none was chosen by its errors. The question at a threshold is not counted among those above
+    it, whose errors are then independent of it.
     """
     order = np.sort(confidence)[::-1]
-    places = [math.ceil(len(order) * step / STEPS) for step in range(1, STEPS)]
-    found = [float(order[place]) for place in places if place < len(order)]
+    step = max(math.ceil(len(order) / STEPS), 1)
+    found = [float(order[place]) for place in range(first, len(order), step)]
     return [*dict.fromkeys(found), 0.0] if len(order) else []
 
 
-def _at(threshold: float, confidence: np.ndarray, right: np.ndarray, max_wrong: float) -> tuple[float, int, int, float]:
-    """A threshold, how many questions pass it, how many wrongly, and the p-value of a higher share of wrong ones."""
+def _counts(threshold: float, confidence: np.ndarray, right: np.ndarray) -> tuple[int, int]:
+    """How many questions pass a threshold, and how many wrongly."""
+    passes = confidence > threshold
+    return int(passes.sum()), int((passes & ~np.asarray(right, bool)).sum())
+
+
+def _safe(wrong: int, passed: int, max_wrong: float, promise: float) -> bool:
+    """Whether so few wrong answers would be too unlikely if more than `max_wrong` were."""
     from scipy.stats import binom
 
-    passes = confidence > threshold
-    passed, wrong = int(passes.sum()), int((passes & ~np.asarray(right, bool)).sum())
-    return threshold, passed, wrong, float(binom.cdf(wrong, passed, max_wrong)) if passed else 1.0
+    return passed > 0 and float(binom.cdf(wrong, passed, max_wrong)) <= 1 - promise

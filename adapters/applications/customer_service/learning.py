@@ -248,8 +248,10 @@ class CustomerService:
             del options[FROZEN]
         best: tuple[float, str, Any, Any] | None = None
         for name, adapters in options.items():
-            bank, embed = open_bank(self.folder, settings.model_name_or_path, adapters, plugin_dirs=settings.plugin_dir)
-            index = Retriever.build(entries, embed) if entries else None
+            bank, embed_by = open_bank(
+                self.folder, settings.model_name_or_path, adapters, plugin_dirs=settings.plugin_dir
+            )
+            index = Retriever.build(entries, embed_by) if entries else None
             mrr = 0.0
             if index is not None and asked:
                 found = ranks(index, [text for text, _ in asked], [target for _, target in asked])
@@ -268,13 +270,13 @@ class CustomerService:
                 f"{1 - index.weight:.1f}: MRR {mrr:.3f} on the {len(asked):,} questions of dev that calibrate"
             )
         passages = passage_entries(self.knowledge)
-        own = Retriever.build(passages, index.embed if index else bank.embed, index.weight if index else 0.5)
+        embed, weight = (index.embed, index.weight) if index else (bank.embed, 0.5)
         assistant = Assistant(
             bank=bank,
             knowledge=self.knowledge,
             policy=Policy({}, self.knowledge),
             replies=index,
-            passages=own if passages else None,
+            passages=Retriever.build(passages, embed, weight) if passages else None,
             slots=self.slots,
             generate=settings.generate,
         )

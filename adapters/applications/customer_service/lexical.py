@@ -1,4 +1,4 @@
-"""Search by words: BM25 (bm25s), with pairs of characters for scripts without blanks, as a share of what is possible."""
+"""Search by words: BM25 (bm25s), with pairs of characters where a script has no blanks, from 0 to 1."""
 
 from __future__ import annotations
 

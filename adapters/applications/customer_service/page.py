@@ -16,7 +16,7 @@ from adapters.evaluation.report.tables import Column, html_table, interval, poin
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FIRST = ("accuracy", "recall@5", "MRR", "accuracy at 80 % answered", "AUROC, out of scope")
+FIRST = ("accuracy", "recall@5", "MRR", "AUROC, out of scope", "accuracy at 80 % answered")
 """Scores of the first table."""
 HOW = [
     (
@@ -55,7 +55,12 @@ HOW = [
 
 def report(scores: Mapping[str, Any]) -> str:
     """The scores as text."""
-    lines = [headline(scores), "", plain(rich_table(_columns(scores), scores["systems"], width=None)).rstrip(), ""]
+    lines = [
+        headline(scores),
+        "",
+        plain(rich_table(_columns(scores, alone=True), scores["systems"], width=None)).rstrip(),
+        "",
+    ]
     rows = _outcome_rows(scores)
     return "\n".join([*lines, plain(rich_table(_pairs("outcome"), rows, width=None)).rstrip(), ""])
 
@@ -116,18 +121,24 @@ def _shown(score: Mapping[str, float]) -> str:
     return f"{points(score['value'])} ({interval(score['low'], score['high'])})"
 
 
-def _score(name: str) -> Column:
-    """The column of a score."""
+def _score(name: str, *, alone: bool = False) -> Column:
+    """The column of a score; `alone`: without its interval."""
+
+    def shown(row: Mapping[str, Any]) -> str:
+        return "–" if name not in row else points(row[name]["value"]) if alone else _shown(row[name])
+
     return Column(
         title=name,
-        shown=lambda row: _shown(row[name]) if name in row else "–",
+        shown=shown,
         key=lambda row: row[name]["value"] if name in row else float("nan"),
     )
 
 
-def _columns(scores: Mapping[str, Any]) -> list[Column]:
+def _columns(scores: Mapping[str, Any], *, alone: bool = False) -> list[Column]:
+    """The columns of the first table; `alone`: with the interval of the first score only, for a terminal."""
     there = [name for name in FIRST if any(name in one for one in scores["systems"])]
-    return [Column(title="system", shown=lambda row: row["name"]), *(_score(name) for name in there)]
+    system = Column(title="system", shown=lambda row: row["name"])
+    return [system, *(_score(name, alone=alone and number > 0) for number, name in enumerate(there))]
 
 
 def _pairs(title: str) -> list[Column]:

@@ -107,7 +107,7 @@ def _turns(roles: ColumnRoles, faults: Faults) -> Iterator[Asked]:
         for where, speaker, text in turns:
             who = speaker.strip().lower()
             if who in CUSTOMERS:
-                asked = (f"{asked[0]} {text}" if asked else text), where
+                asked = (f"{asked[0]} {text}", asked[1]) if asked else (text, where)
             elif who in STAFF:
                 if asked is not None:
                     yield Question(text=asked[0], where=asked[1]), text

@@ -131,8 +131,8 @@ class Store:
         except SQLAlchemyError as error:
             why = str(getattr(error, "orig", None) or error)[:200]
             raise SessionError(
-                f"{self.url.partition('@')[2] or self.url}: the session could not be read or written ({why}). Nothing of "
-                "this message was kept: free the disk or mend the database, and send it again."
+                f"{self.url.partition('@')[2] or self.url}: the session could not be read or written ({why}). Nothing "
+                "of this message was kept: free the disk or mend the database, and send it again."
             ) from error
 
 

@@ -126,7 +126,7 @@ def check(template: str, slots: Mapping[str, Slot], where: str) -> None:
         if name not in slots:
             raise DataError(
                 f"{where}: the template {template!r:.80} has the slot {{{name}}}, which is in no --slots_file: "
-                f"{did_you_mean(name, slots)}. Give it a pattern or an entity there, or write {{{{{name}}}}} for braces."
+                f"{did_you_mean(name, slots)}. Give it a pattern or an entity there; braces are written {{{{{name}}}}}."
             )
 
 

@@ -67,7 +67,9 @@ def scores(
             ranks = system.ranks[answerable]
             out["recall@5"] = mean(ranks <= 5, seed)
             out["MRR"] = mean(1 / ranks, seed)
-        out["accuracy at 80 % answered"] = _resampled(lambda at: _at_share(system, right, answerable, at), inside, seed)
+        out["accuracy at 80 % answered"] = _resampled(
+            lambda at: [_at_share(system, right, answerable, at)], inside, seed
+        )[0]
     scopes = np.array([one.scope for one in questions])
     for name, outside in (("out of scope", ~inside), (NEAR, scopes == NEAR), (FAR, scopes == FAR)):
         if outside.any() and inside.any():
@@ -80,18 +82,18 @@ def _refusals(
 ) -> dict[str, Score]:
     """How well a confidence tells in-scope questions from some others, called `name`."""
 
-    def scored(score: Callable[[np.ndarray, np.ndarray], float]) -> Score:
-        def of(at: np.ndarray) -> float:
-            return score(confidence[at[inside[at]]], confidence[at[outside[at]]])
+    def scored(at: np.ndarray) -> list[float]:
+        one, other = confidence[at[inside[at]]], confidence[at[outside[at]]]
+        return [
+            auroc(one, other),
+            1 - _refused(one, other, ACCEPTED),
+            _refused(one, other, 1 - REFUSED),
+            _refused(one, other, ANSWERED),
+        ]
 
-        return _resampled(of, inside | outside, seed)
-
-    return {
-        f"AUROC, {name}": scored(auroc),
-        f"FPR at 95 %, {name}": scored(lambda one, other: 1 - _refused(one, other, ACCEPTED)),
-        f"refused at 5 % in-scope refusals, {name}": scored(lambda one, other: _refused(one, other, 1 - REFUSED)),
-        f"refused at 80 % answered, {name}": scored(lambda one, other: _refused(one, other, ANSWERED)),
-    }
+    names = ("AUROC", "FPR at 95 %", "refused at 5 % in-scope refusals", "refused at 80 % answered")
+    found = _resampled(scored, inside | outside, seed)
+    return {f"{one}, {name}": score for one, score in zip(names, found, strict=True)}
 
 
 def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
@@ -177,13 +179,16 @@ def mean(values: np.ndarray, seed: int) -> Score:
     return {"value": float(rows.mean()), "low": float(low), "high": float(high)}
 
 
-def _resampled(score: Callable[[np.ndarray], float], among: np.ndarray, seed: int) -> Score:
-    """A score of the numbers of some questions, with the percentile bootstrap's interval over them."""
+def _resampled(scored: Callable[[np.ndarray], list[float]], among: np.ndarray, seed: int) -> list[Score]:
+    """Scores of the numbers of some questions, with the percentile bootstrap's intervals over them."""
     numbers = np.flatnonzero(among)
     generator = np.random.default_rng(seed)
-    drawn = [score(generator.choice(numbers, len(numbers))) for _ in range(RESAMPLES)]
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return {"value": score(numbers), "low": float(low), "high": float(high)}
+    drawn = np.array([scored(generator.choice(numbers, len(numbers))) for _ in range(RESAMPLES)])
+    ends = np.nanpercentile(drawn, [2.5, 97.5], axis=0).T
+    return [
+        {"value": value, "low": float(low), "high": float(high)}
+        for value, (low, high) in zip(scored(numbers), ends, strict=True)
+    ]
 
 
 def latency(assistant: Assistant, texts: Sequence[str]) -> Mapping[str, float]:

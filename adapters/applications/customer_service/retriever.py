@@ -54,7 +54,10 @@ class Retriever:
         self.lexical = Lexical([text for text, _ in entries])
         names = {target: number for number, target in enumerate(dict.fromkeys(target for _, target in entries))}
         self.targets = tuple(names)
-        self._of = np.array([names[target] for _, target in entries], np.int64)
+        of = np.array([names[target] for _, target in entries], np.int64)
+        self._order = np.argsort(of, kind="stable")
+        self._begins = np.flatnonzero(np.diff(of[self._order], prepend=-1))
+        self._sizes = np.diff(self._begins, append=len(of))
 
     @classmethod
     def build(cls, entries: Sequence[tuple[str, str]], embed: Embed, weight: float = 0.5) -> Retriever:
@@ -76,24 +79,18 @@ class Retriever:
 
     def _ranked(self, cosine: np.ndarray, share: np.ndarray, depth: int) -> list[Match]:
         score = self.weight * cosine + (1 - self.weight) * share
-        best = self.best_texts(score)
-        order = np.argsort(-score[best], kind="stable")[:depth]
-        return [
-            Match(
-                target=self.targets[number],
-                score=float(score[best[number]]),
-                cosine=float(cosine[best[number]]),
-                lexical=float(share[best[number]]),
-                text=self.entries[best[number]][0],
-            )
-            for number in order
-        ]
+        best = self.of_targets(score)
+        matches = []
+        for number in np.argsort(-best, kind="stable")[:depth]:
+            texts = self._order[self._begins[number] :][: self._sizes[number]]
+            text = int(texts[score[texts].argmax()])
+            own = {"score": float(score[text]), "cosine": float(cosine[text]), "lexical": float(share[text])}
+            matches.append(Match(target=self.targets[number], text=self.entries[text][0], **own))
+        return matches
 
-    def best_texts(self, scores: np.ndarray) -> np.ndarray:
-        """For each target, the number of its text with the highest of the scores `[texts]`."""
-        order = np.lexsort((-scores, self._of))
-        first = np.flatnonzero(np.diff(self._of[order], prepend=-1))
-        found: np.ndarray = order[first]
+    def of_targets(self, scores: np.ndarray) -> np.ndarray:
+        """Of scores of texts `[texts]`, the highest of each target `[targets]`."""
+        found: np.ndarray = np.maximum.reduceat(scores[self._order], self._begins)
         return found
 
 
@@ -117,9 +114,8 @@ def ranks(retriever: Retriever, questions: Sequence[str], targets: Sequence[str]
         for cosine, share, own in zip(cosines, shares, targets[begin : begin + CHUNK], strict=True):
             place = number_of.get(own)
             for weight in WEIGHTS:
-                score = weight * cosine + (1 - weight) * share
-                out[weight].append(_rank(score[retriever.best_texts(score)], place))
-            by_rank = sum(1 / (RANK_CONSTANT + _places(one[retriever.best_texts(one)])) for one in (cosine, share))
+                out[weight].append(_rank(retriever.of_targets(weight * cosine + (1 - weight) * share), place))
+            by_rank = sum(1 / (RANK_CONSTANT + _places(retriever.of_targets(one))) for one in (cosine, share))
             out["reciprocal"].append(_rank(np.asarray(by_rank), place))
     return {name: np.array(found, np.int64) for name, found in out.items()}
 

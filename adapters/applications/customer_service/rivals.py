@@ -70,7 +70,7 @@ def _searches(retriever: Retriever, texts: Sequence[str], gold: Sequence[str | N
     for begin in range(0, len(texts), 64):
         cosines, shares = retriever.parts(texts[begin : begin + 64])
         for cosine, share, own in zip(cosines, shares, gold[begin : begin + 64], strict=True):
-            words, vectors = (one[retriever.best_texts(one)] for one in (share, cosine))
+            words, vectors = map(retriever.of_targets, (share, cosine))
             both = sum(
                 1 / (RANK_CONSTANT + 1 + np.argsort(np.argsort(-one, kind="stable"))) for one in (words, vectors)
             )

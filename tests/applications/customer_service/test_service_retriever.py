@@ -70,8 +70,8 @@ def test_reciprocal_ranks_are_scikit_learns():
     for weight in WEIGHTS:
         cosines, shares = found.parts(asked)
         scores = [
-            one[found.best_texts(one)]
-            for one in (weight * c + (1 - weight) * s for c, s in zip(cosines, shares, strict=True))
+            found.of_targets(weight * cosine + (1 - weight) * share)
+            for cosine, share in zip(cosines, shares, strict=True)
         ]
         if any(len(np.unique(one)) < len(one) for one in scores):
             continue  # equals: ours takes their mean place, scikit-learn the last

@@ -3,7 +3,8 @@
     accelerate launch recipes/customer_service.py --train_file questions.csv
     python recipes/customer_service.py --train_file questions.csv --documents handbook --templates_file templates.toml
 
-Expect 0 wrong answers.
+Expect a right first reply to about 65.3 % of covid_faq's paraphrases with --retriever base, which trains nothing
+(tests/benchmarks/customer_service.py --only covid_faq).
 """
 
 from adapters.recipe import (

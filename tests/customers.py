@@ -22,6 +22,7 @@ FAR = ("what is the capital of france", "tell me a joke", "how tall is a giraffe
 STARTS = ("hello", "please", "well", "excuse me", "hi", "so", "now", "one question")
 TEMPLATES = 'refund = "Your order {order_number} is paid back in ten days."\n'
 SLOTS = '[order_number]\npattern = "[A-Z]{2}-[0-9]{4}"\nask = "Which order? Its number looks like AB-1234."\n'
+COLUMNS = ("question", "intent", "answer", "scope")
 FLAGS = "--max_train_steps 4 --mixed_precision no --allow_unknown_tokens --validation_split_percentage 40"
 
 

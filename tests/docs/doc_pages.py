@@ -21,6 +21,7 @@ PAGES = (
     "docs/comparing.md",
     "docs/continual.md",
     "docs/bank.md",
+    "docs/customer_service.md",
     "docs/serving.md",
     "docs/plugins.md",
     "docs/results.md",

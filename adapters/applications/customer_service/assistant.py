@@ -50,7 +50,7 @@ class Outcome:
         source: where the answer stands: `file:line` of a reply, file and heading or page of a passage.
         intent: the likeliest one, whatever is done.
         target: id of the reply, or the intent, that answers.
-        choices: intents to choose from.
+        choices: two intents, or replies, to choose from.
         slot: that is asked for.
         numbers: signals, confidences, thresholds.
     """
@@ -145,11 +145,11 @@ class Assistant:
                 outcome = self._reply(session.waiting, session, "the slot that was asked for was given.", {})
                 return outcome, replace(session, waiting=None, target=session.waiting)
             session = replace(session, waiting=None)
-        said = meant(session, text)
+        said = meant(session, text, [self.policy.label(choice) for choice in session.choices])
         question = said.question[:MOST_CHARACTERS]
         (found,) = self.find([question])
         if said.chosen is not None:
-            decision = self._chosen(said.chosen, found)
+            decision = self._chosen(session.choices[said.chosen], found)
         else:
             found = _without(found, said.without)
             decision = self.policy.decide(found)
@@ -178,14 +178,18 @@ class Assistant:
         found = {name: slot.value(text[:MOST_CHARACTERS], entities) for name, slot in self.slots.items()}
         return {name: value for name, value in found.items() if value is not None}
 
-    def _chosen(self, intent: str, found: Found) -> Decision:
-        """The decision for an intent that the customer has chosen: its best reply."""
+    def _chosen(self, choice: str, found: Found) -> Decision:
+        """The decision for a reply or an intent that the customer has chosen: of an intent, its best reply."""
+        reason = "the customer chose between two."
+        if choice in self.knowledge.replies:
+            return Decision(kind=ANSWER, reason=reason, target=choice, intent=self.policy.intent_of.get(choice))
+        intent = choice
         own = self.policy.replies_of.get(intent, ())
         target = next((match.target for match in found.matches if match.target in own), None)
         target = target or next(iter(own), None) or (None if self.knowledge.replies else intent)
         if target is None:
             return Decision(kind=HAND_OVER, reason="the customer chose an intent without a reply.", intent=intent)
-        return Decision(kind=ANSWER, reason="the customer chose the intent.", target=target, intent=intent)
+        return Decision(kind=ANSWER, reason=reason, target=target, intent=intent)
 
     # outcomes ---------------------------------------------------------------------------------------------------------
 
@@ -193,7 +197,7 @@ class Assistant:
         """What the customer gets of a decision."""
         common: dict[str, Any] = {"intent": decision.intent, "numbers": decision.numbers}
         if decision.kind == ASK:
-            text = ASK_BACK.format(*map(readable, decision.choices))
+            text = ASK_BACK.format(*map(self.policy.label, decision.choices))
             return Outcome(kind=ASK, text=text, reason=decision.reason, choices=decision.choices, **common)
         if decision.passage is not None:
             return self._of_passages(decision, question, common)

@@ -37,7 +37,7 @@ class Session:
         question: what was asked last, additions included.
         intent: of the last answer.
         target: that answered last.
-        choices: the intents that were asked back; empty if none were.
+        choices: the two intents or replies that were asked back; empty if none were.
         waiting: the target whose template waits for a slot.
         slots: values of slots.
     """
@@ -75,18 +75,24 @@ class Meant:
 
     Attributes:
         question: to look for.
-        chosen: the intent that was chosen of those asked back.
+        chosen: number of the choice that was taken, 0 or 1.
         without: the target and the intent that were corrected, and must not answer again.
     """
 
     question: str
-    chosen: str | None = None
+    chosen: int | None = None
     without: tuple[str, ...] = ()
 
 
-def meant(session: Session, text: str) -> Meant:
-    """What a message means: a choice, a correction of the last answer, or a question."""
-    chosen = _choice(session.choices, text)
+def meant(session: Session, text: str, labels: Sequence[str] = ()) -> Meant:
+    """What a message means: a choice, a correction of the last answer, or a question.
+
+    Args:
+        session: before the message.
+        text: the message.
+        labels: how the session's choices were shown.
+    """
+    chosen = _choice(labels, text)
     if chosen is not None:
         return Meant(question=session.question or text, chosen=chosen)
     start = _CORRECTION.match(text)
@@ -104,17 +110,17 @@ def added(session: Session, text: str) -> str | None:
     return f"{session.question} {text}"
 
 
-def _choice(choices: Sequence[str], text: str) -> str | None:
-    """The one of two intents that a message names: by its place, by all its words, or as the other one."""
-    if len(choices) != 2:
+def _choice(labels: Sequence[str], text: str) -> int | None:
+    """Which of two labels a message names: by its place, by all the label's words, or as the other one."""
+    if len(labels) != 2:
         return None
     said = words(text.removeprefix("the ").replace("个", ""))
-    for place, intent in zip(_PLACES, choices, strict=True):
+    for number, place in enumerate(_PLACES):
         if text.strip(" .!。").lower() in place or (said and said[0] in place and len(said) <= 2):
-            return intent
+            return number
     if _OTHER.match(_CORRECTION.sub("", text)):
-        return choices[1]
-    named = [intent for intent in choices if {*words(readable(intent))} <= {*words(text)}]
+        return 1
+    named = [number for number, label in enumerate(labels) if {*words(label)} <= {*words(text)}]
     return named[0] if len(named) == 1 else None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from adapters.applications.customer_service.assistant import Assistant
 from adapters.applications.customer_service.knowledge import FAR, IN, NEAR, Question
-from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, Decision, Found
+from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, TWO, Found, Policy
 from adapters.applications.customer_service.rivals import Answers, all_rivals, of_assistant
 from adapters.evaluation.significance import resampled_sums
 
@@ -37,7 +37,7 @@ def evaluate(assistant: Assistant, questions: Sequence[Question], *, seed: int =
         "answer": "reply" if assistant.knowledge.replies else "intent",
         "systems": [{"name": one.name, **scores(one, questions, gold, own, seed)} for one in systems],
         "curves": {one.name: curve(one, questions, gold) for one in systems},
-        "outcomes": outcomes([assistant.policy.decide(one) for one in found], questions, gold, found, seed),
+        "outcomes": outcomes(assistant.policy, questions, gold, found, seed),
         "latency_ms": latency(assistant, [one.text for one in questions[:TIMED]]),
         "gates": assistant.policy.record(),
     }
@@ -138,13 +138,14 @@ def curve(system: Answers, questions: Sequence[Question], gold: Sequence[str | N
 
 
 def outcomes(
-    decisions: Sequence[Decision],
+    policy: Policy,
     questions: Sequence[Question],
     gold: Sequence[str | None],
     found: Sequence[Found],
     seed: int,
 ) -> dict[str, Any]:
     """What the thresholds do: shares of the outcomes in and out of scope, and of wrong answers among those given."""
+    decisions = [policy.decide(one) for one in found]
     kinds = np.array([one.kind for one in decisions])
     inside = np.array([one.scope == IN for one in questions])
     right = np.array([own is not None and own == one.target for own, one in zip(gold, decisions, strict=True)])
@@ -157,17 +158,16 @@ def outcomes(
         for kind in (ANSWER, ASK, HAND_OVER):
             if there.any():
                 out[f"{kind}, {name}"] = mean((kinds == kind)[there], seed)
+    asked = inside & (kinds == ASK)
+    if asked.any():
+        offered = np.array([policy.right(TWO, *pair) for pair in zip(questions, found, strict=True)])
+        out["asked back with the right one among the two"] = mean(offered[asked], seed)
     known = inside & np.array(
         [one.intent is not None and bool(own.intents) for one, own in zip(questions, found, strict=True)]
     )
     if known.any():
-        likeliest = [next(iter(one.intents), None) for one in found]
-        named = np.array([one.intent == intent for one, intent in zip(questions, likeliest, strict=True)])
+        named = np.array([one.intent in [*own.intents][:1] for one, own in zip(questions, found, strict=True)])
         out["intent accuracy in scope"] = mean(named[known], seed)
-        asked = known & (kinds == ASK)
-        if asked.any():
-            offered = np.array([one.intent in own.choices for one, own in zip(questions, decisions, strict=True)])
-            out["right intent among those asked back"] = mean(offered[asked], seed)
     return out
 
 

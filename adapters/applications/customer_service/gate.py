@@ -6,8 +6,8 @@ questions through, by the exact binomial p-value of "of what passes, more than -
 before the first that is not rejected is taken: with probability --promise over the draw of dev, at most --max_wrong of
 the answers to questions like those of dev are wrong (Learn then Test with fixed-sequence testing, Angelopoulos et al.
 2021, arXiv:2110.01052: as the order does not depend on the errors, no adjustment is needed). Where the first is not
-rejected, as dev is too small or the answers too often wrong, nothing is promised: the threshold is then the one above
-which at most --max_wrong of dev's answers were wrong, and is called an estimate.
+rejected, as dev is too small or the answers too often wrong, nothing is promised: the threshold is then one above
+which at most --max_wrong are wrong of dev's answers and one more wrong one, and is called an estimate.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def with_threshold(gate: Gate, values: np.ndarray, right: np.ndarray, *, max_wro
     promised = best is not None
     if best is None:
         counted = [(threshold, *_counts(threshold, confidence, right)) for threshold in _thresholds(confidence, 1)]
-        estimated = [one for one in counted if one[1] and one[2] <= max_wrong * one[1]]
+        estimated = [one for one in counted if one[2] + 1 <= max_wrong * (one[1] + 1)]
         best = max(estimated, key=lambda one: one[1], default=None)
     if best is None:
         return replace(gate, needed=needed)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters.applications.customer_service.conversation import readable
 from adapters.applications.customer_service.gate import Gate, fitted, with_threshold
 from adapters.applications.customer_service.knowledge import IN, Knowledge, Question
 from adapters.applications.customer_service.retriever import Match
@@ -17,10 +18,12 @@ ANSWER, ASK, HAND_OVER = "answer", "ask", "hand_over"
 SIGNALS = ("intent", "margin", "score", "gap", "cosine", "lexical", "agreement")
 """Numbers of a question: log odds of the likeliest intent; log of its probability over the second's; the best match's
 score, its distance to the next target's, its cosine and BM25 share; whether its intent is the likeliest one."""
-REPLY, INTENT, TWO = "reply", "intent", "two intents"
+REPLY, INTENT, TWO = "reply", "intent", "one of two"
 GATES = (REPLY, INTENT, TWO)
-"""The retrieved reply is right; the likeliest intent is; one of the two likeliest is."""
+"""The reply is right; the likeliest intent is; one of the two likeliest intents is (without intents, of replies)."""
 EXTREME = 1e-6
+LONGEST_LABEL = 120
+"""Characters of a past question that is shown as a choice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +68,7 @@ class Decision:
         reason: why, in a sentence for staff.
         target: the reply or the intent that answers.
         intent: the likeliest one, whatever is done.
-        choices: intents to choose from, where it is asked back.
+        choices: two intents (without intents, two replies) to choose from, where it is asked back.
         passage: number of the passage that answers; None where a reply does.
         numbers: signals, confidences and thresholds.
     """
@@ -110,8 +113,8 @@ class Policy:
 
     @property
     def used(self) -> list[str]:
-        """The gates that anything can pass: with several intents, two of them can be asked back."""
-        return [self.main, *([TWO] if len(self.knowledge.intents) > 1 else [])]
+        """The gates that decide: what is answered, and what is asked back."""
+        return [self.main, TWO]
 
     def examples(
         self, name: str, questions: Sequence[Question], found: Sequence[Found]
@@ -132,8 +135,10 @@ class Policy:
         if name == REPLY:
             wanted = self.knowledge.target(question)
             return wanted is not None and self.reply(found) == wanted
-        likeliest = [*found.intents][: 2 if name == TWO else 1]
-        return question.intent is not None and question.intent in likeliest
+        if name == INTENT:
+            return question.intent is not None and question.intent in [*found.intents][:1]
+        own = question.intent if found.intents else self.knowledge.target(question)
+        return own is not None and own in self.two(found)
 
     def reply(self, found: Found) -> str | None:
         """The target that would answer: of the likeliest intent's only reply, else what matches best."""
@@ -144,13 +149,24 @@ class Policy:
             return own[0]
         return found.matches[0].target if found.matches else None
 
+    def two(self, found: Found) -> list[str]:
+        """The two likeliest intents; without intents, the two best replies."""
+        return [*found.intents][:2] or [match.target for match in found.matches[:2]]
+
+    def label(self, choice: str) -> str:
+        """How a choice is shown: an intent by its name, a reply by the first question that it answered."""
+        if choice not in self.knowledge.replies:
+            return readable(choice)
+        asked = (one.text for one in self.knowledge.questions if one.reply == choice)
+        return f"“{next(asked, self.knowledge.replies[choice].text)[:LONGEST_LABEL]}”"
+
     def decide(self, found: Found) -> Decision:
         """What is done with a question."""
         values = np.array([self.signals(found)])
         confidence = {name: float(gate.confidence(values)[0]) for name, gate in self.gates.items()}
         opens = {name: confidence[name] > gate.threshold for name, gate in self.gates.items()}
-        likeliest, target = [*found.intents][:2], self.reply(found)
-        intent = likeliest[0] if likeliest else None
+        two, target = self.two(found), self.reply(found)
+        intent = next(iter(found.intents), None)
         numbers = {
             **dict(zip(SIGNALS, map(float, values[0]), strict=True)),
             **{f"confidence of {name}": value for name, value in confidence.items()},
@@ -165,9 +181,9 @@ class Policy:
         passage = self._passage(found)
         if passage is not None:
             return Decision(kind=ANSWER, reason=f"{below}; a passage of the documents is.", passage=passage, **common)
-        if len(likeliest) == 2 and opens[TWO]:
-            sure = f"confidence {confidence[TWO]:.2f} that it is one of two intents is above {self._least(TWO)}"
-            return Decision(kind=ASK, reason=f"{below}; {sure}.", choices=tuple(likeliest), **common)
+        if len(two) == 2 and opens[TWO]:
+            sure = f"confidence {confidence[TWO]:.2f} that it is one of two is above {self._least(TWO)}"
+            return Decision(kind=ASK, reason=f"{below}; {sure}.", choices=tuple(two), **common)
         return Decision(kind=HAND_OVER, reason=f"{below}, nor is anything else sure enough.", **common)
 
     def _least(self, name: str) -> str:

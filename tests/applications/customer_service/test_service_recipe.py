@@ -121,12 +121,12 @@ def test_nothing_passes_closed_gates_and_the_intent_is_kept(assistant):
 
 
 def test_two_intents_are_asked_back_and_the_choice_answers(assistant):
-    able = opened(assistant, "two intents")
+    able = opened(assistant, "one of two")
     outcome, after = able.respond(Session(id="a", owner="me"), "where is my card", now=0.0)
     assert outcome.kind == "ask" and len(outcome.choices) == 2
     assert all(choice.replace("_", " ") in outcome.text for choice in outcome.choices)
     outcome, after = able.respond(after, "the first one", now=1.0)
-    assert outcome.intent == after.intent and outcome.reason == "the customer chose the intent."
+    assert outcome.intent == after.intent and outcome.reason == "the customer chose between two."
 
 
 def test_documents_answer_with_their_source_where_no_reply_passes(assistant):

@@ -18,7 +18,7 @@ DESCRIPTION = """Learn an assistant from past questions with intents or replies:
 
 taskswap customer_service --train_file questions.csv --documents handbook
 
-taskswap customer_service --ask "Where is my card?" RUN: the outcome for a question, with its source and its reason.
+taskswap customer_service RUN --ask "Where is my card?": the outcome for a question, with its source and its reason.
 --session ID --owner NAME: as a turn of a conversation, kept in RUN/sessions.db."""
 
 

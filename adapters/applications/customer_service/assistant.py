@@ -137,15 +137,14 @@ class Assistant:
             raise DataError("the message has no text. Write a question.")
         now = time.time() if now is None else now
         session = session.at(now, self.minutes)
-        session = replace(
-            session, slots={**session.slots, **self._slots_in(text)}, turns=session.turns + 1, updated=now
-        )
-        if session.waiting is not None:
-            if not self._missing(session.waiting, session):
-                outcome = self._reply(session.waiting, session, "the slot that was asked for was given.", {})
-                return outcome, replace(session, waiting=None, target=session.waiting)
-            session = replace(session, waiting=None)
+        given = self._slots_in(text)
+        session = replace(session, slots={**session.slots, **given}, turns=session.turns + 1, updated=now)
         said = meant(session, text, [self.policy.label(choice) for choice in session.choices])
+        again = self._again(session, given, corrected=bool(said.without))
+        if again is not None:
+            outcome = self._reply(again, session, "the slot of its template was given.", {})
+            return outcome, replace(session, waiting=None, target=again)
+        session = replace(session, waiting=None)
         question = said.question[:MOST_CHARACTERS]
         (found,) = self.find([question])
         if said.chosen is not None:
@@ -168,6 +167,15 @@ class Assistant:
             choices=outcome.choices,
             waiting=outcome.target if outcome.slot is not None else None,
         )
+
+    def _again(self, session: Session, given: Mapping[str, str], *, corrected: bool) -> str | None:
+        """The target whose template is filled anew: it waited for a slot that was given, or one was corrected."""
+        if session.waiting in self.knowledge.replies:
+            return None if self._missing(str(session.waiting), session) else session.waiting
+        reply = self.knowledge.replies.get(session.target or "")
+        if not corrected or reply is None or reply.intent is None:
+            return None
+        return reply.id if set(given) & set(templates.slots_of(reply.text)) else None
 
     def _slots_in(self, text: str) -> dict[str, str]:
         """The slots that a message has values for."""

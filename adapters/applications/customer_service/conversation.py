@@ -17,10 +17,13 @@ MINUTES = 30.0
 SHORT = 4
 """Words up to which a message may be an addition to the question before."""
 _CORRECTION = re.compile(
-    r"^\s*(?:(?:no|nope|not that(?: one)?|wrong|actually|sorry|i meant?|i mean)\b[\s,.:;!-]*)+|"
+    r"^\s*(?:sorry[\s,]+)?(?:(?:(?:no|nope|wrong)\s*[,.;:!-]+\s*)|"
+    r"(?:(?:no|nope|actually)[\s,]+(?=(?:the|not|i mean|i meant|that)\b))|"
+    r"(?:(?:not that(?: one)?|i meant?|i mean)\b[\s,.:;!-]*))+|"
     r"^\s*(?:(?:不是|不对|不，|我是说|我指的是|我说的是)[\s，。,.!！]*)+",
     re.IGNORECASE,
 )
+"""How a correction begins. A message that begins with "no" and goes on otherwise is a question: no refund came."""
 _OTHER = re.compile(r"^(?:the )?other(?: one)?[.! ]*$|^另一个[。！ ]*$", re.IGNORECASE)
 _PLACES = (("1", "first", "former", "一", "前者", "第一个"), ("2", "second", "latter", "二", "后者", "第二个"))
 

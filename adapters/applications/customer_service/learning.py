@@ -16,8 +16,11 @@ import numpy as np
 from adapters.applications.customer_service import documents, reading, templates
 from adapters.applications.customer_service.assistant import (
     INTENTS,
+    KNOWLEDGE,
     NER,
+    RECORD,
     RETRIEVER,
+    VECTORS,
     Assistant,
     open_bank,
     passage_entries,
@@ -35,12 +38,27 @@ from adapters.applications.customer_service.settings import (
     run_settings,
 )
 from adapters.core import arguments
-from adapters.core.errors import DataError, ModelError, did_you_mean, numbered
+from adapters.core.errors import DataError, ModelError, SettingsError, did_you_mean, numbered
 from adapters.core.files import digest_value, write_json, write_text
-from adapters.data.splits import with_dev
+from adapters.data.splits import with_dev, with_limits
+from adapters.experiments import run_folder
 from adapters.experiments.run import Run
 
 TRAIN, DEV, TEST = "train", "validation", "test"
+OURS = (
+    "data",
+    INTENTS,
+    RETRIEVER,
+    NER,
+    KNOWLEDGE,
+    VECTORS,
+    RECORD,
+    "scores.json",
+    "report.html",
+    "report.txt",
+    "sessions.db",
+)
+"""All that is written into the folder of an assistant."""
 MOST_ANSWERS = 5000
 """Answers that the retriever's head names, at most: its training draws from the first ones."""
 MIN_TEXTS = 2
@@ -69,6 +87,7 @@ class CustomerService:
     def read(self) -> Knowledge:
         """Read questions, replies, templates and documents. Raises DataError with every fault at `file:line`."""
         settings = self.settings
+        _check_folder(self.folder)
         files = {TRAIN: settings.train_file, DEV: settings.validation_file, TEST: settings.test_file}
         asked: list[tuple[str, reading.Asked]] = []
         for name, path in files.items():
@@ -86,7 +105,7 @@ class CustomerService:
             splits.setdefault(name, Questions()).append(question)
         if TRAIN not in splits:
             raise DataError(f"--train_file {settings.train_file}: no question.")
-        splits = with_dev(splits, settings)
+        splits = with_limits(with_dev(splits, settings), settings)
         outside = Questions(one for one in splits[TRAIN] if one.scope != IN)
         splits[DEV] = Questions([*splits[DEV], *outside])
         splits[TRAIN] = Questions(one for one in splits[TRAIN] if one.scope == IN)
@@ -314,7 +333,7 @@ class CustomerService:
             shown = report(scores)
             write_text(self.folder / "report.txt", shown)
             print(shown)
-        self._note(f'written to {self.folder}/. Try: taskswap customer_service --ask "…" {self.folder}')
+        self._note(f'written to {self.folder}/. Try: taskswap customer_service {self.folder} --ask "…"')
 
     def _note(self, *lines: str) -> None:
         """Say something, and keep it for the record."""
@@ -339,3 +358,11 @@ def _promises(policy: Policy, settings: Any) -> list[str]:
         else:
             lines.append(f"{name}: none passes, as dev has no confidence above which at most {most} are wrong")
     return lines
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises SettingsError where the folder cannot be written to, or holds what is not an assistant's."""
+    blocked = run_folder.obstacle(folder)
+    if blocked:
+        raise SettingsError(f"--output_dir {folder}: {blocked[0]} {blocked[1]}. Name a folder.")
+    run_folder.own_files(folder, (*OURS, "sessions.db-wal", "sessions.db-shm"))

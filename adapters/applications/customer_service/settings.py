@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,8 @@ class CustomerServiceSettings:
         require(self.passage_words >= 20, "passage_words", self.passage_words, "at least 20")
         given = getattr(self, "train_file", None)
         require(given is not None, "train_file", given, "a file of past questions with their intents or answers")
+        processes = os.environ.get("WORLD_SIZE", "1")
+        require(processes == "1", "num_processes", processes, "1: both adapters are small")
         require(not getattr(self, "dry_run", False), "dry_run", True, "left out: an assistant has no estimate")
 
 

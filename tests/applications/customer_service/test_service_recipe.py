@@ -110,6 +110,8 @@ def test_a_template_asks_for_its_slot_and_is_never_left_half_filled(assistant):
     assert outcome.kind == "ask" and outcome.slot == "order_number" and "{" not in outcome.text
     outcome, after = able.respond(after, "it is AB-1234", now=1.0)
     assert (outcome.kind, outcome.text) == ("answer", "Your order AB-1234 is paid back in ten days.")
+    outcome, after = able.respond(after, "no, it is CD-9876", now=2.0)
+    assert (outcome.kind, outcome.text) == ("answer", "Your order CD-9876 is paid back in ten days.")
     outcome, after = able.respond(after, "hello", now=10_000.0)
     assert after.slots == {}, "half an hour later the slots are forgotten"
 
@@ -206,3 +208,10 @@ def test_wrong_templates_are_refused_in_words_that_help(file, text, message, tmp
 def test_a_folder_without_an_assistant_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match="holds no assistant"):
         Assistant.load(tmp_path)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path, tiny_bert, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, TWO)) == 2
+    assert "holds files of others (thesis.txt)" in capsys.readouterr().err

@@ -57,7 +57,17 @@ def test_a_correction_keeps_the_question_and_leaves_out_the_answer(text, questio
     assert (said.question, said.without) == (question, ("r1", "card_lost"))
 
 
-@pytest.mark.parametrize("text", ["nobody answered me", "north of the city", "where is the shop"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nobody answered me",
+        "no refund has come yet",
+        "sorry, when do you open",
+        "actually when do you open",
+        "north of the city",
+        "where is the shop",
+    ],
+)
 def test_other_messages_are_questions(text):
     assert meant(replace(ASKED, choices=()), text).question == text
 

@@ -37,7 +37,7 @@ def evaluate(assistant: Assistant, questions: Sequence[Question], *, seed: int =
         "answer": "reply" if assistant.knowledge.replies else "intent",
         "systems": [{"name": one.name, **scores(one, questions, gold, own, seed)} for one in systems],
         "curves": {one.name: curve(one, questions, gold) for one in systems},
-        "outcomes": outcomes(assistant.policy, questions, gold, found, seed),
+        "outcomes": outcomes(assistant.policy, questions, gold, found),
         "latency_ms": latency(assistant, [one.text for one in questions[:TIMED]]),
         "gates": assistant.policy.record(),
     }
@@ -142,7 +142,6 @@ def outcomes(
     questions: Sequence[Question],
     gold: Sequence[str | None],
     found: Sequence[Found],
-    seed: int,
 ) -> dict[str, Any]:
     """What the thresholds do: shares of the outcomes in and out of scope, and of wrong answers among those given."""
     decisions = [policy.decide(one) for one in found]
@@ -153,22 +152,30 @@ def outcomes(
     answered = (kinds == ANSWER) & ~of_passage
     out: dict[str, Any] = {"answered from documents": int(of_passage.sum())}
     if answered.any():
-        out["wrong answers given"] = mean(~right[answered], seed)
+        out["wrong answers given"] = share(~right[answered])
     for name, there in (("in scope", inside), ("out of scope", ~inside)):
         for kind in (ANSWER, ASK, HAND_OVER):
             if there.any():
-                out[f"{kind}, {name}"] = mean((kinds == kind)[there], seed)
+                out[f"{kind}, {name}"] = share((kinds == kind)[there])
     asked = inside & (kinds == ASK)
     if asked.any():
         offered = np.array([policy.right(TWO, *pair) for pair in zip(questions, found, strict=True)])
-        out["asked back with the right one among the two"] = mean(offered[asked], seed)
+        out["asked back with the right one among the two"] = share(offered[asked])
     known = inside & np.array(
         [one.intent is not None and bool(own.intents) for one, own in zip(questions, found, strict=True)]
     )
     if known.any():
         named = np.array([one.intent in [*own.intents][:1] for one, own in zip(questions, found, strict=True)])
-        out["intent accuracy in scope"] = mean(named[known], seed)
+        out["intent accuracy in scope"] = share(named[known])
     return out
+
+
+def share(values: np.ndarray) -> Score:
+    """A share of questions, with Clopper and Pearson's interval, which holds for few questions and for shares of 0."""
+    from scipy.stats import binomtest
+
+    ends = binomtest(int(np.sum(values)), len(values)).proportion_ci(0.95, method="exact")
+    return {"value": float(np.mean(values)), "low": float(ends.low), "high": float(ends.high)}
 
 
 def mean(values: np.ndarray, seed: int) -> Score:

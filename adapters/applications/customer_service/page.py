@@ -48,7 +48,8 @@ HOW = [
         "outcomes",
         "Outcomes",
         "What the assistant does with its thresholds, which were set on dev. Wrong answers given: of the answers from "
-        "replies or intents, the share that is not the known one. Answers from documents are not scored.",
+        "replies or intents, the share that is not the known one. Answers from documents are not scored. "
+        "Intervals: 95 %, Clopper and Pearson's. Shares are in percent.",
     ),
 ]
 
@@ -69,7 +70,7 @@ def headline(scores: Mapping[str, Any]) -> str:
     """What was scored, and the assistant's accuracy."""
     counts = ", ".join(f"{count:,} {scope}" for scope, count in scores["questions"].items())
     first = scores["systems"][0].get("accuracy")
-    said = "" if first is None else f"; right first {scores['answer']} {_shown(first)}"
+    said = "" if first is None else f"; right first {scores['answer']}: {_in_words(first)}"
     return f"{scores['split']}: {numbered(sum(scores['questions'].values()), 'questions')} ({counts}){said}"
 
 
@@ -78,7 +79,7 @@ def page(scores: Mapping[str, Any], notes: Sequence[str], record: Mapping[str, A
     systems = scores["systems"]
     names = list(dict.fromkeys(name for one in systems for name in one if name != "name"))
     given = scores["outcomes"].get("wrong answers given")
-    said = "No answer was given." if given is None else f"Of the answers given, {_shown(given)} were wrong."
+    said = "No answer was given." if given is None else f"Wrong, of the answers given: {_in_words(given)}."
     every = [Column(title="system", shown=lambda row: row["name"]), *(_score(name) for name in names)]
     parts = [
         "<h1>Customer service</h1>",
@@ -119,6 +120,10 @@ def _curves(axes: Axes, curves: Mapping[str, Sequence[Sequence[float]]]) -> None
 
 def _shown(score: Mapping[str, float]) -> str:
     return f"{points(score['value'])} ({interval(score['low'], score['high'])})"
+
+
+def _in_words(score: Mapping[str, float]) -> str:
+    return f"{points(score['value'])} % (95 % interval {interval(score['low'], score['high'])})"
 
 
 def _score(name: str, *, alone: bool = False) -> Column:

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 
 from adapters.applications.customer_service import templates
-from adapters.applications.customer_service.conversation import Session, added, meant, readable
+from adapters.applications.customer_service.conversation import LONGEST, Session, added, meant, readable, sound
 from adapters.applications.customer_service.knowledge import Knowledge
 from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, Decision, Found, Policy
 from adapters.applications.customer_service.retriever import Embed, Match, Retriever
+from adapters.applications.customer_service.settings import check_installed
 from adapters.applications.customer_service.written import written
 from adapters.core.errors import ArtifactError, DataError
 from adapters.core.files import write_json
@@ -33,8 +34,6 @@ INTENTS, RETRIEVER, NER = "intents", "retriever", "ner"
 KNOWLEDGE, VECTORS, RECORD = "knowledge.json", "vectors.safetensors", "assistant.json"
 ASK_BACK = "Is it about {0}, or about {1}?"
 HANDED_OVER = "I hand this over to a colleague, who will answer you."
-MOST_CHARACTERS = 4000
-"""Of a message; a longer one is cut, which the outcome says."""
 PASSAGES = 3
 """From which an answer is written."""
 
@@ -100,7 +99,7 @@ class Assistant:
         """What is known of each question."""
         if not questions:
             return []
-        asked = [question[:MOST_CHARACTERS] for question in questions]
+        asked = [question[:LONGEST] for question in questions]
         shares = self._intents(asked) if INTENTS in self.bank.names() else [{} for _ in asked]
         replies = self.replies.rank(asked) if self.replies else [[] for _ in asked]
         passages = self.passages.rank(asked) if self.passages else [[] for _ in asked]
@@ -127,12 +126,13 @@ class Assistant:
 
         Args:
             session: before the message.
-            text: what the customer wrote.
+            text: what the customer wrote; of a long one, the beginning.
             now: the time in seconds; None: now.
 
         Raises:
             DataError: there is no text.
         """
+        text = sound(text)
         if not text.strip():
             raise DataError("the message has no text. Write a question.")
         now = time.time() if now is None else now
@@ -145,7 +145,7 @@ class Assistant:
             outcome = self._reply(again, session, "the slot of its template was given.", {})
             return outcome, replace(session, waiting=None, target=again)
         session = replace(session, waiting=None)
-        question = said.question[:MOST_CHARACTERS]
+        question = said.question[:LONGEST]
         (found,) = self.find([question])
         if said.chosen is not None:
             decision = self._chosen(session.choices[said.chosen], found)
@@ -154,7 +154,7 @@ class Assistant:
             decision = self.policy.decide(found)
             longer = None if said.without else added(session, text)
             if decision.kind != ANSWER and longer is not None:
-                (more,) = self.find([longer[:MOST_CHARACTERS]])
+                (more,) = self.find([longer[:LONGEST]])
                 second = self.policy.decide(more)
                 if second.kind == ANSWER:
                     decision, found, question = second, more, longer
@@ -181,9 +181,9 @@ class Assistant:
         """The slots that a message has values for."""
         entities: dict[str, str] = {}
         if NER in self.bank.names() and any(slot.entity for slot in self.slots.values()):
-            (answer,) = self.bank.predict([{"adapter": NER, "inputs": {"text": text[:MOST_CHARACTERS]}}])
+            (answer,) = self.bank.predict([{"adapter": NER, "inputs": {"text": text[:LONGEST]}}])
             entities = {one["label"]: one["text"] for one in answer.get("output", {}).get("entities", ())}
-        found = {name: slot.value(text[:MOST_CHARACTERS], entities) for name, slot in self.slots.items()}
+        found = {name: slot.value(text[:LONGEST], entities) for name, slot in self.slots.items()}
         return {name: value for name, value in found.items() if value is not None}
 
     def _chosen(self, choice: str, found: Found) -> Decision:
@@ -279,6 +279,7 @@ class Assistant:
         """
         from safetensors.numpy import load_file
 
+        check_installed()
         folder = Path(folder)
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))

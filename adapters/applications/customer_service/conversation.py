@@ -16,6 +16,9 @@ MINUTES = 30.0
 """After which the intent and the slots of a session are forgotten."""
 SHORT = 4
 """Words up to which a message may be an addition to the question before."""
+LONGEST = 4000
+"""Characters of a message that are read."""
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _CORRECTION = re.compile(
     r"^\s*(?:sorry[\s,]+)?(?:(?:(?:no|nope|wrong)\s*[,.;:!-]+\s*)|"
     r"(?:(?:no|nope|actually)[\s,]+(?=(?:the|not|i mean|i meant|that)\b))|"
@@ -85,6 +88,11 @@ class Meant:
     question: str
     chosen: int | None = None
     without: tuple[str, ...] = ()
+
+
+def sound(text: str) -> str:
+    """A message as it is read and kept: its beginning, with blanks for control characters and lone surrogates."""
+    return _CONTROL.sub(" ", text[:LONGEST])
 
 
 def meant(session: Session, text: str, labels: Sequence[str] = ()) -> Meant:

@@ -35,6 +35,7 @@ from adapters.applications.customer_service.settings import (
     METHOD,
     TASK,
     all_settings,
+    check_installed,
     run_settings,
 )
 from adapters.core import arguments
@@ -74,6 +75,7 @@ class CustomerService:
         words = list(sys.argv[1:] if argv is None else argv)
         self.settings: Any = arguments.parse(all_settings(), dict(defaults), (doc or "").strip(), words)
         self.settings.check()
+        check_installed()
         self.folder = Path(self.settings.output_dir)
         self.splits: dict[str, Questions] = {}
         self.knowledge = Knowledge()

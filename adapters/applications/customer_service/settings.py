@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from adapters.core import discovery
+from adapters.core.errors import SettingsError
 from adapters.core.settings import CommonSettings, join, require
 
 TASK, METHOD = "classification", "lora"
+LIBRARIES = ("bm25s", "pypdf", "sqlalchemy")
 ADAPTER, FROZEN, AUTO = "adapter", "base", "auto"
 
 
@@ -68,6 +71,13 @@ class CustomerServiceSettings:
         processes = os.environ.get("WORLD_SIZE", "1")
         require(processes == "1", "num_processes", processes, "1: both adapters are small")
         require(not getattr(self, "dry_run", False), "dry_run", True, "left out: an assistant has no estimate")
+
+
+def check_installed() -> None:
+    """Raises SettingsError where a library of the extra is missing."""
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise SettingsError(f"customer service needs {', '.join(missing)}: pip install 'taskswap[customer_service]'.")
 
 
 def all_settings() -> Any:

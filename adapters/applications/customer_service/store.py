@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.applications.customer_service.conversation import Session
+from adapters.applications.customer_service.conversation import Session, sound
 from adapters.core.errors import SessionError
 
 WAIT_SECONDS = 30
@@ -78,7 +78,7 @@ class Store:
 
         Args:
             session: after the turn, its last one.
-            asked: what the customer wrote.
+            asked: what the customer wrote; `sound` of it is kept.
             outcome: what was answered, as JSON.
 
         Raises:
@@ -91,7 +91,7 @@ class Store:
             changed = connection.execute(self.sessions.update().where(own).values(**state))
             if not changed.rowcount:
                 connection.execute(self.sessions.insert().values(id=session.id, **state))
-            told = {"asked": asked, "outcome": json.dumps(outcome, ensure_ascii=False)}
+            told = {"asked": sound(asked), "outcome": json.dumps(outcome, ensure_ascii=False)}
             connection.execute(self.turns.insert().values(**turn, **told))
 
     def history(self, id: str, owner: str) -> list[dict[str, Any]]:

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from adapters.applications.customer_service import templates
 from adapters.applications.customer_service.assistant import NER, Assistant, passage_entries
-from adapters.applications.customer_service.conversation import Session
+from adapters.applications.customer_service.conversation import LONGEST, Session, sound
 from adapters.applications.customer_service.evaluation import evaluate
 from adapters.applications.customer_service.gate import CLOSED, fitted
 from adapters.applications.customer_service.knowledge import Knowledge, Passage, Question, Questions, Reply
 from adapters.applications.customer_service.policy import GATES, INTENT, REPLY, SIGNALS, TWO, Found, Policy
 from adapters.applications.customer_service.retriever import Match, Retriever
+from adapters.applications.customer_service.store import Store
 from adapters.applications.customer_service.written import unsupported, written
 from adapters.models.base_model import open_base
 from adapters.serving.bank.bank import AdapterBank
@@ -181,3 +182,24 @@ def test_outcomes_are_counted_in_and_out_of_scope() -> None:
     share, right = found["curves"]["assistant"][-1]
     assert (share, right) == (1.0, pytest.approx(1 - wrong / 4))
     assert evaluate(assistant(NoAdapters(), FAQ), asked)["outcomes"]["hand_over, in scope"]["value"] == 1
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\x00\x1b[2J\ud800",
+    "x" * 1_000_000,
+    "{order.__class__}",
+    "'; DROP TABLE turns; --",
+    "🃏" * 99,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_whatever_is_written_is_answered_and_kept_as_text(text: str, tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "s.db"))
+    outcome, session = assistant(NoAdapters(), FAQ, REPLY).respond(store.open("s", "ada"), text)
+    store.add(session, text, outcome.record())
+    (row,) = store.history("s", "ada")
+    assert row["asked"] == sound(text) and len(row["asked"]) <= LONGEST
+    assert store.open("s", "ada") == session
+    assert outcome.text in {one.text for one in FAQ.replies.values()}

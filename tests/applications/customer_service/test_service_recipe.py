@@ -215,3 +215,9 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, tiny_bert, capsys):
     (tmp_path / "run" / "thesis.txt").write_text("mine")
     assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, TWO)) == 2
     assert "holds files of others (thesis.txt)" in capsys.readouterr().err
+
+
+def test_a_missing_library_is_named_with_its_extra(tmp_path, tiny_bert, capsys, monkeypatch):
+    monkeypatch.setattr("adapters.applications.customer_service.settings.LIBRARIES", ("bm25s", "no_such_library"))
+    assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, TWO)) == 2
+    assert "needs no_such_library: pip install 'taskswap[customer_service]'" in capsys.readouterr().err

@@ -236,8 +236,11 @@ class CustomerService:
                 lines = (json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in own)
                 write_text(path, "".join(f"{line}\n" for line in lines))
                 given[split] = str(path)
-        absent = dict.fromkeys(("validation_file", "test_file"))
-        settings = run_settings(self.settings, self.folder / name, **{**absent, **given})
+        changes: dict[str, Any] = dict.fromkeys(("validation_file", "test_file"))
+        if name == RETRIEVER:
+            changes["per_device_train_batch_size"] = self.settings.pairs_per_batch
+            changes["max_length"] = min(self.settings.pair_tokens, self.settings.max_length)
+        settings = run_settings(self.settings, self.folder / name, **{**changes, **given})
         made = digest_value([arguments.as_dict(settings), [*map(list, rows)], [*map(list, dev)]])
         mark = self.folder / "data" / f"{name}.json"
         self.adapters.append(name)

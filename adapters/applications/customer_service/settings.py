@@ -46,6 +46,10 @@ class CustomerServiceSettings:
     retriever: str = AUTO
     """Embeddings by which replies are found: of an adapter trained by contrast, of the frozen base, or auto: the
     adapter's if they rank dev better."""
+    pairs_per_batch: int = 32
+    """Pairs of texts in a training batch of the retriever: each text has the other pairs' as negatives."""
+    pair_tokens: int = 64
+    """Tokens that are read of each text of a pair in training; in service, all of a text is read."""
     max_wrong: float = 0.05
     """Share of the answers given that may be wrong."""
     promise: float = 0.95
@@ -65,6 +69,7 @@ class CustomerServiceSettings:
         require(0 < self.promise < 1, "promise", self.promise, "between 0 and 1")
         known = (AUTO, ADAPTER, FROZEN)
         require(self.retriever in known, "retriever", self.retriever, " or ".join(known))
+        require(self.pairs_per_batch >= 2, "pairs_per_batch", self.pairs_per_batch, "at least 2")
         require(self.passage_words >= 20, "passage_words", self.passage_words, "at least 20")
         given = getattr(self, "train_file", None)
         require(given is not None, "train_file", given, "a file of past questions with their intents or answers")

@@ -349,10 +349,12 @@ class CustomerService:
 
 def _promises(policy: Policy, settings: Any) -> list[str]:
     """What the threshold of each gate that is used promises."""
-    lines, most = [], f"{100 * settings.max_wrong:g} %"
+    lines = []
     for name in policy.used:
-        gate = policy.gates[name]
-        seen = f"above confidence {gate.threshold:.3f}, {gate.wrong:,} of {gate.passed:,} were wrong on dev"
+        gate, asked = policy.gates[name], name != policy.main
+        most = f"{100 * (settings.max_wrong_asked if asked else settings.max_wrong):g} %"
+        of = ", of what is not answered," if asked else ","
+        seen = f"above confidence {gate.threshold:.3f}{of} {gate.wrong:,} of {gate.passed:,} were wrong on dev"
         if gate.promised:
             lines.append(f"{name}: {seen}: at most {most} of such questions, with probability {settings.promise:g}")
         elif gate.threshold <= 1:

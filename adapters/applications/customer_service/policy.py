@@ -97,13 +97,20 @@ class Policy:
     def tuned(
         cls, knowledge: Knowledge, halves: Sequence[tuple[Sequence[Question], Sequence[Found]]], settings: Any
     ) -> Policy:
-        """Gates fitted to the first half of dev, with thresholds from the second."""
+        """Gates fitted to the first half of dev, with thresholds from the second.
+
+        That of asking back is set on what the main gate leaves of the second half.
+        """
         policy = cls({}, knowledge)
-        for name in GATES:
+        left = np.ones(len(halves[1][0]), bool)
+        for name in (policy.main, *(one for one in GATES if one != policy.main)):
             (values, right), (others, of_others) = (policy.examples(name, *half) for half in halves)
-            gate = fitted(SIGNALS, values, right)
-            limits = {"max_wrong": settings.max_wrong, "promise": settings.promise}
-            policy.gates[name] = with_threshold(gate, others, of_others, **limits)
+            gate, on = fitted(SIGNALS, values, right), left if name == TWO else np.ones(len(left), bool)
+            most = settings.max_wrong_asked if name == TWO else settings.max_wrong
+            gate = with_threshold(gate, others[on], of_others[on], max_wrong=most, promise=settings.promise)
+            policy.gates[name] = gate
+            if name == policy.main and len(others):
+                left = gate.confidence(others) <= gate.threshold
         return policy
 
     @property

@@ -52,6 +52,8 @@ class CustomerServiceSettings:
     """Tokens that are read of each text of a pair in training; in service, all of a text is read."""
     max_wrong: float = 0.05
     """Share of the answers given that may be wrong."""
+    max_wrong_asked: float = 0.2
+    """Share of the questions asked back in which neither of the two is right, at most."""
     promise: float = 0.95
     """Probability, over the draw of dev, with which --max_wrong must hold."""
     generate: bool = False
@@ -66,6 +68,7 @@ class CustomerServiceSettings:
         """Check all values before anything is read. Raises SettingsError that names the flag."""
         super().check()  # type: ignore[misc]
         require(0 < self.max_wrong < 1, "max_wrong", self.max_wrong, "between 0 and 1")
+        require(0 < self.max_wrong_asked < 1, "max_wrong_asked", self.max_wrong_asked, "between 0 and 1")
         require(0 < self.promise < 1, "promise", self.promise, "between 0 and 1")
         known = (AUTO, ADAPTER, FROZEN)
         require(self.retriever in known, "retriever", self.retriever, " or ".join(known))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace as settings
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,28 @@ def test_what_is_right_depends_on_the_gate_and_nothing_is_right_out_of_scope() -
     assert not any(of.right(name, outside, FOUND) for name in GATES)
     named = Question(text="x", intent="card_lost")
     assert [policy(INTENTS).right(name, named, NAMED) for name in GATES] == [False, False, True]
+
+
+def test_asking_back_is_set_on_what_is_not_answered() -> None:
+    generator = np.random.default_rng(0)
+
+    def half(count: int) -> tuple[list[Question], list[Found]]:
+        """Questions of which the surest are answered right, the next are of the second reply, others of none."""
+        questions, found = [], []
+        for score in generator.random(count):
+            own = "r2" if score > 0.6 else "r1" if score > 0.3 else "r3"
+            questions.append(Question(text="x", reply=own))
+            found.append(Found(matches=[match("r2", score), match("r1", score / 2), match("r3", 0.0)]))
+        return questions, found
+
+    asked = settings(max_wrong=0.05, max_wrong_asked=0.2, promise=0.95)
+    tuned = Policy.tuned(FAQ, [half(400), half(400)], asked)
+    assert tuned.gates[REPLY].promised and tuned.gates[TWO].promised
+    assert tuned.gates[REPLY].passed + tuned.gates[TWO].passed < 400
+    scores = (0.05, 0.55, 0.95)
+    found = [Found(matches=[match("r2", s), match("r1", s / 2), match("r3", 0.0)]) for s in scores]
+    kinds = {tuned.decide(one).kind: score for one, score in zip(found, scores, strict=True)}
+    assert kinds == {"hand_over": 0.05, "ask": 0.55, "answer": 0.95}
 
 
 def embed(texts: Sequence[str]) -> np.ndarray:

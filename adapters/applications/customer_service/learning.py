@@ -87,9 +87,16 @@ class CustomerService:
     # reading ----------------------------------------------------------------------------------------------------------
 
     def read(self) -> Knowledge:
-        """Read questions, replies, templates and documents. Raises DataError with every fault at `file:line`."""
+        """Read questions, replies, templates and documents.
+
+        Raises:
+            DataError: with every fault at `file:line`.
+            ModelError, SettingsError: the base cannot generate; the folder is not an assistant's.
+        """
         settings = self.settings
         _check_folder(self.folder)
+        if settings.generate:
+            _check_generates(settings.model_name_or_path)
         files = {TRAIN: settings.train_file, DEV: settings.validation_file, TEST: settings.test_file}
         asked: list[tuple[str, reading.Asked]] = []
         for name, path in files.items():
@@ -286,8 +293,6 @@ class CustomerService:
                 best = mrr, name, bank, index
         assert best is not None
         mrr, name, bank, index = best
-        if settings.generate and not bank.generates:
-            raise ModelError(f"--generate: {bank.base.name} has no language-model head. Use a causal base (smollm2).")
         if index is not None and asked:
             self._note(
                 f"replies are found by the embeddings of the {name} with weight {index.weight} and BM25 with "
@@ -373,3 +378,12 @@ def _check_folder(folder: Path) -> None:
     if blocked:
         raise SettingsError(f"--output_dir {folder}: {blocked[0]} {blocked[1]}. Name a folder.")
     run_folder.own_files(folder, (*OURS, "sessions.db-wal", "sessions.db-shm"))
+
+
+def _check_generates(name: str) -> None:
+    """Raises ModelError unless a base is causal."""
+    from adapters.models.base_model import CAUSAL, open_base
+
+    base = open_base(name)
+    if base.kind != CAUSAL:
+        raise ModelError(f"--generate: {base.name} is of the kind {base.kind}. Use a {CAUSAL} base (smollm2, gpt2).")

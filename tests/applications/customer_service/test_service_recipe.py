@@ -221,3 +221,9 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path, tiny_bert, capsys, 
     monkeypatch.setattr("adapters.applications.customer_service.settings.LIBRARIES", ("bm25s", "no_such_library"))
     assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, TWO)) == 2
     assert "needs no_such_library: pip install 'taskswap[customer_service]'" in capsys.readouterr().err
+
+
+def test_an_encoder_that_is_to_write_is_refused_before_anything_is_learned(tmp_path, tiny_bert, capsys):
+    assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, TWO, "--generate")) == 2
+    assert "is of the kind encoder. Use a causal base" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -263,7 +263,7 @@ class Assistant:
             "base": str(self.bank.base.folder),
             "adapters": self.bank.names(),
             "weight": {name: one.weight for name, one in indexes.items() if one is not None},
-            "gates": self.policy.record(),
+            "policy": self.policy.record(),
             "slots": templates.as_json(self.slots),
             "generate": self.generate,
             "minutes": self.minutes,
@@ -298,7 +298,7 @@ class Assistant:
             if own and len(vectors.get(name, ())) != len(own):
                 raise ArtifactError(f"{folder / VECTORS}: has not the vectors of {name}. Learn the assistant again.")
             built[name] = Retriever(own, vectors[name], embed, weights[name]) if own else None
-        policy = Policy.of_record(record["gates"], knowledge)
+        policy = Policy.of_record(record["policy"], knowledge)
         return cls(
             bank=bank, knowledge=knowledge, policy=policy, slots=slots, generate=generate, minutes=minutes, **built
         )

@@ -39,7 +39,7 @@ def evaluate(assistant: Assistant, questions: Sequence[Question], *, seed: int =
         "curves": {one.name: curve(one, questions, gold) for one in systems},
         "outcomes": outcomes(assistant.policy, questions, gold, found),
         "latency_ms": latency(assistant, [one.text for one in questions[:TIMED]]),
-        "gates": assistant.policy.record(),
+        "policy": assistant.policy.record(),
     }
 
 

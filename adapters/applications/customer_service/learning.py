@@ -26,7 +26,7 @@ from adapters.applications.customer_service.assistant import (
     passage_entries,
 )
 from adapters.applications.customer_service.knowledge import IN, Knowledge, Questions, Reply, with_versions
-from adapters.applications.customer_service.policy import Policy
+from adapters.applications.customer_service.policy import TWO, Policy
 from adapters.applications.customer_service.retriever import Retriever, best_weight, ranks
 from adapters.applications.customer_service.settings import (
     ADAPTER,
@@ -311,6 +311,9 @@ class CustomerService:
         )
         halves = [(half, assistant.find([one.text for one in half])) for half in self.halves]
         assistant.policy = Policy.tuned(self.knowledge, halves, settings)
+        if self.knowledge.intents:
+            decides = "the likeliest intent decides" if assistant.policy.by_intent else "what matches best decides"
+            self._note(f"{decides}: dev has it right at least as often")
         self._note(*_promises(assistant.policy, settings))
         return assistant
 
@@ -355,8 +358,8 @@ class CustomerService:
 def _promises(policy: Policy, settings: Any) -> list[str]:
     """What the threshold of each gate that is used promises."""
     lines = []
-    for name in policy.used:
-        gate, asked = policy.gates[name], name != policy.main
+    for name, gate in policy.gates.items():
+        asked = name == TWO
         most = f"{100 * (settings.max_wrong_asked if asked else settings.max_wrong):g} %"
         of = ", of what is not answered," if asked else ","
         seen = f"above confidence {gate.threshold:.3f}{of} {gate.wrong:,} of {gate.passed:,} were wrong on dev"

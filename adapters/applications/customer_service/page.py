@@ -94,7 +94,7 @@ def page(scores: Mapping[str, Any], notes: Sequence[str], record: Mapping[str, A
         html.folded("All scores", [html_table(every, systems)]),
         html.folded("What was read and tuned", ["<ul>", *(f"<li>{escape(line)}</li>" for line in notes), "</ul>"]),
         html.how_made(HOW),
-        html.how_to_repeat({"settings": record["settings"], "gates": scores["gates"]}),
+        html.how_to_repeat({"settings": record["settings"], "policy": scores["policy"]}),
     ]
     return html.document("Customer service", parts)
 

@@ -1,4 +1,4 @@
-"""Answer, ask back, or hand over: what is known of a question, the three gates, and the decision with its reason."""
+"""Answer, ask back, or hand over: what is known of a question, two gates, and the decision with its reason."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ANSWER, ASK, HAND_OVER = "answer", "ask", "hand_over"
 SIGNALS = ("intent", "margin", "score", "gap", "cosine", "lexical", "agreement")
 """Numbers of a question: log odds of the likeliest intent; log of its probability over the second's; the best match's
 score, its distance to the next target's, its cosine and BM25 share; whether its intent is the likeliest one."""
-REPLY, INTENT, TWO = "reply", "intent", "one of two"
-GATES = (REPLY, INTENT, TWO)
-"""The reply is right; the likeliest intent is; one of the two likeliest intents is (without intents, of replies)."""
+MAIN, TWO = "the answer", "one of two"
+GATES = (MAIN, TWO)
+"""The answer is right; one of the two likeliest intents is (of replies, where these have no intents)."""
 EXTREME = 1e-6
 LONGEST_LABEL = 120
 """Characters of a past question that is shown as a choice."""
@@ -83,11 +83,16 @@ class Decision:
 
 
 class Policy:
-    """Three gates on what is found for a question."""
+    """Two gates on what is found for a question."""
 
-    def __init__(self, gates: Mapping[str, Gate], knowledge: Knowledge) -> None:
-        """Args: gates: by name; knowledge: of the assistant."""
-        self.gates, self.knowledge = dict(gates), knowledge
+    def __init__(self, gates: Mapping[str, Gate], knowledge: Knowledge, *, by_intent: bool = True) -> None:
+        """Args:
+        gates: by name.
+        knowledge: of the assistant.
+        by_intent: whether the likeliest intent decides where it says the answer (a template, or the intent itself);
+            else what matches best does.
+        """
+        self.gates, self.knowledge, self.by_intent = dict(gates), knowledge, by_intent
         self.intent_of = knowledge.intent_of_targets()
         self.replies_of: dict[str, list[str]] = {}
         for target, intent in self.intent_of.items():
@@ -99,29 +104,19 @@ class Policy:
     ) -> Policy:
         """Gates fitted to the first half of dev, with thresholds from the second.
 
-        That of asking back is set on what the main gate leaves of the second half.
+        What the likeliest intent says is preferred to what matches best if the first half has it right as often. The
+        threshold of asking back is set on what is not answered of the second half.
         """
-        policy = cls({}, knowledge)
+        by_intent, by_match = (cls({}, knowledge, by_intent=first) for first in (True, False))
+        policy = max(by_intent, by_match, key=lambda one: one.examples(MAIN, *halves[0])[1].sum())
         left = np.ones(len(halves[1][0]), bool)
-        for name in (policy.main, *(one for one in GATES if one != policy.main)):
+        for name, most in ((MAIN, settings.max_wrong), (TWO, settings.max_wrong_asked)):
             (values, right), (others, of_others) = (policy.examples(name, *half) for half in halves)
-            gate, on = fitted(SIGNALS, values, right), left if name == TWO else np.ones(len(left), bool)
-            most = settings.max_wrong_asked if name == TWO else settings.max_wrong
-            gate = with_threshold(gate, others[on], of_others[on], max_wrong=most, promise=settings.promise)
+            gate = fitted(SIGNALS, values, right)
+            gate = with_threshold(gate, others[left], of_others[left], max_wrong=most, promise=settings.promise)
             policy.gates[name] = gate
-            if name == policy.main and len(others):
-                left = gate.confidence(others) <= gate.threshold
+            left = gate.confidence(others) <= gate.threshold if len(others) else left
         return policy
-
-    @property
-    def main(self) -> str:
-        """The gate that an answer must pass: of the intent where no replies are known, else of the reply."""
-        return INTENT if self.knowledge.intents and not self.knowledge.replies else REPLY
-
-    @property
-    def used(self) -> list[str]:
-        """The gates that decide: what is answered, and what is asked back."""
-        return [self.main, TWO]
 
     def examples(
         self, name: str, questions: Sequence[Question], found: Sequence[Found]
@@ -139,26 +134,27 @@ class Policy:
         """Whether what a gate would let through is right; nothing is, out of scope."""
         if question.scope != IN:
             return False
-        if name == REPLY:
-            wanted = self.knowledge.target(question)
+        wanted = self.knowledge.target(question)
+        if name == MAIN:
             return wanted is not None and self.reply(found) == wanted
-        if name == INTENT:
-            return question.intent is not None and question.intent in [*found.intents][:1]
-        own = question.intent if found.intents else self.knowledge.target(question)
+        own = wanted if question.intent is None else question.intent
         return own is not None and own in self.two(found)
 
     def reply(self, found: Found) -> str | None:
-        """The target that would answer: of the likeliest intent's only reply, else what matches best."""
-        if not self.knowledge.replies:
-            return next(iter(found.intents), None) or (found.matches[0].target if found.matches else None)
-        own = self.replies_of.get(next(iter(found.intents), ""), ())
+        """The target that would answer: what the likeliest intent says, or what matches best."""
+        first = next(iter(found.intents), None) if self.by_intent else None
+        if first is not None and not self.knowledge.replies:
+            return first
+        own = self.replies_of.get(first or "", ())
         if len(own) == 1 and self.knowledge.replies[own[0]].intent is not None:  # a template
             return own[0]
         return found.matches[0].target if found.matches else None
 
     def two(self, found: Found) -> list[str]:
-        """The two likeliest intents; without intents, the two best replies."""
-        return [*found.intents][:2] or [match.target for match in found.matches[:2]]
+        """The two likeliest intents, or those of what matches best; where replies have no intents, two replies."""
+        if self.by_intent and found.intents:
+            return [*found.intents][:2]
+        return [*dict.fromkeys(self.intent_of.get(match.target, match.target) for match in found.matches)][:2]
 
     def label(self, choice: str) -> str:
         """How a choice is shown: an intent by its name, a reply by the first question that it answered."""
@@ -180,11 +176,10 @@ class Policy:
             **{f"threshold of {name}": gate.threshold for name, gate in self.gates.items()},
         }
         common: dict[str, Any] = {"intent": intent, "numbers": numbers}
-        what = self.main
-        said = f"confidence {confidence[what]:.2f} of the {what}"
-        if target is not None and opens[what]:
-            return Decision(kind=ANSWER, reason=f"{said} is above {self._least(what)}.", target=target, **common)
-        below = f"{said} is not above {self._least(what)}"
+        said = f"confidence {confidence[MAIN]:.2f} of {MAIN}"
+        if target is not None and opens[MAIN]:
+            return Decision(kind=ANSWER, reason=f"{said} is above {self._least(MAIN)}.", target=target, **common)
+        below = f"{said} is not above {self._least(MAIN)}"
         passage = self._passage(found)
         if passage is not None:
             return Decision(kind=ANSWER, reason=f"{below}; a passage of the documents is.", passage=passage, **common)
@@ -205,20 +200,21 @@ class Policy:
         """
         if not found.passages:
             return None
-        gate = self.gates[REPLY]
+        gate = self.gates[MAIN]
         own = dict(zip(SIGNALS, Found(matches=found.passages).signals({}, True), strict=True))
         about = {"score", "gap", "cosine", "lexical"}
         values = [own[name] if name in about else mean for name, mean in zip(SIGNALS, gate.mean, strict=True)]
         return int(found.passages[0].target) if gate.confidence(np.array([values]))[0] > gate.threshold else None
 
     def record(self) -> dict[str, Any]:
-        """The gates as JSON."""
-        return {name: gate.record() for name, gate in self.gates.items()}
+        """As JSON: the gates, and what decides."""
+        return {"by_intent": self.by_intent, "gates": {name: gate.record() for name, gate in self.gates.items()}}
 
     @classmethod
     def of_record(cls, given: Mapping[str, Any], knowledge: Knowledge) -> Policy:
         """From `record`. Raises ArtifactError."""
         try:
-            return cls({name: Gate.of_record(given[name]) for name in GATES}, knowledge)
+            gates = {name: Gate.of_record(given["gates"][name]) for name in GATES}
+            return cls(gates, knowledge, by_intent=bool(given["by_intent"]))
         except (KeyError, TypeError) as error:
             raise ArtifactError(f"the thresholds of the assistant are damaged ({error}). Learn it again.") from error

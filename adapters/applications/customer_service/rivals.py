@@ -10,7 +10,7 @@ import numpy as np
 
 from adapters.applications.customer_service.assistant import Assistant
 from adapters.applications.customer_service.knowledge import Knowledge, Question
-from adapters.applications.customer_service.policy import Found
+from adapters.applications.customer_service.policy import MAIN, Found
 from adapters.applications.customer_service.retriever import RANK_CONSTANT, Retriever
 
 
@@ -42,7 +42,7 @@ def of_assistant(assistant: Assistant, found: Sequence[Found], gold: Sequence[st
     for one, target, own in zip(found, targets, gold, strict=True):
         names = list(dict.fromkeys([target, *(match.target for match in one.matches)]))
         ranks.append(names.index(own) + 1 if own in names else known + 1)
-    confidence = policy.gates[policy.main].confidence(values)
+    confidence = policy.gates[MAIN].confidence(values)
     return Answers(name="assistant", targets=targets, confidence=confidence, ranks=np.array(ranks))
 
 

@@ -54,6 +54,7 @@ def opened(assistant: Assistant, *names: str) -> Assistant:
             for name, gate in assistant.policy.gates.items()
         },
         assistant.knowledge,
+        by_intent=assistant.policy.by_intent,
     )
     return dataclasses.replace(assistant, policy=policy)
 
@@ -104,7 +105,7 @@ def test_embeddings_under_the_adapter_are_those_of_its_model_in_stock_peft(assis
 
 
 def test_a_template_asks_for_its_slot_and_is_never_left_half_filled(assistant):
-    able = opened(assistant, "reply")
+    able = opened(assistant, "the answer")
     outcome = able._reply("template refund", Session(id="a", owner="me"), "it matched.", {})
     after = Session(id="a", owner="me", turns=1, question="refund my order", waiting=outcome.target)
     assert outcome.kind == "ask" and outcome.slot == "order_number" and "{" not in outcome.text
@@ -119,7 +120,7 @@ def test_a_template_asks_for_its_slot_and_is_never_left_half_filled(assistant):
 def test_nothing_passes_closed_gates_and_the_intent_is_kept(assistant):
     outcome = opened(assistant).ask("where is my card")
     assert (outcome.kind, outcome.text) == ("hand_over", HANDED_OVER)
-    assert outcome.intent in customers.ASKED and "confidence of reply" in outcome.numbers
+    assert outcome.intent in customers.ASKED and "confidence of the answer" in outcome.numbers
 
 
 def test_two_intents_are_asked_back_and_the_choice_answers(assistant):
@@ -134,7 +135,7 @@ def test_two_intents_are_asked_back_and_the_choice_answers(assistant):
 def test_documents_answer_with_their_source_where_no_reply_passes(assistant):
     passages = assistant.passages.rank(["where is the car park"])
     assert len(passages[0]) == 1
-    decided = opened(assistant, "reply").policy
+    decided = opened(assistant, "the answer").policy
     found = assistant.find(["where is the car park"])[0]
     assert decided._passage(found) == 0
     assert assistant.knowledge.passages[0].source == "parking.md, Parking"

@@ -251,7 +251,12 @@ class Assistant:
     # files ------------------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path, record: Mapping[str, Any]) -> None:
-        """Write all but the adapters, which are there already. `record`: what else is to be known."""
+        """Write all but the adapters, which are there already.
+
+        Args:
+            folder: of the assistant.
+            record: what else is to be known; `base` is how the base is found again.
+        """
         from safetensors.numpy import save_file
 
         self.knowledge.save(folder / KNOWLEDGE)
@@ -260,7 +265,6 @@ class Assistant:
         if vectors:
             save_file(vectors, folder / VECTORS)
         own = {
-            "base": str(self.bank.base.folder),
             "adapters": self.bank.names(),
             "weight": {name: one.weight for name, one in indexes.items() if one is not None},
             "policy": self.policy.record(),

@@ -334,7 +334,9 @@ class CustomerService:
         """Write the assistant, its scores and its page."""
         from adapters.applications.customer_service.page import page, report
 
+        name = self.settings.model_name_or_path
         record = {
+            "base": str(Path(name).resolve()) if Path(name).exists() else name,
             "settings": arguments.as_dict(self.settings),
             "notes": self.notes,
             "embeddings": self.choice,

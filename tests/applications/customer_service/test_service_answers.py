@@ -21,7 +21,7 @@ from adapters.applications.customer_service.conversation import LONGEST, Session
 from adapters.applications.customer_service.evaluation import evaluate
 from adapters.applications.customer_service.gate import CLOSED, fitted
 from adapters.applications.customer_service.knowledge import Knowledge, Passage, Question, Questions, Reply
-from adapters.applications.customer_service.policy import MAIN, GATES, SIGNALS, TWO, Found, Policy
+from adapters.applications.customer_service.policy import GATES, MAIN, SIGNALS, TWO, Found, Policy
 from adapters.applications.customer_service.retriever import Match, Retriever
 from adapters.applications.customer_service.store import Store
 from adapters.applications.customer_service.written import unsupported, written

@@ -25,7 +25,7 @@ from adapters.applications.customer_service.retriever import Embed, Match, Retri
 from adapters.applications.customer_service.settings import check_installed
 from adapters.applications.customer_service.written import written
 from adapters.core.errors import ArtifactError, DataError
-from adapters.core.files import write_json
+from adapters.core.files import new_file, write_json
 from adapters.serving.bank.bank import AdapterBank
 from adapters.tasks.base.example import Example
 
@@ -257,15 +257,15 @@ class Assistant:
             folder: of the assistant.
             record: what else is to be known; `base` is how the base is found again.
         """
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         self.knowledge.save(folder / KNOWLEDGE)
         indexes = {"replies": self.replies, "passages": self.passages}
         vectors = {name: np.ascontiguousarray(one.vectors) for name, one in indexes.items() if one is not None}
-        if vectors:
-            save_file(vectors, folder / VECTORS)
+        with new_file(folder / VECTORS, text=False) as stream:
+            stream.write(save(vectors))
         own = {
-            "adapters": self.bank.names(),
+            "adapters": {name: self.bank.card(name)["digest"] for name in self.bank.names()},
             "weight": {name: one.weight for name, one in indexes.items() if one is not None},
             "policy": self.policy.record(),
             "slots": templates.as_json(self.slots),
@@ -281,21 +281,28 @@ class Assistant:
         Raises:
             ArtifactError: it is no assistant's, or damaged; SourceError: its base cannot be found.
         """
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         check_installed()
         folder = Path(folder)
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-            vectors = load_file(folder / VECTORS) if (folder / VECTORS).is_file() else {}
-            weights, adapters = record["weight"], [str(name) for name in record["adapters"]]
+            vectors = load_file(folder / VECTORS)
+            weights, adapters = record["weight"], dict(record["adapters"])
             base = options.pop("base", None) or record["base"]
             slots = {name: templates.Slot(**given) for name, given in record["slots"].items()}
             generate, minutes = bool(record["generate"]), float(record["minutes"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ArtifactError(f"{folder}: holds no assistant ({error}). Give the folder that was learned.") from error
         knowledge = Knowledge.read(folder / KNOWLEDGE)
-        bank, embed = open_bank(folder, base, adapters, **options)
+        bank, embed = open_bank(folder, base, [*adapters], **options)
+        changed = [name for name, digest in adapters.items() if bank.card(name)["digest"] != digest]
+        if changed:
+            raise ArtifactError(
+                f"{folder}: {', '.join(changed)} was learned anew since the assistant was tuned. Give the command that "
+                "learned it once more."
+            )
         entries = {"replies": [*knowledge.entries()], "passages": passage_entries(knowledge)}
         built: dict[str, Retriever | None] = {}
         for name, own in entries.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -216,6 +217,16 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, tiny_bert, capsys):
     (tmp_path / "run" / "thesis.txt").write_text("mine")
     assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, TWO)) == 2
     assert "holds files of others (thesis.txt)" in capsys.readouterr().err
+
+
+def test_an_assistant_of_other_adapters_or_damaged_files_is_refused(learned, tmp_path):
+    for name, text in (("assistant.json", '"retriever": "'), ("vectors.safetensors", "")):
+        folder = tmp_path / name
+        shutil.copytree(learned, folder)
+        path = folder / name
+        path.write_bytes(path.read_bytes().replace(text.encode(), text.encode() + b"0") if text else b"0" * 9)
+        with pytest.raises(ArtifactError, match="was learned anew" if text else "holds no assistant"):
+            Assistant.load(folder)
 
 
 def test_a_missing_library_is_named_with_its_extra(tmp_path, tiny_bert, capsys, monkeypatch):

@@ -37,7 +37,7 @@ def start(
         defaults: what differs from the defaults of task and method.
         argv: the flags; None takes those of the process.
     """
-    with _command():
+    with command():
         argv = list(sys.argv[1:] if argv is None else argv)
         if not isinstance(method, str):
             method, argv = arguments.choose(argv, "method", method)
@@ -51,7 +51,7 @@ def compare(
     """Read the settings of a comparison recipe from its flags; the arguments are those of `start`."""
     from adapters.experiments.comparison.comparison import Comparison
 
-    with _command():
+    with command():
         comparison = Comparison(doc, task=task, defaults=defaults, argv=argv)
         yield comparison
         if any(outcome.error for outcome in comparison.outcomes):
@@ -65,7 +65,7 @@ def continual(
     """Read the settings of a recipe that learns task after task from its flags; the arguments are those of `start`."""
     from adapters.experiments.continual.continual import Continual
 
-    with _command():
+    with command():
         sequence = Continual(doc, task=task, defaults=defaults, argv=argv)
         yield sequence
         if any(outcome.error for outcome in sequence.outcomes):
@@ -83,7 +83,7 @@ def swap(
     """Read the settings of a recipe that swaps adapters; `wanted` has the fields of `WantedAdapter` by name."""
     from adapters.experiments.swap import Swap
 
-    with _command():
+    with command():
         yield Swap(doc, wanted, defaults, list(sys.argv[1:] if argv is None else argv), start)
 
 
@@ -92,12 +92,12 @@ def lab(doc: str | None, *, defaults: Mapping[str, Any], argv: Sequence[str] | N
     """Read the settings of a prompt lab from its flags; `defaults` may hold, by a task's name, those of the task."""
     from adapters.experiments.prompt_lab.lab import Lab
 
-    with _command():
+    with command():
         yield Lab(doc, defaults=defaults, argv=argv)
 
 
 @contextmanager
-def _command() -> Iterator[None]:
+def command() -> Iterator[None]:
     """Check that the package is ours, and turn what ends the command early into its exit code."""
     _check_package()
     with exit_codes():

@@ -51,6 +51,10 @@ class ComparisonError(UserError):
     """Runs cannot be compared."""
 
 
+class SessionError(UserError):
+    """A conversation's session is another customer's, or could not be written."""
+
+
 class Faults:
     """Collects faults of a dataset, and counts what was left out or changed in reading it.
 

@@ -29,6 +29,8 @@ SMALLEST = {
     "compare": "--sentences 50",
     "continual": "--only domains --data {data} --strategies sequential adapter_per_task --trials 0 --seeds 1 --folder "
     f"{{data}}/continual --more {ON_BERT} --allow_unknown_tokens",
+    "customer_service": "--only banking77_oos covid_faq large --data {data} --folder {data}/service --base {bert} "
+    f"--stored 40 --more {RUN} --allow_unknown_tokens",
     "data": "--rows 1000 --rounds 1",
     "defaults": f"--data conll2003 --methods lora --seeds 0 --folder {{data}} --more {ON_BERT}",
     "foreign_adapters": "--bases bert --methods LoRA",
@@ -93,7 +95,27 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     splits = {"train": rows, "val": rows, "test": rows, "oos_test": [["who is it", "oos"]]}
     (data / "clinc150" / "data_full.json").write_text(json.dumps(splits))
     (data / "clinc150" / "domains.json").write_text(json.dumps(intents))
+    write_service(data)
     return {"bert": build_tiny_bert(folder / "bert"), "llama": tiny.llama(folder / "llama"), "data": data}
+
+
+def write_service(data: Path) -> None:
+    """The sets of customer service."""
+    (data / "banking77_oos").mkdir()
+    for split, each in (("train", 3), ("valid", 3), ("test", 2)):
+        asked = [f"{n} where is the {what}\t{what}" for n in range(each) for what in ("card", "shop")]
+        for name, lines in (
+            (split, asked),
+            (f"id-oos.{split}", ["who is it\toos"]),
+            (f"ood-oos.{split}", ["why\toos"]),
+        ):
+            (data / "banking77_oos" / f"{name}.tsv").write_text("\n".join(["text\tlabel", *lines]) + "\n")
+    (data / "support_faq").mkdir()
+    answers = [json.dumps({"question": f"what is {n}", "answer": f"it is {n}"}) for n in range(8)]
+    (data / "support_faq" / "covid_faq.jsonl").write_text("\n".join(answers) + "\n")
+    pairs = [f"what is {n},tell {way} what {n} is,1" for n in range(8) for way in ("me", "us", "them")]
+    header = "question_1,question_2,similar"
+    (data / "support_faq" / "covid_question_similarity_en.csv").write_text("\n".join([header, *pairs]) + "\n")
 
 
 @pytest.fixture
@@ -163,13 +185,16 @@ def test_a_benchmark_runs_at_its_smallest_size(name, places, clean_process, runs
     assert measured, found
 
 
-@pytest.mark.parametrize("name", ["train_throughput", "resume", "data", "defaults", "prompt_scoring", "routing"])
+@pytest.mark.parametrize(
+    "name", ["train_throughput", "resume", "data", "defaults", "prompt_scoring", "routing", "customer_service"]
+)
 def test_a_benchmark_without_its_data_says_so_in_one_line(name, clean_process, monkeypatch, tmp_path, places):
     flags = {
         "train_throughput": ["--data", str(tmp_path / "none")],
         "resume": ["--only", "minilm", "--data", str(tmp_path / "none")],
         "data": ["--data", str(tmp_path / "none")],
         "routing": ["--data", str(tmp_path / "none")],
+        "customer_service": ["--data", str(tmp_path / "none")],
         "defaults": ["--data", "sst2", "--folder", str(tmp_path)],
         "prompt_scoring": ["--only", "grid", "--folder", str(tmp_path), "--base", str(places["llama"])],
     }

@@ -18,7 +18,20 @@ from adapters.cli.main import GROUPS, INSTALL_COMPLETION, command_names, load_co
 from adapters.core.arguments import flags_of
 from adapters.core.errors import SettingsError
 
-COMMANDS = ["compare", "continual", "data", "inspect", "lab", "launch", "merge", "predict", "prompts", "serve", "train"]
+COMMANDS = [
+    "compare",
+    "continual",
+    "customer_service",
+    "data",
+    "inspect",
+    "lab",
+    "launch",
+    "merge",
+    "predict",
+    "prompts",
+    "serve",
+    "train",
+]
 HEAVY = "torch,transformers,peft,datasets,accelerate,evaluate,pyarrow,sklearn,scipy"
 LIGHT = """
 import sys
@@ -122,7 +135,7 @@ def test_the_lab_has_the_defaults_of_its_recipe() -> None:
     ("line", "message"),
     [
         ("trian", "trian: no such command: did you mean 'train'?"),
-        ("zzz", "zzz: no such command: known: compare, continual, data, inspect, lab,"),
+        ("zzz", "zzz: no such command: known: compare, continual, customer_service, data, inspect, lab,"),
         ("main", "main: no such command"),
         ("base", "base: no such command"),
         ("--hlep", "--hlep: no such option: did you mean '--help'?"),

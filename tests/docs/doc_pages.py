@@ -22,6 +22,7 @@ PAGES = (
     "docs/comparing.md",
     "docs/continual.md",
     "docs/bank.md",
+    "docs/customer_service.md",
     "docs/serving.md",
     "docs/chinese.md",
     "docs/plugins.md",

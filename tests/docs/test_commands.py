@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import customers
 import forked
 import pytest
 import tiny
@@ -163,9 +164,17 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("news", "support"):
         rows = [f"{'Goals' if n % 2 else 'Votes'} of day {n},{'sports' if n % 2 else 'politics'}" for n in range(40)]
         (folder / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
-    for block in [*blocks("docs/comparing.md", "toml"), *blocks("docs/continual.md", "toml")]:
+    for block in [
+        *blocks("docs/comparing.md", "toml"),
+        *blocks("docs/continual.md", "toml"),
+        *blocks("docs/customer_service.md", "toml"),
+    ]:
         (name,) = re.findall(r"`(\w+\.toml)`", block.intro)
         (folder / name).write_text(block.body)
+    customers.company(folder / "company")
+    (folder / "company" / "handbook").rename(folder / "handbook")
+    asked = [[row.get(name) or "" for name in customers.COLUMNS] for row in customers.rows(12, 1)]
+    (folder / "questions.csv").write_text("".join(",".join(row) + "\n" for row in [[*customers.COLUMNS], *asked]))
     for path, body in plugin_files("README.md").items():
         (folder / "mine" / path).parent.mkdir(parents=True)
         (folder / "mine" / path).write_text(body, encoding="utf-8")
@@ -186,11 +195,12 @@ def smaller(words: list[str]) -> list[str]:
     """
     words = plain(words)
     what = " ".join(words)
+    learns = words[0] == "customer_service" and "--ask" not in words
     finished = "--tasks" in words and ".toml" not in what
     compares = "compare" in words[0] and ("--task" in what or words[0].startswith("recipes/")) and not finished
     if words[0] == "continual" and "--tasks" in words:
         return [*words, *SMALL]
-    if not (compares or words[0].startswith("recipes/") or words[0] in ("train", "lab")):
+    if not (compares or words[0].startswith("recipes/") or words[0] in ("train", "lab") or learns):
         return words
     more = [*SMALL]
     if any(name in what for name in ("few_shot", "zero_shot", "prompt", "compare", "--task translation")):

@@ -105,6 +105,7 @@ def test_every_flag_in_the_pages_exists() -> None:
 
 def known_names() -> Iterator[str]:
     """Settings of all tasks, methods, experiments and the server; and the names in the command line's own files."""
+    from adapters.applications.customer_service.settings import CustomerServiceSettings
     from adapters.core import discovery
     from adapters.core.settings import CommonSettings
     from adapters.experiments.comparison.settings import CompareSettings
@@ -113,7 +114,15 @@ def known_names() -> Iterator[str]:
     from adapters.experiments.prompt_lab.settings import LabSettings
     from adapters.serving.http.settings import Settings
 
-    kinds = [CommonSettings, CompareSettings, LabSettings, Settings, ContinualSettings, UpdateSettings]
+    kinds = [
+        CommonSettings,
+        CompareSettings,
+        LabSettings,
+        Settings,
+        ContinualSettings,
+        UpdateSettings,
+        CustomerServiceSettings,
+    ]
     of_plugins = ("tasks", "methods", "strategies")
     kinds += [discovery.load(kind, name).Settings for kind in of_plugins for name in discovery.names(kind)]
     yield from (field.name for kind in kinds for field in fields(kind))

@@ -328,10 +328,22 @@ class AdapterBank:
         """Kind, number of texts by adapter, threshold, rate, temperature, bytes and folder of the router, if any."""
         return self._routing.info()
 
-    def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Vectors of texts without any adapter, `[texts, hidden]`: a router's features, as by `text_embedder`."""
+    def embed(self, texts: Sequence[str], adapter: str | None = None) -> np.ndarray:
+        """Vectors of texts, `[texts, hidden]`: the mean of their last hidden states.
+
+        Args:
+            texts: at least one.
+            adapter: under which the base reads them, whatever its head; None: under none, as a router's features and
+                those of `text_embedder` are.
+
+        Raises:
+            UnknownAdapterError: no adapter has the name. Else what `lease` raises.
+        """
         examples = [Example(id="", inputs={"text": text or " "}) for text in texts]
-        found = self._inference.predict([(self._embedder, example) for example in examples])
+        with self.lease(*([] if adapter is None else [adapter])) as leased:
+            slots = [one.resident.slot for one in leased.values()]
+            embedder = changed(self._embedder, slot=slots[0]) if slots else self._embedder
+            found = self._inference.predict([(embedder, example) for example in examples])
         return np.stack([prediction.value for prediction in found])
 
     # answers ----------------------------------------------------------------------------------------------------------

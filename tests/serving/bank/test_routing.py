@@ -182,3 +182,13 @@ def test_a_router_learns_and_routes_texts_through_a_banks_features(bank: Adapter
         routed.adapter for routed in router.choose(features)
     ]
     assert router.route([]) == []
+
+
+def test_texts_are_embedded_under_an_adapter_whatever_its_head_and_its_batch(bank: AdapterBank) -> None:
+    texts = [*PLACES, *MOODS]
+    alone = np.concatenate([bank.embed([text], "mood") for text in texts])
+    assert np.allclose(bank.embed(texts, "mood"), alone, atol=1e-5)
+    for other in ("ner", "topic", None):
+        assert not np.allclose(bank.embed(texts, other), alone, atol=1e-3)
+    with pytest.raises(UnknownAdapterError):
+        bank.embed(texts, "nobody")

@@ -1,0 +1,1 @@
+"""What a company would run, built on all other packages."""

@@ -1,0 +1,339 @@
+"""The assistant: knowledge, two adapters of one bank, and a policy; it answers single questions and conversations.
+
+assistant = Assistant.load("runs/customer_service")
+assistant.ask("Where is my card?")                       # an Outcome: its kind, text, source and reason
+assistant.respond(store.open("c-17", "customer-4"), "Where is my card?")
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.applications.customer_service import templates
+from adapters.applications.customer_service.conversation import LONGEST, Session, added, meant, readable, sound
+from adapters.applications.customer_service.knowledge import Knowledge
+from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, Decision, Found, Policy
+from adapters.applications.customer_service.retriever import Embed, Match, Retriever
+from adapters.applications.customer_service.settings import check_installed
+from adapters.applications.customer_service.written import written
+from adapters.core.errors import ArtifactError, DataError
+from adapters.core.files import new_file, write_json
+from adapters.serving.bank.bank import AdapterBank
+from adapters.tasks.base.example import Example
+
+INTENTS, RETRIEVER, NER = "intents", "retriever", "ner"
+"""Names of the adapters in the bank, and of their runs' folders."""
+KNOWLEDGE, VECTORS, RECORD = "knowledge.json", "vectors.safetensors", "assistant.json"
+ASK_BACK = "Is it about {0}, or about {1}?"
+HANDED_OVER = "I hand this over to a colleague, who will answer you."
+PASSAGES = 3
+"""From which an answer is written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a customer gets, and why.
+
+    Attributes:
+        kind: `answer`, `ask` or `hand_over`.
+        text: for the customer.
+        reason: for staff.
+        source: where the answer stands: `file:line` of a reply, file and heading or page of a passage.
+        intent: the likeliest one, whatever is done.
+        target: id of the reply, or the intent, that answers.
+        choices: two intents, or replies, to choose from.
+        slot: that is asked for.
+        numbers: signals, confidences, thresholds.
+    """
+
+    kind: str
+    text: str
+    reason: str
+    source: str = ""
+    intent: str | None = None
+    target: str | None = None
+    choices: tuple[str, ...] = ()
+    slot: str | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+@dataclass(kw_only=True)
+class Assistant:
+    """What answers.
+
+    Attributes:
+        bank: the base and the adapters.
+        knowledge: questions, replies, passages.
+        policy: decides.
+        replies: finds replies; None where there is nothing to compare with.
+        passages: finds passages of documents; None where there are none.
+        slots: of templates.
+        generate: whether answers are written from passages.
+        minutes: after which a session's intent and slots are forgotten.
+    """
+
+    bank: AdapterBank
+    knowledge: Knowledge
+    policy: Policy
+    replies: Retriever | None
+    passages: Retriever | None = None
+    slots: Mapping[str, templates.Slot] = field(default_factory=dict)
+    generate: bool = False
+    minutes: float = 30.0
+
+    # single questions -------------------------------------------------------------------------------------------------
+
+    def find(self, questions: Sequence[str]) -> list[Found]:
+        """What is known of each question."""
+        if not questions:
+            return []
+        asked = [question[:LONGEST] for question in questions]
+        shares = self._intents(asked) if INTENTS in self.bank.names() else [{} for _ in asked]
+        replies = self.replies.rank(asked) if self.replies else [[] for _ in asked]
+        passages = self.passages.rank(asked) if self.passages else [[] for _ in asked]
+        return [Found(intents=i, matches=r, passages=p) for i, r, p in zip(shares, replies, passages, strict=True)]
+
+    def _intents(self, questions: Sequence[str]) -> list[dict[str, float]]:
+        """The probabilities of all intents, the likeliest first."""
+        task, predictor = self.bank.task(INTENTS), self.bank.predictor(INTENTS)
+        found = predictor.predict([Example(id="", inputs={"text": text or " "}) for text in questions])
+        names, out = task.labels.names, []
+        for one in found:
+            order = np.argsort(-one.detail, kind="stable")
+            out.append({names[i]: float(one.detail[i]) for i in order})
+        return out
+
+    def ask(self, question: str) -> Outcome:
+        """The outcome for a question outside any conversation. Raises DataError where it has no text."""
+        return self.respond(Session(id="-", owner="-"), question)[0]
+
+    # conversations ----------------------------------------------------------------------------------------------------
+
+    def respond(self, session: Session, text: str, now: float | None = None) -> tuple[Outcome, Session]:
+        """The outcome of a message, and the session after it. Nothing is stored.
+
+        Args:
+            session: before the message.
+            text: what the customer wrote; of a long one, the beginning.
+            now: the time in seconds; None: now.
+
+        Raises:
+            DataError: there is no text.
+        """
+        text = sound(text)
+        if not text.strip():
+            raise DataError("the message has no text. Write a question.")
+        now = time.time() if now is None else now
+        session = session.at(now, self.minutes)
+        given = self._slots_in(text)
+        session = replace(session, slots={**session.slots, **given}, turns=session.turns + 1, updated=now)
+        said = meant(session, text, [self.policy.label(choice) for choice in session.choices])
+        again = self._again(session, given, corrected=bool(said.without))
+        if again is not None:
+            outcome = self._reply(again, session, "the slot of its template was given.", {})
+            return outcome, replace(session, waiting=None, target=again)
+        session = replace(session, waiting=None)
+        question = said.question[:LONGEST]
+        (found,) = self.find([question])
+        if said.chosen is not None:
+            decision = self._chosen(session.choices[said.chosen], found)
+        else:
+            found = _without(found, said.without)
+            decision = self.policy.decide(found)
+            longer = None if said.without else added(session, text)
+            if decision.kind != ANSWER and longer is not None:
+                (more,) = self.find([longer[:LONGEST]])
+                second = self.policy.decide(more)
+                if second.kind == ANSWER:
+                    decision, found, question = second, more, longer
+        outcome = self._outcome(decision, question, session)
+        return outcome, replace(
+            session,
+            question=question,
+            intent=outcome.intent,
+            target=outcome.target if outcome.kind == ANSWER else session.target,
+            choices=outcome.choices,
+            waiting=outcome.target if outcome.slot is not None else None,
+        )
+
+    def _again(self, session: Session, given: Mapping[str, str], *, corrected: bool) -> str | None:
+        """The target whose template is filled anew: it waited for a slot that was given, or one was corrected."""
+        if session.waiting in self.knowledge.replies:
+            return None if self._missing(str(session.waiting), session) else session.waiting
+        reply = self.knowledge.replies.get(session.target or "")
+        if not corrected or reply is None or reply.intent is None:
+            return None
+        return reply.id if set(given) & set(templates.slots_of(reply.text)) else None
+
+    def _slots_in(self, text: str) -> dict[str, str]:
+        """The slots that a message has values for."""
+        entities: dict[str, str] = {}
+        if NER in self.bank.names() and any(slot.entity for slot in self.slots.values()):
+            (answer,) = self.bank.predict([{"adapter": NER, "inputs": {"text": text[:LONGEST]}}])
+            entities = {one["label"]: one["text"] for one in answer.get("output", {}).get("entities", ())}
+        found = {name: slot.value(text[:LONGEST], entities) for name, slot in self.slots.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _chosen(self, choice: str, found: Found) -> Decision:
+        """The decision for a reply or an intent that the customer has chosen: of an intent, its best reply."""
+        reason = "the customer chose between two."
+        if choice in self.knowledge.replies:
+            return Decision(kind=ANSWER, reason=reason, target=choice, intent=self.policy.intent_of.get(choice))
+        intent = choice
+        own = self.policy.replies_of.get(intent, ())
+        target = next((match.target for match in found.matches if match.target in own), None)
+        target = target or next(iter(own), None) or (None if self.knowledge.replies else intent)
+        if target is None:
+            return Decision(kind=HAND_OVER, reason="the customer chose an intent without a reply.", intent=intent)
+        return Decision(kind=ANSWER, reason=reason, target=target, intent=intent)
+
+    # outcomes ---------------------------------------------------------------------------------------------------------
+
+    def _outcome(self, decision: Decision, question: str, session: Session) -> Outcome:
+        """What the customer gets of a decision."""
+        common: dict[str, Any] = {"intent": decision.intent, "numbers": decision.numbers}
+        if decision.kind == ASK:
+            text = ASK_BACK.format(*map(self.policy.label, decision.choices))
+            return Outcome(kind=ASK, text=text, reason=decision.reason, choices=decision.choices, **common)
+        if decision.passage is not None:
+            return self._of_passages(decision, question, common)
+        if decision.target is not None:
+            return self._reply(decision.target, session, decision.reason, common)
+        return Outcome(kind=HAND_OVER, text=HANDED_OVER, reason=decision.reason, **common)
+
+    def _of_passages(self, decision: Decision, question: str, common: Mapping[str, Any]) -> Outcome:
+        """A passage, or what the base writes from the best ones."""
+        assert decision.passage is not None and self.passages is not None
+        passage = self.knowledge.passages[decision.passage]
+        if not self.generate:
+            return Outcome(kind=ANSWER, text=passage.text, reason=decision.reason, source=passage.source, **common)
+        best = [self.knowledge.passages[int(one.target)] for one in self.passages.rank([question], PASSAGES)[0]]
+        text = written(self.bank, question, best)
+        if text is None:
+            reason = f"{decision.reason} What the base wrote from them has words that they lack."
+            return Outcome(kind=HAND_OVER, text=HANDED_OVER, reason=reason, **common)
+        source = "; ".join(dict.fromkeys(one.source for one in best))
+        return Outcome(kind=ANSWER, text=text, reason=decision.reason, source=source, **common)
+
+    def _missing(self, target: str, session: Session) -> list[str]:
+        """The slots of a target's template that have no value."""
+        reply = self.knowledge.replies.get(target)
+        return [] if reply is None or reply.intent is None else templates.fill(reply.text, session.slots)[1]
+
+    def _reply(self, target: str, session: Session, reason: str, common: Mapping[str, Any]) -> Outcome:
+        """A reply as it was given, a filled template, or a question for what it lacks."""
+        reply = self.knowledge.replies.get(target)
+        intent = common.get("intent") or session.intent
+        common = {**common, "intent": intent, "target": target}
+        if reply is None:  # no replies are known: the intent is the answer, for what is behind this
+            return Outcome(kind=ANSWER, text=readable(target), reason=reason, source=f"intent {target}", **common)
+        if reply.intent is None:  # a reply of the past: braces in it are no slots
+            return Outcome(kind=ANSWER, text=reply.text, reason=reason, source=reply.where, **common)
+        text, missing = templates.fill(reply.text, session.slots)
+        if missing:
+            slot = self.slots[missing[0]]
+            why = f"{reason} Its template lacks {', '.join(missing)}."
+            return Outcome(kind=ASK, text=slot.question, reason=why, slot=slot.name, **common)
+        return Outcome(kind=ANSWER, text=text, reason=reason, source=reply.where, **common)
+
+    # files ------------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path, record: Mapping[str, Any]) -> None:
+        """Write all but the adapters, which are there already.
+
+        Args:
+            folder: of the assistant.
+            record: what else is to be known; `base` is how the base is found again.
+        """
+        from safetensors.numpy import save
+
+        self.knowledge.save(folder / KNOWLEDGE)
+        indexes = {"replies": self.replies, "passages": self.passages}
+        vectors = {name: np.ascontiguousarray(one.vectors) for name, one in indexes.items() if one is not None}
+        with new_file(folder / VECTORS, text=False) as stream:
+            stream.write(save(vectors))
+        own = {
+            "adapters": {name: self.bank.card(name)["digest"] for name in self.bank.names()},
+            "weight": {name: one.weight for name, one in indexes.items() if one is not None},
+            "policy": self.policy.record(),
+            "slots": templates.as_json(self.slots),
+            "generate": self.generate,
+            "minutes": self.minutes,
+        }
+        write_json(folder / RECORD, {**record, **own})
+
+    @classmethod
+    def load(cls, folder: str | Path, **options: Any) -> Assistant:
+        """An assistant from its folder. `options`: of the bank (device, dtype, …).
+
+        Raises:
+            ArtifactError: it is no assistant's, or damaged; SourceError: its base cannot be found.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        check_installed()
+        folder = Path(folder)
+        try:
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            vectors = load_file(folder / VECTORS)
+            weights, adapters = record["weight"], dict(record["adapters"])
+            base = options.pop("base", None) or record["base"]
+            slots = {name: templates.Slot(**given) for name, given in record["slots"].items()}
+            generate, minutes = bool(record["generate"]), float(record["minutes"])
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise ArtifactError(f"{folder}: holds no assistant ({error}). Give the folder that was learned.") from error
+        knowledge = Knowledge.read(folder / KNOWLEDGE)
+        bank, embed = open_bank(folder, base, [*adapters], **options)
+        changed = [name for name, digest in adapters.items() if bank.card(name)["digest"] != digest]
+        if changed:
+            raise ArtifactError(
+                f"{folder}: {', '.join(changed)} was learned anew since the assistant was tuned. Give the command that "
+                "learned it once more."
+            )
+        entries = {"replies": [*knowledge.entries()], "passages": passage_entries(knowledge)}
+        built: dict[str, Retriever | None] = {}
+        for name, own in entries.items():
+            if own and len(vectors.get(name, ())) != len(own):
+                raise ArtifactError(f"{folder / VECTORS}: has not the vectors of {name}. Learn the assistant again.")
+            built[name] = Retriever(own, vectors[name], embed, weights[name]) if own else None
+        policy = Policy.of_record(record["policy"], knowledge)
+        return cls(
+            bank=bank, knowledge=knowledge, policy=policy, slots=slots, generate=generate, minutes=minutes, **built
+        )
+
+
+def open_bank(folder: Path, base: str, adapters: Sequence[str], **options: Any) -> tuple[AdapterBank, Embed]:
+    """A bank with the adapters of an assistant's folder, and what embeds: the base under the retriever's, if named."""
+    bank = AdapterBank(base, **options)
+    for name in adapters:
+        bank.load(name, folder / name / "artifact", pin=True)
+    return bank, partial(bank.embed, adapter=RETRIEVER if RETRIEVER in adapters else None)
+
+
+def passage_entries(knowledge: Knowledge) -> list[tuple[str, str]]:
+    """(text, number) of each passage, with the heading under which it stands."""
+    return [(f"{one.place} {one.text}".strip(), str(number)) for number, one in enumerate(knowledge.passages)]
+
+
+def _without(found: Found, names: Sequence[str]) -> Found:
+    """What was found, without the targets and intents that were corrected."""
+    if not names:
+        return found
+    left = {name: share for name, share in found.intents.items() if name not in names}
+    whole = sum(left.values()) or 1.0
+    left = {name: share / whole for name, share in left.items()}
+    matches: list[Match] = [match for match in found.matches if match.target not in names]
+    return Found(intents=left, matches=matches, passages=found.passages)

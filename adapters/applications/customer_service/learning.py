@@ -1,0 +1,394 @@
+"""The verbs of customer service: read what is known, learn two adapters, tune the thresholds, evaluate, save."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.applications.customer_service import documents, reading, templates
+from adapters.applications.customer_service.assistant import (
+    INTENTS,
+    KNOWLEDGE,
+    NER,
+    RECORD,
+    RETRIEVER,
+    VECTORS,
+    Assistant,
+    open_bank,
+    passage_entries,
+)
+from adapters.applications.customer_service.knowledge import IN, Knowledge, Questions, Reply, with_versions
+from adapters.applications.customer_service.policy import TWO, Policy
+from adapters.applications.customer_service.retriever import Retriever, best_weight, ranks
+from adapters.applications.customer_service.settings import (
+    ADAPTER,
+    AUTO,
+    FROZEN,
+    METHOD,
+    TASK,
+    all_settings,
+    check_installed,
+    run_settings,
+)
+from adapters.core import arguments
+from adapters.core.errors import DataError, ModelError, SettingsError, did_you_mean, numbered
+from adapters.core.files import digest_value, write_json, write_text
+from adapters.data.splits import with_dev, with_limits
+from adapters.experiments import run_folder
+from adapters.experiments.run import Run
+
+TRAIN, DEV, TEST = "train", "validation", "test"
+OURS = (
+    "data",
+    INTENTS,
+    RETRIEVER,
+    NER,
+    KNOWLEDGE,
+    VECTORS,
+    RECORD,
+    "scores.json",
+    "report.html",
+    "report.txt",
+    "sessions.db",
+)
+"""All that is written into the folder of an assistant."""
+MOST_ANSWERS = 5000
+"""Answers that the retriever's head names, at most: its training draws from the first ones."""
+MIN_TEXTS = 2
+Labelled = tuple[str, str | None]
+"""A text and its label."""
+
+
+class CustomerService:
+    """One assistant in the making: `read`, `learn`, `tune`, then `evaluate` and `save_and_print`."""
+
+    def __init__(self, doc: str | None, defaults: Mapping[str, Any], argv: Sequence[str] | None = None) -> None:
+        """Parse the flags. Args: doc: printed by --help; defaults: of flags; argv: None takes the process's."""
+        words = list(sys.argv[1:] if argv is None else argv)
+        self.settings: Any = arguments.parse(all_settings(), dict(defaults), (doc or "").strip(), words)
+        self.settings.check()
+        check_installed()
+        self.folder = Path(self.settings.output_dir)
+        self.splits: dict[str, Questions] = {}
+        self.knowledge = Knowledge()
+        self.slots: dict[str, templates.Slot] = {}
+        self.notes: list[str] = []
+        self.adapters: list[str] = []
+        self.choice: dict[str, Any] = {}
+
+    # reading ----------------------------------------------------------------------------------------------------------
+
+    def read(self) -> Knowledge:
+        """Read questions, replies, templates and documents.
+
+        Raises:
+            DataError: with every fault at `file:line`.
+            ModelError, SettingsError: the base cannot generate; the folder is not an assistant's.
+        """
+        settings = self.settings
+        _check_folder(self.folder)
+        if settings.generate:
+            _check_generates(settings.model_name_or_path)
+        files = {TRAIN: settings.train_file, DEV: settings.validation_file, TEST: settings.test_file}
+        asked: list[tuple[str, reading.Asked]] = []
+        for name, path in files.items():
+            if path is not None:
+                found, lines = reading.read(path, settings, f"--{name}_file")
+                asked += [(name, one) for one in found]
+                self._note(*lines)
+        questions, replies, versions = with_versions(one for _, one in asked)
+        if versions:
+            what = "questions with more than one answer: the last one is given, the others are kept as versions"
+            self._note(f"{versions:,} {what}")
+        replies, questions = self._templates(replies, questions)
+        splits: dict[str, Questions] = {}
+        for (name, _), question in zip(asked, questions, strict=True):
+            splits.setdefault(name, Questions()).append(question)
+        if TRAIN not in splits:
+            raise DataError(f"--train_file {settings.train_file}: no question.")
+        splits = with_limits(with_dev(splits, settings), settings)
+        outside = Questions(one for one in splits[TRAIN] if one.scope != IN)
+        splits[DEV] = Questions([*splits[DEV], *outside])
+        splits[TRAIN] = Questions(one for one in splits[TRAIN] if one.scope == IN)
+        if outside:
+            self._note(f"{len(outside):,} out-of-scope questions of train are used as dev, as they teach no intent")
+        self.splits = splits
+        self.knowledge = Knowledge(questions=splits[TRAIN], replies=replies, passages=self._documents())
+        self._check()
+        return self.knowledge
+
+    def _templates(self, replies: dict[str, Reply], questions: Questions) -> tuple[dict[str, Reply], Questions]:
+        """Replies with those of templates, which answer all questions of their intent."""
+        path = self.settings.templates_file
+        self.slots = templates.read_slots(self.settings.slots_file, self._entity_types())
+        known = {question.intent for question in questions if question.intent is not None}
+        own = {}
+        for intent, versions in templates.read_templates(path).items():
+            if intent not in known:
+                raise DataError(f"{path}: {intent}: no question has this intent: {did_you_mean(intent, known)}")
+            for version in versions:
+                templates.check(version, self.slots, f"{path}: {intent}")
+            own[intent] = Reply(id=f"template {intent}", versions=versions, intent=intent, where=f"{path}: {intent}")
+        changed = Questions(
+            replace(one, reply=own[one.intent].id) if one.scope == IN and one.intent in own else one
+            for one in questions
+        )
+        used = {one.reply for one in changed}
+        kept = {name: reply for name, reply in replies.items() if name in used}
+        return {**kept, **{reply.id: reply for reply in own.values()}}, changed
+
+    def _entity_types(self) -> set[str] | None:
+        """The types of the NER adapter; None without one."""
+        from adapters.artifacts import artifact
+        from adapters.artifacts.published import located
+
+        if self.settings.ner_adapter is None:
+            return None
+        card = artifact.read_card(located(Path(self.settings.ner_adapter)))
+        return {label.partition("-")[2] for label in card["task"]["labels"] if "-" in label}
+
+    def _documents(self) -> tuple[Any, ...]:
+        """The passages of the documents; files that cannot be read are named."""
+        if self.settings.documents is None:
+            return ()
+        found, unread = documents.passages(self.settings.documents, self.settings.passage_words)
+        files = len({passage.file for passage in found})
+        self._note(f"{self.settings.documents}: {len(found):,} passages of {numbered(files, 'documents')}", *unread)
+        return tuple(found)
+
+    def _check(self) -> None:
+        """Raises DataError where nothing could be learned."""
+        knowledge = self.knowledge
+        targets = {target for _, target in knowledge.entries()}
+        if len(knowledge.intents) < MIN_TEXTS and len(targets) < MIN_TEXTS:
+            only = ", ".join([*knowledge.intents, *targets][:1]) or "none"
+            raise DataError(
+                f"{self.settings.train_file}: there is one intent only ({only}) and there are no replies to choose "
+                "from. Give questions of two intents or more, or with different answers."
+            )
+        if len(knowledge.intents) == 1:
+            self._note(f"the only intent is {knowledge.intents[0]}: intents are not learned, replies alone decide")
+        if not any(one.scope != IN for one in self.splits[DEV]):
+            self._note(
+                "dev has no out-of-scope questions: the thresholds promise nothing of questions that no reply answers. "
+                f"Add some with the intent {self.settings.out_of_scope_intent}"
+            )
+
+    # learning ---------------------------------------------------------------------------------------------------------
+
+    def learn(self) -> None:
+        """Train the intent adapter and the retriever's; one that is there, of the same data and settings, is kept."""
+        calibrate, _ = self.halves
+        train = self.splits[TRAIN]
+        if len(self.knowledge.intents) > 1:
+            rows: list[Labelled] = [(one.text, one.intent) for one in train if one.intent is not None]
+            dev: list[Labelled] = [
+                (one.text, one.intent) for one in calibrate if one.scope == IN and one.intent is not None
+            ]
+            self._run(INTENTS, rows, dev)
+        if self.settings.retriever != FROZEN:
+            rows, dev = self._alike(calibrate)
+            if rows:
+                self._run(RETRIEVER, rows, dev)
+            elif self.settings.retriever == ADAPTER:
+                raise DataError("--retriever adapter: no two texts have the same answer. Use --retriever base.")
+            else:
+                self._note("no two texts have the same answer: the retriever uses the frozen base's embeddings")
+        if self.settings.ner_adapter is not None:
+            from adapters.artifacts.published import located
+
+            target = self.folder / NER / "artifact"
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(located(Path(self.settings.ner_adapter)), target)
+            self.adapters.append(NER)
+
+    @cached_property
+    def halves(self) -> tuple[Questions, Questions]:
+        """Dev, to calibrate and to set thresholds."""
+        return self.splits[DEV].halves()
+
+    def _alike(self, calibrate: Questions) -> tuple[list[Labelled], list[Labelled]]:
+        """(text, answer) of texts to learn from and of dev; none where no two texts have one answer."""
+        rows = list(dict.fromkeys(self.knowledge.entries()))
+        kept = set(list(dict.fromkeys(target for _, target in rows))[:MOST_ANSWERS])
+        counts: dict[str, int] = {}
+        for _, target in rows:
+            counts[target] = counts.get(target, 0) + 1
+        if len(kept) < MIN_TEXTS or max(counts.values(), default=0) < MIN_TEXTS:
+            return [], []
+        if len(counts) > len(kept):
+            self._note(f"the retriever learns from the texts of the first {len(kept):,} of {len(counts):,} answers")
+        dev = [(one.text, self.knowledge.target(one)) for one in calibrate]
+        chosen: list[Labelled] = [(text, target) for text, target in rows if target in kept]
+        return chosen, [(text, target) for text, target in dev if target in kept]
+
+    def _run(self, name: str, rows: Sequence[Labelled], dev: Sequence[Labelled]) -> None:
+        """An ordinary run of classification, on files of its own."""
+        from adapters.applications.customer_service.contrast import ContrastiveLora
+
+        known = {label for _, label in rows}
+        files = {"train_file": rows, "validation_file": [row for row in dev if row[1] in known]}
+        given: dict[str, str] = {}
+        for split, own in files.items():
+            path = self.folder / "data" / f"{name}_{split}.jsonl"
+            if own:
+                lines = (json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in own)
+                write_text(path, "".join(f"{line}\n" for line in lines))
+                given[split] = str(path)
+        changes: dict[str, Any] = dict.fromkeys(("validation_file", "test_file"))
+        if name == RETRIEVER:
+            changes["per_device_train_batch_size"] = self.settings.pairs_per_batch
+            changes["max_length"] = min(self.settings.pair_tokens, self.settings.max_length)
+        settings = run_settings(self.settings, self.folder / name, **{**changes, **given})
+        made = digest_value([arguments.as_dict(settings), [*map(list, rows)], [*map(list, dev)]])
+        mark = self.folder / "data" / f"{name}.json"
+        self.adapters.append(name)
+        if (
+            mark.is_file()
+            and json.loads(mark.read_text())["made_of"] == made
+            and (self.folder / name / "artifact").is_dir()
+        ):
+            self._note(f"{self.folder / name}: learned before, of the same data and settings")
+            return
+        mark.unlink(missing_ok=True)
+        run = Run(TASK, METHOD, settings)
+        task = run.read_task()
+        method = ContrastiveLora(settings) if name == RETRIEVER else run.build_method()
+        run.save_and_print(run.evaluate(run.fit(task, method)))
+        write_json(mark, {"made_of": made})
+
+    # tuning -----------------------------------------------------------------------------------------------------------
+
+    def tune(self) -> Assistant:
+        """Choose embeddings and weight on one half of dev, fit the gates to it, and set thresholds on the other."""
+        settings, (calibrate, _) = self.settings, self.halves
+        entries = [*self.knowledge.entries()]
+        asked = [(one.text, target) for one in calibrate if (target := self.knowledge.target(one)) is not None]
+        options = {"adapter": [*self.adapters], "base": [name for name in self.adapters if name != RETRIEVER]}
+        if RETRIEVER not in self.adapters or settings.retriever == FROZEN:
+            del options[ADAPTER]
+        elif settings.retriever != AUTO:
+            del options[FROZEN]
+        best: tuple[float, str, Any, Any] | None = None
+        for name, adapters in options.items():
+            bank, embed_by = open_bank(
+                self.folder, settings.model_name_or_path, adapters, plugin_dirs=settings.plugin_dir
+            )
+            index = Retriever.build(entries, embed_by) if entries else None
+            mrr = 0.0
+            if index is not None and asked:
+                found = ranks(index, [text for text, _ in asked], [target for _, target in asked])
+                index.weight = best_weight(found)
+                mrr = float(np.mean(1 / found[index.weight]))
+                self.choice[name] = {str(weight): float(np.mean(1 / own)) for weight, own in found.items()}
+            if best is None or mrr > best[0]:
+                best = mrr, name, bank, index
+        assert best is not None
+        mrr, name, bank, index = best
+        if index is not None and asked:
+            self._note(
+                f"replies are found by the embeddings of the {name} with weight {index.weight} and BM25 with "
+                f"{1 - index.weight:.1f}: MRR {mrr:.3f} on the {len(asked):,} questions of dev that calibrate"
+            )
+        passages = passage_entries(self.knowledge)
+        embed, weight = (index.embed, index.weight) if index else (bank.embed, 0.5)
+        assistant = Assistant(
+            bank=bank,
+            knowledge=self.knowledge,
+            policy=Policy({}, self.knowledge),
+            replies=index,
+            passages=Retriever.build(passages, embed, weight) if passages else None,
+            slots=self.slots,
+            generate=settings.generate,
+        )
+        halves = [(half, assistant.find([one.text for one in half])) for half in self.halves]
+        assistant.policy = Policy.tuned(self.knowledge, halves, settings)
+        if self.knowledge.intents:
+            decides = "the likeliest intent decides" if assistant.policy.by_intent else "what matches best decides"
+            self._note(f"{decides}: dev has it right at least as often")
+        self._note(*_promises(assistant.policy, settings))
+        return assistant
+
+    # results ----------------------------------------------------------------------------------------------------------
+
+    def evaluate(self, assistant: Assistant) -> dict[str, Any]:
+        """Score the assistant and its rivals on test, or on dev's second half where there is no test."""
+        from adapters.applications.customer_service.evaluation import evaluate
+
+        split = TEST if TEST in self.splits else DEV
+        questions = self.splits[TEST] if TEST in self.splits else self.halves[1]
+        if not questions:
+            return {}
+        found = evaluate(assistant, questions, seed=self.settings.seed)
+        return {"split": "test" if split == TEST else "dev", **found}
+
+    def save_and_print(self, assistant: Assistant, scores: Mapping[str, Any]) -> None:
+        """Write the assistant, its scores and its page."""
+        from adapters.applications.customer_service.page import page, report
+
+        name = self.settings.model_name_or_path
+        record = {
+            "base": str(Path(name).resolve()) if Path(name).exists() else name,
+            "settings": arguments.as_dict(self.settings),
+            "notes": self.notes,
+            "embeddings": self.choice,
+        }
+        assistant.save(self.folder, record)
+        write_json(self.folder / "scores.json", dict(scores))
+        if scores:
+            write_text(self.folder / "report.html", page(scores, self.notes, record))
+            shown = report(scores)
+            write_text(self.folder / "report.txt", shown)
+            print(shown)
+        self._note(f'written to {self.folder}/. Try: taskswap customer_service {self.folder} --ask "…"')
+
+    def _note(self, *lines: str) -> None:
+        """Say something, and keep it for the record."""
+        self.notes += lines
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)
+
+
+def _promises(policy: Policy, settings: Any) -> list[str]:
+    """What the threshold of each gate that is used promises."""
+    lines = []
+    for name, gate in policy.gates.items():
+        asked = name == TWO
+        most = f"{100 * (settings.max_wrong_asked if asked else settings.max_wrong):g} %"
+        of = ", of what is not answered," if asked else ","
+        seen = f"above confidence {gate.threshold:.3f}{of} {gate.wrong:,} of {gate.passed:,} were wrong on dev"
+        if gate.promised:
+            lines.append(f"{name}: {seen}: at most {most} of such questions, with probability {settings.promise:g}")
+        elif gate.threshold <= 1:
+            lines.append(
+                f"{name}: {seen}. This is an estimate: that at most {most} are wrong cannot be promised. It takes "
+                f"{gate.needed:,} answers without an error, or more with some, in half of dev"
+            )
+        else:
+            lines.append(f"{name}: none passes, as dev has no confidence above which at most {most} are wrong")
+    return lines
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises SettingsError where the folder cannot be written to, or holds what is not an assistant's."""
+    blocked = run_folder.obstacle(folder)
+    if blocked:
+        raise SettingsError(f"--output_dir {folder}: {blocked[0]} {blocked[1]}. Name a folder.")
+    run_folder.own_files(folder, (*OURS, "sessions.db-wal", "sessions.db-shm"))
+
+
+def _check_generates(name: str) -> None:
+    """Raises ModelError unless a base is causal."""
+    from adapters.models.base_model import CAUSAL, open_base
+
+    base = open_base(name)
+    if base.kind != CAUSAL:
+        raise ModelError(f"--generate: {base.name} is of the kind {base.kind}. Use a {CAUSAL} base (smollm2, gpt2).")

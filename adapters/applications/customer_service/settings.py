@@ -1,0 +1,111 @@
+"""The settings of customer service, and those of the two runs that it makes of them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from adapters.core import discovery
+from adapters.core.errors import SettingsError
+from adapters.core.settings import CommonSettings, join, require
+
+TASK, METHOD = "classification", "lora"
+LIBRARIES = ("bm25s", "pypdf", "sqlalchemy")
+ADAPTER, FROZEN, AUTO = "adapter", "base", "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomerServiceSettings:
+    """Past questions with their intents and replies, and when an assistant may answer."""
+
+    dataset_name: str | None = None
+    """Not used: name the files of the questions."""
+    question_column_name: str | None = None
+    """Column of the question. Default: question, query, utterance, instruction, message, text."""
+    intent_column_name: str | None = None
+    """Column of the question's intent. Default: intent, label."""
+    answer_column_name: str | None = None
+    """Column of the reply. Default: answer, reply, response."""
+    scope_column_name: str | None = None
+    """Column that says how far out of scope a question is: in, near, far. Default: scope."""
+    out_of_scope_intent: str = "oos"
+    """Intent of questions that must not be answered. They set and test the thresholds, and teach no intent."""
+    templates_file: str | None = None
+    """.toml, .yaml or .json with the reply of each intent, which may have slots: "Your order {order_number} is …"."""
+    slots_file: str | None = None
+    """.toml, .yaml or .json with, for each slot, a pattern or an entity type, and how to ask for it."""
+    ner_adapter: str | None = None
+    """Artifact of the task ner on the same base, whose entities fill slots."""
+    documents: str | None = None
+    """Folder of Markdown, text, HTML and PDF files in which is looked up what no reply answers."""
+    passage_words: int = 120
+    """Words of a passage of a document, at most."""
+    retriever: str = AUTO
+    """Embeddings by which replies are found: of an adapter trained by contrast, of the frozen base, or auto: the
+    adapter's if they rank dev better."""
+    pairs_per_batch: int = 32
+    """Pairs of texts in a training batch of the retriever: each text has the other pairs' as negatives."""
+    pair_tokens: int = 64
+    """Tokens that are read of each text of a pair in training; in service, all of a text is read."""
+    max_wrong: float = 0.05
+    """Share of the answers given that may be wrong."""
+    max_wrong_asked: float = 0.2
+    """Share of the questions asked back in which neither of the two is right, at most."""
+    promise: float = 0.95
+    """Probability, over the draw of dev, with which --max_wrong must hold."""
+    generate: bool = False
+    """With a causal base: write an answer from the documents' passages, instead of quoting one."""
+    validation_split_percentage: int = 20
+    """Percentage of the training questions used as dev if there is no dev file: half to calibrate, half to set the
+    thresholds."""
+    output_dir: str = "runs/customer_service"
+    """Folder of the assistant."""
+
+    def check(self) -> None:
+        """Check all values before anything is read. Raises SettingsError that names the flag."""
+        super().check()  # type: ignore[misc]
+        require(0 < self.max_wrong < 1, "max_wrong", self.max_wrong, "between 0 and 1")
+        require(0 < self.max_wrong_asked < 1, "max_wrong_asked", self.max_wrong_asked, "between 0 and 1")
+        require(0 < self.promise < 1, "promise", self.promise, "between 0 and 1")
+        known = (AUTO, ADAPTER, FROZEN)
+        require(self.retriever in known, "retriever", self.retriever, " or ".join(known))
+        require(self.pairs_per_batch >= 2, "pairs_per_batch", self.pairs_per_batch, "at least 2")
+        require(self.passage_words >= 20, "passage_words", self.passage_words, "at least 20")
+        given = getattr(self, "train_file", None)
+        require(given is not None, "train_file", given, "a file of past questions with their intents or answers")
+        processes = os.environ.get("WORLD_SIZE", "1")
+        require(processes == "1", "num_processes", processes, "1: both adapters are small")
+        require(not getattr(self, "dry_run", False), "dry_run", True, "left out: an assistant has no estimate")
+
+
+def check_installed() -> None:
+    """Raises SettingsError where a library of the extra is missing."""
+    missing = [name for name in LIBRARIES if find_spec(name) is None]
+    if missing:
+        raise SettingsError(f"customer service needs {', '.join(missing)}: pip install 'taskswap[customer_service]'.")
+
+
+def all_settings() -> Any:
+    """The class of all flags."""
+    return join(CommonSettings, discovery.load("methods", METHOD).Settings, CustomerServiceSettings)
+
+
+def run_settings(settings: Any, folder: Path, **changes: Any) -> Any:
+    """The settings of an ordinary run on files that were written for it: those that were given, but for its data."""
+    kind = join(CommonSettings, discovery.load("tasks", TASK).Settings, discovery.load("methods", METHOD).Settings)
+    columns: dict[str, Any] = {
+        "text_column_name": "text",
+        "label_column_name": "label",
+        "column_names": [],
+        "dataset_format": None,
+    }
+    own = {field.name for field in fields(kind)} - {"document_column_name"}
+    given = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name in own}
+    limits = dict.fromkeys(("max_train_samples", "max_eval_samples", "max_predict_samples", "train_draw"))
+    data = {"dataset_name": None, "output_dir": str(folder), "encoding": "utf-8", "overwrite_output_dir": True}
+    found = kind(**{**given, **limits, **columns, **data, **changes})
+    found.check()
+    return found

@@ -1,0 +1,241 @@
+"""The recipe for customer service, run whole on a tiny model: what it leaves, says, and answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import customers
+import numpy as np
+import pytest
+from conftest import REPOSITORY, call_recipe, forget_accelerate
+
+from adapters.applications.customer_service.assistant import HANDED_OVER, Assistant
+from adapters.applications.customer_service.conversation import Session
+from adapters.applications.customer_service.gate import CLOSED
+from adapters.applications.customer_service.store import Store
+from adapters.artifacts import artifact
+from adapters.cli.main import main
+from adapters.core.errors import ArtifactError
+
+RECIPE = REPOSITORY / "recipes" / "customer_service.py"
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def flags(given: dict[str, str], base: Path, out: Path, *more: str) -> list[str]:
+    words = [word for name, value in given.items() for word in (f"--{name}", value)]
+    return [*words, *customers.FLAGS.split(), "--model_name_or_path", str(base), "--output_dir", str(out), *more]
+
+
+@pytest.fixture(scope="module")
+def learned(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An assistant's folder."""
+    folder = tmp_path_factory.mktemp("company")
+    given = flags(customers.company(folder / "data"), tiny_bert, folder / "run", "--retriever", "adapter")
+    forget_accelerate()
+    assert call_recipe(RECIPE, given) == 0
+    forget_accelerate()
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def assistant(learned: Path) -> Assistant:
+    return Assistant.load(learned)
+
+
+def opened(assistant: Assistant, *names: str) -> Assistant:
+    """The assistant with these gates open to all, and the others to none."""
+    import dataclasses
+
+    policy = type(assistant.policy)(
+        {
+            name: dataclasses.replace(gate, threshold=0.0 if name in names else CLOSED)
+            for name, gate in assistant.policy.gates.items()
+        },
+        assistant.knowledge,
+        by_intent=assistant.policy.by_intent,
+    )
+    return dataclasses.replace(assistant, policy=policy)
+
+
+def test_what_it_leaves_are_ordinary_artifacts_scores_and_a_page(learned):
+    for name in ("intents", "retriever"):
+        card = artifact.verify(learned / name / "artifact")
+        assert card["task"]["name"] == "classification" and card["method"]["name"] == "lora"
+    scores = json.loads((learned / "scores.json").read_text())
+    assert scores["split"] == "test" and set(scores["questions"]) == {"in", "near", "far"}
+    names = [one["name"] for one in scores["systems"]]
+    assert names[0] == "assistant" and {"BM25 alone", "embeddings alone", "intent alone", "TF-IDF, search"} <= {*names}
+    for system in scores["systems"]:
+        for name, score in system.items():
+            assert name == "name" or score["low"] <= score["high"]
+    assert {"AUROC, near", "AUROC, far", "FPR at 95 %, far"} <= set(scores["systems"][0])
+    page = (learned / "report.html").read_text()
+    assert "<svg" in page and "http://" not in page.replace("http://www.w3.org", "")
+    notes = json.loads((learned / "assistant.json").read_text())["notes"]
+    assert any("old.pdf: cannot be read" in line for line in notes)
+    assert any("cannot be promised" in line or "none passes" in line for line in notes)
+
+
+def test_a_loaded_assistant_finds_what_the_learned_one_found(assistant, learned):
+    saved = json.loads((learned / "scores.json").read_text())
+    questions = [row["question"] for row in customers.rows(6, 2)]
+    found = assistant.find(questions)
+    assert [len(one.intents) for one in found] == [3] * len(questions)
+    assert all(abs(sum(one.intents.values()) - 1) < 1e-5 for one in found)
+    gold = ["template refund" if row["intent"] == "refund" else None for row in customers.rows(6, 2)]
+    right = [assistant.policy.reply(one) == own for one, own in zip(found, gold, strict=True) if own]
+    assert len(right) == 6 and saved["answer"] == "reply"
+
+
+def test_embeddings_under_the_adapter_are_those_of_its_model_in_stock_peft(assistant, learned, tiny_bert):
+    peft, transformers, torch = (pytest.importorskip(name) for name in ("peft", "transformers", "torch"))
+    base = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=3)
+    model = peft.PeftModel.from_pretrained(base, learned / "retriever" / "artifact").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_bert)
+    texts = ["Ada lived in London", "Rome"]
+    ours = assistant.bank.embed(texts, "retriever")
+    with torch.inference_mode():
+        for text, vector in zip(texts, ours, strict=True):
+            given = tokenizer(text, return_tensors="pt")
+            states = model(**given, output_hidden_states=True).hidden_states[-1]
+            assert np.allclose(states[0].mean(0).numpy(), vector, atol=1e-5)
+    assert not np.allclose(ours, assistant.bank.embed(texts), atol=1e-5)
+
+
+def test_a_template_asks_for_its_slot_and_is_never_left_half_filled(assistant):
+    able = opened(assistant, "the answer")
+    outcome = able._reply("template refund", Session(id="a", owner="me"), "it matched.", {})
+    after = Session(id="a", owner="me", turns=1, question="refund my order", waiting=outcome.target)
+    assert outcome.kind == "ask" and outcome.slot == "order_number" and "{" not in outcome.text
+    outcome, after = able.respond(after, "it is AB-1234", now=1.0)
+    assert (outcome.kind, outcome.text) == ("answer", "Your order AB-1234 is paid back in ten days.")
+    outcome, after = able.respond(after, "no, it is CD-9876", now=2.0)
+    assert (outcome.kind, outcome.text) == ("answer", "Your order CD-9876 is paid back in ten days.")
+    outcome, after = able.respond(after, "hello", now=10_000.0)
+    assert after.slots == {}, "half an hour later the slots are forgotten"
+
+
+def test_nothing_passes_closed_gates_and_the_intent_is_kept(assistant):
+    outcome = opened(assistant).ask("where is my card")
+    assert (outcome.kind, outcome.text) == ("hand_over", HANDED_OVER)
+    assert outcome.intent in customers.ASKED and "confidence of the answer" in outcome.numbers
+
+
+def test_two_intents_are_asked_back_and_the_choice_answers(assistant):
+    able = opened(assistant, "one of two")
+    outcome, after = able.respond(Session(id="a", owner="me"), "where is my card", now=0.0)
+    assert outcome.kind == "ask" and len(outcome.choices) == 2
+    assert all(choice.replace("_", " ") in outcome.text for choice in outcome.choices)
+    outcome, after = able.respond(after, "the first one", now=1.0)
+    assert outcome.intent == after.intent and outcome.reason == "the customer chose between two."
+
+
+def test_documents_answer_with_their_source_where_no_reply_passes(assistant):
+    passages = assistant.passages.rank(["where is the car park"])
+    assert len(passages[0]) == 1
+    decided = opened(assistant, "the answer").policy
+    found = assistant.find(["where is the car park"])[0]
+    assert decided._passage(found) == 0
+    assert assistant.knowledge.passages[0].source == "parking.md, Parking"
+
+
+def test_the_command_asks_in_a_session_of_one_owner(learned, capsys, tmp_path):
+    words = ["customer_service", str(learned), "--sessions", str(tmp_path / "s.db"), "--session", "7"]
+    assert main([*words, "--owner", "ada", "--json", "--ask", "where is my card", "thanks"]) == 0
+    outcomes = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(outcomes) == 2 and all(one["kind"] in ("answer", "ask", "hand_over") for one in outcomes)
+    assert main([*words, "--owner", "eve", "--ask", "what did ada ask"]) == 2
+    assert "There is no session '7' of yours" in capsys.readouterr().err
+    assert len(Store(str(tmp_path / "s.db")).history("7", "ada")) == 2
+
+
+def test_what_was_learned_is_not_learned_again(learned, tiny_bert, capsys):
+    given = customers.FLAGS.split()
+    data = learned.parent / "data"
+    files = {name: str(data / f"{name.partition('_')[0]}.jsonl") for name in ("train_file", "test_file")}
+    files |= {name: str(data / f"{name.partition('_')[0]}.toml") for name in ("templates_file", "slots_file")}
+    files["documents"] = str(data / "handbook")
+    before = (learned / "intents" / "scores.json").stat().st_mtime_ns
+    assert call_recipe(RECIPE, flags(files, tiny_bert, learned, "--retriever", "adapter")) == 0
+    assert given and (learned / "intents" / "scores.json").stat().st_mtime_ns == before
+    assert capsys.readouterr().err.count("learned before") == 2
+
+
+def wrong(tmp_path: Path, base: Path, rows: Sequence[dict[str, object]], *more: str) -> list[str]:
+    path = customers.write(tmp_path / "wrong.jsonl", rows)
+    return ["--train_file", str(path), "--model_name_or_path", str(base), "--output_dir", str(tmp_path / "run"), *more]
+
+
+ONE = [{"question": f"where is card {n}", "intent": "card"} for n in range(20)]
+TWO = [*ONE, {"question": "refund", "intent": "refund"}]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"question": "", "answer": "yes"}, {"question": "is it", "answer": "yes"}], "an answer without a question"),
+        (ONE, "there is one intent only (card)"),
+        ([{"question": "who"}], "neither intents (intent, label) nor answers"),
+        ([{"question": "a", "intent": None}, *TWO], "a question with neither intent nor answer"),
+        ([{"question": "a", "intent": "b", "scope": "outer"}, *ONE], "scope 'outer'"),
+    ],
+)
+def test_wrong_questions_are_refused_in_words_that_help(rows, message, tmp_path, tiny_bert, capsys):
+    assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, rows)) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("templates", 'card = "Card {number}."', "has the slot {number}, which is in no --slots_file"),
+        ("templates", 'car = "Yes."', "no question has this intent: did you mean 'card'"),
+        ("templates", 'card = "Card {number"', "single brace"),
+        ("templates", 'card = "Card {number.__class__}"', "is no name of a slot"),
+        ("slots", '[number]\npattern = "["', "its pattern is no regular expression"),
+        ("slots", '[number]\nask = "Which?"', "has neither pattern nor entity"),
+        ("slots", '[number]\nentity = "PER"', "there is no --ner_adapter"),
+    ],
+)
+def test_wrong_templates_are_refused_in_words_that_help(file, text, message, tmp_path, tiny_bert, capsys):
+    (tmp_path / f"{file}.toml").write_text(text)
+    more = [f"--{file}_file", str(tmp_path / f"{file}.toml")]
+    assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, TWO, *more)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_an_assistant_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match="holds no assistant"):
+        Assistant.load(tmp_path)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path, tiny_bert, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("mine")
+    assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, TWO)) == 2
+    assert "holds files of others (thesis.txt)" in capsys.readouterr().err
+
+
+def test_an_assistant_of_other_adapters_or_damaged_files_is_refused(learned, tmp_path):
+    for name, text in (("assistant.json", '"retriever": "'), ("vectors.safetensors", "")):
+        folder = tmp_path / name
+        shutil.copytree(learned, folder)
+        path = folder / name
+        path.write_bytes(path.read_bytes().replace(text.encode(), text.encode() + b"0") if text else b"0" * 9)
+        with pytest.raises(ArtifactError, match="was learned anew" if text else "holds no assistant"):
+            Assistant.load(folder)
+
+
+def test_a_missing_library_is_named_with_its_extra(tmp_path, tiny_bert, capsys, monkeypatch):
+    monkeypatch.setattr("adapters.applications.customer_service.settings.LIBRARIES", ("bm25s", "no_such_library"))
+    assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, TWO)) == 2
+    assert "needs no_such_library: pip install 'taskswap[customer_service]'" in capsys.readouterr().err
+
+
+def test_an_encoder_that_is_to_write_is_refused_before_anything_is_learned(tmp_path, tiny_bert, capsys):
+    assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, TWO, "--generate")) == 2
+    assert "is of the kind encoder. Use a causal base" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

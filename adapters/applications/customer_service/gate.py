@@ -113,7 +113,6 @@ def with_threshold(gate: Gate, values: np.ndarray, right: np.ndarray, *, max_wro
         promise: probability with which it must hold.
     """
     confidence = gate.confidence(values) if len(values) else np.zeros(0)
-    confidence = gate.confidence(values) if len(values) else np.zeros(0)
     needed = enough(0, max_wrong, promise)
     best: tuple[float, int, int] | None = None
     for threshold in _thresholds(confidence, max(enough(1, max_wrong, promise), math.ceil(FIRST * len(values)))):

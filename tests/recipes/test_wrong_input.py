@@ -103,7 +103,7 @@ def two_columns(path: Path, rows: str) -> Path:
         ("--tag_scheme iob9", "--tag_scheme iob9: known schemes are iob1, iob2, bioes, bmes, io"),
         ("--encoding utf-9", "--encoding utf-9: unknown to Python"),
         ("--dataset_format conl", "did you mean 'conll' or 'jsonl'?"),
-        ("--metrics nope", "No metric is called 'nope': known: accuracy, answer_f1, bleu, chrf, entity_f1"),
+        ("--metrics nope", "No metric is called 'nope': known: accuracy, answer_f1, bleu, chrf, cmrc_f1"),
         ("--metrics accuracy", "--metrics accuracy: compares label; ner answers with tags. Leave it out"),
         ("--metrics entity_f", "did you mean 'entity_f1'"),
         ("--plugin_dir missing", "--plugin_dir missing: no such folder"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,16 +13,6 @@ from adapters.evaluation.report.run_report import number_cells, on_base, on_one_
 from adapters.evaluation.report.tables import markdown_lines
 
 _SHOWN_SETTINGS = ("learning_rate", "num_train_epochs", "max_tokens_per_batch", "weight_decay", "dropout", "seed")
-_USE = (
-    "## Use",
-    "",
-    "```python",
-    "import adapters",
-    "",
-    'print(adapters.load("this/folder")("A text."))',
-    "```",
-    "",
-)
 
 
 def run_model_card(
@@ -57,7 +48,7 @@ def run_model_card(
                 else []
             ),
             "",
-            *_USE,
+            *_use(card),
             *_scale(card),
         ]
     )
@@ -70,7 +61,14 @@ def derived_model_card(card: Mapping[str, Any], description: Sequence[str]) -> s
         result = "{dataset} {split}, n = {n}: {title} ".format(**scores) + f"{100 * scores['value']:.2f}."
     title = f"# {card['task']['name']} on {card['base']['name']}"
     said = [*description, *_notice(card["base"])]
-    return "\n".join([*_front_matter(card, "taskswap"), title, "", *said, "", result, "", *_USE, *_scale(card)])
+    return "\n".join([*_front_matter(card, "taskswap"), title, "", *said, "", result, "", *_use(card), *_scale(card)])
+
+
+def _use(card: Mapping[str, Any]) -> list[str]:
+    """How it is used from Python, with a request that its task takes."""
+    request = json.dumps(card.get("request", "A text."), ensure_ascii=False)
+    call = f'print(adapters.load("this/folder")({request}))'
+    return ["## Use", "", "```python", "import adapters", "", call, "```", ""]
 
 
 def _scale(card: Mapping[str, Any]) -> list[str]:

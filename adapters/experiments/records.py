@@ -118,6 +118,7 @@ def save_artifact(
     base = fitted.base
     card = {
         "task": fitted.task.card(),
+        "request": fitted.task.sample_request(),
         "method": {"name": fitted.method.name, "library": fitted.method.library, "settings": fitted.method.recorded()},
         "max_length": settings.max_length,
         "label_digest": fitted.task.labels.digest,

@@ -176,6 +176,11 @@ class Task(LabelAnswerTask):
                 raise DataError(f"{name} {one.type!r}: this adapter learned with types, which are {known}; give one.")
         return Example(id=id, inputs=_inputs(pair))
 
+    def sample_request(self) -> str | dict[str, str]:
+        """A text with marks."""
+        types = dict.fromkeys(_TYPES, self.types[0]) if self.types else {}
+        return {"text": "<e1>Ada</e1> lived in <e2>Oslo</e2>.", **types}
+
     def on(self, kind: str) -> Task:
         """On a causal model, the task that reads both entities after the text."""
         if self.reads_end == (kind == CAUSAL):

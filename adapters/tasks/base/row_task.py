@@ -95,6 +95,10 @@ class RowTask(Task):
         gold = str(values[cls.gold]) if cls.labelled else values[cls.gold]
         return Example(id=row["id"], inputs={name: values[name] for name in cls.columns}, gold=gold, where=row["where"])
 
+    def sample_request(self) -> str | dict[str, str]:
+        """A text where that is all, or each column."""
+        return super().sample_request() if self.columns == ("text",) else {name: f"A {name}." for name in self.columns}
+
     def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
         """From inputs of exactly the task's columns."""
         if set(inputs) != set(self.columns):

@@ -83,6 +83,10 @@ class InferenceTask(ABC):
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """The prediction as users receive it, JSON values only."""
 
+    def sample_request(self) -> str | dict[str, str]:
+        """Inputs that the task takes, as a model card shows them."""
+        return "A text."
+
     def counted(self, prediction: Prediction) -> tuple[str, ...] | None:
         """The labels in an answer, each once and in order, by which drift is noticed; None: answers are not labels."""
         return None

@@ -118,6 +118,10 @@ class TextAnswerTask(Task):
         gold, starts = list(row["references"]), tuple(row["starts"])
         return Example(id=row["id"], inputs=json.loads(row["inputs"]), gold=gold, starts=starts, where=row["where"])
 
+    def sample_request(self) -> str | dict[str, str]:
+        """A text where that is all, or each input."""
+        return super().sample_request() if self.columns == ("text",) else {name: f"A {name}." for name in self.columns}
+
     def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
         """From inputs of exactly the task's columns, none of them empty."""
         sound = all(isinstance(value, str) and value.strip() for value in inputs.values())

@@ -50,6 +50,10 @@ class TextTask(Task):
         pair = {} if row["text_pair"] is None else {"text_pair": row["text_pair"]}
         return {"text": row["text"], **pair}
 
+    def sample_request(self) -> str | dict[str, str]:
+        """A text, or a pair."""
+        return {"text": "A text.", "text_pair": "Another text."} if self.pair else super().sample_request()
+
     def from_request(self, inputs: Mapping[str, Any], id: str) -> Example:
         """From `{text}`, or for pairs from `{text, text_pair}`."""
         wanted = ("text", "text_pair") if self.pair else ("text",)

@@ -172,7 +172,9 @@ class _Adapters:
             _check_match(read[0], other)
         self.cards, self.tensors = [card for _, card, _ in read], [tensors for *_, tensors in read]
         self.sides = [name for name in self.tensors[0] if name.endswith((_DOWN, _UP))]
-        loaded: Any = loading.load(self.folders[0], base=base, device=device, dtype="float32", plugin_dirs=plugin_dirs)
+        loaded: Any = loading.load(
+            self.folders[0], base=base, device=device, dtype="float32", plugin_dirs=plugin_dirs, fold=False
+        )
         self.base, self.task = loaded.predictor.base, loaded.task
         # As plain LoRA with alpha = scaling * r, whatever the method; without heads, as PEFT does not combine them.
         model = loaded.predictor.model.unload()

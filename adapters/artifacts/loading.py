@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.artifacts import artifact, plain_peft
+from adapters.artifacts.folding import folded
 from adapters.artifacts.published import located
 from adapters.core.discovery import load as load_module
 from adapters.core.errors import ArtifactError, DataError, SettingsError, SourceError
@@ -102,6 +103,7 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     plugin_dirs: Sequence[str] = (),
+    fold: bool = True,
 ) -> LoadedArtifact:
     """Verify an artifact and load it.
 
@@ -111,6 +113,8 @@ def load(
         device: auto (cuda, then mps, then cpu), or the name of a device: cuda, cuda:1, mps, cpu.
         dtype: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports it, float32 elsewhere).
         plugin_dirs: folders with your own methods and tasks.
+        fold: put an adapter into the weights of its base, where weights can represent it: answers are the same to the
+            rounding of fp32, and take the time of the base alone.
 
     Raises:
         SettingsError: the device or the number format is not available; a base is given for a method without one.
@@ -133,7 +137,9 @@ def load(
     if not (method.self_contained and base is None):
         artifact.check_base(card, model_base.name, model_base.digest, model_base.tokenizer_digest)
     task = task.on(model_base.kind)
-    return _loaded(card, task, method, model_base, method.load(model_base, task, folder), place)
+    method.check(model_base, task)
+    model = folded(method, model_base, task, artifact.open_adapter(folder)[1], str(folder)) if fold else None
+    return _loaded(card, task, method, model_base, model or method.load(model_base, task, folder), place)
 
 
 def load_plain(

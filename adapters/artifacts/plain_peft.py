@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.metadata
+import importlib.util
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.artifacts import artifact, foreign_tokenizer
 from adapters.core import discovery
 from adapters.core.errors import ArtifactError, DataError, SettingsError
+from adapters.core.files import cache_folder, digest_value, write_json
 from adapters.methods.base.delta import PEFT_NAMES
 from adapters.methods.base.method import WEIGHTS, Method, load_method
 from adapters.methods.base.peft_method import PeftMethod, check_tensors
@@ -361,11 +364,29 @@ def _check_finite(config: Mapping[str, Any], folder: Path) -> None:
 
 
 def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """PEFT's defaults of all options of a config's type."""
+    """PEFT's defaults of all options of a config's type, as JSON.
+
+    They are cached for the installed version, as importing PEFT takes longer than loading an adapter does.
+    """
+    found = importlib.util.find_spec("peft")
+    assert found is not None and found.origin is not None
+    status = Path(found.origin).stat()
+    key = [importlib.metadata.version("peft"), found.origin, status.st_size, status.st_mtime_ns, config["peft_type"]]
+    cached = cache_folder("peft_options") / f"{digest_value(key)}.json"
+    try:
+        return dict(json.loads(cached.read_text(encoding="utf-8"))["options"])
+    except (OSError, ValueError, KeyError, TypeError):
+        defaults: dict[str, Any] = json.loads(json.dumps(_options(config["peft_type"]), default=str))
+        write_json(cached, {"options": defaults})
+        return defaults
+
+
+def _options(kind: str) -> dict[str, Any]:
+    """PEFT's options of a type, with their defaults."""
     from adapters.models.peft_library import peft
 
     defaults = {}
-    for field in dataclasses.fields(peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[config["peft_type"]]):
+    for field in dataclasses.fields(peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[kind]):
         factory = field.default_factory
         defaults[field.name] = factory() if factory is not dataclasses.MISSING else field.default
     return defaults

@@ -85,7 +85,8 @@ class ModelPredictor:
         answers: list[np.ndarray] = [np.zeros(0)] * len(encoded)
         lengths = [len(row.input_ids) for row in encoded]
         training = self.model.training
-        self.model.eval()
+        if training:  # walking through all modules takes as long as a layer does
+            self.model.eval()
         # After inference mode, a sharded parameter could not be trained any more.
         no_gradients = torch.no_grad() if is_sharded(self.model) else torch.inference_mode()
         with no_gradients, autocast(device, self.precision):
@@ -100,7 +101,8 @@ class ModelPredictor:
                 on_device = {name: tensor.to(device) for name, tensor in inputs.items()}
                 for i, answer in zip(batch, self.task.answers(self.model, on_device, self.tokenizer), strict=True):
                     answers[i] = answer
-        self.model.train(training)
+        if training:
+            self.model.train()
         return answers
 
 

@@ -4,18 +4,15 @@
     python tests/benchmarks/latency.py --base e5 --rounds 500
     python tests/benchmarks/latency.py --only text            # without the command
 
-All ways to answer take turns, so that what else the machine does touches them alike. The bare base is `AutoModel` on the
-same tokens. The command's time is beside that of Python importing torch and the base's class and reading its weights.
-Run it with nothing else on the machine. Prints a Markdown table, and one JSON line last.
+All ways to answer take turns, so that what else the machine does touches them alike. The bare base is `AutoModel` on
+the same tokens. The command's time is beside that of Python importing torch and the base's class, and reading its
+weights. Run it with nothing else on the machine. Prints a Markdown table, and one JSON line last.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -90,14 +87,14 @@ def first_answer(base: str, folder: Path, rounds: int) -> dict[str, float]:
         f"transformers.AutoModel.from_pretrained({str(opened.folder)!r}, use_safetensors=True)"
     )
     words = {
-        "command": [sys.executable, "-m", "adapters", "predict", str(folder), TEXT, "--base", base],
-        "imports and weights": [sys.executable, "-c", least],
+        "command": ["-m", "adapters", "predict", str(folder), TEXT, "--base", base],
+        "imports and weights": ["-c", least],
     }
     seconds: dict[str, list[float]] = {name: [] for name in words}
     for _ in range(rounds):
         for name, command in words.items():
             begin = time.perf_counter()
-            subprocess.run(command, env=os.environ, capture_output=True, check=True)
+            bench.command(*command)
             seconds[name].append(time.perf_counter() - begin)
     found = {name: round(min(own), 2) for name, own in seconds.items()}
     print(f"\n`taskswap predict`: {found['command']} s; imports and weights alone: {found['imports and weights']} s")

@@ -135,7 +135,9 @@ def clean_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
         if words[:4] == ("-m", "adapters", "launch", "--num_processes"):
             printed = forked.launched(int(words[4]), words[5:], next(folders))
             return subprocess.CompletedProcess([*words], 0, printed, "")
-        if words[:3] == ("-m", "adapters", "train"):
+        if words[0] == "-c":
+            return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+        if words[:2] == ("-m", "adapters"):
             return called(words, lambda: main([*words[2:]]))
         if words[0].startswith("recipes/"):
             return called(words, lambda: call_recipe(REPOSITORY / words[0], [*words[1:]]))

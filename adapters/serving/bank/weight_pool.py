@@ -11,8 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-RowIndex = dict[bytes, "torch.Tensor | None"]
-"""Indices of the rows of a batch's slots, by the layout of the pool; None where they have no rows."""
+RowIndex = dict[bytes, "torch.Tensor | slice | None"]
+"""Where the rows of a batch's slots are, by the layout of the pool; None where they have no rows."""
 GROWTH = 1.08
 """A full pool grows by this factor: little memory is left unused."""
 
@@ -79,9 +79,19 @@ class WeightPool:
         layout = self.layout
         if layout not in found:
             longest = int(self.sizes(slots).max(initial=0))
-            found[layout] = self._index(slots, longest) if longest else None
+            found[layout] = (self._run(slots, longest) or self._index(slots, longest)) if longest else None
         indices = found[layout]
-        return None if indices is None else self.rows.index_select(0, indices).view(len(slots), -1, self.rows.shape[1])
+        if indices is None:
+            return None
+        rows = self.rows[indices] if isinstance(indices, slice) else self.rows.index_select(0, indices)
+        return rows.view(len(slots), -1, self.rows.shape[1])
+
+    def _run(self, slots: np.ndarray, longest: int) -> slice | None:
+        """The rows of a single slot where they lie side by side: they need no copy. None where they do not."""
+        if len(slots) > 1 or slots[0] >= len(self.table):
+            return None
+        own = self.table[slots[0], :longest]
+        return slice(int(own[0]), int(own[0]) + longest) if (np.diff(own) == 1).all() else None
 
     def pick(self, slots: np.ndarray, longest: int) -> torch.Tensor:
         """`[slots, longest, width]`, shorter ones padded with row 0."""

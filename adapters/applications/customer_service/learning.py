@@ -22,7 +22,7 @@ from adapters.applications.customer_service.assistant import (
     RETRIEVER,
     VECTORS,
     Assistant,
-    open_bank,
+    filled_bank,
     passage_entries,
 )
 from adapters.applications.customer_service.knowledge import IN, Knowledge, Questions, Reply, with_versions
@@ -31,8 +31,10 @@ from adapters.applications.customer_service.retriever import Retriever, best_wei
 from adapters.applications.customer_service.settings import (
     ADAPTER,
     AUTO,
+    DECIDED,
     FROZEN,
     METHOD,
+    SESSIONS,
     TASK,
     all_settings,
     check_installed,
@@ -44,6 +46,7 @@ from adapters.core.files import digest_value, write_json, write_text
 from adapters.data.splits import with_dev, with_limits
 from adapters.experiments import run_folder
 from adapters.experiments.run import Run
+from adapters.serving.bank.bank import AdapterBank
 
 TRAIN, DEV, TEST = "train", "validation", "test"
 OURS = (
@@ -57,7 +60,8 @@ OURS = (
     "scores.json",
     "report.html",
     "report.txt",
-    "sessions.db",
+    SESSIONS,
+    DECIDED,
 )
 """All that is written into the folder of an assistant."""
 MOST_ANSWERS = 5000
@@ -279,9 +283,8 @@ class CustomerService:
             del options[FROZEN]
         best: tuple[float, str, Any, Any] | None = None
         for name, adapters in options.items():
-            bank, embed_by = open_bank(
-                self.folder, settings.model_name_or_path, adapters, plugin_dirs=settings.plugin_dir
-            )
+            opened = AdapterBank(settings.model_name_or_path, plugin_dirs=settings.plugin_dir)
+            bank, embed_by = filled_bank(self.folder, opened, adapters)
             index = Retriever.build(entries, embed_by) if entries else None
             mrr = 0.0
             if index is not None and asked:
@@ -382,7 +385,7 @@ def _check_folder(folder: Path) -> None:
     blocked = run_folder.obstacle(folder)
     if blocked:
         raise SettingsError(f"--output_dir {folder}: {blocked[0]} {blocked[1]}. Name a folder.")
-    run_folder.own_files(folder, (*OURS, "sessions.db-wal", "sessions.db-shm"))
+    run_folder.own_files(folder, (*OURS, f"{SESSIONS}-wal", f"{SESSIONS}-shm"))
 
 
 def _check_generates(name: str) -> None:

@@ -15,6 +15,8 @@ from adapters.core.settings import CommonSettings, join, require
 TASK, METHOD = "classification", "lora"
 LIBRARIES = ("bm25s", "pypdf", "sqlalchemy")
 ADAPTER, FROZEN, AUTO = "adapter", "base", "auto"
+SESSIONS, DECIDED = "sessions.db", "decided.jsonl"
+"""In an assistant's folder: conversations, and what the staff has decided, which is the next training's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -365,7 +365,7 @@ def _no_assistant(folder: Path, error: Exception) -> ArtifactError:
 
 
 def filled_bank(folder: Path, bank: AdapterBank, adapters: Sequence[str]) -> tuple[AdapterBank, Embed]:
-    """A bank that now has adapters of an assistant's folder, and what embeds: the base, under the retriever's if named."""
+    """A bank with adapters of an assistant's folder, and what embeds: the base, under the retriever's if named."""
     for name in adapters:
         bank.load(name, folder / name / "artifact", pin=True)
     return bank, partial(bank.embed, adapter=RETRIEVER if RETRIEVER in adapters else None)

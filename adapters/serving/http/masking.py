@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 EMAIL, CARD, PHONE = "[email]", "[card]", "[phone]"
-_EMAIL = re.compile(r"[\w.%+-]{1,64}@(?:[\w-]{1,63}\.){1,8}\w{2,24}")
+_EMAIL = re.compile(r"[^\s@<>,;:\"()\[\]]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _CARD = re.compile(r"(?<![\w.])[2-6](?:[ -]?\d){12,18}(?![\w])")
 _PHONE = re.compile(
-    r"(?<![\w.+])(?:"
+    r"(?<![\w.+#-])(?:"
     r"(?:\+|00[ -]?)[1-9](?:[ ()./-]{0,2}\d){6,13}"  # with a country code
     r"|(?:1[ -])?\(\d{3}\) ?\d{3}[ .-]\d{4}|(?:1[ -])?\d{3}([ .-])\d{3}\1\d{4}"  # North America
     r"|\(?0[1-9]\d{1,3}\)?[ /-]\d{2,4}(?:[ -]?\d{2,4}){1,2}"  # an area, then groups

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import string
+from datetime import datetime
 
 import pytest
 from hypothesis import given
@@ -40,18 +40,18 @@ def test_phone_numbers_are_masked(number: str) -> None:
 
 @given(st.emails())
 def test_emails_are_masked(address: str) -> None:
-    if all(character in string.ascii_letters + string.digits + "._%+-@" for character in address):
-        assert masked(f"write to <{address}> today") == f"write to <{EMAIL}> today"
+    assert masked(f"write to <{address}> today") == f"write to <{EMAIL}> today"
 
 
+DAYS = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1))
 ORDERS = st.one_of(
     st.integers(0, 99_999_999).map(str),
     st.integers(2_000_000_000, 9_999_999_999).map(str),
     st.from_regex(r"[A-Z]{2}-[0-9]{4,10}", fullmatch=True),
     st.from_regex(r"#[1-9][0-9]{5,9}", fullmatch=True),
-    st.dates().map(str),
-    st.datetimes().map(lambda at: at.strftime("%d.%m.%Y %H:%M")),
-    st.datetimes().map(lambda at: at.isoformat(timespec="seconds")),
+    DAYS.map(lambda at: str(at.date())),
+    DAYS.map(lambda at: at.strftime("%d.%m.%Y %H:%M")),
+    DAYS.map(lambda at: at.isoformat(timespec="seconds")),
     st.decimals(0, 1_000_000, places=2).map(lambda amount: f"{amount:,} EUR"),
     st.from_regex(r"[2-6][0-9]{12,18}", fullmatch=True).filter(lambda number: not luhn(number)),
     st.uuids().map(lambda id: f"id {id.hex}"),

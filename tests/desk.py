@@ -86,7 +86,7 @@ class Desk(CustomerServiceSite):
 
 
 if __name__ == "__main__":
-    from serving.http.servers import Running
+    from servers import Running
 
     folder = Path(sys.argv[1])
     with Running(NoAdapters(), [Desk(folder)], max_wait_ms=1) as running:

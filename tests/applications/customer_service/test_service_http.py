@@ -19,7 +19,7 @@ from desk import FAQ, REPLIES, Desk, NoAdapters, assistant
 from forked import Forked
 from hypothesis import given
 from hypothesis import strategies as st
-from serving.http.servers import Site
+from servers import Site
 
 from adapters.applications.customer_service import reading, templates
 from adapters.applications.customer_service.conversation import LONGEST, Session

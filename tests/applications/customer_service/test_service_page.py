@@ -12,7 +12,7 @@ from desk import FAQ, Desk, NoAdapters
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
-from serving.http.servers import Running
+from servers import Running
 
 from adapters.applications.customer_service.knowledge import Knowledge, Question, Questions, Reply
 from adapters.applications.customer_service.policy import MAIN, TWO

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY, call_recipe, forget_accelerate
 from forked import Forked
-from serving.http.servers import site
+from servers import site
 
 from adapters.applications.customer_service import serving
 from adapters.applications.customer_service.assistant import HANDED_OVER, Assistant

@@ -94,7 +94,7 @@ class CustomerServiceSite:
 
     def open(self, bank: AdapterBank) -> None:
         """Load the assistant's adapters, and open the conversations. Raises UserError."""
-        self.use(Assistant.load(self.folder, bank))
+        self.use(Assistant.load(self.folder.resolve(), bank))
 
     def use(self, assistant: Assistant) -> None:
         """Answer with an assistant from now on."""

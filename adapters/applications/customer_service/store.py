@@ -14,7 +14,7 @@ from typing import Any
 
 from adapters.applications.customer_service.conversation import Session, sound
 from adapters.applications.customer_service.policy import HAND_OVER
-from adapters.core.errors import SessionError
+from adapters.core.errors import SessionError, SettingsError
 
 WAIT_SECONDS = 30
 LONGEST_NAME = 200
@@ -33,7 +33,7 @@ class Store:
     def __init__(self, url: str) -> None:
         """Args: url: of SQLAlchemy (`sqlite:///sessions.db`), or the path of an SQLite file.
 
-        Raises SessionError if it cannot be opened.
+        Raises SessionError if it cannot be opened, SettingsError if its driver is missing.
         """
         import sqlalchemy as sql
 
@@ -68,7 +68,13 @@ class Store:
         )
         with self._failures():
             own = {"connect_args": {"timeout": WAIT_SECONDS}} if self.url.startswith("sqlite") else {}
-            self.engine = sql.create_engine(self.url, **own)
+            try:
+                self.engine = sql.create_engine(self.url, **own)
+            except ModuleNotFoundError as error:
+                raise SettingsError(
+                    f"--database: the driver {error.name} is missing. For PostgreSQL, pip install "
+                    "'taskswap[postgresql]' and begin the URL with postgresql+psycopg://."
+                ) from error
             if self.engine.dialect.name == "sqlite":  # its own settings, for each connection
                 sql.event.listen(self.engine, "connect", _durable)
             meta.create_all(self.engine)

@@ -28,12 +28,14 @@ from adapters.applications.customer_service.assistant import (
 from adapters.applications.customer_service.knowledge import IN, Knowledge, Questions, Reply, with_versions
 from adapters.applications.customer_service.policy import TWO, Policy
 from adapters.applications.customer_service.retriever import Retriever, best_weight, ranks
+from adapters.applications.customer_service.rivals import Answers, prompted
 from adapters.applications.customer_service.settings import (
     ADAPTER,
     AUTO,
     DECIDED,
     FROZEN,
     METHOD,
+    PROMPTED,
     SESSIONS,
     TASK,
     all_settings,
@@ -54,6 +56,7 @@ OURS = (
     INTENTS,
     RETRIEVER,
     NER,
+    PROMPTED,
     KNOWLEDGE,
     VECTORS,
     RECORD,
@@ -330,8 +333,19 @@ class CustomerService:
         questions = self.splits[TEST] if TEST in self.splits else self.halves[1]
         if not questions:
             return {}
-        found = evaluate(assistant, questions, seed=self.settings.seed)
+        others = self._prompted([one.text for one in questions])
+        found = evaluate(assistant, questions, others=others, seed=self.settings.seed)
         return {"split": "test" if split == TEST else "dev", **found}
+
+    def _prompted(self, texts: Sequence[str]) -> list[Answers]:
+        """What few-shot prompting of another base answers, if one was named and there are intents."""
+        name = self.settings.prompted_base
+        if name is None or INTENTS not in self.adapters:
+            return []
+        train, dev = (self.folder / "data" / f"{INTENTS}_{split}_file.jsonl" for split in (TRAIN, DEV))
+        files = {"train_file": str(train), "validation_file": str(dev) if dev.is_file() else None, "test_file": None}
+        settings = run_settings(self.settings, self.folder / PROMPTED, PROMPTED, model_name_or_path=name, **files)
+        return [prompted(self.knowledge, texts, settings)]
 
     def save_and_print(self, assistant: Assistant, scores: Mapping[str, Any]) -> None:
         """Write the assistant, its scores and its page."""

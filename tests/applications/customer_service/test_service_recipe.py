@@ -11,6 +11,7 @@ from pathlib import Path
 import customers
 import numpy as np
 import pytest
+import tiny
 from conftest import REPOSITORY, call_recipe, forget_accelerate
 from forked import Forked
 from servers import site
@@ -38,7 +39,8 @@ def flags(given: dict[str, str], base: Path, out: Path, *more: str) -> list[str]
 def learned(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An assistant's folder."""
     folder = tmp_path_factory.mktemp("company")
-    given = flags(customers.company(folder / "data"), tiny_bert, folder / "run", "--retriever", "adapter")
+    more = ("--retriever", "adapter", "--prompted_base", str(tiny.llama(folder / "llama", positions=512)))
+    given = flags(customers.company(folder / "data"), tiny_bert, folder / "run", *more)
     forget_accelerate()
     assert call_recipe(RECIPE, given) == 0
     forget_accelerate()
@@ -72,7 +74,8 @@ def test_what_it_leaves_are_ordinary_artifacts_scores_and_a_page(learned):
     scores = json.loads((learned / "scores.json").read_text())
     assert scores["split"] == "test" and set(scores["questions"]) == {"in", "near", "far"}
     names = [one["name"] for one in scores["systems"]]
-    assert names[0] == "assistant" and {"BM25 alone", "embeddings alone", "intent alone", "TF-IDF, search"} <= {*names}
+    others = {"BM25 alone", "embeddings alone", "intent alone", "TF-IDF, search", "few-shot prompting, intent"}
+    assert names[0] == "assistant" and others <= {*names}
     for system in scores["systems"]:
         for name, score in system.items():
             assert name == "name" or score["low"] <= score["high"]

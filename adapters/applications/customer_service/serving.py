@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
@@ -36,7 +36,6 @@ from adapters.serving.http.refusal import Refusal, busy
 from adapters.serving.http.service import Service, without_paths
 from adapters.tasks.base.requests import Request as BankRequest
 
-KEY = "x-customer-key"
 _KEY = re.compile(r"[!-~]{16,200}")
 EVENTS = "text/event-stream"
 BEAT_SECONDS = 5.0
@@ -44,6 +43,7 @@ BEAT_SECONDS = 5.0
 SHOWN = 20
 """Things of the inbox at a time."""
 Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Of the customer's own choice.")]
+Key = Annotated[str, Header(alias="X-Customer-Key", description="The customer's secret: 16 characters or more.")]
 PRIVATE = {"Cache-Control": "no-store"}
 
 
@@ -53,6 +53,14 @@ class Said(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     text: str = Field(min_length=1, description="What the customer writes.", examples=["Where is my card?"])
+
+
+class Part(BaseModel):
+    """Which part of the inbox is listed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: int = Field(0, ge=0, lt=2**31, description="Id after which to begin.")
 
 
 class Decision(BaseModel):
@@ -184,10 +192,10 @@ class CustomerServiceSite:
             },
             openapi_extra=SECURED,
         )
-        async def say(id: Name, said: Said, request: Request) -> Response:
+        async def say(id: Name, said: Said, request: Request, key: Key = "") -> Response:
             """Begins the conversation, or goes on with it. The turn is on disk before it is answered. As events:
             `typing` at once and every few seconds, then `answer`, or `error` with what is wrong."""
-            owner = customer(service, request)
+            owner = customer(service, request, key)
             service.ready_bank()
             most = service.settings.max_characters
             if len(said.text) > most:
@@ -213,10 +221,10 @@ class CustomerServiceSite:
             responses=refusals(401, 422, 503),
             openapi_extra=SECURED,
         )
-        async def history(id: Name, request: Request) -> Response:
+        async def history(id: Name, request: Request, key: Key = "") -> Response:
             """Its turns, in order, with what the staff has written since; none where the customer has no such
             conversation."""
-            owner = customer(service, request)
+            owner = customer(service, request, key)
             turns = await self._in_thread(service, lambda inbox: inbox.store.history(f"{owner}/{id}", owner))
             return _json([self._turn(turn) for turn in turns])
 
@@ -226,11 +234,13 @@ class CustomerServiceSite:
             responses=refusals(401, 403, 422, 503),
             openapi_extra=SECURED,
         )
-        async def forget(owner: Annotated[str, InPath(pattern="^(me|[0-9a-f]{32})$")], request: Request) -> Response:
+        async def forget(
+            owner: Annotated[str, InPath(pattern="^(me|[0-9a-f]{32})$")], request: Request, key: Key = ""
+        ) -> Response:
             """Conversations, what is in the inbox, and what was decided about it. `me` is the customer whose key is
             sent; for others, by the id that the inbox shows, it needs the staff's token."""
             if owner == "me":
-                owner = customer(service, request)
+                owner = customer(service, request, key)
             else:
                 service.tokens.check_staff(request.headers.get("authorization"), request.headers.get("host"))
             count = await self._in_thread(service, lambda inbox: inbox.forget(owner))
@@ -246,13 +256,10 @@ class CustomerServiceSite:
             responses=refusals(401, 403, 422, 503),
             openapi_extra=SECURED,
         )
-        async def inbox(
-            request: Request,
-            after: Annotated[int, Query(ge=0, lt=2**31, description="Id after which to begin.")] = 0,
-        ) -> Response:
+        async def inbox(request: Request, part: Annotated[Part, Query()]) -> Response:
             """What is open, the oldest first, at most 20 at a time; each with the intents and replies that fit best."""
             staff(request)
-            found = await self._in_thread(service, lambda inbox: inbox.items(after, SHOWN))
+            found = await self._in_thread(service, lambda inbox: inbox.items(part.after, SHOWN))
             items = [{**item, "session": item["session"].partition("/")[2]} for item in found["items"]]
             return _json({**found, "items": items})
 
@@ -301,10 +308,9 @@ class CustomerServiceSite:
             raise _refusal(error) from None
 
 
-def customer(service: Service, request: Request) -> str:
+def customer(service: Service, request: Request, key: str) -> str:
     """Whose request it is: the hash of the key. Raises Refusal."""
     service.tokens.check_predict(request.headers.get("authorization"))
-    key = request.headers.get(KEY, "")
     if not _KEY.fullmatch(key):
         raise Refusal(
             401,

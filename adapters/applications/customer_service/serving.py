@@ -140,11 +140,12 @@ class CustomerServiceSite:
         assert self.inbox is not None
         store, assistant = self.inbox.store, self.inbox.assistant
         sessions: dict[int, Session] = {}
-        for number, message in messages.items():
-            try:
-                sessions[number] = store.open(message.conversation, message.owner)
-            except SessionError as error:
-                faults[number] = error
+        opened = store.open_all([(message.conversation, message.owner) for message in messages.values()])
+        for number, session in zip(messages, opened, strict=True):
+            if isinstance(session, SessionError):
+                faults[number] = session
+            else:
+                sessions[number] = session
         asked = [(session, str(messages[number].inputs)) for number, session in sessions.items()]
         done: dict[int, tuple[Outcome, Session]] = {}
         for number, result in zip(sessions, assistant.respond_together(asked), strict=True):
@@ -152,12 +153,14 @@ class CustomerServiceSite:
                 faults[number] = result
             else:
                 done[number] = result
-        turns = [(after, str(messages[number].inputs), outcome.record()) for number, (outcome, after) in done.items()]
-        for (number, (outcome, after)), failed in zip(done.items(), store.add_all(turns), strict=True):
+        turns = {
+            number: (after, str(messages[number].inputs), outcome.record()) for number, (outcome, after) in done.items()
+        }
+        for (number, (after, _, outcome)), failed in zip(turns.items(), store.add_all([*turns.values()]), strict=True):
             if failed is not None:
                 faults[number] = failed
             else:
-                answers[number] = {"number": after.turns, **self.public(outcome.record())}
+                answers[number] = {"number": after.turns, **self.public(outcome)}
 
     def public(self, outcome: dict[str, Any]) -> dict[str, Any]:
         """What a customer sees of an outcome: reason and numbers are the staff's, and folders nobody's."""

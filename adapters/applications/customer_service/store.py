@@ -85,15 +85,17 @@ class Store:
         Raises:
             SessionError: it is another owner's (it is not said that there is one), or a name is too long.
         """
-        if not (0 < len(id) <= LONGEST_NAME and 0 < len(owner) <= LONGEST_NAME):
-            raise SessionError(f"A session's id and its owner have 1 to {LONGEST_NAME} characters.")
+        (found,) = self.open_all([(id, owner)])
+        if isinstance(found, SessionError):
+            raise found
+        return found
+
+    def open_all(self, asked: Sequence[tuple[str, str]]) -> list[Session | SessionError]:
+        """As `open`, for (id, owner) of several sessions; the error of each that cannot be opened."""
+        sessions = self.sessions
         with self._failures(), self.engine.connect() as connection:
-            found = connection.execute(self.sessions.select().where(self.sessions.c.id == id)).first()
-        if found is None:
-            return Session(id=id, owner=owner)
-        if found.owner != owner:
-            raise SessionError(f"There is no session {id!r} of yours. Begin one with another id.")
-        return Session.of_record(json.loads(found.state))
+            rows = connection.execute(sessions.select().where(sessions.c.id.in_([id for id, _ in asked]))).all()
+        return [_opened(id, owner, {row.id: row for row in rows}.get(id)) for id, owner in asked]
 
     def add(self, session: Session, asked: str, outcome: Mapping[str, Any]) -> None:
         """Write a turn and the state after it, both or neither. When it returns, they are on disk.
@@ -114,25 +116,33 @@ class Store:
         """As `add`, for turns of different sessions, flushed together; the error of each that was not written."""
         try:
             with self._failures(), self.engine.begin() as connection:
-                for turn in sorted(turns, key=lambda turn: turn[0].id):  # one order: two servers never wait in a ring
-                    self._add(connection, *turn)
+                self._add(connection, sorted(turns, key=lambda turn: turn[0].id))  # one order: no ring of waiting
         except SessionError as error:
             return [error] if len(turns) == 1 else [self.add_all([turn])[0] for turn in turns]
         return [None] * len(turns)
 
-    def _add(self, connection: Any, session: Session, asked: str, outcome: Mapping[str, Any]) -> None:
-        state = {"owner": session.owner, "updated": session.updated, "state": json.dumps(session.record())}
-        turn = {"session": session.id, "number": session.turns, "at": session.updated}
-        own = (self.sessions.c.id == session.id) & (self.sessions.c.owner == session.owner)
-        changed = connection.execute(self.sessions.update().where(own).values(**state))
-        if not changed.rowcount:
-            if session.turns > 1:  # what was forgotten must not come back with the state of a turn
+    def _add(self, connection: Any, turns: Sequence[Turn]) -> None:
+        """Write turns of different sessions, each kind of row by one statement."""
+        import sqlalchemy as sql
+
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("begun", "changed", "turns", "inbox")}
+        for session, asked, outcome in turns:
+            names, state = (session.id, session.owner), json.dumps(session.record())
+            keys = ("id", "owner") if session.turns == 1 else ("its_id", "its_owner")
+            row = {**dict(zip(keys, names, strict=True)), "updated": session.updated, "state": state}
+            rows["begun" if session.turns == 1 else "changed"].append(row)
+            told = {"asked": sound(asked), "outcome": json.dumps(outcome, ensure_ascii=False)}
+            rows["turns"].append({"session": session.id, "number": session.turns, "at": session.updated, **told})
+            if outcome.get("kind") == HAND_OVER:
+                rows["inbox"].append({"session": session.id, "number": session.turns})
+        named = self.sessions.c.id == sql.bindparam("its_id"), self.sessions.c.owner == sql.bindparam("its_owner")
+        if rows["changed"]:
+            changed = connection.execute(self.sessions.update().where(*named), rows["changed"]).rowcount
+            if changed != len(rows["changed"]):  # what was forgotten must not come back with the state of a turn
                 raise TakenError("This conversation was deleted meanwhile. Begin another one.")
-            connection.execute(self.sessions.insert().values(id=session.id, **state))
-        told = {"asked": sound(asked), "outcome": json.dumps(outcome, ensure_ascii=False)}
-        connection.execute(self.turns.insert().values(**turn, **told))
-        if outcome.get("kind") == HAND_OVER:
-            connection.execute(self.inbox.insert().values(session=session.id, number=session.turns))
+        for name, table in (("begun", self.sessions), ("turns", self.turns), ("inbox", self.inbox)):
+            if rows[name]:
+                connection.execute(table.insert(), rows[name])
 
     def history(self, id: str, owner: str) -> list[dict[str, Any]]:
         """The turns of a session in order: number, at, asked, outcome, decision. Raises SessionError, as `open`."""
@@ -215,6 +225,17 @@ class Store:
                 f"{self.url.partition('@')[2] or self.url}: the session could not be read or written ({why}). Nothing "
                 "of this message was kept: free the disk or mend the database, and send it again."
             ) from error
+
+
+def _opened(id: str, owner: str, row: Any) -> Session | SessionError:
+    """A session of its row; a new one where there is no row."""
+    if not (0 < len(id) <= LONGEST_NAME and 0 < len(owner) <= LONGEST_NAME):
+        return SessionError(f"A session's id and its owner have 1 to {LONGEST_NAME} characters.")
+    if row is None:
+        return Session(id=id, owner=owner)
+    if row.owner != owner:
+        return SessionError(f"There is no session {id!r} of yours. Begin one with another id.")
+    return Session.of_record(json.loads(row.state))
 
 
 def _durable(connection: Any, record: object) -> None:

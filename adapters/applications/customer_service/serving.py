@@ -92,7 +92,7 @@ class CustomerServiceSite:
     """An assistant on a server's bank; an `Application` of `serving/http`."""
 
     name = "customer_service"
-    page: Path | None = Path(__file__).with_name("page")
+    page: Path | None = Path(__file__).with_name("pages")
 
     def __init__(self, folder: Path, base: str, database: str | None = None) -> None:
         """Args: the assistant's folder; its base; where conversations are kept. Default: a file in the folder."""

@@ -211,7 +211,7 @@ def on_the_page(port: int, question: str) -> Mapping[str, Any]:
         options.add_argument(flag)
     chrome = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(shutil.which("chromedriver"))))
     try:
-        chrome.get(f"http://127.0.0.1:{port}/customer_service/page.css")
+        chrome.get(f"http://127.0.0.1:{port}/page.css")
         kept = f"sessionStorage.setItem('customer', '{ADA}'); sessionStorage.setItem('conversation', 'attack')"
         chrome.execute_script(kept)
         chrome.get(f"http://127.0.0.1:{port}/customer_service/")

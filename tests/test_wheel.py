@@ -65,6 +65,8 @@ def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(wheel):
     tracked |= {f"adapters/evaluation/report/page.{kind}" for kind in ("css", "js")}
     page = REPOSITORY / "adapters" / "serving" / "http" / "page"
     tracked |= {f"adapters/serving/http/page/{path.name}" for path in page.iterdir()}
+    page = REPOSITORY / "adapters" / "applications" / "customer_service" / "pages"
+    tracked |= {f"adapters/applications/customer_service/pages/{path.name}" for path in page.iterdir()}
     for folder in ("prompts", "accelerate_configs"):
         tracked |= {f"adapters/{folder}/{path.name}" for path in (REPOSITORY / folder).iterdir() if path.is_file()}
     assert len(tracked) > 200

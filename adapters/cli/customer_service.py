@@ -69,10 +69,11 @@ def run(argv: Sequence[str]) -> int:
 def _ask(given: AskSettings) -> int:
     """Print the outcome of each question."""
     from adapters.applications.customer_service.assistant import Assistant
+    from adapters.applications.customer_service.settings import SESSIONS
     from adapters.applications.customer_service.store import Store
 
     assistant = Assistant.load(given.run, base=given.base, device=given.device)
-    store = None if given.session is None else Store(given.sessions or str(given.run / "sessions.db"))
+    store = None if given.session is None else Store(given.sessions or str(given.run / SESSIONS))
     for question in given.ask:
         if store is None:
             outcome = assistant.ask(question)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,12 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = REPOSITORY.parent / "shared" / "data"
 """Where the datasets are looked for unless a flag says otherwise."""
+
+
+def environment() -> dict[str, str]:
+    """That of a server's process: all cores, and this clone."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    return {**kept, "PYTHONPATH": str(REPOSITORY)}
 
 
 def command(*words: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -12,6 +12,9 @@ result.json, and the part is left out the next time (an adapter that was learned
     covid_faq       paraphrases of 213 questions with answers: all answers known; and with one half of the answers left
                     out, by a hash, whose paraphrases must then not be answered; and with the other half left out
     large           an index of --stored questions: seconds to encode them alone and to build it, and to answer one
+    serving         on a server: messages a second of 64 clients, together and one at a time, for --seconds each; and
+                    kill -9 while messages come in, --kills times: acknowledged turns and inbox items that are lost
+    attack          --messages hostile messages to a server: what is executed in the page, and told of other sessions
 
 The 244 pairs of covid_question_similarity_en.csv that are marked as not similar are not questions without an answer:
 each second question paraphrases another entry of the same FAQ. So answers are left out instead. Prints a table, and one
@@ -32,11 +35,12 @@ from typing import Any
 
 import bench
 import numpy as np
+import service_server
 
 Row = dict[str, str | None]
 Files = dict[str, list[Row]]
 """Rows by split: train, validation, test."""
-PARTS = ("clinc150", "banking77", "banking77_oos", "covid_faq", "large")
+PARTS = ("clinc150", "banking77", "banking77_oos", "covid_faq", "large", "serving", "attack")
 SHOTS = (5, 10)
 ASKED = 200
 SHOWN = ("accuracy", "MRR", "AUROC, out of scope", "refused at 5 % in-scope refusals, out of scope")
@@ -51,6 +55,9 @@ def main() -> None:
     parser.add_argument("--base", default="minilm", help="alias, or a folder")
     parser.add_argument("--texts", type=int, help="questions of each split at most, for a try")
     parser.add_argument("--stored", type=int, default=100_000, help="questions of the large index")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each load of a server")
+    parser.add_argument("--kills", type=int, default=100, help="times that a server is killed")
+    parser.add_argument("--messages", type=int, default=500, help="hostile ones")
     parser.add_argument("--seed", type=int, default=0, help="of the draw of few questions")
     parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="flags of the recipe")
     given = parser.parse_args()
@@ -73,6 +80,8 @@ def jobs(part: str, data: Path, given: argparse.Namespace) -> dict[str, Any]:
     if part == "covid_faq":
         folds = {"covid_faq": None, "covid_faq_without_0": 0, "covid_faq_without_1": 1}
         return {name: lambda fold=fold: covid(data / "support_faq", fold) for name, fold in folds.items()}
+    if part in ("serving", "attack"):
+        return {part: lambda: covid(data / "support_faq", None)}
     return {f"large_{given.stored}": lambda: clinc(data / "clinc150")}
 
 
@@ -83,6 +92,8 @@ def kept(folder: Path, make: Any, given: argparse.Namespace) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         files = {name: cut(rows, given.texts) for name, rows in make().items()}
         found = large(files, given) if folder.name.startswith("large") else run(folder, files, given)
+        if folder.name in ("serving", "attack"):
+            found = on_a_server(folder, files, given)
         path.write_text(json.dumps(found))
     result: dict[str, Any] = json.loads(path.read_text())
     return result
@@ -95,6 +106,10 @@ def run(folder: Path, files: Files, given: argparse.Namespace) -> dict[str, Any]
         path = folder / f"{name}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
         words += [f"--{name}_file", str(path.resolve())]
+    if folder.name == "attack":
+        (folder / "handbook").mkdir(exist_ok=True)
+        (folder / "handbook" / "injected.md").write_text(service_server.INJECTED)
+        words += ["--documents", str(folder / "handbook")]
     begin = time.perf_counter()
     bench.command(*words, *given.more)
     scores: dict[str, Any] = json.loads((folder / "run" / "scores.json").read_text())
@@ -102,6 +117,14 @@ def run(folder: Path, files: Files, given: argparse.Namespace) -> dict[str, Any]
         **{name: scores[name] for name in ("questions", "systems", "outcomes", "latency_ms")},
         "seconds": since(begin),
     }
+
+
+def on_a_server(folder: Path, files: Files, given: argparse.Namespace) -> dict[str, Any]:
+    """What clients see of a server of the run in a folder."""
+    asked = [str(row["question"]) for row in files["test"]]
+    if folder.name == "serving":
+        return service_server.serving(folder / "run", asked, given.seconds, given.kills)
+    return service_server.attack(folder / "run", asked, given.messages)
 
 
 def large(files: Files, given: argparse.Namespace) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import statistics
 import subprocess
@@ -97,7 +96,7 @@ class Bench:
         for name in self.tasks:
             words += ["--adapter", f"{name}={self.root / name}"]
         log = self.root / "server.log"
-        process = bench.started(*words, log=log, environment=environment())
+        process = bench.started(*words, log=log, environment=bench.environment())
         try:
             yield Server(wait_for_port(log, process), process.pid)
         finally:
@@ -111,7 +110,7 @@ class Bench:
         given = [f"{name}={task}:{self.root / name}" for name, task in self.tasks.items()]
         words = [str(HERE / "plain_server.py"), str(self.base.folder), str(port), *given]
         log = self.root / "plain.log"
-        process = bench.started(*words, log=log, environment=environment())
+        process = bench.started(*words, log=log, environment=bench.environment())
         try:
             wait_until(lambda: answers(f"http://127.0.0.1:{port}/openapi.json"), process, log)
             yield port
@@ -122,7 +121,7 @@ class Bench:
     def load(self, port: int, cases: Path, **flags: Any) -> dict[str, Any]:
         """What clients saw of a server."""
         words = [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
-        ended = bench.command(str(HERE / "load.py"), str(port), str(cases), *words, environment=environment())
+        ended = bench.command(str(HERE / "load.py"), str(port), str(cases), *words, environment=bench.environment())
         found: dict[str, Any] = json.loads(ended.stdout)
         return found
 
@@ -132,12 +131,6 @@ def texts(base: Any, number: int) -> list[str]:
     draw = random.Random(0)
     words = sorted(word for word in base.tokenizer.get_vocab() if word.isalpha() and word.isascii() and len(word) > 2)
     return [" ".join(draw.choices(words, k=draw.randint(22, 38))) for _ in range(number)]
-
-
-def environment() -> dict[str, str]:
-    """That of the processes: all cores, and this clone."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    return {**kept, "PYTHONPATH": str(HERE.parents[1])}
 
 
 def free_port() -> int:

@@ -21,7 +21,7 @@ from conftest import REPOSITORY, build_tiny_bert, call_recipe, forget_accelerate
 from adapters.cli.main import main
 
 HERE = Path(__file__).parent
-PARTS = {"bench", "load", "plain_server"}
+PARTS = {"bench", "load", "plain_server", "service_server"}
 """Scripts that are no benchmarks: others import or start them."""
 RUN = "--max_train_steps 1 --max_eval_samples 4 --max_predict_samples 4 --mixed_precision no"
 ON_BERT = f"--model_name_or_path {{bert}} {RUN}"
@@ -29,8 +29,8 @@ SMALLEST = {
     "compare": "--sentences 50",
     "continual": "--only domains --data {data} --strategies sequential adapter_per_task --trials 0 --seeds 1 --folder "
     f"{{data}}/continual --more {ON_BERT} --allow_unknown_tokens",
-    "customer_service": "--only banking77_oos covid_faq large --data {data} --folder {data}/service --base {bert} "
-    f"--stored 40 --more {RUN} --allow_unknown_tokens",
+    "customer_service": "--only banking77_oos covid_faq large serving attack --data {data} --folder {data}/service "
+    f"--base {{bert}} --stored 40 --seconds 0.3 --kills 2 --messages 20 --more {RUN} --allow_unknown_tokens",
     "data": "--rows 1000 --rounds 1",
     "defaults": f"--data conll2003 --methods lora --seeds 0 --folder {{data}} --more {ON_BERT}",
     "foreign_adapters": "--bases bert --methods LoRA",

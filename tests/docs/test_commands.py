@@ -319,6 +319,13 @@ def writing_url(clone: Path) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="module")
+def desk_url(clone: Path) -> Iterator[str]:
+    """The address of the server of customer service."""
+    with served(clone, "customer_service=runs/customer_service") as address:
+        yield address
+
+
 @contextmanager
 def served(clone: Path, word: str) -> Iterator[str]:
     """The server whose command has a word, on a port that is free."""
@@ -364,6 +371,12 @@ def test_the_curl_of_the_pages_has_texts_written(writing_url: str) -> None:
 def test_the_curl_of_the_pages_loads_a_version_and_returns_to_the_former_one(url: str) -> None:
     loaded, back = map(json.loads, said_by_curl("/v1/adapters", url))
     assert (loaded["version"], back["version"], back["folder"]) == (2, 3, loaded["folder"])
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_of_the_pages_talks_with_customer_service(desk_url: str) -> None:
+    answer, history = map(json.loads, said_by_curl("/v1/conversations", desk_url))
+    assert [(turn["asked"], turn["text"]) for turn in history] == [("Where is my card?", answer["text"])]
 
 
 def said_by_curl(path: str, url: str) -> list[str]:

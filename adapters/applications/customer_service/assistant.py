@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER
 from adapters.applications.customer_service.retriever import Embed, Match, Retriever
 from adapters.applications.customer_service.settings import check_installed
 from adapters.applications.customer_service.written import written
-from adapters.core.errors import ArtifactError, DataError
+from adapters.core.errors import ArtifactError, DataError, UserError
 from adapters.core.files import new_file, write_json
 from adapters.serving.bank.bank import AdapterBank
 from adapters.tasks.base.example import Example
@@ -132,10 +132,40 @@ class Assistant:
         Raises:
             DataError: there is no text.
         """
+        (answered,) = self.respond_together([(session, text)], now)
+        if isinstance(answered, UserError):
+            raise answered
+        return answered
+
+    def respond_together(
+        self, messages: Sequence[tuple[Session, str]], now: float | None = None
+    ) -> list[tuple[Outcome, Session] | UserError]:
+        """As `respond`, for messages of different sessions: what they look up is looked up together.
+
+        Returns:
+            In the order of the messages; the error of one that cannot be answered.
+        """
+        now = time.time() if now is None else now
+        turns = [self._turn(session, text, now) for session, text in messages]
+        answered: dict[int, tuple[Outcome, Session] | UserError] = {}
+        found: dict[int, Found | None] = dict.fromkeys(range(len(turns)))
+        while found:  # twice at most: a question, and the question with the one before it
+            asked: dict[int, str] = {}
+            for number, known in found.items():
+                try:
+                    asked[number] = next(turns[number]) if known is None else turns[number].send(known)
+                except StopIteration as done:
+                    answered[number] = done.value
+                except UserError as error:
+                    answered[number] = error
+            found = dict(zip(asked, self.find([*asked.values()]), strict=True))
+        return [answered[number] for number in range(len(turns))]
+
+    def _turn(self, session: Session, text: str, now: float) -> Generator[str, Found, tuple[Outcome, Session]]:
+        """A turn of `respond`: yields the questions to look up, receives what was found, returns the result."""
         text = sound(text)
         if not text.strip():
             raise DataError("the message has no text. Write a question.")
-        now = time.time() if now is None else now
         session = session.at(now, self.minutes)
         given = self._slots_in(text)
         session = replace(session, slots={**session.slots, **given}, turns=session.turns + 1, updated=now)
@@ -146,7 +176,7 @@ class Assistant:
             return outcome, replace(session, waiting=None, target=again)
         session = replace(session, waiting=None)
         question = said.question[:LONGEST]
-        (found,) = self.find([question])
+        found = yield question
         if said.chosen is not None:
             decision = self._chosen(session.choices[said.chosen], found)
         else:
@@ -154,7 +184,7 @@ class Assistant:
             decision = self.policy.decide(found)
             longer = None if said.without else added(session, text)
             if decision.kind != ANSWER and longer is not None:
-                (more,) = self.find([longer[:LONGEST]])
+                more = yield longer[:LONGEST]
                 second = self.policy.decide(more)
                 if second.kind == ANSWER:
                     decision, found, question = second, more, longer
@@ -275,28 +305,34 @@ class Assistant:
         write_json(folder / RECORD, {**record, **own})
 
     @classmethod
-    def load(cls, folder: str | Path, **options: Any) -> Assistant:
-        """An assistant from its folder. `options`: of the bank (device, dtype, …).
+    def load(cls, folder: str | Path, bank: AdapterBank | None = None, **options: Any) -> Assistant:
+        """An assistant from its folder.
+
+        Args:
+            folder: of the assistant.
+            bank: of its base, that its adapters are loaded into; None: one of its own.
+            options: of its own bank (device, dtype, …).
 
         Raises:
-            ArtifactError: it is no assistant's, or damaged; SourceError: its base cannot be found.
+            ArtifactError: it is no assistant's, or damaged; SourceError: its base cannot be found; BankError: the bank
+                has other adapters of these names.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         check_installed()
         folder = Path(folder)
+        record = saved_record(folder)
         try:
-            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
             vectors = load_file(folder / VECTORS)
             weights, adapters = record["weight"], dict(record["adapters"])
             base = options.pop("base", None) or record["base"]
             slots = {name: templates.Slot(**given) for name, given in record["slots"].items()}
             generate, minutes = bool(record["generate"]), float(record["minutes"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise ArtifactError(f"{folder}: holds no assistant ({error}). Give the folder that was learned.") from error
+            raise _no_assistant(folder, error) from error
         knowledge = Knowledge.read(folder / KNOWLEDGE)
-        bank, embed = open_bank(folder, base, [*adapters], **options)
+        bank, embed = filled_bank(folder, AdapterBank(base, **options) if bank is None else bank, [*adapters])
         changed = [name for name, digest in adapters.items() if bank.card(name)["digest"] != digest]
         if changed:
             raise ArtifactError(
@@ -315,9 +351,21 @@ class Assistant:
         )
 
 
-def open_bank(folder: Path, base: str, adapters: Sequence[str], **options: Any) -> tuple[AdapterBank, Embed]:
-    """A bank with the adapters of an assistant's folder, and what embeds: the base under the retriever's, if named."""
-    bank = AdapterBank(base, **options)
+def saved_record(folder: Path) -> dict[str, Any]:
+    """What was written beside an assistant: `base` is how its base is found again. Raises ArtifactError."""
+    try:
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return {**record, "base": str(record["base"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _no_assistant(folder, error) from error
+
+
+def _no_assistant(folder: Path, error: Exception) -> ArtifactError:
+    return ArtifactError(f"{folder}: holds no assistant ({error}). Give the folder that was learned.")
+
+
+def filled_bank(folder: Path, bank: AdapterBank, adapters: Sequence[str]) -> tuple[AdapterBank, Embed]:
+    """A bank with adapters of an assistant's folder, and what embeds: the base, under the retriever's if named."""
     for name in adapters:
         bank.load(name, folder / name / "artifact", pin=True)
     return bank, partial(bank.embed, adapter=RETRIEVER if RETRIEVER in adapters else None)

@@ -24,12 +24,14 @@ Score = dict[str, float]
 """`value`, and the ends of its 95 % interval, `low` and `high`."""
 
 
-def evaluate(assistant: Assistant, questions: Sequence[Question], *, seed: int = 0) -> dict[str, Any]:
-    """All scores, as JSON: of the assistant and its rivals, of its outcomes, and its latency."""
+def evaluate(
+    assistant: Assistant, questions: Sequence[Question], *, others: Sequence[Answers] = (), seed: int = 0
+) -> dict[str, Any]:
+    """All scores, as JSON: of the assistant and its rivals (and others), of its outcomes, and its latency."""
     found = assistant.find([one.text for one in questions])
     gold = [assistant.knowledge.target(one) for one in questions]
     own = of_assistant(assistant, found, gold)
-    systems = [own, *all_rivals(assistant, questions, found)]
+    systems = [own, *all_rivals(assistant, questions, found), *others]
     return {
         "questions": {
             scope: sum(one.scope == scope for one in questions) for scope in sorted({q.scope for q in questions})

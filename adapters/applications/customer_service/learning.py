@@ -22,17 +22,21 @@ from adapters.applications.customer_service.assistant import (
     RETRIEVER,
     VECTORS,
     Assistant,
-    open_bank,
+    filled_bank,
     passage_entries,
 )
 from adapters.applications.customer_service.knowledge import IN, Knowledge, Questions, Reply, with_versions
 from adapters.applications.customer_service.policy import TWO, Policy
 from adapters.applications.customer_service.retriever import Retriever, best_weight, ranks
+from adapters.applications.customer_service.rivals import Answers, prompted
 from adapters.applications.customer_service.settings import (
     ADAPTER,
     AUTO,
+    DECIDED,
     FROZEN,
     METHOD,
+    PROMPTED,
+    SESSIONS,
     TASK,
     all_settings,
     check_installed,
@@ -44,6 +48,7 @@ from adapters.core.files import digest_value, write_json, write_text
 from adapters.data.splits import with_dev, with_limits
 from adapters.experiments import run_folder
 from adapters.experiments.run import Run
+from adapters.serving.bank.bank import AdapterBank
 
 TRAIN, DEV, TEST = "train", "validation", "test"
 OURS = (
@@ -51,13 +56,15 @@ OURS = (
     INTENTS,
     RETRIEVER,
     NER,
+    PROMPTED,
     KNOWLEDGE,
     VECTORS,
     RECORD,
     "scores.json",
     "report.html",
     "report.txt",
-    "sessions.db",
+    SESSIONS,
+    DECIDED,
 )
 """All that is written into the folder of an assistant."""
 MOST_ANSWERS = 5000
@@ -279,9 +286,8 @@ class CustomerService:
             del options[FROZEN]
         best: tuple[float, str, Any, Any] | None = None
         for name, adapters in options.items():
-            bank, embed_by = open_bank(
-                self.folder, settings.model_name_or_path, adapters, plugin_dirs=settings.plugin_dir
-            )
+            opened = AdapterBank(settings.model_name_or_path, plugin_dirs=settings.plugin_dir)
+            bank, embed_by = filled_bank(self.folder, opened, adapters)
             index = Retriever.build(entries, embed_by) if entries else None
             mrr = 0.0
             if index is not None and asked:
@@ -327,8 +333,19 @@ class CustomerService:
         questions = self.splits[TEST] if TEST in self.splits else self.halves[1]
         if not questions:
             return {}
-        found = evaluate(assistant, questions, seed=self.settings.seed)
+        others = self._prompted([one.text for one in questions])
+        found = evaluate(assistant, questions, others=others, seed=self.settings.seed)
         return {"split": "test" if split == TEST else "dev", **found}
+
+    def _prompted(self, texts: Sequence[str]) -> list[Answers]:
+        """What few-shot prompting of another base answers, if one was named and there are intents."""
+        name = self.settings.prompted_base
+        if name is None or INTENTS not in self.adapters:
+            return []
+        train, dev = (self.folder / "data" / f"{INTENTS}_{split}_file.jsonl" for split in (TRAIN, DEV))
+        files = {"train_file": str(train), "validation_file": str(dev) if dev.is_file() else None, "test_file": None}
+        settings = run_settings(self.settings, self.folder / PROMPTED, PROMPTED, model_name_or_path=name, **files)
+        return [prompted(self.knowledge, texts, settings)]
 
     def save_and_print(self, assistant: Assistant, scores: Mapping[str, Any]) -> None:
         """Write the assistant, its scores and its page."""
@@ -382,7 +399,7 @@ def _check_folder(folder: Path) -> None:
     blocked = run_folder.obstacle(folder)
     if blocked:
         raise SettingsError(f"--output_dir {folder}: {blocked[0]} {blocked[1]}. Name a folder.")
-    run_folder.own_files(folder, (*OURS, "sessions.db-wal", "sessions.db-shm"))
+    run_folder.own_files(folder, (*OURS, f"{SESSIONS}-wal", f"{SESSIONS}-shm"))
 
 
 def _check_generates(name: str) -> None:

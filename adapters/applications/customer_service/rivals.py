@@ -1,10 +1,11 @@
-"""What an assistant is compared with: search by words or embeddings alone, intents alone, TF-IDF."""
+"""What an assistant is compared with: search by words or embeddings alone, intents alone, TF-IDF, prompting."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from adapters.applications.customer_service.assistant import Assistant
 from adapters.applications.customer_service.knowledge import Knowledge, Question
 from adapters.applications.customer_service.policy import MAIN, Found
 from adapters.applications.customer_service.retriever import RANK_CONSTANT, Retriever
+from adapters.applications.customer_service.settings import PROMPTED, TASK
+from adapters.experiments.run import Run
+from adapters.tasks.base.example import Example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,17 @@ def _tfidf_intents(knowledge: Knowledge, texts: Sequence[str]) -> tuple[list[str
     model.fit([one.text for one in taught], [one.intent for one in taught])
     shares = model.predict_proba(list(texts))
     return [str(model.classes_[i]) for i in shares.argmax(1)], shares.max(1)
+
+
+def prompted(knowledge: Knowledge, texts: Sequence[str], settings: Any) -> Answers:
+    """Intents named by few-shot prompting: `settings` are those of a run of that method on the intents' data."""
+    run = Run(TASK, PROMPTED, settings)
+    task = run.read_task()
+    predictor = run.fit(task, run.build_method())
+    found = predictor.predict([Example(id=str(number), inputs={"text": text}) for number, text in enumerate(texts)])
+    shares = np.array([one.detail for one in found])
+    named = [task.labels.names[i] for i in shares.argmax(1)]
+    return _of_intents("few-shot prompting, intent", knowledge, named, shares.max(1))
 
 
 def _of_intents(name: str, knowledge: Knowledge, named: Sequence[str], confidence: np.ndarray) -> Answers:

@@ -12,9 +12,11 @@ from adapters.core import discovery
 from adapters.core.errors import SettingsError
 from adapters.core.settings import CommonSettings, join, require
 
-TASK, METHOD = "classification", "lora"
+TASK, METHOD, PROMPTED = "classification", "lora", "few_shot"
 LIBRARIES = ("bm25s", "pypdf", "sqlalchemy")
 ADAPTER, FROZEN, AUTO = "adapter", "base", "auto"
+SESSIONS, DECIDED = "sessions.db", "decided.jsonl"
+"""In an assistant's folder: conversations, and what the staff has decided, which is the next training's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,9 @@ class CustomerServiceSettings:
     """Probability, over the draw of dev, with which --max_wrong must hold."""
     generate: bool = False
     """With a causal base: write an answer from the documents' passages, instead of quoting one."""
+    prompted_base: str | None = None
+    """Causal base that names the intents of the questions by few-shot prompting, as one more system to compare with. It
+    takes long with many intents. Default: none."""
     validation_split_percentage: int = 20
     """Percentage of the training questions used as dev if there is no dev file: half to calibrate, half to set the
     thresholds."""
@@ -93,9 +98,9 @@ def all_settings() -> Any:
     return join(CommonSettings, discovery.load("methods", METHOD).Settings, CustomerServiceSettings)
 
 
-def run_settings(settings: Any, folder: Path, **changes: Any) -> Any:
+def run_settings(settings: Any, folder: Path, method: str = METHOD, **changes: Any) -> Any:
     """The settings of an ordinary run on files that were written for it: those that were given, but for its data."""
-    kind = join(CommonSettings, discovery.load("tasks", TASK).Settings, discovery.load("methods", METHOD).Settings)
+    kind = join(CommonSettings, discovery.load("tasks", TASK).Settings, discovery.load("methods", method).Settings)
     columns: dict[str, Any] = {
         "text_column_name": "text",
         "label_column_name": "label",

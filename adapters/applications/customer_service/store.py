@@ -1,23 +1,30 @@
-"""Sessions and their turns, in SQLite or any database of SQLAlchemy: what is acknowledged stays, whatever ends.
+"""Sessions, their turns, and the inbox of what was handed over, in SQLite or any database of SQLAlchemy.
 
-SQLite writes ahead (WAL) and flushes at each commit. A session is read by its owner alone: to anybody else it does not
-exist.
+What is acknowledged stays, whatever ends: SQLite writes ahead (WAL) and flushes at each commit. A session is read by
+its owner alone: to anybody else it does not exist. What is forgotten is overwritten, too.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from adapters.applications.customer_service.conversation import Session, sound
-from adapters.core.errors import SessionError
+from adapters.applications.customer_service.policy import HAND_OVER
+from adapters.core.errors import SessionError, SettingsError
 
 WAIT_SECONDS = 30
 LONGEST_NAME = 200
 """Characters of a session's id and of an owner."""
+Turn = tuple[Session, str, Mapping[str, Any]]
+"""A session after a turn, what the customer wrote, and the outcome as JSON."""
+
+
+class TakenError(SessionError):
+    """Another turn of this number was written."""
 
 
 class Store:
@@ -26,7 +33,7 @@ class Store:
     def __init__(self, url: str) -> None:
         """Args: url: of SQLAlchemy (`sqlite:///sessions.db`), or the path of an SQLite file.
 
-        Raises SessionError if it cannot be opened.
+        Raises SessionError if it cannot be opened, SettingsError if its driver is missing.
         """
         import sqlalchemy as sql
 
@@ -50,9 +57,24 @@ class Store:
             sql.Column("asked", sql.Text, nullable=False),
             sql.Column("outcome", sql.Text, nullable=False),
         )
+        self.inbox = sql.Table(  # `decided` is None as long as nobody has
+            "inbox",
+            meta,
+            sql.Column("id", sql.Integer, primary_key=True),
+            sql.Column("session", name, sql.ForeignKey("sessions.id"), nullable=False, index=True),
+            sql.Column("number", sql.Integer, nullable=False),
+            sql.Column("decided", sql.Float, index=True),
+            sql.Column("decision", sql.Text),
+        )
         with self._failures():
             own = {"connect_args": {"timeout": WAIT_SECONDS}} if self.url.startswith("sqlite") else {}
-            self.engine = sql.create_engine(self.url, **own)
+            try:
+                self.engine = sql.create_engine(self.url, **own)
+            except ModuleNotFoundError as error:
+                raise SettingsError(
+                    f"--database: the driver {error.name} is missing. For PostgreSQL, pip install "
+                    "'taskswap[postgresql]' and begin the URL with postgresql+psycopg://."
+                ) from error
             if self.engine.dialect.name == "sqlite":  # its own settings, for each connection
                 sql.event.listen(self.engine, "connect", _durable)
             meta.create_all(self.engine)
@@ -63,15 +85,17 @@ class Store:
         Raises:
             SessionError: it is another owner's (it is not said that there is one), or a name is too long.
         """
-        if not (0 < len(id) <= LONGEST_NAME and 0 < len(owner) <= LONGEST_NAME):
-            raise SessionError(f"A session's id and its owner have 1 to {LONGEST_NAME} characters.")
+        (found,) = self.open_all([(id, owner)])
+        if isinstance(found, SessionError):
+            raise found
+        return found
+
+    def open_all(self, asked: Sequence[tuple[str, str]]) -> list[Session | SessionError]:
+        """As `open`, for (id, owner) of several sessions; the error of each that cannot be opened."""
+        sessions = self.sessions
         with self._failures(), self.engine.connect() as connection:
-            found = connection.execute(self.sessions.select().where(self.sessions.c.id == id)).first()
-        if found is None:
-            return Session(id=id, owner=owner)
-        if found.owner != owner:
-            raise SessionError(f"There is no session {id!r} of yours. Begin one with another id.")
-        return Session.of_record(json.loads(found.state))
+            rows = connection.execute(sessions.select().where(sessions.c.id.in_([id for id, _ in asked]))).all()
+        return [_opened(id, owner, {row.id: row for row in rows}.get(id)) for id, owner in asked]
 
     def add(self, session: Session, asked: str, outcome: Mapping[str, Any]) -> None:
         """Write a turn and the state after it, both or neither. When it returns, they are on disk.
@@ -79,39 +103,108 @@ class Store:
         Args:
             session: after the turn, its last one.
             asked: what the customer wrote; `sound` of it is kept.
-            outcome: what was answered, as JSON.
+            outcome: what was answered, as JSON; what is handed over comes into the inbox.
 
         Raises:
             SessionError: it could not be written (a full disk), or another turn of this number was.
         """
-        state = {"owner": session.owner, "updated": session.updated, "state": json.dumps(session.record())}
-        turn = {"session": session.id, "number": session.turns, "at": session.updated}
-        with self._failures(), self.engine.begin() as connection:
-            own = (self.sessions.c.id == session.id) & (self.sessions.c.owner == session.owner)
-            changed = connection.execute(self.sessions.update().where(own).values(**state))
-            if not changed.rowcount:
-                connection.execute(self.sessions.insert().values(id=session.id, **state))
+        (failed,) = self.add_all([(session, asked, outcome)])
+        if failed is not None:
+            raise failed
+
+    def add_all(self, turns: Sequence[Turn]) -> list[SessionError | None]:
+        """As `add`, for turns of different sessions, flushed together; the error of each that was not written."""
+        try:
+            with self._failures(), self.engine.begin() as connection:
+                self._add(connection, sorted(turns, key=lambda turn: turn[0].id))  # one order: no ring of waiting
+        except SessionError as error:
+            return [error] if len(turns) == 1 else [self.add_all([turn])[0] for turn in turns]
+        return [None] * len(turns)
+
+    def _add(self, connection: Any, turns: Sequence[Turn]) -> None:
+        """Write turns of different sessions, each kind of row by one statement."""
+        import sqlalchemy as sql
+
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("begun", "changed", "turns", "inbox")}
+        for session, asked, outcome in turns:
+            names, state = (session.id, session.owner), json.dumps(session.record())
+            keys = ("id", "owner") if session.turns == 1 else ("its_id", "its_owner")
+            row = {**dict(zip(keys, names, strict=True)), "updated": session.updated, "state": state}
+            rows["begun" if session.turns == 1 else "changed"].append(row)
             told = {"asked": sound(asked), "outcome": json.dumps(outcome, ensure_ascii=False)}
-            connection.execute(self.turns.insert().values(**turn, **told))
+            rows["turns"].append({"session": session.id, "number": session.turns, "at": session.updated, **told})
+            if outcome.get("kind") == HAND_OVER:
+                rows["inbox"].append({"session": session.id, "number": session.turns})
+        named = self.sessions.c.id == sql.bindparam("its_id"), self.sessions.c.owner == sql.bindparam("its_owner")
+        if rows["changed"]:
+            changed = connection.execute(self.sessions.update().where(*named), rows["changed"]).rowcount
+            if changed != len(rows["changed"]):  # what was forgotten must not come back with the state of a turn
+                raise TakenError("This conversation was deleted meanwhile. Begin another one.")
+        for name, table in (("begun", self.sessions), ("turns", self.turns), ("inbox", self.inbox)):
+            if rows[name]:
+                connection.execute(table.insert(), rows[name])
 
     def history(self, id: str, owner: str) -> list[dict[str, Any]]:
-        """The turns of a session in order: number, at, asked, outcome. Raises SessionError, as `open`."""
+        """The turns of a session in order: number, at, asked, outcome, decision. Raises SessionError, as `open`."""
         self.open(id, owner)
-        chosen = self.turns.select().where(self.turns.c.session == id).order_by(self.turns.c.number)
+        return self._read(self.turns.c.session == id, self.turns.c.number)
+
+    # the inbox --------------------------------------------------------------------------------------------------------
+
+    def handed_over(self, *, decided: bool, after: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+        """What was handed over, in order: as `history`, with its id, session and owner.
+
+        Args:
+            decided: what the staff has decided, or what is open.
+            after: the id after which to begin.
+            limit: at most so many.
+        """
+        state = self.inbox.c.decided.is_not(None) if decided else self.inbox.c.decided.is_(None)
+        return self._read((self.inbox.c.id > after) & state, self.inbox.c.id, limit)
+
+    def item(self, id: int) -> dict[str, Any]:
+        """One thing that was handed over. Raises SessionError where there is none of that id."""
+        found = self._read(self.inbox.c.id == id, self.inbox.c.id)
+        if not found:
+            raise SessionError(
+                f"There is nothing of the number {id} in the inbox: it was never there, or is forgotten."
+            )
+        return found[0]
+
+    def decide(self, id: int, decision: Mapping[str, Any], now: float) -> None:
+        """Write what the staff has decided. A later decision takes the place of an earlier one."""
+        told = {"decided": now, "decision": json.dumps(decision, ensure_ascii=False)}
+        with self._failures(), self.engine.begin() as connection:
+            connection.execute(self.inbox.update().where(self.inbox.c.id == id).values(**told))
+
+    def _read(self, which: Any, order: Any, limit: int | None = None) -> list[dict[str, Any]]:
+        """Turns with what the inbox has of them."""
+        import sqlalchemy as sql
+
+        turns, inbox, sessions = self.turns, self.inbox, self.sessions
+        same = (inbox.c.session == turns.c.session) & (inbox.c.number == turns.c.number)
+        joined = turns.join(sessions, sessions.c.id == turns.c.session).outerjoin(inbox, same)
+        columns = (inbox.c.id, sessions.c.owner, *turns.c, inbox.c.decision)
+        chosen = sql.select(*columns).select_from(joined).where(which).order_by(order).limit(limit)
         with self._failures(), self.engine.connect() as connection:
-            rows = connection.execute(chosen).all()
-        return [
-            {"number": row.number, "at": row.at, "asked": row.asked, "outcome": json.loads(row.outcome)} for row in rows
-        ]
+            rows = connection.execute(chosen).mappings().all()
+        values = [{f"{column.name}": row[column] for column in columns} for row in rows]  # a plain text, for orjson
+        read = ("outcome", "decision")
+        return [{**row, **{name: row[name] and json.loads(row[name]) for name in read}} for row in values]
 
     def forget(self, owner: str) -> int:
-        """Delete all sessions of an owner with their turns; returns how many sessions there were."""
+        """Delete all of an owner: sessions, turns, what is in the inbox. Returns how many sessions there were."""
         import sqlalchemy as sql
 
         own = sql.select(self.sessions.c.id).where(self.sessions.c.owner == owner)
         with self._failures(), self.engine.begin() as connection:
-            connection.execute(self.turns.delete().where(self.turns.c.session.in_(own)))
-            return int(connection.execute(self.sessions.delete().where(self.sessions.c.owner == owner)).rowcount)
+            for table in (self.inbox, self.turns):
+                connection.execute(table.delete().where(table.c.session.in_(own)))
+            count = connection.execute(self.sessions.delete().where(self.sessions.c.owner == owner)).rowcount
+        if self.engine.dialect.name == "sqlite":  # the log that is written ahead has the texts until it begins anew
+            with self._failures(), self.engine.connect() as connection:
+                connection.execute(sql.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        return int(count)
 
     def close(self) -> None:
         """Close all connections."""
@@ -125,9 +218,7 @@ class Store:
         try:
             yield
         except IntegrityError as error:
-            raise SessionError(
-                "Another message of this session was answered at the same time. Send it again."
-            ) from error
+            raise TakenError("Another message of this session was answered at the same time. Send it again.") from error
         except SQLAlchemyError as error:
             why = str(getattr(error, "orig", None) or error)[:200]
             raise SessionError(
@@ -136,9 +227,20 @@ class Store:
             ) from error
 
 
+def _opened(id: str, owner: str, row: Any) -> Session | SessionError:
+    """A session of its row; a new one where there is no row."""
+    if not (0 < len(id) <= LONGEST_NAME and 0 < len(owner) <= LONGEST_NAME):
+        return SessionError(f"A session's id and its owner have 1 to {LONGEST_NAME} characters.")
+    if row is None:
+        return Session(id=id, owner=owner)
+    if row.owner != owner:
+        return SessionError(f"There is no session {id!r} of yours. Begin one with another id.")
+    return Session.of_record(json.loads(row.state))
+
+
 def _durable(connection: Any, record: object) -> None:
     """SQLite's settings of a new connection."""
     cursor = connection.cursor()
-    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         cursor.execute(f"PRAGMA {setting}")
     cursor.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from adapters.core.environment import versions
 from adapters.serving.http import schema
+from adapters.serving.http.application import Application
 from adapters.serving.http.limits import Limits
 from adapters.serving.http.openapi_page import page_headers, page_of
 from adapters.serving.http.refusal import Refusal
@@ -30,6 +31,8 @@ FILES = {
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
 }
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+"""Files of an application's page that are served, by their suffix."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -38,9 +41,9 @@ REFUSALS = {
     400: "not JSON",
     401: "a wrong or missing token",
     403: "not allowed on this server",
-    404: "unknown adapter, or no router",
+    404: "unknown adapter, no router, or nothing of this number",
     408: "the body did not arrive in time",
-    409: "the name is taken, or there is no room",
+    409: "the name is taken, there is no room, or another message came first",
     413: "too large",
     415: "wrong content type",
     422: "the request cannot be used",
@@ -50,8 +53,11 @@ REFUSALS = {
 SECURED: dict[str, Any] = {"security": [{"token": []}]}
 
 
-def create(service: Service) -> FastAPI:
-    """The application of a service, which the caller opens and the application closes when it ends."""
+def create(service: Service, applications: Sequence[Application] = ()) -> FastAPI:
+    """The ASGI application of a service and of what is served on its bank.
+
+    The caller opens the service; it is closed when the ASGI application ends.
+    """
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -76,6 +82,11 @@ def create(service: Service) -> FastAPI:
     _add_generation(app, service)
     _add_adapters(app, service)
     _add_state(app, service)
+    for application in applications:
+        service.on_start.append(application.open)
+        service.on_close.append(application.close)
+        app.include_router(application.routes(service))
+        _add_page(app, application)
     _describe(app)
     return app
 
@@ -373,6 +384,14 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     for path, (name, kind) in FILES.items():
         app.add_api_route(path, _file(PAGE / name, kind), include_in_schema=False)
+
+
+def _add_page(app: FastAPI, application: Application) -> None:
+    """The files of an application's page below its name."""
+    for path in sorted(application.page.iterdir()) if application.page is not None else ():
+        if path.suffix in KINDS:
+            name = "" if path.name == "index.html" else path.name
+            app.add_api_route(f"/{application.name}/{name}", _file(path, KINDS[path.suffix]), include_in_schema=False)
 
 
 def _file(path: Path, kind: str) -> Any:

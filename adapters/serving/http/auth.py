@@ -1,4 +1,4 @@
-"""Bearer tokens: who may send requests, and who may load and unload adapters."""
+"""Bearer tokens: who may send requests, who works with what an application hands over, who loads adapters."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from adapters.core.errors import SettingsError
 from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.settings import Settings
 
-PREDICT, ADMIN = "TASKSWAP_PREDICT_TOKEN", "TASKSWAP_ADMIN_TOKEN"
+PREDICT, ADMIN, STAFF = "TASKSWAP_PREDICT_TOKEN", "TASKSWAP_ADMIN_TOKEN", "TASKSWAP_STAFF_TOKEN"
 MIN_CHARACTERS = 8
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Tokens:
-    """Bearer tokens; None requires none. The admin token also allows what the predict token does.
+    """Bearer tokens; None requires none. The admin token also allows what the others do.
 
     Attributes:
         predict: for predictions, and for reading the list of adapters.
         admin: for loading and unloading.
+        staff: for what an application hands over to people.
         local: the server listens on this machine only, and may then load without a token.
     """
 
     predict: bytes | None = None
     admin: bytes | None = None
+    staff: bytes | None = None
     local: bool = True
 
     @classmethod
@@ -36,6 +38,7 @@ class Tokens:
         return cls(
             predict=_token(settings.predict_token_file, "--predict_token_file", PREDICT),
             admin=_token(settings.admin_token_file, "--admin_token_file", ADMIN),
+            staff=_token(settings.staff_token_file, "--staff_token_file", STAFF),
             local=settings.host in LOOPBACK,
         )
 
@@ -51,15 +54,27 @@ class Tokens:
             authorization: the header.
             host: the header, which differs if the page of another site has its own name resolve to this machine.
         """
-        if self.admin is not None:
-            _check(authorization, [self.admin])
+        self._check_role([self.admin], authorization, host, "Loading over HTTP", ADMIN)
+
+    def check_staff(self, authorization: str | None, host: str | None) -> None:
+        """Raises Refusal unless a request may read and decide what was handed over. Args: as of `check_admin`."""
+        self._check_role([self.staff, self.admin], authorization, host, "Work of the staff", STAFF)
+
+    def _check_role(
+        self, wanted: list[bytes | None], authorization: str | None, host: str | None, what: str, variable: str
+    ) -> None:
+        """Raises Refusal unless the header has one of the tokens; without any, only this machine may."""
+        tokens = [token for token in wanted if token is not None]
+        if tokens:
+            _check(authorization, tokens)
         elif self.predict is not None or not self.local or _name(host) not in LOOPBACK:
+            role = variable.split("_")[1].lower()
             raise Refusal(
                 403,
                 "token",
-                f"Loading over HTTP is off. Start the server with {ADMIN} set, or --admin_token_file.",
-                expected="a server with an admin token, or one that listens on its own machine only",
-                found=f"no admin token; a request for host {_name(host)[:80] or '(none)'}",
+                f"{what} is off. Start the server with {variable} set, or --{role}_token_file.",
+                expected=f"a server with a token of the role {role}, or one that listens on its own machine only",
+                found=f"no {role} token; a request for host {_name(host)[:80] or '(none)'}",
             )
 
 

@@ -6,16 +6,25 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from adapters.core import arguments
 from adapters.core.errors import SettingsError
 from adapters.serving.http.settings import Settings
 
-REPEATED = ("--adapter", "--plugin_dir", "--plugin-dir")
+if TYPE_CHECKING:
+    from adapters.serving.http.application import Find
+
+REPEATED = ("--adapter", "--application", "--plugin_dir", "--plugin-dir")
 
 
-def serve(argv: Sequence[str]) -> int:
+def serve(argv: Sequence[str], find: Find | None = None) -> int:
     """Run a server.
+
+    Args:
+        argv: the flags.
+        find: finds the applications that they name.
 
     Returns:
         The exit code: after SIGTERM 0 if all admitted requests were answered, else 143; after Ctrl-C 130.
@@ -26,17 +35,24 @@ def serve(argv: Sequence[str]) -> int:
     settings: Settings = arguments.parse(Settings, {}, __doc__ or "", _joined_lists(argv))
     settings.check()
     try:  # after the flags: these imports take longer than --help may
+        from adapters.serving.http.application import base_of, found
         from adapters.serving.http.uvicorn_server import log_to, run
         from adapters.serving.http.workers import LISTENER, supervise
     except ImportError as error:
         if (error.name or "").startswith("adapters"):
             raise
         raise SettingsError(f"serve needs {error.name}: pip install 'taskswap[serve]'.") from error
+    applications = found(settings, find)
+    base = base_of(applications)
+    if base is not None and "base" not in arguments.given(_joined_lists(argv)):
+        settings = replace(settings, base=base)
     log_to(sys.stderr)
     if LISTENER in os.environ:  # a worker: its supervisor has bound the port
-        return run(settings, socket.socket(fileno=int(os.environ[LISTENER])))
+        return run(settings, socket.socket(fileno=int(os.environ[LISTENER])), applications)
     with bound_socket(settings) as listener:
-        return supervise(settings.workers, argv, listener) if settings.workers > 1 else run(settings, listener)
+        if settings.workers > 1:
+            return supervise(settings.workers, argv, listener)
+        return run(settings, listener, applications)
 
 
 def bound_socket(settings: Settings) -> socket.socket:

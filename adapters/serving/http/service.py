@@ -16,6 +16,7 @@ from adapters.core.memory import release_fragmented_memory
 from adapters.serving.http.auth import Tokens
 from adapters.serving.http.batcher import Answers, Batcher, Job, JobSlice
 from adapters.serving.http.drift import Drift
+from adapters.serving.http.masking import masked_values
 from adapters.serving.http.refusal import Refusal, busy
 from adapters.serving.http.schema import GenerateRequest, LoadRequest, RequestParser, shown, unanswered
 from adapters.serving.http.settings import Settings
@@ -56,6 +57,10 @@ class Service:
         self.drift = Drift(settings, self.metrics)
         self.watch = Watch(settings.watch, self._count_adapters)
         self.bank: AdapterBank | None = None
+        self.on_start: list[Callable[[AdapterBank], None]] = []
+        """Called with the bank before the server is ready: what applications open."""
+        self.on_close: list[Callable[[], None]] = []
+        """Called when the requests that were admitted have been answered, and nothing else runs."""
         self.status = WARMING
         self.stopping = asyncio.Event()
         self.trimmed = time.monotonic()
@@ -104,6 +109,8 @@ class Service:
     def start(self, bank: AdapterBank, threads: int = 1) -> None:
         """Warm a bank up, then answer with it, in a number of threads."""
         bank.predict([Request(name, text) for name in (None, *bank.names()) for text in WARM_UP_TEXTS])
+        for opened in self.on_start:
+            opened(bank)
         self.bank = bank
         self.metrics.count_adapters(bank)
         self.batcher.start(threads)
@@ -141,6 +148,8 @@ class Service:
         self.writer.close()
         self.loading.shutdown()
         self.drift.close()
+        for closed in self.on_close:
+            closed()
 
     def ready_bank(self) -> AdapterBank:
         """The bank. Raises Refusal if the server is not ready."""
@@ -204,7 +213,7 @@ class Service:
             disconnected: done when the client has disconnected.
             log: of the HTTP request.
         """
-        self._log_texts(requests, log)
+        self.log_texts(requests, log)
         job = await self.batcher.submit(requests, seconds, disconnected)
         log.fields |= {"wait_ms": _ms(job.wait), "model_ms": _ms(job.model), "batch_rows": job.rows}
         timing = f"wait;dur={_ms(job.wait)}, model;dur={_ms(job.model)}"
@@ -222,7 +231,7 @@ class Service:
         Raises Refusal: the server is not ready, its base cannot write, the queue is full, or the adapter is unknown.
         """
         bank, request = self.ready_bank(), given.request()
-        self._log_texts([request], log)
+        self.log_texts([request], log)
         if not bank.generates:
             raise Refusal(
                 422,
@@ -239,9 +248,10 @@ class Service:
                 raise unknown(error, request.adapter) from None
         return request
 
-    def _log_texts(self, requests: Sequence[Request], log: RequestLog) -> None:
-        if self.settings.log_texts:
-            log.fields["inputs"] = [request.inputs for request in requests]  # JSON values, or a TooLongError
+    def log_texts(self, requests: Sequence[Request], log: RequestLog) -> None:
+        """Add the number of texts to a log line; with `--log_texts` the texts as well, personal data masked."""
+        if self.settings.log_texts:  # JSON values, or a TooLongError
+            log.fields["inputs"] = [masked_values(request.inputs) for request in requests]
         log.fields["texts"] = len(requests)
 
     # adapters ---------------------------------------------------------------------------------------------------------

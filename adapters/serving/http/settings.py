@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,12 @@ class Settings:
     """Adapters to load at the start, each as NAME=FOLDER; may be given several times."""
     router: str | None = None
     """Folder of a router, which chooses the adapter of each request for `auto`."""
+    application: list[str] = field(default_factory=list)
+    """Applications to serve, each as NAME=FOLDER of what was learned, as in customer_service=runs/customer_service. The
+    base is theirs, unless --base is given."""
+    database: str | None = None
+    """Where applications keep what survives a restart: an SQLite file, or a URL of SQLAlchemy (postgresql+psycopg://…).
+    Default: TASKSWAP_DATABASE in the environment, else an SQLite file in the application's folder."""
     adapter_root: str | None = None
     """Folder that must contain all adapters, after links are resolved. Without it none can be loaded over HTTP."""
     capacity: int = 64
@@ -47,6 +54,9 @@ class Settings:
     """File with the bearer token that requests need. Default: TASKSWAP_PREDICT_TOKEN in the environment, else none."""
     admin_token_file: str | None = None
     """File with the bearer token that loading and unloading need. Default: TASKSWAP_ADMIN_TOKEN, else none."""
+    staff_token_file: str | None = None
+    """File with the bearer token of people who work with what an application hands over. Default:
+    TASKSWAP_STAFF_TOKEN, else none."""
 
     max_wait_ms: float = 4.0
     """Milliseconds that a request waits for others to share its forward pass."""
@@ -70,7 +80,7 @@ class Settings:
     grace_s: int = 30
     """Seconds that SIGTERM waits for admitted requests."""
     log_texts: bool = False
-    """Write the texts of requests to the log."""
+    """Write the texts of requests to the log; emails, card and phone numbers in them are masked."""
     watch: float = 0.0
     """Seconds between two looks at the adapters whose folder is a link, or has a current.json: where it names another
     folder, that is loaded as a new version. 0 never looks."""
@@ -118,22 +128,31 @@ class Settings:
         if not 0 < self.drift_rate < 1:
             raise SettingsError(f"--drift_rate {self.drift_rate}: must be between 0 and 1, as in 0.01.")
         self.adapters()
+        self.applications()
 
     def adapters(self) -> dict[str, Path]:
         """Folders of the adapters to load at the start, by name. Raises SettingsError."""
-        folders: dict[str, Path] = {}
-        for given in self.adapter:
-            name, equals, folder = given.partition("=")
-            if not (name and equals and folder):
-                raise SettingsError(
-                    f"--adapter {given}: must be NAME=FOLDER, as in --adapter ner=runs/lora_ner/artifact."
-                )
-            fault = fault_of(name)
-            if fault is not None:
-                raise SettingsError(f"--adapter {given}: {fault}")
-            if not Path(folder).is_dir():
-                raise SettingsError(f"--adapter {given}: no such folder. Give the `artifact` folder of a run.")
-            if name in folders:
-                raise SettingsError(f"--adapter {given}: {name} is given twice. Choose another name.")
-            folders[name] = Path(folder)
-        return folders
+        return _folders("adapter", self.adapter, "ner=runs/lora_ner/artifact", "the `artifact` folder of a run")
+
+    def applications(self) -> dict[str, Path]:
+        """Folders of the applications, by name. Raises SettingsError."""
+        example = "customer_service=runs/customer_service"
+        return _folders("application", self.application, example, "the folder that the application was learned into")
+
+
+def _folders(flag: str, every: Sequence[str], example: str, what: str) -> dict[str, Path]:
+    """Folders by name, of a flag that takes NAME=FOLDER. Raises SettingsError."""
+    folders: dict[str, Path] = {}
+    for given in every:
+        name, equals, folder = given.partition("=")
+        if not (name and equals and folder):
+            raise SettingsError(f"--{flag} {given}: must be NAME=FOLDER, as in --{flag} {example}.")
+        fault = fault_of(name)
+        if fault is not None:
+            raise SettingsError(f"--{flag} {given}: {fault}")
+        if not Path(folder).is_dir():
+            raise SettingsError(f"--{flag} {given}: no such folder. Give {what}.")
+        if name in folders:
+            raise SettingsError(f"--{flag} {given}: {name} is given twice. Choose another name.")
+        folders[name] = Path(folder)
+    return folders

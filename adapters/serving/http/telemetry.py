@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from adapters.core.errors import UserError
 from adapters.serving.bank.routing import UnroutedError
 from adapters.serving.http.limits import App, Message, Receive, Send, respond
+from adapters.serving.http.masking import masked
 from adapters.serving.http.refusal import ID, Refusal
 
 if TYPE_CHECKING:
@@ -283,5 +284,5 @@ class JsonLines(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
-            fields["trace"] = self.formatException(record.exc_info)
+            fields["trace"] = masked(self.formatException(record.exc_info))
         return orjson.dumps(fields, default=str).decode()

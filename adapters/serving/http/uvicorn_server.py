@@ -8,12 +8,14 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
 import uvicorn
 
 from adapters.serving.http.app import create
+from adapters.serving.http.application import Application
 from adapters.serving.http.protocol import bounded_connection
 from adapters.serving.http.service import Service
 from adapters.serving.http.settings import Settings
@@ -22,9 +24,9 @@ from adapters.serving.http.telemetry import JsonLines
 BACKLOG = 1024
 
 
-def run(settings: Settings, listener: socket.socket) -> int:
+def run(settings: Settings, listener: socket.socket, applications: Sequence[Application] = ()) -> int:
     """Serve on a bound socket. Returns the exit code and raises as `server.serve`."""
-    server = Server(Service(settings), settings)
+    server = Server(Service(settings), settings, applications)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises again the signals that it has handled
         signal.signal(number, signal.SIG_IGN)
     server.run([listener])
@@ -38,10 +40,10 @@ def run(settings: Settings, listener: socket.socket) -> int:
 class Server(uvicorn.Server):
     """uvicorn, answering while the base is still being opened, and recording how it ended."""
 
-    def __init__(self, service: Service, settings: Settings) -> None:
-        """Args: the service, and the settings."""
+    def __init__(self, service: Service, settings: Settings, applications: Sequence[Application] = ()) -> None:
+        """Args: the service, the settings, and what is served on its bank."""
         config = uvicorn.Config(
-            create(service),
+            create(service, applications),
             http=bounded_connection(settings.read_timeout_s),
             ws="none",
             lifespan="on",

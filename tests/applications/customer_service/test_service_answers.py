@@ -12,37 +12,24 @@ import numpy as np
 import pytest
 import tiny
 from conftest import FIRST
+from desk import FAQ, NoAdapters, assistant, policy
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.applications.customer_service import templates
-from adapters.applications.customer_service.assistant import NER, Assistant, passage_entries
+from adapters.applications.customer_service.assistant import NER, Assistant
 from adapters.applications.customer_service.conversation import LONGEST, Session, sound
 from adapters.applications.customer_service.evaluation import evaluate
-from adapters.applications.customer_service.gate import CLOSED, fitted
-from adapters.applications.customer_service.knowledge import Knowledge, Passage, Question, Questions, Reply
-from adapters.applications.customer_service.policy import GATES, MAIN, SIGNALS, TWO, Found, Policy
-from adapters.applications.customer_service.retriever import Match, Retriever
+from adapters.applications.customer_service.knowledge import Knowledge, Question, Questions, Reply
+from adapters.applications.customer_service.policy import GATES, MAIN, TWO, Found, Policy
+from adapters.applications.customer_service.retriever import Match
 from adapters.applications.customer_service.store import Store
 from adapters.applications.customer_service.written import unsupported, written
 from adapters.models.base_model import open_base
 from adapters.serving.bank.bank import AdapterBank
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-ASKED = {"r1": "where is my card", "r2": "money back", "r3": "hi"}
-REPLIES = {"r1": "It takes five days.", "r2": "In ten days {really}.", "r3": "Hello."}
-FAQ = Knowledge(
-    questions=Questions(Question(text=text, reply=name) for name, text in ASKED.items()),
-    replies={name: Reply(id=name, versions=(text,), where=f"faq.csv:{name}") for name, text in REPLIES.items()},
-    passages=(Passage(text="The car park is behind the house.", file="a.md", place="Parking"),),
-)
 INTENTS = Knowledge(questions=Questions([Question(text="a", intent="card_lost"), Question(text="b", intent="refund")]))
-
-
-def policy(knowledge: Knowledge, *opened: str) -> Policy:
-    """A policy with these gates open to all, and the others to none."""
-    gate = fitted(SIGNALS, np.zeros((0, len(SIGNALS))), np.zeros(0, bool))
-    return Policy({name: replace(gate, threshold=0.0 if name in opened else CLOSED) for name in GATES}, knowledge)
 
 
 def match(target: str, score: float) -> Match:
@@ -127,34 +114,6 @@ def test_asking_back_is_set_on_what_is_not_answered() -> None:
     found = [Found(matches=[match("r2", s), match("r1", s / 2), match("r3", 0.0)]) for s in scores]
     kinds = {tuned.decide(one).kind: score for one, score in zip(found, scores, strict=True)}
     assert kinds == {"hand_over": 0.05, "ask": 0.55, "answer": 0.95}
-
-
-def embed(texts: Sequence[str]) -> np.ndarray:
-    return np.array([[text.lower().count(c) + 0.01 for c in "abcdefghijklmnopqrstuvwxyz"] for text in texts])
-
-
-def assistant(bank: Any, knowledge: Knowledge, *opened: str, **more: Any) -> Assistant:
-    return Assistant(
-        bank=bank,
-        knowledge=knowledge,
-        policy=policy(knowledge, *opened),
-        replies=Retriever.build([*knowledge.entries()], embed) if [*knowledge.entries()] else None,
-        passages=Retriever.build(passage_entries(knowledge), embed) if knowledge.passages else None,
-        **more,
-    )
-
-
-class NoAdapters:
-    """A bank without adapters, whose base writes one text."""
-
-    def __init__(self, text: str = "") -> None:
-        self.text = text
-
-    def names(self) -> list[str]:
-        return []
-
-    def write(self, requests: Sequence[Any], sampling: Any) -> list[dict[str, Any]]:
-        return [{"output": {"completion": self.text}}]
 
 
 def test_a_past_reply_is_given_as_it_was_with_its_place() -> None:

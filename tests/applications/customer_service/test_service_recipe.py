@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import shutil
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
 import customers
 import numpy as np
 import pytest
+import tiny
 from conftest import REPOSITORY, call_recipe, forget_accelerate
+from forked import Forked
+from servers import site
 
+from adapters.applications.customer_service import serving
 from adapters.applications.customer_service.assistant import HANDED_OVER, Assistant
 from adapters.applications.customer_service.conversation import Session
 from adapters.applications.customer_service.gate import CLOSED
 from adapters.applications.customer_service.store import Store
 from adapters.artifacts import artifact
 from adapters.cli.main import main
-from adapters.core.errors import ArtifactError
+from adapters.core.errors import ArtifactError, BankError
+from adapters.serving.bank.bank import AdapterBank
 
 RECIPE = REPOSITORY / "recipes" / "customer_service.py"
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -33,7 +39,8 @@ def flags(given: dict[str, str], base: Path, out: Path, *more: str) -> list[str]
 def learned(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An assistant's folder."""
     folder = tmp_path_factory.mktemp("company")
-    given = flags(customers.company(folder / "data"), tiny_bert, folder / "run", "--retriever", "adapter")
+    more = ("--retriever", "adapter", "--prompted_base", str(tiny.llama(folder / "llama", positions=512)))
+    given = flags(customers.company(folder / "data"), tiny_bert, folder / "run", *more)
     forget_accelerate()
     assert call_recipe(RECIPE, given) == 0
     forget_accelerate()
@@ -67,7 +74,8 @@ def test_what_it_leaves_are_ordinary_artifacts_scores_and_a_page(learned):
     scores = json.loads((learned / "scores.json").read_text())
     assert scores["split"] == "test" and set(scores["questions"]) == {"in", "near", "far"}
     names = [one["name"] for one in scores["systems"]]
-    assert names[0] == "assistant" and {"BM25 alone", "embeddings alone", "intent alone", "TF-IDF, search"} <= {*names}
+    others = {"BM25 alone", "embeddings alone", "intent alone", "TF-IDF, search", "few-shot prompting, intent"}
+    assert names[0] == "assistant" and others <= {*names}
     for system in scores["systems"]:
         for name, score in system.items():
             assert name == "name" or score["low"] <= score["high"]
@@ -150,6 +158,52 @@ def test_the_command_asks_in_a_session_of_one_owner(learned, capsys, tmp_path):
     assert main([*words, "--owner", "eve", "--ask", "what did ada ask"]) == 2
     assert "There is no session '7' of yours" in capsys.readouterr().err
     assert len(Store(str(tmp_path / "s.db")).history("7", "ada")) == 2
+
+
+def test_a_servers_bank_answers_as_the_assistants_own(learned, assistant, tiny_bert, tmp_path):
+    made = serving.application(learned, str(tmp_path / "s.db"))
+    bank = AdapterBank(made.base)
+    with site(bank, applications=[made]) as served:
+        asked = {"headers": {"x-customer-key": "a-secret-of-ada-0"}, "json": {"text": "where is my card"}}
+        answer = served.ask("POST", "/v1/conversations/1", **asked).json()
+        outcome, _ = assistant.respond(Session(id="1", owner="ada"), "where is my card")
+        assert (answer["kind"], answer["text"], answer["intent"]) == (outcome.kind, outcome.text, outcome.intent)
+        names = [one["name"] for one in served.ask("GET", "/v1/adapters").json()["adapters"]]
+        assert names == ["intents", "retriever"]
+        page = served.ask("GET", "/customer_service/")
+        assert "default-src 'none'" in page.headers["content-security-policy"] and "chat.js" in page.text
+        with pytest.raises(BankError, match="intents"):
+            Assistant.load(learned, bank)
+
+
+@pytest.mark.slow
+def test_the_command_serves_an_application_on_its_base(learned, tmp_path):
+    database = f"sqlite:///{tmp_path / 's.db'}"
+    words = ["serve", "--application", f"customer_service={learned}", "--port", "0", "--database", database]
+    process = Forked(words, tmp_path / "log")
+    try:
+        process.until_it_prints('"ready"')
+        url = next(json.loads(line)["url"] for line in process.printed().splitlines() if '"listening"' in line)
+        sent = urllib.request.Request(f"{url}/v1/conversations/1", b'{"text": "where is my card"}')
+        for name, value in (("Content-Type", "application/json"), ("X-Customer-Key", "a-secret-of-ada-0")):
+            sent.add_header(name, value)
+        with urllib.request.urlopen(sent, timeout=30) as answer:
+            assert json.load(answer)["number"] == 1
+    finally:
+        process.terminate()
+    assert process.wait(60) == 0 and (tmp_path / "s.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("customer_servic", "no such application: did you mean 'customer_service'?"),
+        ("customer_service", "holds no assistant"),
+    ],
+)
+def test_an_application_that_cannot_be_served_is_refused(name, message, tmp_path, capsys):
+    assert main(["serve", "--application", f"{name}={tmp_path}"]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_what_was_learned_is_not_learned_again(learned, tiny_bert, capsys):

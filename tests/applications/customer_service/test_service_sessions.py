@@ -15,7 +15,7 @@ from conftest import REPOSITORY
 
 from adapters.applications.customer_service.conversation import Session, added, meant
 from adapters.applications.customer_service.store import Store
-from adapters.core.errors import SessionError
+from adapters.core.errors import SessionError, SettingsError
 
 ASKED = Session(
     id="s",
@@ -183,6 +183,11 @@ def test_kill_9_loses_no_turn_that_was_acknowledged(tmp_path):
         told = max([told, *map(int, process.communicate()[0].split())])
         numbers = [row["number"] for row in Store(str(path)).history("s", "ada")]
         assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= told
+
+
+def test_a_missing_driver_is_named_with_what_to_install():
+    with pytest.raises(SettingsError, match=r"psycopg2 is missing.*taskswap\[postgresql\]"):
+        Store("postgresql+psycopg2://desk@/desk")
 
 
 def test_a_database_that_cannot_be_opened_is_named(tmp_path):

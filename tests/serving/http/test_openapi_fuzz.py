@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import servers
+from desk import Desk
 from hypothesis import HealthCheck, Phase, given, settings
 
 from adapters.serving.http.auth import Tokens
@@ -18,8 +19,12 @@ from adapters.serving.http.auth import Tokens
 pytestmark = pytest.mark.slow
 
 TOKEN = b"token-of-the-fuzzer"
-HEADERS = {"authorization": f"Bearer {TOKEN.decode()}", "host": "localhost"}
-OPERATIONS = 15
+HEADERS = {
+    "authorization": f"Bearer {TOKEN.decode()}",
+    "host": "localhost",
+    "X-Customer-Key": "a-secret-of-the-fuzzer",
+}
+OPERATIONS = 20
 
 
 def lines(_: Any, value: Any) -> bytes:
@@ -28,14 +33,17 @@ def lines(_: Any, value: Any) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def described(tiny_bert: Path, served_root: Path, one_thread: None) -> Iterator[Any]:
-    """The OpenAPI of an application that asks for tokens."""
+def described(
+    tiny_bert: Path, served_root: Path, one_thread: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """The OpenAPI of a server with an application, that asks for tokens."""
     import schemathesis
 
     schemathesis.serializer("application/x-ndjson")(lines)
     bank = servers.bank_of(tiny_bert, served_root)
-    tokens = Tokens(predict=TOKEN, admin=TOKEN)
-    with servers.site(bank, tokens=tokens, adapter_root=str(served_root), read_timeout_s=5) as site:
+    tokens, desk = Tokens(predict=TOKEN, admin=TOKEN), Desk(tmp_path_factory.mktemp("desk"))
+    more = {"adapter_root": str(served_root), "read_timeout_s": 5}
+    with servers.site(bank, tokens=tokens, applications=[desk], **more) as site:
         yield schemathesis.openapi.from_asgi("/openapi.json", lasting(site.app))
 
 

@@ -65,9 +65,11 @@ def writing_bank(root: Path) -> Any:
 class Site:
     """An application, called without sockets."""
 
-    def __init__(self, bank: Any, tokens: Tokens | None = None, **settings: Any) -> None:
+    def __init__(
+        self, bank: Any, tokens: Tokens | None = None, applications: Sequence[Any] = (), **settings: Any
+    ) -> None:
         self.service = Service(Settings(**settings), tokens or Tokens())
-        self.app = create(self.service)
+        self.app = create(self.service, applications)
         if bank is not None:
             self.service.start(bank)
 
@@ -106,14 +108,14 @@ class Slow:
 class Running:
     """A server on a real socket, in a thread of this process."""
 
-    def __init__(self, bank: Any, **settings: Any) -> None:
+    def __init__(self, bank: Any, applications: Sequence[Any] = (), **settings: Any) -> None:
         from adapters.serving.http.server import bound_socket
         from adapters.serving.http.uvicorn_server import Server
 
         given = Settings(port=0, **settings)
         self.service = Service(given, Tokens())
         self.service.open = lambda: self.service.start(bank)  # type: ignore[method-assign]
-        self.server = Server(self.service, given)
+        self.server = Server(self.service, given, applications)
         self.listener = bound_socket(given)
         self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

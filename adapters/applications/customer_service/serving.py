@@ -1,0 +1,370 @@
+"""Customer service over HTTP: conversations, a chat page, and the staff's inbox, on a server's bank.
+
+Who has a customer's key (`X-Customer-Key`, a secret that the customer's browser or the company's own server makes up)
+is that customer. Only the key's hash is stored, and a conversation's id is an id among those of one customer: whoever
+has another key finds nothing, and does not learn whether there is something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Path as InPath
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import StreamingResponse
+
+from adapters.applications.customer_service.assistant import Assistant, Outcome, saved_record
+from adapters.applications.customer_service.conversation import Session
+from adapters.applications.customer_service.inbox import Inbox
+from adapters.applications.customer_service.policy import MAIN
+from adapters.applications.customer_service.settings import DECIDED, SESSIONS
+from adapters.applications.customer_service.store import Store, TakenError
+from adapters.core.errors import DataError, SessionError, UserError
+from adapters.serving.bank.bank import AdapterBank
+from adapters.serving.http.app import SECURED, refusals
+from adapters.serving.http.batcher import Answers, Batcher, JobSlice
+from adapters.serving.http.refusal import Refusal, busy
+from adapters.serving.http.service import Service, without_paths
+from adapters.tasks.base.requests import Request as BankRequest
+
+_KEY = re.compile(r"[!-~]{16,200}")
+EVENTS = "text/event-stream"
+BEAT_SECONDS = 5.0
+"""Between two events that say that the answer is being made: what is between must not take the line for dead."""
+SHOWN = 20
+"""Things of the inbox at a time."""
+Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Of the customer's own choice.")]
+Key = Annotated[str, Header(alias="X-Customer-Key", description="The customer's secret: 16 characters or more.")]
+PRIVATE = {"Cache-Control": "no-store"}
+
+
+class Said(BaseModel):
+    """A message of a customer."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    text: str = Field(min_length=1, description="What the customer writes.", examples=["Where is my card?"])
+
+
+class Part(BaseModel):
+    """Which part of the inbox is listed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: int = Field(0, ge=0, lt=2**31, description="Id after which to begin.")
+
+
+class Decision(BaseModel):
+    """What the right answer to a question is: an intent, a reply, a new answer, or none."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    question: str | None = Field(None, max_length=4000, description="As it is learned. Default: as it was asked.")
+    intent: str | None = Field(None, description="One of the known intents.")
+    reply: str | None = Field(None, description="Id of a known reply.")
+    answer: str | None = Field(None, max_length=4000, description="A new reply; the customer reads it, too.")
+    out_of_scope: bool = Field(False, description="It must not be answered.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageOf(BankRequest):
+    """A message in a customer's conversation."""
+
+    owner: str
+    conversation: str
+
+
+def application(folder: Path, database: str | None = None) -> CustomerServiceSite:
+    """The application of an assistant's folder. Raises ArtifactError."""
+    return CustomerServiceSite(folder, saved_record(folder)["base"], database)
+
+
+class CustomerServiceSite:
+    """An assistant on a server's bank; an `Application` of `serving/http`."""
+
+    name = "customer_service"
+    page: Path | None = Path(__file__).with_name("pages")
+
+    def __init__(self, folder: Path, base: str, database: str | None = None) -> None:
+        """Args: the assistant's folder; its base; where conversations are kept. Default: a file in the folder."""
+        self.folder, self.base, self.database = folder, base, database
+        self.inbox: Inbox | None = None
+        self.batcher: Batcher[MessageOf] | None = None
+
+    def open(self, bank: AdapterBank) -> None:
+        """Load the assistant's adapters, and open the conversations. Raises UserError."""
+        self.use(Assistant.load(self.folder.resolve(), bank))
+
+    def use(self, assistant: Assistant) -> None:
+        """Answer with an assistant from now on."""
+        self.inbox = Inbox(Store(self.database or str(self.folder / SESSIONS)), assistant, self.folder / DECIDED)
+        if self.batcher is not None:
+            self.batcher.start()  # one thread: what arrives meanwhile is the next batch
+
+    def close(self) -> None:
+        """Answer what waits, and close the database."""
+        if self.batcher is not None:
+            self.batcher.close()
+        if self.inbox is not None:
+            self.inbox.store.close()
+
+    # answers ----------------------------------------------------------------------------------------------------------
+
+    def answer(self, messages: Sequence[MessageOf]) -> Answers:
+        """Answers to messages of any conversations: a batch of their next messages, then one of those after, …"""
+        answers: list[dict[str, Any]] = [{} for _ in messages]
+        faults: dict[int, UserError] = {}
+        left = dict(enumerate(messages))
+        while left:
+            first: dict[str, int] = {}
+            for number, message in left.items():
+                first.setdefault(message.conversation, number)
+            for number in first.values():
+                del left[number]
+            self._answer({number: messages[number] for number in first.values()}, answers, faults)
+        return answers, faults
+
+    def _answer(
+        self, messages: dict[int, MessageOf], answers: list[dict[str, Any]], faults: dict[int, UserError]
+    ) -> None:
+        """Answer a message of each conversation, and write the turns; fills answers and faults."""
+        assert self.inbox is not None
+        store, assistant = self.inbox.store, self.inbox.assistant
+        sessions: dict[int, Session] = {}
+        opened = store.open_all([(message.conversation, message.owner) for message in messages.values()])
+        for number, session in zip(messages, opened, strict=True):
+            if isinstance(session, SessionError):
+                faults[number] = session
+            else:
+                sessions[number] = session
+        asked = [(session, str(messages[number].inputs)) for number, session in sessions.items()]
+        done: dict[int, tuple[Outcome, Session]] = {}
+        for number, result in zip(sessions, assistant.respond_together(asked), strict=True):
+            if isinstance(result, UserError):
+                faults[number] = result
+            else:
+                done[number] = result
+        turns = {
+            number: (after, str(messages[number].inputs), outcome.record()) for number, (outcome, after) in done.items()
+        }
+        for (number, (after, _, outcome)), failed in zip(turns.items(), store.add_all([*turns.values()]), strict=True):
+            if failed is not None:
+                faults[number] = failed
+            else:
+                answers[number] = {"number": after.turns, **self.public(outcome)}
+
+    def public(self, outcome: dict[str, Any]) -> dict[str, Any]:
+        """What a customer sees of an outcome: reason and numbers are the staff's, and folders nobody's."""
+        assert self.inbox is not None
+        told = {name: outcome[name] for name in ("kind", "text", "intent", "slot")}
+        choices = [self.inbox.assistant.policy.label(choice) for choice in outcome["choices"]]
+        confidence = outcome["numbers"].get(f"confidence of {MAIN}")
+        return {**told, "source": without_paths(outcome["source"]), "confidence": confidence, "choices": choices}
+
+    # routes -----------------------------------------------------------------------------------------------------------
+
+    def routes(self, service: Service) -> APIRouter:
+        """Conversations, the inbox, and deletion."""
+        router = APIRouter(prefix="/v1")
+
+        def counted(batch: Sequence[JobSlice[MessageOf]], seconds: float) -> None:
+            service.metrics.batch_rows.observe(sum(len(part.requests) for part in batch))
+            service.metrics.batch_seconds.observe(seconds)
+
+        self.batcher = Batcher(self.answer, service.settings, counted)
+        self._add_conversations(router, service, self.batcher)
+        self._add_inbox(router, service)
+        return router
+
+    def _add_conversations(self, router: APIRouter, service: Service, batcher: Batcher[MessageOf]) -> None:
+        @router.post(
+            "/conversations/{id}",
+            summary="Say something in a conversation",
+            responses={
+                200: {"description": "The answer; of `Accept: text/event-stream`, events.", "content": {EVENTS: {}}},
+                **refusals(400, 401, 408, 409, 413, 422, 503, 504),
+            },
+            openapi_extra=SECURED,
+        )
+        async def say(id: Name, said: Said, request: Request, key: Key = "") -> Response:
+            """Begins the conversation, or goes on with it. The turn is on disk before it is answered. As events:
+            `typing` at once and every few seconds, then `answer`, or `error` with what is wrong."""
+            owner = customer(service, request, key)
+            service.ready_bank()
+            most = service.settings.max_characters
+            if len(said.text) > most:
+                what = f"{len(said.text):,} characters"
+                raise Refusal(413, "text", "The message is too long.", expected=f"at most {most:,}", found=what)
+            if batcher.room <= 0:
+                raise batcher.full()
+            message = MessageOf(None, said.text, "0", owner=owner, conversation=f"{owner}/{id}")
+            service.log_texts([message], request.scope["log"])
+            seconds = service.seconds(request.headers.get("x-timeout-ms"))
+            if EVENTS in request.headers.get("accept", ""):
+                work = asyncio.create_task(self._said(batcher, message, seconds))
+                return StreamingResponse(_events(work, service), media_type=EVENTS, headers=PRIVATE)
+            gone = asyncio.ensure_future(request.receive())
+            try:
+                return _json(await self._said(batcher, message, seconds, gone))
+            finally:
+                gone.cancel()
+
+        @router.get(
+            "/conversations/{id}",
+            summary="Read one's own conversation",
+            responses=refusals(401, 422, 503),
+            openapi_extra=SECURED,
+        )
+        async def history(id: Name, request: Request, key: Key = "") -> Response:
+            """Its turns, in order, with what the staff has written since; none where the customer has no such
+            conversation."""
+            owner = customer(service, request, key)
+            turns = await self._in_thread(service, lambda inbox: inbox.store.history(f"{owner}/{id}", owner))
+            return _json([self._turn(turn) for turn in turns])
+
+        @router.delete(
+            "/customers/{owner}",
+            summary="Delete all of a customer's data",
+            responses=refusals(401, 403, 422, 503),
+            openapi_extra=SECURED,
+        )
+        async def forget(
+            owner: Annotated[str, InPath(pattern="^(me|[0-9a-f]{32})$")], request: Request, key: Key = ""
+        ) -> Response:
+            """Conversations, what is in the inbox, and what was decided about it. `me` is the customer whose key is
+            sent; for others, by the id that the inbox shows, it needs the staff's token."""
+            if owner == "me":
+                owner = customer(service, request, key)
+            else:
+                service.tokens.check_staff(request.headers.get("authorization"), request.headers.get("host"))
+            count = await self._in_thread(service, lambda inbox: inbox.forget(owner))
+            return _json({"deleted": count})
+
+    def _add_inbox(self, router: APIRouter, service: Service) -> None:
+        def staff(request: Request) -> None:
+            service.tokens.check_staff(request.headers.get("authorization"), request.headers.get("host"))
+
+        @router.get(
+            "/inbox",
+            summary="List what was handed over",
+            responses=refusals(401, 403, 422, 503),
+            openapi_extra=SECURED,
+        )
+        async def inbox(request: Request, part: Annotated[Part, Query()]) -> Response:
+            """What is open, the oldest first, at most 20 at a time; each with the intents and replies that fit best."""
+            staff(request)
+            found = await self._in_thread(service, lambda inbox: inbox.items(part.after, SHOWN))
+            items = [{**item, "session": item["session"].partition("/")[2]} for item in found["items"]]
+            return _json({**found, "items": items})
+
+        @router.put(
+            "/inbox/{id}",
+            summary="Decide what the right answer is",
+            responses=refusals(400, 401, 403, 404, 422, 503),
+            openapi_extra=SECURED,
+        )
+        async def decide(id: Annotated[int, InPath(ge=1, lt=2**31)], given: Decision, request: Request) -> Response:
+            """Ends it in the inbox, and adds a row to the file that the next training reads."""
+            staff(request)
+            chosen: dict[str, Any] = given.model_dump(exclude={"out_of_scope"})
+
+            def work(inbox: Inbox) -> Any:
+                try:
+                    inbox.store.item(id)
+                except SessionError as error:
+                    raise Refusal(404, "inbox", str(error), expected="a number of the inbox", found=str(id)) from None
+                return inbox.decide(id, outside=given.out_of_scope, **chosen)
+
+            return _json(await self._in_thread(service, work))
+
+    def _turn(self, turn: dict[str, Any]) -> dict[str, Any]:
+        """A turn as its customer sees it."""
+        written = (turn["decision"] or {}).get("answer")
+        told = {name: turn[name] for name in ("number", "at", "asked")}
+        return {**told, **self.public(turn["outcome"]), "staff": written}
+
+    async def _said(
+        self, batcher: Batcher[MessageOf], message: MessageOf, seconds: float, gone: asyncio.Future[Any] | None = None
+    ) -> dict[str, Any]:
+        """The answer to a message. `gone`: done when the client has disconnected. Raises Refusal."""
+        job = await batcher.submit([message], seconds, gone)
+        if job.faults:
+            raise _refusal(job.faults[0])
+        return job.answers[0]
+
+    async def _in_thread(self, service: Service, work: Callable[[Inbox], Any]) -> Any:
+        """What some work with the inbox returns. Raises Refusal."""
+        service.ready_bank()
+        assert self.inbox is not None
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, work, self.inbox)
+        except (SessionError, DataError) as error:
+            raise _refusal(error) from None
+
+
+def customer(service: Service, request: Request, key: str) -> str:
+    """Whose request it is: the hash of the key. Raises Refusal."""
+    service.tokens.check_predict(request.headers.get("authorization"))
+    if not _KEY.fullmatch(key):
+        raise Refusal(
+            401,
+            "customer",
+            "The request has no customer's key: a secret that is made up once for each customer, and kept.",
+            expected="the header X-Customer-Key with 16 to 200 visible ASCII characters",
+            found=f"{len(key)} characters" if key else "none",
+        )
+    return owner_of(key)
+
+
+def owner_of(key: str) -> str:
+    """The id of the customer who has a key: a hash of it."""
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _refusal(error: UserError) -> Refusal:
+    """How a message or a decision is refused. What is wrong with the database is the log's alone."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, TakenError):
+        return Refusal(409, "turn", str(error), expected="one message at a time", found="two")
+    if isinstance(error, SessionError):
+        logging.getLogger("adapters.serving").error("customer service: %s", error)
+        return busy("sessions", "It could not be read or written, and nothing of the message was kept.")
+    return Refusal(422, "message", str(error), expected="what the path's documentation says", found="something else")
+
+
+async def _events(work: asyncio.Task[dict[str, Any]], service: Service) -> AsyncIterator[bytes]:
+    """Server-sent events: `typing` while it works, then `answer` or `error`."""
+    try:
+        while True:
+            yield _event("typing", {})
+            await asyncio.wait([work], timeout=BEAT_SECONDS)
+            if work.done():
+                break
+        try:
+            yield _event("answer", work.result())
+        except Refusal as refusal:
+            service.metrics.refusals.labels(refusal.reason).inc()
+            yield _event("error", refusal.body)
+        except Exception:
+            logging.getLogger("adapters.serving").exception("a message could not be answered")
+            yield _event("error", {"error": "Internal error; the server's log has details."})
+    finally:
+        work.cancel()
+
+
+def _event(name: str, value: Any) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + orjson.dumps(value) + b"\n\n"
+
+
+def _json(value: Any) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json", headers=PRIVATE)

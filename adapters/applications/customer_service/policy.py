@@ -179,7 +179,8 @@ class Policy:
         said = f"confidence {confidence[MAIN]:.2f} of {MAIN}"
         if target is not None and opens[MAIN]:
             return Decision(kind=ANSWER, reason=f"{said} is above {self._least(MAIN)}.", target=target, **common)
-        below = f"{said} is not above {self._least(MAIN)}"
+        closed = self.gates[MAIN].threshold > 1
+        below = f"{said}, and no threshold is safe on dev" if closed else f"{said} is not above {self._least(MAIN)}"
         passage = self._passage(found)
         if passage is not None:
             return Decision(kind=ANSWER, reason=f"{below}; a passage of the documents is.", passage=passage, **common)
@@ -189,8 +190,7 @@ class Policy:
         return Decision(kind=HAND_OVER, reason=f"{below}, nor is anything else sure enough.", **common)
 
     def _least(self, name: str) -> str:
-        threshold = self.gates[name].threshold
-        return f"{threshold:.2f}" if threshold <= 1 else "any (no threshold is safe on dev)"
+        return f"{self.gates[name].threshold:.2f}"
 
     def _passage(self, found: Found) -> int | None:
         """The best passage, if it matches the question at least as well as a reply must.

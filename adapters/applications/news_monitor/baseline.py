@@ -1,0 +1,179 @@
+"""How many negative items a window of each series should have: a mixture of beta-binomials that learns day and hour.
+
+Experts predict the number k of negative ones among the n items of a window, each by a beta-binomial. They differ in the
+mean (the level alone; by hour; by hour and weekday; the same, moved by the last days) and in the spread beyond chance
+(PHI). Their weights are by how well they have predicted so far (prequential likelihood; Dawid 1984), so that hours,
+drift and clustered items widen or narrow the prediction as far as they were seen. A mean's own uncertainty is in its
+beta-binomial, by the number of items behind it (a Jeffreys prior for the level).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+HOURS, DAYS, MEANS = 24, 7, 4
+PHI = (1e6, 1000.0, 300.0, 100.0, 30.0)
+"""Precisions of the share from window to window: 1e6 is none but chance's."""
+SHRUNK = 100.0
+"""Items that the level is worth as the prior of an hour's or weekday's share."""
+RECENT = 14
+"""By so much the last days' memory is shorter."""
+EXPERTS = MEANS * len(PHI)
+MOST_CELLS = 4_000_000
+"""Of one array; more series are predicted in parts."""
+FIELDS = ("items", "negative", "day_items", "day_negative", "recent", "scores")
+
+
+@dataclass(frozen=True, kw_only=True)
+class When:
+    """A window's place in time: its number, and the hour and weekday in which it begins."""
+
+    number: int
+    hour: int
+    day: int
+
+
+class Baseline:
+    """What was learned of each series.
+
+    Attributes:
+        memory: windows after which an item counts half.
+        items: by hour, [series, 24]; `negative` the same.
+        day_items: by weekday, [series, 7]; `day_negative` the same.
+        recent: items and negative ones of the last days, [series, 2].
+        scores: logarithms of the experts' weights, [series, experts].
+    """
+
+    def __init__(self, series: int, memory: float) -> None:
+        self.memory = memory
+        self.last = 0
+        self.items, self.negative = np.zeros((series, HOURS)), np.zeros((series, HOURS))
+        self.day_items, self.day_negative = np.zeros((series, DAYS)), np.zeros((series, DAYS))
+        self.recent = np.zeros((series, 2))
+        self.scores = np.zeros((series, EXPERTS))
+
+    def grow(self, series: int) -> None:
+        """Add series about which nothing is known, until there are so many."""
+        for name in FIELDS:
+            own = getattr(self, name)
+            more = np.zeros((series - len(own), own.shape[1]))
+            setattr(self, name, np.concatenate([own, more]))
+
+    def forget(self, chosen: Array) -> None:
+        """Unlearn these series."""
+        for name in FIELDS:
+            getattr(self, name)[chosen] = 0.0
+
+    def predict(self, rows: Array, n: Array, when: When) -> tuple[Array, Array]:
+        """Probabilities of each number of negative items.
+
+        Args:
+            rows: series, [rows].
+            n: their items in the window, [rows].
+            when: the window.
+
+        Returns:
+            Of the mixture [rows, most + 1], and of the experts at all counts [rows, experts, most + 1]; `most` is the
+            largest n.
+        """
+        a, b = self._shapes(rows, when)
+        each = beta_binomials(n, a, b)
+        weights = self.scores[rows] - self.scores[rows].max(-1, keepdims=True)
+        weights = np.exp(weights)
+        weights /= weights.sum(-1, keepdims=True)
+        return np.einsum("rj,rjk->rk", weights, each), each
+
+    def expected(self, rows: Array, n: Array, when: When) -> Array:
+        """The mixture's mean number of negative items, [rows]."""
+        mixture, _ = self.predict(rows, n, when)
+        return mixture @ np.arange(mixture.shape[1])
+
+    def learn(self, rows: Array, n: Array, k: Array, when: When, each: Array) -> None:
+        """Add a window. Args: as of `predict`; k: negative items, [rows]; each: what `predict` gave of experts."""
+        self._age(when.number)
+        found = np.take_along_axis(each, k[:, None, None], axis=2)[:, :, 0]
+        scores = self.scores[rows] + np.log(np.maximum(found, 1e-300))
+        self.scores[rows] = scores - scores.max(-1, keepdims=True)
+        self.items[rows, when.hour] += n
+        self.negative[rows, when.hour] += k
+        self.day_items[rows, when.day] += n
+        self.day_negative[rows, when.day] += k
+        self.recent[rows, 0] += n
+        self.recent[rows, 1] += k
+
+    def _age(self, number: int) -> None:
+        """Let all items count less by the windows since the last one."""
+        passed, self.last = max(number - self.last, 0), max(number, self.last)
+        factor = 0.5 ** (passed / self.memory)
+        for name in FIELDS:
+            own = getattr(self, name)
+            own *= factor**RECENT if name == "recent" else factor
+
+    def _shapes(self, rows: Array, when: When) -> tuple[Array, Array]:
+        """The experts' beta distributions of the share, two of [rows, experts]."""
+        items, negative = self.items[rows], self.negative[rows]
+        size = items.sum(-1) + 1.0
+        level = (negative.sum(-1) + 0.5) / size
+        by_hour, hour_size = _shrunk(negative[:, when.hour], items[:, when.hour], level)
+        by_day, day_size = _shrunk(self.day_negative[rows, when.day], self.day_items[rows, when.day], level)
+        lately, lately_size = _shrunk(self.recent[rows, 1], self.recent[rows, 0], level)
+        both = _logit(by_hour) + _logit(by_day) - _logit(level)
+        moved = both + _logit(lately) - _logit(level)
+        means = np.stack([level, by_hour, _share(both), _share(moved)], axis=1)
+        both_size = 1.0 / (1.0 / hour_size + 1.0 / day_size)
+        moved_size = 1.0 / (1.0 / both_size + 1.0 / lately_size)
+        sizes = np.stack([size, hour_size, both_size, moved_size], axis=1)
+        precision = 1.0 / (1.0 / sizes[:, :, None] + 1.0 / np.array(PHI))
+        shapes = (means[:, :, None] * precision, (1.0 - means[:, :, None]) * precision)
+        return shapes[0].reshape(len(rows), EXPERTS), shapes[1].reshape(len(rows), EXPERTS)
+
+    # as it is stored --------------------------------------------------------------------------------------------------
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"last": self.last, **{name: getattr(self, name).tolist() for name in FIELDS}}
+
+    def restore(self, record: dict[str, Any]) -> None:
+        """Take what `record` gave."""
+        self.last = int(record["last"])
+        for name in FIELDS:
+            own = getattr(self, name)
+            setattr(self, name, np.asarray(record[name], dtype=float).reshape(-1, own.shape[1]))
+
+
+def beta_binomials(n: Array, a: Array, b: Array) -> Array:
+    """Probabilities of 0 to the largest n, [rows, experts, most + 1]. Args: n: [rows]; a, b: [rows, experts].
+
+    By the ratio of neighbours, p(k + 1) / p(k) = (n - k)(k + a) / ((k + 1)(n - k - 1 + b)), which takes one logarithm.
+    """
+    most = int(n.max(initial=0))
+    k = np.arange(most)
+    left = (n[:, None] - k)[:, None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = left * (k + a[:, :, None]) / ((k + 1) * (left - 1 + b[:, :, None]))
+        steps = np.log(np.where(left > 0, ratio, 0.0))
+    found = np.zeros((*a.shape, most + 1))
+    np.cumsum(steps, axis=2, out=found[:, :, 1:])
+    found -= found.max(-1, keepdims=True)
+    np.exp(found, out=found)
+    found /= found.sum(-1, keepdims=True)
+    return found
+
+
+def _shrunk(negative: Array, items: Array, level: Array) -> tuple[Array, Array]:
+    """A share that is the level where there are few items, and the number of items it is worth."""
+    size = items + SHRUNK
+    return (negative + SHRUNK * level) / size, size
+
+
+def _logit(share: Array) -> Array:
+    return np.log(share) - np.log1p(-share)
+
+
+def _share(logit: Array) -> Array:
+    found: Array = 1.0 / (1.0 + np.exp(-logit))
+    return np.clip(found, 1e-6, 1 - 1e-6)

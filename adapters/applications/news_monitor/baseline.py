@@ -1,7 +1,7 @@
 """How many negative items a window of each series should have: a mixture of beta-binomials that learns day and hour.
 
 Experts predict the number k of negative ones among the n items of a window, each by a beta-binomial. They differ in the
-mean (the level alone; by hour; by hour and weekday; the same, moved by the last days) and in the spread beyond chance
+mean (the level alone; by hour and weekday; the same, moved by the last days) and in the spread beyond chance
 (PHI). Their weights are by how well they have predicted so far (prequential likelihood; Dawid 1984), so that hours,
 drift and clustered items widen or narrow the prediction as far as they were seen. A mean's own uncertainty is in its
 beta-binomial, by the number of items behind it (a Jeffreys prior for the level).
@@ -15,17 +15,18 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-HOURS, DAYS, MEANS = 24, 7, 4
-PHI = (1e6, 1000.0, 300.0, 100.0, 30.0)
+HOURS, DAYS, MEANS = 24, 7, 3
+PHI = (1e6, 1000.0, 500.0, 250.0, 125.0, 60.0, 30.0, 15.0)
 """Precisions of the share from window to window: 1e6 is none but chance's."""
-SHRUNK = 100.0
+SHRUNK = 50.0
 """Items that the level is worth as the prior of an hour's or weekday's share."""
-RECENT = 14
-"""By so much the last days' memory is shorter."""
+RECENT, SCORED = 14, 4
+"""By so much the memory of the last days is shorter, and that of how well the experts predict: those of the first days,
+when hours were not yet known, are soon forgotten."""
 EXPERTS = MEANS * len(PHI)
 MOST_CELLS = 4_000_000
 """Of one array; more series are predicted in parts."""
-FIELDS = ("items", "negative", "day_items", "day_negative", "recent", "scores")
+FIELDS = ("items", "negative", "day_items", "day_negative", "recent", "scores", "born")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class Baseline:
         day_items: by weekday, [series, 7]; `day_negative` the same.
         recent: items and negative ones of the last days, [series, 2].
         scores: logarithms of the experts' weights, [series, experts].
+        born: number of each series' first window, [series, 1]; -1: none.
     """
 
     def __init__(self, series: int, memory: float) -> None:
@@ -55,18 +57,19 @@ class Baseline:
         self.day_items, self.day_negative = np.zeros((series, DAYS)), np.zeros((series, DAYS))
         self.recent = np.zeros((series, 2))
         self.scores = np.zeros((series, EXPERTS))
+        self.born = np.full((series, 1), -1.0)
 
     def grow(self, series: int) -> None:
         """Add series about which nothing is known, until there are so many."""
         for name in FIELDS:
             own = getattr(self, name)
-            more = np.zeros((series - len(own), own.shape[1]))
+            more = np.full((series - len(own), own.shape[1]), -1.0 if name == "born" else 0.0)
             setattr(self, name, np.concatenate([own, more]))
 
     def forget(self, chosen: Array) -> None:
         """Unlearn these series."""
         for name in FIELDS:
-            getattr(self, name)[chosen] = 0.0
+            getattr(self, name)[chosen] = -1.0 if name == "born" else 0.0
 
     def predict(self, rows: Array, n: Array, when: When) -> tuple[Array, Array]:
         """Probabilities of each number of negative items.
@@ -95,6 +98,7 @@ class Baseline:
     def learn(self, rows: Array, n: Array, k: Array, when: When, each: Array) -> None:
         """Add a window. Args: as of `predict`; k: negative items, [rows]; each: what `predict` gave of experts."""
         self._age(when.number)
+        self.born[rows] = np.where(self.born[rows] < 0, when.number, self.born[rows])
         found = np.take_along_axis(each, k[:, None, None], axis=2)[:, :, 0]
         scores = self.scores[rows] + np.log(np.maximum(found, 1e-300))
         self.scores[rows] = scores - scores.max(-1, keepdims=True)
@@ -109,24 +113,28 @@ class Baseline:
         """Let all items count less by the windows since the last one."""
         passed, self.last = max(number - self.last, 0), max(number, self.last)
         factor = 0.5 ** (passed / self.memory)
-        for name in FIELDS:
+        for name in FIELDS[:-1]:
             own = getattr(self, name)
-            own *= factor**RECENT if name == "recent" else factor
+            own *= factor ** {"recent": RECENT, "scores": SCORED}.get(name, 1)
 
     def _shapes(self, rows: Array, when: When) -> tuple[Array, Array]:
         """The experts' beta distributions of the share, two of [rows, experts]."""
-        items, negative = self.items[rows], self.negative[rows]
+        # Weights that halve with age: the mean varies as that of (sum of weights)^2 / (sum of their squares) items.
+        age = np.where(self.born[rows, 0] < 0, 0.0, self.last - self.born[rows, 0])
+        worth = 2.0 / (1.0 + 0.5 ** (age / self.memory))
+        items, negative = self.items[rows] * worth[:, None], self.negative[rows] * worth[:, None]
         size = items.sum(-1) + 1.0
         level = (negative.sum(-1) + 0.5) / size
         by_hour, hour_size = _shrunk(negative[:, when.hour], items[:, when.hour], level)
-        by_day, day_size = _shrunk(self.day_negative[rows, when.day], self.day_items[rows, when.day], level)
+        day_items, day_negative = (own[rows, when.day] * worth for own in (self.day_items, self.day_negative))
+        by_day, day_size = _shrunk(day_negative, day_items, level)
         lately, lately_size = _shrunk(self.recent[rows, 1], self.recent[rows, 0], level)
         both = _logit(by_hour) + _logit(by_day) - _logit(level)
         moved = both + _logit(lately) - _logit(level)
-        means = np.stack([level, by_hour, _share(both), _share(moved)], axis=1)
+        means = np.stack([level, _share(both), _share(moved)], axis=1)
         both_size = 1.0 / (1.0 / hour_size + 1.0 / day_size)
         moved_size = 1.0 / (1.0 / both_size + 1.0 / lately_size)
-        sizes = np.stack([size, hour_size, both_size, moved_size], axis=1)
+        sizes = np.stack([size, both_size, moved_size], axis=1)
         precision = 1.0 / (1.0 / sizes[:, :, None] + 1.0 / np.array(PHI))
         shapes = (means[:, :, None] * precision, (1.0 - means[:, :, None]) * precision)
         return shapes[0].reshape(len(rows), EXPERTS), shapes[1].reshape(len(rows), EXPERTS)

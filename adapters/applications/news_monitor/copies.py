@@ -19,16 +19,17 @@ class Copies:
     def __init__(self, similarity: float, seconds: float) -> None:
         """Args: similarity: Jaccard's, of the sets of shingles, from which two texts are copies; seconds: between
         them, at most."""
-        from datasketch import MinHashLSH
+        from datasketch import MinHash, MinHashLSH
 
         self.similarity, self.seconds = similarity, seconds
-        self.index: Any = MinHashLSH(threshold=similarity, num_perm=PERMUTATIONS)
+        self.index: Any = MinHashLSH(threshold=similarity, num_perm=PERMUTATIONS, weights=(0.1, 0.9))
+        self.blank: Any = MinHash(num_perm=PERMUTATIONS, scheme=SCHEME)
         self.known: dict[str, tuple[float, Any]] = {}
         self.order: deque[str] = deque()
 
     def sketch(self, text: str) -> bytes:
         """What a text is compared by."""
-        minhash = _minhash()
+        minhash = self.minhash()
         plain = " ".join(text.casefold().split())
         count = max(len(plain) - NEAR_CHARACTERS + 1, 1)
         minhash.update_batch([plain[i : i + NEAR_CHARACTERS].encode("utf-8", "replace") for i in range(count)])
@@ -36,7 +37,7 @@ class Copies:
 
     def original(self, sketch: bytes, at: float) -> str | None:
         """Id of the most similar item of these hours; None where none is similar enough."""
-        own = _minhash(sketch)
+        own = self.minhash(sketch)
         best: tuple[float, str] | None = None
         for id in self.index.query(own):
             when, other = self.known[id]
@@ -47,7 +48,7 @@ class Copies:
 
     def add(self, id: str, sketch: bytes, at: float) -> None:
         """Know an item that is no copy."""
-        own = _minhash(sketch)
+        own = self.minhash(sketch)
         self.known[id] = at, own
         self.order.append(id)
         self.index.insert(id, own, check_duplication=False)
@@ -59,9 +60,11 @@ class Copies:
             self.index.remove(id)
             del self.known[id]
 
+    def minhash(self, sketch: bytes | None = None) -> Any:
+        """What is behind a sketch. Its permutations, which are slow to make, are those of all."""
+        from datasketch import MinHash
 
-def _minhash(sketch: bytes | None = None) -> Any:
-    from datasketch import MinHash
-
-    values = None if sketch is None else np.frombuffer(sketch, dtype=np.uint64)
-    return MinHash(num_perm=PERMUTATIONS, hashvalues=values, scheme=SCHEME)
+        values = None if sketch is None else np.frombuffer(sketch, dtype=np.uint64)
+        return MinHash(
+            num_perm=PERMUTATIONS, hashvalues=values, permutations=self.blank.permutations, scheme=SCHEME
+        )

@@ -61,8 +61,8 @@ class Feed(threading.Thread):
                 return Arrival(given=(), marks={})
             raise
         found = feedparser.parse(body, response_headers=told)
-        if found.bozo and not found.entries:
-            raise ValueError(f"no feed ({found.bozo_exception})")
+        if not found.version:
+            raise ValueError(f"no feed ({found.get('bozo_exception', 'neither RSS nor Atom')})")
         title = str(found.feed.get("title", "")) or self.url
         given = tuple(
             Given(where=f"{self.url}: entry {number}", item=_item(entry, title))

@@ -18,11 +18,10 @@ Array = np.ndarray[Any, Any]
 HOURS, DAYS, MEANS = 24, 7, 3
 PHI = (1e6, 1000.0, 500.0, 250.0, 125.0, 60.0, 30.0, 15.0)
 """Precisions of the share from window to window: 1e6 is none but chance's."""
-SHRUNK = 50.0
+SHRUNK = 20.0
 """Items that the level is worth as the prior of an hour's or weekday's share."""
-RECENT, SCORED = 14, 4
-"""By so much the memory of the last days is shorter, and that of how well the experts predict: those of the first days,
-when hours were not yet known, are soon forgotten."""
+RECENT = 14
+"""By so much the last days' memory is shorter."""
 EXPERTS = MEANS * len(PHI)
 MOST_CELLS = 4_000_000
 """Of one array; more series are predicted in parts."""
@@ -45,7 +44,7 @@ class Baseline:
         memory: windows after which an item counts half.
         items: by hour, [series, 24]; `negative` the same.
         day_items: by weekday, [series, 7]; `day_negative` the same.
-        recent: items and negative ones of the last days, [series, 2].
+        recent: of the last days, items, negative ones, and how many by hour and weekday were expected, [series, 3].
         scores: logarithms of the experts' weights, [series, experts].
         born: number of each series' first window, [series, 1]; -1: none.
     """
@@ -55,7 +54,7 @@ class Baseline:
         self.last = 0
         self.items, self.negative = np.zeros((series, HOURS)), np.zeros((series, HOURS))
         self.day_items, self.day_negative = np.zeros((series, DAYS)), np.zeros((series, DAYS))
-        self.recent = np.zeros((series, 2))
+        self.recent = np.zeros((series, 3))
         self.scores = np.zeros((series, EXPERTS))
         self.born = np.full((series, 1), -1.0)
 
@@ -99,6 +98,7 @@ class Baseline:
         """Add a window. Args: as of `predict`; k: negative items, [rows]; each: what `predict` gave of experts."""
         self._age(when.number)
         self.born[rows] = np.where(self.born[rows] < 0, when.number, self.born[rows])
+        expected, _ = self._by_time(rows, when, *self._level(rows))
         found = np.take_along_axis(each, k[:, None, None], axis=2)[:, :, 0]
         scores = self.scores[rows] + np.log(np.maximum(found, 1e-300))
         self.scores[rows] = scores - scores.max(-1, keepdims=True)
@@ -106,8 +106,7 @@ class Baseline:
         self.negative[rows, when.hour] += k
         self.day_items[rows, when.day] += n
         self.day_negative[rows, when.day] += k
-        self.recent[rows, 0] += n
-        self.recent[rows, 1] += k
+        self.recent[rows] += np.stack([n, k, n * _share(expected)], axis=1)
 
     def _age(self, number: int) -> None:
         """Let all items count less by the windows since the last one."""
@@ -115,26 +114,34 @@ class Baseline:
         factor = 0.5 ** (passed / self.memory)
         for name in FIELDS[:-1]:
             own = getattr(self, name)
-            own *= factor ** {"recent": RECENT, "scores": SCORED}.get(name, 1)
+            own *= factor**RECENT if name == "recent" else factor
+
+    def _level(self, rows: Array) -> tuple[Array, Array, Array]:
+        """The share, [rows]; the items behind it; and what an item's weight is worth there.
+
+        Weights halve with age, and the mean varies as that of (sum of weights)^2 / (sum of their squares) items.
+        """
+        age = np.where(self.born[rows, 0] < 0, 0.0, self.last - self.born[rows, 0])
+        worth = 2.0 / (1.0 + 0.5 ** (age / self.memory))
+        size = self.items[rows].sum(-1) * worth + 1.0
+        return (self.negative[rows].sum(-1) * worth + 0.5) / size, size, worth
+
+    def _by_time(self, rows: Array, when: When, level: Array, size: Array, worth: Array) -> tuple[Array, Array]:
+        """The share by hour and weekday, as logits, and the items that it is worth."""
+        by_hour, hour_size = _shrunk(self.negative[rows, when.hour] * worth, self.items[rows, when.hour] * worth, level)
+        day_items, day_negative = (own[rows, when.day] * worth for own in (self.day_items, self.day_negative))
+        by_day, day_size = _shrunk(day_negative, day_items, level)
+        return _logit(by_hour) + _logit(by_day) - _logit(level), 1.0 / (1.0 / hour_size + 1.0 / day_size)
 
     def _shapes(self, rows: Array, when: When) -> tuple[Array, Array]:
         """The experts' beta distributions of the share, two of [rows, experts]."""
-        # Weights that halve with age: the mean varies as that of (sum of weights)^2 / (sum of their squares) items.
-        age = np.where(self.born[rows, 0] < 0, 0.0, self.last - self.born[rows, 0])
-        worth = 2.0 / (1.0 + 0.5 ** (age / self.memory))
-        items, negative = self.items[rows] * worth[:, None], self.negative[rows] * worth[:, None]
-        size = items.sum(-1) + 1.0
-        level = (negative.sum(-1) + 0.5) / size
-        by_hour, hour_size = _shrunk(negative[:, when.hour], items[:, when.hour], level)
-        day_items, day_negative = (own[rows, when.day] * worth for own in (self.day_items, self.day_negative))
-        by_day, day_size = _shrunk(day_negative, day_items, level)
-        lately, lately_size = _shrunk(self.recent[rows, 1], self.recent[rows, 0], level)
-        both = _logit(by_hour) + _logit(by_day) - _logit(level)
-        moved = both + _logit(lately) - _logit(level)
+        level, size, worth = self._level(rows)
+        both, both_size = self._by_time(rows, when, level, size, worth)
+        items, negative, expected = self.recent[rows].T
+        lately, lately_size = _shrunk(negative, items, level)
+        moved = both + _logit(lately) - _logit(_shrunk(expected, items, level)[0])
         means = np.stack([level, _share(both), _share(moved)], axis=1)
-        both_size = 1.0 / (1.0 / hour_size + 1.0 / day_size)
-        moved_size = 1.0 / (1.0 / both_size + 1.0 / lately_size)
-        sizes = np.stack([size, both_size, moved_size], axis=1)
+        sizes = np.stack([size, both_size, 1.0 / (1.0 / both_size + 1.0 / lately_size)], axis=1)
         precision = 1.0 / (1.0 / sizes[:, :, None] + 1.0 / np.array(PHI))
         shapes = (means[:, :, None] * precision, (1.0 - means[:, :, None]) * precision)
         return shapes[0].reshape(len(rows), EXPERTS), shapes[1].reshape(len(rows), EXPERTS)

@@ -7,10 +7,10 @@ Parts:
 
     stable    false alarms a month of streams in which nothing changes, at one a month stated: a level alone; days and
               hours that differ; shares that are more spread than chance; ten topics together; few items; slow drift
-    power     the share of surges found within one window, by items a window and by strength, at one false alarm a month;
-              and where the classifier errs (--sensitivity, --specificity)
-    peers     the same surges beside river's ADWIN and Page-Hinkley, and a threshold on the share of a window, each tuned
-              to as many false alarms on streams of its own; on a level stream and on one with days and hours
+    power     the share of surges found within one window, by items a window and by strength, at one false alarm a
+              month; and where the classifier errs (--sensitivity, --specificity)
+    peers     the same surges beside river's ADWIN and Page-Hinkley, and a threshold on the share of a window, each
+              tuned to as many false alarms on streams of its own; on a level stream and on one with days and hours
     gold      gold headlines by date, with their own labels: alarms, and surges injected at drawn times
     kills     kill -9 at drawn moments of reading: no item lost or counted twice, no alarm lost
     memory    peak memory after a tenth of --items items and after all

@@ -22,7 +22,7 @@ def alarm_events(monitor: Monitor, window: int, names: list[str], seen: Seen) ->
     events = []
     for place, name in enumerate(names):
         if seen.raised[place]:
-            alarm = {
+            alarm: dict[str, Any] = {
                 "id": f"{name}@{_time(window * monitor.seconds)}",
                 "series": name,
                 "since": _time(window * monitor.seconds),
@@ -44,8 +44,8 @@ def alarm_events(monitor: Monitor, window: int, names: list[str], seen: Seen) ->
             alarm["evidence"] = evidence
         if state:
             alarm["events"] += 1
-            shown = {key: alarm[key] for key in ("series", "since", "until", "reason") if key in alarm}
-            ids = {"event": state, "id": f"{alarm['id']}#{alarm['events']}", "alarm": alarm["id"]}
+            shown: dict[str, Any] = {key: alarm[key] for key in ("series", "since", "until", "reason") if key in alarm}
+            ids: dict[str, Any] = {"event": state, "id": f"{alarm['id']}#{alarm['events']}", "alarm": alarm["id"]}
             events.append({**ids, **shown, **evidence})
         monitor.store.put_alarm(alarm)
     return events

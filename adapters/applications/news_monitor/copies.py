@@ -65,6 +65,4 @@ class Copies:
         from datasketch import MinHash
 
         values = None if sketch is None else np.frombuffer(sketch, dtype=np.uint64)
-        return MinHash(
-            num_perm=PERMUTATIONS, hashvalues=values, permutations=self.blank.permutations, scheme=SCHEME
-        )
+        return MinHash(num_perm=PERMUTATIONS, hashvalues=values, permutations=self.blank.permutations, scheme=SCHEME)

@@ -48,7 +48,7 @@ class GrowingFile:
 
     def arrival(self, most: int, *, last: bool = False) -> Arrival:
         """The next lines, so many at most. Args: last: nothing more is written, so that a line may lack its end."""
-        found = []
+        found: list[Given] = []
         while len(found) < most:
             line = self.stream.readline(self.longest + 1)
             if not line or (not line.endswith(b"\n") and len(line) <= self.longest and not last):

@@ -215,7 +215,7 @@ def _labelled(path: str) -> list[Item]:
     source = open_file(path, encoding="utf-8", flag="--labelled_file")
     roles, faults = ColumnRoles(source), Faults(source.name)
     text, label = (roles.find(role, names, what=f"{role}s") for role, names in LABELLED.items())
-    found = []
+    found: list[Item] = []
     for row in source.rows(faults):
         own, said = (str(row.values.get(name) or "").strip() for name in (text, label))
         if not own or not said:

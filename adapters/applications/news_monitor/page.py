@@ -41,14 +41,14 @@ HOW = [
     (
         "corrected",
         "Corrected shares",
-        "The share of negative items that there would be without the classifier's errors (Rogan and Gladen 1978), which "
-        "were counted on --labelled_file. Alarms need no correction: the baseline has the same errors.",
+        "The share of negative items that there would be without the classifier's errors (Rogan and Gladen 1978), "
+        "which were counted on --labelled_file. Alarms need no correction: the baseline has the same errors.",
     ),
     (
         "band",
         "The plots",
-        "Of each window, or of several together, the share of negative items (line), and where 95 % of windows would be "
-        "if nothing had changed (band). Alarms are marked from their beginning to their end.",
+        "Of each window, or of several together, the share of negative items (line), and where 95 % of windows would "
+        "be if nothing had changed (band). Alarms are marked from their beginning to their end.",
     ),
 ]
 
@@ -79,8 +79,8 @@ def tallied(monitor: Monitor) -> list[str]:
     """What became of the items, with the first places."""
     lines = []
     for what, own in sorted(monitor.tally.items(), key=lambda one: -one[1]["count"]):
-        places = "" if what == "counted" else f" ({', '.join(own['places'])}{', …' * (own['count'] > len(own['places']))})"
-        lines.append(f"{own['count']:,} {what}{places}")
+        places = ", ".join([*own["places"], *["…"] * (own["count"] > len(own["places"]))])
+        lines.append(f"{own['count']:,} {what}" + ("" if what == "counted" else f" ({places})"))
     return lines
 
 
@@ -150,9 +150,9 @@ def _curve(
     for begin, end in marks:
         span = [datetime.fromtimestamp(one, UTC) for one in (begin, end if math.isfinite(end) else last)]
         axes.axvspan(span[0], span[1], color=COLOURS[1], alpha=0.25, lw=1)  # type: ignore[arg-type]
-    locator = AutoDateLocator()
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     axes.set_ylabel("Negative, %")
     axes.set_ylim(bottom=0)
 

@@ -152,8 +152,8 @@ class Store:
     def negative_items(self, window: int, series: str, most: int) -> list[dict[str, Any]]:
         """The first negative items of a window."""
         chosen = (
-            "SELECT items.id, at, source, text FROM counts JOIN items ON items.id = counts.item WHERE counts.window = ? "
-            "AND series = ? AND negative ORDER BY at, items.id LIMIT ?"
+            "SELECT items.id, at, source, text FROM counts JOIN items ON items.id = counts.item WHERE counts.window = "
+            "? AND series = ? AND negative ORDER BY at, items.id LIMIT ?"
         )
         rows = self._rows(chosen, [window, series, most])
         return [dict(zip(("id", "at", "source", "text"), row, strict=True)) for row in rows]

@@ -127,7 +127,7 @@ class Watch:
         over = k >= self._bought(rows, mixture, tail, ready)
         raised = over.copy()
         if supported is not None:
-            raised[over] = [supported(place) for place in np.flatnonzero(over)]
+            raised[over] = [supported(int(place)) for place in np.flatnonzero(over)]
         was = self.open[rows]
         p = np.minimum(tail[at], 1.0)
         quiet = np.where(was & (p > EXCESS), self.quiet[rows] + 1, 0)

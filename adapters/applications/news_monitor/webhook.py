@@ -53,7 +53,7 @@ def signature(key: bytes, seconds: int, body: bytes) -> str:
 
 
 class Delivery(threading.Thread):
-    """Delivers what the store has, in a thread and with a connection of its own: a receiver that hangs stops nothing."""
+    """Delivers what the store has, in a thread, with a connection of its own: a receiver that hangs stops nothing."""
 
     def __init__(self, path: Path, url: str, key: bytes, timeout: float = TIMEOUT_SECONDS) -> None:
         """Args: path: of the store; url: of the receiver; key: shared with it; timeout: of a delivery, in seconds."""

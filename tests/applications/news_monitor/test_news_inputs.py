@@ -24,7 +24,8 @@ from adapters.applications.news_monitor.webhook import SIGNATURE, Delivery, secr
 from adapters.core.errors import DataError, SettingsError
 
 RSS = """<?xml version="1.0"?><rss version="2.0"><channel><title>Wire</title>
-<item><guid>a1</guid><title>Acme falls</title><description>&lt;p&gt;By &lt;b&gt;12&lt;/b&gt; percent&lt;/p&gt;</description>
+<item><guid>a1</guid><title>Acme falls</title>
+<description>&lt;p&gt;By &lt;b&gt;12&lt;/b&gt; percent&lt;/p&gt;</description>
 <pubDate>Mon, 02 Mar 2026 13:00:00 +0100</pubDate></item>
 <item><guid>a2</guid><title>No date</title></item></channel></rss>"""
 ATOM = """<?xml version="1.0" encoding="utf-8"?><feed xmlns="http://www.w3.org/2005/Atom"><title>Atom wire</title>

@@ -13,7 +13,7 @@ from pathlib import Path
 import forked
 import news
 import pytest
-from conftest import REPOSITORY, call_recipe, forget_accelerate
+from conftest import REPOSITORY, call_recipe, forget_accelerate, write_tagged
 
 from adapters.applications.news_monitor.items import Item
 from adapters.applications.news_monitor.store import Store
@@ -29,7 +29,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three days of items, with a surge on the last one."""
-    return news.write(tmp_path_factory.mktemp("stream") / "news.jsonl", news.rows(20 * 72, surge=(20 * 60, 20 * 62), per_hour=20))
+    rows = news.rows(20 * 72, surge=(20 * 60, 20 * 62), per_hour=20)
+    return news.write(tmp_path_factory.mktemp("stream") / "news.jsonl", rows)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,7 @@ def test_a_replay_is_not_counted_again_and_another_file_is_refused(replayed, str
     assert main(["news_monitor"]) == 2 and "--input None: must be given" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_standard_input_is_read_to_its_end(tmp_path):
     """Started for real once."""
     rows = "".join(json.dumps(row) + "\n" for row in news.rows(200))
@@ -70,6 +72,7 @@ def test_standard_input_is_read_to_its_end(tmp_path):
     assert "200 counted" in done.stdout
 
 
+@pytest.mark.slow
 def test_kill_9_loses_no_item_and_counts_none_twice(stream, replayed, tmp_path):
     draw, folder = random.Random(1), tmp_path / "killed"
     words = [RECIPE, "--replay", stream, "--output_dir", folder, "--batch_items", 8, *FLAGS]
@@ -100,8 +103,8 @@ def count(folder: Path) -> int:
 def train(base: Path, folder: Path, task: str, rows: list[dict[str, object]], *more: str) -> Path:
     """An adapter's artifact."""
     folder.mkdir(parents=True)
-    news.write(folder / "train.jsonl", rows)
-    words = ["train", "--task", task, "--method", "lora", "--train_file", str(folder / "train.jsonl")]
+    path = write_tagged(folder / "train.conll", 40) if not rows else news.write(folder / "train.jsonl", rows)
+    words = ["train", "--task", task, "--method", "lora", "--train_file", str(path)]
     words += ["--model_name_or_path", str(base), "--max_train_steps", "2", "--mixed_precision", "no"]
     forget_accelerate()
     assert main([*words, "--allow_unknown_tokens", "--output_dir", str(folder / "run"), *more]) == 0
@@ -114,11 +117,10 @@ def adapters(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     folder = tmp_path_factory.mktemp("adapters")
     mood = [{"text": f"Ada lived {n}", "label": ("negative", "neutral")[n % 2]} for n in range(40)]
     topics = [{"text": f"Rome {n}", "labels": [["crude"], ["crude", "gold"], []][n % 3]} for n in range(40)]
-    tagged = [{"tokens": ["Ada", "in", "Rome"], "tags": ["B-ORG", "O", "B-LOC"]} for _ in range(40)]
     return {
         "sentiment": train(tiny_bert, folder / "sentiment", "classification", mood),
-        "topics": train(tiny_bert, folder / "topics", "classification", topics),
-        "entities": train(tiny_bert, folder / "entities", "ner", tagged),
+        "topics": train(tiny_bert, folder / "topics", "classification", topics, "--multi_label"),
+        "entities": train(tiny_bert, folder / "entities", "ner", []),
     }
 
 
@@ -126,6 +128,7 @@ def item(text: str, **given: object) -> Item:
     return Item(id=text, at=0.0, text=text, source="", given=given, where="here")
 
 
+@pytest.mark.slow
 def test_adapters_of_one_bank_read_items_as_each_does_alone(adapters, tiny_bert):
     from adapters.serving.bank.bank import AdapterBank
 
@@ -133,20 +136,21 @@ def test_adapters_of_one_bank_read_items_as_each_does_alone(adapters, tiny_bert)
     for name, folder in adapters.items():
         bank.load(name, folder)
     texts = ["Ada lived in Rome", "old town", "Niels Bohr worked near Oslo"]
-    found = Adapters(bank, ["negative"], ["ORG"])([item(text) for text in texts])
+    found = Adapters(bank, ["negative"], ["PER"])([item(text) for text in texts])
     for text, reading in zip(texts, found, strict=True):
         assert isinstance(reading, Reading)
         outputs = {name: bank.predict([{"adapter": name, "inputs": {"text": text}}])[0]["output"] for name in adapters}
         bad = outputs["sentiment"]["label"] == "negative"
-        orgs = [one["text"] for one in outputs["entities"]["entities"] if one["label"] == "ORG"]
+        orgs = [one["text"] for one in outputs["entities"]["entities"] if one["label"] == "PER"]
         names = {"all", *(f"topic: {one}" for one in outputs["topics"]["labels"]), *(f"entity: {one}" for one in orgs)}
         assert reading.series == dict.fromkeys(names, bad)
     with pytest.raises(SettingsError, match="--negative_labels bad: the adapter has no such label"):
         Adapters(bank, ["bad"])
-    with pytest.raises(SettingsError, match="--entity_types PER"):
-        Adapters(bank, ["negative"], ["PER"])
+    with pytest.raises(SettingsError, match="--entity_types ORG"):
+        Adapters(bank, ["negative"], ["ORG"])
 
 
+@pytest.mark.slow
 def test_the_recipe_runs_with_adapters_and_corrects_for_their_errors(adapters, tiny_bert, tmp_path, capsys):
     rows = [{key: row[key] for key in ("id", "time", "text", "source")} for row in news.rows(60)]
     stream, folder = news.write(tmp_path / "n.jsonl", rows), tmp_path / "run"
@@ -166,4 +170,5 @@ def test_entities_with_a_sentiment_of_their_own_are_counted_by_it(tmp_path):
     row |= {"sentiment": "neutral", "entities": {"Acme": "negative", "Apex": "positive"}}
     monitor = news.taken(news.monitor(tmp_path / "m.db"), [row])
     counts = monitor.store.counts(monitor.window_of(news.START))
-    assert counts == {"all": (1, 0), f"topic: {row['topics'][0]}": (1, 0), "entity: Acme": (1, 1), "entity: Apex": (1, 0)}
+    assert counts.pop(f"topic: {row['topics'][0]}") == (1, 0)
+    assert counts == {"all": (1, 0), "entity: Acme": (1, 1), "entity: Apex": (1, 0)}

@@ -163,7 +163,8 @@ def test_near_copies_count_once_and_different_news_do_not(tmp_path):
 def test_estimated_similarity_is_near_jaccards():
     copies, words = Copies(0.5, 1e9), [f"{n:05d}" for n in range(200)]
     for shared in (0.0, 0.5, 0.9):
-        one, other = " ".join(words[:100]), " ".join([*words[: int(100 * shared)], *words[100 : 200 - int(100 * shared)]])
+        kept = int(100 * shared)
+        one, other = " ".join(words[:100]), " ".join([*words[:kept], *words[100 : 200 - kept]])
         sets = [{text[i : i + 5] for i in range(len(text) - 4)} for text in (one, other)]
         jaccard = len(sets[0] & sets[1]) / len(sets[0] | sets[1])
         found = copies.minhash(copies.sketch(one)).jaccard(copies.minhash(copies.sketch(other)))

@@ -295,7 +295,8 @@ class Monitor:
              int(seen.band[i, 1]), float(seen.p[i]), int(seen.tested[i]))
             for i in range(len(rows)) if seen.n[i]
         )  # fmt: skip
-        return alarm_events(self, window, names, seen)
+        begin, end = window * self.seconds, (window + 1) * self.seconds
+        return alarm_events(self.store, self.correction, begin, end, names, seen)
 
     def _supported(self, row: int, when: When, every: Counter[str], negative: Counter[str]) -> bool:
         """Whether a window would be an excess without its largest source of negative items, too."""

@@ -12,7 +12,7 @@ from adapters.applications.news_monitor.watch import EXCESS, Seen
 RAISED, UPDATED, ENDED = "raised", "updated", "ended"
 MOST_ITEMS = 20
 """Of an event's evidence."""
-CALM, SETTLED = "the negative items are as many as expected again", "it lasts, and is learned as the new level"
+CALM, SETTLED = "as expected again", "it lasts: the new level"
 
 
 def alarm_events(

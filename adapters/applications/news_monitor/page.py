@@ -89,7 +89,9 @@ def page(monitor: Monitor, settings: Mapping[str, Any]) -> str:
     alarms = monitor.alarms()
     names = list(dict.fromkeys(alarm["series"] for alarm in alarms))
     names = list(dict.fromkeys([*names, *(row[0] for row in monitor.store.totals())]))[:MOST_PLOTS]
-    evidence = [html.folded(f"{alarm['since']} {alarm['series']}", [_evidence(alarm)]) for alarm in reversed(alarms)]
+    evidence = [
+        html.folded(f"{_minute(alarm['since'])} {alarm['series']}", [_evidence(alarm)]) for alarm in reversed(alarms)
+    ]
     parts = [
         "<h1>News monitor</h1>",
         html.verdict([f"{headline(monitor)}."]),
@@ -167,22 +169,27 @@ def _alarm_columns(monitor: Monitor, *, alone: bool = False) -> list[Column]:
     def number(key: str) -> Column:
         return Column(
             title=key,
-            shown=lambda row: f"{row['evidence'][key]:g}",
+            shown=lambda row: f"{row['evidence'][key]:.2g}" if key == "p" else f"{row['evidence'][key]:g}",
             key=lambda row: float(row["evidence"][key]),
             about=key if key in ("expected", "p") and not alone else "",
         )
 
     columns = [
-        Column(title="since", shown=lambda row: row["since"]),
-        Column(title="series", shown=lambda row: row["series"]),
+        Column(title="since, UTC", shown=lambda row: _minute(row["since"])),
+        Column(title="series", shown=lambda row: row["series"], folds=True),
         *(number(key) for key in ("items", "negative", "expected", "p")),
     ]
     if monitor.correction is not None:
         columns.append(Column(title="corrected, %", shown=_corrected, about="" if alone else "corrected"))
     if not alone:
-        columns.append(Column(title="until", shown=lambda row: row.get("until", "on")))
+        columns.append(Column(title="until", shown=lambda row: _minute(row.get("until", "on"))))
         columns.append(Column(title="ended, as", shown=lambda row: row.get("reason", "–")))
     return columns
+
+
+def _minute(time: str) -> str:
+    """A time in ISO 8601 to the minute, as people write it."""
+    return time[:16].replace("T", " ")
 
 
 def _corrected(row: Mapping[str, Any]) -> str:
@@ -195,7 +202,7 @@ def _evidence(alarm: Mapping[str, Any]) -> str:
     own = alarm["evidence"]
     sources = ", ".join(f"{escape(name) or 'no source'}: {count}" for name, count in own["sources"].items())
     items = "".join(
-        f"<li>{escape(one['at'])} {escape(one['text'])} <span class='dim'>{escape(one['source'])}</span></li>"
+        f"<li>{_minute(one['at'])} {escape(one['text'])} <span class='dim'>{escape(one['source'])}</span></li>"
         for one in own["evidence"]
     )
     columns = [Column(title=key, shown=lambda row, key=key: str(row[key])) for key in alarm["windows"][0]]  # type: ignore[misc]

@@ -91,7 +91,7 @@ class NewsMonitorSettings:
         ways = [name for name in ("input", "feeds", "replay") if getattr(self, name)]
         needed = "given, or --feeds, or --replay: a stream of news"
         require(bool(ways), "input", self.input, needed)
-        alone = self.replay is None or ways == ["replay"]
+        alone = self.replay is None or len(ways) == 1
         require(alone, "replay", self.replay, "given without --input and --feeds")
         require(self.webhook is None or self.replay is None, "webhook", self.webhook, "left out in a replay")
         for name in ("batch_items", "window_minutes", "max_item_bytes", "quiet_windows", "min_sources", "max_series"):

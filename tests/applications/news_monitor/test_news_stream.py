@@ -44,7 +44,7 @@ def test_the_events_of_an_alarm_are_raised_updated_and_ended_in_order(surged):
     own = [one for one in events if one["series"] == "all"]
     assert [one["event"] for one in own] == ["raised", "updated", "ended"]
     assert len({one["id"] for one in own}) == 3 and len({one["alarm"] for one in own}) == 1
-    assert own[-1]["reason"] == "the negative items are as many as expected again"
+    assert own[-1]["reason"] == "as expected again"
 
 
 @pytest.mark.parametrize("batch", [17, 500])

@@ -25,14 +25,14 @@ import argparse
 import copy
 import csv
 import json
+import os
 import random
-import signal
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,7 @@ from typing import Any
 
 import bench
 import numpy as np
+import psutil
 
 from adapters.applications.news_monitor.baseline import When
 from adapters.applications.news_monitor.watch import Plan, Watch
@@ -130,12 +131,12 @@ def stable(months: int, seed: int, only: list[str] | None = None) -> list[dict[s
             if number >= LEARNING:
                 by_month.append(seen.raised.sum())
         simulated = accounts * (windows - LEARNING) / MONTH
-        first = sum(by_month[:MONTH]) / accounts
+        first = float(sum(by_month[:MONTH])) / accounts
         found.append(
             {
                 "stream": name,
                 "months": round(simulated),
-                "alarms a month": round(sum(by_month) / simulated, 4),
+                "alarms a month": round(float(sum(by_month)) / simulated, 4),
                 "in the first month": round(first, 4),
                 "standard error": round(float(np.sqrt(sum(by_month))) / simulated, 4),
             }
@@ -368,11 +369,16 @@ def made_up(count: int, seed: int, surge: tuple[int, int] | None = None) -> Iter
         }
 
 
-READ = """
-import sys
-from adapters.cli.main import main
-sys.exit(main(["news_monitor", *sys.argv[1:]]))
-"""
+def reading(path: Path, folder: Path, *flags: str) -> Any:
+    """A started process that replays a file."""
+    words = ("-m", "adapters", "news_monitor", "--replay", str(path), "--output_dir", str(folder), *flags)
+    return bench.started(*words, log=folder.with_suffix(".log"), environment=dict(os.environ))
+
+
+def ended(process: Any, folder: Path) -> None:
+    """Wait for it. Where it failed, the benchmark ends with what it said."""
+    if process.wait():
+        raise SystemExit(f"the replay into {folder} failed:\n{folder.with_suffix('.log').read_text()[-3000:]}")
 
 
 def kills(args: argparse.Namespace) -> dict[str, Any]:
@@ -383,23 +389,20 @@ def kills(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = write_items(folder / "news.jsonl", made_up(args.kill_items, args.seed, (9000, 9180)))
-        flags = ["--replay", str(path), "--learning_days", "3", "--batch_items", "16", "--output_dir"]
-        bench.command("-c", READ, *flags, str(folder / "whole"))
+        flags = ["--learning_days", "3", "--batch_items", "16"]
+        ended(reading(path, folder / "whole", *flags), folder / "whole")
         target = folder / "killed"
         while killed < args.kills:
-            words = [sys.executable, "-c", READ, *flags, str(target)]
-            process = subprocess.Popen(
-                words, cwd=bench.REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
+            process = reading(path, target, *flags)
             goal = stored(target) + draw.randrange(max(2 * args.kill_items // args.kills, 2))
             while process.poll() is None and stored(target) < goal:
                 time.sleep(0.002)
             if process.poll() is not None:
                 break
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             process.wait()
             killed += 1
-        bench.command("-c", READ, *flags, str(target))
+        ended(reading(path, target, *flags), target)
         stores = [Store(folder / one / "monitor.db") for one in ("whole", "killed")]
         items, windows, alarms, events = (
             [one._rows(query) for one in stores]
@@ -434,15 +437,6 @@ def stored(folder: Path) -> int:
         connection.close()
 
 
-MEASURED = """
-import resource, sys
-from adapters.cli.main import main
-code = main(["news_monitor", *sys.argv[1:]])
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-sys.exit(code)
-"""
-
-
 def memory(args: argparse.Namespace) -> dict[str, Any]:
     """Peak memory and items a minute of a tenth of the items and of all, with recorded predictions."""
     found: dict[str, Any] = {}
@@ -450,10 +444,14 @@ def memory(args: argparse.Namespace) -> dict[str, Any]:
         for count in (args.items // 10, args.items):
             path = write_items(Path(name) / f"{count}.jsonl", made_up(count, args.seed))
             begin = time.perf_counter()
-            done = bench.command("-c", MEASURED, "--replay", str(path), "--output_dir", f"{name}/{count}")
-            peak = int(done.stdout.rsplit("peak", 1)[1])
+            process, peak = reading(path, Path(name) / str(count)), 0
+            while process.poll() is None:
+                with suppress(psutil.NoSuchProcess):
+                    peak = max(peak, psutil.Process(process.pid).memory_info().rss)
+                time.sleep(0.01)
+            ended(process, Path(name) / str(count))
             rate_ = round(60 * count / (time.perf_counter() - begin))
-            found[f"{count} items"] = {"peak MB": round(peak / 1024), "items a minute": rate_}
+            found[f"{count} items"] = {"peak MB": round(peak / 2**20), "items a minute": rate_}
             path.unlink()
     return found
 

@@ -79,6 +79,7 @@ class Monitor:
         self.clock: float | None = store.get(CLOCK)
         self.next: int | None = store.get(NEXT)
         self.tally: dict[str, Any] = store.get(TALLY, {})
+        self.live = False
         self._continue(reader)
 
     def _continue(self, reader: str) -> None:
@@ -111,9 +112,11 @@ class Monitor:
 
         Raises SessionError if it cannot be written; then nothing of it is.
         """
-        now = time.time() if now is None else now
-        items = self._new(given, now + 60 * self.settings.ahead_minutes)
+        settings, now = self.settings, time.time() if now is None else now
+        items = self._new(given, now + 60 * settings.ahead_minutes)
         rows, counted = self._sorted(items)
+        youngest = max((item.at for item in items), default=-np.inf)
+        self.live |= youngest > now - 60 * settings.delay_minutes - self.seconds
         counts = self._read(rows, counted)
         events: list[dict[str, Any]] = []
         with self.store.transaction():
@@ -127,8 +130,15 @@ class Monitor:
         self._tell(events)
 
     def advance(self, now: float) -> None:
-        """Close the windows that ended `--delay_minutes` before now: no input has anything left to be read."""
-        self.clock = max(self.clock or now, now)
+        """Close the windows that ended `--delay_minutes` before now: no input has anything left to be read.
+
+        Nothing is closed before an item was as young as that when it came: a history that is piped in has other times.
+        """
+        if not self.live or self.clock is None:
+            return
+        self.clock = max(self.clock, now)
+        if self.next is not None and self._open_from() <= self.next:
+            return
         with self.store.transaction():
             events = self._close()
             self.store.put(CLOCK, self.clock)

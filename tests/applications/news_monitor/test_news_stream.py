@@ -79,6 +79,21 @@ def test_late_items_within_the_delay_are_counted_and_others_not(tmp_path):
     ]
 
 
+def test_windows_close_by_the_clock_where_the_stream_is_live_and_by_the_items_otherwise(tmp_path):
+    rows = [*news.rows(3, per_hour=1)]
+    monitor = news.taken(news.monitor(tmp_path / "m.db"), rows[:1], now=news.START + 1e7)
+    monitor.advance(news.START + 1e7)
+    assert not monitor.store.history("all"), "a history"
+    news.taken(monitor, rows[1:2], now=news.START + 3700.0)
+    assert len(monitor.store.history("all")) == 1
+    monitor.advance(news.START + 7100.0)
+    assert len(monitor.store.history("all")) == 1
+    monitor.advance(news.START + 7300.0)
+    assert len(monitor.store.history("all")) == 2
+    news.taken(monitor, [{**rows[1], "id": "late", "text": "too late"}], now=news.START + 7301.0)
+    assert any("too late" in what for what in monitor.tally)
+
+
 WRONG = {
     "no time": {"text": "a"},
     "the time is not in ISO 8601": {"time": "yesterday", "text": "a"},

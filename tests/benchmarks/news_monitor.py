@@ -394,7 +394,7 @@ def kills(args: argparse.Namespace) -> dict[str, Any]:
         target = folder / "killed"
         while killed < args.kills:
             process = reading(path, target, *flags)
-            goal = stored(target) + draw.randrange(max(2 * args.kill_items // args.kills, 2))
+            goal = stored(target) + draw.randrange(max(args.kill_items // args.kills, 2))
             while process.poll() is None and stored(target) < goal:
                 time.sleep(0.002)
             if process.poll() is not None:

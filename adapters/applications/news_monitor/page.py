@@ -71,7 +71,7 @@ def headline(monitor: Monitor) -> str:
     end = f" ({on} on)" if on else ""
     return (
         f"{numbered(len(alarms), 'alarms')}{end}: {numbered(items, 'items')} in {numbered(windows, 'windows')}{share}, "
-        f"{numbered(len(totals), 'series')}"
+        f"{len(totals):,} series"
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import queue
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import forked
 import news
 import pytest
+from conftest import REPOSITORY
 
 from adapters.applications.news_monitor.feeds import Feed
 from adapters.applications.news_monitor.inputs import GrowingFile, Pipe, drained
@@ -213,3 +216,29 @@ def test_a_webhook_needs_a_key(monkeypatch, tmp_path):
         secret_of(None)
     (tmp_path / "key").write_text("long enough\n")
     assert secret_of(str(tmp_path / "key")) == b"long enough"
+
+
+@pytest.mark.slow
+def test_a_file_that_grows_is_watched_and_no_alarm_is_lost_to_kill_9(server, tmp_path):
+    """Killed after the first half, while its webhook fails; then continued with the rest, and stopped by Ctrl-C."""
+    rows = [*news.rows(20 * 72, surge=(20 * 60, 20 * 62), per_hour=20)]
+    path, folder = news.write(tmp_path / "news.jsonl", rows[: 20 * 61 + 5]), tmp_path / "run"
+    words = [REPOSITORY / "recipes" / "news_monitor.py", "--input", path, "--output_dir", folder]
+    words += ["--learning_days", "2", "--delay_minutes", "0", "--webhook", server.url]
+    key = {"TASKSWAP_WEBHOOK_SECRET": "a key of the test"}
+    server.codes = [503] * 1000
+    process = forked.Forked(words, tmp_path / "first.log", environment=key)
+    process.until(lambda: server.posted)
+    process.kill()
+    server.codes.clear()
+    with path.open("a") as stream:
+        stream.writelines(json.dumps(row) + "\n" for row in rows[20 * 61 + 5 :])
+    process = forked.Forked(words, tmp_path / "second.log", environment=key)
+    process.until(lambda: any(b'"ended"' in body for _, body, code in server.posted if code == 200))
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 0 and "1,440 counted" in (tmp_path / "second.log").read_text()
+    arrived = [json.loads(body)["id"] for _, body, code in server.posted if code == 200]
+    store = Store(folder / "monitor.db")
+    expected = [json.loads(line)["id"] for line in store.events()]
+    store.close()
+    assert list(dict.fromkeys(arrived)) == expected and expected[0] == "all@2020-09-16T01:00:00Z#1"

@@ -99,14 +99,26 @@ class Baseline:
         self._age(when.number)
         self.born[rows] = np.where(self.born[rows] < 0, when.number, self.born[rows])
         expected, _ = self._by_time(rows, when, *self._level(rows))
-        found = np.take_along_axis(each, k[:, None, None], axis=2)[:, :, 0]
-        scores = self.scores[rows] + np.log(np.maximum(found, 1e-300))
-        self.scores[rows] = scores - scores.max(-1, keepdims=True)
+        self._score(rows, np.take_along_axis(each, k[:, None, None], axis=2)[:, :, 0])
         self.items[rows, when.hour] += n
         self.negative[rows, when.hour] += k
         self.day_items[rows, when.day] += n
         self.day_negative[rows, when.day] += k
         self.recent[rows] += np.stack([n, k, n * _share(expected)], axis=1)
+
+    def learn_alarm(self, rows: Array, least: Array, each: Array) -> None:
+        """Learn of windows that raised an alarm only that they had at least so many: a censored likelihood.
+
+        Without it the largest windows were missing where the experts are weighted, and the spread was taken for smaller
+        than it is; with their counts, a true surge would be taken for spread.
+        """
+        beyond = np.arange(each.shape[2]) >= least[:, None]
+        self._score(rows, np.einsum("rjk,rk->rj", each, beyond.astype(float)))
+
+    def _score(self, rows: Array, found: Array) -> None:
+        """Weight the experts by the probabilities that they gave, [rows, experts]."""
+        scores = self.scores[rows] + np.log(np.maximum(found, 1e-300))
+        self.scores[rows] = scores - scores.max(-1, keepdims=True)
 
     def _age(self, number: int) -> None:
         """Let all items count less by the windows since the last one."""

@@ -124,7 +124,8 @@ class Watch:
         mixture, parts = self._predict(rows, n, when)
         tail = np.cumsum(mixture[:, ::-1], axis=1)[:, ::-1]
         at = np.arange(len(rows)), k
-        over = k >= self._bought(rows, mixture, tail, ready)
+        least = self._bought(rows, mixture, tail, ready)
+        over = k >= least
         raised = over.copy()
         if supported is not None:
             raised[over] = [supported(int(place)) for place in np.flatnonzero(over)]
@@ -139,6 +140,7 @@ class Watch:
         for part, each in parts:
             own = calm[part]
             self.baseline.learn(rows[part][own], n[part][own], k[part][own], when, each[own])
+            self.baseline.learn_alarm(rows[part][raised[part]], least[part][raised[part]], each[raised[part]])
         self.forget(rows[settled])
         below = np.cumsum(mixture, axis=1)
         band = np.stack([(below < edge).sum(1) for edge in (0.025, 0.975)], axis=1)

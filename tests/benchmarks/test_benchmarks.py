@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import forked
@@ -41,6 +42,8 @@ SMALLEST = {
     "--adapters 2 --bits 16 --lengths 8 --rounds 1",
     "mixed_batch": "--base {bert} --rounds 1 --adapters 10 --rows 4",
     "ner": f"--only wnut17 --data {{data}}/conll2003 --seeds 0 --recipes lora_ner --more {ON_BERT}",
+    "news_monitor": "--months 1 --streams 4 --volumes 20 --strengths 4 --peer_months 1 --peer_trials 2 "
+    "--peer_strengths 4 --gold_surges 2 --kills 1 --kill_items 400 --items 400 --data {data}",
     "peft_methods": "--types LOHA VERA --bases bert --tasks tagging",
     "processes": f"--rounds 1 --steps 1 --recipes lora_ner --data {{data}}/conll2003 --base {{bert}} --more {RUN}",
     "prompt_scoring": "--only zero agreement memory grid --base {llama} --folder {data} --rounds 1 --examples 4 "
@@ -97,6 +100,12 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (data / "clinc150" / "data_full.json").write_text(json.dumps(splits))
     (data / "clinc150" / "domains.json").write_text(json.dumps(intents))
     write_service(data)
+    (data / "finance_gold_news").mkdir()
+    days = [(day, datetime(2018, 1, 1) + timedelta(days=day)) for day in range(720)]
+    lines = [f"{at:%Y-%m-%d},gold {day * 7919},{'negative' if day % 4 == 0 else 'positive'}" for day, at in days]
+    (data / "finance_gold_news" / "gold_news.csv").write_text(
+        "\n".join(["date,headline,price_sentiment", *lines]) + "\n"
+    )
     return {"bert": build_tiny_bert(folder / "bert"), "llama": tiny.llama(folder / "llama"), "data": data}
 
 
@@ -189,7 +198,8 @@ def test_a_benchmark_runs_at_its_smallest_size(name, places, clean_process, runs
 
 
 @pytest.mark.parametrize(
-    "name", ["train_throughput", "resume", "data", "defaults", "prompt_scoring", "routing", "customer_service"]
+    "name",
+    ["train_throughput", "resume", "data", "defaults", "prompt_scoring", "routing", "customer_service", "news_monitor"],
 )
 def test_a_benchmark_without_its_data_says_so_in_one_line(name, clean_process, monkeypatch, tmp_path, places):
     flags = {
@@ -198,6 +208,7 @@ def test_a_benchmark_without_its_data_says_so_in_one_line(name, clean_process, m
         "data": ["--data", str(tmp_path / "none")],
         "routing": ["--data", str(tmp_path / "none")],
         "customer_service": ["--data", str(tmp_path / "none")],
+        "news_monitor": ["--only", "gold", "--data", str(tmp_path / "none")],
         "defaults": ["--data", "sst2", "--folder", str(tmp_path)],
         "prompt_scoring": ["--only", "grid", "--folder", str(tmp_path), "--base", str(places["llama"])],
     }

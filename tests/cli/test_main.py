@@ -27,6 +27,7 @@ COMMANDS = [
     "lab",
     "launch",
     "merge",
+    "news_monitor",
     "predict",
     "prompts",
     "serve",

@@ -23,6 +23,7 @@ PAGES = (
     "docs/continual.md",
     "docs/bank.md",
     "docs/customer_service.md",
+    "docs/news_monitor.md",
     "docs/serving.md",
     "docs/chinese.md",
     "docs/plugins.md",

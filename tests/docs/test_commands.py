@@ -24,6 +24,7 @@ from typing import Any
 
 import customers
 import forked
+import news
 import pytest
 import tiny
 from conftest import FILLERS, FIRST, LAST, PLACES, REPOSITORY, build_tiny_bert, call_recipe
@@ -175,6 +176,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "company" / "handbook").rename(folder / "handbook")
     asked = [[row.get(name) or "" for name in customers.COLUMNS] for row in customers.rows(12, 1)]
     (folder / "questions.csv").write_text("".join(",".join(row) + "\n" for row in [[*customers.COLUMNS], *asked]))
+    news.write(folder / "news.jsonl", news.rows(30))
     for path, body in plugin_files("README.md").items():
         (folder / "mine" / path).parent.mkdir(parents=True)
         (folder / "mine" / path).write_text(body, encoding="utf-8")

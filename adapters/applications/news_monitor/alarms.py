@@ -1,0 +1,91 @@
+"""Alarms with their evidence, and their events: raised, updated, ended."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from adapters.applications.news_monitor.correction import Correction
+from adapters.applications.news_monitor.store import Store
+from adapters.applications.news_monitor.watch import EXCESS, Seen
+
+RAISED, UPDATED, ENDED = "raised", "updated", "ended"
+MOST_ITEMS = 20
+"""Of an event's evidence."""
+CALM, SETTLED = "as expected again", "it lasts: the new level"
+
+
+def alarm_events(
+    store: Store, correction: Correction | None, begin: float, end: float, names: list[str], seen: Seen
+) -> list[dict[str, Any]]:
+    """The events of a window, stored with their alarms.
+
+    Args:
+        store: in a transaction.
+        correction: of shares that are shown.
+        begin, end: of the window, in seconds.
+        names: of the series of `seen`, what was seen in it.
+    """
+    known = {alarm["series"]: alarm for alarm in store.alarms(only_open=True)}
+    window = round(begin / (end - begin))
+    events = []
+    for place, name in enumerate(names):
+        if seen.raised[place]:
+            alarm: dict[str, Any] = {
+                "id": f"{name}@{_time(begin)}",
+                "series": name,
+                "since": _time(begin),
+                "events": 0,
+                "windows": [],
+            }
+            state = RAISED
+        elif name in known:
+            alarm, ends = known[name], seen.ended[place] or seen.settled[place]
+            state = ENDED if ends else UPDATED if seen.p[place] <= EXCESS else ""
+        else:
+            continue
+        evidence = {
+            "begin": _time(begin),
+            "end": _time(end),
+            **_numbers(seen, place, correction),
+            **_behind(store, window, name),
+        }
+        alarm["windows"].append({key: evidence[key] for key in ("begin", "items", "negative", "expected", "p")})
+        alarm.update(state=state or alarm["state"])
+        if state == ENDED:
+            alarm.update(until=_time(end), reason=SETTLED if seen.settled[place] else CALM)
+        if state == RAISED or (state == UPDATED and evidence["p"] < alarm["evidence"]["p"]):
+            alarm["evidence"] = evidence
+        if state:
+            alarm["events"] += 1
+            shown: dict[str, Any] = {key: alarm[key] for key in ("series", "since", "until", "reason") if key in alarm}
+            ids: dict[str, Any] = {"event": state, "id": f"{alarm['id']}#{alarm['events']}", "alarm": alarm["id"]}
+            events.append({**ids, **shown, **evidence})
+        store.put_alarm(alarm)
+    return events
+
+
+def _numbers(seen: Seen, place: int, correction: Correction | None) -> dict[str, Any]:
+    """The counts of a series."""
+    n, k, expected = int(seen.n[place]), int(seen.k[place]), float(seen.expected[place])
+    p = float(f"{seen.p[place]:.3g}")
+    found: dict[str, Any] = {"items": n, "negative": k, "expected": round(expected, 2), "p": p}
+    if correction is not None and n:
+        shares = {"share": correction.share(k, n), "expected": correction.share(expected, n)}
+        found["corrected"] = {name: round(share, 4) for name, share in shares.items()}
+    return found
+
+
+def _behind(store: Store, window: int, name: str) -> dict[str, Any]:
+    """The negative items of a series, and their sources."""
+    _, sources = store.sources(window, name)
+    rows = store.negative_items(window, name, MOST_ITEMS)
+    return {
+        "sources": {source.strip(): count for source, count in sources.most_common(MOST_ITEMS)},
+        "evidence": [{**row, "at": _time(row["at"]), "text": row["text"][:300]} for row in rows],
+    }
+
+
+def _time(seconds: float) -> str:
+    """A time in ISO 8601, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

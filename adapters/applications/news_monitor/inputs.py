@@ -1,0 +1,113 @@
+"""Where items come from: a file that grows, standard input, or (feeds.py) feeds that are polled."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from adapters.applications.news_monitor.items import ItemError
+from adapters.applications.news_monitor.monitor import Given
+from adapters.core.errors import DataError
+
+CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """What a source hands over at a time: items, and the marks to keep with them."""
+
+    given: tuple[Given, ...]
+    marks: Mapping[str, Any]
+
+
+class GrowingFile:
+    """Lines of a file from where it was read to; complete ones only, until the end is said to be one."""
+
+    def __init__(self, path: Path, mark: Mapping[str, Any] | None, longest: int) -> None:
+        """Args: path: of the file; mark: what `arrival` gave last; longest: bytes of a line.
+
+        Raises DataError where there is no such file.
+        """
+        self.path, self.longest = path, longest
+        self.name = f"read {path.absolute()}"
+        self.offset, self.line, self.inode = (int((mark or {}).get(key, 0)) for key in ("offset", "line", "inode"))
+        try:
+            self.stream: IO[bytes] = path.open("rb")
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror}). Name a file of items.") from error
+        known = os.fstat(self.stream.fileno())
+        if self.inode not in (0, known.st_ino) or known.st_size < self.offset:
+            self.offset = self.line = 0  # another file under the name, as log rotation leaves it
+        self.inode = known.st_ino
+        self.stream.seek(self.offset)
+
+    def arrival(self, most: int, *, last: bool = False) -> Arrival:
+        """The next lines, so many at most. Args: last: nothing more is written, so that a line may lack its end."""
+        found: list[Given] = []
+        while len(found) < most:
+            line = self.stream.readline(self.longest + 1)
+            if not line or (not line.endswith(b"\n") and len(line) <= self.longest and not last):
+                self.stream.seek(self.offset)
+                break
+            whole = self._skipped() if len(line) > self.longest and not line.endswith(b"\n") else True
+            if not whole and not last:
+                self.stream.seek(self.offset)
+                break
+            self.offset, self.line = self.stream.tell(), self.line + 1
+            if line.strip():
+                item = ItemError(f"longer than {self.longest:,} bytes") if len(line) > self.longest else line
+                found.append(Given(where=f"{self.path}:{self.line}", item=item))
+        mark = {"offset": self.offset, "line": self.line, "inode": self.inode}
+        return Arrival(given=tuple(found), marks={self.name: mark} if found else {})
+
+    def _skipped(self) -> bool:
+        """Read on to the end of a line that is too long, in parts; returns whether it has one."""
+        while part := self.stream.readline(CHUNK):
+            if part.endswith(b"\n"):
+                return True
+        return False
+
+    def close(self) -> None:
+        """Close the file."""
+        self.stream.close()
+
+
+class Pipe(threading.Thread):
+    """Lines of standard input, put into a queue."""
+
+    def __init__(self, stream: IO[bytes], longest: int, into: queue.Queue[Arrival]) -> None:
+        """Args: stream: of bytes; longest: bytes of a line; into: takes the lines."""
+        super().__init__(daemon=True, name="standard input")
+        self.stream, self.longest, self.into = stream, longest, into
+
+    def run(self) -> None:
+        """Read until the stream ends."""
+        number = 0
+        while line := self.stream.readline(self.longest + 1):
+            number += 1
+            item: bytes | ItemError = line
+            if len(line) > self.longest:
+                item = ItemError(f"longer than {self.longest:,} bytes")
+                while not line.endswith(b"\n") and (line := self.stream.readline(CHUNK)):
+                    pass
+            if isinstance(item, ItemError) or item.strip():
+                self.into.put(Arrival(given=(Given(where=f"standard input:{number}", item=item),), marks={}))
+
+
+def drained(waiting: queue.Queue[Arrival], most: int, seconds: float) -> Arrival:
+    """What waits in a queue, together; waits so long for the first."""
+    given: list[Given] = []
+    marks: dict[str, Any] = {}
+    try:
+        while len(given) < most:
+            one = waiting.get(timeout=seconds) if not given else waiting.get_nowait()
+            given += one.given
+            marks |= one.marks
+    except queue.Empty:
+        pass
+    return Arrival(given=tuple(given), marks=marks)

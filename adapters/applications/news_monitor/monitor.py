@@ -1,0 +1,336 @@
+"""The monitor: items in, once each; windows closed as time passes; alarms raised, updated and ended. All is stored.
+
+monitor = Monitor(settings, Store(path), Recorded(["negative"]))
+monitor.take([Given(where="news.jsonl:1", item=b'{"time": …}')])      # lines of JSON, or objects
+monitor.alarms()
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from adapters.applications.news_monitor.alarms import alarm_events
+from adapters.applications.news_monitor.baseline import When
+from adapters.applications.news_monitor.copies import Copies
+from adapters.applications.news_monitor.correction import Correction
+from adapters.applications.news_monitor.items import Item, ItemError, item_of
+from adapters.applications.news_monitor.settings import LASTING, MINUTES_PER_MONTH, NewsMonitorSettings
+from adapters.applications.news_monitor.store import COPY, COUNTED, LATE, UNREAD, Store
+from adapters.applications.news_monitor.understanding import Reading, Understand
+from adapters.applications.news_monitor.watch import Plan, Watch
+from adapters.core.errors import SettingsError
+
+PLACES = 4
+"""That are kept of each reason for which items are refused."""
+MOST_REASONS = 100
+SUPPORT = 0.05
+"""An alarm's window without its largest source must still be as unlikely as this."""
+CLOCK, NEXT, WATCH, SERIES, TALLY, MADE_BY = "clock", "next window", "watch", "series", "tally", "made by"
+"""Names of what the store keeps besides items, windows and alarms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What came in: where it was read, and a line of JSON, an object, or why there is neither."""
+
+    where: str
+    item: bytes | Mapping[str, Any] | ItemError
+
+
+class Monitor:
+    """One stream. Not for several threads."""
+
+    def __init__(
+        self,
+        settings: NewsMonitorSettings,
+        store: Store,
+        understand: Understand,
+        *,
+        correction: Correction | None = None,
+        reader: str = "",
+        told: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        """Args:
+        settings: checked.
+        store: empty, or that of a monitor with the same settings, which is continued.
+        understand: reads items.
+        correction: of shares that are shown.
+        reader: what `understand` is (digests of adapters); another one needs another folder.
+        told: is handed each event of an alarm, after it was stored.
+
+        Raises SettingsError where the store was made with other settings.
+        """
+        self.settings, self.store, self.understand = settings, store, understand
+        self.correction, self.told = correction, told
+        self.zone = ZoneInfo(settings.time_zone)
+        self.seconds = 60.0 * settings.window_minutes
+        self.plan = plan_of(settings)
+        self.series: list[str] = store.get(SERIES, [])
+        self.watch = Watch(self.plan, len(self.series))
+        self.copies = Copies(settings.copy_similarity, 3600 * settings.copy_hours)
+        self.clock: float | None = store.get(CLOCK)
+        self.next: int | None = store.get(NEXT)
+        self.tally: dict[str, Any] = store.get(TALLY, {})
+        self.live = False
+        self._continue(reader)
+
+    def _continue(self, reader: str) -> None:
+        """Take up what the store has."""
+        made_by = {"reader": reader, **{name: getattr(self.settings, name) for name in LASTING}}
+        known = self.store.get(MADE_BY)
+        if known is None:
+            with self.store.transaction():
+                self.store.put(MADE_BY, made_by)
+        elif known != made_by:
+            changed = ", ".join(f"{name} {known.get(name)!r}" for name in made_by if known.get(name) != made_by[name])
+            raise SettingsError(
+                f"{self.store.path}: what was learned there was learned with {changed}. Give the same again, another "
+                "--output_dir, or --overwrite_output_dir."
+            )
+        if (state := self.store.get(WATCH)) is not None:
+            self.watch.restore(state)
+        for id, sketch, at in self.store.sketches():
+            self.copies.add(id, sketch, at)
+
+    # items ------------------------------------------------------------------------------------------------------------
+
+    def take(self, given: Sequence[Given], marks: Mapping[str, Any] | None = None, now: float | None = None) -> None:
+        """Read items, count them, and close the windows that they end. When it returns, all is on disk.
+
+        Args:
+            given: in the order in which they came.
+            marks: values to keep with them: how far an input was read.
+            now: seconds since 1970; None: now.
+
+        Raises SessionError if it cannot be written; then nothing of it is.
+        """
+        settings, now = self.settings, time.time() if now is None else now
+        items = self._new(given, now + 60 * settings.ahead_minutes)
+        rows, counted = self._sorted(items)
+        youngest = max((item.at for item in items), default=-np.inf)
+        self.live |= youngest > now - 60 * settings.delay_minutes - self.seconds
+        counts = self._read(rows, counted)
+        events: list[dict[str, Any]] = []
+        with self.store.transaction():
+            self.store.add_items(rows.values())
+            self.store.add_counts(counts)
+            for name, value in (marks or {}).items():
+                self.store.put(name, value)
+            events = self._close()
+            self.store.put(TALLY, self.tally)
+            self.store.put(CLOCK, self.clock)
+        self._tell(events)
+
+    def advance(self, now: float) -> None:
+        """Close the windows that ended `--delay_minutes` before now: no input has anything left to be read.
+
+        Nothing is closed before an item was as young as that when it came: a history that is piped in has other times.
+        """
+        if not self.live or self.clock is None:
+            return
+        self.clock = max(self.clock, now)
+        if self.next is not None and self._open_from() <= self.next:
+            return
+        with self.store.transaction():
+            events = self._close()
+            self.store.put(CLOCK, self.clock)
+        self._tell(events)
+
+    def finish(self) -> None:
+        """Close all windows with items: nothing more comes."""
+        if self.clock is None:
+            return
+        with self.store.transaction():
+            events = self._close(everything=True)
+        self._tell(events)
+
+    def alarms(self) -> list[dict[str, Any]]:
+        """All alarms, in the order in which they were raised."""
+        return self.store.alarms()
+
+    def _new(self, given: Sequence[Given], latest: float) -> list[Item]:
+        """The items that are none of before."""
+        items: dict[str, Item] = {}
+        found = []
+        for one in given:
+            try:
+                if isinstance(one.item, ItemError):
+                    raise one.item
+                found.append(item_of(one.item, one.where, self.zone, latest))
+            except ItemError as error:
+                self._count(f"refused: {error}", one.where)
+        known = self.store.digests([item.id for item in found])
+        for item in found:
+            before = known.get(item.id) or (items[item.id].digest if item.id in items else None)
+            if before is None:
+                items[item.id] = item
+            elif before == item.digest:
+                self._count("came again", item.where)
+            else:
+                self._count("came again with another text: the first one stays", item.where)
+        return [*items.values()]
+
+    def _sorted(self, items: Sequence[Item]) -> tuple[dict[str, list[Any]], list[Item]]:
+        """The row of each item for the store, and the items that count: neither late nor copies.
+
+        What becomes of an item depends on those before it, and not on which came in one batch with it.
+        """
+        rows: dict[str, list[Any]] = {}
+        counted = []
+        for item in items:
+            window = self.window_of(item.at)
+            self.clock = item.at if self.clock is None else max(self.clock, item.at)
+            status, original, sketch = COUNTED, None, None
+            if window < self._open_from() or (self.next is not None and window < self.next):
+                status = LATE
+                self._count("came too late to be counted (--delay_minutes)", item.where)
+            else:
+                sketch = self.copies.sketch(item.text)
+                original = self.copies.original(sketch, item.at)
+                if original is None:
+                    self.copies.add(item.id, sketch, item.at)
+                    counted.append(item)
+                else:
+                    status, sketch = COPY, None
+                    self._count("copies of another", item.where)
+            rows[item.id] = [
+                item.id, item.at, window, item.source, item.text, item.digest, status, original, sketch, None
+            ]  # fmt: skip
+        return rows, counted
+
+    def _read(self, rows: dict[str, list[Any]], items: Sequence[Item]) -> list[tuple[int, str, str, int]]:
+        """What the items say: (window, series, item, negative); sentiment and status of the rows are filled in."""
+        counts = []
+        for item, reading in zip(items, self.understand(items) if items else [], strict=True):
+            if not isinstance(reading, Reading):
+                self._count(f"not read: {reading}", item.where)
+                rows[item.id][6] = UNREAD
+                continue
+            rows[item.id][9] = reading.sentiment
+            self._count("counted", item.where)
+            for name, negative in reading.series.items():
+                counts.append((self.window_of(item.at), name, item.id, int(negative)))
+        return counts
+
+    def _count(self, what: str, where: str) -> None:
+        """Count what became of an item, with its first places."""
+        what = what if what in self.tally or len(self.tally) < MOST_REASONS else "others"
+        own = self.tally.setdefault(what, {"count": 0, "places": []})
+        own["count"] += 1
+        if len(own["places"]) < PLACES:
+            own["places"].append(where)
+
+    # windows ----------------------------------------------------------------------------------------------------------
+
+    def window_of(self, at: float) -> int:
+        """Number of the window of a time."""
+        return int(at // self.seconds)
+
+    def when(self, window: int) -> When:
+        """A window's hour and weekday, in the zone of the settings."""
+        begin = datetime.fromtimestamp(window * self.seconds, UTC).astimezone(self.zone)
+        return When(number=window, hour=begin.hour, day=begin.weekday())
+
+    def _open_from(self) -> int:
+        """The first window that has not ended by the clock, less the delay."""
+        assert self.clock is not None
+        return self.window_of(self.clock - 60 * self.settings.delay_minutes)
+
+    def _close(self, *, everything: bool = False) -> list[dict[str, Any]]:
+        """Close the windows that have ended; returns the events of alarms."""
+        events: list[dict[str, Any]] = []
+        if self.clock is None:
+            return events
+        until = self.window_of(self.clock) + 1 if everything else self._open_from()
+        window = begin = self._first(until)
+        while window < until:
+            events += self._close_one(window)
+            window += 1
+            if not self.watch.open.any():
+                following = self.store.next_window(window)
+                window = until if following is None else min(following, until)
+        if self.next is None or until > self.next:
+            self.next = until
+            self.store.put(NEXT, until)
+        if begin < until:
+            self.store.put(WATCH, self.watch.record())
+            self.store.put(SERIES, self.series)
+            oldest = until * self.seconds
+            self.copies.forget(oldest - self.copies.seconds)
+            kept = oldest - 86400 * self.settings.keep_days
+            self.store.forget(oldest - self.copies.seconds, kept, self.window_of(kept))
+        for event in events:
+            self.store.post(event)
+        return events
+
+    def _first(self, until: int) -> int:
+        """The first window to close."""
+        if self.next is not None and self.watch.open.any():
+            return self.next
+        following = self.store.next_window(-(10**12) if self.next is None else self.next)
+        return until if following is None else following
+
+    def _close_one(self, window: int) -> list[dict[str, Any]]:
+        """Test and learn one window; returns the events of alarms."""
+        counts = self.store.counts(window)
+        number = {name: i for i, name in enumerate(self.series)}
+        for name in counts:
+            if name not in number and len(self.series) < self.settings.max_series:
+                number[name] = len(self.series)
+                self.series.append(name)
+            elif name not in number:
+                self._count("of topics and entities beyond --max_series", name)
+        self.watch.grow(len(self.series))
+        still = {self.series[i]: (0, 0) for i in np.flatnonzero(self.watch.open)}
+        chosen = sorted((number[name], *own) for name, own in {**still, **counts}.items() if name in number)
+        rows, n, k = (np.array([one[i] for one in chosen], int) for i in range(3))
+        when = self.when(window)
+        names = [self.series[row] for row in rows]
+
+        def supported(place: int) -> bool:
+            every, negative = self.store.sources(window, names[place])
+            return self._supported(int(rows[place]), when, every, negative)
+
+        seen = self.watch.window(rows, n, k, when, supported)
+        self.store.add_windows(
+            (names[i], window, int(seen.n[i]), int(seen.k[i]), float(seen.expected[i]), int(seen.band[i, 0]),
+             int(seen.band[i, 1]), float(seen.p[i]), int(seen.tested[i]))
+            for i in range(len(rows)) if seen.n[i]
+        )  # fmt: skip
+        begin, end = window * self.seconds, (window + 1) * self.seconds
+        return alarm_events(self.store, self.correction, begin, end, names, seen)
+
+    def _supported(self, row: int, when: When, every: Counter[str], negative: Counter[str]) -> bool:
+        """Whether a window would be an excess without its largest source of negative items, too."""
+        if self.settings.min_sources < 2:
+            return True
+        if len(negative) < self.settings.min_sources:
+            return False
+        largest, most = negative.most_common(1)[0]
+        n, k = every.total() - every[largest], negative.total() - most
+        mixture, _ = self.watch.baseline.predict(np.array([row]), np.array([n]), when)
+        return float(mixture[0, k:].sum()) <= SUPPORT
+
+    def _tell(self, events: Sequence[Mapping[str, Any]]) -> None:
+        for event in events if self.told else ():
+            assert self.told is not None
+            self.told(event)
+
+
+def plan_of(settings: NewsMonitorSettings) -> Plan:
+    """The settings in windows."""
+    return Plan(
+        rate=settings.false_alarms_per_month * settings.window_minutes / MINUTES_PER_MONTH,
+        memory=max(settings.windows(settings.memory_days), 1.0),
+        learning=round(settings.windows(settings.learning_days)),
+        quiet=settings.quiet_windows,
+        longest=max(round(settings.windows(settings.longest_days)), 1),
+    )

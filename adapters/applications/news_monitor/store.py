@@ -1,0 +1,217 @@
+"""All that a monitor must not forget, in one SQLite file: each batch is written whole, or not at all.
+
+Items, counts, windows, alarms, what is to be delivered, how far each input was read, and the state of the watch change
+in one transaction, written ahead (WAL) and flushed at its end. So a monitor that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from adapters.core.errors import SessionError
+
+WAIT_SECONDS = 30
+COUNTED, COPY, LATE, UNREAD = "counted", "copy", "late", "unread"
+"""What became of an item."""
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS items (
+  id TEXT PRIMARY KEY, at REAL NOT NULL, window INTEGER NOT NULL, source TEXT NOT NULL, text TEXT NOT NULL,
+  digest TEXT NOT NULL, status TEXT NOT NULL, copy_of TEXT, sketch BLOB, sentiment TEXT);
+CREATE INDEX IF NOT EXISTS items_at ON items (at);
+CREATE INDEX IF NOT EXISTS items_sketch ON items (at) WHERE sketch IS NOT NULL;
+CREATE TABLE IF NOT EXISTS counts (
+  window INTEGER NOT NULL, series TEXT NOT NULL, item TEXT NOT NULL, negative INTEGER NOT NULL,
+  PRIMARY KEY (window, series, item)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS windows (
+  series TEXT NOT NULL, window INTEGER NOT NULL, n INTEGER NOT NULL, k INTEGER NOT NULL, expected REAL NOT NULL,
+  low INTEGER NOT NULL, high INTEGER NOT NULL, p REAL NOT NULL, tested INTEGER NOT NULL,
+  PRIMARY KEY (series, window)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alarms (
+  id TEXT PRIMARY KEY, series TEXT NOT NULL, open INTEGER NOT NULL, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
+  due REAL NOT NULL DEFAULT 0, delivered INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '');
+CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+AT_ONCE = 500
+"""Names in one query."""
+
+
+class Store:
+    """A monitor's file. One thread uses an object; several objects may use one file."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises SessionError if it cannot be opened."""
+        self.path = path
+        with self._failures():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
+            for setting in ("journal_mode=WAL", "synchronous=FULL"):
+                self.connection.execute(f"PRAGMA {setting}")
+            self.connection.executescript(SCHEMA)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes of the block, or none. Raises SessionError if they cannot be written."""
+        with self._failures():
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """A database's errors as SessionError."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise SessionError(
+                f"{self.path}: could not be read or written ({error}). Nothing of the last items was kept: free the "
+                "disk or mend the file, and start again."
+            ) from error
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        with self._failures():
+            return self.connection.execute(query, values).fetchall()
+
+    # values -----------------------------------------------------------------------------------------------------------
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A value that was kept under a name."""
+        found = self._rows("SELECT value FROM kept WHERE name = ?", [name])
+        return json.loads(found[0][0]) if found else default
+
+    def put(self, name: str, value: Any) -> None:
+        """Keep a JSON value under a name."""
+        self.connection.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", [name, json.dumps(value)])
+
+    # items ------------------------------------------------------------------------------------------------------------
+
+    def digests(self, ids: Sequence[str]) -> dict[str, str]:
+        """Of the items with these ids that are known, the digests of their texts."""
+        found: dict[str, str] = {}
+        for begin in range(0, len(ids), AT_ONCE):
+            part = ids[begin : begin + AT_ONCE]
+            marks = ", ".join("?" * len(part))
+            found |= dict(self._rows(f"SELECT id, digest FROM items WHERE id IN ({marks})", part))
+        return found
+
+    def add_items(self, rows: Iterable[Sequence[object]]) -> None:
+        """Add items, with the values of the table's columns."""
+        self.connection.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def add_counts(self, rows: Iterable[Sequence[object]]) -> None:
+        """Add (window, series, item, negative)."""
+        self.connection.executemany("INSERT INTO counts VALUES (?, ?, ?, ?)", rows)
+
+    def sketches(self) -> list[tuple[str, bytes, float]]:
+        """(id, sketch, time) of the items that copies are looked for among, in the order in which they came."""
+        chosen = "SELECT id, sketch, at FROM items WHERE sketch IS NOT NULL ORDER BY rowid"
+        return [tuple(row) for row in self._rows(chosen)]
+
+    def forget(self, sketches: float, items: float, counts: int) -> None:
+        """Delete the sketches and items of before these times, and the counts of before this window."""
+        self.connection.execute("UPDATE items SET sketch = NULL WHERE at < ? AND sketch IS NOT NULL", [sketches])
+        self.connection.execute("DELETE FROM items WHERE at < ?", [items])
+        self.connection.execute("DELETE FROM counts WHERE window < ?", [counts])
+
+    # windows ----------------------------------------------------------------------------------------------------------
+
+    def next_window(self, at_least: int) -> int | None:
+        """The first window with items, from this one on."""
+        (found,) = self._rows("SELECT MIN(window) FROM counts WHERE window >= ?", [at_least])
+        return None if found[0] is None else int(found[0])
+
+    def counts(self, window: int) -> dict[str, tuple[int, int]]:
+        """By series, the items of a window and its negative ones."""
+        chosen = "SELECT series, COUNT(*), SUM(negative) FROM counts WHERE window = ? GROUP BY series"
+        return {name: (int(n), int(k)) for name, n, k in self._rows(chosen, [window])}
+
+    def sources(self, window: int, series: str) -> tuple[Counter[str], Counter[str]]:
+        """Items by source, and negative items; an item without a source is its own."""
+        chosen = (
+            "SELECT CASE items.source WHEN '' THEN ' ' || items.id ELSE items.source END, COUNT(*), SUM(negative) FROM "
+            "counts JOIN items ON items.id = counts.item WHERE counts.window = ? AND series = ? GROUP BY 1"
+        )
+        rows = self._rows(chosen, [window, series])
+        return Counter({name: n for name, n, _ in rows}), Counter({name: k for name, _, k in rows if k})
+
+    def negative_items(self, window: int, series: str, most: int) -> list[dict[str, Any]]:
+        """The first negative items of a window."""
+        chosen = (
+            "SELECT items.id, at, source, text FROM counts JOIN items ON items.id = counts.item WHERE counts.window = "
+            "? AND series = ? AND negative ORDER BY at, items.id LIMIT ?"
+        )
+        rows = self._rows(chosen, [window, series, most])
+        return [dict(zip(("id", "at", "source", "text"), row, strict=True)) for row in rows]
+
+    def add_windows(self, rows: Iterable[Sequence[object]]) -> None:
+        """Add windows of series, with the values of the table's columns."""
+        self.connection.executemany("INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def history(self, series: str) -> list[dict[str, Any]]:
+        """The windows of a series, in order."""
+        names = ("window", "n", "k", "expected", "low", "high", "p", "tested")
+        rows = self._rows(f"SELECT {', '.join(names)} FROM windows WHERE series = ? ORDER BY window", [series])
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def totals(self) -> list[tuple[str, int, int, int]]:
+        """(series, windows, items, negative items) of all series, those with most items first."""
+        chosen = "SELECT series, COUNT(*), SUM(n), SUM(k) FROM windows GROUP BY series ORDER BY SUM(n) DESC, series"
+        return [tuple(row) for row in self._rows(chosen)]
+
+    # alarms -----------------------------------------------------------------------------------------------------------
+
+    def put_alarm(self, record: Mapping[str, Any]) -> None:
+        """Add an alarm, or replace what was known of it."""
+        values = [record["id"], record["series"], record["state"] != "ended", json.dumps(record, ensure_ascii=False)]
+        self.connection.execute("INSERT OR REPLACE INTO alarms VALUES (?, ?, ?, ?)", values)
+
+    def alarms(self, *, only_open: bool = False) -> list[dict[str, Any]]:
+        """All alarms, or those that are on, in the order in which they were raised."""
+        chosen = "SELECT record FROM alarms" + (" WHERE open" if only_open else "")
+        return sorted((json.loads(row[0]) for row in self._rows(chosen)), key=lambda one: (one["since"], one["series"]))
+
+    # deliveries -------------------------------------------------------------------------------------------------------
+
+    def post(self, event: Mapping[str, Any]) -> None:
+        """Add what is to be delivered."""
+        self.connection.execute("INSERT INTO outbox (body) VALUES (?)", [json.dumps(event, ensure_ascii=False)])
+
+    def due(self, now: float) -> tuple[int, str, int] | None:
+        """(number, body, tries) of the oldest event that is not delivered, if it is due: they arrive in order."""
+        chosen = "SELECT number, body, tries, due FROM outbox WHERE NOT delivered ORDER BY number LIMIT 1"
+        found = self._rows(chosen)
+        return None if not found or found[0][3] > now else tuple(found[0][:3])
+
+    def events(self) -> list[str]:
+        """All events so far, as JSON."""
+        return [row[0] for row in self._rows("SELECT body FROM outbox ORDER BY number")]
+
+    def waiting(self) -> int:
+        """How many events are not delivered."""
+        return int(self._rows("SELECT COUNT(*) FROM outbox WHERE NOT delivered")[0][0])
+
+    def delivered(self, number: int) -> None:
+        """An event has arrived."""
+        with self.transaction():
+            self.connection.execute("UPDATE outbox SET delivered = 1, error = '' WHERE number = ?", [number])
+
+    def failed(self, number: int, error: str, due: float) -> None:
+        """An event has not arrived, and is to be sent again."""
+        with self.transaction():
+            chosen = "UPDATE outbox SET tries = tries + 1, error = ?, due = ? WHERE number = ?"
+            self.connection.execute(chosen, [error[:500], due, number])

@@ -1,0 +1,136 @@
+"""What an item says: its sentiment, its topics, and the entities in it, each with whether it is negative."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from adapters.applications.news_monitor.items import LONGEST_NAME, Item
+from adapters.core.errors import DataError, SettingsError, did_you_mean
+
+if TYPE_CHECKING:
+    from adapters.serving.bank.bank import AdapterBank
+
+ALL = "all"
+"""The series of every item."""
+SENTIMENT, TOPICS, ENTITIES = "sentiment", "topics", "entities"
+"""Names of the adapters in the bank, and of what a row may give itself."""
+MOST_NAMES = 20
+"""Topics, and entities, of an item."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What was read from an item.
+
+    Attributes:
+        sentiment: its label.
+        series: whether it is negative, by each series that it belongs to: all, `topic: …`, `entity: …`.
+    """
+
+    sentiment: str
+    series: Mapping[str, bool]
+
+
+class Understand(Protocol):
+    """What reads items."""
+
+    def __call__(self, items: Sequence[Item]) -> list[Reading | str]:
+        """For each item what it says, or why that is not known."""
+
+
+class Recorded:
+    """Takes the predictions that stand in the rows."""
+
+    def __init__(self, negative: Sequence[str]) -> None:
+        """Args: negative: labels of sentiment that are negative."""
+        self.negative = frozenset(negative)
+
+    def __call__(self, items: Sequence[Item]) -> list[Reading | str]:
+        """For each item its own predictions, or which one is missing."""
+        return [self.reading(item.given) for item in items]
+
+    def reading(self, given: Mapping[str, Any]) -> Reading | str:
+        """What a row's sentiment, topics and entities (a list, or an object with a sentiment for each) say."""
+        sentiment, topics, entities = (given.get(name) for name in (SENTIMENT, TOPICS, ENTITIES))
+        if not isinstance(sentiment, str) or not sentiment:
+            return "no sentiment: give --sentiment_adapter, or a sentiment in the row"
+        bad = sentiment in self.negative
+        own = {f"topic: {name}": bad for name in _names(topics)}
+        if isinstance(entities, Mapping):
+            said = {str(name): value for name, value in list(entities.items())[:MOST_NAMES]}
+            own |= {f"entity: {name}": value in self.negative for name, value in said.items() if _names([name])}
+        else:
+            own |= {f"entity: {name}": bad for name in _names(entities)}
+        return Reading(sentiment=sentiment, series={ALL: bad, **own})
+
+
+class Adapters:
+    """Predicts by adapters of one bank, in shared batches; what has no adapter is taken from the row."""
+
+    def __init__(self, bank: AdapterBank, negative: Sequence[str], entity_types: Sequence[str] = ()) -> None:
+        """Args:
+        bank: with adapters called sentiment, topics, entities, or some of these.
+        negative: labels of sentiment that are negative.
+        entity_types: that are watched; none: all.
+
+        Raises SettingsError where an adapter is of another task, or lacks a label.
+        """
+        self.bank, self.recorded = bank, Recorded(negative)
+        self.names = [name for name in (SENTIMENT, TOPICS, ENTITIES) if name in bank.names()]
+        self.types = frozenset(entity_types)
+        for name in self.names:
+            _check(bank, name, negative if name == SENTIMENT else entity_types if name == ENTITIES else ())
+
+    def __call__(self, items: Sequence[Item]) -> list[Reading | str]:
+        """For each item what the adapters say, in one mixed batch."""
+        requests = [{"adapter": name, "inputs": {"text": item.text}} for item in items for name in self.names]
+        answers = iter(self.bank.predict(requests))
+        found: list[Reading | str] = []
+        for item in items:
+            given, error = dict(item.given), ""
+            for name in self.names:
+                answer = next(answers)
+                error = error or str(answer.get("error", ""))
+                given[name] = self._value(name, answer.get("output", {}))
+            found.append(error or self.recorded.reading(given))
+        return found
+
+    def _value(self, name: str, output: Mapping[str, Any]) -> Any:
+        """An adapter's output as a row has it."""
+        if name == ENTITIES:
+            own = output.get("entities", ())
+            return [one["text"] for one in own if not self.types or one["label"] in self.types]
+        return output.get("label", output.get("labels"))
+
+
+def confusion(understand: Understand, rows: Sequence[Item], negative: Sequence[str]) -> Counter[tuple[bool, bool]]:
+    """Of labelled items, how many are (negative, read as negative). Raises DataError for one that cannot be read."""
+    found: Counter[tuple[bool, bool]] = Counter()
+    for row, reading in zip(rows, understand(rows), strict=True):
+        if isinstance(reading, str):
+            raise DataError(f"{row.where}: {reading}.")
+        found[row.given["label"] in negative, reading.series[ALL]] += 1
+    return found
+
+
+def _names(given: object) -> list[str]:
+    """Names of topics or entities, each once, on one line."""
+    listed = [given] if isinstance(given, str) else given if isinstance(given, Sequence) else []
+    plain = [" ".join(str(one).encode("utf-8", "replace").decode().split())[:LONGEST_NAME] for one in listed]
+    return [name for name in dict.fromkeys(plain[:MOST_NAMES]) if name]
+
+
+def _check(bank: AdapterBank, name: str, needed: Sequence[str]) -> None:
+    """Raises SettingsError unless an adapter has labels of this kind, and these among them."""
+    labels = bank.info(name).get("labels") or []
+    kinds = {label.partition("-")[2] for label in labels if "-" in label} if name == ENTITIES else {*labels}
+    flag = {SENTIMENT: "sentiment_adapter", TOPICS: "topic_adapter", ENTITIES: "entity_adapter"}[name]
+    if not kinds:
+        raise SettingsError(f"--{flag}: {bank.info(name)['task']} has no labels that could be {name}.")
+    for one in needed:
+        if one not in kinds:
+            what = "negative_labels" if name == SENTIMENT else "entity_types"
+            raise SettingsError(f"--{what} {one}: the adapter has no such label: {did_you_mean(one, sorted(kinds))}")

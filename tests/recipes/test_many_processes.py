@@ -161,6 +161,8 @@ dist.init_process_group("gloo")
 numbers = torch.ones(1) * (dist.get_rank() + 1)
 dist.all_reduce(numbers)
 print(dist.get_rank(), os.environ["LOCAL_RANK"], dist.get_world_size(), numbers.item(), *sys.argv[1:])
+dist.barrier()
+dist.destroy_process_group()  # a process that ends with it may abort when the other one has gone
 """
 
 

@@ -10,6 +10,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def test_what_is_handed_over_is_decided_and_becomes_rows_that_are_learned(closed
     items = closed.inbox()
     assert items[0]["asked"] == "where is my card" and len(items) == 4
     assert items[0]["replies"][0] == {"id": "r1", "text": REPLIES["r1"]} and items[0]["session"] == "1"
-    assert "any (no threshold is safe" in items[0]["outcome"]["reason"]
+    assert "and no threshold is safe on dev" in items[0]["outcome"]["reason"]
     given = [
         {"reply": "r1", "question": "where is my card then"},
         {"answer": "I wrote to you."},
@@ -411,7 +412,7 @@ def test_kill_9_loses_no_turn_and_nothing_of_the_inbox_that_was_acknowledged(tmp
         try:
             while True:
                 acknowledged[id].append(posted(port, id, f"question of {id}"))
-        except OSError:  # the server is gone
+        except (OSError, HTTPException):  # the server is gone, perhaps within an answer
             pass
 
     for _ in range(3):

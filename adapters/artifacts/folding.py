@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapters.artifacts import artifact
 from adapters.core.errors import ModelError
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors, LayerDelta
 from adapters.methods.base.method import Method, head_modules, headed
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def folded(
-    method: Method, base: Base, task: Task, tensors: Mapping[str, torch.Tensor], subject: str
-) -> torch.nn.Module | None:
+def folded(method: Method, base: Base, task: Task, folder: Path) -> torch.nn.Module | None:
     """The headed base with an adapter's delta in its weights; None where no weights can represent it.
 
     Answers are those of the adapter beside its base to the rounding of fp32. Prefixes, soft prompts and bottlenecks
@@ -27,19 +26,21 @@ def folded(
         method: of the adapter.
         base: on which it was trained.
         task: whose head it has.
-        tensors: of the adapter, as stored.
-        subject: the folder, for messages.
+        folder: of the adapter, which is read only where it can be folded.
 
     Raises:
         ArtifactError: the tensors are not those of the method's settings.
+        ModelError: the method cannot use this base.
     """
     fits = method.needs_base and method.trains and not method.self_contained and not method.virtual_tokens
     if not fits or base.quantization is not None or base.kind == ENCODER_DECODER:
         return None
+    method.check(base, task)
+    _, tensors = artifact.open_adapter(folder)
     model = headed(base, task, method.settings)
     body = model.base_model
     names = frozenset(name for name, _ in body.named_modules())
-    saved = AdapterTensors(tensors, body, body_name=model.base_model_prefix, modules=names, subject=subject)
+    saved = AdapterTensors(tensors, body, body_name=model.base_model_prefix, modules=names, subject=str(folder))
     try:
         delta = method.delta(saved, base, task)
     except ModelError:  # no mixed batch can have it, either

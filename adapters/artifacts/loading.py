@@ -137,9 +137,10 @@ def load(
     if not (method.self_contained and base is None):
         artifact.check_base(card, model_base.name, model_base.digest, model_base.tokenizer_digest)
     task = task.on(model_base.kind)
-    method.check(model_base, task)
-    model = folded(method, model_base, task, artifact.open_adapter(folder)[1], str(folder)) if fold else None
-    return _loaded(card, task, method, model_base, model or method.load(model_base, task, folder), place)
+    model = folded(method, model_base, task, folder) if fold else None
+    if model is None:
+        model = method.load(model_base, task, folder)
+    return _loaded(card, task, method, model_base, model, place)
 
 
 def load_plain(

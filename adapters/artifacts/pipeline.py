@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
@@ -78,13 +78,14 @@ class Pipeline:
         text, entities = output["text"], output["entities"]
         starts = sentence_starts(text) if self.max_distance is None else []
         words = split_words(text) if self.max_distance is not None else []
+        begins, ends = [begin for begin, _ in words], [end for _, end in words]
         for head, tail in permutations(range(len(entities)), 2):
             first, last = sorted((entities[head], entities[tail]), key=lambda one: (one["start"], one["end"]))
             if self.max_distance is None:
                 near = bisect_right(starts, first["start"]) == bisect_right(starts, last["start"])
             else:
-                between = [word for word in words if first["end"] <= word[0] and word[1] <= last["start"]]
-                near = len(between) <= self.max_distance
+                between = bisect_right(ends, last["start"]) - bisect_left(begins, first["end"])
+                near = between <= self.max_distance
             if near:
                 yield head, tail
 

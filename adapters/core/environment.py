@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from adapters import __version__
+from adapters.core.errors import SettingsError
 from adapters.core.processes import cores
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
@@ -23,6 +26,13 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             out[name] = "not installed"
     return out
+
+
+def require_libraries(what: str, names: Sequence[str], extra: str) -> None:
+    """Raises SettingsError where a library of an extra is missing. `what` needs them, for the message."""
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        raise SettingsError(f"{what} needs {', '.join(missing)}: pip install 'taskswap[{extra}]'.")
 
 
 def hardware() -> dict[str, Any]:

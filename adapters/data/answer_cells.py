@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters.core.errors import DataError
-from adapters.data.cell_values import parse_cell
+from adapters.data.cell_values import parse_cell, whole
 
 SHOWN = 40
 """Characters of a context in a message."""
@@ -38,7 +38,7 @@ def read_answers(cell: Any, start: Any = None) -> tuple[Any, list[Any]]:
     else:
         texts, starts = value, _starts(start)
     starts = [] if starts is None or starts == "" else list(starts) if isinstance(starts, list | tuple) else [starts]
-    return texts, [_whole(one) for one in starts]
+    return texts, [whole(one) for one in starts]
 
 
 def placed(context: Any, text: Any, start: Any) -> tuple[Any, Any, bool]:
@@ -91,10 +91,3 @@ def _starts(cell: Any) -> Any:
         return parse_cell(cell) if isinstance(cell, str) and cell.lstrip().startswith("[") else cell
     except ValueError:
         return cell
-
-
-def _whole(start: Any) -> Any:
-    """A start that a table wrote as a text or with a decimal point; another value as it is."""
-    if isinstance(start, str) and len(start) < 20 and start.strip().removesuffix(".0").removeprefix("-").isdecimal():
-        return int(start.strip().removesuffix(".0"))
-    return int(start) if isinstance(start, float) and start.is_integer() else start

@@ -52,6 +52,13 @@ def parse_cell(cell: str) -> Any:
     return value
 
 
+def whole(value: Any) -> Any:
+    """A whole number that a table wrote as a text or with a decimal point; another value as it is."""
+    if isinstance(value, str) and len(value) < 20 and value.strip().removesuffix(".0").removeprefix("-").isdecimal():
+        return int(value.strip().removesuffix(".0"))
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class _Parser:
     """Reads one value, token after token."""
 

@@ -15,12 +15,12 @@ from itertools import permutations
 from typing import Any
 
 from adapters.core.errors import DataError
-from adapters.data.cell_values import parse_cell
+from adapters.data.cell_values import parse_cell, whole
+from adapters.data.entity_spans import INCLUSIVE
 from adapters.data.word_splitter import joined
 
 NO_RELATION = "no_relation"
 """The label of two entities between which there is none of the relations."""
-EXCLUSIVE, INCLUSIVE = "exclusive", "inclusive"
 SHOWN = 60
 
 _MARKS = (
@@ -316,7 +316,7 @@ def _in_characters(
     place: Any, words: Sequence[tuple[int, int]] | None, ends: str, kind: str | None, own: Any, text: str
 ) -> Argument:
     """An entity's characters. Raises DataError where they are not in the text, or are not its own text."""
-    place = [_whole(one) for one in place] if isinstance(place, list | tuple) else place
+    place = [whole(one) for one in place] if isinstance(place, list | tuple) else place
     if not isinstance(place, list) or len(place) != 2 or not all(type(one) is int for one in place):
         raise DataError(f"an entity's place must be two whole numbers, found {place!r:.60}")
     start, end = place[0], place[1] + (ends == INCLUSIVE)
@@ -374,10 +374,3 @@ def _parsed(cell: Any) -> Any:
         return parse_cell(cell)
     except ValueError:
         return cell
-
-
-def _whole(value: Any) -> Any:
-    """A whole number that a table wrote as a text or with a decimal point; another value as it is."""
-    if isinstance(value, str) and value.strip().removesuffix(".0").isdecimal():
-        return int(value.strip().removesuffix(".0"))
-    return int(value) if isinstance(value, float) and value.is_integer() else value

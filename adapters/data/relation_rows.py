@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import DataError, Faults
 from adapters.core.settings import require
 from adapters.data.columns import DOCUMENT, ColumnRoles
-from adapters.data.related_pairs import (
-    EXCLUSIVE,
-    INCLUSIVE,
-    MARKS,
-    NO_RELATION,
-    RelatedPair,
-    RelationColumns,
-    pairs_of_row,
-)
+from adapters.data.entity_spans import EXCLUSIVE, INCLUSIVE
+from adapters.data.related_pairs import MARKS, NO_RELATION, RelatedPair, RelationColumns, pairs_of_row
 from adapters.data.rows import Row, first_rows
 from adapters.data.stored_rows import MEND_ROW, CheckedRows, stored_rows, value_counts
 
@@ -160,6 +152,6 @@ def _named(row: Row, number: int, of: int) -> Row:
 
 
 def _stored(pair: RelatedPair, form: RelationForm) -> dict[str, Any]:
-    arguments: Iterator[tuple[str, Any]] = iter((("head", pair.head), ("tail", pair.tail)))
-    of_each = {f"{name}_{part}": getattr(one, part) for name, one in arguments for part in PARTS}
+    arguments = {"head": pair.head, "tail": pair.tail}
+    of_each = {f"{name}_{part}": getattr(one, part) for name, one in arguments.items() for part in PARTS}
     return {"text": pair.text, "label": form.label(pair.label), **of_each}

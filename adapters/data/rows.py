@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple, Protocol, cast
+from typing import IO, Any, NamedTuple, Protocol, TypeVar, cast
 
 from adapters.core.discovery import code_version
 from adapters.core.errors import DataError, Faults
@@ -75,6 +75,9 @@ class RowSource(Protocol):
         """The sound rows in order. Faults of the others are added to `faults`, and reading continues."""
 
 
+S = TypeVar("S", bound=RowSource)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileSource:
     """What sources of a single file share; a reader adds `rows`."""
@@ -93,6 +96,26 @@ class FileSource:
     def digest(self) -> str:
         """sha256, in hex, of the file's bytes."""
         return digest_file(self.path)
+
+
+@dataclass(slots=True)
+class PlacedRow(Row):
+    """A row of a document whose place is not a line: `file: data[0].qas[2]`."""
+
+    place: str
+
+    def where(self, item: int = 0) -> str:
+        """The file, and the place in it."""
+        return f"{self.file}: {self.place}"
+
+
+def with_a_row(source: S, needed: str) -> S:
+    """The source. Raises DataError, its faults or `needed`, where it has no sound row."""
+    faults = Faults(source.name)
+    if next(source.rows(faults), None) is None:
+        faults.raise_if_any()
+        raise DataError(f"{source.name}: {needed}")
+    return source
 
 
 def format_of(source: RowSource) -> str:

@@ -77,6 +77,14 @@ def obstacle(folder: Path) -> tuple[Path, str] | None:
     return parent, "cannot be written to" if parent.is_dir() else "is a file"
 
 
+def check_own(folder: Path, ours: Sequence[str]) -> None:
+    """Raises SettingsError where an output folder cannot be written to, or holds what is neither ours nor hidden."""
+    blocked = obstacle(folder)
+    if blocked:
+        raise SettingsError(f"--output_dir {folder}: {blocked[0]} {blocked[1]}. Name a folder.")
+    own_files(folder, ours)
+
+
 def own_files(folder: Path, ours: Sequence[str]) -> list[str]:
     """Names in an output folder. Raises SettingsError where one is neither ours nor hidden."""
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []

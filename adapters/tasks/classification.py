@@ -197,7 +197,6 @@ class Task(Classification, LabelAnswerTask):
     """One label per text."""
 
     multi_label = False
-    answer = "label"
     metrics = ("accuracy", "expected_calibration_error")
 
     @property

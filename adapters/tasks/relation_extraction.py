@@ -21,8 +21,9 @@ from adapters.core.errors import DataError
 from adapters.core.settings import require
 from adapters.data.classification_rows import in_order
 from adapters.data.columns import ColumnRoles, given_columns
+from adapters.data.entity_spans import EXCLUSIVE
 from adapters.data.labels import LabelSet, refuse_unknown
-from adapters.data.related_pairs import EXCLUSIVE, MARKS, Argument, RelatedPair, located_pair, pair_in_marks, with_marks
+from adapters.data.related_pairs import MARKS, Argument, RelatedPair, located_pair, pair_in_marks, with_marks
 from adapters.data.relation_rows import find_relation_columns, find_relation_form, relation_counts, stored_pairs
 from adapters.data.rows import RowSource
 from adapters.data.stored_rows import value_counts

@@ -53,6 +53,26 @@ def recorded(*words: str) -> dict[str, Any]:
         return record
 
 
+def kept(folder: Path, *words: str) -> dict[str, Any]:
+    """scores.json of a run in a folder of its own, which is run, or resumed, by these words unless it has ended."""
+    if not (folder / "scores.json").is_file():
+        resumed = ["--resume_from_checkpoint", "latest"] if folder.exists() else []
+        command(*words, "--output_dir", str(folder), *resumed)
+    record: dict[str, Any] = json.loads((folder / "scores.json").read_text())
+    return record
+
+
+XQUAD = {"train": ("en", 0, 28), "dev": ("en", 28, 34), "test_en": ("en", 34, 48), "test_zh": ("zh", 34, 48)}
+"""XQuAD has one split of 48 articles, the same in every language: those of test are in neither train nor dev."""
+
+
+def articles(data: Path, folder: Path) -> None:
+    """XQuAD cut by whole articles: in English for training, and in English and in Chinese for test."""
+    for name, (language, first, last) in XQUAD.items():
+        found = json.loads((data / "xquad" / f"xquad.{language}.json").read_text())["data"]
+        (folder / f"{name}.json").write_text(json.dumps({"version": "1.1", "data": found[first:last]}))
+
+
 def launched(processes: int) -> list[str]:
     """The words before a script that start it in so many processes."""
     return ["-m", "adapters", "launch", "--num_processes", str(processes)] if processes > 1 else []

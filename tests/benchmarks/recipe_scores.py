@@ -42,17 +42,8 @@ class Table:
 
 
 BOTH = ("minilm", "e5")
-XQUAD = {"train": ("en", 0, 28), "dev": ("en", 28, 34), "test_en": ("en", 34, 48), "test_zh": ("zh", 34, 48)}
-"""XQuAD's 48 articles are the same in every language: those of test are in neither train nor dev."""
 NAMES = {"NAME": "PER", "ORG": "ORG", "LOC": "LOC"}
 """Types of the Chinese résumés that CoNLL-2003 has, too."""
-
-
-def articles(data: Path, own: Path) -> None:
-    """XQuAD in English for training, and in English and in Chinese for test."""
-    for name, (language, first, last) in XQUAD.items():
-        found = json.loads((data / "xquad" / f"xquad.{language}.json").read_text())["data"]
-        (own / f"{name}.json").write_text(json.dumps({"version": "1.1", "data": found[first:last]}))
 
 
 def resumes(data: Path, own: Path) -> None:
@@ -140,13 +131,13 @@ TABLES = {
         recipe="question_answering",
         flags="--train_file {own}/train.json --validation_file {own}/dev.json --test_file {own}/test_en.json "
         "--num_train_epochs 10",
-        prepare=articles,
+        prepare=bench.articles,
     ),
     "xquad_zh": Table(
         recipe="question_answering",
         flags="--train_file {own}/train.json --validation_file {own}/dev.json --test_file {own}/test_zh.json "
         "--num_train_epochs 10 --metrics cmrc_f1",
-        prepare=articles,
+        prepare=bench.articles,
     ),
     "names_zh": Table(
         recipe="ner",
@@ -164,18 +155,13 @@ TABLES = {
 
 def scored(name: str, table: Table, base: str, method: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """scores.json of a run, which is run unless it has been."""
-    folder = given.folder / f"{name}-{base}-{method}-{seed}"
-    if not (folder / "scores.json").is_file():
-        own = given.folder / f"{name}-data"
-        if table.prepare is not None:
-            own.mkdir(parents=True, exist_ok=True)
-            table.prepare(given.data, own)
-        flags = table.flags.format(data=given.data, own=own).split()
-        words = ["--model_name_or_path", base, "--seed", str(seed), "--output_dir", str(folder), *flags, *given.more]
-        resumed = ["--resume_from_checkpoint", "latest"] if folder.exists() else []
-        bench.command(f"recipes/{method}_{table.recipe}.py", *words, *resumed)
-    record: dict[str, Any] = json.loads((folder / "scores.json").read_text())
-    return record
+    own = given.folder / f"{name}-data"
+    if table.prepare is not None:
+        own.mkdir(parents=True, exist_ok=True)
+        table.prepare(given.data, own)
+    flags = table.flags.format(data=given.data, own=own).split()
+    words = ["--model_name_or_path", base, "--seed", str(seed), *flags, *given.more]
+    return bench.kept(given.folder / f"{name}-{base}-{method}-{seed}", f"recipes/{method}_{table.recipe}.py", *words)
 
 
 def row(name: str, base: str, method: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:

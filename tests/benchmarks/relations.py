@@ -39,15 +39,10 @@ def found(output: dict[str, Any]) -> tuple[set[Any], set[Any]]:
 
 def train(task: str, data: Path, folder: Path, base: str, seed: int, more: list[str]) -> dict[str, Any]:
     """scores.json of a LoRA run on CoNLL04, which is run unless it has been."""
-    if not (folder / "scores.json").is_file():
-        splits = (("train", "train"), ("validation", "dev"), ("test", "test"))
-        files = [word for flag, name in splits for word in (f"--{flag}_file", str(data / f"{name}.jsonl"))]
-        words = ["--task", task, "--method", "lora", *files, "--model_name_or_path", base, "--seed", str(seed)]
-        resumed = ["--resume_from_checkpoint", "latest"] if folder.exists() else []
-        words += ["--output_dir", str(folder), *more, *resumed]
-        bench.command("-m", "adapters", "train", *words)
-    record: dict[str, Any] = json.loads((folder / "scores.json").read_text())
-    return record
+    splits = (("train", "train"), ("validation", "dev"), ("test", "test"))
+    files = [word for flag, name in splits for word in (f"--{flag}_file", str(data / f"{name}.jsonl"))]
+    words = ["--task", task, "--method", "lora", *files, "--model_name_or_path", base, "--seed", str(seed)]
+    return bench.kept(folder, "-m", "adapters", "train", *words, *more)
 
 
 def measure(seed: int, given: argparse.Namespace, folder: Path) -> dict[str, float]:

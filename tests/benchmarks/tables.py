@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import DATA
+from bench import DATA, articles
 
 from adapters.experiments.comparison.comparison import Comparison
 
@@ -52,7 +52,7 @@ TABLES: dict[str, tuple[str, str]] = {
     ),
     "xquad": (
         "question_answering",
-        "--train_file {own}/train.json --validation_file {own}/dev.json --test_file {own}/test.json "
+        "--train_file {own}/train.json --validation_file {own}/dev.json --test_file {own}/test_en.json "
         "--max_eval_samples 100 --methods full,lora,head,prefix,few_shot --prompt_model_name_or_path smollm2 "
         "--shots 3 --num_train_epochs 5 --max_new_tokens 32",
     ),
@@ -73,17 +73,6 @@ TABLES: dict[str, tuple[str, str]] = {
 }
 """Of each: the task, and the flags of `taskswap compare`. What they leave out has its default: three seeds, a search
 of each method's settings."""
-ARTICLES = {"train": 28, "dev": 6, "test": 14}
-"""XQuAD's 48 articles, in the order of the file."""
-
-
-def articles(source: Path, folder: Path) -> None:
-    """XQuAD has one split: it is cut by whole articles."""
-    found = json.loads(source.read_text())["data"]
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, count in ARTICLES.items():
-        (folder / f"{split}.json").write_text(json.dumps({"version": "1.1", "data": found[:count]}))
-        found = found[count:]
 
 
 def processor_seconds() -> float:
@@ -97,7 +86,8 @@ def measure(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any
     task, flags = TABLES[name]
     own = folder / f"{name}-data"
     if name == "xquad":
-        articles(given.data / "xquad" / "xquad.en.json", own)
+        own.mkdir(parents=True, exist_ok=True)
+        articles(given.data, own)
     words = flags.format(data=given.data, own=own).split()
     before = processor_seconds()
     comparison = Comparison(

@@ -46,7 +46,7 @@ class Outcome:
         kind: `answer`, `ask` or `hand_over`.
         text: for the customer.
         reason: for staff.
-        source: where the answer stands: `file:line` of a reply, file and heading or page of a passage.
+        source: where the answer is: `file:line` of a reply, file and heading or page of a passage.
         intent: the likeliest one, whatever is done.
         target: id of the reply, or the intent, that answers.
         choices: two intents, or replies, to choose from.

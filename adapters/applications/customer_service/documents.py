@@ -1,4 +1,4 @@
-"""Documents of a folder, cut into passages that know where they stand. A file that cannot be read is named."""
+"""Documents of a folder, cut into passages that know their places. A file that cannot be read is named."""
 
 from __future__ import annotations
 

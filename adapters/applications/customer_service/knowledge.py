@@ -90,7 +90,8 @@ class Questions(list[Question]):
     def halves(self) -> tuple[Questions, Questions]:
         """Two halves by a hash of the text: to calibrate, and to set thresholds. Equal texts stay together."""
         sides = [int(question.digest()[:8], 16) % 2 for question in self]
-        return tuple(Questions(q for q, at in zip(self, sides, strict=True) if at == side) for side in (0, 1))  # type: ignore[return-value]
+        first, second = (Questions(q for q, at in zip(self, sides, strict=True) if at == side) for side in (0, 1))
+        return first, second
 
 
 @dataclass(frozen=True, kw_only=True)

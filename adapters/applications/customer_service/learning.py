@@ -43,7 +43,7 @@ from adapters.applications.customer_service.settings import (
     run_settings,
 )
 from adapters.core import arguments
-from adapters.core.errors import DataError, ModelError, SettingsError, did_you_mean, numbered
+from adapters.core.errors import DataError, ModelError, did_you_mean, numbered
 from adapters.core.files import digest_value, write_json, write_text
 from adapters.data.splits import with_dev, with_limits
 from adapters.experiments import run_folder
@@ -101,7 +101,7 @@ class CustomerService:
             ModelError, SettingsError: the base cannot generate; the folder is not an assistant's.
         """
         settings = self.settings
-        _check_folder(self.folder)
+        run_folder.check_own(self.folder, (*OURS, f"{SESSIONS}-wal", f"{SESSIONS}-shm"))
         if settings.generate:
             _check_generates(settings.model_name_or_path)
         files = {TRAIN: settings.train_file, DEV: settings.validation_file, TEST: settings.test_file}
@@ -392,14 +392,6 @@ def _promises(policy: Policy, settings: Any) -> list[str]:
         else:
             lines.append(f"{name}: none passes, as dev has no confidence above which at most {most} are wrong")
     return lines
-
-
-def _check_folder(folder: Path) -> None:
-    """Raises SettingsError where the folder cannot be written to, or holds what is not an assistant's."""
-    blocked = run_folder.obstacle(folder)
-    if blocked:
-        raise SettingsError(f"--output_dir {folder}: {blocked[0]} {blocked[1]}. Name a folder.")
-    run_folder.own_files(folder, (*OURS, f"{SESSIONS}-wal", f"{SESSIONS}-shm"))
 
 
 def _check_generates(name: str) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from adapters.core import discovery
-from adapters.core.errors import SettingsError
+from adapters.core.environment import require_libraries
 from adapters.core.settings import CommonSettings, join, require
 
 TASK, METHOD, PROMPTED = "classification", "lora", "few_shot"
@@ -88,9 +87,7 @@ class CustomerServiceSettings:
 
 def check_installed() -> None:
     """Raises SettingsError where a library of the extra is missing."""
-    missing = [name for name in LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise SettingsError(f"customer service needs {', '.join(missing)}: pip install 'taskswap[customer_service]'.")
+    require_libraries("customer service", LIBRARIES, "customer_service")
 
 
 def all_settings() -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Formatter
-from typing import Any
+from typing import Any, TypeGuard
 
 from adapters.core import arguments
 from adapters.core.errors import DataError, did_you_mean
@@ -28,7 +28,7 @@ class Slot:
     """A slot of templates.
 
     Attributes:
-        name: as it stands in braces.
+        name: as it is in braces.
         pattern: a regular expression that its value matches; its first group, if it has one, is the value.
         entity: type of the NER adapter whose text is its value.
         ask: the question that asks for it.
@@ -108,10 +108,10 @@ def slots_of(template: str) -> list[str]:
         names = [name for _, name, spec, conversion in Formatter().parse(template) if _simple(name, spec, conversion)]
     except ValueError as error:
         raise DataError(f"the template {template!r:.80} has a single brace ({error}). Write {{{{ and }}}}.") from error
-    return list(dict.fromkeys(names))  # type: ignore[arg-type]
+    return list(dict.fromkeys(names))
 
 
-def _simple(name: str | None, spec: str | None, conversion: str | None) -> bool:
+def _simple(name: str | None, spec: str | None, conversion: str | None) -> TypeGuard[str]:
     """Whether a field is a name. Raises ValueError for what Python's formats could do besides."""
     if name is None:
         return False

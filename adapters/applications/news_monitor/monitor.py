@@ -178,12 +178,12 @@ class Monitor:
                 self._count("came again with another text: the first one stays", item.where)
         return [*items.values()]
 
-    def _sorted(self, items: Sequence[Item]) -> tuple[dict[str, list[Any]], list[Item]]:
+    def _sorted(self, items: Sequence[Item]) -> tuple[dict[str, dict[str, Any]], list[Item]]:
         """The row of each item for the store, and the items that count: neither late nor copies.
 
         What becomes of an item depends on those before it, and not on which came in one batch with it.
         """
-        rows: dict[str, list[Any]] = {}
+        rows: dict[str, dict[str, Any]] = {}
         counted = []
         for item in items:
             window = self.window_of(item.at)
@@ -201,20 +201,21 @@ class Monitor:
                 else:
                     status, sketch = COPY, None
                     self._count("copies of another", item.where)
-            rows[item.id] = [
-                item.id, item.at, window, item.source, item.text, item.digest, status, original, sketch, None
-            ]  # fmt: skip
+            rows[item.id] = {
+                **{name: getattr(item, name) for name in ("id", "at", "source", "text", "digest")},
+                **{"window": window, "status": status, "copy_of": original, "sketch": sketch, "sentiment": None},
+            }
         return rows, counted
 
-    def _read(self, rows: dict[str, list[Any]], items: Sequence[Item]) -> list[tuple[int, str, str, int]]:
+    def _read(self, rows: dict[str, dict[str, Any]], items: Sequence[Item]) -> list[tuple[int, str, str, int]]:
         """What the items say: (window, series, item, negative); sentiment and status of the rows are filled in."""
         counts = []
         for item, reading in zip(items, self.understand(items) if items else [], strict=True):
             if not isinstance(reading, Reading):
                 self._count(f"not read: {reading}", item.where)
-                rows[item.id][6] = UNREAD
+                rows[item.id]["status"] = UNREAD
                 continue
-            rows[item.id][9] = reading.sentiment
+            rows[item.id]["sentiment"] = reading.sentiment
             self._count("counted", item.where)
             for name, negative in reading.series.items():
                 counts.append((self.window_of(item.at), name, item.id, int(negative)))
@@ -301,10 +302,13 @@ class Monitor:
 
         seen = self.watch.window(rows, n, k, when, supported)
         self.store.add_windows(
-            (names[i], window, int(seen.n[i]), int(seen.k[i]), float(seen.expected[i]), int(seen.band[i, 0]),
-             int(seen.band[i, 1]), float(seen.p[i]), int(seen.tested[i]))
-            for i in range(len(rows)) if seen.n[i]
-        )  # fmt: skip
+            {
+                **{"series": names[i], "window": window, "n": int(seen.n[i]), "k": int(seen.k[i])},
+                **{"expected": float(seen.expected[i]), "low": int(seen.band[i, 0]), "high": int(seen.band[i, 1])},
+                **{"p": float(seen.p[i]), "tested": int(seen.tested[i])},
+            }
+            for i in np.flatnonzero(seen.n)
+        )
         begin, end = window * self.seconds, (window + 1) * self.seconds
         return alarm_events(self.store, self.correction, begin, end, names, seen)
 

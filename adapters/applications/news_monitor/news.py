@@ -63,7 +63,7 @@ class NewsMonitor:
             ArtifactError, SourceError: an adapter, or its base, cannot be read.
         """
         settings = self.settings
-        _check_folder(self.folder)
+        run_folder.check_own(self.folder, OURS)
         if settings.overwrite_output_dir:
             for name in OURS:
                 (self.folder / name).unlink(missing_ok=True)
@@ -178,14 +178,6 @@ def told(event: Mapping[str, Any]) -> str:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _check_folder(folder: Path) -> None:
-    """Raises SettingsError where the folder cannot be written to, or holds what is not a monitor's."""
-    blocked = run_folder.obstacle(folder)
-    if blocked:
-        raise SettingsError(f"--output_dir {folder}: {blocked[0]} {blocked[1]}. Name a folder.")
-    run_folder.own_files(folder, OURS)
 
 
 def _reader(settings: NewsMonitorSettings) -> tuple[Understand, str]:

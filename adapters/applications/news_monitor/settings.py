@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from adapters.core.environment import require_libraries
 from adapters.core.errors import SettingsError
 from adapters.core.settings import require
 
@@ -34,7 +34,7 @@ class NewsMonitorSettings:
     model_name_or_path: str = "minilm"
     """Base model of the adapters: a path, an alias or a Hub id."""
     sentiment_adapter: str | None = None
-    """Artifact of the task classification. Default: the sentiment that stands in the rows."""
+    """Artifact of the task classification. Default: the sentiment in the rows."""
     topic_adapter: str | None = None
     """Artifact of the task classification, for topics; also with several labels. Default: the topics in the rows."""
     entity_adapter: str | None = None
@@ -120,6 +120,4 @@ class NewsMonitorSettings:
 
 def check_installed() -> None:
     """Raises SettingsError where a library of the extra is missing."""
-    missing = [name for name in LIBRARIES if find_spec(name) is None]
-    if missing:
-        raise SettingsError(f"the news monitor needs {', '.join(missing)}: pip install 'taskswap[news_monitor]'.")
+    require_libraries("the news monitor", LIBRARIES, "news_monitor")

@@ -109,9 +109,10 @@ class Store:
             found |= dict(self._rows(f"SELECT id, digest FROM items WHERE id IN ({marks})", part))
         return found
 
-    def add_items(self, rows: Iterable[Sequence[object]]) -> None:
-        """Add items, with the values of the table's columns."""
-        self.connection.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    def add_items(self, rows: Iterable[Mapping[str, object]]) -> None:
+        """Add items, with a value for each of the table's columns."""
+        names = ":id, :at, :window, :source, :text, :digest, :status, :copy_of, :sketch, :sentiment"
+        self.connection.executemany(f"INSERT INTO items VALUES ({names})", rows)
 
     def add_counts(self, rows: Iterable[Sequence[object]]) -> None:
         """Add (window, series, item, negative)."""
@@ -158,9 +159,10 @@ class Store:
         rows = self._rows(chosen, [window, series, most])
         return [dict(zip(("id", "at", "source", "text"), row, strict=True)) for row in rows]
 
-    def add_windows(self, rows: Iterable[Sequence[object]]) -> None:
-        """Add windows of series, with the values of the table's columns."""
-        self.connection.executemany("INSERT INTO windows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    def add_windows(self, rows: Iterable[Mapping[str, object]]) -> None:
+        """Add windows of series, with a value for each of the table's columns."""
+        names = ":series, :window, :n, :k, :expected, :low, :high, :p, :tested"
+        self.connection.executemany(f"INSERT INTO windows VALUES ({names})", rows)
 
     def history(self, series: str) -> list[dict[str, Any]]:
         """The windows of a series, in order."""

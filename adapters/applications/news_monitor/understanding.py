@@ -42,7 +42,7 @@ class Understand(Protocol):
 
 
 class Recorded:
-    """Takes the predictions that stand in the rows."""
+    """Takes the predictions in the rows."""
 
     def __init__(self, negative: Sequence[str]) -> None:
         """Args: negative: labels of sentiment that are negative."""

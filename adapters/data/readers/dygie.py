@@ -15,7 +15,7 @@ from typing import Any
 
 from adapters.core.errors import DataError, Faults
 from adapters.data.readers.base.json_text import Decoder
-from adapters.data.rows import FileSource, Row, line_blocks
+from adapters.data.rows import FileSource, Row, line_blocks, with_a_row
 
 EXTENSIONS: tuple[str, ...] = ()
 FILES = "SciERC's JSON: documents with sentences, ner and relations"
@@ -34,11 +34,7 @@ def recognises(path: Path, head: str) -> bool:
 def open(path: Path, encoding: str) -> DocumentSource:
     """Check that there is a sentence. Raises DataError."""
     source = DocumentSource(path=path, encoding=encoding, columns=list(_COLUMNS))
-    faults = Faults(str(path))
-    if next(source.rows(faults), None) is None:
-        faults.raise_if_any()
-        raise DataError(f"{path}: the file contains no sentence. A document has the lists {', '.join(_KEYS)}.")
-    return source
+    return with_a_row(source, f"the file contains no sentence. A document has the lists {', '.join(_KEYS)}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.core.errors import DataError, Faults
+from adapters.core.errors import Faults
 from adapters.data.readers.base.json_text import Decoder, document
-from adapters.data.rows import FileSource, Row
+from adapters.data.rows import FileSource, PlacedRow, Row, with_a_row
 
 EXTENSIONS: tuple[str, ...] = ()
 FILES = "FewRel's JSON, by relation"
@@ -31,22 +31,7 @@ def recognises(path: Path, head: str) -> bool:
 def open(path: Path, encoding: str) -> RelationSource:
     """Check that there is an example. Raises DataError."""
     source = RelationSource(path=path, encoding=encoding, columns=list(_COLUMNS))
-    faults = Faults(str(path))
-    if next(source.rows(faults), None) is None:
-        faults.raise_if_any()
-        raise DataError(f"{path}: the file contains no example. {_FORM}")
-    return source
-
-
-@dataclass(slots=True)
-class Instance(Row):
-    """A row with its place in the document."""
-
-    place: str
-
-    def where(self, item: int = 0) -> str:
-        """`file: P931[3]`."""
-        return f"{self.file}: {self.place}"
+    return with_a_row(source, f"the file contains no example. {_FORM}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +52,6 @@ class RelationSource(FileSource):
                 number += 1
                 if isinstance(instance, dict):
                     values: dict[str, Any] = {**instance, "relation": relation}
-                    yield Instance(self.name, number, 0, values, f"{relation}[{at}]")
+                    yield PlacedRow(self.name, number, 0, values, f"{relation}[{at}]")
                 else:
                     faults.add(f"{self.path}: {relation}[{at}]", "an instance must be an object", _FORM)

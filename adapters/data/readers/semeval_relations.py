@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.core.errors import DataError, Faults
-from adapters.data.rows import FileSource, Line, Row, lines
+from adapters.core.errors import Faults
+from adapters.data.rows import FileSource, Line, Row, lines, with_a_row
 
 EXTENSIONS: tuple[str, ...] = ()
 FILES = "SemEval-2010 task 8's blocks of a numbered text with <e1> and <e2>, and its relation"
@@ -33,11 +33,7 @@ def recognises(path: Path, head: str) -> bool:
 def open(path: Path, encoding: str) -> BlockSource:
     """Check that there is a block. Raises DataError."""
     source = BlockSource(path=path, encoding=encoding, columns=["id", "text", "relation"])
-    faults = Faults(str(path))
-    if next(source.rows(faults), None) is None:
-        faults.raise_if_any()
-        raise DataError(f"{path}: the file contains no example. {_FORM}")
-    return source
+    return with_a_row(source, f"the file contains no example. {_FORM}")
 
 
 @dataclass(frozen=True, kw_only=True)

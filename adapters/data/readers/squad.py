@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.core.errors import DataError, Faults
+from adapters.core.errors import Faults
 from adapters.data.answer_cells import read_answers
-from adapters.data.rows import HEAD, FileSource, Row, lines, open_bytes
+from adapters.data.rows import HEAD, FileSource, PlacedRow, Row, lines, open_bytes, with_a_row
 
 EXTENSIONS: tuple[str, ...] = ()
 FILES = "SQuAD's JSON"
@@ -51,22 +51,7 @@ def recognises(path: Path, head: str) -> bool:
 def open(path: Path, encoding: str) -> SquadSource:
     """Check that the file contains a question. Raises DataError."""
     source = SquadSource(path=path, encoding=encoding, columns=list(_COLUMNS))
-    faults = Faults(str(path))
-    if next(source.rows(faults), None) is None:
-        faults.raise_if_any()
-        raise DataError(f"{path}: the file contains no question. {_FORM}")
-    return source
-
-
-@dataclass(slots=True)
-class Question(Row):
-    """A row with its place in the document."""
-
-    place: str
-
-    def where(self, item: int = 0) -> str:
-        """`file: data[0].paragraphs[1].qas[2] (id …)`."""
-        return f"{self.file}: {self.place} (id {self.values['id']})"
+    return with_a_row(source, f"the file contains no question. {_FORM}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +76,7 @@ class SquadSource(FileSource):
                 "context": context,
                 "answers": {"text": texts, "answer_start": starts},
             }
-            yield Question(self.name, number, 0, values, place)
+            yield PlacedRow(self.name, number, 0, values, f"{place} (id {values['id']})")
 
     def _questions(self, faults: Faults) -> Iterator[tuple[str, Any, Any]]:
         """The place of each question, its context, and its object."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,6 @@ class Metric(base.Metric):
     title = "Strict relation F1"
     compares = ("triples",)
     main = "relation_f1"
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        """Args: labels: not used; sums are over all of them."""
-        super().__init__(labels)
 
     @property
     def width(self) -> int:

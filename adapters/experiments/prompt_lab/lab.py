@@ -14,7 +14,7 @@ from adapters.core.settings import CommonSettings, join, require
 from adapters.experiments.prompt_lab.predictors import METHOD, PromptCondition, ensembles, grid, method_of
 from adapters.experiments.prompt_lab.settings import LabSettings
 from adapters.experiments.run import Run
-from adapters.experiments.run_folder import obstacle, own_files
+from adapters.experiments.run_folder import check_own
 
 if TYPE_CHECKING:
     from adapters.experiments.prompt_lab.conditions import ConditionScorer
@@ -68,7 +68,7 @@ class Lab:
         from adapters.tasks.base.reading import reading_lines
         from adapters.tasks.base.task import promptable
 
-        self._check_folder()
+        check_own(self.folder, OURS)
         if self.run.accelerator.num_processes > 1:
             raise SettingsError("The prompt lab runs in one process. Start it by: python recipes/prompt_lab.py")
         task, self.splits, _ = examples.read_splits(self.task_name, self.settings)
@@ -133,13 +133,6 @@ class Lab:
             )
         if most and self.settings.shot_selection == "balanced":
             balanced(self.train, 0, 0)
-
-    def _check_folder(self) -> None:
-        """Raises SettingsError for a folder of something else."""
-        blocked = obstacle(self.folder)
-        if blocked:
-            raise SettingsError(f"--output_dir {self.folder}: {blocked[0]} {blocked[1]}. Name a folder.")
-        own_files(self.folder, OURS)
 
     def run_conditions(self) -> None:
         """Score what is not scored yet; with --optimise, choose on dev first."""

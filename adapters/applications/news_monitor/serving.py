@@ -267,7 +267,7 @@ class NewsMonitorSite:
             """A JSON object, a list of them, or one on each line (`application/x-ndjson`). When it is answered, they
             are on disk. After an error, post them again: what is known by its id is not counted twice. Needs the
             staff's token: news raise alarms."""
-            service.tokens.check_staff(request.headers.get("authorization"), request.headers.get("host"))
+            service.tokens.check_staff(request.headers.get("authorization"))
             service.ready_bank()
             given = _items(await request.body(), request.headers.get("content-type", ""), next(self.numbers))
             became = await self._taken(given, service.seconds(request.headers.get("x-timeout-ms")))

@@ -15,7 +15,7 @@ import pytest
 from browser import chromium
 from desk import NoAdapters
 from selenium.webdriver.support.ui import WebDriverWait
-from servers import Running, Site
+from servers import ADMIN, Running, Site
 
 from adapters.applications.news_monitor import serving
 from adapters.applications.news_monitor.inputs import Arrival
@@ -203,6 +203,11 @@ def test_a_served_monitor_reads_its_file_and_its_adapters_from_wherever_it_is_st
         served.close()
 
 
+def posted(url: str, rows: list[dict[str, Any]]) -> httpx.Response:
+    headers = {"authorization": f"Bearer {ADMIN}"}
+    return httpx.post(f"{url}/v1/news", json=rows, headers=headers, timeout=60).raise_for_status()
+
+
 def events_of(stream: httpx.Response) -> Iterator[tuple[str, dict[str, Any], str]]:
     """(name, data, id) of the events of an answer, as they come."""
     fields: dict[str, str] = {}
@@ -229,10 +234,7 @@ def test_events_come_as_they_happen_and_go_on_after_the_last_one_that_was_seen(
             assert first[0] == "changed" and first[1]["items"] == 0
         with client.stream("GET", "/v1/news/events", timeout=20) as stream:
             poster = threading.Thread(
-                target=lambda: [
-                    httpx.post(f"{running.url}/v1/news", json=rows[at : at + 600], timeout=60)
-                    for at in range(0, len(rows), 600)
-                ]
+                target=lambda: [posted(running.url, rows[at : at + 600]) for at in range(0, len(rows), 600)]
             )
             poster.start()
             raised = next(one for one in events_of(stream) if one[0] == "alarm")
@@ -263,7 +265,7 @@ def test_the_page_shows_moods_alarms_and_the_items_behind_a_point(
         chrome.get(f"{running.url}/news_monitor/")
         until(progress, "Nothing has come yet")
         for at in range(0, len(rows), 600):
-            httpx.post(f"{running.url}/v1/news", json=rows[at : at + 600], timeout=60).raise_for_status()
+            posted(running.url, rows[at : at + 600])
         until("document.querySelector('#alarms > li') && document.querySelectorAll('.plot svg').length >= 3")
         until(progress, f"{len(rows):,} items counted")
         until("document.getElementById('series').textContent.includes(arguments[0])", HOSTILE)

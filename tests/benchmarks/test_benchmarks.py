@@ -22,7 +22,7 @@ from conftest import REPOSITORY, build_tiny_bert, call_recipe, forget_accelerate
 from adapters.cli.main import main
 
 HERE = Path(__file__).parent
-PARTS = {"bench", "load", "plain_server", "service_server"}
+PARTS = {"__main__", "bench", "load", "plain_server", "service_server"}
 """Scripts that are no benchmarks: others import or start them."""
 RUN = "--max_train_steps 1 --max_eval_samples 4 --max_predict_samples 4 --mixed_precision no"
 ON_BERT = f"--model_name_or_path {{bert}} {RUN}"

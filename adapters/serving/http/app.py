@@ -30,6 +30,7 @@ FILES = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
+    "/talk.js": ("talk.js", "text/javascript"),
 }
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 """Files of an application's page that are served, by their suffix."""

@@ -1,6 +1,6 @@
 // The chat page: one conversation of whoever has the key, which this tab makes up and keeps.
 
-import { $, busy, node, request } from "./talk.js";
+import { $, busy, node, request } from "../talk.js";
 
 const LONE = /[\ud800-\udfff]/gu; // halves of a character, which JSON in UTF-8 cannot have
 const KINDS = { answer: "", ask: "A question back", hand_over: "Handed over to a colleague" };

@@ -1,4 +1,4 @@
-// What both pages share. Every node is made from text: nothing is parsed as HTML.
+// What the pages of applications share. Every node is made from text: nothing is parsed as HTML.
 
 export const $ = (id) => document.getElementById(id);
 

@@ -197,10 +197,8 @@ def made_up(given: argparse.Namespace) -> Any:
         Item(id=str(n), text=" ".join(f"word{w}" for w in own), title=f"item {n}", tags=(f"tag{n % 20}",), price=n % 50)
         for n, own in enumerate(words)
     ]
-    rows = [
-        (str(n % 5000), int(item), float(n), True) for n, item in enumerate(draw.integers(0, given.stored, 100_000))
-    ]
-    events = Events.of(rows)
+    liked = draw.integers(0, given.stored, 100_000).tolist()
+    events = Events.of((str(n % 5000), item, float(n), True) for n, item in enumerate(liked))
     user = UserTower(hidden, 8, 30).eval()
     signals = Signals(
         catalogue=Catalogue(items),

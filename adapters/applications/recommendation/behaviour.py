@@ -33,10 +33,16 @@ class Behaviour:
     def of(cls, events: Events, items: int, half_life: float) -> Behaviour:
         """Of the likes among events, in order of time."""
         liked = events.likes
-        found = cls(np.zeros(items), np.zeros(items), np.full(items, -np.inf), half_life, cooccurrence(liked, items))
+        found = cls.empty(half_life, cooccurrence(liked, items))
         for item, time in zip(liked.items.tolist(), liked.times.tolist(), strict=True):
             found.take(item, time)
         return found
+
+    @classmethod
+    def empty(cls, half_life: float, together: Any) -> Behaviour:
+        """Before any like, with the cosines of items' users as they were found before."""
+        items = together.shape[0]
+        return cls(np.zeros(items), np.zeros(items), np.full(items, -np.inf), half_life, together)
 
     def take(self, item: int, time: float) -> None:
         """Count a like. One that comes late counts as much less as it is older than the item's last one."""
@@ -50,13 +56,11 @@ class Behaviour:
 
     def add(self, items: int) -> None:
         """Make room for new items."""
-        from scipy.sparse import csr_matrix
-
         self.count, self.recent = (np.append(column, np.zeros(items)) for column in (self.count, self.recent))
         self.at = np.append(self.at, np.full(items, -np.inf))
         old = self.together
         indptr = np.append(old.indptr, np.full(items, old.indptr[-1], old.indptr.dtype))
-        self.together = csr_matrix((old.data, old.indices, indptr), (len(self.count), len(self.count)))
+        self.together = matrix(indptr, old.indices, old.data, len(self.count))
 
     @property
     def latest(self) -> float:
@@ -78,6 +82,13 @@ class Behaviour:
 
     def _left(self, seconds: float) -> float:
         return 0.0 if seconds == np.inf else float(np.exp2(-seconds / self.half_life))
+
+
+def matrix(indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, items: int) -> Any:
+    """A sparse matrix `[items, items]` of its parts, by scipy's names. Raises ValueError where they fit no matrix."""
+    from scipy.sparse import csr_matrix
+
+    return csr_matrix((data, indices, indptr), (items, items))
 
 
 def half_life_of(events: Events, days: float | None) -> float:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 EPOCH_CASES, RANKER_CASES, DEV_PARTS = 500, 3000, 4
 """Cases of dev by which an epoch is chosen and from which the ranker learns, at most; periods that dev is cut into, so
 that popularity is as fresh in the ranker's cases as it is in service."""
-SCORES, REPORT, TEXT, LIVE = "scores.json", "report.html", "report.txt", "live.db"
+SCORES, REPORT, TEXT = "scores.json", "report.html", "report.txt"
 OWN, TOWERS, UNTRAINED = "recommender", "towers alone", "frozen base, untrained"
 TITLES = {"full": "full fine-tuning", "head": "frozen base, trained user tower"}
 """What rows of other methods are called; else by the method's name."""
@@ -85,14 +85,13 @@ class Recommendation:
         return self.events
 
     def _check_folder(self) -> None:
-        from adapters.applications.recommendation.recommender import ADAPTER, CATALOGUE, RANKER, RECORD, TENSORS, TOWER
+        from adapters.applications.recommendation.recommender import OURS, RECORD
 
-        ours = (ADAPTER, CATALOGUE, RANKER, RECORD, TENSORS, TOWER, SCORES, REPORT, TEXT)
-        run_folder.check_own(self.folder, (*ours, LIVE, f"{LIVE}-wal", f"{LIVE}-shm"))
+        run_folder.check_own(self.folder, (*OURS, SCORES, REPORT, TEXT))
         if (self.folder / RECORD).is_file() and not self.settings.overwrite_output_dir:
             raise SettingsError(
                 f"--output_dir {self.folder}: holds a recommender. Name another folder, or add "
-                "--overwrite_output_dir to replace it."
+                "--overwrite_output_dir to replace it, with what its users did since."
             )
 
     @cached_property
@@ -265,9 +264,10 @@ class Recommendation:
     def save_and_print(self, scores: Mapping[str, Any]) -> None:
         """Write the recommender, its scores and its page."""
         from adapters.applications.recommendation.page import page, report
-        from adapters.applications.recommendation.recommender import ADAPTER, RECORD, write
+        from adapters.applications.recommendation.recommender import ADAPTER, EVENTS, OURS, write
+        from adapters.applications.recommendation.store import Event, Store
 
-        for name in (RECORD, LIVE, f"{LIVE}-wal", f"{LIVE}-shm"):
+        for name in OURS[1:]:
             (self.folder / name).unlink(missing_ok=True)
         name = self.settings.model_name_or_path
         digest = self._save_tower(self.folder / ADAPTER / "artifact")
@@ -275,18 +275,25 @@ class Recommendation:
             "base": str(Path(name).resolve()) if Path(name).exists() else name,
             "digest": digest,
             "max_item_tokens": self.settings.max_item_tokens,
-            "half_life": self.half_life,
             "settings": arguments.as_dict(self.settings),
             "notes": self.notes,
         }
         signals, ranker = self.ranked[METHOD]
+        store, ids = Store(self.folder / EVENTS), [item.id for item in self.catalogue.items]
+        columns = (self.events.users, self.events.items, self.events.times, self.events.liked)
+        store.add_events(
+            Event(user=self.events.names[user], item=ids[item], time=at, liked=liked)
+            for user, item, at, liked in zip(*(column.tolist() for column in columns), strict=True)
+        )
+        signals.behaviour = Behaviour.of(self.events, len(self.catalogue), self.half_life)
         write_json(self.folder / SCORES, dict(scores))
         if scores:
             write_text(self.folder / REPORT, page(scores, self.notes, record))
             shown = report(scores)
             write_text(self.folder / TEXT, shown)
             print(shown)
-        write(self.folder, record, signals, ranker, self.events, retrieved=self.settings.retrieved)
+        write(self.folder, record, signals, ranker, retrieved=self.settings.retrieved)
+        store.close()
         who = self.events.names[int(self.events.users[-1])]
         self._note(f"written to {self.folder}/. Try: taskswap recommend {self.folder} --user {who}")
 

@@ -13,6 +13,8 @@ from adapters.evaluation.report import html
 from adapters.evaluation.report.run_report import plain
 from adapters.evaluation.report.tables import Column, html_table, interval, number_column, points, rich_table
 
+FIRST = (MAIN, "MRR", "recall@50", "AUC")
+"""Scores that are printed."""
 HOW = [
     (
         "ranked",
@@ -101,9 +103,13 @@ def _columns(part: Mapping[str, Any], *, alone: bool = False) -> list[Column]:
     """The columns of a slice's table; `alone`: without intervals but the first's, for a terminal."""
     there = [name for name in METRICS if any(name in one for one in part["systems"])]
     shown = sorted(there, key=lambda name: name != MAIN)
+    first = Column(title="system", shown=lambda row: row["name"])
+    if alone:
+        chosen = [name for name in shown if name in FIRST]
+        return [first, *(score_column(name, alone=name != MAIN) for name in chosen)]
     return [
-        Column(title="system", shown=lambda row: row["name"]),
-        *(score_column(name, alone=alone and number > 0) for number, name in enumerate(shown)),
+        first,
+        *map(score_column, shown),
         number_column("coverage", "coverage", ".1f", 100),
         number_column("diversity", "diversity", ".2f"),
         Column(title=f"difference in {MAIN}", shown=_difference, about="difference"),

@@ -24,6 +24,8 @@ OPTIONS = {
     "verbosity": -1,
 }
 ROUNDS = 150
+WISHED = 50
+"""Items that are retrieved by wishes."""
 FEWEST = 10
 """Cases with a target among what was retrieved that a ranker needs to learn."""
 
@@ -111,14 +113,19 @@ def highest(values: np.ndarray, most: int) -> np.ndarray:
 def ranked(signals: Signals, ranker: Ranker, profile: Profile, at: float, allowed: np.ndarray, most: int) -> np.ndarray:
     """float64 `[items]`: scores of all allowed items, -inf of the others.
 
-    What was retrieved has the ranker's scores, above all others, which follow in the order of their similarity.
+    What was retrieved has the ranker's scores, above all others, which follow in the order of their similarity. Where
+    there are wishes, what is nearest to them is retrieved, and the rest follows in that order; without a history, which
+    the ranker has learned from, all are in that order.
     """
     found = signals.of(profile, at)
-    numbers = retrieved(found, allowed, most)
+    follow = found.searched["similarity"] if found.wished is None else found.wished
     scores = np.full(len(allowed), -np.inf)
     rest = np.flatnonzero(allowed)
-    order = np.argsort(np.argsort(found.searched["similarity"][rest], kind="stable"))
-    scores[rest] = order - len(rest)  # below 0
-    own = ranker.scores(signals.rows(found, numbers))
-    scores[numbers] = own - own.min() if len(own) else own
+    scores[rest] = np.argsort(np.argsort(follow[rest], kind="stable")) - float(len(rest))  # below 0
+    if found.wished is None:
+        numbers = retrieved(found, allowed, most)
+    else:
+        numbers = highest(np.where(allowed, found.wished, -np.inf), WISHED)
+    own = ranker.scores(signals.rows(found, numbers)) if found.wished is None or profile.history else follow[numbers]
+    scores[numbers] = own - own.min(initial=0.0)
     return scores

@@ -14,17 +14,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from adapters.applications.base.vectors import normalized
-from adapters.applications.recommendation.behaviour import Behaviour
+from adapters.applications.recommendation.behaviour import Behaviour, matrix
 from adapters.applications.recommendation.catalogue import Catalogue, Item, read_text
-from adapters.applications.recommendation.events import Events
 from adapters.applications.recommendation.ranker import Ranker, highest, ranked
 from adapters.applications.recommendation.settings import check_installed
 from adapters.applications.recommendation.signals import Profile, Signals
+from adapters.applications.recommendation.store import Event, NewItem, Store, digest_of
 from adapters.applications.recommendation.towers import Encode, Encoded, UserTower
 from adapters.core.errors import ArtifactError, DataError, UserError, did_you_mean
 from adapters.core.files import new_file, write_json
@@ -40,7 +40,9 @@ RECORD, CATALOGUE, TENSORS, TOWER, RANKER = (
     "user_tower.safetensors",
     "ranker.txt",
 )
-COLUMNS = ("users", "items", "times", "liked")
+EVENTS = "events.db"
+OURS = (ADAPTER, RECORD, CATALOGUE, TENSORS, TOWER, RANKER, EVENTS, f"{EVENTS}-wal", f"{EVENTS}-shm")
+"""All that a recommender's folder has."""
 MOST = 1000
 """Items of one answer, at most."""
 REASONS = 2
@@ -78,29 +80,6 @@ class Request:
     keep_seen: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """What a user did: `liked` is False where the item was only seen."""
-
-    user: str
-    item: str
-    time: float
-    liked: bool = True
-
-
-class Store(Protocol):
-    """Keeps what came in since the recommender was made."""
-
-    def add_events(self, events: Sequence[Event]) -> None:
-        """Keep events."""
-
-    def add_items(self, items: Sequence[Item]) -> None:
-        """Keep items."""
-
-    def forget(self, user: str) -> int:
-        """Delete the events of a user; how many there were."""
-
-
 @dataclass(kw_only=True)
 class UserEvents:
     """A user's items, in order of time: liked ones with their times, and all that were seen."""
@@ -122,18 +101,19 @@ class UserEvents:
 class Recommender:
     """Recommends. One thread at a time may change it."""
 
-    def __init__(
-        self, signals: Signals, ranker: Ranker, encode: Encode, *, retrieved: int, users: dict[str, UserEvents]
-    ) -> None:
+    def __init__(self, signals: Signals, ranker: Ranker, encode: Encode, store: Store, *, retrieved: int) -> None:
         """Args:
-        signals: of all items.
+        signals: of the items that were there when it was trained, before any event.
         ranker: of what was retrieved.
         encode: from texts to vectors and weights.
+        store: has what users did, and items that came later.
         retrieved: items that each search hands to the ranker.
-        users: by name.
         """
         self.signals, self.ranker, self.encode = signals, ranker, encode
-        self.retrieved, self.users = retrieved, users
+        self.store, self.retrieved = store, retrieved
+        self.users: dict[str, UserEvents] = {}
+        self._number = 0
+        self.read_changes()
 
     @property
     def catalogue(self) -> Catalogue:
@@ -152,6 +132,7 @@ class Recommender:
         Raises DataError: an unknown item, a number or a diversity out of range.
         """
         _check(request)
+        self.read_changes()
         profile, seen, basis = self._profile(request)
         allowed = self._allowed(request, seen)
         there = int(allowed.sum())
@@ -161,6 +142,14 @@ class Recommender:
         items = [self._answer(int(number), float(scores[number]), profile) for number in order]
         note = "" if there >= request.number else _few(there, len(seen), len(self.catalogue), request)
         return {"items": items, "basis": basis, **({"note": note} if note else {})}
+
+    def search(self, text: str, number: int) -> list[dict[str, Any]]:
+        """Items whose texts have the words of a text: id, title and tags, the best first."""
+        self.read_changes()
+        scores = self.signals.with_words(text)
+        places = highest(np.where(scores > 0, scores, -np.inf), number)
+        found = [self.catalogue.items[place] for place in places[np.argsort(-scores[places], kind="stable")]]
+        return [{"id": item.id, "title": item.title, "tags": list(item.tags)} for item in found]
 
     def _profile(self, request: Request) -> tuple[Profile, set[int], str]:
         """The profile of a request, the items that the user has seen, and what is known, in a word."""
@@ -246,27 +235,29 @@ class Recommender:
 
     # what comes in ----------------------------------------------------------------------------------------------------
 
-    def take(self, events: Sequence[Event], store: Store | None = None) -> None:
-        """Take in events at once: histories and popularity have them when it returns. All or none.
+    def take(self, events: Sequence[Event]) -> None:
+        """Take in events at once: they are on disk, and histories and popularity have them, when it returns.
 
-        Raises DataError: an unknown item, or a time that is no number.
+        Raises:
+            DataError: an unknown item, or a time that is no number; then none is taken in.
+            SessionError: they cannot be written.
         """
-        numbers = self._numbers([event.item for event in events], "events")
-        wrong = [event for event in events if not math.isfinite(event.time)]
+        self.read_changes()
+        self._numbers([event.item for event in events], "events")
+        wrong = [event.time for event in events if not math.isfinite(event.time)]
         if wrong:
-            raise DataError(f"events: the time {wrong[0].time} is no number of seconds since 1970.")
-        if store is not None:
-            store.add_events(events)
-        for event, number in zip(events, numbers, strict=True):
-            self.users.setdefault(event.user, UserEvents()).take(number, event.time, event.liked)
-            if event.liked:
-                self.signals.behaviour.take(number, event.time)
+            raise DataError(f"events: the time {wrong[0]} is no number of seconds since 1970.")
+        self.store.add_events(events)
+        self.read_changes()
 
-    def add_items(self, items: Sequence[Item], store: Store | None = None) -> None:
-        """Take in new items: they can be recommended from their text when it returns. All or none.
+    def add_items(self, items: Sequence[Item]) -> None:
+        """Take in new items: they can be recommended from their text when it returns.
 
-        Raises DataError: an id that is there already, or twice.
+        Raises:
+            DataError: an id that is there already, or twice; then none is taken in.
+            SessionError: they cannot be written.
         """
+        self.read_changes()
         ids = [item.id for item in items]
         taken = [id for id in ids if id in self.catalogue.number or ids.count(id) > 1]
         if taken:
@@ -277,16 +268,51 @@ class Recommender:
         vectors, weights = self.encode(texts)
         empty = [not text for text in texts]
         vectors[empty], weights[empty] = 0, np.median(self.signals.weights)
-        if store is not None:
-            store.add_items(items)
-        self.signals.add(self.catalogue.add(items), vectors, weights)
+        self.store.add_items(
+            NewItem(item=item, vector=vector, weight=float(weight))
+            for item, vector, weight in zip(items, vectors, weights, strict=True)
+        )
+        self.read_changes()
 
-    def forget(self, user: str, store: Store | None = None) -> int:
-        """Forget what a user did since the recommender was made, and before; how many items the user had seen."""
-        if store is not None:
-            store.forget(user)
-        own = self.users.pop(user, None)
-        return 0 if own is None else len(own.seen)
+    def forget(self, user: str) -> int:
+        """Forget a user: the events are deleted, and count in no popularity once it is loaded again; how many.
+
+        Raises SessionError: they cannot be deleted.
+        """
+        count = self.store.forget(user)
+        self.read_changes()
+        return count
+
+    def read_changes(self) -> None:
+        """Take in what came into the store since the last time, by whoever wrote it. Raises SessionError."""
+        items: list[NewItem] = []
+        for number, change in self.store.after(self._number):
+            if isinstance(change, NewItem):
+                items.append(change)
+            else:
+                self._add(items)
+                items = []
+                if isinstance(change, Event):
+                    self._take(change)
+                else:
+                    self.users = {name: own for name, own in self.users.items() if digest_of(name) != change.digest}
+            self._number = number
+        self._add(items)
+
+    def _take(self, event: Event) -> None:
+        number = self.catalogue.number.get(event.item)
+        if number is None:  # two servers took in items of one id at once, or the file is another recommender's
+            return
+        self.users.setdefault(event.user, UserEvents()).take(number, event.time, event.liked)
+        if event.liked:
+            self.signals.behaviour.take(number, event.time)
+
+    def _add(self, items: Sequence[NewItem]) -> None:
+        new = {one.item.id: one for one in items if one.item.id not in self.catalogue.number}
+        if new:
+            numbers = self.catalogue.add(one.item for one in new.values())
+            vectors, weights = (np.stack([one.vector for one in new.values()]), [one.weight for one in new.values()])
+            self.signals.add(numbers, vectors, np.array(weights, np.float32))
 
     # files ------------------------------------------------------------------------------------------------------------
 
@@ -313,47 +339,45 @@ class Recommender:
         base = options.pop("base", None) or record["base"]
         try:
             tensors = load_file(folder / TENSORS)
-            events = Events(**{name: tensors[name] for name in COLUMNS}, names=tuple(record["users"]))
             user = UserTower(tensors["vectors"].shape[1], record["heads"], record["history_items"])
             user.load_state_dict(load_module(folder / TOWER))
             catalogue = Catalogue.read(folder / CATALOGUE)
-            behaviour = Behaviour.of(events, len(catalogue), record["half_life"])
+            count = len(catalogue)
+            shape = (tensors["indptr"], tensors["indices"], tensors["data"])
             signals = Signals(
                 catalogue=catalogue,
                 vectors=tensors["vectors"],
                 weights=tensors["weights"],
                 user=user.eval(),
                 temperature=record["temperature"],
-                behaviour=behaviour,
-                trained=len(catalogue),
+                behaviour=Behaviour.empty(record["half_life"], matrix(*shape, count)),
+                trained=count,
             )
             most, retrieved, digest = record["max_item_tokens"], record["retrieved"], record["digest"]
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError, SafetensorError) as error:
             if isinstance(error, UserError):
                 raise
             raise _no_recommender(folder, error) from error
-        if len(signals.vectors) != len(catalogue):
+        if len(signals.vectors) != count:
             raise ArtifactError(f"{folder / TENSORS}: has not the vectors of {CATALOGUE}. Train it again.")
         bank = AdapterBank(base, **options) if bank is None else bank
         bank.load(ADAPTER, folder / ADAPTER / "artifact", pin=True)
         if bank.card(ADAPTER)["digest"] != digest:
             raise ArtifactError(f"{folder}: {ADAPTER}/artifact is not the one that it was made with. Train it again.")
         ranker = Ranker.read(folder / RANKER)
-        return cls(signals, ranker, encoder(bank, most), retrieved=retrieved, users=users_of(events))
+        return cls(signals, ranker, encoder(bank, most), Store(folder / EVENTS), retrieved=retrieved)
 
 
-def write(
-    folder: Path, record: Mapping[str, Any], signals: Signals, ranker: Ranker, events: Events, *, retrieved: int
-) -> None:
-    """Write a recommender. Its record is written last: where that is, the rest is.
+def write(folder: Path, record: Mapping[str, Any], signals: Signals, ranker: Ranker, *, retrieved: int) -> None:
+    """Write a recommender, but for its store, which is there already, and its item tower.
+
+    Its record is written last: where that is, the rest is.
 
     Args:
-        folder: has the item tower.
-        record: `base`, `digest` of the item tower, `max_item_tokens`, `half_life` in seconds, and what else is to be
-            known.
+        folder: of the recommender.
+        record: `base`, `digest` of the item tower, `max_item_tokens`, and what else is to be known.
         signals: of all items.
         ranker: of what was retrieved.
-        events: all that are known, from which histories and behaviour are made again.
         retrieved: items that each search hands to the ranker.
     """
     from safetensors.numpy import save as tensor_bytes
@@ -361,30 +385,22 @@ def write(
 
     signals.catalogue.save(folder / CATALOGUE)
     ranker.save(folder / RANKER)
-    columns = {name: getattr(events, name) for name in COLUMNS}
-    tensors = {"vectors": signals.vectors, "weights": signals.weights, **columns}
+    together = signals.behaviour.together
+    tensors = {"vectors": signals.vectors, "weights": signals.weights}
+    tensors |= {name: getattr(together, name) for name in ("indptr", "indices", "data")}
     state = {name: tensor.cpu().contiguous() for name, tensor in signals.user.state_dict().items()}
-    made = {TENSORS: tensor_bytes({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})}
-    for name, given in {**made, TOWER: module_bytes(state)}.items():
+    given = {TENSORS: tensor_bytes({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})}
+    for name, content in {**given, TOWER: module_bytes(state)}.items():
         with new_file(folder / name, text=False) as stream:
-            stream.write(given)
+            stream.write(content)
     own = {
-        "users": list(events.names),
         "temperature": signals.temperature,
+        "half_life": signals.behaviour.half_life,
         "retrieved": retrieved,
         "heads": signals.user.heads,
         "history_items": signals.user.history_items,
     }
     write_json(folder / RECORD, {**record, **own})
-
-
-def users_of(events: Events) -> dict[str, UserEvents]:
-    """What each user did."""
-    found: dict[str, UserEvents] = {}
-    columns = (events.users, events.items, events.times, events.liked)
-    for user, item, at, liked in zip(*(column.tolist() for column in columns), strict=True):
-        found.setdefault(events.names[user], UserEvents()).take(item, at, liked)
-    return found
 
 
 def encoder(bank: AdapterBank, most: int) -> Encode:

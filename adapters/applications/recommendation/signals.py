@@ -52,6 +52,7 @@ class Found:
         searched: by name, float32 `[items]`.
         cosine: of the user's vector and each item's.
         near: float32 `[read, hidden]`, vectors of what was read of the history, wishes last.
+        wished: float32 `[items]`, how near each item is to the wishes, by its vector and its words; None without any.
         profile: the user.
         at: the moment, seconds.
     """
@@ -59,6 +60,7 @@ class Found:
     searched: dict[str, np.ndarray]
     cosine: np.ndarray
     near: np.ndarray
+    wished: np.ndarray | None
     profile: Profile
     at: float
 
@@ -109,6 +111,11 @@ class Signals:
         """Numbers of the items that have one of some tags, whatever their case."""
         return [number for tag in tags for number in self._of_tag.get(tag.lower(), ())]
 
+    def with_words(self, text: str) -> np.ndarray:
+        """float32 `[items]`: the share of a text's words in the items' texts, weighed by how rare they are."""
+        found: np.ndarray = self._words.with_profile((), (text,))
+        return found
+
     def add(self, numbers: Sequence[int], vectors: np.ndarray, weights: np.ndarray) -> None:
         """Take in items that the catalogue has at its end."""
         self.vectors, self.weights = np.vstack([self.vectors, vectors]), np.append(self.weights, weights)
@@ -122,8 +129,10 @@ class Signals:
         """The signals of all items."""
         recent = list(profile.history[-self.user.history_items :])
         near = self.vectors[recent]
+        wished = None
         if profile.wished is not None:
             near = np.vstack([near, profile.wished])
+            wished = (self.vectors @ profile.wished.T).max(1) + self._words.with_profile((), profile.wishes)
         near = near[np.any(near != 0, axis=1)]
         cosine = self.vectors @ self.user.vectors([near])[0]
         searched = {
@@ -132,7 +141,7 @@ class Signals:
             "together": self.behaviour.with_history(recent),
             "recent": np.log1p(self.behaviour.popularity(at)).astype(np.float32),
         }
-        return Found(searched=searched, cosine=cosine, near=near, profile=profile, at=at)
+        return Found(searched=searched, cosine=cosine, near=near, wished=wished, profile=profile, at=at)
 
     def rows(self, found: Found, numbers: np.ndarray) -> np.ndarray:
         """float32 `[items, features]`: the features of some items, in the order of `FEATURES`; nan is not known."""

@@ -108,8 +108,8 @@ def cut_times(events: Events, dev: float, test: float) -> tuple[float, float]:
     return tuple(float(events.times[min(place, count - 1)]) for place in (first, second))  # type: ignore[return-value]
 
 
-def cases(events: Events, begin: float, end: float, new_user_clicks: int) -> list[Case]:
-    """A case for each user who liked something in a period that was not seen before.
+def cases(events: Events, begin: float, end: float, new_user_clicks: int, moments: int = 1) -> list[Case]:
+    """Cases of each user who liked something in a period that was not seen before.
 
     Of a user with events before the period, those are known. Of a new one, the first likes of the period are, and
     whatever comes later is to be found.
@@ -119,35 +119,39 @@ def cases(events: Events, begin: float, end: float, new_user_clicks: int) -> lis
         begin: of the period, seconds.
         end: what is as late belongs to it no more.
         new_user_clicks: likes of a new user that are known.
+        moments: cases of a user, at most; those after the first one know more of the period.
     """
     found = []
     for user, places in sorted(events.of_user.items()):
         times = events.times[places]
         inside = places[(times >= begin) & (times < end)]
         likes = inside[events.liked[inside]]
-        if not len(likes):
-            continue
-        known, new = places[times < begin], not (times < begin).any()
-        if new:
-            moment = events.times[likes[min(new_user_clicks, len(likes)) - 1]]
-            known = inside[events.times[inside] <= moment]
-            likes = likes[events.times[likes] > moment]
-        seen = frozenset(events.items[known].tolist())
-        targets = [item for item in _once(events.items[likes].tolist()) if item not in seen]
-        if targets and len(known):
-            history = events.items[known[events.liked[known]]].tolist()
-            at = float(events.times[known[-1]])
-            found.append(
-                Case(
-                    user=events.names[user],
-                    at=at,
-                    history=tuple(_once_last(history)),
-                    seen=seen,
-                    targets=tuple(targets),
-                    new=new,
-                )
-            )
+        new = not (times < begin).any()
+        first = min(new_user_clicks, len(likes)) if new else 0
+        for known_likes in dict.fromkeys(np.linspace(first, len(likes), moments, endpoint=False).astype(int).tolist()):
+            if known_likes:
+                at = events.times[likes[known_likes - 1]]
+                known = places[times <= at]
+            else:
+                known = places[times < begin]
+            case = _case(events, user, known, likes, new)
+            if case is not None:
+                found.append(case)
     return found
+
+
+def _case(events: Events, user: int, known: np.ndarray, likes: np.ndarray, new: bool) -> Case | None:
+    """The case of a user of whom some events are known; None where nothing is, or nothing is left to be found."""
+    if not len(known):
+        return None
+    at = float(events.times[known[-1]])
+    seen = frozenset(events.items[known].tolist())
+    later = events.items[likes[events.times[likes] > at]].tolist()
+    targets = tuple(item for item in _once(later) if item not in seen)
+    if not targets:
+        return None
+    history = tuple(_once_last(events.items[known[events.liked[known]]].tolist()))
+    return Case(user=events.names[user], at=at, history=history, seen=seen, targets=targets, new=new)
 
 
 def histories(events: Events, items: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -87,7 +87,7 @@ def _item(
         faults.add(row.where(), what, "Give each item an id, or remove the row.")
         return None
     cost = _parsed(row, others["price"], lambda value: float(str(value).strip().lstrip("$€£")))
-    since = _parsed(row, others["published"], lambda value: seconds_since_1970(value, UTC))
+    since = _parsed(row, others["published"], lambda value: seconds_since_1970(f"{value}", UTC))  # four digits: a year
     if cost is not None and not (math.isfinite(cost) and cost >= 0):
         cost = math.nan
     for what, value in (("price", cost), ("date", since)):

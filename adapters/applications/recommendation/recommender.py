@@ -29,6 +29,7 @@ from adapters.applications.recommendation.towers import Encode, Encoded, UserTow
 from adapters.core.errors import ArtifactError, DataError, UserError, did_you_mean
 from adapters.core.files import new_file, write_json
 from adapters.models.base_model import Base
+from adapters.models.tokenizer import valid_text
 from adapters.serving.bank.bank import AdapterBank
 
 ADAPTER = "items"
@@ -426,7 +427,7 @@ def encoder(bank: AdapterBank, most: int) -> Encode:
 def cut(base: Base, texts: Sequence[str], most: int) -> list[str]:
     """Texts up to the end of their last token that is read; a blank instead of an empty one."""
     tokenizer = base.word_tokenizer
-    given = [text or " " for text in texts]
+    given = [valid_text(text or " ") for text in texts]
     found = tokenizer.encode_data(
         given, truncation=True, max_length=min(most, base.positions), return_offsets_mapping=True
     )

@@ -60,7 +60,7 @@ class Asked(BaseModel):
     history: list[Id] = Field([], max_length=1000, description="Ids of liked items, the oldest first.")
     wishes: str | None = Field(None, max_length=4000, description="A sentence of what is wanted.")
     candidates: list[Id] | None = Field(None, max_length=100_000, description="Ids to choose from. Default: all.")
-    filters: Filters = Filters()
+    filters: Filters = Field(default_factory=Filters)
     number: int = Field(10, ge=1, le=MOST, description="Items wanted.")
     diversity: float = Field(0.0, ge=0, le=1, description="From 0, the best ones, to 1, the most different ones.")
     keep_seen: bool = Field(False, description="Also recommend what the user has seen.")

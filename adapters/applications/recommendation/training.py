@@ -291,7 +291,7 @@ class Loop:
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
-        return float(loss)
+        return float(loss.detach())
 
     def _histories(self, before: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
         """The vectors of histories as of the last refresh, `[events, items, hidden]`, and where there is an item."""

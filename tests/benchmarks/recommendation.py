@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[*PARTS], choices=PARTS)
     parser.add_argument("--data", default=str(bench.DATA), help="folder of the sets")
-    parser.add_argument("--folder", default="runs/recommendation_benchmark", help="of runs and results")
+    parser.add_argument("--folder", default="runs/recommendation_benchmark", help="kept, and taken up again")
     parser.add_argument("--base", default="minilm", help="alias (minilm, e5), or a folder")
     parser.add_argument("--users", type=int, help="test users of games at most, for a try")
     parser.add_argument("--stored", type=int, default=100_000, help="items of latency")
@@ -78,6 +78,7 @@ def of_recipe(
     if not (folder / "run" / "scores.json").is_file():
         flags = write(data, folder, given)
         own = ["--model_name_or_path", given.base, "--output_dir", str(folder / "run"), *words, *flags, *given.more]
+        own.append("--overwrite_output_dir")
         bench.command("recipes/recommend.py", *own, environment=bench.environment())
     found: dict[str, Any] = json.loads((folder / "run" / "scores.json").read_text())
     return found

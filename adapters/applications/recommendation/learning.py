@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from adapters.applications.recommendation.training import Towers
     from adapters.models.base_model import Base
 
-EPOCH_CASES, RANKER_CASES, DEV_PARTS = 500, 3000, 4
-"""Cases of dev by which an epoch is chosen and from which the ranker learns, at most; periods that dev is cut into, so
-that popularity is as fresh in the ranker's cases as it is in service."""
+EPOCH_CASES, RANKER_CASES = 500, 3000
+"""Cases of dev by which an epoch is chosen and from which the ranker learns, at most."""
+DEV_PARTS, MOMENTS = 4, 4
+"""Periods that dev is cut into, so that popularity is as fresh in the ranker's cases as it is in service; and moments of
+a period at which a user's case is taken, at most: histories of other lengths."""
+OTHERS = 150
+"""Items of a case that are no targets from which the ranker learns, at most, drawn by chance."""
 SCORES, REPORT, TEXT = "scores.json", "report.html", "report.txt"
 OWN, TOWERS, UNTRAINED = "recommender", "towers alone", "frozen base, untrained"
 TITLES = {"full": "full fine-tuning", "head": "frozen base, trained user tower"}
@@ -158,7 +162,8 @@ class Recommendation:
         edges = [*dict.fromkeys(edges), self.test_begins]
         found = []
         for begin, end in pairwise(edges):
-            own = drawn(cases(self.events, begin, end, self.settings.new_user_clicks), RANKER_CASES // (len(edges) - 1))
+            there = cases(self.events, begin, end, self.settings.new_user_clicks, MOMENTS)
+            own = drawn(there, RANKER_CASES // (len(edges) - 1))
             if own:
                 before = self.events.before(begin)
                 found.append((Behaviour.of(before, len(self.catalogue), self.half_life), own))
@@ -183,12 +188,16 @@ class Recommendation:
         from adapters.applications.recommendation.signals import Profile
 
         groups = []
+        draw = np.random.default_rng(self.settings.seed)
         for case in own:
             allowed = np.ones(len(self.catalogue), bool)
             allowed[list(case.seen)] = False
             found = signals.of(Profile(history=case.history), case.at)
             numbers = retrieved(found, allowed, self.settings.retrieved)
-            groups.append((signals.rows(found, numbers), np.isin(numbers, case.targets)))
+            right = np.isin(numbers, case.targets)
+            others = np.flatnonzero(~right)
+            kept = np.append(np.flatnonzero(right), draw.permutation(others)[:OTHERS])
+            groups.append((signals.rows(found, numbers[kept]), right[kept]))
         return groups
 
     # results ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from adapters.core.errors import ArtifactError
 OPTIONS = {
     "objective": "lambdarank",
     "learning_rate": 0.05,
-    "num_leaves": 15,
+    "num_leaves": 7,
     "min_data_in_leaf": 50,
     "lambda_l2": 1.0,
     "feature_fraction": 0.8,
@@ -24,8 +24,10 @@ OPTIONS = {
     "verbosity": -1,
 }
 ROUNDS = 150
-WISHED = 50
-"""Items that are retrieved by wishes."""
+MORE_IS_BETTER = ("similarity", "words", "together", "recent", "cosine", "weight", "nearest", "popularity", "tags")
+"""Features of which more never counts against an item, all else equal: few cases then teach less that is chance."""
+WISHED, NEARNESS = 50, 0.8
+"""Items that are retrieved by wishes, at most; and how near each is, as a share of the nearest one's."""
 FEWEST = 10
 """Cases with a target among what was retrieved that a ranker needs to learn."""
 
@@ -51,7 +53,8 @@ class Ranker:
             group=[len(right) for _, right in useful],
             feature_name=list(FEATURES),
         )
-        return cls(lightgbm.train({**OPTIONS, "seed": seed}, data, ROUNDS))
+        signs = [int(name in MORE_IS_BETTER) for name in FEATURES]
+        return cls(lightgbm.train({**OPTIONS, "seed": seed, "monotone_constraints": signs}, data, ROUNDS))
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """float64 `[items]`, of features `[items, features]`."""
@@ -125,7 +128,8 @@ def ranked(signals: Signals, ranker: Ranker, profile: Profile, at: float, allowe
     if found.wished is None:
         numbers = retrieved(found, allowed, most)
     else:
-        numbers = highest(np.where(allowed, found.wished, -np.inf), WISHED)
+        near = np.where(allowed, found.wished, -np.inf)
+        numbers = highest(np.where(near >= NEARNESS * near.max(initial=0.0), near, -np.inf), WISHED)
     own = ranker.scores(signals.rows(found, numbers)) if found.wished is None or profile.history else follow[numbers]
     scores[numbers] = own - own.min(initial=0.0)
     return scores

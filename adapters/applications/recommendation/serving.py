@@ -195,6 +195,7 @@ class RecommendationSite:
         async def done(request: HttpRequest, text: str, do: Callable[[Recommender], dict[str, Any]]) -> Response:
             """The answer of some work. Raises Refusal."""
             service.ready_bank()
+            await request.body()  # else what is received next would not be that the client is gone
             if batcher.room <= 0:
                 raise batcher.full()
             work = Work(None, text, "0", do=do)

@@ -218,7 +218,7 @@ def _add_generation(app: FastAPI, service: Service) -> None:
 
 def _add_adapters(app: FastAPI, service: Service) -> None:
     def admin(request: Request) -> None:
-        service.tokens.check_admin(request.headers.get("authorization"), request.headers.get("host"))
+        service.tokens.check_admin(request.headers.get("authorization"))
         if service.settings.workers > 1:
             raise Refusal(
                 409,

@@ -55,7 +55,7 @@ def test_what_it_leaves_is_an_ordinary_artifact_scores_and_a_page(made: Path) ->
     others = {"full fine-tuning", "frozen base, trained user tower", "frozen base, untrained"}
     assert names[:2] == [OWN, TOWERS] and others <= {*names}
     assert {"popularity", "item-kNN", "BM25 on the history", "ALS"} <= {*names}
-    assert {"warm items", "new users", "known users"} <= {*scores["slices"]}
+    assert {"all items", "warm items", "known users", "price: 3"} <= {*scores["slices"]}
     for part in scores["slices"].values():
         for system in part["systems"]:
             assert system["nDCG@10"]["low"] <= system["nDCG@10"]["value"] <= system["nDCG@10"]["high"]

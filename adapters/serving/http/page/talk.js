@@ -37,3 +37,20 @@ export async function busy(button, work) {
     button.disabled = false;
   }
 }
+
+/** The events of a stream, as (name, value, id). */
+export async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    const parts = (rest + (value ?? "")).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      const fields = {};
+      for (const line of part.split("\n")) fields[line.slice(0, line.indexOf(":"))] = line.slice(line.indexOf(":") + 2);
+      if (fields.event) yield [fields.event, JSON.parse(fields.data), fields.id];
+    }
+    if (done) return;
+  }
+}

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 EPOCH_CASES, RANKER_CASES = 500, 3000
 """Cases of dev by which an epoch is chosen and from which the ranker learns, at most."""
 DEV_PARTS, MOMENTS = 4, 4
-"""Periods that dev is cut into, so that popularity is as fresh in the ranker's cases as it is in service; and moments of
-a period at which a user's case is taken, at most: histories of other lengths."""
+"""Periods that dev is cut into, so that popularity is as fresh in the ranker's cases as it is in service; and moments
+of a period at which a user's case is taken, at most: histories of other lengths."""
 OTHERS = 150
 """Items of a case that are no targets from which the ranker learns, at most, drawn by chance."""
 SCORES, REPORT, TEXT = "scores.json", "report.html", "report.txt"

@@ -14,16 +14,20 @@ from adapters.core.errors import ArtifactError
 OPTIONS = {
     "objective": "lambdarank",
     "learning_rate": 0.05,
-    "num_leaves": 7,
+    "num_leaves": 15,
     "min_data_in_leaf": 50,
     "lambda_l2": 1.0,
-    "feature_fraction": 0.8,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.5,
+    "bagging_freq": 1,
     "lambdarank_truncation_level": 20,
     "deterministic": True,
     "force_col_wise": True,
     "verbosity": -1,
 }
-ROUNDS = 150
+"""Chosen on MovieLens's dev: nDCG@10 of what was retrieved, in three folds of its 83 users: 17.1; with 7 leaves 16.9,
+with all features, cases and the constraints below 16.8 (7 leaves, 150 rounds). Differences of half a point are chance."""
+ROUNDS = 100
 MORE_IS_BETTER = ("similarity", "words", "together", "recent", "cosine", "weight", "nearest", "popularity", "tags")
 """Features of which more never counts against an item, all else equal: few cases then teach less that is chance."""
 WISHED, NEARNESS = 50, 0.8

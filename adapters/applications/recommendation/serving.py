@@ -60,18 +60,15 @@ class Asked(BaseModel):
     history: list[Id] = Field([], max_length=1000, description="Ids of liked items, the oldest first.")
     wishes: str | None = Field(None, max_length=4000, description="A sentence of what is wanted.")
     candidates: list[Id] | None = Field(None, max_length=100_000, description="Ids to choose from. Default: all.")
-    filters: Filters = Field(default_factory=Filters)
+    filters: Filters | None = Field(None, description="Which items may be recommended. Default: all.")
     number: int = Field(10, ge=1, le=MOST, description="Items wanted.")
     diversity: float = Field(0.0, ge=0, le=1, description="From 0, the best ones, to 1, the most different ones.")
     keep_seen: bool = Field(False, description="Also recommend what the user has seen.")
 
     def request(self) -> Request:
         """As the recommender takes it."""
-        given = self.model_dump(exclude={"filters"})
-        filters = {name: tuple(tags) for name, tags in self.filters.model_dump(exclude={"max_price"}).items()}
-        chosen = None if self.candidates is None else tuple(self.candidates)
-        lists = {"history": tuple(self.history), "candidates": chosen}
-        return Request(**{**given, **lists, **filters, "max_price": self.filters.max_price})
+        given = {**self.model_dump(exclude={"filters"}), **(self.filters.model_dump() if self.filters else {})}
+        return Request(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
 class Done(BaseModel):
@@ -247,8 +244,8 @@ class RecommendationSite:
             openapi_extra=SECURED,
         )
         async def items(given: Items, request: HttpRequest) -> Response:
-            """They can be recommended from their texts when it returns. It needs the admin token."""
-            service.tokens.check_admin(request.headers.get("authorization"), request.headers.get("host"))
+            """They can be recommended from their texts when it returns. It needs the token of the staff."""
+            service.tokens.check_staff(request.headers.get("authorization"))
             new = [_item(one) for one in given.items]
 
             def add(recommender: Recommender) -> dict[str, Any]:

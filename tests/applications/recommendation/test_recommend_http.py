@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import shop
-from servers import Site
+from servers import ADMIN, Site
 
 from adapters.serving.http.auth import Tokens
 
+STAFF = {"authorization": f"Bearer {ADMIN}"}
 ADA = [{"user": "ada", "item": item, "time": place} for place, item in enumerate(("sea0", "sea1"))]
 
 
@@ -70,11 +71,11 @@ def test_kinds_of_events_are_likes_as_in_training(tmp_path: Path) -> None:
 
 def test_a_new_item_is_found_and_recommended(served: Site) -> None:
     item = {"id": "deep", "title": "zzzz deep", "tags": ["sea"], "published": "2024-05-01", "price": 3}
-    assert served.ask("POST", "/v1/recommend/items", json={"items": [item]}).json() == {"items": 1}
+    assert served.ask("POST", "/v1/recommend/items", json={"items": [item]}, headers=STAFF).json() == {"items": 1}
     found = served.ask("GET", "/v1/recommend/items?words=zzzz%20deep").json()["items"]
     assert len(found) == 7 and found[0]["id"] in {"deep", "sea0"} and {"deep"} <= {one["id"] for one in found}
     assert "deep" in {one["id"] for one in asked(served, user="ada", number=5).json()["items"]}
-    again = served.ask("POST", "/v1/recommend/items", json={"items": [item]})
+    again = served.ask("POST", "/v1/recommend/items", json={"items": [item]}, headers=STAFF)
     assert again.status_code == 422 and "already" in again.json()["error"]
 
 
@@ -104,14 +105,14 @@ def test_what_cannot_be_used_is_refused_and_changes_nothing(
     path: str, given: dict[str, Any], message: str, served: Site
 ) -> None:
     before = asked(served, user="u").json()
-    refused = served.ask("POST", f"/v1/recommend{path}", json=given)
+    refused = served.ask("POST", f"/v1/recommend{path}", json=given, headers=STAFF)
     assert refused.status_code == 422 and message in refused.text, refused.text
     assert asked(served, user="u").json() == before
 
 
 def test_each_role_has_its_token(tmp_path: Path) -> None:
-    served = site(tmp_path, Tokens(predict=b"predict-token", admin=b"admin-token"))
-    for token, asks, adds in (("", 401, 401), ("predict", 200, 401), ("admin", 200, 200)):
+    served = site(tmp_path, Tokens(predict=b"predict-token", staff=b"staff-token", admin=b"admin-token"))
+    for token, asks, adds in (("", 401, 401), ("predict", 200, 401), ("staff", 401, 200), ("admin", 200, 200)):
         own = {"authorization": f"Bearer {token}-token"} if token else {}
         for path, given in (("", {"user": "ada"}), ("/events", {"events": [{"user": "u", "item": "sea0"}]})):
             assert served.ask("POST", f"/v1/recommend{path}", json=given, headers=own).status_code == asks

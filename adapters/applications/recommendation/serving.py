@@ -68,7 +68,10 @@ class Asked(BaseModel):
     def request(self) -> Request:
         """As the recommender takes it."""
         given = {**self.model_dump(exclude={"filters"}), **(self.filters.model_dump() if self.filters else {})}
-        return Request(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        }
+        return Request(**values)
 
 
 class Done(BaseModel):

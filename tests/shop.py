@@ -9,10 +9,10 @@ import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from desk import NoAdapters as NoAdapters
 
 from adapters.applications.base.vectors import normalized
 from adapters.applications.recommendation.behaviour import Behaviour
@@ -112,21 +112,6 @@ def recommender(
         Event(user=row["user"], item=row["item"], time=row["time"], liked=row.get("liked", True)) for row in past
     )
     return Recommender(made, Ranker(), encode, store, **{"retrieved": 10, **more})
-
-
-class NoAdapters:
-    """A bank without adapters."""
-
-    generates = False
-
-    def names(self) -> list[str]:
-        return []
-
-    def predict(self, requests: Sequence[Any], *_: Any) -> list[dict[str, Any]]:
-        return [{} for _ in requests]
-
-    def stats(self) -> Any:
-        return SimpleNamespace(resident=0, known=0, evictions=0)
 
 
 class Shop(RecommendationSite):

@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -151,9 +152,14 @@ def write(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def latency(given: argparse.Namespace) -> dict[str, Any]:
     """Milliseconds of answers among made-up items with random vectors, as wide as the base's."""
-    from adapters.applications.recommendation.recommender import Recommender, Request
+    from adapters.applications.recommendation.recommender import Request
 
-    recommender = made_up(given)
+    with tempfile.TemporaryDirectory() as folder:
+        return timed(made_up(Path(folder), given), Request, given)
+
+
+def timed(recommender: Any, request_of: Any, given: argparse.Namespace) -> dict[str, Any]:
+    """Milliseconds of a recommender's answers to requests of each kind."""
     ids = [item.id for item in recommender.catalogue.items]
     draw = np.random.default_rng(0)
     kinds: dict[str, Callable[[int], dict[str, Any]]] = {
@@ -164,11 +170,10 @@ def latency(given: argparse.Namespace) -> dict[str, Any]:
         "diversity": lambda n: {"user": str(n % 50), "diversity": 0.5},
     }
     found: dict[str, Any] = {"items": len(ids)}
-    assert isinstance(recommender, Recommender)
     for name, of in kinds.items():
         seconds = []
         for number in range(given.rounds + 3):
-            request = Request(**of(number))
+            request = request_of(**of(number))
             begin = time.perf_counter()
             answer = recommender.recommend(request)
             seconds.append(time.perf_counter() - begin)
@@ -178,15 +183,16 @@ def latency(given: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def made_up(given: argparse.Namespace) -> Any:
+def made_up(folder: Path, given: argparse.Namespace) -> Any:
     """A recommender of items with random vectors and texts, a ranker of random targets, and the real base."""
     from adapters.applications.base.vectors import normalized
-    from adapters.applications.recommendation.behaviour import Behaviour
+    from adapters.applications.recommendation.behaviour import Behaviour, cooccurrence
     from adapters.applications.recommendation.catalogue import Catalogue, Item
     from adapters.applications.recommendation.events import Events
     from adapters.applications.recommendation.ranker import Ranker
-    from adapters.applications.recommendation.recommender import Recommender, users_of
+    from adapters.applications.recommendation.recommender import Recommender
     from adapters.applications.recommendation.signals import FEATURES, Signals
+    from adapters.applications.recommendation.store import Event, Store
     from adapters.applications.recommendation.towers import UserTower
     from adapters.serving.bank.bank import AdapterBank
 
@@ -200,6 +206,8 @@ def made_up(given: argparse.Namespace) -> Any:
     ]
     liked = draw.integers(0, given.stored, 100_000).tolist()
     events = Events.of((str(n % 5000), item, float(n), True) for n, item in enumerate(liked))
+    store = Store(folder / "events.db")
+    store.add_events(Event(user=str(n % 5000), item=str(item), time=float(n)) for n, item in enumerate(liked))
     user = UserTower(hidden, 8, 30).eval()
     signals = Signals(
         catalogue=Catalogue(items),
@@ -207,7 +215,7 @@ def made_up(given: argparse.Namespace) -> Any:
         weights=draw.standard_normal(given.stored).astype(np.float32),
         user=user,
         temperature=0.07,
-        behaviour=Behaviour.of(events, given.stored, 10_000.0),
+        behaviour=Behaviour.empty(10_000.0, cooccurrence(events, given.stored)),
         trained=given.stored,
     )
     groups = [(draw.standard_normal((600, len(FEATURES))), draw.random(600) < 0.05) for _ in range(50)]
@@ -217,7 +225,7 @@ def made_up(given: argparse.Namespace) -> Any:
 
     ranker = Ranker.learned(groups, 0)
     assert ranker.booster is not None
-    return Recommender(signals, ranker, encode, retrieved=200, users=users_of(events))
+    return Recommender(signals, ranker, encode, store, retrieved=200)
 
 
 def table(found: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.applications.base.making import Making, say
 from adapters.applications.recommendation import reading, rivals
 from adapters.applications.recommendation.behaviour import Behaviour, half_life_of
 from adapters.applications.recommendation.events import Case, Events, cases, cut_times
@@ -40,17 +40,13 @@ TITLES = {"full": "full fine-tuning", "head": "frozen base, trained user tower"}
 """What rows of other methods are called; else by the method's name."""
 
 
-class Recommendation:
+class Recommendation(Making):
     """One recommender in the making: `read`, `learn`, `rank`, then `evaluate` and `save_and_print`."""
 
     def __init__(self, doc: str | None, defaults: Mapping[str, Any], argv: Sequence[str] | None = None) -> None:
-        """Parse the flags. Args: doc: printed by --help; defaults: of flags; argv: None takes the process's."""
-        words = list(sys.argv[1:] if argv is None else argv)
-        self.settings: Any = arguments.parse(all_settings(), dict(defaults), (doc or "").strip(), words)
-        self.settings.check()
+        """Parse the flags. The arguments are those of `Making`."""
+        super().__init__(all_settings(), doc, defaults, argv)
         check_installed()
-        self.folder = Path(self.settings.output_dir)
-        self.notes: list[str] = []
         self.towers: dict[str, Towers] = {}
         self.ranked: dict[str, tuple[Signals, Ranker]] = {}
 
@@ -66,9 +62,9 @@ class Recommendation:
         settings = self.settings
         self._check_folder()
         self.catalogue, lines = reading.read_items(settings)
-        self._note(*lines)
+        self.note(*lines)
         self.events, lines = reading.read_events(settings, self.catalogue)
-        self._note(*lines)
+        self.note(*lines)
         share = 0.0 if settings.test_file else settings.test_percentage
         self.dev_begins, self.test_begins = cut_times(self.events, settings.dev_percentage, share)
         if settings.test_file:
@@ -81,11 +77,11 @@ class Recommendation:
             "dev": self.events.where((self.events.times >= self.dev_begins) & (self.events.times < self.test_begins)),
             "test": self.events.where(self.events.times >= self.test_begins),
         }
-        self._note(", ".join(f"{name}: {len(part):,} events" for name, part in parts.items()))
+        self.note(", ".join(f"{name}: {len(part):,} events" for name, part in parts.items()))
         if not len(parts["train"]):
             raise DataError(f"{settings.events_file}: all events have one time, so that none is left to learn from.")
         new = sum(case.new for case in self.test)
-        self._note(f"test: {len(self.test):,} users, of whom {new:,} are new, {int(self.cold.sum()):,} cold items")
+        self.note(f"test: {len(self.test):,} users, of whom {new:,} are new, {int(self.cold.sum()):,} cold items")
         return self.events
 
     def _check_folder(self) -> None:
@@ -129,10 +125,10 @@ class Recommendation:
         score = _dev_score(dev, settings.temperature)
         texts = self.catalogue.texts()
         for name in dict.fromkeys((METHOD, *settings.compared_methods)):
-            self._say(f"towers: {settings.model_name_or_path} by {name}")
-            self.towers[name] = found = learn(self.base, name, settings, texts, train, score, self._say)
+            say(f"towers: {settings.model_name_or_path} by {name}")
+            self.towers[name] = found = learn(self.base, name, settings, texts, train, score, say)
             cost = found.cost
-            self._note(
+            self.note(
                 f"{name}: {cost['events']:,.0f} events, {cost['steps']:,.0f} steps; items encoded "
                 f"{cost['encodings in training']:,.0f} times to learn and {cost['encodings in refreshing']:,.0f} "
                 f"times to refresh their vectors; {cost['seconds']:.0f} s"
@@ -151,7 +147,7 @@ class Recommendation:
             ranker = Ranker.learned(groups, self.settings.seed)
             useful = sum(right.any() for _, right in groups)
             kind = "lambdarank" if ranker.booster is not None else "too few for a ranker, similarity decides"
-            self._note(f"{name}: {useful:,} of {len(groups):,} cases of dev have a target that was retrieved: {kind}")
+            self.note(f"{name}: {useful:,} of {len(groups):,} cases of dev have a target that was retrieved: {kind}")
             self.ranked[name] = self._signals(towers, after), ranker
 
     def _dev_parts(self) -> list[tuple[Behaviour, list[Case]]]:
@@ -207,7 +203,7 @@ class Recommendation:
         from adapters.applications.recommendation.evaluation import evaluate, slices
 
         if not self.test:
-            self._note("the test has no user who liked something new: nothing is scored")
+            self.note("the test has no user who liked something new: nothing is scored")
             return {}
         named = np.array([item.slice for item in self.catalogue.items])
         groups = {f"{self.settings.slice_column_name}: {name}": named == name for name in dict.fromkeys(named) if name}
@@ -304,7 +300,7 @@ class Recommendation:
         write(self.folder, record, signals, ranker, retrieved=self.settings.retrieved)
         store.close()
         who = self.events.names[int(self.events.users[-1])]
-        self._note(f"written to {self.folder}/. Try: taskswap recommend {self.folder} --user {who}")
+        self.note(f"written to {self.folder}/. Try: taskswap recommend {self.folder} --user {who}")
 
     def _save_tower(self, folder: Path) -> str:
         """Write the item tower as an ordinary artifact of a regression; its digest."""
@@ -329,15 +325,6 @@ class Recommendation:
         )
         artifact.write(folder, lambda draft: method.save(towers.model, base, draft), card, readme)
         return str(artifact.read_card(folder)["digest"])
-
-    def _note(self, *lines: str) -> None:
-        """Say something, and keep it for the record."""
-        self.notes += lines
-        for line in lines:
-            self._say(line)
-
-    def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
 
 def drawn(given: Sequence[Case], most: int) -> list[Case]:

@@ -94,7 +94,7 @@ def _verdict(scores: Mapping[str, Any]) -> list[str]:
             if test.get("p_adjusted", 1) < 0.05:
                 told["better" if test["value"] > 0 else "worse"].append(other["name"])
         said = "; ".join(f"significantly {how} than {', '.join(names)}" for how, names in told.items() if names)
-        where = "Among all items" if name == ALL else name.capitalize()
+        where = "Among all items" if name == ALL else f"{name[:1].upper()}{name[1:]}"
         lines.append(f"{where}: {MAIN} {in_words(own[MAIN])}; {said or 'no significant difference'}.")
     return lines
 
@@ -109,10 +109,11 @@ def _columns(part: Mapping[str, Any], *, alone: bool = False) -> list[Column]:
         return [first, *(score_column(name, alone=name != MAIN) for name in chosen)]
     return [
         first,
-        *map(score_column, shown),
+        score_column(MAIN),
+        Column(title="recommender minus it", shown=_difference, about="difference"),
+        *(score_column(name) for name in shown if name != MAIN),
         number_column("coverage", "coverage", ".1f", 100),
         number_column("diversity", "diversity", ".2f"),
-        Column(title=f"difference in {MAIN}", shown=_difference, about="difference"),
     ]
 
 
@@ -120,4 +121,5 @@ def _difference(row: Mapping[str, Any]) -> str:
     test = row.get("difference") or {}
     if "p_adjusted" not in test:
         return "–"
-    return f"{points(test['value'])} ({interval(test['low'], test['high'])}), p = {test['p_adjusted']:.3g}"
+    value = points(test["value"]).replace("-", "−")
+    return f"{value} ({interval(test['low'], test['high'])}), p = {test['p_adjusted']:.3g}"

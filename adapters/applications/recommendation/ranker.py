@@ -126,9 +126,7 @@ def ranked(signals: Signals, ranker: Ranker, profile: Profile, at: float, allowe
     """
     found = signals.of(profile, at)
     follow = found.searched["similarity"] if found.wished is None else found.wished
-    scores = np.full(len(allowed), -np.inf)
-    rest = np.flatnonzero(allowed)
-    scores[rest] = np.argsort(np.argsort(follow[rest], kind="stable")) - float(len(rest))  # below 0
+    scores = np.where(allowed, follow.astype(float) - float(follow.max(initial=0.0)) - 1, -np.inf)  # all below 0
     if found.wished is None:
         numbers = retrieved(found, allowed, most)
     else:

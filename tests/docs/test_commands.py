@@ -185,6 +185,8 @@ def smaller(words: list[str]) -> list[str]:
     compares = "compare" in words[0] and ("--task" in what or words[0].startswith("recipes/")) and not finished
     if words[0] == "continual" and "--tasks" in words:
         return [*words, *SMALL]
+    if words[0] == "recipes/recommend.py":  # small as it is
+        return words
     if not (compares or words[0].startswith("recipes/") or words[0] in ("train", "lab") or learns):
         return words
     more = [*SMALL]

@@ -3,7 +3,7 @@
     accelerate launch recipes/recommend.py --items_file items.jsonl --events_file events.jsonl
     python recipes/recommend.py --items_file movies.csv --events_file ratings.csv --min_rating 4
 
-Expect nDCG@10 above 0 for users whose tastes repeat, and a table of what popularity, item-kNN and BM25 have
+Expect nDCG@10 and recall@50 of all items by time, beside popularity, item-kNN, BM25 and what is asked for besides
 (tests/benchmarks/recommendation.py --only movielens).
 """
 

@@ -38,7 +38,8 @@ from adapters.models.precision import autocast_dtype, cast_frozen_weights, faste
 from adapters.training.optimizer import adamw, schedule
 from adapters.training.state import set_parameters, trainable_parameters
 
-INFERENCE_TOKENS = 4096
+INFERENCE_TOKENS, PASS_TOKENS = 4096, 2048
+"""Tokens, padding included, of a pass over items: to refresh their vectors, and to learn."""
 SHORTENED = 0.5
 """Share of the histories that are shortened in training to a random number of their last items, as new users' are."""
 
@@ -177,8 +178,15 @@ class Encoder:
         self.learned = self.refreshed = 0
 
     def batch(self, numbers: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Vectors and weights of some items, with gradients if the model is trained."""
+        """Vectors and weights of some items, with gradients if the model is trained: in passes of similar lengths."""
         rows = [self.rows[number] for number in numbers]
+        passes = by_length([len(row) for row in rows], tokens=PASS_TOKENS, rows=None)
+        found = [self._pass([rows[place] for place in own]) for own in passes]
+        back = torch.argsort(torch.tensor([place for own in passes for place in own], device=self.device))
+        vectors, weights = (torch.cat(parts)[back] for parts in zip(*found, strict=True))
+        return vectors, weights
+
+    def _pass(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         inputs, _ = collate(rows, [[] for _ in rows], self.pad_id)
         inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):

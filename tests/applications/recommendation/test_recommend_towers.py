@@ -171,6 +171,20 @@ def test_items_without_a_text_have_no_vector_and_a_middling_weight(tiny_bert: Pa
     assert weights[1] == pytest.approx(np.median(weights[[0, 2, 3]]))
 
 
+def test_passes_of_similar_lengths_give_what_one_pass_gives(tiny_bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = open_base(str(tiny_bert))
+    model = base.load("AutoModelForSequenceClassification", {"num_labels": 1}).eval()
+    texts = ["ada lived near rome", "a", "ada", "wrote notes in new york", "b c"]
+    encoder = training.Encoder(base, model, texts, 12, "no", torch.device("cpu"))
+    together = encoder.batch([4, 0, 3, 1, 2])
+    monkeypatch.setattr(training, "PASS_TOKENS", 8)
+    apart = encoder.batch([4, 0, 3, 1, 2])
+    for one, other in zip(together, apart, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    alone = torch.cat([encoder.batch([number])[0] for number in (4, 0, 3, 1, 2)])
+    assert torch.allclose(apart[0], alone, atol=1e-5)
+
+
 def test_there_must_be_something_to_learn_and_an_encoder_to_learn_it(tiny_bert: Path, tmp_path: Path) -> None:
     import tiny
 

@@ -122,7 +122,7 @@ def save_artifact(
         "method": {"name": fitted.method.name, "library": fitted.method.library, "settings": fitted.method.recorded()},
         "max_length": settings.max_length,
         "label_digest": fitted.task.labels.digest,
-        "base": None if base is None else _of_base(base, settings),
+        "base": None if base is None else of_base(base, settings),
         "scores": {
             "dataset": record["dataset"]["name"],
             "split": evaluation.split,
@@ -137,7 +137,7 @@ def save_artifact(
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _of_base(base: Base, settings: Any) -> dict[str, Any]:
+def of_base(base: Base, settings: Any) -> dict[str, Any]:
     """What a card says of the base model."""
     return {
         "name": base.name,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import forked
 import pytest
+import shop
 import tiny
 from conftest import REPOSITORY, build_tiny_bert, call_recipe, forget_accelerate, write_tagged
 
@@ -49,6 +50,8 @@ SMALLEST = {
     "processes": f"--rounds 1 --steps 1 --recipes lora_ner --data {{data}}/conll2003 --base {{bert}} --more {RUN}",
     "prompt_scoring": "--only zero agreement memory grid --base {llama} --folder {data} --rounds 1 --examples 4 "
     "--shots 0",
+    "recommendation": "--data {data} --folder {data}/recommendation --base {bert} --stored 300 --rounds 2 --events 50 "
+    "--more --max_train_steps 1 --mixed_precision no",
     "recipe_scores": "sst2 --bases {bert} --methods lora --seeds 1 --data {data} --folder {data}/scores --more "
     f"{RUN} --allow_unknown_tokens",
     "relations": "--base {bert} --seeds 1 --data {data}/re_conll04 --folder {data}/relations --more "
@@ -101,6 +104,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (data / "clinc150" / "data_full.json").write_text(json.dumps(splits))
     (data / "clinc150" / "domains.json").write_text(json.dumps(intents))
     write_service(data)
+    write_shop(data)
     (data / "finance_gold_news").mkdir()
     days = [(day, datetime(2018, 1, 1) + timedelta(days=day)) for day in range(720)]
     lines = [f"{at:%Y-%m-%d},gold {day * 7919},{'negative' if day % 4 == 0 else 'positive'}" for day, at in days]
@@ -110,6 +114,27 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (data / "finance_sentfin").mkdir()
     (data / "finance_sentfin" / "SEntFiN.csv").write_text("S No.,Title,Decisions\n1,gold falls,{'gold': 'negative'}\n")
     return {"bert": build_tiny_bert(folder / "bert"), "llama": tiny.llama(folder / "llama"), "data": data}
+
+
+def write_shop(data: Path) -> None:
+    """The sets of recommendation."""
+    films, games = data / "rec_movielens_small", data / "rec_amazon_games"
+    for folder in (films, games):
+        folder.mkdir()
+    items, events = shop.items(), shop.events(users=60)
+    number = {item["item_id"]: n for n, item in enumerate(items)}
+    lines = [f"{n},{item['title']} (20{10 + n}),{item['tags'][0]}|Drama" for n, item in enumerate(items)]
+    (films / "movies.csv").write_text("\n".join(["movieId,title,genres", *lines]) + "\n")
+    plots = [{"movieId": n, "overview": f"about {item['title']}"} for n, item in enumerate(items[::2])]
+    shop.write(films / "overviews.jsonl", plots)
+    rated = [f"{row['user'][1:]},{number[row['item']]},{4 + n % 2}.0,{row['time']:.0f}" for n, row in enumerate(events)]
+    (films / "ratings.csv").write_text("\n".join(["userId,movieId,rating,timestamp", *rated]) + "\n")
+    lines = [f"{n}\t{item['title']}" for n, item in enumerate(items)]
+    (games / "items.tsv").write_text("\n".join(["item_id\ttitle", *lines]) + "\n")
+    lines = [f"{user}\t{user % 24} {(user + 1) % 24} {(user + 2) % 24}" for user in range(20)]
+    (games / "train_users_8000.tsv").write_text("\n".join(["user\thistory", *lines]) + "\n")
+    cases = [{"user": n, "history": [n, n + 1], "target": n + 2, "candidates": [20, 21]} for n in range(6)]
+    shop.write(games / "test_users_6000.jsonl", cases)
 
 
 def write_service(data: Path) -> None:
@@ -202,7 +227,17 @@ def test_a_benchmark_runs_at_its_smallest_size(name, places, clean_process, runs
 
 @pytest.mark.parametrize(
     "name",
-    ["train_throughput", "resume", "data", "defaults", "prompt_scoring", "routing", "customer_service", "news_monitor"],
+    [
+        "train_throughput",
+        "resume",
+        "data",
+        "defaults",
+        "prompt_scoring",
+        "routing",
+        "customer_service",
+        "news_monitor",
+        "recommendation",
+    ],
 )
 def test_a_benchmark_without_its_data_says_so_in_one_line(name, clean_process, monkeypatch, tmp_path, places):
     flags = {
@@ -212,6 +247,7 @@ def test_a_benchmark_without_its_data_says_so_in_one_line(name, clean_process, m
         "routing": ["--data", str(tmp_path / "none")],
         "customer_service": ["--data", str(tmp_path / "none")],
         "news_monitor": ["--only", "gold", "--data", str(tmp_path / "none")],
+        "recommendation": ["--data", str(tmp_path / "none")],
         "defaults": ["--data", "sst2", "--folder", str(tmp_path)],
         "prompt_scoring": ["--only", "grid", "--folder", str(tmp_path), "--base", str(places["llama"])],
     }

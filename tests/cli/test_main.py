@@ -30,6 +30,7 @@ COMMANDS = [
     "news_monitor",
     "predict",
     "prompts",
+    "recommend",
     "serve",
     "train",
 ]

@@ -24,6 +24,7 @@ PAGES = (
     "docs/bank.md",
     "docs/customer_service.md",
     "docs/news_monitor.md",
+    "docs/recommendation.md",
     "docs/serving.md",
     "docs/chinese.md",
     "docs/plugins.md",

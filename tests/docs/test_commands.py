@@ -25,6 +25,7 @@ import customers
 import forked
 import news
 import pytest
+import shop
 import small_sources
 import tiny
 from conftest import FIRST, REPOSITORY, call_recipe
@@ -158,6 +159,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = [[row.get(name) or "" for name in customers.COLUMNS] for row in customers.rows(12, 1)]
     (folder / "questions.csv").write_text("".join(",".join(row) + "\n" for row in [[*customers.COLUMNS], *asked]))
     news.write(folder / "news.jsonl", news.rows(30))
+    shop.files(folder)
     for path, body in plugin_files("README.md").items():
         (folder / "mine" / path).parent.mkdir(parents=True)
         (folder / "mine" / path).write_text(body, encoding="utf-8")
@@ -183,6 +185,8 @@ def smaller(words: list[str]) -> list[str]:
     compares = "compare" in words[0] and ("--task" in what or words[0].startswith("recipes/")) and not finished
     if words[0] == "continual" and "--tasks" in words:
         return [*words, *SMALL]
+    if words[0] == "recipes/recommend.py":  # small as it is
+        return words
     if not (compares or words[0].startswith("recipes/") or words[0] in ("train", "lab") or learns):
         return words
     more = [*SMALL]
@@ -361,6 +365,19 @@ def test_the_curl_of_the_pages_loads_a_version_and_returns_to_the_former_one(url
 def test_the_curl_of_the_pages_talks_with_customer_service(desk_url: str) -> None:
     answer, history = map(json.loads, said_by_curl("/v1/conversations", desk_url))
     assert [(turn["asked"], turn["text"]) for turn in history] == [("Where is my card?", answer["text"])]
+
+
+@pytest.fixture(scope="module")
+def shop_url(clone: Path) -> Iterator[str]:
+    """The address of the server of recommendations."""
+    with served(clone, "recommendation=runs/recommend") as address:
+        yield address
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_of_the_pages_is_recommended_items_and_tells_an_event(shop_url: str) -> None:
+    answer, taken = map(json.loads, said_by_curl("/v1/recommend", shop_url))
+    assert len(answer["items"]) == 3 and answer["basis"] == "history" and taken == {"events": 1}
 
 
 def said_by_curl(path: str, url: str) -> list[str]:

@@ -107,6 +107,7 @@ def known_names() -> Iterator[str]:
     """Settings of all tasks, methods, experiments and the server; and the names in the command line's own files."""
     from adapters.applications.customer_service.settings import CustomerServiceSettings
     from adapters.applications.news_monitor.settings import NewsMonitorSettings
+    from adapters.applications.recommendation.settings import RecommendationSettings
     from adapters.core import discovery
     from adapters.core.settings import CommonSettings
     from adapters.experiments.comparison.settings import CompareSettings
@@ -124,6 +125,7 @@ def known_names() -> Iterator[str]:
         UpdateSettings,
         CustomerServiceSettings,
         NewsMonitorSettings,
+        RecommendationSettings,
     ]
     of_plugins = ("tasks", "methods", "strategies")
     kinds += [discovery.load(kind, name).Settings for kind in of_plugins for name in discovery.names(kind)]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from adapters.applications.customer_service.lexical import words
+from adapters.applications.base.lexical import words
 
 MINUTES = 30.0
 """After which the intent and the slots of a session are forgotten."""

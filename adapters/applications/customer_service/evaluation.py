@@ -8,20 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from adapters.applications.base.scores import RESAMPLES, Score, mean
 from adapters.applications.customer_service.assistant import Assistant
 from adapters.applications.customer_service.knowledge import FAR, IN, NEAR, Question
 from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, TWO, Found, Policy
 from adapters.applications.customer_service.rivals import Answers, all_rivals, of_assistant
-from adapters.evaluation.significance import resampled_sums
 
-RESAMPLES = 1000
 REFUSED, ANSWERED, ACCEPTED = 0.05, 0.8, 0.95
 """Shares of in-scope questions: refused, where out-of-scope recall is read; answered; accepted, for the false-positive
 rate."""
 CURVE = 50
 TIMED = 50
-Score = dict[str, float]
-"""`value`, and the ends of its 95 % interval, `low` and `high`."""
 
 
 def evaluate(
@@ -178,14 +175,6 @@ def share(values: np.ndarray) -> Score:
 
     ends = binomtest(int(np.sum(values)), len(values)).proportion_ci(0.95, method="exact")
     return {"value": float(np.mean(values)), "low": float(ends.low), "high": float(ends.high)}
-
-
-def mean(values: np.ndarray, seed: int) -> Score:
-    """A mean over questions, with the percentile bootstrap's interval over them."""
-    rows = np.asarray(values, float)[:, None]
-    drawn = resampled_sums(rows, seed=seed, resamples=RESAMPLES)[:, 0] / len(rows)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return {"value": float(rows.mean()), "low": float(low), "high": float(high)}
 
 
 def _resampled(scored: Callable[[np.ndarray], list[float]], among: np.ndarray, seed: int) -> list[Score]:

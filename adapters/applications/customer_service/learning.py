@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters.applications.base.making import Making
 from adapters.applications.customer_service import documents, reading, templates
 from adapters.applications.customer_service.assistant import (
     INTENTS,
@@ -74,20 +74,16 @@ Labelled = tuple[str, str | None]
 """A text and its label."""
 
 
-class CustomerService:
+class CustomerService(Making):
     """One assistant in the making: `read`, `learn`, `tune`, then `evaluate` and `save_and_print`."""
 
     def __init__(self, doc: str | None, defaults: Mapping[str, Any], argv: Sequence[str] | None = None) -> None:
-        """Parse the flags. Args: doc: printed by --help; defaults: of flags; argv: None takes the process's."""
-        words = list(sys.argv[1:] if argv is None else argv)
-        self.settings: Any = arguments.parse(all_settings(), dict(defaults), (doc or "").strip(), words)
-        self.settings.check()
+        """Parse the flags. The arguments are those of `Making`."""
+        super().__init__(all_settings(), doc, defaults, argv)
         check_installed()
-        self.folder = Path(self.settings.output_dir)
         self.splits: dict[str, Questions] = {}
         self.knowledge = Knowledge()
         self.slots: dict[str, templates.Slot] = {}
-        self.notes: list[str] = []
         self.adapters: list[str] = []
         self.choice: dict[str, Any] = {}
 
@@ -110,11 +106,11 @@ class CustomerService:
             if path is not None:
                 found, lines = reading.read(path, settings, f"--{name}_file")
                 asked += [(name, one) for one in found]
-                self._note(*lines)
+                self.note(*lines)
         questions, replies, versions = with_versions(one for _, one in asked)
         if versions:
             what = "questions with more than one answer: the last one is given, the others are kept as versions"
-            self._note(f"{versions:,} {what}")
+            self.note(f"{versions:,} {what}")
         replies, questions = self._templates(replies, questions)
         splits: dict[str, Questions] = {}
         for (name, _), question in zip(asked, questions, strict=True):
@@ -126,7 +122,7 @@ class CustomerService:
         splits[DEV] = Questions([*splits[DEV], *outside])
         splits[TRAIN] = Questions(one for one in splits[TRAIN] if one.scope == IN)
         if outside:
-            self._note(f"{len(outside):,} out-of-scope questions of train are used as dev, as they teach no intent")
+            self.note(f"{len(outside):,} out-of-scope questions of train are used as dev, as they teach no intent")
         self.splits = splits
         self.knowledge = Knowledge(questions=splits[TRAIN], replies=replies, passages=self._documents())
         self._check()
@@ -168,7 +164,7 @@ class CustomerService:
             return ()
         found, unread = documents.passages(self.settings.documents, self.settings.passage_words)
         files = len({passage.file for passage in found})
-        self._note(f"{self.settings.documents}: {len(found):,} passages of {numbered(files, 'documents')}", *unread)
+        self.note(f"{self.settings.documents}: {len(found):,} passages of {numbered(files, 'documents')}", *unread)
         return tuple(found)
 
     def _check(self) -> None:
@@ -182,9 +178,9 @@ class CustomerService:
                 "from. Give questions of two intents or more, or with different answers."
             )
         if len(knowledge.intents) == 1:
-            self._note(f"the only intent is {knowledge.intents[0]}: intents are not learned, replies alone decide")
+            self.note(f"the only intent is {knowledge.intents[0]}: intents are not learned, replies alone decide")
         if not any(one.scope != IN for one in self.splits[DEV]):
-            self._note(
+            self.note(
                 "dev has no out-of-scope questions: the thresholds promise nothing of questions that no reply answers. "
                 f"Add some with the intent {self.settings.out_of_scope_intent}"
             )
@@ -208,7 +204,7 @@ class CustomerService:
             elif self.settings.retriever == ADAPTER:
                 raise DataError("--retriever adapter: no two texts have the same answer. Use --retriever base.")
             else:
-                self._note("no two texts have the same answer: the retriever uses the frozen base's embeddings")
+                self.note("no two texts have the same answer: the retriever uses the frozen base's embeddings")
         if self.settings.ner_adapter is not None:
             from adapters.artifacts.published import located
 
@@ -232,7 +228,7 @@ class CustomerService:
         if len(kept) < MIN_TEXTS or max(counts.values(), default=0) < MIN_TEXTS:
             return [], []
         if len(counts) > len(kept):
-            self._note(f"the retriever learns from the texts of the first {len(kept):,} of {len(counts):,} answers")
+            self.note(f"the retriever learns from the texts of the first {len(kept):,} of {len(counts):,} answers")
         dev = [(one.text, self.knowledge.target(one)) for one in calibrate]
         chosen: list[Labelled] = [(text, target) for text, target in rows if target in kept]
         return chosen, [(text, target) for text, target in dev if target in kept]
@@ -263,7 +259,7 @@ class CustomerService:
             and json.loads(mark.read_text())["made_of"] == made
             and (self.folder / name / "artifact").is_dir()
         ):
-            self._note(f"{self.folder / name}: learned before, of the same data and settings")
+            self.note(f"{self.folder / name}: learned before, of the same data and settings")
             return
         mark.unlink(missing_ok=True)
         run = Run(TASK, METHOD, settings)
@@ -300,7 +296,7 @@ class CustomerService:
         assert best is not None
         mrr, name, bank, index = best
         if index is not None and asked:
-            self._note(
+            self.note(
                 f"replies are found by the embeddings of the {name} with weight {index.weight} and BM25 with "
                 f"{1 - index.weight:.1f}: MRR {mrr:.3f} on the {len(asked):,} questions of dev that calibrate"
             )
@@ -319,8 +315,8 @@ class CustomerService:
         assistant.policy = Policy.tuned(self.knowledge, halves, settings)
         if self.knowledge.intents:
             decides = "the likeliest intent decides" if assistant.policy.by_intent else "what matches best decides"
-            self._note(f"{decides}: dev has it right at least as often")
-        self._note(*_promises(assistant.policy, settings))
+            self.note(f"{decides}: dev has it right at least as often")
+        self.note(*_promises(assistant.policy, settings))
         return assistant
 
     # results ----------------------------------------------------------------------------------------------------------
@@ -365,13 +361,7 @@ class CustomerService:
             shown = report(scores)
             write_text(self.folder / "report.txt", shown)
             print(shown)
-        self._note(f'written to {self.folder}/. Try: taskswap customer_service {self.folder} --ask "…"')
-
-    def _note(self, *lines: str) -> None:
-        """Say something, and keep it for the record."""
-        self.notes += lines
-        for line in lines:
-            print(line, file=sys.stderr, flush=True)
+        self.note(f'written to {self.folder}/. Try: taskswap customer_service {self.folder} --ask "…"')
 
 
 def _promises(policy: Policy, settings: Any) -> list[str]:

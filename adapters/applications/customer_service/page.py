@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from adapters.applications.base.scores import in_words, pair_columns, score_column, shown
 from adapters.core.errors import numbered
 from adapters.evaluation.report import html
 from adapters.evaluation.report.labels import Label, at_ends
 from adapters.evaluation.report.run_report import plain
 from adapters.evaluation.report.svg import COLOURS, drawn
-from adapters.evaluation.report.tables import Column, html_table, interval, points, rich_table
+from adapters.evaluation.report.tables import Column, html_table, points, rich_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,14 +64,14 @@ def report(scores: Mapping[str, Any]) -> str:
         "",
     ]
     rows = _outcome_rows(scores)
-    return "\n".join([*lines, plain(rich_table(_pairs("outcome"), rows, width=None)).rstrip(), ""])
+    return "\n".join([*lines, plain(rich_table(pair_columns("outcome"), rows, width=None)).rstrip(), ""])
 
 
 def headline(scores: Mapping[str, Any]) -> str:
     """What was scored, and the assistant's accuracy."""
     counts = ", ".join(f"{count:,} {scope}" for scope, count in scores["questions"].items())
     first = scores["systems"][0].get("accuracy")
-    said = "" if first is None else f"; right first {scores['answer']}: {_in_words(first)}"
+    said = "" if first is None else f"; right first {scores['answer']}: {in_words(first)}"
     return f"{scores['split']}: {numbered(sum(scores['questions'].values()), 'questions')} ({counts}){said}"
 
 
@@ -79,8 +80,8 @@ def page(scores: Mapping[str, Any], notes: Sequence[str], record: Mapping[str, A
     systems = scores["systems"]
     names = list(dict.fromkeys(name for one in systems for name in one if name != "name"))
     given = scores["outcomes"].get("wrong answers given")
-    said = "No answer was given." if given is None else f"Wrong, of the answers given: {_in_words(given)}."
-    every = [Column(title="system", shown=lambda row: row["name"]), *(_score(name) for name in names)]
+    said = "No answer was given." if given is None else f"Wrong, of the answers given: {in_words(given)}."
+    every = [Column(title="system", shown=lambda row: row["name"]), *(score_column(name) for name in names)]
     parts = [
         "<h1>Customer service</h1>",
         f'<p class="dim">{escape(headline(scores))}</p>',
@@ -90,7 +91,7 @@ def page(scores: Mapping[str, Any], notes: Sequence[str], record: Mapping[str, A
         '<p class="dim"><a href="#how">How each number was made</a></p>',
         html.figure("Right answers among those given, by the share answered", plot(scores)),
         "<h2>Outcomes</h2>",
-        html_table(_pairs("outcome"), _outcome_rows(scores), sortable=False),
+        html_table(pair_columns("outcome"), _outcome_rows(scores), sortable=False),
         html.folded("All scores", [html_table(every, systems)]),
         html.folded("What was read and tuned", ["<ul>", *(f"<li>{escape(line)}</li>" for line in notes), "</ul>"]),
         html.how_made(HOW),
@@ -118,41 +119,16 @@ def _curves(axes: Axes, curves: Mapping[str, Sequence[Sequence[float]]]) -> None
     at_ends(axes, ends)
 
 
-def _shown(score: Mapping[str, float]) -> str:
-    return f"{points(score['value'])} ({interval(score['low'], score['high'])})"
-
-
-def _in_words(score: Mapping[str, float]) -> str:
-    return f"{points(score['value'])} % (95 % interval {interval(score['low'], score['high'])})"
-
-
-def _score(name: str, *, alone: bool = False) -> Column:
-    """The column of a score; `alone`: without its interval."""
-
-    def shown(row: Mapping[str, Any]) -> str:
-        return "–" if name not in row else points(row[name]["value"]) if alone else _shown(row[name])
-
-    return Column(
-        title=name,
-        shown=shown,
-        key=lambda row: row[name]["value"] if name in row else float("nan"),
-    )
-
-
 def _columns(scores: Mapping[str, Any], *, alone: bool = False) -> list[Column]:
     """The columns of the first table; `alone`: with the interval of the first score only, for a terminal."""
     there = [name for name in FIRST if any(name in one for one in scores["systems"])]
     system = Column(title="system", shown=lambda row: row["name"])
-    return [system, *(_score(name, alone=alone and number > 0) for number, name in enumerate(there))]
-
-
-def _pairs(title: str) -> list[Column]:
-    return [Column(title=title, shown=lambda row: row["name"]), Column(title="", shown=lambda row: row["value"])]
+    return [system, *(score_column(name, alone=alone and number > 0) for number, name in enumerate(there))]
 
 
 def _outcome_rows(scores: Mapping[str, Any]) -> list[dict[str, str]]:
     rows = [
-        {"name": name, "value": _shown(value) if isinstance(value, dict) else f"{value:,}"}
+        {"name": name, "value": shown(value) if isinstance(value, dict) else f"{value:,}"}
         for name, value in scores["outcomes"].items()
     ]
     times = scores["latency_ms"]

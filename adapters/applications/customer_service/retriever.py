@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adapters.applications.customer_service.lexical import Lexical
+from adapters.applications.base.lexical import Lexical
+from adapters.applications.base.vectors import normalized
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 """From texts to vectors `[texts, hidden]`."""
@@ -92,13 +93,6 @@ class Retriever:
         """Of scores of texts `[texts]`, the highest of each target `[targets]`."""
         found: np.ndarray = np.maximum.reduceat(scores[self._order], self._begins)
         return found
-
-
-def normalized(vectors: np.ndarray) -> np.ndarray:
-    """Vectors `[texts, hidden]` at length 1, in fp32."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: np.ndarray = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
-    return found
 
 
 def ranks(retriever: Retriever, questions: Sequence[str], targets: Sequence[str]) -> dict[float | str, np.ndarray]:

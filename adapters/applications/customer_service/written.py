@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from adapters.applications.base.lexical import words
 from adapters.applications.customer_service.knowledge import Passage
-from adapters.applications.customer_service.lexical import words
 
 if TYPE_CHECKING:
     from adapters.serving.bank.bank import AdapterBank

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 from typing import Any
 
 from adapters.core.errors import DataError
+from adapters.data.times import seconds_since_1970
 
 TIMES = ("time", "date", "published", "timestamp")
 TEXTS = ("text", "headline", "title")
@@ -20,8 +20,6 @@ LONGEST = 20_000
 """Characters of a text that are read."""
 LONGEST_NAME = 200
 """Characters of an id, a source, a topic, an entity."""
-LATEST_SECONDS = 1e11
-"""Seconds since 1970 beyond this are milliseconds."""
 
 
 class ItemError(DataError):
@@ -102,16 +100,10 @@ def _seconds(value: object, zone: tzinfo) -> float:
     """A time in seconds since 1970."""
     if value is None or value == "":
         raise ItemError(f"no time (in {', '.join(TIMES)})")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value) or abs(value) > LATEST_SECONDS:
-            raise ItemError("the time is no number of seconds since 1970")
-        return float(value)
     try:
-        found = datetime.fromisoformat(str(value).strip())
-        found = found if found.tzinfo else found.replace(tzinfo=zone)
-        return found.astimezone(UTC).timestamp()
-    except (ValueError, OverflowError) as error:
-        raise ItemError("the time is not in ISO 8601 (2026-01-31T09:30:00+01:00)") from error
+        return seconds_since_1970(value, zone)
+    except ValueError as error:
+        raise ItemError(str(error)) from error
 
 
 def _named(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

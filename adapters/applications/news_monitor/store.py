@@ -7,16 +7,12 @@ in one transaction, written ahead (WAL) and flushed at its end. So a monitor tha
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from adapters.core.errors import SessionError
+from adapters.applications.base.sqlite_file import SqliteFile
 
-WAIT_SECONDS = 30
 COUNTED, COPY, LATE, UNREAD = "counted", "copy", "late", "unread"
 """What became of an item."""
 SCHEMA = """
@@ -43,49 +39,10 @@ AT_ONCE = 500
 """Names in one query."""
 
 
-class Store:
-    """A monitor's file. One thread uses an object; several objects may use one file."""
+class Store(SqliteFile):
+    """A monitor's file."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises SessionError if it cannot be opened."""
-        self.path = path
-        with self._failures():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)
-            for setting in ("journal_mode=WAL", "synchronous=FULL"):
-                self.connection.execute(f"PRAGMA {setting}")
-            self.connection.executescript(SCHEMA)
-
-    def close(self) -> None:
-        """Close the file."""
-        self.connection.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All writes of the block, or none. Raises SessionError if they cannot be written."""
-        with self._failures():
-            self.connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self.connection.execute("COMMIT")
-            except BaseException:
-                self.connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        """A database's errors as SessionError."""
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise SessionError(
-                f"{self.path}: could not be read or written ({error}). Nothing of the last items was kept: free the "
-                "disk or mend the file, and start again."
-            ) from error
-
-    def _rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
-        with self._failures():
-            return self.connection.execute(query, values).fetchall()
+    schema = SCHEMA
 
     # values -----------------------------------------------------------------------------------------------------------
 

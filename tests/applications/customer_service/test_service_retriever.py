@@ -14,8 +14,8 @@ import torch
 from datasets import Dataset
 from sklearn.metrics import label_ranking_average_precision_score
 
+from adapters.applications.base.lexical import Lexical, words
 from adapters.applications.customer_service.contrast import TEMPERATURE, ContrastiveLora, InBatchNegatives
-from adapters.applications.customer_service.lexical import Lexical, words
 from adapters.applications.customer_service.retriever import WEIGHTS, Retriever, best_weight, normalized, ranks
 from adapters.tasks.base.example import Example, Examples
 

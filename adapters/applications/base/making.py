@@ -1,0 +1,48 @@
+"""What the verbs of an application share: its settings, its folder, and what was said."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adapters.core import arguments
+
+
+class Making:
+    """One application in the making, with settings that are read from flags.
+
+    Attributes:
+        settings: checked.
+        folder: where it is written.
+        notes: what was said of what was read and learned, for the record.
+    """
+
+    def __init__(
+        self, kind: Any, doc: str | None, defaults: Mapping[str, Any], argv: Sequence[str] | None = None
+    ) -> None:
+        """Parse the flags.
+
+        Args:
+            kind: class of all flags, with `check`.
+            doc: printed by --help.
+            defaults: of flags.
+            argv: None takes the process's.
+        """
+        words = list(sys.argv[1:] if argv is None else argv)
+        self.settings: Any = arguments.parse(kind, dict(defaults), (doc or "").strip(), words)
+        self.settings.check()
+        self.folder = Path(self.settings.output_dir)
+        self.notes: list[str] = []
+
+    def note(self, *lines: str) -> None:
+        """Say something, and keep it for the record."""
+        self.notes += lines
+        for line in lines:
+            say(line)
+
+
+def say(line: str) -> None:
+    """Print a line that is no result."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,64 @@
+"""An SQLite file in which each transaction is written whole or not at all, and is on disk when it ends."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from adapters.core.errors import SessionError
+
+WAIT_SECONDS = 30
+
+
+class SqliteFile:
+    """One file. One thread at a time uses an object; several objects may use one file.
+
+    It writes ahead (WAL), flushes at each commit, and overwrites what is deleted.
+    """
+
+    schema: ClassVar[str]
+    """SQL that makes the tables that are not there."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises SessionError if it cannot be opened."""
+        self.path = path
+        with self._failures():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
+            for setting in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+                self.connection.execute(f"PRAGMA {setting}")
+            self.connection.executescript(self.schema)
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes of the block, or none. Raises SessionError if they cannot be written."""
+        with self._failures():
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """A database's errors as SessionError."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise SessionError(
+                f"{self.path}: could not be read or written ({error}). Nothing of the last batch was kept: free the "
+                "disk or mend the file, and start again."
+            ) from error
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        with self._failures():
+            return self.connection.execute(query, values).fetchall()

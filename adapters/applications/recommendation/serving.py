@@ -1,0 +1,294 @@
+"""Recommendations over HTTP: what to recommend and why, events taken in at once, new items, and a page to try it.
+
+All that reads or changes the recommender goes through one batcher of one thread, in the order in which it came: so an
+event that was acknowledged is in every later answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Query, Response
+from fastapi import Path as InPath
+from fastapi import Request as HttpRequest
+from pydantic import BaseModel, ConfigDict, Field
+
+from adapters.applications.recommendation.catalogue import Item
+from adapters.applications.recommendation.recommender import MOST, Recommender, Request, saved_record
+from adapters.applications.recommendation.store import Event
+from adapters.core.errors import SessionError, UserError
+from adapters.data.times import seconds_since_1970
+from adapters.serving.bank.bank import AdapterBank
+from adapters.serving.http.app import SECURED, refusals
+from adapters.serving.http.batcher import Answers, Batcher, JobSlice
+from adapters.serving.http.refusal import Refusal, busy
+from adapters.serving.http.service import Service
+from adapters.tasks.base.requests import Request as BankRequest
+
+AHEAD_SECONDS = 86_400.0
+"""So far ahead of this machine's clock an event may be: recent popularity is as of the last one."""
+AT_ONCE = 1000
+"""Events or items of a request."""
+FOUND = 10
+Id = Annotated[str, Field(min_length=1, max_length=200)]
+PRIVATE = {"Cache-Control": "no-store"}
+
+
+class Filters(BaseModel):
+    """Which items may be recommended."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tags: list[str] = Field([], max_length=100, description="An item must have one of them.")
+    without_tags: list[str] = Field([], max_length=100, description="An item must have none of them.")
+    max_price: float | None = Field(None, ge=0, description="Items without a price are then left out.")
+
+
+class Asked(BaseModel):
+    """What is to be recommended, and to whom."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    user: Id | None = Field(None, description="A user whose events are known.", examples=["17"])
+    history: list[Id] = Field([], max_length=1000, description="Ids of liked items, the oldest first.")
+    wishes: str | None = Field(None, max_length=4000, description="A sentence of what is wanted.")
+    candidates: list[Id] | None = Field(None, max_length=100_000, description="Ids to choose from. Default: all.")
+    filters: Filters | None = Field(None, description="Which items may be recommended. Default: all.")
+    number: int = Field(10, ge=1, le=MOST, description="Items wanted.")
+    diversity: float = Field(0.0, ge=0, le=1, description="From 0, the best ones, to 1, the most different ones.")
+    keep_seen: bool = Field(False, description="Also recommend what the user has seen.")
+
+    def request(self) -> Request:
+        """As the recommender takes it."""
+        given = {**self.model_dump(exclude={"filters"}), **(self.filters.model_dump() if self.filters else {})}
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        }
+        return Request(**values)
+
+
+class Done(BaseModel):
+    """What a user did."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    user: Id
+    item: Id
+    time: float | str | None = Field(None, description="ISO 8601, or seconds since 1970. Default: now.")
+    kind: str | None = Field(None, max_length=200, description="As in the events that it was trained on.")
+    liked: bool | None = Field(None, description="Default: as --signal_kinds said of the kind.")
+
+
+class Events(BaseModel):
+    """Events, taken in together or not at all."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    events: list[Done] = Field(min_length=1, max_length=AT_ONCE)
+
+
+class Added(BaseModel):
+    """A new item."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: Id
+    title: str = Field("", max_length=200)
+    text: str = Field("", max_length=20_000, description="All that is read, the title not included.")
+    tags: list[str] = Field([], max_length=100)
+    price: float | None = Field(None, ge=0, allow_inf_nan=False)
+    published: float | str | None = Field(None, description="ISO 8601, or seconds since 1970.")
+
+
+class Items(BaseModel):
+    """New items, taken in together or not at all."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    items: list[Added] = Field(min_length=1, max_length=AT_ONCE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work(BankRequest):
+    """Something to do with the recommender."""
+
+    do: Callable[[Recommender], dict[str, Any]]
+
+
+def application(folder: Path, database: str | None = None) -> RecommendationSite:
+    """The application of a recommender's folder, whose events are in a file of its own there: `database` is not used.
+
+    Raises ArtifactError.
+    """
+    record = saved_record(folder)
+    return RecommendationSite(folder, record["base"], record["settings"]["signal_kinds"])
+
+
+class RecommendationSite:
+    """A recommender on a server's bank; an `Application` of `serving/http`."""
+
+    name = "recommendation"
+    page: Path | None = Path(__file__).with_name("pages")
+
+    def __init__(self, folder: Path, base: str, signal_kinds: Sequence[str] = ()) -> None:
+        """Args: the recommender's folder; its base; kinds of events that are likes, none where all are."""
+        self.folder, self.base, self.signal_kinds = folder, base, signal_kinds
+        self.recommender: Recommender | None = None
+        self.batcher: Batcher[Work] | None = None
+
+    def open(self, bank: AdapterBank) -> None:
+        """Load the recommender. Raises UserError."""
+        self.use(Recommender.load(self.folder.resolve(), bank))
+
+    def use(self, recommender: Recommender) -> None:
+        """Answer with a recommender from now on."""
+        self.recommender = recommender
+        if self.batcher is not None:
+            self.batcher.start()
+
+    def close(self) -> None:
+        """Do what waits, and close the events' file."""
+        if self.batcher is not None:
+            self.batcher.close()
+        if self.recommender is not None:
+            self.recommender.store.close()
+
+    def answer(self, given: Sequence[Work]) -> Answers:
+        """Answers to works, done one after another."""
+        assert self.recommender is not None
+        answers: list[dict[str, Any]] = []
+        faults: dict[int, UserError] = {}
+        for number, work in enumerate(given):
+            try:
+                answers.append(work.do(self.recommender))
+            except UserError as error:
+                answers.append({})
+                faults[number] = error
+        return answers, faults
+
+    def event(self, done: Done) -> Event:
+        """An event as the recommender takes it. Raises Refusal."""
+        now = time.time()
+        at = _seconds(done.time, "time", now)
+        if at > now + AHEAD_SECONDS:
+            raise Refusal(422, "time", "The event is in the future.", expected="a time until now", found=str(done.time))
+        liked = not self.signal_kinds or done.kind in self.signal_kinds
+        return Event(user=done.user, item=done.item, time=at, liked=liked if done.liked is None else done.liked)
+
+    def routes(self, service: Service) -> APIRouter:
+        """Recommendations, events, items."""
+        router = APIRouter(prefix="/v1/recommend")
+
+        def counted(batch: Sequence[JobSlice[Work]], seconds: float) -> None:
+            service.metrics.batch_rows.observe(sum(len(part.requests) for part in batch))
+            service.metrics.batch_seconds.observe(seconds)
+
+        batcher = self.batcher = Batcher(self.answer, service.settings, counted)
+
+        async def done(request: HttpRequest, text: str, do: Callable[[Recommender], dict[str, Any]]) -> Response:
+            """The answer of some work. Raises Refusal."""
+            service.ready_bank()
+            await request.body()  # else what is received next would not be that the client is gone
+            if batcher.room <= 0:
+                raise batcher.full()
+            work = Work(None, text, "0", do=do)
+            service.log_texts([work], request.scope["log"])
+            gone = asyncio.ensure_future(request.receive())
+            try:
+                job = await batcher.submit([work], service.seconds(request.headers.get("x-timeout-ms")), gone)
+            finally:
+                gone.cancel()
+            if job.faults:
+                raise _refusal(job.faults[0])
+            return Response(orjson.dumps(job.answers[0]), media_type="application/json", headers=PRIVATE)
+
+        def check(request: HttpRequest) -> None:
+            service.tokens.check_predict(request.headers.get("authorization"))
+
+        usual = refusals(400, 401, 408, 413, 422, 503, 504)
+
+        @router.post("", summary="Recommend items", responses=usual, openapi_extra=SECURED)
+        async def recommend(asked: Asked, request: HttpRequest) -> Response:
+            """The best items for a user, a history or wishes: `{items: [{id, title, score, why}], basis, note?}`. `why`
+            has the items of the history that each is nearest to."""
+            check(request)
+            wanted = asked.request()
+            return await done(request, asked.wishes or "", lambda recommender: recommender.recommend(wanted))
+
+        @router.post("/events", summary="Take in what users did", responses=usual, openapi_extra=SECURED)
+        async def events(given: Events, request: HttpRequest) -> Response:
+            """They are on disk, and in every later answer, when it returns."""
+            check(request)
+            taken = [self.event(one) for one in given.events]
+
+            def take(recommender: Recommender) -> dict[str, Any]:
+                recommender.take(taken)
+                return {"events": len(taken)}
+
+            return await done(request, "", take)
+
+        @router.get("/items", summary="Search items by words", responses=usual, openapi_extra=SECURED)
+        async def search(request: HttpRequest, words: Annotated[str, Query(min_length=1, max_length=200)]) -> Response:
+            """The items whose texts have most of the words, at most 10."""
+            check(request)
+            return await done(request, words, lambda recommender: {"items": recommender.search(words, FOUND)})
+
+        @router.post(
+            "/items",
+            summary="Add new items",
+            responses=refusals(400, 401, 403, 408, 413, 422, 503, 504),
+            openapi_extra=SECURED,
+        )
+        async def items(given: Items, request: HttpRequest) -> Response:
+            """They can be recommended from their texts when it returns. It needs the token of the staff."""
+            service.tokens.check_staff(request.headers.get("authorization"))
+            new = [_item(one) for one in given.items]
+
+            def add(recommender: Recommender) -> dict[str, Any]:
+                recommender.add_items(new)
+                return {"items": len(new)}
+
+            return await done(request, "", add)
+
+        @router.delete("/users/{user}", summary="Forget a user", responses=usual, openapi_extra=SECURED)
+        async def forget(user: Annotated[str, InPath(min_length=1, max_length=200)], request: HttpRequest) -> Response:
+            """All events of the user are deleted, those from before the training as well."""
+            check(request)
+            return await done(request, "", lambda recommender: {"deleted": recommender.forget(user)})
+
+        return router
+
+
+def _item(given: Added) -> Item:
+    """An item as the recommender takes it. Raises Refusal."""
+    published = None if given.published is None else _seconds(given.published, "published", 0.0)
+    text = " ".join(f"{given.title} {given.text}".split())
+    item = Item(id=given.id, text=text, title=given.title, price=given.price, published=published)
+    return replace(item, tags=tuple(dict.fromkeys(given.tags)))
+
+
+def _seconds(value: float | str | None, name: str, default: float) -> float:
+    """A time in seconds. Raises Refusal."""
+    if value is None:
+        return default
+    try:
+        return seconds_since_1970(value, UTC)
+    except ValueError as error:
+        expected = "ISO 8601, or seconds since 1970"
+        raise Refusal(422, name, f"{name}: {error}", expected=expected, found=str(value)[:80]) from None
+
+
+def _refusal(error: UserError) -> Refusal:
+    """How work is refused. What is wrong with the file is the log's alone."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, SessionError):
+        return busy("events", "The events could not be read or written, and nothing of the request was kept.")
+    return Refusal(422, "request", str(error), expected="what the path's documentation says", found="something else")

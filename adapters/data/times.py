@@ -1,0 +1,38 @@
+"""Times of rows: seconds since 1970, or ISO 8601."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime, tzinfo
+
+LATEST_SECONDS = 1e11
+"""Seconds since 1970 beyond this are milliseconds."""
+
+_SECONDS = re.compile(r"-?(\d{1,3}|\d{5,7}|\d{9,11})(\.\d*)?")
+"""Written as text. Four digits are a year, and eight a day in ISO 8601's basic form."""
+_YEAR = re.compile(r"\d{4}")
+
+
+def seconds_since_1970(value: object, zone: tzinfo) -> float:
+    """A time in seconds since 1970, UTC.
+
+    Args:
+        value: a number of seconds, which may be a text; or a text in ISO 8601, or with a year.
+        zone: of a text that names none.
+
+    Raises ValueError, whose message is the same for the same fault.
+    """
+    text = str(value).strip()
+    if isinstance(value, str) and _SECONDS.fullmatch(text):
+        value = float(text)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value) or abs(value) > LATEST_SECONDS:
+            raise ValueError("the time is no number of seconds since 1970")
+        return float(value)
+    try:
+        found = datetime.fromisoformat(f"{text}-01-01" if _YEAR.fullmatch(text) else text)
+        found = found if found.tzinfo else found.replace(tzinfo=zone)
+        return found.astimezone(UTC).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise ValueError("the time is not in ISO 8601 (2026-01-31T09:30:00+01:00)") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -62,6 +62,7 @@ class ModelPredictor:
         self.batch_rows = batch_rows
         self.batch_tokens = None if batch_rows else batch_tokens or self._usual_tokens()
         self.precision = precision
+        self.encoding: AbstractContextManager[Any] = nullcontext()
 
     def _usual_tokens(self) -> int:
         """The activations of 1024 tokens fit in a CPU's caches; a GPU needs larger batches."""

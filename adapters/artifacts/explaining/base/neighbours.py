@@ -76,7 +76,8 @@ def _vectors(predictor: Predictor, task: Task, examples: Sequence[Example]) -> A
     found = []
     with predictor.reading() as reader:
         for begin in range(0, len(examples), CHUNK):
-            rows = task.encode(examples[begin : begin + CHUNK], reader.tokenizer, reader.budget)
+            with reader.encoding:
+                rows = task.encode(examples[begin : begin + CHUNK], reader.tokenizer, reader.budget)
             vectors, owners = reader.features(rows), np.array([row.example for row in rows])
             for number in range(owners.max() + 1):
                 found.append(vectors[owners == number].mean(0))

@@ -31,6 +31,8 @@ class TokenReader(Protocol):
 
     tokenizer: WordTokenizer
     budget: int
+    encoding: AbstractContextManager[Any]
+    """Held while something is tokenized."""
 
     def answers(self, encoded: Sequence[Encoded]) -> list[np.ndarray]:
         """What the task decodes of each row."""
@@ -76,15 +78,16 @@ class ReadAnswer(Answer):
             DataError: the answer has no such part.
         """
         self.reader, self.task, self.example = reader, task, example
-        self.traced = task.traced(example, reader.tokenizer, reader.budget)
+        with reader.encoding:
+            self.traced = task.traced(example, reader.tokenizer, reader.budget)
+            self.rows = task.encode([example], reader.tokenizer, reader.budget)
+            self.blank = blank_token(reader.tokenizer)
         self.words = self.traced.words
-        self.rows = task.encode([example], reader.tokenizer, reader.budget)
         sizes = [len(row.input_ids) for row in self.rows]
         assert sizes == [shares.shape[0] for shares in self.traced.rows], (task.name, sizes)
         self.outputs = reader.answers(self.rows)
         self.prediction = task.decode([example], self.rows, self.outputs, reader.tokenizer)[0]
         self.target = wanted if isinstance(wanted, Target) else task.target(example, self.prediction, wanted)
-        self.blank = blank_token(reader.tokenizer)
 
     @cached_property
     def score(self) -> Score:

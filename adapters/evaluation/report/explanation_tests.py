@@ -10,19 +10,19 @@ from rich.table import Table
 from rich.text import Text
 
 COLUMNS = {
-    "comprehensiveness": "compre-hensive",
-    "sufficiency": "suffi-cient",
+    "comprehensiveness": "compr.",
+    "sufficiency": "suff.",
     "auprc": "AUPRC",
     "token_f1": "token F1",
-    "completeness": "adds up, %",
-    "random_weights": "random weights",
+    "completeness": "adds up",
+    "random_weights": "random",
 }
 """Measures that are shown, and their titles."""
 HOW = (
-    "Comprehensive: fall of the probability without the words that count most (higher is better); sufficient: with "
-    "these alone (lower is better). AUPRC, token F1: against what people marked. Adds up: examples within 5 %. Random "
-    "weights: rank correlation with the explanations of a model with random weights (lower is better). Below each "
-    "value its 95 % interval, by bootstrap over examples."
+    "compr. (comprehensiveness): fall of the probability without the words that count most, higher is better; suff. "
+    "(sufficiency): with these alone, lower is better. AUPRC, token F1: against what people marked. adds up: % of "
+    "examples within 5 %. random: rank correlation with the explanations of a model with random weights, near 0 is "
+    "better. Below each value its 95 % interval, by bootstrap over examples."
 )
 
 
@@ -31,7 +31,7 @@ def table(record: Mapping[str, Any]) -> RenderableType:
     shown = Table(box=None, pad_edge=False)
     shown.add_column("method", no_wrap=True)
     for title in COLUMNS.values():
-        shown.add_column(title, justify="right")
+        shown.add_column(title, justify="right", no_wrap=True)
     for name, found in record["methods"].items():
         shown.add_row(name, *(cell(found.get(measure), measure) for measure in COLUMNS))
     title = (
@@ -47,4 +47,4 @@ def cell(found: Mapping[str, float] | None, measure: str) -> str:
         return "–"
     if measure == "completeness":
         return f"{100 * found['value']:.0f}"
-    return f"{found['value']:.3f}\n{found['low']:.3f} to {found['high']:.3f}"
+    return f"{found['value']:.2f}\n{found['low']:.2f}…{found['high']:.2f}"

@@ -276,7 +276,7 @@ class Spans(QuestionAnswering):
             if first or last:
                 tokens = len(row.input_ids)  # without padding, whose scores are masked
                 pair = [Alternatives(scores=answer[i][:tokens], chosen=at) for i, at in enumerate((first, last))]
-                found.append((float(answer[0][first] + answer[1][last]), pair))
+                found.append((answer[0][first] + answer[1][last], pair))
         if not found:
             raise DataError(f"the answer {target.name[:SHOWN]!r} is in no window of the context as a whole.")
         return max(found, key=lambda one: one[0])[1]

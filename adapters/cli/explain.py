@@ -34,9 +34,10 @@ class Settings(PlainFlags):
     """Texts whose answers are explained. Put -- before a text that begins with two hyphens."""
     input: Path | None = None
     """File of requests instead of texts: JSONL with the task's columns, or .txt with one text per line."""
-    method: list[str] = field(default_factory=list)
-    """How: weights, integrated_gradients, gradient_input, occlusion, shots. Default: the first of weights,
-    integrated_gradients, shots and occlusion that suits the model; with --evaluate all that do."""
+    method: str | None = None
+    """How: weights, integrated_gradients, gradient_input, occlusion or shots; with --evaluate several with commas.
+    Default: the first of weights, integrated_gradients, shots and occlusion that suits the model; with --evaluate all
+    that do."""
     target: str | None = None
     """What is explained: a label, an entity (its text, or its number from 1), a relation, an answer in the context.
     Default: what is answered; of several entities the first."""
@@ -75,7 +76,7 @@ def run(argv: Sequence[str]) -> int:
     from adapters.artifacts.explaining.base import attribution
     from adapters.core.processes import use_all_cores
 
-    for name in given.method:
+    for name in _methods(given):
         attribution.load(name, given.plugin_dir)  # before a model is loaded
     use_all_cores()
     from adapters.experiments import interface
@@ -91,6 +92,11 @@ def run(argv: Sequence[str]) -> int:
     return _evaluate(given, loaded) if given.evaluate is not None else _explain(given, loaded)
 
 
+def _methods(given: Settings) -> list[str]:
+    """The names in --method."""
+    return [name for name in (given.method or "").split(",") if name]
+
+
 def _check(given: Settings) -> None:
     """Refuse flags that do not go together, and files that cannot be written, before a model is loaded."""
     ways = [bool(given.texts), given.input is not None, given.evaluate is not None]
@@ -99,7 +105,7 @@ def _check(given: Settings) -> None:
     for flag, path in (("input", given.input), ("evaluate", given.evaluate)):
         if path is not None and not path.is_file():
             raise SettingsError(f"--{flag} {path}: no such file.")
-    if len(given.method) > 1 and given.evaluate is None:
+    if len(_methods(given)) > 1 and given.evaluate is None:
         raise SettingsError("--method: several only with --evaluate. Give one.")
     if given.output is not None:
         if given.output.suffix not in FORMATS or (given.evaluate is not None and given.output.suffix == ".html"):
@@ -123,7 +129,7 @@ def _explain(given: Settings, loaded: LoadedArtifact) -> int:
         interface.explained(
             loaded,
             inputs,
-            given.method[0] if given.method else None,
+            given.method,
             given.target,
             Options(steps=given.steps),
             among,
@@ -184,7 +190,7 @@ def _evaluate(given: Settings, loaded: LoadedArtifact) -> int:
         loaded.task,
         marked,
         model=loaded.card["method"]["name"],
-        methods=given.method or None,
+        methods=_methods(given) or None,
         target=given.target,
         options=Options(steps=given.steps),
         random_weights=given.random_weights,

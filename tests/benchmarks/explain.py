@@ -4,7 +4,7 @@
     python tests/benchmarks/explain.py --sets sst2 --examples 50        # half an hour
     python tests/benchmarks/explain.py --only time
 
-Models are trained on SST-2 (2 classes of sentences), on reviews of ERASER's movies (read in windows) and on sentences of
+Models are trained on SST-2 (2 classes of sentences), on reviews of ERASER's movies (in windows) and on sentences of
 the Toxic Spans posts, which are toxic where they have a span. Their explanations are tested by `taskswap explain
 --evaluate` on texts of the test split: comprehensiveness and sufficiency, AUPRC and token F1 against the spans that
 people marked, the share that adds up, the correlation with explanations of random weights. `agreement` is Spearman's

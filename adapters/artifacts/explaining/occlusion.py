@@ -29,7 +29,7 @@ class Attribution(base.Attribution):
     def attribute(self, answer: base.Answer, options: base.Options) -> np.ndarray:
         """The whole score less the one without the word; words that are erased together share it equally."""
         count = len(answer.words)
-        size = max(-(-count // options.passes), 1)
+        size = words_at_a_time(count, options)
         runs = [slice(begin, min(begin + size, count)) for begin in range(0, count, size)]
         erased = np.zeros((len(runs), count), bool)
         for row, run in zip(erased, runs, strict=True):
@@ -38,3 +38,13 @@ class Attribution(base.Attribution):
         for run, score in zip(runs, answer.without(erased), strict=True):
             found[run] = (answer.score.value - score.value) / (run.stop - run.start)
         return found
+
+    def notes(self, answer: base.Answer, options: base.Options) -> list[str]:
+        """Whether several words were erased at a time."""
+        size = words_at_a_time(len(answer.words), options)
+        return [f"the text is long: {size} words were erased at a time, and share their value"] if size > 1 else []
+
+
+def words_at_a_time(count: int, options: base.Options) -> int:
+    """How many of a number of words are erased together."""
+    return max(-(-count // options.passes), 1)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.artifacts.explaining.base.attribution import Options
 from adapters.core.errors import UserError
-from adapters.data.word_splitter import split_words
 from adapters.serving.http.refusal import Refusal, busy
 from adapters.serving.http.schema import ExplainRequest, unanswered
 from adapters.serving.http.settings import Settings
+from adapters.tasks.base.explained import words_of
 
 if TYPE_CHECKING:
     from adapters.serving.bank.bank import AdapterBank
@@ -83,8 +83,9 @@ class Explainer:
             )
         if len(self.waiting) >= most:
             raise busy("explanations", f"{most} explanations are waiting or being computed.")
-        texts = [given.inputs] if isinstance(given.inputs, str) else list(given.inputs.values())
-        words = sum(len(split_words(text)) for text in texts if isinstance(text, str))
+        texts = {"text": given.inputs} if isinstance(given.inputs, str) else given.inputs
+        words = len(words_of({name: text for name, text in texts.items() if isinstance(text, str)}))
+        words += sum(len(text) for text in texts.values() if isinstance(text, list))
         if words > self.settings.max_explained_words:
             raise Refusal(
                 413,

@@ -51,6 +51,10 @@ class Attribution(ABC):
         Raises ModelError where the model does not allow it.
         """
 
+    def notes(self, answer: Answer, options: Options) -> list[str]:
+        """What is to be known of an explanation, each as a clause. Default: nothing."""
+        return []
+
     def base(self, answer: Answer) -> float:
         """What is left of the score without any word: where attributions that are complete begin."""
         return answer.empty.value

@@ -105,7 +105,7 @@ def explain(
             truncated=answer.prediction.truncated,
             neighbours=neighbours,
         )
-        return _with_notes(explanation, answer, options)
+        return _with_notes(explanation, answer, attribution, options)
 
 
 def _score(answer: Answer, base: float | None, values: np.ndarray) -> tuple[float, float | None]:
@@ -144,7 +144,7 @@ def _parts(answer: Answer, attribution: Attribution, values: np.ndarray) -> list
     ]
 
 
-def _with_notes(explanation: Explanation, answer: Answer, options: Options) -> Explanation:
+def _with_notes(explanation: Explanation, answer: Answer, attribution: Attribution, options: Options) -> Explanation:
     """The explanation, with what is to be known of it."""
     notes = []
     if isinstance(answer, ReadAnswer):
@@ -152,9 +152,7 @@ def _with_notes(explanation: Explanation, answer: Answer, options: Options) -> E
         unread = int((read == 0).sum())
         if unread and answer.prediction.truncated:
             notes.append(f"{unread:,} of {len(answer.words):,} words were not read (--max_length), and count nothing")
-    if explanation.method == "occlusion" and len(answer.words) > options.passes:
-        size = -(-len(answer.words) // options.passes)
-        notes.append(f"the text is long: {size} words were erased at a time, and share their value")
+    notes += attribution.notes(answer, options)
     if explanation.error is not None and explanation.error > MAX_ERROR:
         notes.append(
             f"the attributions add up to {sum(part.value for part in explanation.parts):.3g} of "

@@ -96,11 +96,17 @@ def trained(given: argparse.Namespace, name: str, method: str, seed: int, data: 
     return folder / "artifact"
 
 
+def on_base(given: argparse.Namespace, model: str) -> list[str]:
+    """Flags by which an artifact finds its base, if its method has one."""
+    return [] if model.startswith("tfidf") else ["--base", given.base]
+
+
 def tested(given: argparse.Namespace, name: str, method: str, artifact: Path, explained: Path) -> list[dict[str, Any]]:
     """A row for each method of explanation."""
     out = given.folder / name / f"{method}.json"
     bench.command("-m", "adapters", "explain", str(artifact), "--evaluate", str(explained), "--max_samples",
-                  str(given.examples), "--output", str(out), *TARGETS.get(name, []))  # fmt: skip
+                  str(given.examples), "--output", str(out), *TARGETS.get(name, []),
+                  *on_base(given, method))  # fmt: skip
     record = json.loads(out.read_text())
     rows = []
     for explanation, found in record["methods"].items():
@@ -122,7 +128,8 @@ def agreement(
     found = {}
     for model, artifact in artifacts.items():
         out = given.folder / name / f"{model}_words.jsonl"
-        bench.command("-m", "adapters", "explain", str(artifact), "--input", str(texts), "--output", str(out))
+        bench.command("-m", "adapters", "explain", str(artifact), "--input", str(texts), "--output", str(out),
+                      *on_base(given, model))  # fmt: skip
         found[model] = [(one["target"], [part["value"] for part in one["parts"]]) for one in _rows(out)]
     rows = []
     for one, other in combinations(found, 2):
@@ -134,14 +141,14 @@ def agreement(
     return rows
 
 
-def timed(artifact: Path, rounds: int) -> dict[str, Any]:
+def timed(artifact: Path, base: str, rounds: int) -> dict[str, Any]:
     """Milliseconds of integrated gradients with 32 steps on 30 words: the median and the 95th percentile."""
     from adapters.artifacts import loading
     from adapters.artifacts.explaining.base import explain
     from adapters.core.processes import use_all_cores
 
     use_all_cores()
-    loaded, text, times = loading.load(artifact), TIMED, []
+    loaded, text, times = loading.load(artifact, base=base), TIMED, []
     assert len(text.split()) == 30, len(text.split())
     for _ in range(rounds + 1):
         begin = time.perf_counter()
@@ -182,7 +189,7 @@ def main() -> None:
         if "agreement" in given.only:
             agreed += agreement(given, name, artifacts, explained)
         if "time" in given.only and "lora_0" in artifacts and took is None:
-            took = timed(artifacts["lora_0"], given.rounds)
+            took = timed(artifacts["lora_0"], given.base, given.rounds)
             print(took, flush=True)
     print(json.dumps({"benchmark": "explain", "rows": rows, "agreement": agreed, "time": took}))
 

@@ -22,6 +22,8 @@ BAR = 16
 """Characters of the longest bar in a terminal."""
 LONGEST = 60
 """Characters of a part, and of a training example, on one line."""
+WHOLE = 3000
+"""Characters of the longest text that a terminal shows."""
 DEEPEST = 0.55
 """Share of colour behind the word that counts most; its letters stay dark enough to be read."""
 MARKED = 0.05
@@ -75,6 +77,9 @@ def terminal(record: Mapping[str, Any]) -> RenderableType:
     most = _most(record)
     for column, text in record["texts"].items():
         line = Text(f"{column}: " if len(record["texts"]) > 1 else "")
+        if len(text) > WHOLE:
+            shown += [Text(), line.append(f"(a text of {len(text):,} characters: a page shows it, --output why.html)")]
+            continue
         for piece, part in _pieces(record, column, text):
             share = part["value"] / most if part is not None else 0.0
             marked = abs(share) >= MARKED

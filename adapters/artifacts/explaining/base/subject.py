@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.core.errors import ModelError
+from adapters.core.errors import DataError, ModelError
 from adapters.methods.base.classical import ClassicalModel
 from adapters.prompting.prompt_predictor import PromptPredictor
 from adapters.tasks.base.example import Encoded, Example, Prediction
@@ -92,6 +92,10 @@ class PredictedAnswer(Answer):
         if isinstance(wanted, Target):
             self.target = wanted
         elif self.written is not None:
+            if wanted is not None:
+                raise DataError(
+                    f"{wanted!r}: an answer that a model wrote is explained as a whole; leave the target out."
+                )
             self.target = Target(name=self.written)
         else:
             self.target = task.target(example, self.prediction, wanted)

@@ -33,7 +33,7 @@ FLAGS = {"movies": ["--long_texts", "window"]}
 WORDS = (
     "the film has a charming start but then it drags and the story that had been so funny turns into a dull mess of "
 )
-TIMED = f"{WORDS}scenes that nobody needed at"
+TIMED = f"{WORDS}scenes that nobody needed at all"
 """30 words."""
 _SENTENCE = re.compile(r"[^.!?\n]+[.!?\n]*")
 

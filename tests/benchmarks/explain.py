@@ -52,7 +52,7 @@ def written(data: Path, name: str, folder: Path) -> tuple[list[str], Path]:
         for split in ("train", "val", "test"):
             rows = _rows(source / f"{split}.jsonl")
             _lines(folder / f"{split}.jsonl", [{"text": row["text"], "label": row["label"]} for row in rows])
-        kept = ("id", "label", "text", "rationales")
+        kept = ("label", "text", "rationales")
         _lines(explained, [{key: row[key] for key in kept} for row in _rows(source / "test.jsonl")])
         return _files(folder, "train", "val", "test"), explained
     for split in ("train", "trial", "test"):
@@ -170,7 +170,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="of the time")
     parser.add_argument("--base", default="minilm")
     parser.add_argument("--data", type=Path, default=bench.DATA)
-    parser.add_argument("--folder", type=Path, default=Path("runs/explain"), help="of the trained models")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("runs/explain"), help="of the models: kept, and taken up again"
+    )
     parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="last: further flags of every training")
     given = parser.parse_args()
     given.folder = given.folder.resolve()

@@ -1,7 +1,7 @@
 """How good explanations are, by method of explanation and of adaptation: does LoRA explain like full fine-tuning?
 
-    python tests/benchmarks/explain.py                                  # some three hours on two cores
-    python tests/benchmarks/explain.py --sets sst2 --examples 50        # half an hour
+    python tests/benchmarks/explain.py                                  # some five hours on two cores
+    python tests/benchmarks/explain.py --sets sst2 --examples 50        # an hour
     python tests/benchmarks/explain.py --only time
 
 Models are trained on SST-2 (2 classes of sentences), on reviews of ERASER's movies (in windows) and on sentences of

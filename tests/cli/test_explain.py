@@ -61,7 +61,9 @@ def test_explanations_are_tested(run: Path, tmp_path: Path, capsys: pytest.Captu
     marked = tmp_path / "marked.jsonl"
     rows = [{"text": f"the film {n} is a joy", "spans": [[len(f"the film {n} is a "), len(f"the film {n} is a joy")]],
              "label": "good"} for n in range(6)]  # fmt: skip
-    rows += [{"text": f"film {n} was so dull", "rationales": [[3, 5]]} for n in range(6)] + [{"text": "a film"}]
+    rows += [{"text": f"film {n} was so dull", "rationales": [[3, 5]]} for n in range(6)] + [
+        {"text": "a film", "rationales": [[2, 2]]}
+    ]
     marked.write_text("".join(json.dumps(row) + "\n" for row in rows))
     out = tmp_path / "tests.json"
     assert main(["explain", str(run / "artifact"), "--evaluate", str(marked), "--output", str(out)]) == 0
@@ -74,7 +76,8 @@ def test_explanations_are_tested(run: Path, tmp_path: Path, capsys: pytest.Captu
     assert weights["comprehensiveness"]["value"] > random["comprehensiveness"]["value"]
     assert weights["random_weights"]["value"] < 0.9 and "random_weights" not in random
     assert main(["explain", str(run / "artifact"), "--evaluate", str(marked), "--max_samples", "2"]) == 0
-    assert "compr." in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "compr." in shown and max(map(len, shown.splitlines())) <= 80 and "…\n" not in shown
 
 
 @pytest.mark.parametrize(
@@ -103,7 +106,7 @@ def test_wrong_input_is_refused(run: Path, words: list[str], message: str, capsy
     [
         ('{"text": "a", "spans": [[0, 5]]}', "spans end at character 5, and the text has 1"),
         ('{"text": "a b", "rationales": [[1, 3]]}', "rationales end at token 3, and the text has 2"),
-        ('{"text": "a", "spans": [[1, 1]]}', "is no span"),
+        ('{"text": "a", "spans": [[2, 1]]}', "is no span"),
         ('{"text": "a", "spans": "a"}', "is no span"),
         ('{"words": "a"}', "classification takes"),
         ("[1]", "must be an object"),
@@ -131,3 +134,34 @@ def test_training_data_that_are_not_known_are_asked_for(
     assert main(words) == 2
     assert "give --train_file" in capsys.readouterr().err
     assert main([*words, "--train_file", str(run.parent / "reviews.csv")]) == 0
+
+
+PLUGIN = '''
+import numpy as np
+
+from adapters.artifacts.explaining import base
+
+
+class Attribution(base.Attribution):
+    """The first word alone."""
+
+    name = "first_word"
+    preference = 99
+
+    def misfit(self, answer):
+        return ""
+
+    def attribute(self, answer, options):
+        return np.array([1.0, *[0.0] * (len(answer.words) - 1)])
+'''
+
+
+def test_a_method_of_your_own_is_one_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "artifacts" / "explaining"
+    folder.mkdir(parents=True)
+    (folder / "first_word.py").write_text(PLUGIN)
+    words = ["explain", str(run / "artifact"), "a good joy", "--plugin_dir", str(tmp_path), "--method", "first_word"]
+    assert main([*words, "--json"]) == 0
+    record = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [part["value"] for part in record["parts"]] == [1, 0, 0] and record["method"] == "first_word"
+    assert main(words[:-4] + ["--method", "first_word"]) == 2

@@ -33,7 +33,7 @@ def table(record: Mapping[str, Any]) -> RenderableType:
     for title in COLUMNS.values():
         shown.add_column(title, justify="right", no_wrap=True)
     for name, found in record["methods"].items():
-        shown.add_row(name, *(cell(found.get(measure), measure) for measure in COLUMNS))
+        shown.add_row(name.replace("_", "\n", 1), *(cell(found.get(measure), measure) for measure in COLUMNS))
     title = (
         f"{record['task']} by {record['model']}: {record['examples']:,} examples, {record['marked']:,} with marks, "
         f"{record['skipped']:,} without an answer to explain"

@@ -97,13 +97,14 @@ def _marked(row: Mapping[str, Any], task: Task, where: str) -> MarkedExample:
 
 
 def _spans(value: Any) -> list[tuple[int, int]]:
-    """Spans as people write them. Raises DataError."""
+    """Spans as people write them, without those that are empty, which mark nothing. Raises DataError."""
     found: list[tuple[int, int]] = []
     for one in value if isinstance(value, list) else [value]:
         places = one if isinstance(one, list) and all(type(place) is int for place in one) else []
-        if len(places) != 2 or not 0 <= places[0] < places[1]:
+        if len(places) != 2 or not 0 <= places[0] <= places[1]:
             raise DataError(f"{one!r:.40} is no span. Needed are {SHAPE}")
-        found.append((places[0], places[1]))
+        if places[0] < places[1]:
+            found.append((places[0], places[1]))
     return found
 
 

@@ -164,4 +164,4 @@ def test_a_method_of_your_own_is_one_file(run: Path, tmp_path: Path, capsys: pyt
     assert main([*words, "--json"]) == 0
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [part["value"] for part in record["parts"]] == [1, 0, 0] and record["method"] == "first_word"
-    assert main(words[:-4] + ["--method", "first_word"]) == 2
+    assert main([*words[:-4], "--method", "first_word"]) == 2

@@ -28,6 +28,7 @@ PAGES = (
     "docs/explaining.md",
     "docs/chinese.md",
     "docs/plugins.md",
+    "docs/notebooks.md",
     "docs/results.md",
     "docs/architecture.md",
     "docs/glossary.md",

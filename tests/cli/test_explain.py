@@ -134,34 +134,3 @@ def test_training_data_that_are_not_known_are_asked_for(
     assert main(words) == 2
     assert "give --train_file" in capsys.readouterr().err
     assert main([*words, "--train_file", str(run.parent / "reviews.csv")]) == 0
-
-
-PLUGIN = '''
-import numpy as np
-
-from adapters.artifacts.explaining import base
-
-
-class Attribution(base.Attribution):
-    """The first word alone."""
-
-    name = "first_word"
-    preference = 99
-
-    def misfit(self, answer):
-        return ""
-
-    def attribute(self, answer, options):
-        return np.array([1.0, *[0.0] * (len(answer.words) - 1)])
-'''
-
-
-def test_a_method_of_your_own_is_one_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "artifacts" / "explaining"
-    folder.mkdir(parents=True)
-    (folder / "first_word.py").write_text(PLUGIN)
-    words = ["explain", str(run / "artifact"), "a good joy", "--plugin_dir", str(tmp_path), "--method", "first_word"]
-    assert main([*words, "--json"]) == 0
-    record = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [part["value"] for part in record["parts"]] == [1, 0, 0] and record["method"] == "first_word"
-    assert main([*words[:-4], "--method", "first_word"]) == 2

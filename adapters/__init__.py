@@ -15,10 +15,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adapters.artifacts.explaining.base.explanation import Explanation as Explanation
     from adapters.artifacts.loading import LoadedArtifact as LoadedArtifact
     from adapters.core.errors import UserError as UserError
     from adapters.experiments.comparison.result import ComparisonResult as ComparisonResult
     from adapters.experiments.interface import compare as compare
+    from adapters.experiments.interface import explain as explain
     from adapters.experiments.interface import load as load
     from adapters.experiments.interface import train as train
     from adapters.experiments.run_result import RunResult as RunResult
@@ -34,6 +36,7 @@ _PUBLIC = {
     "AdapterBank": "serving.bank.bank",
     "Client": "serving.http.client",
     "ComparisonResult": "experiments.comparison.result",
+    "Explanation": "artifacts.explaining.base.explanation",
     "LoadedArtifact": "artifacts.loading",
     "Request": "tasks.base.requests",
     "Router": "serving.bank.router",
@@ -41,6 +44,7 @@ _PUBLIC = {
     "Sampling": "serving.bank.bank",
     "UserError": "core.errors",
     "compare": "experiments.interface",
+    "explain": "experiments.interface",
     "load": "experiments.interface",
     "train": "experiments.interface",
 }

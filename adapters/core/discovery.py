@@ -20,6 +20,7 @@ FOLDERS = {
     "methods": "methods",
     "tasks": "tasks",
     "strategies": "experiments/continual/strategies",
+    "explanations": "artifacts/explaining",
 }
 """Folder of each kind of plugin, in `adapters/` and in a plugin folder."""
 _PLUGIN = "taskswap_plugin_"

@@ -1,4 +1,4 @@
-"""The Python interface: train, compare and load, for scripts and notebooks. `import adapters` offers them.
+"""The Python interface: train, compare, load and explain, for scripts and notebooks. `import adapters` offers them.
 
 The defaults, checks and messages are those of the commands. Errors are exceptions of `adapters.core.errors`, all of
 them `ValueError`s; nothing here ends the interpreter.
@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from adapters.artifacts import loading, plain_peft
+from adapters.artifacts.explaining.base import explain as explaining
+from adapters.artifacts.explaining.base.attribution import Options
+from adapters.artifacts.explaining.base.explanation import Explanation
+from adapters.artifacts.explaining.base.neighbours import Neighbours
 from adapters.artifacts.loading import LoadedArtifact
 from adapters.core import arguments, discovery
 from adapters.core.errors import SettingsError
 from adapters.core.files import free_folder
+from adapters.core.settings import CommonSettings, join
 from adapters.data.in_memory import write_rows
+from adapters.experiments import run_folder
 from adapters.experiments.comparison.comparison import Comparison
 from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.run import DryRunEnded, open_run
 from adapters.experiments.run_result import RunResult
 from adapters.models import devices
 from adapters.serving.bank.bank import AdapterBank
+from adapters.tasks.base import examples
+from adapters.tasks.base.requests import example_of, request_of
 
 SPLITS = ("train", "validation", "test")
 
@@ -163,6 +172,102 @@ def load(
     bank = AdapterBank(base or plain_peft.base_of(folder), device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
     bank.load("adapter", folder, **vars(reading))
     return LoadedArtifact(bank.card("adapter"), bank.task("adapter"), bank.predictor("adapter"))
+
+
+def explain(
+    artifact: str | Path | LoadedArtifact,
+    inputs: str | Mapping[str, Any],
+    *,
+    method: str | None = None,
+    target: str | None = None,
+    steps: int = Options.steps,
+    nearest: int = 0,
+    train: str | Path | None = None,
+    base: str | None = None,
+    device: str = "auto",
+    plugin_dirs: Sequence[str] = (),
+) -> Explanation:
+    """Why a model gives an answer: what each word (or each shot of a prompt) adds to it. Shown in a notebook.
+
+    Args:
+        artifact: what `load` takes, or returns.
+        inputs: a text, or the task's columns.
+        method: weights, integrated_gradients, gradient_input, occlusion or shots. Default: the first of weights,
+            integrated_gradients, shots and occlusion that suits the model.
+        target: what to explain: a label, an entity (its text, or its number from 1), an answer in the context.
+            Default: what is answered; of several entities the first.
+        steps: points of the path of integrated gradients.
+        nearest: number of training examples to add that are most alike by the model's own features.
+        train: file of training examples, for `nearest`. Default: the data that the artifact's run names.
+        base, device, plugin_dirs: as of `load`.
+
+    Raises:
+        UserError: what `load` raises; an unknown method or target; a method that does not suit the model.
+    """
+    loaded = artifact
+    if not isinstance(loaded, LoadedArtifact):
+        loaded = load(loaded, base=base, device=device, dtype="float32", plugin_dirs=plugin_dirs)
+    folder = artifact if isinstance(artifact, str | Path) else None
+    among = training_neighbours(loaded, folder, train, plugin_dirs) if nearest else None
+    options = Options(steps=steps)
+    return explained(loaded, inputs, method, target, options, among, nearest, plugin_dirs)
+
+
+def explained(
+    loaded: LoadedArtifact,
+    inputs: Any,
+    method: str | None,
+    target: str | None,
+    options: Options,
+    among: Neighbours | None,
+    nearest: int,
+    plugin_dirs: Sequence[str],
+) -> Explanation:
+    """The explanation of one answer of a loaded artifact; the arguments are those of `explain`."""
+    request = request_of(inputs, 0)
+    near = among.of(example_of(request, loaded.task), nearest) if among is not None else ()
+    return explaining.explain(
+        loaded.predictor,
+        loaded.task,
+        request,
+        model=loaded.card["method"]["name"],
+        method=method,
+        target=target,
+        options=options,
+        neighbours=near,
+        plugin_dirs=plugin_dirs,
+    )
+
+
+def training_neighbours(
+    loaded: LoadedArtifact, folder: str | Path | None, train: str | Path | None, plugin_dirs: Sequence[str]
+) -> Neighbours:
+    """The training examples of an artifact, placed by its own features; which they are is printed on stderr.
+
+    Args:
+        loaded: the artifact.
+        folder: where it lies, within its run's folder; None if not known.
+        train: file of the examples. Default: the data of the run.
+        plugin_dirs: folders with tasks of your own.
+
+    Raises:
+        SettingsError: neither a file nor a run's settings are there.
+        DataError, SourceError: the data cannot be read.
+    """
+    settings = run_folder.data_settings(Path(folder)) if folder is not None else {}
+    if train is None and not settings:
+        raise SettingsError(
+            "--nearest needs the training data: give --train_file. (The artifact does not lie in the folder of its "
+            "run, whose settings.json names them.)"
+        )
+    if train is not None:
+        settings |= {"train_file": str(train), "dataset_name": None, "max_train_samples": None}
+    name = loaded.task.name
+    known = {field.name for field in fields(join(CommonSettings, discovery.load("tasks", name, plugin_dirs).Settings))}
+    _, splits = examples.read_named(name, plugin_dirs, **{key: settings[key] for key in known & settings.keys()})
+    split = splits["train"]
+    print(f"nearest: {len(split):,} training examples of {split.notes.get('source')}", file=sys.stderr, flush=True)
+    return Neighbours(loaded.predictor, loaded.task, split)
 
 
 def _plugins(settings: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -67,6 +68,24 @@ def claim(folder: Path, settings: dict[str, Any]) -> None:
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     write_json(folder / "settings.json", settings)
+
+
+NOT_TRAINED_ON = ("test_file", "plugin_dir", "output_dir", "resume_from_checkpoint", "overwrite_output_dir", "dry_run")
+"""Settings of a run that say nothing of its training data."""
+
+
+def data_settings(folder: Path) -> dict[str, Any]:
+    """The settings of a run by which its training data are read again; empty where there is no run.
+
+    Args:
+        folder: of the run, or of its artifact.
+    """
+    for place in (folder, folder.resolve().parent):
+        path = place / "settings.json"
+        if path.is_file():
+            settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return {name: value for name, value in settings.items() if name not in NOT_TRAINED_ON}
+    return {}
 
 
 def obstacle(folder: Path) -> tuple[Path, str] | None:

@@ -11,6 +11,8 @@ train), c1, c2, window: 0.1, 0.1, 2: 64.5 / 82.8; 0.1, 0.1, 1: 65.4 / 82.8; 0.01
 
 from __future__ import annotations
 
+import copy
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from adapters.core.settings import require
 from adapters.methods.base.classical import ClassicalMethod, ClassicalModel, array_of, text_list
 from adapters.tasks.base.decoding import best_paths
 from adapters.tasks.base.example import Example, Prediction
+from adapters.tasks.base.explained import Target, Word
 from adapters.tasks.base.task import Task
 
 if TYPE_CHECKING:
@@ -34,6 +37,9 @@ CHUNK = 1024
 """Sentences tagged at a time."""
 AFFIX = 4
 """Letters of the longest prefix and suffix."""
+OUTSIDE = "outside"
+"""The one feature of a neighbour before the first word or after the last one."""
+_NEIGHBOUR = re.compile(r"(-?\d+):")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +66,7 @@ def features(words: Sequence[str], window: int) -> list[list[str]]:
         for distance in (d for d in range(-window, window + 1) if d):
             place = at + distance
             inside = 0 <= place < len(words)
-            row += [f"{distance}:{name}" for name in (outlines[place] if inside else ["outside"])]
+            row += [f"{distance}:{name}" for name in (outlines[place] if inside else [OUTSIDE])]
         found.append(row)
     return found
 
@@ -81,7 +87,13 @@ class Field(ClassicalModel):
     """Weights of features and of steps between tags."""
 
     def __init__(
-        self, tags: Sequence[str], names: Sequence[str], weights: csr_matrix, steps: np.ndarray, window: int
+        self,
+        tags: Sequence[str],
+        names: Sequence[str],
+        weights: csr_matrix,
+        steps: np.ndarray,
+        window: int,
+        labels: Sequence[str],
     ) -> None:
         """Args:
         tags: that were seen in training.
@@ -89,7 +101,9 @@ class Field(ClassicalModel):
         weights: `[features, tags]`.
         steps: `[tags, tags]`, from one tag to the next.
         window: see `Settings.crf_window`.
+        labels: all tags of the task, in order.
         """
+        self.labels = labels
         self.tags, self.names, self.weights, self.steps, self.window = tags, names, weights, steps, window
         self.index = {name: number for number, name in enumerate(names)}
         self.free = np.zeros(len(tags))
@@ -119,6 +133,36 @@ class Field(ClassicalModel):
         starts = np.cumsum([0, *map(len, rows)])
         given = sparse.csr_matrix((np.ones(len(places)), places, starts), (len(rows), len(self.names)))
         return np.asarray((given @ self.weights).toarray())
+
+    def contributions(self, example: Example, words: Sequence[Word], target: Target) -> tuple[np.ndarray, float]:
+        """The weights of the features of each word, at itself and at its neighbours, for the tags of an entity.
+
+        What remains are the weights of every word and of the text's ends. Steps between tags are left out: they are no
+        word's.
+        """
+        index = {tag: number for number, tag in enumerate(self.tags)}
+        names = features(example.inputs["tokens"], self.window)
+        values, base = np.zeros(len(words)), 0.0
+        for at, tag in target.of:
+            contrast = np.full(len(self.tags), -1 / max(len(self.tags) - 1, 1))
+            contrast[index[self.labels[tag]]] = 1.0
+            for name in names[at]:
+                if name not in self.index:
+                    continue
+                added = float(np.asarray(self.weights[self.index[name]] @ contrast).item())
+                distance = _NEIGHBOUR.match(name)
+                if name == "bias" or (distance and name == f"{distance[0]}{OUTSIDE}"):
+                    base += added
+                else:
+                    values[at + (int(distance[1]) if distance else 0)] += added
+        return values, base
+
+    def with_random_weights(self, seed: int) -> Field:
+        """The same with the weights of the features in a random order."""
+        other = copy.copy(self)
+        other.weights = self.weights.copy()
+        other.weights.data = np.random.default_rng(seed).permutation(self.weights.data)
+        return other
 
     def contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Tags, features and window; the weights that are not 0, with their places."""
@@ -178,6 +222,7 @@ class Method(ClassicalMethod):
             weights,
             steps,
             settings.crf_window,
+            task.labels.names,
         )
 
     def restore(self, task: Task, contents: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Field:
@@ -193,7 +238,7 @@ class Method(ClassicalMethod):
             if len(place) and not 0 <= place.min() <= place.max() < size:
                 raise ValueError(f"weights of features or tags that are not there: {place.min()} to {place.max()}")
         weights = sparse.csr_matrix((array_of(arrays, "weight", shape), tuple(places)), (len(names), len(tags)))
-        return Field(tags, names, weights, array_of(arrays, "steps", (len(tags), len(tags))), window)
+        return Field(tags, names, weights, array_of(arrays, "steps", (len(tags), len(tags))), window, task.labels.names)
 
 
 def read_model(path: Path) -> tuple[list[str], list[str], csr_matrix, np.ndarray]:

@@ -11,19 +11,22 @@ alone instead of pairs of them: 66.3 / 75.7.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adapters.core import discovery
-from adapters.core.errors import DataError
+from adapters.core.errors import DataError, ModelError
 from adapters.core.search_space import Choice, LogUniform, Space
 from adapters.core.settings import require
 from adapters.methods.base.classical import ClassicalMethod, ClassicalModel, array_of, text_list
 from adapters.models.tokenizer import valid_text
 from adapters.tasks.base.example import Example, Prediction
+from adapters.tasks.base.explained import Target, Word, WordPlaces
 from adapters.tasks.base.task import Task
 
 if TYPE_CHECKING:
@@ -85,6 +88,41 @@ class Ngrams:
             return False
         return True
 
+    def shares(self, text: str, values: Mapping[int, float]) -> Iterator[tuple[tuple[int, int], float]]:
+        """The places of a text's n-grams, and the value of each: that of its column, divided by its occurrences.
+
+        Args:
+            text: the text.
+            values: by column.
+        """
+        index = self.vectorizer.vocabulary_
+        lowered, origin = _lowered(text)
+        found: dict[int, list[tuple[int, int]]] = {}
+        for ngram, start, end in self._occurrences(lowered):
+            column = index.get(ngram)
+            if column in values:
+                found.setdefault(column, []).append((origin[start], origin[end - 1] + 1))
+        for column, places in found.items():
+            yield from ((place, values[column] / len(places)) for place in places)
+
+    def _occurrences(self, text: str) -> Iterator[tuple[str, int, int]]:
+        """Each n-gram of a text in lower case and its characters, as scikit-learn's analyzers find them."""
+        if self.analyzer == "word":
+            tokens = [match.span() for match in re.finditer(WORD, text)]
+            for size in range(1, self.longest + 1):
+                for first in range(len(tokens) - size + 1):
+                    run = tokens[first : first + size]
+                    yield " ".join(text[start:end] for start, end in run), run[0][0], run[-1][1]
+            return
+        for match in re.finditer(r"\S+", text):
+            padded = f" {match[0]} "
+            for size in range(CHARACTERS[0], CHARACTERS[1] + 1):
+                for first in range(max(len(padded) - size, 0) + 1):
+                    begin, end = match.start() + max(first - 1, 0), match.start() + first + size - 1
+                    yield padded[first : first + size], begin, min(end, match.end())
+                if size >= len(padded):  # a short word counts once
+                    break
+
     def restore(self, vocabulary: Sequence[str], weights: np.ndarray) -> None:
         """Take saved n-grams and their inverse document frequencies. Raises ValueError."""
         self.vectorizer = self._vectorizer(vocabulary)
@@ -131,6 +169,63 @@ class Linear(ClassicalModel):
         if len(self.classes) == 2:
             return np.concatenate([expit(-outputs), expit(outputs)], axis=1)
         return np.asarray(softmax(outputs, axis=1))
+
+    def contributions(self, example: Example, words: Sequence[Word], target: Target) -> tuple[np.ndarray, float]:
+        """Each n-gram's weight times its value, shared equally among the words that it is made of.
+
+        An n-gram that occurs several times counts equally at each place; products of a pair's two texts count half in
+        either. Raises ModelError for a label that train does not have.
+        """
+        weights, bias = self._contrast(target)
+        texts, width = _texts(self.task, example), 0
+        found, values, base = WordPlaces(words), np.zeros(len(words)), bias
+        for kind in self.ngrams:
+            sides = [kind.vectorizer.transform([text]) for text in texts]
+            size = sides[0].shape[1]
+            parts = [weights[width + i * size : width + (i + 1) * size] for i in range(len(sides))]
+            own = [side.multiply(part).tocsr() for side, part in zip(sides, parts, strict=True)]
+            width += len(sides) * size
+            if len(sides) == 2:
+                both = weights[width : width + size] + weights[width + size]
+                shared = sides[0].multiply(sides[1]).multiply(both).tocsr() / 2
+                own = [one + shared for one in own]
+                width += size + 1
+            for number, (text, added) in enumerate(zip(texts, own, strict=True)):
+                known = dict(zip(added.indices.tolist(), added.data.tolist(), strict=True))
+                base += sum(known.values())
+                for (start, end), share in kind.shares(text, known):
+                    place = self.task.plain_span(example, number, start, end)
+                    at = [] if place is None else [*found.within(*place)]
+                    values[at] += share / max(len(at), 1)
+                    base -= share if at else 0.0
+        return values, float(base)
+
+    def _contrast(self, target: Target) -> tuple[np.ndarray, float]:
+        """The weights `[features]` and the bias of a target's score less the mean of the others'."""
+        if self.task.answer == "number":
+            known = getattr(self.task, "label_range", None)
+            return self.weights[0], float(self.bias[0] - (0.0 if known is None else known.mean))
+        if target.name not in self.classes:
+            raise ModelError(f"The label {target.name} does not occur in train, so nothing was learned of it.")
+        number = self.classes.index(target.name)
+        if self.task.answer == "labels":
+            return self.weights[number], float(self.bias[number])
+        if len(self.weights) == 1:
+            sign = 1.0 if number == len(self.classes) - 1 else -1.0
+            return sign * self.weights[0], float(sign * self.bias[0])
+        signs = np.full(len(self.classes), -1 / (len(self.classes) - 1))
+        signs[number] = 1.0
+        return signs @ self.weights, float(signs @ self.bias)
+
+    def with_random_weights(self, seed: int) -> Linear:
+        """The same with the weights of the n-grams in a random order."""
+        other = copy.copy(self)
+        other.weights = np.random.default_rng(seed).permuted(self.weights, axis=1)
+        return other
+
+    def vectors(self, examples: Sequence[Example]) -> csr_matrix:
+        """The weighted n-grams."""
+        return features(self.ngrams, self.task, examples)
 
     def contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """N-grams and classes; the numbers of each."""
@@ -247,6 +342,14 @@ def features(ngrams: Sequence[Ngrams], task: Task, examples: Sequence[Example]) 
             product = sides[0].multiply(sides[1])
             columns += [product, sparse.csr_matrix(product.sum(axis=1))]
     return sparse.hstack(columns, format="csr")
+
+
+def _lowered(text: str) -> tuple[str, list[int]]:
+    """A text in lower case, and of each of its characters the one that it was."""
+    lowered = text.lower()
+    if len(lowered) == len(text):
+        return lowered, list(range(len(text)))
+    return lowered, [at for at, character in enumerate(text) for _ in character.lower()]
 
 
 def _texts(task: Task, example: Example) -> list[str]:

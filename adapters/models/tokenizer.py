@@ -240,15 +240,22 @@ class WordTokenizer:
 
     def texts(self, texts: Sequence[str], budget: int) -> list[list[list[int]]]:
         """Windows of each text of at most `budget` tokens, special ones included, overlapping by a quarter."""
-        room = budget - len(self.before) - len(self.after)
-        assert room > 0, budget
-        encoded = self.encode_data(
-            list(texts), truncation=True, max_length=budget, stride=room // 4, return_overflowing_tokens=True
-        )
+        encoded = self._windows_of(texts, budget)
         out: list[list[list[int]]] = [[] for _ in texts]
         for ids, number in zip(encoded.input_ids, encoded.overflow_to_sample_mapping, strict=True):
             out[number].append(ids or [self.blank])
         return out
+
+    def characters(self, text: str, budget: int) -> list[list[tuple[int, int] | None]]:
+        """For each token of the windows that `texts` makes of a text, its characters; None for a special token."""
+        encoded = self._windows_of([text], budget, return_offsets_mapping=True)
+        return [own_characters(encoded, row, 0) or [None] for row in range(len(encoded.input_ids))]
+
+    def _windows_of(self, texts: Sequence[str], budget: int, **options: Any) -> BatchEncoding:
+        room = budget - len(self.before) - len(self.after)
+        assert room > 0, budget
+        how = {"truncation": True, "max_length": budget, "stride": room // 4, "return_overflowing_tokens": True}
+        return self.encode_data(list(texts), **how, **options)
 
     def encode_data(self, *texts: Any, **options: Any) -> BatchEncoding:
         """What the tokenizer makes of data, in which nothing becomes a special token (`[SEP]` is text like any other).
@@ -280,10 +287,20 @@ class WordTokenizer:
         """
         both = list(firsts), list(seconds)
         untruncated = self.encode_data(*both).input_ids
-        encoded = self.encode_data(*both, truncation="longest_first", max_length=budget)
+        encoded = self._pairs_of(*both, budget)
         types = encoded.get("token_type_ids") or [[] for _ in untruncated]
         rows = zip(encoded.input_ids, types, untruncated, strict=True)
         return [(ids or [self.blank], kinds, len(ids) < len(full)) for ids, kinds, full in rows]
+
+    def pair_characters(
+        self, first: str, second: str, budget: int
+    ) -> tuple[list[tuple[int, int] | None], list[tuple[int, int] | None]]:
+        """For each token that `pairs` makes of two texts, its characters in the first one, and in the second one."""
+        encoded = self._pairs_of([first], [second], budget, return_offsets_mapping=True)
+        return own_characters(encoded, 0, 0) or [None], own_characters(encoded, 0, 1) or [None]
+
+    def _pairs_of(self, firsts: Sequence[str], seconds: Sequence[str], budget: int, **options: Any) -> BatchEncoding:
+        return self.encode_data(firsts, seconds, truncation="longest_first", max_length=budget, **options)
 
     def windows(self, sentences: Sequence[Sequence[WordPart]], budget: int) -> list[Window]:
         """Windows of sentences of at most `budget` tokens, overlapping by a quarter; each part is owned by one.
@@ -303,6 +320,20 @@ class WordTokenizer:
                 owned = [own_begin <= i < own_end for i in range(begin, end)]
                 out.append(Window(example, ids + list(self.after), positions, list(range(begin, end)), owned))
         return out
+
+
+def own_characters(encoded: BatchEncoding, row: int, text: int) -> list[tuple[int, int] | None]:
+    """For each token of a row, its characters in one of the texts (0 or 1); None for other tokens and for special ones.
+
+    Args:
+        encoded: with `offset_mapping`.
+        row: number of the row.
+        text: number of the text within it.
+    """
+    return [
+        (int(start), int(end)) if owner == text and end > start else None
+        for owner, (start, end) in zip(encoded.sequence_ids(row), encoded.offset_mapping[row], strict=True)
+    ]
 
 
 def window_bounds(sizes: Sequence[int], room: int) -> list[tuple[int, int, int, int]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from adapters.core.errors import ModelError
 from adapters.core.progress import ProgressBar
 from adapters.models.batching import by_length
 from adapters.models.generation import generate
@@ -75,6 +77,7 @@ class PromptPredictor:
         self.plain_form = PlainForm(prompt, task, base.word_tokenizer)
         self.form: PromptForm = ChatForm(prompt, task, chat) if chat else self.plain_form
         self.instruction = self.plain_form.instruction
+        self.demonstrations = list(shots)
         self.shots = [self.form.shot(shot) for shot in shots]
         self.nearest, self.constrained = nearest, constrained
         self.nearest_shots: dict[str, list[Any]] = {}
@@ -85,6 +88,36 @@ class PromptPredictor:
             words = task.choices(prompt.form)
             self.label_scorer = LabelScorer(model, base, prompt, self.form, self.plain_form, words, scorer)
         self.room = base.positions - (self.label_scorer.longest if self.label_scorer else max_new_tokens)
+
+    def shown(self, example: Example) -> list[Example]:
+        """The demonstrations that are shown before an example: those that fit, in order."""
+        chosen = self.nearest.of([example])[0] if self.nearest is not None else self.demonstrations
+        return chosen[: self.with_shots(chosen).fit(example) or 0]
+
+    def with_shots(self, shots: Sequence[Example]) -> PromptPredictor:
+        """The same, with these demonstrations before every example."""
+        other = copy.copy(self)
+        other.demonstrations, other.nearest, other.nearest_shots = list(shots), None, {}
+        other.shots = [self.form.shot(shot) for shot in shots]
+        channel = "channel" in self.calibration.steps
+        other.channel_shots = [self._channel_shot(shot) for shot in shots] if channel else []
+        return other
+
+    def log_likelihood(self, example: Example, written: str) -> float:
+        """The log-probability of a written answer after an example's prompt, summed over its tokens.
+
+        Raises ModelError where not even the query fits.
+        """
+        number = self.fit(example)
+        if number is None:
+            raise ModelError("The text does not fit into the prompt, so it was not read. Shorten it.")
+        scorer = LabelScorer(
+            self.model, self.base, self.prompt, self.form, self.plain_form, [(written, 0)], CachedScorer(self.model)
+        )
+        found = scorer.word_log_probs(
+            lambda mask: [self.tokens(example, number, mask)], content_free=0, unconditional=False, step=lambda _: None
+        )
+        return float(found.words[0, 0])
 
     def _channel_shot(self, shot: Example) -> str:
         """A shot in the channel's direction, the separator included."""

@@ -22,7 +22,8 @@ from adapters.data.rows import RowSource
 from adapters.models.tokenizer import IGNORED
 from adapters.tasks import base
 from adapters.tasks.base.example import Example, Examples, Prediction
-from adapters.tasks.base.label_answer import LabelAnswerTask, likeliest
+from adapters.tasks.base.explained import Alternatives, Target, index_of
+from adapters.tasks.base.label_answer import LEAST, LabelAnswerTask, likeliest
 from adapters.tasks.base.text_task import A_NUMBER, TextTask
 
 if TYPE_CHECKING:
@@ -184,6 +185,14 @@ class Classification(TextTask):
         gold = row["labels"] if row["label"] is None else row["label"]
         return Example(id=row["id"], inputs=cls.inputs_of(row), gold=gold, where=row["where"])
 
+    def target(self, example: Example, prediction: Prediction, wanted: str | None = None) -> Target:
+        """A label: the one that was asked for, or the likeliest."""
+        if wanted is None:
+            if prediction.detail is None:
+                raise DataError("There is no answer to the text, so there is nothing to explain. Is it too long?")
+            wanted = self.labels.names[int(np.argmax(prediction.detail))]
+        return Target(name=wanted, of=index_of(wanted, self.labels.names, "the label"))
+
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """The inputs, the answer, and the probabilities of the likeliest labels."""
         out: dict[str, Any] = {**example.inputs, self.answer: prediction.value}
@@ -271,6 +280,18 @@ class MultiLabelTask(Classification):
         """All labels with a probability above one half."""
         shares = 1 / (1 + np.exp(-logits))
         return [[self.labels.names[i] for i in np.flatnonzero(share > 0.5)] for share in shares], shares
+
+    def logits_of(self, prediction: Prediction) -> np.ndarray | None:
+        """The log odds of each label."""
+        if prediction.detail is None:
+            return None
+        shares = np.clip(prediction.detail, LEAST, 1 - LEAST)
+        odds: np.ndarray = np.log(shares / (1 - shares))
+        return odds
+
+    def _among(self, target: Target, outputs: Any) -> Alternatives:
+        """A label that is there or not: other labels are no alternatives to it."""
+        return Alternatives(scores=outputs[target.of : target.of + 1], chosen=0)
 
     def confidence(self, prediction: Prediction) -> float | None:
         """The product of the probabilities that each label is present or absent, as the answer has it."""

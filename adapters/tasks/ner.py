@@ -37,6 +37,7 @@ from adapters.tasks.base.answer_constraints import LinesConstraint, lines_constr
 from adapters.tasks.base.decoding import TagSearch, log_softmax
 from adapters.tasks.base.entity_formats import FORMATS, NONE, check_form, locate_mentions
 from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
+from adapters.tasks.base.explained import Alternatives, Target, Traced, Word, index_of, of_shares
 from adapters.tasks.base.task import AnswerForm
 
 if TYPE_CHECKING:
@@ -283,6 +284,63 @@ class Task(base.PromptableTask):
             tags = self._normal([self.labels.names[tag] for tag in path])
             found.append(_spread(tags, np.exp(score[np.arange(len(path)), path]), flags))
         return found
+
+    def explained_texts(self, example: Example) -> dict[str, str]:
+        """The text, or the joined words."""
+        return {"text": _text(example)[0]}
+
+    def words(self, example: Example) -> list[Word]:
+        """The words that have tags."""
+        return [Word(column="text", start=start, end=end) for start, end in _text(example)[1]]
+
+    def traced(self, example: Example, tokenizer: WordTokenizer, budget: int) -> Traced:
+        """From the parts of words; a word within the last token of the one before shares that token."""
+        (parts,) = self._parts([example], tokenizer)
+        room, rows = budget - len(tokenizer.before) - len(tokenizer.after), []
+        for window in tokenizer.windows([parts], budget):
+            tokens: list[dict[int, float]] = [{} for _ in tokenizer.before]
+            for number in window.parts:
+                part = parts[number]
+                if part.shared and tokens and len(tokens) > len(tokenizer.before):
+                    tokens[-1] = {**tokens[-1], part.word: 1.0}
+                tokens += [{part.word: 1.0} for _ in part.tokens[:room]]
+            rows.append([*tokens, *({} for _ in tokenizer.after)])
+        return of_shares(self.words(example), rows)
+
+    def target(self, example: Example, prediction: Prediction, wanted: str | None = None) -> Target:
+        """An entity: the first, or the one of the text or the number (from 1) that was asked for.
+
+        It is `(word, tag)` of each of its words, tags as classes of the labels.
+        """
+        found = self.output(example, prediction)["entities"]
+        if not found:
+            raise DataError("No entity was found in the text, so there is none to explain.")
+        names = [entity["text"] for entity in found]
+        numbered = {str(number): entity for number, entity in enumerate(found, 1)}
+        entity = found[0] if wanted is None else numbered.get(wanted)
+        if entity is None:
+            assert wanted is not None
+            entity = found[index_of(wanted, names, "the entity")]
+        begin, end = entity["words"]
+        tags = [self._own(prediction.value[word]) for word in range(begin, end)]
+        return Target(name=f"{entity['label']}: {entity['text']}", of=[*zip(range(begin, end), tags, strict=True)])
+
+    def _own(self, tag: str) -> int:
+        """The class of a tag among the head's labels; in a scheme that is not IOB2, the one of the same type."""
+        index, kind = self.labels.index, tag[2:]
+        if tag in index:
+            return index[tag]
+        return next(number for name, number in index.items() if name[2:] == kind)
+
+    def alternatives(self, target: Target, encoded: Sequence[Encoded], answers: Sequence[Any]) -> list[Alternatives]:
+        """The tags of each word of the entity that has a token of its own."""
+        tags = dict(target.of)
+        return [
+            Alternatives(scores=answer[position], chosen=tags[word])
+            for row, answer in zip(encoded, answers, strict=True)
+            for position, word, within in row.detail
+            if word in tags and not within
+        ]
 
     def _normal(self, tags: list[str]) -> list[str]:
         """The tags of the head's own scheme as IOB2; plain labels as they are."""

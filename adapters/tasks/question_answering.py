@@ -22,16 +22,18 @@ from adapters.data.rows import Row
 from adapters.data.stored_rows import MEND_ROW
 from adapters.data.word_splitter import split_words
 from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER
-from adapters.models.tokenizer import IGNORED, WordTokenizer, valid_text
+from adapters.models.tokenizer import IGNORED, WordTokenizer, own_characters, valid_text
 from adapters.tasks import base
 from adapters.tasks.base.answer_constraints import SpanConstraint, span_constraint
 from adapters.tasks.base.example import Encoded, Example, Prediction
+from adapters.tasks.base.explained import Alternatives, Span, Target, Traced, traced
 from adapters.tasks.base.generation_task import GenerationTask
 from adapters.tasks.base.task import AnswerForm
 from adapters.tasks.base.text_answer_task import GenerationSettings, TextAnswerTask
 
 if TYPE_CHECKING:
     import torch
+    from transformers import BatchEncoding
 
 NO_ANSWER = "no answer"
 USUAL = {
@@ -215,28 +217,69 @@ class Spans(QuestionAnswering):
         types: PEFT's class for this head (0.22) drops them, so that an adapter would answer differently in a bank, or
         merged. Raises DataError where an answer to learn is not in its context.
         """
+        encoded, cut = self._encoded(examples, tokenizer, budget)
+        spans = [_answer_span(example) if learning else None for example in examples]
+        out = []
+        for row, number in enumerate(encoded.overflow_to_sample_mapping):
+            offsets = own_characters(encoded, row, 1)
+            targets = _targets(offsets, spans[number]) if learning else [IGNORED, IGNORED]
+            detail = offsets, cut[number]
+            out.append(Encoded(example=number, input_ids=encoded.input_ids[row], targets=targets, detail=detail))
+        return out
+
+    def _encoded(
+        self, examples: Sequence[Example], tokenizer: WordTokenizer, budget: int
+    ) -> tuple[BatchEncoding, list[bool]]:
+        """The tokens of all windows with their characters; of each example, whether its question was cut."""
         questions = [self._question(example, tokenizer, budget) for example in examples]
-        contexts = [valid_text(example.inputs["context"]) for example in examples]
         encoded = tokenizer.encode_data(
             [question for question, _ in questions],
-            contexts,
+            [valid_text(example.inputs["context"]) for example in examples],
             truncation="only_second",
             max_length=budget,
             stride=budget // 4,
             return_overflowing_tokens=True,
             return_offsets_mapping=True,
         )
-        spans = [_answer_span(example) if learning else None for example in examples]
-        out = []
-        for row, number in enumerate(encoded.overflow_to_sample_mapping):
-            offsets = [
-                pair if text == 1 and pair[1] > pair[0] else None
-                for text, pair in zip(encoded.sequence_ids(row), encoded.offset_mapping[row], strict=True)
-            ]
-            targets = _targets(offsets, spans[number]) if learning else [IGNORED, IGNORED]
-            detail = offsets, questions[number][1]
-            out.append(Encoded(example=number, input_ids=encoded.input_ids[row], targets=targets, detail=detail))
-        return out
+        return encoded, [was_cut for _, was_cut in questions]
+
+    def traced(self, example: Example, tokenizer: WordTokenizer, budget: int) -> Traced:
+        """From the characters of each token, in the question and in the context."""
+        encoded, _ = self._encoded([example], tokenizer, budget)
+        rows: list[list[Span | None]] = []
+        for row in range(len(encoded.input_ids)):
+            sides = zip(own_characters(encoded, row, 0), own_characters(encoded, row, 1), strict=True)
+            rows.append([("question", *at) if at else other and ("context", *other) for at, other in sides])
+        return traced(self.words(example), rows)
+
+    def target(self, example: Example, prediction: Prediction, wanted: str | None = None) -> Target:
+        """The answer that was given, or the first place in the context of a text that was asked for."""
+        context = example.inputs["context"]
+        if wanted is None:
+            if not prediction.detail:
+                raise DataError("No answer was found in the context. Name a part of it as the target.")
+            start, end = prediction.detail
+        else:
+            start, end = context.find(wanted), context.find(wanted) + len(wanted)
+            if start < 0 or not wanted.strip():
+                raise DataError(f"the answer {wanted[:SHOWN]!r} is not in the context. Name words as they are there.")
+        return Target(name=context[start:end], of=(start, end))
+
+    def alternatives(self, target: Target, encoded: Sequence[Encoded], answers: Sequence[Any]) -> list[Alternatives]:
+        """All tokens of a window as the start and as the end; of several windows the one that scores the target best.
+
+        Raises DataError where no window has the whole answer.
+        """
+        found = []
+        for row, answer in zip(encoded, answers, strict=True):
+            first, last = _targets(row.detail[0], target.of)
+            if first or last:
+                tokens = len(row.input_ids)  # without padding, whose scores are masked
+                pair = [Alternatives(scores=answer[i][:tokens], chosen=at) for i, at in enumerate((first, last))]
+                found.append((answer[0][first] + answer[1][last], pair))
+        if not found:
+            raise DataError(f"the answer {target.name[:SHOWN]!r} is in no window of the context as a whole.")
+        return max(found, key=lambda one: one[0])[1]
 
     @staticmethod
     def _question(example: Example, tokenizer: WordTokenizer, budget: int) -> tuple[str, bool]:

@@ -16,6 +16,7 @@ from adapters.data.regression_rows import LabelRange, find_regression_columns, n
 from adapters.data.rows import RowSource
 from adapters.tasks import base
 from adapters.tasks.base.example import Example, Examples, Prediction
+from adapters.tasks.base.explained import Alternatives, Target
 from adapters.tasks.base.text_task import A_NUMBER, TextTask
 
 if TYPE_CHECKING:
@@ -158,6 +159,15 @@ class Task(TextTask):
                 "format: try --dtype float32 (in training, --mixed_precision no)."
             )
         return numbers.tolist(), [None] * len(numbers)
+
+    def logits_of(self, prediction: Prediction) -> np.ndarray | None:
+        """The standard score of the number."""
+        known = self.label_range
+        return np.array([prediction.value if known is None else (prediction.value - known.mean) / known.sd])
+
+    def _among(self, target: Target, outputs: Any) -> Alternatives:
+        """The number, in the unit of the data, less the mean of train's."""
+        return Alternatives(scores=outputs * (1.0 if self.label_range is None else self.label_range.sd), chosen=0)
 
     def output(self, example: Example, prediction: Prediction) -> dict[str, Any]:
         """The inputs and the number, to six significant digits."""

@@ -32,6 +32,7 @@ from adapters.models.tokenizer import IGNORED, WordTokenizer, valid_text
 from adapters.tasks import base
 from adapters.tasks.base.entity_marks import SIGNS, WORDS, Marked, Signs, marked, window
 from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
+from adapters.tasks.base.explained import Alternatives, Span, Target, Traced, index_of, traced
 from adapters.tasks.base.label_answer import LabelAnswerTask, likeliest
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 TYPED, PLAIN = "typed", "plain"
 LONGEST_NAME = 80
 """Characters of an entity's name after the text that a causal model reads."""
+BEFORE_NAME = 3
+"""Characters before that name: a mark between two blanks."""
 _ENTITIES = ("head", "tail")
 _TYPES = ("head_type", "tail_type")
 
@@ -77,6 +80,21 @@ class Settings:
     entity_markers: str | None = None
     """Marks around the entities: typed, which include their types, or plain. Default: typed where the data have
     types."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """What follows a text.
+
+    Attributes:
+        ids: its tokens.
+        read: the two of them that the head reads.
+        characters: of the text that each token repeats.
+    """
+
+    ids: tuple[int, ...] = ()
+    read: tuple[int, int] = (0, 0)
+    characters: tuple[Span | None, ...] = ()
 
 
 class Task(LabelAnswerTask):
@@ -210,15 +228,15 @@ class Task(LabelAnswerTask):
         encoded = tokenizer.encode_data(
             [one.text for one in found], add_special_tokens=False, return_offsets_mapping=True
         )
-        ends = self._endings(examples, tokenizer) if self.reads_end else [([], (0, 0))] * len(examples)
         out = []
-        for number, (one, (ending, at_end)) in enumerate(zip(found, ends, strict=True)):
-            room = budget - len(tokenizer.before) - len(tokenizer.after) - len(ending)
-            ids, places, cut = window(one, encoded.input_ids[number], encoded.offset_mapping[number], room)
-            row = [*tokenizer.before, *ids, *ending, *tokenizer.after]
+        for number, (one, ending) in enumerate(zip(found, self._endings(examples, tokenizer), strict=True)):
+            room = budget - len(tokenizer.before) - len(tokenizer.after) - len(ending.ids)
+            kept, places, cut = window(one, encoded.offset_mapping[number], room)
+            ids = encoded.input_ids[number]
+            row = [*tokenizer.before, *(ids[i] for i in kept), *ending.ids, *tokenizer.after]
             first = len(tokenizer.before)
             head, tail = (
-                (first + len(ids) + at_end[0], first + len(ids) + at_end[1])
+                (first + len(kept) + ending.read[0], first + len(kept) + ending.read[1])
                 if self.reads_end
                 else (first + places[0], first + places[1])
             )
@@ -237,19 +255,59 @@ class Task(LabelAnswerTask):
         )
         return marked(valid_text(example.inputs["text"]), head, tail, signs)
 
-    def _endings(
-        self, examples: Sequence[Example], tokenizer: WordTokenizer
-    ) -> list[tuple[list[int], tuple[int, int]]]:
-        """What follows each text for a causal model: the tokens of both entities, and the two that are read."""
+    def _endings(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[_Ending]:
+        """What follows each text: for a causal model both entities once more."""
+        if not self.reads_end:
+            return [_Ending()] * len(examples)
         parts = []
         for example in examples:
             names = [valid_text(name)[:LONGEST_NAME] for name in self._names(example)]
             parts += [f"\n@ {names[0]} @", f" # {names[1]} #"]
-        ids = tokenizer.encode_data(parts, add_special_tokens=False).input_ids
-        return [
-            ([*head, *tail], (len(head) - 1, len(head) + len(tail) - 1))
-            for head, tail in zip(ids[::2], ids[1::2], strict=True)
-        ]
+        encoded = tokenizer.encode_data(parts, add_special_tokens=False, return_offsets_mapping=True)
+        out = []
+        for at, example in zip(range(0, len(parts), 2), examples, strict=True):
+            head, tail = encoded.input_ids[at : at + 2]
+            characters = [
+                self._named_again(example, side, offsets)
+                for side, each in zip(_ENTITIES, encoded.offset_mapping[at : at + 2], strict=True)
+                for offsets in each
+            ]
+            out.append(_Ending((*head, *tail), (len(head) - 1, len(head) + len(tail) - 1), tuple(characters)))
+        return out
+
+    @staticmethod
+    def _named_again(example: Example, side: str, offsets: tuple[int, int]) -> Span | None:
+        """The characters of an entity that a token of its copy after the text repeats; None of a mark."""
+        start, end = example.inputs[side][:2]
+        longest = min(end - start, LONGEST_NAME)
+        first, last = max(offsets[0] - BEFORE_NAME, 0), min(offsets[1] - BEFORE_NAME, longest)
+        return ("text", start + first, start + last) if first < last else None
+
+    def traced(self, example: Example, tokenizer: WordTokenizer, budget: int) -> Traced:
+        """From the characters of each token without marks; a copy of an entity is of that entity's words."""
+        one, (ending,) = self._marked(example), self._endings([example], tokenizer)
+        encoded = tokenizer.encode_data([one.text], add_special_tokens=False, return_offsets_mapping=True)
+        (offsets,) = encoded.offset_mapping
+        room = budget - len(tokenizer.before) - len(tokenizer.after) - len(ending.ids)
+        found = [one.unmarked(*offsets[i]) for i in window(one, offsets, room)[0]]
+        read: list[Span | None] = [at and ("text", *at) for at in found]
+        special = ([None] * len(tokens) for tokens in (tokenizer.before, tokenizer.after))
+        return traced(self.words(example), [[*next(special), *read, *ending.characters, *next(special)]])
+
+    def target(self, example: Example, prediction: Prediction, wanted: str | None = None) -> Target:
+        """A relation: the one that was asked for, or the answer."""
+        name = prediction.value if wanted is None else wanted
+        if name is None:
+            raise DataError("There is no answer to the text, so there is nothing to explain. Is it too long?")
+        return Target(name=name, of=index_of(name, self.labels.names, "the relation"))
+
+    def alternatives(self, target: Target, encoded: Sequence[Encoded], answers: Sequence[Any]) -> list[Alternatives]:
+        """The sums of both marks' scores, or the one score of each relation that `decode` takes, too."""
+        (row,), (answer,), relations = encoded, answers, len(self.labels)
+        if answer.ndim > 1:
+            head, tail, _ = row.detail
+            answer = answer[head, :relations] + answer[tail, relations:]
+        return [Alternatives(scores=answer, chosen=target.of)]
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross-entropy of the sums of both marks' scores, summed, and the number of targets.
@@ -324,6 +382,11 @@ class Task(LabelAnswerTask):
     def plain_texts(self, example: Example) -> list[str]:
         """The text with marks that are words."""
         return [self._marked(example, WORDS).text]
+
+    def plain_span(self, example: Example, text: int, start: int, end: int) -> Span | None:
+        """The characters of the text without marks."""
+        found = self._marked(example, WORDS).unmarked(start, end)
+        return found and ("text", *found)
 
     @staticmethod
     def _names(example: Example) -> tuple[str, str]:

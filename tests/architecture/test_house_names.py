@@ -9,13 +9,14 @@ from pathlib import Path
 import house
 import pytest
 
+from adapters.artifacts.explaining.base import attribution
 from adapters.core import discovery
 from adapters.evaluation.metrics.base.metric import load_metric
 from adapters.methods.base.method import load_method
 from adapters.tasks.base.task import load_task
 
 # So many there were when this was written: a listing that finds fewer looks in the wrong place.
-AT_LEAST = {"strategies": 9, "readers": 8, "methods": 13, "metrics": 9, "tasks": 5}
+AT_LEAST = {"explanations": 5, "strategies": 9, "readers": 8, "methods": 13, "metrics": 9, "tasks": 5}
 
 
 def names() -> dict[str, list[str]]:
@@ -81,6 +82,11 @@ def test_a_task_bears_the_name_of_its_file_and_its_metrics_exist(name):
 @pytest.mark.parametrize("name", discovery.names("metrics"))
 def test_a_metric_bears_the_name_of_its_file(name):
     assert load_metric(name, ("O", "B-PER", "I-PER")).name == name
+
+
+@pytest.mark.parametrize("name", discovery.names("explanations"))
+def test_an_attribution_method_bears_the_name_of_its_file(name):
+    assert attribution.load(name).name == name
 
 
 @pytest.mark.parametrize("name", discovery.names("readers"))

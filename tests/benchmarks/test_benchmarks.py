@@ -35,6 +35,8 @@ SMALLEST = {
     f"--base {{bert}} --stored 40 --seconds 0.3 --kills 2 --messages 20 --more {RUN} --allow_unknown_tokens",
     "data": "--rows 1000 --rounds 1",
     "defaults": f"--data conll2003 --methods lora --seeds 0 --folder {{data}} --more {ON_BERT}",
+    "explain": "--base {bert} --data {data} --examples 2 --seeds 1 --rounds 1 --methods lora tfidf --folder "
+    f"{{data}}/explained --more {RUN} --allow_unknown_tokens",
     "foreign_adapters": "--bases bert --methods LoRA",
     "faults": "--base {bert} --bit_flips 20 --lengths 10 --requests 40 --rounds 20 --sentences 20",
     "fewer_bits": f"--bases {{bert}} --bits 32 8 --more --dataset_name {{data}}/conll2003 {RUN}",
@@ -72,6 +74,25 @@ SMALLEST = {
 FILES = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("test_"))
 
 
+def write_marked(data: Path) -> None:
+    """Reviews and posts with spans that people marked."""
+    (data / "explain_movies").mkdir()
+    (data / "explain_toxic_spans").mkdir()
+    for split, other in (("train", "train"), ("val", "trial"), ("test", "test")):
+        reviews = [
+            {"text": f"film {n} is {'good' if n % 2 else 'bad'} .", "label": "POS" if n % 2 else "NEG",
+             "rationales": [[3, 4]]}
+            for n in range(12)
+        ]  # fmt: skip
+        posts = [
+            {"text": f"We met {n} times. You idiot!", "spans": [[len(f"{n}") + 18, len(f"{n}") + 23]]}
+            for n in range(12)
+        ]
+        for folder, name, rows in (("explain_movies", split, reviews), ("explain_toxic_spans", other, posts)):
+            lines = "".join(json.dumps(row) + "\n" for row in rows)
+            (data / folder / f"{name}.jsonl").write_text(lines)
+
+
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Tiny models, and a folder of datasets under the names that the benchmarks look for."""
@@ -83,6 +104,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         write_tagged(data / "conll2003" / f"{name}.conll", size)
         lines = "".join(f"{row % 2} a {'good' if row % 2 else 'bad'} film of {row}\n" for row in range(size))
         (data / "sst2" / f"stsa.binary.{name}").write_text(lines)
+    write_marked(data)
     (data / "re_conll04").mkdir()
     for name, size in (("train", 40), ("dev", 12), ("test", 12)):
         sentences = [

@@ -26,6 +26,7 @@ PAGES = (
     "docs/news_monitor.md",
     "docs/recommendation.md",
     "docs/serving.md",
+    "docs/explaining.md",
     "docs/chinese.md",
     "docs/plugins.md",
     "docs/notebooks.md",

@@ -160,6 +160,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "questions.csv").write_text("".join(",".join(row) + "\n" for row in [[*customers.COLUMNS], *asked]))
     news.write(folder / "news.jsonl", news.rows(30))
     shop.files(folder)
+    (marked_text,) = blocks("docs/explaining.md", "json")
+    (folder / "marked.jsonl").write_text(marked_text.body * 3)
     for path, body in plugin_files("README.md").items():
         (folder / "mine" / path).parent.mkdir(parents=True)
         (folder / "mine" / path).write_text(body, encoding="utf-8")
@@ -353,6 +355,12 @@ def test_the_curl_of_the_pages_has_texts_written(writing_url: str) -> None:
     assert json.loads(whole)["output"]["completion_tokens"] <= 8
     *parts, last = map(json.loads, streamed.splitlines())
     assert "".join(part["text"] for part in parts) == last["output"]["completion"]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_of_the_pages_has_an_answer_explained(url: str) -> None:
+    (said,) = map(json.loads, said_by_curl("/v1/explain", url))
+    assert [part["text"] for part in said["explanation"]["parts"]] == ["A", "joy", "."]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

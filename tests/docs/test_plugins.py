@@ -1,4 +1,5 @@
-"""The six files of docs/plugins.md are a method, a task, a metric, a reader, a strategy and a prompt that work."""
+"""The files of docs/plugins.md are a method, a task, a metric, a reader, a strategy, an attribution method and a prompt
+that work."""
 
 from __future__ import annotations
 
@@ -87,6 +88,7 @@ def test_each_is_found_by_its_name_in_that_folder_only(folder: Path) -> None:
         ("metrics", "first_letter"),
         ("readers", "pipes"),
         ("strategies", "rehearse_first"),
+        ("explanations", "alone"),
     ):
         assert name in discovery.names(kind, [str(folder / "mine")]) and name not in discovery.names(kind)
     assert "classification_stance" in template.paths([str(folder / "mine")])
@@ -125,6 +127,18 @@ def test_an_artifact_of_a_plugin_answers_where_the_folder_is_named_and_only_ther
     assert run(words, "--base", "bert", "--plugin_dir", "mine") == 0
     assert json.loads(capfd.readouterr().out)["output"]["label"] in ("against", "for")
     assert run(words) == 2
+
+
+def test_an_answer_is_explained_by_the_attribution_method_of_the_page(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A command before has left the artifact."""
+    words = ["taskswap", "explain", "runs/letters/artifact", "in a town", "--base", "bert", "--json"]
+    assert run(words, "--plugin_dir", "mine", "--method", "alone") == 0
+    record = json.loads(capfd.readouterr().out)
+    assert (record["method"], [part["text"] for part in record["parts"]]) == ("alone", ["in", "a", "town"])
+    assert any(part["value"] for part in record["parts"])
+    assert run(words, "--method", "alone") == 2
 
 
 def test_a_fault_that_a_plugin_reader_finds_is_reported_at_its_line(

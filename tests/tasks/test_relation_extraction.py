@@ -97,11 +97,10 @@ def test_a_window_holds_both_opening_marks_and_never_more_than_its_room(
     for word in found.text.split(" "):
         offsets.append((at, at + len(word)))
         at += len(word) + 1
-    ids = list(range(len(offsets)))
-    kept, places, cut = window(found, ids, offsets, room)
+    kept, places, cut = window(found, offsets, room)
     assert len(kept) <= room
-    assert kept == sorted(kept)
-    assert cut == (len(kept) < len(ids))
+    assert list(kept) == sorted(kept)
+    assert cut == (len(kept) < len(offsets))
     assert [found.text[offsets[kept[place]][0]] for place in places] == ["@", "#"]
     whole = (*found.opening, *found.closing)
     tokens = [next(n for n, (start, end) in enumerate(offsets) if start <= place < end) for place in whole]

@@ -16,6 +16,7 @@ from adapters.core.errors import ArtifactError, ModelError, UserError
 from adapters.core.files import write_json
 from adapters.methods.base.method import Method, load_method
 from adapters.tasks.base.example import Example, Prediction
+from adapters.tasks.base.explained import Target, Word
 from adapters.tasks.base.predictor import Predictor
 from adapters.tasks.base.task import Task
 
@@ -44,6 +45,27 @@ class ClassicalModel:
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction per example, in order."""
         raise NotImplementedError
+
+    def contributions(self, example: Example, words: Sequence[Word], target: Target) -> tuple[np.ndarray, float]:
+        """What each word adds to the score of an answer, exactly.
+
+        Args:
+            example: the example.
+            words: of it, in order.
+            target: the answer, as its task has it.
+
+        Returns:
+            float64 `[words]`, and what is added whatever the words are. Their sum is the contrast of the target's
+            score (`Alternatives.contrast`).
+
+        Raises:
+            ModelError: the model's answers do not depend on words.
+        """
+        raise ModelError(f"The answers of this model do not depend on the text ({self.description}).")
+
+    def vectors(self, examples: Sequence[Example]) -> Any:
+        """The features of examples, `[examples, features]`, sparse or not. Raises ModelError if it has none."""
+        raise ModelError("This model has no vector of a text, so no examples are near to others.")
 
     def contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """What is saved: JSON values, and arrays by name."""

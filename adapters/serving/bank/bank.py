@@ -17,15 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.artifacts.explaining.base import explain as explaining
+from adapters.artifacts.explaining.base.attribution import Options
+from adapters.artifacts.explaining.base.explanation import Explanation
 from adapters.artifacts.pipeline import Answers, Pipeline, check_steps
 from adapters.artifacts.plain_peft import Reading
 from adapters.artifacts.published import located
-from adapters.core.errors import ArtifactError, BankError, ModelError, UserError
+from adapters.core.errors import ArtifactError, BankError, ModelError, UnknownAdapterError, UserError
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.devices import choose_device, choose_dtype
 from adapters.models.generation import Sampling as Sampling
 from adapters.serving.bank.adapter_cache import AdapterCache, BankStats
 from adapters.serving.bank.adapter_loader import AdapterLoader, AdapterSource, LoadedAdapter
+from adapters.serving.bank.explaining import BankReader
 from adapters.serving.bank.mixed_inference import MixedInference, ResidentAdapter
 from adapters.serving.bank.mixed_model import NO_ADAPTER, MixedModel
 from adapters.serving.bank.routing import Routing, with_adapters
@@ -492,6 +496,49 @@ class AdapterBank:
             answers.update(self._writing.answers(chosen, names, faults, listen, finished))
         return [answers[number] for number in range(len(parsed))]
 
+    def explain(
+        self,
+        request: Request | Mapping[str, Any],
+        *,
+        method: str | None = None,
+        target: str | None = None,
+        options: Options | None = None,
+    ) -> tuple[int, Explanation]:
+        """Why an adapter answers a request as it does; its version, and the explanation.
+
+        Other threads' batches go on meanwhile.
+
+        Args:
+            request: names the adapter, not `auto`.
+            method, target, options: as of `explaining.explain`.
+
+        Raises:
+            UnknownAdapterError: no adapter has the name.
+            DataError, ModelError, SettingsError: as `explaining.explain`.
+        """
+        asked = request_of(request, 0)
+        if asked.adapter is None:
+            raise UnknownAdapterError("An explanation needs the name of an adapter.")
+        with self.lease(asked.adapter) as leased:
+            own = leased[asked.adapter]
+            reader = self._reader(own)
+            found = explaining.explain(
+                reader,
+                reader.task,
+                asked,
+                model=str(own.card["method"]["name"]),
+                method=method,
+                target=target,
+                options=options,
+            )
+            return own.version, found
+
+    def _reader(self, adapter: LoadedAdapter) -> BankReader:
+        """An adapter that is leased, as an explanation reads it."""
+        head = self._base_alone.head
+        assert head is not None
+        return BankReader(self._inference, adapter.resident, head)
+
     def predictor(self, name: str) -> BankPredictor:
         """One adapter as a predictor, for the evaluator. Raises UnknownAdapterError."""
         self._cache.find(name)
@@ -514,6 +561,12 @@ class BankPredictor:
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction per example, in order."""
         return self.bank._predict(self.name, examples)
+
+    @contextmanager
+    def reading(self) -> Iterator[BankReader]:
+        """The adapter as an explanation reads it, leased within the block."""
+        with self.bank.lease(self.name) as leased:
+            yield self.bank._reader(leased[self.name])
 
 
 def _frozen(base: Base, device: torch.device, dtype: torch.dtype) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,14 +57,26 @@ class Head:
         """
         import torch
 
+        with torch.inference_mode(), self._reading(states, pooled, prompt):
+            return self.task.answers(self.model, inputs, tokenizer)
+
+    def logits(
+        self, states: torch.Tensor, pooled: torch.Tensor | None, prompt: int, inputs: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """The task's logits of rows of one batch, with gradients; the arguments are those of `answers`."""
+        with self._reading(states, pooled, prompt):
+            return self.task.logits(self.model, inputs)
+
+    @contextmanager
+    def _reading(self, states: torch.Tensor, pooled: torch.Tensor | None, prompt: int) -> Iterator[None]:
+        """Within the block, this thread's body returns these states."""
         given = self.body.given
-        with torch.inference_mode():
-            given.states = (states if self.reads_prompt else states[:, prompt:]).float()
-            given.pooled = None if pooled is None else pooled.float()
-            try:
-                return self.task.answers(self.model, inputs, tokenizer)
-            finally:  # a slice of them would keep the whole batch's tensors alive
-                given.states = given.pooled = None
+        given.states = (states if self.reads_prompt else states[:, prompt:]).float()
+        given.pooled = None if pooled is None else pooled.float()
+        try:
+            yield
+        finally:  # a slice of them would keep the whole batch's tensors alive
+            given.states = given.pooled = None
 
 
 @dataclass(frozen=True, kw_only=True)

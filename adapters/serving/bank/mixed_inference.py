@@ -23,6 +23,8 @@ from adapters.tasks.base.observation import Observation, observe
 from adapters.tasks.base.task import InferenceTask
 
 if TYPE_CHECKING:
+    import torch
+
     from adapters.models.base_model import Base
 
 Given = TypeVar("Given")
@@ -114,6 +116,23 @@ class MixedInference:
         if observed is not None:
             observed += [seen[number] for number in range(len(pairs))]
         return [predictions[number] for number in range(len(pairs))]
+
+    def answers(self, resident: ResidentAdapter, encoded: Sequence[Encoded]) -> list[np.ndarray]:
+        """What an adapter's task decodes of each encoded row."""
+        return self._answers([_Row(resident, row, number) for number, row in enumerate(encoded)])
+
+    def logits(self, resident: ResidentAdapter, head: Head, embeddings: torch.Tensor, row: Encoded) -> torch.Tensor:
+        """The logits of copies of a row with other embeddings, with gradients.
+
+        Args:
+            resident: the adapter.
+            head: its head.
+            embeddings: of the row's tokens in each copy, `[rows, tokens, width]`.
+            row: what else is read of it.
+        """
+        hidden = self.mixed.run_embedded(embeddings, resident.slot, row)
+        inputs = self._inputs([row.input_ids] * len(embeddings))
+        return head.logits(hidden.states, hidden.pooled, int(hidden.prompts[0]), inputs)
 
     def _answers(self, rows: Sequence[_Row]) -> list[np.ndarray]:
         """For each row the array from which its task decodes a prediction."""

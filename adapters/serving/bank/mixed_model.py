@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from adapters.models.base_model import Base
+    from adapters.tasks.base.example import Encoded
 
 NO_ADAPTER = 0
 """The slot of rows without an adapter."""
@@ -161,6 +162,35 @@ class MixedModel:
         prompts, prefixes = self.sizes("prompt", row_slots), self.sizes("prefix", row_slots)
         with torch.inference_mode(), self.using(row_slots):
             out = self.body(**self._inputs(rows, row_slots, token_types, prompts, prefixes))
+        return HiddenStates(states=out.last_hidden_state, pooled=getattr(out, "pooler_output", None), prompts=prompts)
+
+    def embeddings(self, ids: Sequence[int]) -> torch.Tensor:
+        """What the body's embedding layer makes of the tokens of a row, `[1, tokens, width]`."""
+        import torch
+
+        with torch.no_grad():
+            embedded: torch.Tensor = self.body.get_input_embeddings()(torch.tensor([list(ids)], device=self.device))
+        return embedded
+
+    def run_embedded(self, embeddings: torch.Tensor, slot: int, row: Encoded) -> HiddenStates:
+        """As `run`, of copies of one row with other embeddings of its text, and with gradients.
+
+        Args:
+            embeddings: `[rows, tokens, width]`.
+            slot: of the row's adapter.
+            row: the row's tokens and token types.
+        """
+        import torch
+
+        count = len(embeddings)
+        slots = np.full(count, slot, np.int64)
+        prompts, prefixes = self.sizes("prompt", slots), self.sizes("prefix", slots)
+        with self.using(slots):
+            inputs = self._inputs([row.input_ids] * count, slots, [row.token_types] * count, prompts, prefixes)
+            inputs.pop("input_ids", None)
+            prompt = inputs.get("inputs_embeds", embeddings)[:, : int(prompts[0])]
+            inputs["inputs_embeds"] = torch.cat([prompt.to(embeddings.dtype), embeddings], 1)
+            out = self.body(**inputs)
         return HiddenStates(states=out.last_hidden_state, pooled=getattr(out, "pooler_output", None), prompts=prompts)
 
     def _inputs(

@@ -81,6 +81,7 @@ def create(service: Service, applications: Sequence[Application] = ()) -> FastAP
     app.add_exception_handler(RequestValidationError, _of_validation)
     _add_predictions(app, service)
     _add_generation(app, service)
+    _add_explanation(app, service)
     _add_adapters(app, service)
     _add_state(app, service)
     for application in applications:
@@ -214,6 +215,32 @@ def _add_generation(app: FastAPI, service: Service) -> None:
             return _json(await service.writer.answer(text, sampling, seconds, gone, log))
         finally:
             gone.cancel()
+
+
+def _add_explanation(app: FastAPI, service: Service) -> None:
+    given = schema.ExplainRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    given.pop("$defs", None)
+    content = {"application/json": {"schema": given, "examples": {"a text": {"value": schema.EXAMPLE_EXPLAIN}}}}
+
+    @app.post(
+        "/v1/explain",
+        summary="Explain an answer",
+        openapi_extra={"requestBody": {"required": True, "content": content}, **SECURED},
+        responses={
+            200: {"model": schema.Explained, "description": "What each word adds to the answer."},
+            **refusals(400, 401, 403, 404, 408, 413, 415, 422, 503, 504),
+        },
+    )
+    async def explain(request: Request) -> Response:
+        """What each word adds to the score of an adapter's answer. One explanation is computed at a time; those that
+        wait have a limit of their own (`--max_explanations`), and so has the number of words
+        (`--max_explained_words`). `X-Timeout-Ms` sets a lower time limit than the server's."""
+        service.tokens.check_predict(request.headers.get("authorization"))
+        _check_type(request, "application/json")
+        bank, seconds = service.ready_bank(), service.seconds(request.headers.get("x-timeout-ms"))
+        asked = service.parser.parse_explain(await request.body())
+        service.log_texts([asked.request()], request.scope["log"])
+        return _json(await service.explainer.answer(bank, asked, seconds))
 
 
 def _add_adapters(app: FastAPI, service: Service) -> None:

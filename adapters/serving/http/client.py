@@ -181,6 +181,31 @@ class Client:
         given = _to_generate(adapter, text, max_new_tokens, stop, temperature, top_p, seed)
         return TextStream(self._lines(GENERATE, {**given, "stream": True}))
 
+    def explain(
+        self,
+        adapter: str,
+        inputs: str | Mapping[str, Any],
+        *,
+        method: str | None = None,
+        target: str | None = None,
+        steps: int = 32,
+    ) -> dict[str, Any]:
+        """What each word adds to an adapter's answer.
+
+        Args:
+            adapter: its name.
+            inputs: a text, or the task's columns.
+            method: integrated_gradients (the default), gradient_input or occlusion.
+            target: what is explained; None for what is answered.
+            steps: points of the path of integrated gradients.
+
+        Returns:
+            `{id, adapter, version, explanation}`.
+        """
+        sent = {"adapter": adapter, "inputs": inputs, "method": method, "target": target, "steps": steps}
+        found: dict[str, Any] = self._call("POST", "/v1/explain", sent)
+        return found
+
     def adapters(self) -> list[dict[str, Any]]:
         """The server's adapters, sorted by name."""
         found: list[dict[str, Any]] = self._call("GET", "/v1/adapters")["adapters"]

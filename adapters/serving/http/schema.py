@@ -84,6 +84,72 @@ class GenerateRequest(BaseModel):
         )
 
 
+class ExplainRequest(BaseModel):
+    """An answer to explain."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: str | None = Field(None, max_length=256, description="Copied to the answer. Default: 0.")
+    adapter: str = Field(description="An adapter's name or alias.")
+    inputs: str | dict[str, JsonValue] = Field(description="A text, or an object with the task's columns.")
+    method: str | None = Field(
+        None, max_length=64, description="integrated_gradients (the default), gradient_input or occlusion."
+    )
+    target: str | None = Field(
+        None,
+        max_length=4096,
+        description="What is explained: a label, an entity (its text, or its number from 1), a relation, an answer. "
+        "Default: what is answered; of several entities the first.",
+    )
+    steps: int = Field(32, ge=2, le=256, description="Points of the path of integrated gradients.")
+
+    def request(self) -> Request:
+        """What the bank is asked."""
+        return Request(self.adapter, self.inputs, "0" if self.id is None else self.id)
+
+
+class ExplainedPart(BaseModel):
+    """A word, and what it adds to the score."""
+
+    text: str
+    value: float
+    column: str = Field(description="The input that it is in.")
+    start: int
+    end: int
+    label: str | None = None
+
+
+class ExplanationRecord(BaseModel):
+    """Why an answer was given."""
+
+    model_config = ConfigDict(extra="allow")
+
+    format: int = 1
+    task: str
+    model: str = Field(description="The adapter's method.")
+    method: str = Field(description="The attribution method.")
+    target: str
+    output: dict[str, Any] = Field(description="The whole answer.")
+    probability: float | None
+    score: float = Field(description="Of the target, less the mean of the other answers'.")
+    base: float | None = Field(description="The score without any word.")
+    complete: bool = Field(description="Whether the values add up to the score less the base.")
+    error: float | None = Field(description="How far they do not, relative to it.")
+    texts: dict[str, str]
+    parts: list[ExplainedPart]
+    truncated: bool
+    notes: list[str]
+
+
+class Explained(BaseModel):
+    """The answer of `/v1/explain`."""
+
+    id: str
+    adapter: str
+    version: int
+    explanation: ExplanationRecord
+
+
 class Routed(BaseModel):
     """How sure the router was."""
 
@@ -287,6 +353,7 @@ EXAMPLE_ANSWERS = [
 ]
 
 
+EXAMPLE_EXPLAIN: dict[str, Any] = {"adapter": "mood", "inputs": "A joy from the first frame to the last."}
 EXAMPLE_TEXT: dict[str, Any] = {"adapter": "poet", "inputs": "Roses are", "max_new_tokens": 32, "stop": ["\n\n"]}
 EXAMPLE_STREAM = {**EXAMPLE_TEXT, "temperature": 0.8, "top_p": 0.95, "seed": 1, "stream": True}
 EXAMPLE_PARTS = [{"id": "0", "adapter": "poet", "text": part} for part in (" red", ",\nviolets are blue.")]
@@ -315,6 +382,7 @@ class RequestParser:
         listed: Any = Annotated[list[PredictRequest], Field(min_length=1, max_length=settings.max_texts), FailFast()]
         self.many: TypeAdapter[list[PredictRequest]] = TypeAdapter(listed)
         self.one = TypeAdapter(PredictRequest)
+        self.explained = TypeAdapter(ExplainRequest)
         most = settings.max_new_tokens
         length = GenerateRequest.model_fields["max_new_tokens"]
         self.generated = create_model(
@@ -345,12 +413,25 @@ class RequestParser:
             parsed: GenerateRequest = self.generated.model_validate_json(body)
         except ValidationError as error:
             raise refusal_of(error, "{adapter, inputs, id?, max_new_tokens?, …}, as /docs documents it") from None
-        try:
-            self.check_length(parsed.request().inputs)
-        except TooLongError as error:
-            found = f"{characters(parsed.request().inputs):,} characters"
-            raise Refusal(413, "characters", str(error), expected="a shorter text", found=found) from None
+        self._check_single(parsed.request().inputs)
         return parsed
+
+    def parse_explain(self, body: bytes) -> ExplainRequest:
+        """The answer to explain in a body. Raises Refusal."""
+        try:
+            parsed = self.explained.validate_json(body)
+        except ValidationError as error:
+            raise refusal_of(error, "{adapter, inputs, method?, target?, steps?}, as /docs documents it") from None
+        self._check_single(parsed.inputs)
+        return parsed
+
+    def _check_single(self, inputs: Any) -> None:
+        """Raises Refusal where the one text of a request is too long."""
+        try:
+            self.check_length(inputs)
+        except TooLongError as error:
+            found = f"{characters(inputs):,} characters"
+            raise Refusal(413, "characters", str(error), expected="a shorter text", found=found) from None
 
     def _request(self, parsed: PredictRequest, number: int) -> Request:
         """A request; if its text is too long, its inputs are an exception, which the bank turns into its answer."""

@@ -16,6 +16,7 @@ from adapters.core.memory import release_fragmented_memory
 from adapters.serving.http.auth import Tokens
 from adapters.serving.http.batcher import Answers, Batcher, Job, JobSlice
 from adapters.serving.http.drift import Drift
+from adapters.serving.http.explainer import Explainer
 from adapters.serving.http.masking import masked_values
 from adapters.serving.http.refusal import Refusal, busy
 from adapters.serving.http.schema import GenerateRequest, LoadRequest, RequestParser, shown, unanswered
@@ -53,6 +54,7 @@ class Service:
         self.parser = RequestParser(settings)
         self.batcher = Batcher(self._predict, settings, self._count_batch)
         self.writer = Writer(settings, self.metrics, self.without_root)
+        self.explainer = Explainer(settings, self.without_root)
         self.loading = ThreadPoolExecutor(1, "loading")
         self.drift = Drift(settings, self.metrics)
         self.watch = Watch(settings.watch, self._count_adapters)
@@ -146,6 +148,7 @@ class Service:
         self.watch.close()
         self.batcher.close()
         self.writer.close()
+        self.explainer.close()
         self.loading.shutdown()
         self.drift.close()
         for closed in self.on_close:

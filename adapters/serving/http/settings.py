@@ -78,6 +78,11 @@ class Settings:
     """Characters in one text (in all columns of its inputs together)."""
     max_new_tokens: int = 512
     """Tokens that one request may have written."""
+    max_explanations: int = 4
+    """Explanations that may wait or be computed, one at a time; 0 for none at all. Each takes as long as some hundred
+    answers."""
+    max_explained_words: int = 400
+    """Words in a text that is explained."""
     read_timeout_s: float = 20.0
     """Seconds for a client to send a request's headers, its body or a line of a stream, or to read an answer."""
     grace_s: int = 30
@@ -108,6 +113,8 @@ class Settings:
             "max_texts": 1,
             "max_characters": 1,
             "max_new_tokens": 1,
+            "max_explanations": 0,
+            "max_explained_words": 1,
             "read_timeout_s": 0.001,
             "grace_s": 1,
             "watch": 0,

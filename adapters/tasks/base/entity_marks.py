@@ -20,11 +20,21 @@ class Marked:
         text: with the marks, each apart from the words by a blank.
         opening: the character of the head's opening mark, and of the tail's.
         closing: the character of the head's closing mark, and of the tail's.
+        places: parts of the text without marks: where each begins here, where there, and its length.
     """
 
     text: str
     opening: tuple[int, int]
     closing: tuple[int, int]
+    places: tuple[tuple[int, int, int], ...] = ()
+
+    def unmarked(self, start: int, end: int) -> tuple[int, int] | None:
+        """Characters of the text without marks; None of what has none of them."""
+        for here, there, length in self.places:
+            first, last = max(start, here), min(end, here + length)
+            if first < last:
+                return first - here + there, last - here + there
+        return None
 
 
 def marked(
@@ -46,7 +56,9 @@ def marked(
         marks.append((end, 0, -start, side, f" {sign}"))
     out, at = "", 0
     opening, closing = [0, 0], [0, 0]
+    places = []
     for place, opens, _, side, sign in sorted(marks):
+        places.append((len(out), at, place - at))
         out += text[at:place]
         at = place
         if opens:
@@ -57,37 +69,40 @@ def marked(
             out += sign
             closing[side] = len(out) - 1
             out += " " if place < len(text) and not text[place].isspace() else ""
-    return Marked(text=out + text[at:], opening=(opening[0], opening[1]), closing=(closing[0], closing[1]))
+    places.append((len(out), at, len(text) - at))
+    return Marked(
+        text=out + text[at:],
+        opening=(opening[0], opening[1]),
+        closing=(closing[0], closing[1]),
+        places=tuple(places),
+    )
 
 
-def window(
-    found: Marked, ids: Sequence[int], offsets: Sequence[tuple[int, int]], room: int
-) -> tuple[list[int], tuple[int, int], bool]:
-    """The tokens that a model reads of a text, the places of both opening marks among them, and whether some are cut.
+def window(found: Marked, offsets: Sequence[tuple[int, int]], room: int) -> tuple[Sequence[int], tuple[int, int], bool]:
+    """Which tokens a model reads of a text, the places of both opening marks among them, and whether some are cut.
 
     A text of more than `room` tokens is cut to a window with both entities in its middle. Where these are further
     apart, the first tokens of each are kept, from its opening mark on.
 
     Args:
         found: the text.
-        ids: its tokens.
-        offsets: (start, end) of their characters in it.
+        offsets: (start, end) of the characters of its tokens.
         room: the most tokens; at least 2.
     """
     assert room >= 2, room
     head, tail = (_token_at(offsets, place) for place in found.opening)
-    if len(ids) <= room:
-        return list(ids), (head, tail), False
+    if len(offsets) <= room:
+        return range(len(offsets)), (head, tail), False
     first, second = min(head, tail), max(head, tail)
     last = _token_at(offsets, max(found.closing))
     half = room // 2
     if last - first < room or second - first < half:
         free = max(room - (last - first + 1), 0)
-        begin = max(min(first - free // 2, len(ids) - room), 0)
+        begin = max(min(first - free // 2, len(offsets) - room), 0)
         kept = [*range(begin, begin + room)]
     else:
-        kept = [*range(first, first + half), *range(second, min(second + room - half, len(ids)))]
-    return [ids[i] for i in kept], (kept.index(head), kept.index(tail)), True
+        kept = [*range(first, first + half), *range(second, min(second + room - half, len(offsets)))]
+    return kept, (kept.index(head), kept.index(tail)), True
 
 
 def _token_at(offsets: Sequence[tuple[int, int]], place: int) -> int:

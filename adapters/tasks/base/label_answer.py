@@ -11,6 +11,8 @@ from adapters.tasks.base.example import Example, Prediction
 from adapters.tasks.base.task import AnswerForm, PromptableTask
 from adapters.tasks.base.verbalizer import check_words, label_words
 
+LEAST = 1e-12
+"""A probability below it counts as this one where its logarithm is taken."""
 SHOWN = 5
 """Labels whose probabilities an output shows."""
 
@@ -28,6 +30,10 @@ class LabelAnswerTask(PromptableTask):
         shares = np.exp(logits - logits.max(1, keepdims=True))
         shares /= shares.sum(1, keepdims=True)
         return [self.labels.names[i] for i in shares.argmax(1)], shares
+
+    def logits_of(self, prediction: Prediction) -> np.ndarray | None:
+        """The logarithms of the probabilities."""
+        return None if prediction.detail is None else np.log(np.maximum(prediction.detail, LEAST))
 
     def confidence(self, prediction: Prediction) -> float | None:
         """The probability of the likeliest label."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -60,6 +62,7 @@ class ModelPredictor:
         self.batch_rows = batch_rows
         self.batch_tokens = None if batch_rows else batch_tokens or self._usual_tokens()
         self.precision = precision
+        self.encoding: AbstractContextManager[Any] = nullcontext()
 
     def _usual_tokens(self) -> int:
         """The activations of 1024 tokens fit in a CPU's caches; a GPU needs larger batches."""
@@ -75,9 +78,9 @@ class ModelPredictor:
     def predict_alone(self, examples: list[Example]) -> list[Prediction]:
         """As `predict`, with all examples computed by this process."""
         encoded = self.task.encode(examples, self.tokenizer, self.budget)
-        return self.task.decode(examples, encoded, self._forward(encoded), self.tokenizer)
+        return self.task.decode(examples, encoded, self.answers(encoded), self.tokenizer)
 
-    def _forward(self, encoded: Sequence[Encoded]) -> list[np.ndarray]:
+    def answers(self, encoded: Sequence[Encoded]) -> list[np.ndarray]:
         """The model's answers to each row, as the task decodes them (`[tokens with padding, …]` of a token head)."""
         import torch
 
@@ -104,6 +107,89 @@ class ModelPredictor:
         if training:
             self.model.train()
         return answers
+
+    @contextmanager
+    def reading(self) -> Iterator[ModelPredictor]:
+        """The model as an explanation reads it: in evaluation mode, and without gradients of its parameters."""
+        training = self.model.training
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.model.eval()
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        try:
+            yield self
+        finally:
+            self.model.train(training)
+            for parameter in trained:
+                parameter.requires_grad_(True)
+
+    def embeddings(self, ids: Sequence[int]) -> torch.Tensor:
+        """What the model's embedding layer makes of the tokens of a row, `[1, tokens, width]`."""
+        import torch
+
+        body: Any = getattr(self.model, "body", self.model)  # a sentence classifier's encoder
+        with torch.no_grad():
+            layer = body.get_input_embeddings()
+            embedded: torch.Tensor = layer(torch.tensor([list(ids)], device=layer.weight.device))
+        return embedded
+
+    def logits(self, embeddings: torch.Tensor, row: Encoded) -> torch.Tensor:
+        """The task's logits `[rows, …]` of copies of a row with other embeddings, with their gradients.
+
+        Args:
+            embeddings: of its tokens in each copy, `[rows, tokens, width]`.
+            row: what else the model reads.
+        """
+        import torch
+
+        inputs = {"inputs_embeds": embeddings}
+        if row.token_types:
+            types = torch.tensor([row.token_types], device=embeddings.device)
+            inputs["token_type_ids"] = types.expand(len(embeddings), -1)
+        return self.task.logits(self.model, inputs).float()
+
+    def with_random_weights(self, seed: int) -> ModelPredictor:
+        """The same with a copy of the model in which the values of each tensor are in a random order."""
+        import torch
+
+        other = copy.copy(self)
+        other.model = copy.deepcopy(self.model)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for tensor in (*other.model.parameters(), *other.model.buffers()):
+                if tensor.is_floating_point():
+                    order = torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
+                    tensor.copy_(tensor.flatten()[order].view_as(tensor))
+        return other
+
+    def features(self, encoded: Sequence[Encoded]) -> np.ndarray:
+        """Vectors of rows, `[rows, hidden]`: the mean of the model's own last hidden states."""
+        import torch
+
+        from adapters.models.sentence_classifier import mean_over_text
+
+        device = next(self.model.parameters()).device
+        found: list[np.ndarray] = [np.zeros(0)] * len(encoded)
+        lengths = [len(row.input_ids) for row in encoded]
+        with torch.inference_mode():
+            for batch in by_length(lengths, tokens=self.batch_tokens, rows=self.batch_rows):
+                rows = [encoded[i] for i in batch]
+                kinds = [row.token_types for row in rows]
+                inputs, _ = collate([row.input_ids for row in rows], [[0]] * len(rows), self.base.pad_id, kinds)
+                on_device = {name: tensor.to(device) for name, tensor in inputs.items()}
+                vectors = mean_over_text(last_states(self.model, on_device).float(), on_device.get("attention_mask"))
+                for i, vector in zip(batch, vectors.cpu().numpy(), strict=True):
+                    found[i] = vector
+        return np.stack(found)
+
+
+def last_states(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The last hidden states `[rows, tokens, hidden]` of a model with or without a head."""
+    tokens = inputs["input_ids"].shape[1]
+    whole = hasattr(model, "body")  # a sentence classifier, which returns no others
+    out = model(**inputs) if whole else model(**inputs, output_hidden_states=True)
+    states: torch.Tensor = out.last_hidden_state if whole else out.hidden_states[-1]
+    return states[:, -tokens:]  # without a soft prompt
 
 
 def shared_out(

@@ -17,6 +17,7 @@ from adapters.data.rows import RowSource
 from adapters.models.tokenizer import IGNORED, WordTokenizer
 from adapters.tasks.base.answer_constraints import LinesConstraint, SpanConstraint
 from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
+from adapters.tasks.base.explained import Alternatives, Span, Target, Traced, Word, words_of
 
 if TYPE_CHECKING:
     import datasets
@@ -240,6 +241,59 @@ class Task(InferenceTask):
     def plain_texts(self, example: Example) -> list[str]:
         """The texts that a method without a base model reads of an example: one, or the two of a pair."""
         return [example.inputs[name] for name in ("text", "text_pair") if name in example.inputs]
+
+    def explained_texts(self, example: Example) -> dict[str, str]:
+        """The texts of an example whose words explain an answer, by their column. Default: all its texts."""
+        return {name: value for name, value in example.inputs.items() if isinstance(value, str)}
+
+    def words(self, example: Example) -> list[Word]:
+        """The words of those texts, in order."""
+        return words_of(self.explained_texts(example))
+
+    def traced(self, example: Example, tokenizer: WordTokenizer, budget: int) -> Traced:
+        """The words of each token of the rows that `encode` makes of an example.
+
+        Raises ModelError where the task cannot tell: its answers are then explained by occlusion alone.
+        """
+        raise ModelError(f"The task {self.name} does not say which tokens are of which word. Use --method occlusion.")
+
+    def target(self, example: Example, prediction: Prediction, wanted: str | None = None) -> Target:
+        """The part of an answer that is explained.
+
+        Args:
+            example: the example.
+            prediction: the answer to it.
+            wanted: a label, an entity or another part, as the task names them; None for what was answered.
+
+        Raises:
+            DataError: there is no such part.
+            ModelError: answers of the task have no scores that could be explained.
+        """
+        raise ModelError(
+            f"Answers of the task {self.name} are no labels, entities, spans or numbers, so no score of them can be "
+            "explained."
+        )
+
+    def alternatives(self, target: Target, encoded: Sequence[Encoded], answers: Sequence[Any]) -> list[Alternatives]:
+        """The scores of a target, of which it is one or more choices.
+
+        Args:
+            target: of this task.
+            encoded: all rows of one example.
+            answers: what `decode` reads of each row, as arrays of NumPy or torch.
+        """
+        raise ModelError(f"The task {self.name} has no scores that could be explained.")
+
+    def logits_of(self, prediction: Prediction) -> np.ndarray | None:
+        """What a head would have said for an answer, `[classes]`, up to what no probability depends on.
+
+        None where the answer does not tell. By it answers of predictors without a head are explained.
+        """
+        return None
+
+    def plain_span(self, example: Example, text: int, start: int, end: int) -> Span | None:
+        """The characters of an input that are those of one of `plain_texts`; None for what is added to it."""
+        return list(self.explained_texts(example))[text], start, end
 
     def remarks(self, tokenizer: WordTokenizer) -> list[str]:
         """What is done with this base in another way than usual, each in a sentence. Default: nothing."""

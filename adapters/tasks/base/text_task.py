@@ -13,8 +13,11 @@ from adapters.data.generation_rows import shape
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.tokenizer import WordTokenizer, valid_text
 from adapters.tasks.base.example import Encoded, Example, Prediction
+from adapters.tasks.base.explained import Alternatives, Span, Target, Traced, traced
 from adapters.tasks.base.task import Task
 
+BETWEEN = "\n"
+"""Between the two texts of a pair, where the tokenizer does not separate them."""
 A_NUMBER = "regression"
 """transformers' `problem_type` of a head whose output is a number."""
 
@@ -91,7 +94,7 @@ class TextTask(Task):
                     )
                     for number, (ids, types, cut) in enumerate(tokenizer.pairs(texts, seconds, budget))
                 ]
-            texts = [f"{one}\n{other}" for one, other in zip(texts, seconds, strict=True)]
+            texts = [f"{one}{BETWEEN}{other}" for one, other in zip(texts, seconds, strict=True)]
         out = []
         for number, windows in enumerate(tokenizer.texts(texts, budget)):
             targets = self._targets(examples[number].gold) if learning else []
@@ -120,3 +123,41 @@ class TextTask(Task):
             Prediction(value=value, detail=detail, truncated=was_cut)
             for value, detail, was_cut in zip(values, details, cut, strict=True)
         ]
+
+    def traced(self, example: Example, tokenizer: WordTokenizer, budget: int) -> Traced:
+        """From the characters of each token; of a truncated text, words that are not read have no token."""
+        text = valid_text(example.inputs["text"])
+        rows: list[list[Span | None]]
+        if not self.pair:
+            windows = tokenizer.characters(text, budget)
+            rows = [[at and ("text", *at) for at in window] for window in windows]
+        else:
+            second = valid_text(example.inputs["text_pair"])
+            if tokenizer.separates_pairs:
+                sides = zip(*tokenizer.pair_characters(text, second, budget), strict=True)
+                rows = [[("text", *at) if at else other and ("text_pair", *other) for at, other in sides]]
+            else:
+                windows = tokenizer.characters(f"{text}{BETWEEN}{second}", budget)
+                rows = [[at and _side(at, len(text)) for at in window] for window in windows]
+        return traced(self.words(example), rows if self.windows else rows[:1])
+
+    def target(self, example: Example, prediction: Prediction, wanted: str | None = None) -> Target:
+        """The number. A task with labels says which label."""
+        if wanted is not None:
+            raise DataError(f"{wanted!r}: an answer of {self.name} is one number; leave the target out.")
+        return Target(name="number", of=0)
+
+    def alternatives(self, target: Target, encoded: Sequence[Encoded], answers: Sequence[Any]) -> list[Alternatives]:
+        """The mean outputs of all windows."""
+        return [self._among(target, sum(answers[1:], start=answers[0]) / len(answers))]
+
+    def _among(self, target: Target, outputs: Any) -> Alternatives:
+        """A target among the head's outputs `[outputs]`. Default: all of them are alternatives."""
+        return Alternatives(scores=outputs, chosen=target.of)
+
+
+def _side(at: tuple[int, int], first: int) -> Span:
+    """Characters of two joined texts, of which the first has so many, in their own text."""
+    start, end = at
+    behind = start - first - len(BETWEEN)
+    return ("text_pair", behind, end - first - len(BETWEEN)) if behind >= 0 else ("text", start, min(end, first))

@@ -52,6 +52,24 @@ def test_the_page_shows_what_the_bank_answers_and_loads_and_unloads(served_bank:
         assert not page.faults()
 
 
+def test_the_page_says_why(served_bank: Any) -> None:
+    _, why = served_bank.explain({"adapter": "mood", "inputs": {"text": TEXT}}, target="good")
+    with chromium() as chrome, servers.Running(served_bank) as running:
+        page = Page(chrome, pages.Server(), f"{running.url}/").open()
+        page.choose("mood")
+        page.predict(TEXT)
+        page.run("document.querySelector('#answers select').value = 'good'")
+        page["#answers button"].click()
+        page.wait_for("#answers .why", "integrated_gradients")
+        assert page["#answers .words"].get_property("textContent") == TEXT
+        most = max(abs(part.value) for part in why.parts)
+        for side, sign in (("for", 1), ("against", -1)):
+            words = [part.text for part in why.parts if sign * part.value / most > 0.051]
+            shown = [word.text for word in page.all(f"#answers .words .{side}")]
+            assert set(words) <= set(shown)
+        assert not page.faults()
+
+
 def test_the_page_shows_what_the_bank_writes(tmp_path: Path, one_thread: None) -> None:
     bank = servers.writing_bank(tmp_path)
     sampling = Sampling(max_new_tokens=20, temperature=0.9, seed=7)

@@ -341,7 +341,7 @@ async function predict() {
     const views = new Map(drafts.map((each) => [each.name, each]));
     const [headers] = await Promise.all([
       requests.length === 0 ? null : call("predict", "POST", "v1/predict", requests, running.signal).then((answered) => {
-        answered.body.forEach((answer, i) => views.set(requests[i].adapter, answerView(answer, requests[i].adapter)));
+        answered.body.forEach((answer, i) => views.set(requests[i].adapter, answerView(answer, requests[i].adapter, requests[i].inputs)));
         if (page.running === running) $("answers").replaceChildren(...adapters.map((name) => views.get(name).node)); // writers may take longer
         return answered.headers;
       }),
@@ -437,7 +437,7 @@ async function write(draft, alone, signal) {
 }
 
 /** The answer to a request for an adapter, as a `node`, and a `summary` in a few words. */
-function answerView(answer, requested = answer.adapter) {
+function answerView(answer, requested = answer.adapter, inputs = null) {
   const output = answer.output ?? {};
   const shown = answer.error ? failed(answer) : areEntities(output) ? entities(output) : isRelation(output) ? relation(output, answer.adapter) : isNumber(output) ? number(output) : areClasses(output) ? classes(output, answer.adapter)
     : { summary: "answered", nodes: [make("pre", {}, asText(output))] };
@@ -445,8 +445,58 @@ function answerView(answer, requested = answer.adapter) {
   const about = [answer.task, answer.version && `version ${answer.version}`].filter(Boolean).join(" · ");
   const node = make("article", { class: "answer", "aria-label": name },
     make("div", { class: "line" }, make("h3", {}, name), make("span", { class: "dim" }, about)), answer.routed && choice(answer.routed), ...shown.nodes,
-    answer.truncated && make("p", { class: "caution" }, "The text is longer than the adapter accepts; its end was truncated."));
+    answer.truncated && make("p", { class: "caution" }, "The text is longer than the adapter accepts; its end was truncated."),
+    inputs && answer.adapter && !answer.error && why(answer, inputs));
   return { node, summary: `${name}: ${shown.summary}` };
+}
+
+// --- explaining ---
+
+const MARKED = 0.05; // words with less than this share of the largest value are not marked
+
+/** A button that asks why an adapter gave its answer, and which part of it is meant; nothing if there is no part. */
+function why({ adapter, output }, inputs) {
+  const parts = areEntities(output) ? output.entities.map(({ label, text }, i) => [String(i + 1), `${label}: ${text}`])
+    : Object.keys(output.scores ?? {}).map((label) => [label, label]);
+  if (!parts.length && !isNumber(output) && typeof output.answer !== "string") return null;
+  const [place, trouble] = [make("div", { class: "why", "aria-live": "polite" }), make("div", { role: "alert" })];
+  const choice = parts.length > 1 && make("select", { "aria-label": "What to explain" }, ...parts.map(([value, shown]) => make("option", { value, selected: value === output.label }, shown)));
+  const button = make("button", { type: "button", class: "quiet", onclick: () => busy(button, "Explaining…", trouble, "predict", async () => {
+    const target = choice ? choice.value : parts[0]?.[0] ?? null;
+    const { body } = await call("predict", "POST", "v1/explain", { adapter, inputs, target });
+    place.replaceChildren(...explanation(body.explanation));
+  }) }, "Why?");
+  return make("div", {}, make("div", { class: "line" }, button, choice), trouble, place);
+}
+
+/** The words of the input, marked by what they add, and a sentence about the numbers. */
+function explanation({ target, method, score, base, probability, texts, parts, notes }) {
+  const most = Math.max(...parts.map(({ value }) => Math.abs(value))) || 1;
+  const lines = Object.entries(texts).map(([column, text]) => {
+    const [points, line] = [Array.from(text), make("p", { class: "text words", dir: "auto", role: "group", "aria-label": "Words that count" })];
+    let at = 0;
+    for (const { start, end, value } of parts.filter((part) => part.column === column)) {
+      const share = value / most;
+      const word = points.slice(start, end).join("");
+      line.append(points.slice(at, start).join(""));
+      at = end;
+      if (Math.abs(share) < MARKED) line.append(word);
+      else {
+        const marked = make("span", { class: share > 0 ? "for" : "against", title: value.toFixed(3) }, word);
+        marked.style.setProperty("--share", `${Math.round(55 * Math.abs(share))}%`);
+        line.append(marked);
+      }
+    }
+    line.append(points.slice(at).join(""));
+    return line;
+  });
+  const strongest = [...parts].sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, 5).filter(({ value }) => value);
+  const sure = typeof probability === "number" ? ` (${probability.toFixed(2)})` : "";
+  return [make("p", { class: "dim" }, "Why ", make("b", {}, target), `${sure}: `, make("span", { class: "for" }, "blue"), " speaks for it, ",
+    make("span", { class: "against" }, "orange, dashed"), " against it."), ...lines,
+  make("p", { class: "dim" }, strongest.map(({ text, value }) => `${text} ${value > 0 ? "+" : "−"}${Math.abs(value).toFixed(2)}`).join(" · ")),
+  make("p", { class: "dim" }, `${method}; score ${score.toFixed(2)}${typeof base === "number" ? `, ${base.toFixed(2)} without any word` : ""}`),
+  ...(notes ?? []).map((note) => make("p", { class: "caution" }, note))];
 }
 
 /** How sure the router was, and of which others it thought. */

@@ -1,0 +1,1 @@
+"""Why an answer was given: one file per attribution method."""

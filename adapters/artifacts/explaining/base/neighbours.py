@@ -1,0 +1,84 @@
+"""Training examples that a model finds like another: nearest by the model's own features."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from adapters.artifacts.explaining.base.explanation import Neighbour
+from adapters.artifacts.explaining.base.reader import Readable
+from adapters.core.errors import ModelError
+from adapters.methods.base.classical import ClassicalModel
+from adapters.tasks.base.example import Example
+from adapters.tasks.base.predictor import Predictor
+from adapters.tasks.base.task import Task
+
+MOST = 5000
+"""Training examples that are looked at: a random sample, the same each time."""
+CHUNK = 512
+
+
+class Neighbours:
+    """The training examples of a model, placed by its own features: the mean of its last hidden states, or n-grams."""
+
+    def __init__(self, predictor: Predictor, task: Task, train: Sequence[Example]) -> None:
+        """Args:
+        predictor: whose features are compared.
+        task: of it.
+        train: training examples; of more than `MOST` a random sample.
+
+        Raises:
+            ModelError: the model has no features of a text.
+        """
+        self.predictor, self.task = predictor, task
+        numbers = range(len(train))
+        chosen = sorted(random.Random("neighbours").sample(numbers, MOST)) if len(train) > MOST else numbers
+        self.train = [train[number] for number in chosen]
+        self.vectors = self._unit(self.train)
+
+    def of(self, example: Example, count: int) -> list[Neighbour]:
+        """The nearest training examples, the nearest first; one with the same inputs is not among them."""
+        found = self.vectors @ self._unit([example]).T
+        similar = np.asarray(found.toarray() if hasattr(found, "toarray") else found).ravel()
+        same = example.digest()
+        nearest = []
+        for number in np.argsort(-similar, kind="stable"):
+            one = self.train[number]
+            if one.digest() != same:
+                nearest.append(
+                    Neighbour(
+                        text="\n".join(self.task.explained_texts(one).values()),
+                        answer=self.task.gold_output(one),
+                        similarity=float(similar[number]),
+                        where=one.where,
+                    )
+                )
+            if len(nearest) == count:
+                break
+        return nearest
+
+    def _unit(self, examples: Sequence[Example]) -> Any:
+        """Vectors of length 1, `[examples, features]`."""
+        from sklearn.preprocessing import normalize
+
+        return normalize(_vectors(self.predictor, self.task, examples))
+
+
+def _vectors(predictor: Predictor, task: Task, examples: Sequence[Example]) -> Any:
+    """The features of examples: of several windows their mean."""
+    if isinstance(predictor, ClassicalModel):
+        return predictor.vectors(examples)
+    if not isinstance(predictor, Readable):
+        raise ModelError("A prompted model learned from no training examples, so none are near.")
+    found = []
+    with predictor.reading() as reader:
+        for begin in range(0, len(examples), CHUNK):
+            with reader.encoding:
+                rows = task.encode(examples[begin : begin + CHUNK], reader.tokenizer, reader.budget)
+            vectors, owners = reader.features(rows), np.array([row.example for row in rows])
+            for number in range(owners.max() + 1):
+                found.append(vectors[owners == number].mean(0))
+    return np.stack(found)

@@ -1,0 +1,211 @@
+"""Say why an artifact gives an answer, or measure how good such explanations are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from adapters.cli.base.plain_flags import PlainFlags
+from adapters.core import arguments
+from adapters.core.arguments import POSITIONAL
+from adapters.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from adapters.artifacts.explaining.base.explanation import Explanation
+    from adapters.artifacts.loading import LoadedArtifact
+
+HELP = "say why an artifact gives an answer, or test such explanations"
+GROUP = "Use artifacts"
+DESCRIPTION = "Say why an artifact gives an answer, word by word; with --evaluate, test such explanations."
+FORMATS = (".html", ".json", ".jsonl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(PlainFlags):
+    """What is explained, how, and how it is shown."""
+
+    artifact: Annotated[Path, POSITIONAL]
+    """`artifact` folder of a run, or a plain PEFT folder."""
+    texts: Annotated[list[str], POSITIONAL] = field(default_factory=list)
+    """Texts whose answers are explained. Put -- before a text that begins with two hyphens."""
+    input: Path | None = None
+    """File of requests instead of texts: JSONL with the task's columns, or .txt with one text per line."""
+    method: str | None = None
+    """How: weights, integrated_gradients, gradient_input, occlusion or shots; with --evaluate several with commas.
+    Default: the first of weights, integrated_gradients, shots and occlusion that suits the model; with --evaluate all
+    that do."""
+    target: str | None = None
+    """What is explained: a label, an entity (its text, or its number from 1), a relation, an answer in the context.
+    Default: what is answered; of several entities the first."""
+    steps: int = 32
+    """Points of the path of integrated gradients."""
+    nearest: int = 0
+    """Training examples to show that are most alike by the model's own features."""
+    train_file: Path | None = None
+    """Training examples for --nearest. Default: the data that the settings.json of the artifact's run names."""
+    output: Path | None = None
+    """File for the explanations: .html, .json or .jsonl. Default: the screen."""
+    json: bool = False
+    """Print JSON, one object per line."""
+    dtype: str = "float32"
+    """Number format of the model: float32, bfloat16, or auto. Gradients in bfloat16 are too coarse to add up."""
+    evaluate: Path | None = None
+    """Test the explanations on a JSONL of requests, with spans where people marked what counts: `spans` of characters,
+    or `rationales` of tokens between blanks, each [start, end]."""
+    max_samples: int | None = None
+    """With --evaluate: the first so many examples."""
+    random_weights: bool = True
+    """With --evaluate: compare the explanations with those of the same model with random weights."""
+    seed: int = 0
+    """With --evaluate: of the random weights, the random baseline and the resampling."""
+
+
+def settings() -> type:
+    """The class of all flags."""
+    return Settings
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run `taskswap explain`."""
+    given: Settings = arguments.parse(Settings, {}, DESCRIPTION, argv, program="taskswap explain")
+    _check(given)
+    from adapters.artifacts.explaining.base import attribution
+    from adapters.core.processes import use_all_cores
+
+    for name in _methods(given):
+        attribution.load(name, given.plugin_dir)  # before a model is loaded
+    use_all_cores()
+    from adapters.experiments import interface
+
+    loaded = interface.load(
+        given.artifact,
+        base=given.base,
+        device=given.device,
+        dtype=given.dtype,
+        plugin_dirs=given.plugin_dir,
+        **vars(given.reading()),
+    )
+    return _evaluate(given, loaded) if given.evaluate is not None else _explain(given, loaded)
+
+
+def _methods(given: Settings) -> list[str]:
+    """The names in --method."""
+    return [name for name in (given.method or "").split(",") if name]
+
+
+def _check(given: Settings) -> None:
+    """Refuse flags that do not go together, and files that cannot be written, before a model is loaded."""
+    ways = [bool(given.texts), given.input is not None, given.evaluate is not None]
+    if sum(ways) != 1:
+        raise SettingsError("Give texts, or --input with a file of them, or --evaluate (one of the three).")
+    for flag, path in (("input", given.input), ("evaluate", given.evaluate)):
+        if path is not None and not path.is_file():
+            raise SettingsError(f"--{flag} {path}: no such file.")
+    if len(_methods(given)) > 1 and given.evaluate is None:
+        raise SettingsError("--method: several only with --evaluate. Give one.")
+    if given.output is not None:
+        if given.output.suffix not in FORMATS or (given.evaluate is not None and given.output.suffix == ".html"):
+            known = FORMATS[1:] if given.evaluate is not None else FORMATS
+            raise SettingsError(f"--output {given.output}: the name must end with {', '.join(known)}.")
+        if given.output.is_dir() or not given.output.parent.is_dir():
+            raise SettingsError(f"--output {given.output}: it is a folder, or its folder does not exist.")
+    if given.nearest < 0 or (given.nearest and given.evaluate is not None):
+        raise SettingsError(f"--nearest {given.nearest}: must be 0 or more, and is not for --evaluate.")
+
+
+def _explain(given: Settings, loaded: LoadedArtifact) -> int:
+    """Explain each text, and show or write the explanations."""
+    from adapters.artifacts.explaining.base.attribution import Options
+    from adapters.experiments import interface
+
+    among = None
+    if given.nearest:
+        among = interface.training_neighbours(loaded, given.artifact, given.train_file, given.plugin_dir)
+    found = [
+        interface.explained(
+            loaded,
+            inputs,
+            given.method,
+            given.target,
+            Options(steps=given.steps),
+            among,
+            given.nearest,
+            given.plugin_dir,
+        )
+        for inputs in (given.texts if given.input is None else _requests(given.input))
+    ]
+    _write(given, found)
+    return 0
+
+
+def _requests(path: Path) -> list[Any]:
+    """The texts of a .txt, or the objects of a JSONL. Raises DataError with the line of a fault."""
+    from adapters.artifacts.explaining.base.marked_examples import json_lines
+
+    if path.suffix == ".txt":
+        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [value for _, value in json_lines(path)]
+
+
+def _write(given: Settings, found: Sequence[Explanation]) -> None:
+    """Explanations to the screen or into a file."""
+    from adapters.core.files import write_text
+    from adapters.evaluation.report import explanation as report
+    from adapters.evaluation.report import html
+
+    lines = [json.dumps(one.record(), ensure_ascii=False) for one in found]
+    if given.output is None:
+        if given.json:
+            print("\n".join(lines))
+            return
+        from rich.console import Console
+
+        console = Console(highlight=False, soft_wrap=True)
+        for number, one in enumerate(found):
+            console.print(*([""] if number else []), one, sep="\n")
+        return
+    text = "\n".join(lines) + "\n"
+    if given.output.suffix == ".html":
+        text = html.document("Explanations", [report.fragment(one.record()) for one in found])
+    elif given.output.suffix == ".json" and len(lines) > 1:
+        text = f"[{', '.join(lines)}]\n"
+    write_text(given.output, text)
+    print(f"written to {given.output}", file=sys.stderr)
+
+
+def _evaluate(given: Settings, loaded: LoadedArtifact) -> int:
+    """Test explanations on a file of examples."""
+    from adapters.artifacts.explaining.base import evaluate, marked_examples
+    from adapters.artifacts.explaining.base.attribution import Options
+    from adapters.core.files import write_text
+
+    assert given.evaluate is not None
+    marked = marked_examples.read(given.evaluate, loaded.task, given.max_samples)
+    record = evaluate.evaluate(
+        loaded.predictor,
+        loaded.task,
+        marked,
+        model=loaded.card["method"]["name"],
+        methods=_methods(given) or None,
+        target=given.target,
+        options=Options(steps=given.steps),
+        random_weights=given.random_weights,
+        seed=given.seed,
+        plugin_dirs=given.plugin_dir,
+    )
+    if given.output is not None:
+        write_text(given.output, json.dumps(record, ensure_ascii=False) + "\n")
+        print(f"written to {given.output}", file=sys.stderr)
+    elif given.json:
+        print(json.dumps(record, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from adapters.evaluation.report import explanation_tests
+
+        Console(highlight=False).print(explanation_tests.table(record))
+    return 0

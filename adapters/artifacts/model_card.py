@@ -64,6 +64,58 @@ def derived_model_card(card: Mapping[str, Any], description: Sequence[str]) -> s
     return "\n".join([*_front_matter(card, "taskswap"), title, "", *said, "", result, "", *_use(card), *_scale(card)])
 
 
+def export_model_card(card: Mapping[str, Any]) -> str:
+    """The README of an export to ONNX, with the lines of code that run it, with our runtime and without."""
+    request = json.dumps(card.get("request", "A text."), ensure_ascii=False)
+    record, scored = card["export"], card["export"].get("quantize", {}).get("scored")
+    kind = f" in {record['quantize']['kind']}" if "quantize" in record else ""
+    of = ", ".join(card["adapters"]) if "adapters" in card else f"{card['task']['name']}, {card['method']['name']}"
+    result = "Not scored."
+    if scored:
+        value = f"{100 * scored['value']:.2f}, in fp32 {100 * scored['before']:.2f}"
+        result = f"{scored['metric']} on {scored['split']}, n = {scored['n']}: {value}."
+    elif "scores" in card:
+        result = "{dataset} {split}, n = {n}: {title} ".format(**card["scores"]) + f"{100 * card['scores']['value']:.2f}."
+    first = f', "{next(iter(card["adapters"]))}"' if "adapters" in card else ""
+    return "\n".join(
+        [
+            f"# {of} on {card['base']['name']}, as ONNX{kind}",
+            "",
+            f"Opset {record['opset']}. {result}",
+            "",
+            *_notice(card["base"]),
+            "## Use",
+            "",
+            "```python",
+            "# pip install taskswap-runtime   (no torch; taskswap itself can do it, too)",
+            "from taskswap_runtime import load",
+            "",
+            f'model = load("this/folder"{first})',
+            f"print(model({request}))",
+            "```",
+            "",
+            "In any other language, the graph takes int64 `input_ids` and `attention_mask` `[rows, tokens]` (and "
+            "`token_type_ids`, if it lists them), made by tokenizer.json, padded on the right with "
+            f"{record['pad_id']}, at most {_budget(card)} tokens:",
+            "",
+            "```python",
+            "import numpy, onnxruntime, tokenizers",
+            "",
+            'tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")',
+            'session = onnxruntime.InferenceSession("model.onnx")',
+            'ids = numpy.array([tokenizer.encode("A text.").ids])',
+            'print(session.run(None, {"input_ids": ids, "attention_mask": numpy.ones_like(ids)}))',
+            "```",
+            "",
+        ]
+    )
+
+
+def _budget(card: Mapping[str, Any]) -> int:
+    """The most tokens of a row."""
+    return int(min(one["budget"] for one in card["adapters"].values()) if "adapters" in card else card["budget"])
+
+
 def _use(card: Mapping[str, Any]) -> list[str]:
     """How it is used from Python, with a request that its task takes."""
     request = json.dumps(card.get("request", "A text."), ensure_ascii=False)

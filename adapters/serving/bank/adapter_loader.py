@@ -19,7 +19,7 @@ from adapters.methods.base.method import Method
 from adapters.methods.base.peft_layout import PeftLayout, layout, with_full_parameters
 from adapters.methods.base.peft_method import PeftMethod
 from adapters.models.base_model import Base
-from adapters.serving.bank.heads import Head, Heads
+from adapters.artifacts.heads import Head, Heads
 from adapters.serving.bank.mixed_inference import ResidentAdapter
 from adapters.tasks.base.task import InferenceTask, Task, load_task
 

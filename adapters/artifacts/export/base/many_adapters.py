@@ -1,0 +1,2 @@
+"""Placeholder."""
+def write(request, opset, files): raise NotImplementedError

@@ -92,7 +92,7 @@ def load(
         if base is not None:
             raise SettingsError(f"--base {base}: {folder} ({method.name}) has no base model. Leave it out.")
         return LoadedArtifact(card, task, method.predictor(method.load(None, task, folder), None, task))
-    model_base = open_base(str(folder)) if method.self_contained and base is None else _base_of(card, base)
+    model_base = open_base(str(folder)) if method.self_contained and base is None else base_of(card, base)
     if not (method.self_contained and base is None):
         artifact.check_base(card, model_base.name, model_base.digest, model_base.tokenizer_digest)
     task = task.on(model_base.kind)
@@ -191,7 +191,7 @@ def _loaded(
     return LoadedArtifact(card, task, method.predictor(model.to(*place), base, task, precision=precision))
 
 
-def _base_of(card: Mapping[str, Any], base: str | None) -> Base:
+def base_of(card: Mapping[str, Any], base: str | None) -> Base:
     """The given base, or the one named in the card, which for a local folder is not enough to find it."""
     from adapters.models.base_model import open_base
 

@@ -75,7 +75,9 @@ def export_model_card(card: Mapping[str, Any]) -> str:
         value = f"{100 * scored['value']:.2f}, in fp32 {100 * scored['before']:.2f}"
         result = f"{scored['metric']} on {scored['split']}, n = {scored['n']}: {value}."
     elif "scores" in card:
-        result = "{dataset} {split}, n = {n}: {title} ".format(**card["scores"]) + f"{100 * card['scores']['value']:.2f}."
+        result = (
+            "{dataset} {split}, n = {n}: {title} ".format(**card["scores"]) + f"{100 * card['scores']['value']:.2f}."
+        )
     first = f', "{next(iter(card["adapters"]))}"' if "adapters" in card else ""
     return "\n".join(
         [

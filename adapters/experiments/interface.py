@@ -156,9 +156,7 @@ def load(
     if reading.given() and not plain:
         raise SettingsError(f"{reading.given()[0]}: only for plain PEFT folders; the card of {folder} has it.")
     if loading.is_export(folder):
-        return loading.load_export(
-            folder, adapter, base=base, device=device, dtype=dtype, plugin_dirs=plugin_dirs
-        )
+        return loading.load_export(folder, adapter, base=base, device=device, dtype=dtype, plugin_dirs=plugin_dirs)
     if adapter is not None:
         raise SettingsError(f"adapter {adapter}: {folder} is of one adapter, which has no name. Leave it out.")
     chosen, number_format = devices.choose_and_report(device, dtype)

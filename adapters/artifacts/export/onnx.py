@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from adapters.artifacts import artifact, loading, merging
 from adapters.artifacts.export.base import graph, int8, many_adapters
 from adapters.artifacts.export.base.export_format import ExportFormat, ExportRequest
@@ -23,17 +21,13 @@ from adapters.artifacts.runtime.loading import FORMAT, MODEL
 from adapters.artifacts.runtime.predictor import OnnxPredictor, session
 from adapters.artifacts.runtime.tokenizer import FILE
 from adapters.core.environment import require_libraries
-from adapters.core.errors import ModelError, SettingsError
+from adapters.core.errors import ModelError
 from adapters.core.settings import require
-from adapters.methods.base.classical import ClassicalMethod
-from adapters.tasks.base.example import Example
 from adapters.tasks.base.predictor import ModelPredictor
 from adapters.tasks.base.task import Task
 
 if TYPE_CHECKING:
     import torch
-
-    from adapters.models.tokenizer import WordTokenizer
 
 
 class Format(ExportFormat):
@@ -70,7 +64,9 @@ def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, A
     if not isinstance(predictor, ModelPredictor) or not task.has_head:
         raise ModelError(f"{folder} cannot be written as ONNX: {_why_not(loaded.card, task)}")
     base, path = predictor.base, files / MODEL
-    batches = graph.Batches(base, predictor.budget, types=_reads_types(task, predictor.tokenizer, predictor.budget))
+    batches = graph.Batches(
+        base, predictor.budget, types=graph.reads_types(task, predictor.tokenizer, predictor.budget)
+    )
     traced = {name: graph.tensor(values) for name, values in batches.batch(*graph.TRACED, seed=0).items()}
     try:
         graph.write_graph(
@@ -104,9 +100,7 @@ def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, A
     def score() -> dict[str, Any] | None:
         if request.test is None:
             return None
-        runs = OnnxPredictor(
-            session(str(path)), task, predictor.tokenizer, pad_id=base.pad_id, budget=predictor.budget
-        )
+        runs = OnnxPredictor(session(str(path)), task, predictor.tokenizer, pad_id=base.pad_id, budget=predictor.budget)
         return int8.scored(runs, task, request.test, request.plugin_dirs)
 
     before = score()
@@ -143,13 +137,6 @@ def task_graph(model: torch.nn.Module, task: Task, names: Sequence[str]) -> torc
             return task.logits(self.model, dict(zip(names, tensors, strict=True)))
 
     return TaskGraph()
-
-
-def _reads_types(task: Task, tokenizer: WordTokenizer, budget: int) -> bool:
-    """Whether the task's rows have token types: those of a pair of texts."""
-    given = task.sample_request()
-    example: Example = task.from_request({"text": given} if isinstance(given, str) else given, "")
-    return any(row.token_types for row in task.encode([example], tokenizer, budget))
 
 
 def _why_not(card: Mapping[str, Any], task: Task) -> str:

@@ -35,9 +35,7 @@ class Export:
         names: of its adapters; none where it is of a single one.
     """
 
-    def __init__(
-        self, folder: str | Path, *, threads: int | None = None, plugin_dirs: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, folder: str | Path, *, threads: int | None = None, plugin_dirs: Sequence[str] = ()) -> None:
         """Args:
         folder: that `taskswap export --format onnx` wrote.
         threads: of one operation. Default: `OMP_NUM_THREADS`, else all cores.

@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from adapters.models.base_model import Base
     from adapters.models.tokenizer import WordTokenizer
+    from adapters.tasks.base.example import Example
     from adapters.tasks.base.task import InferenceTask
 
 OLDEST_OPSET = 18
@@ -204,6 +205,13 @@ def tensor(values: np.ndarray) -> torch.Tensor:
     import torch
 
     return torch.from_numpy(values)
+
+
+def reads_types(task: InferenceTask, tokenizer: WordTokenizer, budget: int) -> bool:
+    """Whether the task's rows have token types: those of a pair of texts."""
+    given = task.sample_request()
+    example: Example = task.from_request({"text": given} if isinstance(given, str) else given, "")
+    return any(row.token_types for row in task.encode([example], tokenizer, budget))
 
 
 @contextlib.contextmanager

@@ -58,10 +58,15 @@ def derived_model_card(card: Mapping[str, Any], description: Sequence[str]) -> s
     """The model card of an artifact made of others (merged or combined); `description` says of which."""
     scores, result = card.get("scores"), "Not scored."
     if scores:
-        result = "{dataset} {split}, n = {n}: {title} ".format(**scores) + f"{100 * scores['value']:.2f}."
+        result = _score(scores)
     title = f"# {card['task']['name']} on {card['base']['name']}"
     said = [*description, *_notice(card["base"])]
     return "\n".join([*_front_matter(card, "taskswap"), title, "", *said, "", result, "", *_use(card), *_scale(card)])
+
+
+def _score(scores: Mapping[str, Any]) -> str:
+    """The score of the run that trained it."""
+    return "{dataset} {split}, n = {n}: {title} ".format(**scores) + f"{100 * scores['value']:.2f}."
 
 
 def export_model_card(card: Mapping[str, Any]) -> str:
@@ -75,9 +80,7 @@ def export_model_card(card: Mapping[str, Any]) -> str:
         value = f"{100 * scored['value']:.2f}, in fp32 {100 * scored['before']:.2f}"
         result = f"{scored['metric']} on {scored['split']}, n = {scored['n']}: {value}."
     elif "scores" in card:
-        result = (
-            "{dataset} {split}, n = {n}: {title} ".format(**card["scores"]) + f"{100 * card['scores']['value']:.2f}."
-        )
+        result = _score(card["scores"])
     first = f', "{next(iter(card["adapters"]))}"' if "adapters" in card else ""
     return "\n".join(
         [

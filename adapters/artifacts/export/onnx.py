@@ -89,7 +89,7 @@ def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, A
         **tokenizer_record(base),
         "largest_difference": float(f"{worst:.3g}"),
     }
-    card = {**derived(loaded.card, folder), "budget": predictor.budget, "export": record}
+    card = {**derived(loaded.card, folder, base), "budget": predictor.budget, "export": record}
     notes = [
         f"opset {opset}; logits equal torch's to {worst:.1e} × max(1, |logit|) at {len(batches.others())} shapes that "
         "were not traced"

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from adapters.artifacts import loading
 from adapters.core import discovery
-from adapters.core.errors import SettingsError
+from adapters.core.errors import ModelError, SettingsError
 from adapters.tasks.base.example import Examples
 
 
@@ -85,4 +86,7 @@ def export(name: str, request: ExportRequest) -> list[str]:
                 if option in discovery.load("formats", other, request.plugin_dirs).Format.options
             ]
             raise SettingsError(f"--{option}: the format {name} has no such option; {', '.join(takers)} has.")
+    for folder in (request.folder, *request.adapters.values()):
+        if folder is not None and loading.is_export(folder):
+            raise ModelError(f"{folder} is an export already. Give the artifact that it was made of.")
     return kind().write(request)

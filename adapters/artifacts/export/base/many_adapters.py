@@ -105,14 +105,14 @@ def write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, An
         file = f"{ADAPTERS}/{name}.safetensors"
         save_file(tensors[name], files / file)
         worst = max(worst, _difference(each, opened, read_tensors(files / file), batches[name], request))
-        kept = derived(each.card, each.folder)
+        kept = derived(each.card, each.folder, base)
         del kept["base"], kept["versions"]
         records[name] = {**kept, "budget": each.budget, "output": each.output, "file": file}
     base.tokenizer.backend_tokenizer.save(str(files / FILE))
     first = next(iter(adapters.values()))
     record = {"format": FORMAT, "opset": opset, **tokenizer_record(base), "rank": rank}
     record["largest_difference"] = float(f"{worst:.3g}")
-    shared = {name: derived(first.card, first.folder)[name] for name in ("base", "versions")}
+    shared = {name: derived(first.card, first.folder, base)[name] for name in ("base", "versions")}
     notes = [
         f"opset {opset}; {len(adapters)} adapters of rank {rank} or less, as inputs; logits equal torch's to "
         f"{worst:.1e} × max(1, |logit|) at 5 shapes that were not traced"

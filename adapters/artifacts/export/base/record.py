@@ -12,11 +12,11 @@ from adapters.core.environment import versions
 from adapters.models.base_model import Base
 
 
-def derived(card: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def derived(card: Mapping[str, Any], folder: Path, base: Base) -> dict[str, Any]:
     """The fields of an artifact's card that stay in that of an export, and what it was exported from."""
     source = {"name": artifact_name(folder), "digest": card["digest"]}
     kept = {name: card[name] for name in (*KEPT_FIELDS, "method") if name in card}
-    return {**kept, "source": source, "versions": versions()}
+    return {**kept, "base": {**card["base"], "kind": base.kind}, "source": source, "versions": versions()}
 
 
 def tokenizer_record(base: Base) -> dict[str, Any]:

@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 FROM, TO = "adapters", "taskswap_runtime"
 ENTRIES = ("adapters.artifacts.runtime.loading",)
 DEPENDENCIES = ("numpy", "onnxruntime", "regex", "tokenizers")
-"""What the distribution depends on: those of the issue's three libraries, and regex, which splits texts into words."""
+"""What the distribution depends on. regex splits texts into words, by classes of characters that `re` lacks."""
 README = """# taskswap-runtime
 
 Runs what `taskswap export --format onnx` wrote, without torch or transformers:
@@ -70,7 +70,7 @@ def write_tree(output: Path) -> None:
     foreign = sorted(libraries - {*DEPENDENCIES, *sys.stdlib_module_names})
     if foreign:
         sys.exit(f"the runtime would import {', '.join(foreign)}: import them inside the functions that need them")
-    for name, source in modules.items():
+    for source in modules.values():
         target = output / TO / source.relative_to(REPOSITORY / FROM)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(renamed(source.read_text(encoding="utf-8")), encoding="utf-8")

@@ -78,8 +78,6 @@ def load(
         ArtifactError: the artifact is damaged, of an older version, or was trained on another base.
         SourceError: the base cannot be found.
     """
-    from adapters.models.base_model import open_base
-
     folder = located(Path(folder))
     if is_export(folder):
         return load_export(folder, base=base, device=device, dtype=dtype, plugin_dirs=plugin_dirs)
@@ -92,9 +90,7 @@ def load(
         if base is not None:
             raise SettingsError(f"--base {base}: {folder} ({method.name}) has no base model. Leave it out.")
         return LoadedArtifact(card, task, method.predictor(method.load(None, task, folder), None, task))
-    model_base = open_base(str(folder)) if method.self_contained and base is None else base_of(card, base)
-    if not (method.self_contained and base is None):
-        artifact.check_base(card, model_base.name, model_base.digest, model_base.tokenizer_digest)
+    model_base = opened_base(card, method, folder, base)
     task = task.on(model_base.kind)
     model = folded(method, model_base, task, folder) if fold else None
     if model is None:
@@ -189,6 +185,22 @@ def _loaded(
 
     precision = "bf16" if place[1] == torch.bfloat16 else "no"
     return LoadedArtifact(card, task, method.predictor(model.to(*place), base, task, precision=precision))
+
+
+def opened_base(card: Mapping[str, Any], method: Method, folder: Path, base: str | None) -> Base:
+    """The base of an artifact: its own folder, where that has one, else the one on which it was trained, checked.
+
+    Raises:
+        ArtifactError: it was trained on another one.
+        SourceError: it cannot be found.
+    """
+    from adapters.models.base_model import open_base
+
+    if method.self_contained and base is None:
+        return open_base(str(folder))
+    found = base_of(card, base)
+    artifact.check_base(card, found.name, found.digest, found.tokenizer_digest)
+    return found
 
 
 def base_of(card: Mapping[str, Any], base: str | None) -> Base:

@@ -116,6 +116,33 @@ def export_model_card(card: Mapping[str, Any]) -> str:
     )
 
 
+def gguf_model_card(card: Mapping[str, Any], prompt: str) -> str:
+    """The README of an export to GGUF; `prompt` is what the model is given for a text."""
+    apart = card["export"]["apart"]
+    files = "-m base.gguf --lora adapter.gguf" if apart else "-m model.gguf"
+    return "\n".join(
+        [
+            f"# {card['task']['name']}, {card['method']['name']} on {card['base']['name']}, as GGUF",
+            "",
+            f"In f16. {_score(card['scores']) if 'scores' in card else 'Not scored.'}",
+            "",
+            *_notice(card["base"]),
+            "## Use",
+            "",
+            "The model was trained on prompts of this form (here of an empty example):",
+            "",
+            "```text",
+            prompt,
+            "```",
+            "",
+            "```bash",
+            f"llama-cli {files} --temp 0 -no-cnv -p 'PROMPT'",
+            "```",
+            "",
+        ]
+    )
+
+
 def _budget(card: Mapping[str, Any]) -> int:
     """The most tokens of a row."""
     return int(min(one["budget"] for one in card["adapters"].values()) if "adapters" in card else card["budget"])

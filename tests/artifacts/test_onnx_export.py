@@ -37,7 +37,7 @@ CASES: dict[str, tuple[str, str, Any, list[Any], dict[str, Any]]] = {
     "spans": ("roberta", "bottleneck", marking, QUESTIONS, {}),
     "causal": ("gpt2", "lora", lambda: tiny.classifying(windows=True), TEXTS, {"lora_r": 2}),
 }
-"""An encoder's tags; pairs with token types after a prefix; answers marked through added layers; a causal classifier."""
+"""An encoder's tags; pairs with token types after a prefix; answers through added layers; a causal classifier."""
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +201,7 @@ def drifted(monkeypatch: pytest.MonkeyPatch) -> str:
     def spoil(module: Any, *given: Any, **named: Any) -> None:
         write(module, *given, **named)
         with torch.no_grad():
-            next(module.parameters()).add_(0.01)
+            list(module.parameters())[-1].add_(0.01)
 
     monkeypatch.setattr(graph, "write_graph", spoil)
     return "logits differ from torch's by"

@@ -6,7 +6,6 @@ graph as constants and layers. The graph is compared with torch before the folde
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.artifacts import artifact, loading, merging
 from adapters.artifacts.export.base import graph, int8, many_adapters
 from adapters.artifacts.export.base.export_format import ExportFormat, ExportRequest
-from adapters.artifacts.export.base.record import derived, tokenizer_record
+from adapters.artifacts.export.base.record import derived, move, tokenizer_record
 from adapters.artifacts.model_card import export_model_card
 from adapters.artifacts.runtime.loading import FORMAT, MODEL
 from adapters.artifacts.runtime.predictor import OnnxPredictor, session
@@ -47,13 +46,8 @@ class Format(ExportFormat):
         with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as made:
             files = Path(made)
             card, notes = (many_adapters.write if request.adapters else _write)(request, opset, files)
-            artifact.write(output, lambda draft: _move(files, draft), card, export_model_card(card))
+            artifact.write(output, lambda draft: move(files, draft), card, export_model_card(card))
         return notes
-
-
-def _move(files: Path, draft: Path) -> None:
-    for path in sorted(files.iterdir()):
-        shutil.move(path, draft / path.name)
 
 
 def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, Any], list[str]]:

@@ -48,10 +48,14 @@ class Export:
         self.card = artifact.verify_files(self.folder)
         record = self.card.get("export")
         if not isinstance(record, dict) or record.get("format") != FORMAT:
-            found = f"an export to {record.get('format')}" if isinstance(record, dict) else "an artifact to train with"
+            if isinstance(record, dict):
+                raise ArtifactError(
+                    f"{self.folder} is an export to {record.get('format')}, not an export to ONNX: its README.md says "
+                    "what runs it."
+                )
             raise ArtifactError(
-                f"{self.folder} is {found}, not an export to ONNX. Write one: taskswap export {self.folder} "
-                "--format onnx --output_dir FOLDER"
+                f"{self.folder} is an artifact to train with, not an export to ONNX. Write one: taskswap export "
+                f"{self.folder} --format onnx --output_dir FOLDER"
             )
         try:
             tokens = SpecialTokens.of_record(record["tokenizer"])

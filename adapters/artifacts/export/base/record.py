@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,12 @@ from adapters.artifacts.merging import KEPT_FIELDS, artifact_name
 from adapters.artifacts.runtime.tokenizer import SpecialTokens
 from adapters.core.environment import versions
 from adapters.models.base_model import Base
+
+
+def move(files: Path, draft: Path) -> None:
+    """Move all that was made in one folder into another."""
+    for path in sorted(files.iterdir()):
+        shutil.move(path, draft / path.name)
 
 
 def derived(card: Mapping[str, Any], folder: Path, base: Base) -> dict[str, Any]:

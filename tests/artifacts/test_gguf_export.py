@@ -142,7 +142,7 @@ def test_what_llama_cpp_would_not_compute_is_refused(root: Path, tmp_path: Path)
         (bert, "lora", tiny.classifying(), False, "leaves out the pooler"),
         (llama, "lora", tiny.classifying(), False, "has a head of its own"),
         (opt, "lora", writing(), False, "has not been compared"),
-        (t5, "lora", discovery.load("tasks", "translation").Task(), False, "of the kind encoder-decoder"),
+        (t5, "lora", discovery.load("tasks", "summarization").Task(), False, "of the kind encoder-decoder"),
         (llama, "dora", writing(), True, "merges it first"),
         (llama, "prefix", writing(), False, "no weights can represent"),
     ]

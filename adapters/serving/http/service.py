@@ -28,6 +28,7 @@ from adapters.tasks.base.requests import Request
 if TYPE_CHECKING:
     from adapters.serving.bank.adapter_loader import LoadedAdapter
     from adapters.serving.bank.bank import AdapterBank
+    from adapters.serving.bank.export_bank import ExportBank
     from adapters.tasks.base.observation import Observation
 
 WARMING, READY, DRAINING = "warming", "ready", "draining"
@@ -56,7 +57,7 @@ class Service:
         self.loading = ThreadPoolExecutor(1, "loading")
         self.drift = Drift(settings, self.metrics)
         self.watch = Watch(settings.watch, self._count_adapters)
-        self.bank: AdapterBank | None = None
+        self.bank: AdapterBank | ExportBank | None = None
         self.on_start: list[Callable[[AdapterBank], None]] = []
         """Called with the bank before the server is ready: what applications open."""
         self.on_close: list[Callable[[], None]] = []
@@ -69,6 +70,9 @@ class Service:
 
     def open(self) -> None:
         """Open the base, load the adapters, warm up, and start to answer. Raises UserError. Takes seconds."""
+        if self.settings.runtime == "onnx":
+            self._open_exports()
+            return
         from adapters.core.processes import use_all_cores
         from adapters.models.devices import choose_device, choose_dtype, describe
         from adapters.serving.bank.bank import AdapterBank
@@ -93,6 +97,19 @@ class Service:
         if settings.router is not None:
             bank.load_router(settings.router if self.root is None else Path(settings.router).resolve())
         self.start(bank, threads)
+
+    def _open_exports(self) -> None:
+        """As `open`, with exports, and without torch."""
+        from adapters.core.environment import require_libraries
+        from adapters.core.processes import cores
+        from adapters.serving.bank.export_bank import ExportBank
+
+        require_libraries("--runtime onnx", ("onnxruntime",), "export")
+        settings = self.settings
+        threads = settings.threads or min(max(cores() // 2, 1), MAX_THREADS)
+        each = max(1, cores() // threads)
+        logging.getLogger("adapters.serving").info(f"ONNX Runtime on the CPU, {threads} × {each} threads")
+        self.start(ExportBank(settings.adapters(), threads=each, plugin_dirs=settings.plugin_dir), threads)
 
     def _share_cores(self, *, on_cpu: bool) -> int:
         """The number of threads that run batches; each thread's operations get its share of the cores.

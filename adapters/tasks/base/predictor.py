@@ -62,8 +62,12 @@ class RowPredictor(ABC):
 
     def predict_alone(self, examples: Sequence[Example]) -> list[Prediction]:
         """As `predict`, with all examples computed at once, by this process."""
+        return self.encode_and_predict(examples)[1]
+
+    def encode_and_predict(self, examples: Sequence[Example]) -> tuple[list[Encoded], list[Prediction]]:
+        """The rows that the model reads, and one prediction per example."""
         encoded = self.task.encode(examples, self.tokenizer, self.budget)
-        return self.task.decode(examples, encoded, self._forward(encoded), self.tokenizer)
+        return encoded, self.task.decode(examples, encoded, self._forward(encoded), self.tokenizer)
 
     @property
     @abstractmethod

@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adapters.artifacts.loading import LoadedArtifact as LoadedArtifact
+    from adapters.artifacts.loaded import LoadedArtifact as LoadedArtifact
     from adapters.core.errors import UserError as UserError
     from adapters.experiments.comparison.result import ComparisonResult as ComparisonResult
     from adapters.experiments.interface import compare as compare
@@ -34,7 +34,7 @@ _PUBLIC = {
     "AdapterBank": "serving.bank.bank",
     "Client": "serving.http.client",
     "ComparisonResult": "experiments.comparison.result",
-    "LoadedArtifact": "artifacts.loading",
+    "LoadedArtifact": "artifacts.loaded",
     "Request": "tasks.base.requests",
     "Router": "serving.bank.router",
     "RunResult": "experiments.run_result",

@@ -17,7 +17,7 @@ from adapters.core.errors import DataError, SettingsError
 from adapters.core.files import new_file
 
 if TYPE_CHECKING:
-    from adapters.artifacts.loading import LoadedArtifact
+    from adapters.artifacts.loaded import LoadedArtifact
     from adapters.artifacts.pipeline import Pipeline
 
 HELP = "answer texts, or a file of requests, with an artifact"
@@ -65,11 +65,12 @@ def run(argv: Sequence[str]) -> int:
     )
     given = _with_texts(given)
     _check(given)
+    from adapters.artifacts import loading
     from adapters.core.processes import use_all_cores
     from adapters.experiments import interface
 
     def load(folder: Path) -> LoadedArtifact:
-        if not interface.loading.is_export(folder):
+        if not loading.is_export(folder):
             use_all_cores()  # of torch, which an export does without
         return interface.load(
             folder,

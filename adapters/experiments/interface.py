@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.artifacts import loading, plain_peft
-from adapters.artifacts.loading import LoadedArtifact
+from adapters.artifacts.loaded import LoadedArtifact
 from adapters.core import arguments, discovery
 from adapters.core.errors import SettingsError
 from adapters.core.files import free_folder

@@ -157,7 +157,7 @@ def test_adapters_in_one_file_answer_as_in_the_bank(many: Any, root: Path) -> No
 
 def test_an_adapter_of_many_is_asked_for_by_name(many: Any, made: Any) -> None:
     _, out = many
-    with pytest.raises(SettingsError, match="name one of ner, places, mood, shout"):
+    with pytest.raises(SettingsError, match="has several adapters; name one of ner, places, mood, shout"):
         runtime.load(out)
     with pytest.raises(SettingsError, match="did you mean 'mood'"):
         runtime.load(out, "moot")

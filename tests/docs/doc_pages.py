@@ -25,6 +25,7 @@ PAGES = (
     "docs/customer_service.md",
     "docs/news_monitor.md",
     "docs/serving.md",
+    "docs/export.md",
     "docs/chinese.md",
     "docs/plugins.md",
     "docs/results.md",

@@ -59,9 +59,8 @@ class Export:
             )
         try:
             tokens = SpecialTokens.of_record(record["tokenizer"])
-            self.tokenizer = WordTokenizer(  # type: ignore[arg-type]
-                FastTokenizer(self.folder / FILE, tokens), labelled=record["labelled"]
-            )
+            tokenizer: Any = FastTokenizer(self.folder / FILE, tokens)
+            self.tokenizer = WordTokenizer(tokenizer, labelled=record["labelled"])
             self.pad_id, self.kind = int(record["pad_id"]), str(self.card["base"]["kind"])
             self._adapters: Mapping[str, Any] = self.card.get(ADAPTERS, {})
         except (LookupError, TypeError, ValueError) as error:
@@ -85,9 +84,10 @@ class Export:
             if adapter is not None:
                 raise SettingsError(f"{self.folder}: is of one adapter, which has no name; leave out {adapter!r}.")
             return self._loaded(self.card, {}, None)
+        if adapter is None:
+            raise SettingsError(f"{self.folder}: has several adapters; name one of {', '.join(self.names)}.")
         if adapter not in self._adapters:
-            known = self.names
-            near = did_you_mean(adapter, known) if adapter is not None else f"name one of {', '.join(known)}."
+            near = did_you_mean(adapter, self.names)
             raise SettingsError(f"{self.folder}: no adapter is called {adapter!r}: {near}")
         own = self._adapters[adapter]
         constants = read_tensors(self.folder / own["file"])

@@ -155,6 +155,7 @@ class FastTokenizer:
         given = texts if pair is None else list(zip(texts, list(pair) if batched else [pair], strict=True))
         with self._turn:
             if truncation:
+                assert max_length is not None
                 strategy = "longest_first" if truncation is True else truncation
                 side = self._tokens.truncation_side
                 self._tokenizer.enable_truncation(max_length, stride=stride, strategy=strategy, direction=side)

@@ -62,7 +62,8 @@ class ExportBank:
         for name, given in folders.items():
             folder = located(given)
             export = Export(folder, threads=threads, plugin_dirs=plugin_dirs)
-            for own in export.names or [None]:
+            names: list[str | None] = [*export.names] or [None]
+            for own in names:
                 loaded = export.load(own)
                 assert isinstance(loaded.predictor, RowPredictor)
                 card = dict(loaded.card)

@@ -28,7 +28,6 @@ from adapters.tasks.base.requests import Request
 if TYPE_CHECKING:
     from adapters.serving.bank.adapter_loader import LoadedAdapter
     from adapters.serving.bank.bank import AdapterBank
-    from adapters.serving.bank.export_bank import ExportBank
     from adapters.tasks.base.observation import Observation
 
 WARMING, READY, DRAINING = "warming", "ready", "draining"
@@ -57,7 +56,7 @@ class Service:
         self.loading = ThreadPoolExecutor(1, "loading")
         self.drift = Drift(settings, self.metrics)
         self.watch = Watch(settings.watch, self._count_adapters)
-        self.bank: AdapterBank | ExportBank | None = None
+        self.bank: AdapterBank | None = None
         self.on_start: list[Callable[[AdapterBank], None]] = []
         """Called with the bank before the server is ready: what applications open."""
         self.on_close: list[Callable[[], None]] = []
@@ -109,7 +108,9 @@ class Service:
         threads = settings.threads or min(max(cores() // 2, 1), MAX_THREADS)
         each = max(1, cores() // threads)
         logging.getLogger("adapters.serving").info(f"ONNX Runtime on the CPU, {threads} × {each} threads")
-        self.start(ExportBank(settings.adapters(), threads=each, plugin_dirs=settings.plugin_dir), threads)
+        # It has what a server asks of a bank.
+        bank: Any = ExportBank(settings.adapters(), threads=each, plugin_dirs=settings.plugin_dir)
+        self.start(bank, threads)
 
     def _share_cores(self, *, on_cpu: bool) -> int:
         """The number of threads that run batches; each thread's operations get its share of the cores.

@@ -169,7 +169,8 @@ def _module(body: Any, heads: Mapping[str, _Adapter], layers: Sequence[str], nam
                 parameters = {name.removeprefix(own): one for name, one in given.items() if name.startswith(own)}
                 states = each.head.body.given
                 states.states, states.pooled = out.last_hidden_state.float(), getattr(out, "pooler_output", None)
-                found.append(each.task.logits(_Called(each.head.model, parameters), inputs))
+                called: Any = _Called(each.head.model, parameters)
+                found.append(each.task.logits(called, inputs))
             return tuple(found)
 
     for layer in layers:

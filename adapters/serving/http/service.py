@@ -19,7 +19,7 @@ from adapters.serving.http.drift import Drift
 from adapters.serving.http.masking import masked_values
 from adapters.serving.http.refusal import Refusal, busy
 from adapters.serving.http.schema import GenerateRequest, LoadRequest, RequestParser, shown, unanswered
-from adapters.serving.http.settings import Settings
+from adapters.serving.http.settings import RUNTIMES, Settings
 from adapters.serving.http.telemetry import RequestLog, ServerMetrics
 from adapters.serving.http.watch import Watch
 from adapters.serving.http.writer import Writer
@@ -69,7 +69,7 @@ class Service:
 
     def open(self) -> None:
         """Open the base, load the adapters, warm up, and start to answer. Raises UserError. Takes seconds."""
-        if self.settings.runtime == "onnx":
+        if self.settings.runtime != RUNTIMES[0]:
             self._open_exports()
             return
         from adapters.core.processes import use_all_cores

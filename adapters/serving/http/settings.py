@@ -9,6 +9,8 @@ from pathlib import Path
 from adapters.core.errors import SettingsError
 from adapters.serving.bank.adapter_name import fault_of
 
+RUNTIMES = ("torch", "onnx")
+"""What answers: adapters on a base by torch, or exports by ONNX Runtime."""
 LEAST_WINDOW = 50
 """Answers below which no test could find a drift."""
 
@@ -128,9 +130,9 @@ class Settings:
             raise SettingsError(
                 f"--drift_window {self.drift_window}: must be at least {LEAST_WINDOW}, or 0 to compare no answers."
             )
-        if self.runtime not in ("torch", "onnx"):
-            raise SettingsError(f"--runtime {self.runtime}: must be torch or onnx.")
-        if self.runtime == "onnx":
+        if self.runtime not in RUNTIMES:
+            raise SettingsError(f"--runtime {self.runtime}: must be {' or '.join(RUNTIMES)}.")
+        if self.runtime != RUNTIMES[0]:
             needs = {"router": self.router is not None, "application": bool(self.application), "watch": self.watch > 0}
             needs["device"] = self.device not in ("auto", "cpu")
             needs["dtype"] = self.dtype not in ("auto", "float32")

@@ -15,7 +15,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,15 +59,9 @@ def exported(given: argparse.Namespace, name: str, *words: str) -> Path:
     return folder
 
 
-def alternating(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+def medians(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     """The median milliseconds of each of some ways, which take turns, after the first fifth of the rounds."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, call in ways.items():
-            begin = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - begin)
-    kept = {name: sorted(own[rounds // 5 :]) for name, own in seconds.items()}
+    kept = {name: sorted(own[rounds // 5 :]) for name, own in bench.alternating(ways, rounds).items()}
     return {name: round(1000 * own[len(own) // 2], 2) for name, own in kept.items()}
 
 
@@ -94,9 +87,7 @@ def speed(given: argparse.Namespace, ner: Path) -> dict[str, Any]:
                 predictor.model(input_ids=ids)
 
         calls = {name: (lambda one=one, texts=texts: one(texts)) for name, one in ways.items()}
-        found[f"rows_{rows}"] = alternating(
-            {"bare": bare, **calls}, given.rounds if rows == 1 else given.rounds // 5 + 2
-        )
+        found[f"rows_{rows}"] = medians({"bare": bare, **calls}, given.rounds if rows == 1 else given.rounds // 5 + 2)
     print(
         "| measured | bare | torch | onnx | int8 | onnx, × torch | int8, × torch |\n|---|---:|---:|---:|---:|---:|---:|"
     )
@@ -162,7 +153,7 @@ def many(given: argparse.Namespace, artifacts: dict[str, Path]) -> dict[str, Any
     pairs = [f"{name}={folder}" for name, folder in artifacts.items()]
     folder = exported(given, "many", "--adapters", *pairs)
     several = runtime.load(folder, "ner")
-    ms = alternating({"single": lambda: single(TEXT), "many": lambda: several(TEXT)}, given.rounds)
+    ms = medians({"single": lambda: single(TEXT), "many": lambda: several(TEXT)}, given.rounds)
     ratio = ms["many"] / ms["single"]
     print(f"single {ms['single']} ms, with {len(pairs)} adapters as inputs {ms['many']} ms: {ratio:.2f} ×")
     sizes = {path.stem: path.stat().st_size for path in (folder / "adapters").iterdir()}

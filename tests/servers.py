@@ -22,6 +22,8 @@ from adapters.serving.http.settings import Settings
 
 TEXT = "Ada Lovelace lived in New York ."
 NAMES = ("mood", "ner", "topic")
+ADMIN = "admin-token-of-the-tests"
+"""Token of servers and of requests, where a test has none of its own."""
 
 
 def write_adapters(root: Path, base_folder: Path) -> None:
@@ -68,13 +70,14 @@ class Site:
     def __init__(
         self, bank: Any, tokens: Tokens | None = None, applications: Sequence[Any] = (), **settings: Any
     ) -> None:
-        self.service = Service(Settings(**settings), tokens or Tokens())
+        self.service = Service(Settings(**settings), tokens or Tokens(admin=ADMIN.encode()))
+        self.own = {} if tokens else {"authorization": f"Bearer {ADMIN}"}
         self.app = create(self.service, applications)
         if bank is not None:
             self.service.start(bank)
 
     async def send(self, method: str, path: str, **given: Any) -> httpx.Response:
-        given["headers"] = {"host": "localhost", **given.get("headers", {})}
+        given["headers"] = {"host": "localhost", **self.own, **given.get("headers", {})}
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, path, **given)
@@ -113,7 +116,7 @@ class Running:
         from adapters.serving.http.uvicorn_server import Server
 
         given = Settings(port=0, **settings)
-        self.service = Service(given, Tokens())
+        self.service = Service(given, Tokens(admin=ADMIN.encode()))
         self.service.open = lambda: self.service.start(bank)  # type: ignore[method-assign]
         self.server = Server(self.service, given, applications)
         self.listener = bound_socket(given)

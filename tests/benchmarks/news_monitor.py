@@ -15,6 +15,8 @@ Parts:
               week, and surges injected at drawn times
     kills     kill -9 at drawn moments of reading: no item lost or counted twice, no alarm lost
     memory    peak memory after a tenth of --items items and after all
+    headlines real headlines, each once, read by a sentiment and a topic adapter of LoRA on --base from end to end:
+              headlines a minute (the adapters are trained for two steps: speed is all that is asked of them)
 
 Prints a table, and one JSON line last.
 """
@@ -27,6 +29,7 @@ import csv
 import json
 import os
 import random
+import re
 import sqlite3
 import sys
 import tempfile
@@ -49,7 +52,7 @@ MONTH = 720
 """Windows of an hour in 30 days."""
 LEARNING = 168
 BASE = 0.2
-PARTS = ("stable", "power", "peers", "gold", "kills", "memory")
+PARTS = ("stable", "power", "peers", "gold", "kills", "memory", "headlines")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -456,6 +459,49 @@ def memory(args: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
+def headlines(args: argparse.Namespace) -> dict[str, Any]:
+    """Headlines a minute from the file to the report, read by two adapters."""
+    texts: dict[str, None] = {}
+    for file, name in (("finance_sentfin/SEntFiN.csv", "Title"), ("finance_gold_news/gold_news.csv", "headline")):
+        path = args.data / file
+        if not path.exists():
+            raise SystemExit(f"No data at {path}. Give --data the folder of the sets.")
+        with path.open(encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                texts[next(value for key, value in row.items() if key.lower() == name.lower()).strip()] = None
+    chosen = [*texts][: args.headlines]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        labels = {"sentiment": ["negative", "neutral", "positive"], "topics": ["earnings", "deals", "prices", "people"]}
+        flags = ["--model_name_or_path", args.base]
+        for adapter, own in labels.items():
+            rows = ({"text": text, "label": own[n % len(own)]} for n, text in enumerate(chosen[:64]))
+            path = write_items(folder / f"{adapter}.jsonl", rows)
+            run = folder / adapter
+            words = ["recipes/lora_classification.py", "--train_file", str(path), "--max_train_steps", "2", *args.more]
+            bench.command(*words, "--model_name_or_path", args.base, "--output_dir", str(run))
+            flags += [f"--{adapter.removesuffix('s')}_adapter", str(run / "artifact")]
+        draw = random.Random(args.seed)
+        rows = (
+            {"id": f"h{n}", "time": 1_600_000_000 + 2 * n, "text": text, "source": f"wire {draw.randrange(8)}"}
+            for n, text in enumerate(chosen)
+        )
+        path = write_items(folder / "news.jsonl", rows)
+        begin = time.perf_counter()
+        ended(reading(path, folder / "run", *flags), folder / "run")
+        seconds = time.perf_counter() - begin
+        said = (folder / "run.log").read_text()
+        reading_alone = float(re.search(r"lines in ([\d.]+) s", said)[1])  # type: ignore[index]
+    words_ = sum(len(text.split()) for text in chosen) / len(chosen)
+    return {
+        "headlines": len(chosen),
+        "words, mean": round(words_, 1),
+        "minutes": round(seconds / 60, 2),
+        "a minute": round(60 * len(chosen) / seconds),
+        "a minute, without the start": round(60 * len(chosen) / reading_alone),
+    }
+
+
 def gold(args: argparse.Namespace) -> dict[str, Any]:
     """Gold headlines of 2015 and later in windows of a week, with surges injected at drawn weeks."""
     from adapters.applications.news_monitor.monitor import Given, Monitor
@@ -518,7 +564,10 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--kill_items", type=int, default=12_000)
     parser.add_argument("--items", type=int, default=1_000_000)
+    parser.add_argument("--headlines", type=int, default=20_000, help="at most")
+    parser.add_argument("--base", default="minilm", help="of the adapters that read headlines")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="further flags of the adapters' training")
     args = parser.parse_args()
     run: Mapping[str, Callable[[], Any]] = {
         "stable": lambda: stable(args.months, args.seed),
@@ -527,6 +576,7 @@ def main() -> None:
         "gold": lambda: gold(args),
         "kills": lambda: kills(args),
         "memory": lambda: memory(args),
+        "headlines": lambda: headlines(args),
     }
     found = {name: run[name]() for name in PARTS if name in args.only}
     for name, own in found.items():

@@ -1,4 +1,4 @@
-"""Scores of training recipes on real data: relations, Chinese, from English to Chinese, and what a larger base brings.
+"""Scores of training recipes on real data: relations, finance, Chinese, from English to Chinese, a larger base.
 
     python tests/benchmarks/recipe_scores.py semeval                     # one table: minilm and e5, full and LoRA
     python tests/benchmarks/recipe_scores.py finre cluener --bases e5 --folder runs/scores    # kept, and taken up again
@@ -10,11 +10,14 @@ Each run is a recipe with the flags of its table and a seed. Prints a Markdown t
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import re
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +61,72 @@ def resumes(data: Path, own: Path) -> None:
                 end = next(i for i in range(at, len(pairs)) if pairs[i][1][0] in "ES") + 1
                 entities.append({"start": at, "end": end, "label": kind})
         rows.append({"text": text, "entities": entities})
-    (own / "test.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_rows(own / "test.jsonl", rows)
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Rows as JSONL."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+TOP_TEN = ("earn", "acq", "money-fx", "grain", "crude", "trade", "interest", "ship", "wheat", "corn")
+"""The ten most frequent topics of Reuters-21578, on which most of its published results are."""
+
+
+def reuters(data: Path, own: Path, topics: Collection[str] | None = None) -> None:
+    """Titles and first words of Reuters-21578 with their topics, by ModApte's split: those of training and of test."""
+    found: dict[str, list[dict[str, Any]]] = {"TRAIN": [], "TEST": []}
+    for line in (data / "finance_reuters21578" / "reuters_topics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        labels = [topic for topic in row["topics"] if topics is None or topic in topics]
+        if row["split"] in found and labels:
+            found[row["split"]].append({"text": f"{row['title']}. {row['body']}", "labels": labels})
+    known = {label for row in found["TRAIN"] for label in row["labels"]}
+    for row in found["TEST"]:
+        row["labels"] = [label for label in row["labels"] if label in known]
+    write_rows(own / "train.jsonl", found["TRAIN"])
+    write_rows(own / "test.jsonl", [row for row in found["TEST"] if row["labels"]])
+
+
+def sentfin(data: Path, own: Path) -> None:
+    """SEntFiN's headlines with each of their entities as a pair, cut into 80, 10 and 10 % of the headlines."""
+    pair = re.compile(r"""(['"])(.*?)\1: '(positive|negative|neutral)'""")
+    with (data / "finance_sentfin" / "SEntFiN.csv").open(encoding="utf-8") as stream:
+        found = [
+            [
+                {"text": row["Title"], "text_pair": entity, "label": label}
+                for _, entity, label in pair.findall(row["Decisions"])
+            ]
+            for row in csv.DictReader(stream)
+        ]
+    write_parts(own, found)
+
+
+def phrasebank(data: Path, own: Path) -> None:
+    """The sentences of financial_phrasebank on whose sentiment half of the annotators agreed, cut into 80, 10, 10 %."""
+    with (data / "financial_phrasebank" / "all-data.csv").open(encoding="utf-8") as stream:
+        first = {row["Content"]: row["Type"] for row in csv.DictReader(stream)}
+    write_parts(own, [[{"text": text, "label": label}] for text, label in first.items()])
+
+
+def write_parts(own: Path, groups: Iterable[Sequence[dict[str, Any]]]) -> None:
+    """Write of each ten groups of rows eight to train, one to dev and one to test."""
+    found: dict[str, list[dict[str, Any]]] = {"train": [], "dev": [], "test": []}
+    for number, rows in enumerate(groups):
+        found[("dev", "test", *["train"] * 8)[number % 10]] += rows
+    for name, own_rows in found.items():
+        write_rows(own / f"{name}.jsonl", own_rows)
+
+
+def fiqa(data: Path, own: Path) -> None:
+    """FiQA's headlines and posts with each of their targets as a pair, and its sentiment from -1 to 1."""
+    for split in ("train", "test"):
+        rows = []
+        for kind in ("headline", "post"):
+            for row in json.loads((data / "finance_fiqa" / f"task1_{kind}_ABSA_{split}.json").read_text()).values():
+                scores = {one["target"]: float(one["sentiment_score"]) for one in row["info"]}
+                rows += [{"text": row["sentence"], "text_pair": name, "score": score} for name, score in scores.items()]
+        write_rows(own / f"{split}.jsonl", rows)
 
 
 def few(name: str, more: str = "") -> Table:
@@ -144,6 +212,43 @@ TABLES = {
         flags="--dataset_name conll2003 --test_file {own}/test.jsonl --max_train_samples 4000 --spans snap",
         prepare=resumes,
     ),
+    "phrasebank": Table(
+        recipe="classification",
+        flags="--train_file {own}/train.jsonl --validation_file {own}/dev.jsonl --test_file {own}/test.jsonl",
+        bases=("minilm",),
+        prepare=phrasebank,
+    ),
+    "tweets": Table(
+        recipe="classification",
+        flags="--train_file {data}/finance_tweets/sent_train.csv --test_file {data}/finance_tweets/sent_valid.csv",
+        bases=("minilm",),
+    ),
+    "sentfin": Table(
+        recipe="classification",
+        flags="--train_file {own}/train.jsonl --validation_file {own}/dev.jsonl --test_file {own}/test.jsonl",
+        bases=("minilm",),
+        prepare=sentfin,
+    ),
+    "fiqa": Table(
+        recipe="regression",
+        flags="--train_file {own}/train.jsonl --test_file {own}/test.jsonl --num_train_epochs 10",
+        bases=("minilm",),
+        prepare=fiqa,
+    ),
+    "reuters10": Table(
+        recipe="classification",
+        flags="--train_file {own}/train.jsonl --test_file {own}/test.jsonl --multi_label",
+        bases=("minilm",),
+        seeds=1,
+        prepare=partial(reuters, topics=TOP_TEN),
+    ),
+    "reuters": Table(
+        recipe="classification",
+        flags="--train_file {own}/train.jsonl --test_file {own}/test.jsonl --multi_label --num_train_epochs 10",
+        bases=("minilm",),
+        seeds=1,
+        prepare=reuters,
+    ),
     "thucnews": Table(
         recipe="classification",
         flags="--train_file {data}/zh_thucnews_titles/train.tsv --test_file {data}/zh_thucnews_titles/test.tsv",
@@ -153,6 +258,10 @@ TABLES = {
 """By name."""
 
 
+BARE = ("tfidf", "majority")
+"""Methods without a base."""
+
+
 def scored(name: str, table: Table, base: str, method: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """scores.json of a run, which is run unless it has been."""
     own = given.folder / f"{name}-data"
@@ -160,8 +269,13 @@ def scored(name: str, table: Table, base: str, method: str, seed: int, given: ar
         own.mkdir(parents=True, exist_ok=True)
         table.prepare(given.data, own)
     flags = table.flags.format(data=given.data, own=own).split()
-    words = ["--model_name_or_path", base, "--seed", str(seed), *flags, *given.more]
-    return bench.kept(given.folder / f"{name}-{base}-{method}-{seed}", f"recipes/{method}_{table.recipe}.py", *words)
+    words = ["--seed", str(seed), *flags, *given.more]
+    if method not in BARE:
+        words = ["--model_name_or_path", base, *words]
+    recipe = [f"recipes/{method}_{table.recipe}.py"]
+    if not (bench.REPOSITORY / recipe[0]).is_file():
+        recipe = ["-m", "adapters", "train", "--task", table.recipe, "--method", method]
+    return bench.kept(given.folder / f"{name}-{base}-{method}-{seed}", *recipe, *words)
 
 
 def row(name: str, base: str, method: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -181,6 +295,10 @@ def row(name: str, base: str, method: str, records: Sequence[dict[str, Any]]) ->
     spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
     cells = [name, base, method, f"{found['mean']:.2f}{spread}", str(len(scores)), found["metric"], found["split"]]
     print("| " + " | ".join(cells) + f" | {found['trainable_params']:,} |", flush=True)
+    if all("macro_f1" in record["quality"][found["metric"]] for record in records):
+        found["macro_f1"] = [
+            round(100 * record["quality"][found["metric"]]["macro_f1"]["value"], 2) for record in records
+        ]
     return found
 
 

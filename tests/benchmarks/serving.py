@@ -36,6 +36,7 @@ sys.path.insert(0, str(HERE.parent))
 ADAPTERS = 8
 OVERLOAD, OVERLOAD_TEXTS = 10, 8
 START_SECONDS = 180
+TOKEN = "admin-token-of-the-benchmark"
 
 
 class Server(NamedTuple):
@@ -96,7 +97,7 @@ class Bench:
         for name in self.tasks:
             words += ["--adapter", f"{name}={self.root / name}"]
         log = self.root / "server.log"
-        process = bench.started(*words, log=log, environment=bench.environment())
+        process = bench.started(*words, log=log, environment={**bench.environment(), "TASKSWAP_ADMIN_TOKEN": TOKEN})
         try:
             yield Server(wait_for_port(log, process), process.pid)
         finally:
@@ -110,7 +111,7 @@ class Bench:
         given = [f"{name}={task}:{self.root / name}" for name, task in self.tasks.items()]
         words = [str(HERE / "plain_server.py"), str(self.base.folder), str(port), *given]
         log = self.root / "plain.log"
-        process = bench.started(*words, log=log, environment=bench.environment())
+        process = bench.started(*words, log=log, environment={**bench.environment(), "TASKSWAP_ADMIN_TOKEN": TOKEN})
         try:
             wait_until(lambda: answers(f"http://127.0.0.1:{port}/openapi.json"), process, log)
             yield port
@@ -228,6 +229,7 @@ def changes(made: Bench, server: Server, given: argparse.Namespace) -> dict[str,
     def send(method: str, name: str, folder: str = "") -> None:
         body = json.dumps({"folder": folder}).encode() if folder else None
         request = urllib.request.Request(f"http://127.0.0.1:{server.port}/v1/adapters/{name}", body, method=method)
+        request.add_header("authorization", f"Bearer {TOKEN}")
         if body:
             request.add_header("content-type", "application/json")
         try:

@@ -47,6 +47,7 @@ SMALL = [
 ]
 REAL = SMALL[:-3]
 """For the first command of README, on its real model and data."""
+TOKEN = "admin-token-of-the-pages"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
@@ -337,7 +338,8 @@ def served(clone: Path, word: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = forked.Forked([*words[1:], "--port", port], clone / "server.log", cwd=clone)
+    words, environment = [*words[1:], "--port", port], {"TASKSWAP_ADMIN_TOKEN": TOKEN}
+    process = forked.Forked(words, clone / "server.log", cwd=clone, environment=environment)
     try:
         with Client(f"http://127.0.0.1:{port}", retries=0) as client:
             limit = time.monotonic() + 120
@@ -386,7 +388,10 @@ def said_by_curl(path: str, url: str) -> list[str]:
     found = [words for words in serving_commands() if words[0] == "curl" and any(path in word for word in words)]
     return [
         subprocess.run(
-            [*(word.replace("http://127.0.0.1:8000", url) for word in words), "-sS"],
+            [
+                *(word.replace("http://127.0.0.1:8000", url).replace("$TASKSWAP_ADMIN_TOKEN", TOKEN) for word in words),
+                "-sS",
+            ],
             capture_output=True,
             text=True,
             check=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,10 +19,17 @@ CHUNK = 1 << 16
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """What a source hands over at a time: items, and the marks to keep with them."""
+    """What a source hands over at a time.
+
+    Attributes:
+        given: items.
+        marks: to keep with them.
+        settled: called with what became of each item, when that is on disk, or with the error that kept it from there.
+    """
 
     given: tuple[Given, ...]
     marks: Mapping[str, Any]
+    settled: Callable[[list[str] | Exception], None] | None = None
 
 
 class GrowingFile:
@@ -99,15 +106,12 @@ class Pipe(threading.Thread):
                 self.into.put(Arrival(given=(Given(where=f"standard input:{number}", item=item),), marks={}))
 
 
-def drained(waiting: queue.Queue[Arrival], most: int, seconds: float) -> Arrival:
-    """What waits in a queue, together; waits so long for the first."""
-    given: list[Given] = []
-    marks: dict[str, Any] = {}
+def drained(waiting: queue.Queue[Arrival], most: int, seconds: float) -> list[Arrival]:
+    """What waits in a queue, until it is so many items; waits so long for the first."""
+    found: list[Arrival] = []
     try:
-        while len(given) < most:
-            one = waiting.get(timeout=seconds) if not given else waiting.get_nowait()
-            given += one.given
-            marks |= one.marks
+        while sum(len(one.given) for one in found) < most:
+            found.append(waiting.get(timeout=seconds) if not found else waiting.get_nowait())
     except queue.Empty:
         pass
-    return Arrival(given=tuple(given), marks=marks)
+    return found

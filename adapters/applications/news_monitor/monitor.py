@@ -39,7 +39,8 @@ CLOCK, NEXT, WATCH, SERIES, TALLY, MADE_BY = "clock", "next window", "watch", "s
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What came in: where it was read, and a line of JSON, an object, or why there is neither."""
+    """What came in: where it was read (no two of a batch at one place), and a line of JSON, an object, or why there is
+    neither."""
 
     where: str
     item: bytes | Mapping[str, Any] | ItemError
@@ -80,6 +81,7 @@ class Monitor:
         self.next: int | None = store.get(NEXT)
         self.tally: dict[str, Any] = store.get(TALLY, {})
         self.live = False
+        self.became: dict[str, str] = {}  # by place: of the items of the last batch
         self._continue(reader)
 
     def _continue(self, reader: str) -> None:
@@ -102,8 +104,12 @@ class Monitor:
 
     # items ------------------------------------------------------------------------------------------------------------
 
-    def take(self, given: Sequence[Given], marks: Mapping[str, Any] | None = None, now: float | None = None) -> None:
+    def take(
+        self, given: Sequence[Given], marks: Mapping[str, Any] | None = None, now: float | None = None
+    ) -> list[str]:
         """Read items, count them, and close the windows that they end. When it returns, all is on disk.
+
+        Returns what became of each: that it was counted, or why not.
 
         Args:
             given: in the order in which they came.
@@ -113,6 +119,7 @@ class Monitor:
         Raises SessionError if it cannot be written; then nothing of it is.
         """
         settings, now = self.settings, time.time() if now is None else now
+        self.became = {}
         items = self._new(given, now + 60 * settings.ahead_minutes)
         rows, counted = self._sorted(items)
         youngest = max((item.at for item in items), default=-np.inf)
@@ -128,6 +135,7 @@ class Monitor:
             self.store.put(TALLY, self.tally)
             self.store.put(CLOCK, self.clock)
         self._tell(events)
+        return [self.became[one.where] for one in given]
 
     def advance(self, now: float) -> None:
         """Close the windows that ended `--delay_minutes` before now: no input has anything left to be read.
@@ -223,6 +231,7 @@ class Monitor:
 
     def _count(self, what: str, where: str) -> None:
         """Count what became of an item, with its first places."""
+        self.became[where] = what
         what = what if what in self.tally or len(self.tally) < MOST_REASONS else "others"
         own = self.tally.setdefault(what, {"count": 0, "places": []})
         own["count"] += 1

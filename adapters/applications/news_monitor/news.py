@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import queue
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters.applications.news_monitor.correction import Correction
-from adapters.applications.news_monitor.feeds import Feed
-from adapters.applications.news_monitor.inputs import Arrival, GrowingFile, Pipe, drained
+from adapters.applications.news_monitor.inputs import GrowingFile
 from adapters.applications.news_monitor.items import Item
 from adapters.applications.news_monitor.monitor import Monitor
-from adapters.applications.news_monitor.settings import STDIN, NewsMonitorSettings, check_installed
+from adapters.applications.news_monitor.settings import NewsMonitorSettings, check_installed
 from adapters.applications.news_monitor.store import Store
+from adapters.applications.news_monitor.stream import Stream
 from adapters.applications.news_monitor.understanding import (
     ENTITIES,
+    ENTITY_SENTIMENT,
     SENTIMENT,
     TOPICS,
     Adapters,
@@ -26,14 +29,20 @@ from adapters.applications.news_monitor.understanding import (
     Understand,
     confusion,
 )
-from adapters.applications.news_monitor.webhook import Delivery, secret_of
+from adapters.applications.news_monitor.webhook import secret_of
 from adapters.core import arguments
 from adapters.core.errors import DataError, Faults, SettingsError
-from adapters.core.files import write_text
+from adapters.core.files import write_json, write_text
 from adapters.experiments import run_folder
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+    from adapters.serving.bank.bank import AdapterBank
+
 DATABASE, LOG, REPORT, TEXT = "monitor.db", "alarms.jsonl", "report.html", "report.txt"
-OURS = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOG, REPORT, TEXT)
+SETTINGS, LOCK = "settings.json", "monitor.lock"
+OURS = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOG, REPORT, TEXT, SETTINGS, LOCK)
 """All that is written into the folder of a monitor."""
 READ = "input"
 """Name under which the store has which file is replayed."""
@@ -64,29 +73,24 @@ class NewsMonitor:
         """
         settings = self.settings
         run_folder.check_own(self.folder, OURS)
-        if settings.overwrite_output_dir:
-            for name in OURS:
-                (self.folder / name).unlink(missing_ok=True)
         self.key = secret_of(settings.webhook_secret_file) if settings.webhook else b""
-        understand, reader = _reader(settings)
-        correction = None
-        if settings.labelled_file is not None:
-            rows = _labelled(settings.labelled_file)
-            correction = Correction.of(confusion(understand, rows, settings.negative_labels))
-            _say(
-                f"{settings.labelled_file}: of the negative items {correction.sensitivity:.1%} are read as negative, "
-                f"of the others {1 - correction.specificity:.1%}"
-            )
-        store = Store(self.folder / DATABASE)
-        self.monitor = Monitor(settings, store, understand, correction=correction, reader=reader, told=self._tell)
-        write_text(self.folder / LOG, "".join(f"{line}\n" for line in store.events()))
+        reader = Reader.of(settings)
+        self.lock = hold(self.folder)
+        if settings.overwrite_output_dir:
+            for name in set(OURS) - {LOCK}:
+                (self.folder / name).unlink(missing_ok=True)
+        self.monitor = opened(self.folder, settings, reader, self._tell)
+        write_json(self.folder / SETTINGS, kept_settings(settings))
         return self.monitor
 
     def watch(self) -> None:
-        """Read the past period, or the stream until it ends or Ctrl-C. What was read is on disk at any moment."""
+        """Read the past period, or the stream until it ends or Ctrl-C. What was read is on disk at any moment.
+
+        With `--push`, nothing is read: the server that the folder is made for does so.
+        """
         if self.settings.replay is not None:
             self._replay(Path(self.settings.replay))
-        else:
+        elif not self.settings.push:
             self._stream()
 
     def save_and_print(self) -> None:
@@ -99,6 +103,10 @@ class NewsMonitor:
         write_text(self.folder / REPORT, page(self.monitor, arguments.as_dict(self.settings)))
         print(shown)
         _say(f"written to {self.folder}/")
+        if self.settings.push:
+            _say(f"taskswap serve --application news_monitor={self.folder} takes items by POST /v1/news")
+        self.monitor.store.close()
+        self.lock.release()
 
     def _replay(self, path: Path) -> None:
         """Read a file to its end, from where it was read to."""
@@ -120,53 +128,125 @@ class NewsMonitor:
     def _stream(self) -> None:
         """Read all inputs until standard input ends, if there is no other, or until Ctrl-C."""
         assert self.monitor is not None
-        monitor, settings, store = self.monitor, self.settings, self.monitor.store
-        waiting: queue.Queue[Arrival] = queue.Queue(4 * settings.batch_items)
-        file = pipe = None
-        if settings.input == STDIN:
-            pipe = Pipe(sys.stdin.buffer, settings.max_item_bytes, waiting)
-            pipe.start()
-        elif settings.input is not None:
-            path = Path(settings.input)
-            file = GrowingFile(path, store.get(f"read {path.absolute()}"), settings.max_item_bytes)
-        feeds = [Feed(url, store.get(f"feed {url}"), settings.poll_seconds, waiting) for url in settings.feeds]
-        delivery = None
-        if settings.webhook is not None:
-            delivery = Delivery(store.path, settings.webhook, self.key)
-        for thread in [*feeds, *([delivery] if delivery else [])]:
-            thread.start()
+        stream = Stream(self.monitor, queue.Queue(), self.key)
         try:
-            while True:
-                alive = pipe is not None and pipe.is_alive()
-                read = file.arrival(settings.batch_items) if file else None
-                if read is not None and read.given:
-                    monitor.take(read.given, read.marks)
-                    continue
-                came = drained(waiting, settings.batch_items, IDLE_SECONDS)
-                if came.given:
-                    monitor.take(came.given, came.marks)
-                elif not alive and not file and not feeds:
-                    break
-                else:
-                    monitor.advance(time.time())
+            stream.run(threading.Event())
         except KeyboardInterrupt:
             _say("stopped; the same command goes on from here")
         finally:
-            for feed in feeds:
-                feed.stopped.set()
-            if delivery is not None:
-                delivery.stopped.set()
-                delivery.join(timeout=delivery.timeout + 1)
-                if store.waiting():
-                    _say(f"{store.waiting():,} events wait for {settings.webhook}; they are sent when it goes on")
-            if file:
-                file.close()
+            stream.close()
+            if waiting := self.monitor.store.waiting():
+                _say(f"{waiting:,} events wait for {self.settings.webhook}; they are sent when it goes on")
 
     def _tell(self, event: Mapping[str, Any]) -> None:
-        """Log an event, and say it."""
-        with (self.folder / LOG).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(event, ensure_ascii=False) + "\n")
+        log_event(self.folder, event)
         _say(told(event))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """What reads items.
+
+    Attributes:
+        understand: reads them.
+        digests: of its adapters: what was learned with one reader is not continued with another.
+        correction: its errors on `--labelled_file`.
+    """
+
+    understand: Understand
+    digests: str
+    correction: Correction | None = None
+
+    @classmethod
+    def of(cls, settings: NewsMonitorSettings, bank: AdapterBank | None = None) -> Reader:
+        """The adapters of the settings, in this bank or one of their own; or the predictions in the rows.
+
+        Raises SettingsError, ArtifactError, SourceError, DataError.
+        """
+        given = {
+            SENTIMENT: settings.sentiment_adapter,
+            TOPICS: settings.topic_adapter,
+            ENTITIES: settings.entity_adapter,
+            ENTITY_SENTIMENT: settings.entity_sentiment_adapter,
+        }
+        folders = {name: folder for name, folder in given.items() if folder is not None}
+        understand: Understand = Recorded(settings.negative_labels)
+        digests = "rows"
+        if folders:
+            if bank is None:
+                from adapters.serving.bank.bank import AdapterBank
+
+                bank = AdapterBank(settings.model_name_or_path, device=settings.device)
+            for name, folder in folders.items():
+                bank.load(name, folder, pin=True)
+            digests = ", ".join(f"{name} {bank.card(name).get('digest', folder)}" for name, folder in folders.items())
+            understand = Adapters(bank, settings.negative_labels, settings.entity_types, list(folders))
+        return cls(understand=understand, digests=digests, correction=_correction(settings, understand))
+
+
+def _correction(settings: NewsMonitorSettings, understand: Understand) -> Correction | None:
+    """The errors of what reads items, which are said."""
+    if settings.labelled_file is None:
+        return None
+    rows = _labelled(settings.labelled_file)
+    found = Correction.of(confusion(understand, rows, settings.negative_labels))
+    _say(
+        f"{settings.labelled_file}: of the negative items {found.sensitivity:.1%} are read as negative, "
+        f"of the others {1 - found.specificity:.1%}"
+    )
+    return found
+
+
+def hold(folder: Path) -> BaseFileLock:
+    """The lock of a monitor's folder: one process watches there. The system releases it when that process ends.
+
+    Raises SettingsError where another one has it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SettingsError(
+            f"--output_dir {folder}: another process is watching there. Stop it, or name another folder."
+        ) from None
+    return lock
+
+
+def opened(
+    folder: Path, settings: NewsMonitorSettings, reader: Reader, tell: Callable[[Mapping[str, Any]], None]
+) -> Monitor:
+    """The monitor of a folder, whose log has the events so far. Args: tell: is handed those that come.
+
+    Raises SettingsError where the folder's was made with other settings, SessionError where it cannot be read.
+    """
+    store = Store(folder / DATABASE)
+    try:
+        made = Monitor(
+            settings, store, reader.understand, correction=reader.correction, reader=reader.digests, told=tell
+        )
+        write_text(folder / LOG, "".join(f"{line}\n" for line in store.events()))
+    except BaseException:
+        store.close()
+        raise
+    return made
+
+
+def log_event(folder: Path, event: Mapping[str, Any]) -> None:
+    """Add an event to the folder's log."""
+    with (folder / LOG).open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(event, ensure_ascii=False) + "\n")
+
+
+def kept_settings(settings: NewsMonitorSettings) -> dict[str, Any]:
+    """Settings as the folder keeps them, for a server that may be started elsewhere."""
+    found = arguments.as_dict(settings)
+    for name in ("input", "labelled_file", *(name for name in found if name.endswith("_adapter"))):
+        if found[name] and Path(found[name]).exists():
+            found[name] = str(Path(found[name]).absolute())
+    return found
 
 
 def told(event: Mapping[str, Any]) -> str:
@@ -178,25 +258,6 @@ def told(event: Mapping[str, Any]) -> str:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _reader(settings: NewsMonitorSettings) -> tuple[Understand, str]:
-    """What reads items, and the digests of its adapters."""
-    given = {
-        SENTIMENT: settings.sentiment_adapter,
-        TOPICS: settings.topic_adapter,
-        ENTITIES: settings.entity_adapter,
-    }
-    folders = {name: folder for name, folder in given.items() if folder is not None}
-    if not folders:
-        return Recorded(settings.negative_labels), "rows"
-    from adapters.serving.bank.bank import AdapterBank
-
-    bank = AdapterBank(settings.model_name_or_path, device=settings.device)
-    for name, folder in folders.items():
-        bank.load(name, folder, pin=True)
-    digests = ", ".join(f"{name} {bank.card(name).get('digest', folder)}" for name, folder in folders.items())
-    return Adapters(bank, settings.negative_labels, settings.entity_types), digests
 
 
 def _labelled(path: str) -> list[Item]:

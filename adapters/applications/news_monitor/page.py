@@ -122,7 +122,8 @@ def plot(monitor: Monitor, name: str, alarms: Sequence[Mapping[str, Any]]) -> st
 
 
 def grouped(windows: Sequence[Mapping[str, Any]], most: int = MOST_POINTS) -> list[dict[str, float]]:
-    """Windows added up to at most so many points: window, share, low and high of the band, expected share."""
+    """Windows added up to at most so many points: the windows from `window` up to `end`, share, low and high of the
+    band, expected share, and their items."""
     size = max(math.ceil(len(windows) / most), 1)
     points_ = []
     for begin in range(0, len(windows), size):
@@ -134,7 +135,8 @@ def grouped(windows: Sequence[Mapping[str, Any]], most: int = MOST_POINTS) -> li
             wide = math.sqrt(sum(((one["high"] - one["low"]) / WIDTH) ** 2 for one in part)) * WIDTH / 2
             low, high = max(expected - wide, 0.0), min(expected + wide, n)
         shares = {"share": sum(one["k"] for one in part), "expected": expected, "low": low, "high": high}
-        points_.append({"window": part[0]["window"], **{key: value / n for key, value in shares.items()}})
+        whole = {"window": part[0]["window"], "end": part[-1]["window"] + 1, "items": n}
+        points_.append({**whole, **{key: value / n for key, value in shares.items()}})
     return points_
 
 

@@ -25,6 +25,8 @@ class NewsMonitorSettings:
     """File of items that grows, a JSON object on each line; - is standard input."""
     feeds: list[str] = field(default_factory=list)
     """RSS or Atom feeds, by URL, that are polled."""
+    push: bool = False
+    """Items are posted to a server: make the folder for `taskswap serve --application news_monitor=FOLDER`, and end."""
     replay: str | None = None
     """File of a past period, read once, as fast as possible; then the report is written."""
     output_dir: str = "runs/news_monitor"
@@ -39,6 +41,8 @@ class NewsMonitorSettings:
     """Artifact of the task classification, for topics; also with several labels. Default: the topics in the rows."""
     entity_adapter: str | None = None
     """Artifact of the task ner. Default: the entities in the rows."""
+    entity_sentiment_adapter: str | None = None
+    """Artifact of the task classification of pairs: a text, and an entity in it. Default: the sentiment of the item."""
     entity_types: list[str] = field(default_factory=list)
     """Types of entities that are watched. Default: all."""
     negative_labels: list[str] = field(default_factory=lambda: ["negative"])
@@ -88,11 +92,12 @@ class NewsMonitorSettings:
 
     def check(self) -> None:
         """Check all values before anything is read. Raises SettingsError that names the flag."""
-        ways = [name for name in ("input", "feeds", "replay") if getattr(self, name)]
-        needed = "given, or --feeds, or --replay: a stream of news"
+        ways = [name for name in ("input", "feeds", "push", "replay") if getattr(self, name)]
+        needed = "given, or --feeds, or --push, or --replay: a stream of news"
         require(bool(ways), "input", self.input, needed)
         alone = self.replay is None or len(ways) == 1
-        require(alone, "replay", self.replay, "given without --input and --feeds")
+        require(alone, "replay", self.replay, "given without --input, --feeds and --push")
+        require(not self.push or self.input != STDIN, "input", self.input, "a file: a server has no standard input")
         require(self.webhook is None or self.replay is None, "webhook", self.webhook, "left out in a replay")
         for name in ("batch_items", "window_minutes", "max_item_bytes", "quiet_windows", "min_sources", "max_series"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")

@@ -159,6 +159,19 @@ class Store:
         rows = self._rows(chosen, [window, series, most])
         return [dict(zip(("id", "at", "source", "text"), row, strict=True)) for row in rows]
 
+    def items(self, series: str, begin: int, end: int, most: int) -> list[dict[str, Any]]:
+        """Items of a series in the windows from `begin` up to `end`, negative ones first, the latest of each first."""
+        names = ("id", "at", "source", "text", "sentiment", "negative")
+        chosen = (
+            "SELECT items.id, at, source, text, sentiment, negative FROM counts JOIN items ON items.id = counts.item "
+            "WHERE counts.window >= ? AND counts.window < ? AND series = ? ORDER BY negative DESC, at DESC LIMIT ?"
+        )
+        return [dict(zip(names, row, strict=True)) for row in self._rows(chosen, [begin, end, series, most])]
+
+    def version(self) -> int:
+        """Another number than before where another connection has written since."""
+        return int(self._rows("PRAGMA data_version")[0][0])
+
     def add_windows(self, rows: Iterable[Mapping[str, object]]) -> None:
         """Add windows of series, with a value for each of the table's columns."""
         names = ":series, :window, :n, :k, :expected, :low, :high, :p, :tested"
@@ -198,6 +211,15 @@ class Store:
         chosen = "SELECT number, body, tries, due FROM outbox WHERE NOT delivered ORDER BY number LIMIT 1"
         found = self._rows(chosen)
         return None if not found or found[0][3] > now else tuple(found[0][:3])
+
+    def events_after(self, number: int, most: int) -> list[tuple[int, str]]:
+        """(number, body) of the next events."""
+        chosen = "SELECT number, body FROM outbox WHERE number > ? ORDER BY number LIMIT ?"
+        return [tuple(row) for row in self._rows(chosen, [number, most])]
+
+    def last_event(self) -> int:
+        """Number of the last event; 0 for none."""
+        return int(self._rows("SELECT COALESCE(MAX(number), 0) FROM outbox")[0][0])
 
     def events(self) -> list[str]:
         """All events so far, as JSON."""

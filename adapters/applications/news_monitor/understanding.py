@@ -17,6 +17,8 @@ ALL = "all"
 """The series of every item."""
 SENTIMENT, TOPICS, ENTITIES = "sentiment", "topics", "entities"
 """Names of the adapters in the bank, and of what a row may give itself."""
+ENTITY_SENTIMENT = "entity_sentiment"
+"""Name of the adapter that reads a pair of a text and an entity in it."""
 MOST_NAMES = 20
 """Topics, and entities, of an item."""
 
@@ -70,32 +72,65 @@ class Recorded:
 class Adapters:
     """Predicts by adapters of one bank, in shared batches; what has no adapter is taken from the row."""
 
-    def __init__(self, bank: AdapterBank, negative: Sequence[str], entity_types: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        bank: AdapterBank,
+        negative: Sequence[str],
+        entity_types: Sequence[str] = (),
+        names: Sequence[str] = (SENTIMENT, TOPICS, ENTITIES, ENTITY_SENTIMENT),
+    ) -> None:
         """Args:
-        bank: with adapters called sentiment, topics, entities, or some of these.
+        bank: with adapters of these names.
         negative: labels of sentiment that are negative.
         entity_types: that are watched; none: all.
+        names: what is read by an adapter; by default, all of these that the bank has.
 
         Raises SettingsError where an adapter is of another task, or lacks a label.
         """
         self.bank, self.recorded = bank, Recorded(negative)
-        self.names = [name for name in (SENTIMENT, TOPICS, ENTITIES) if name in bank.names()]
+        known = [name for name in names if name in bank.names()]
+        self.names = [name for name in known if name != ENTITY_SENTIMENT]
+        self.pairs = ENTITY_SENTIMENT in known
         self.types = frozenset(entity_types)
-        for name in self.names:
-            _check(bank, name, negative if name == SENTIMENT else entity_types if name == ENTITIES else ())
+        for name in known:
+            _check(bank, name, entity_types if name == ENTITIES else () if name == TOPICS else negative)
 
     def __call__(self, items: Sequence[Item]) -> list[Reading | str]:
-        """For each item what the adapters say, in one mixed batch."""
+        """For each item what the adapters say, in one mixed batch; then the sentiment of each entity, in another."""
         requests = [{"adapter": name, "inputs": {"text": item.text}} for item in items for name in self.names]
         answers = iter(self.bank.predict(requests))
-        found: list[Reading | str] = []
+        read: list[tuple[dict[str, Any], str]] = []
         for item in items:
             given, error = dict(item.given), ""
             for name in self.names:
                 answer = next(answers)
                 error = error or str(answer.get("error", ""))
                 given[name] = self._value(name, answer.get("output", {}))
-            found.append(error or self.recorded.reading(given))
+            read.append((given, error))
+        if self.pairs:
+            read = self._of_entities(items, read)
+        return [error or self.recorded.reading(given) for given, error in read]
+
+    def _of_entities(
+        self, items: Sequence[Item], read: Sequence[tuple[dict[str, Any], str]]
+    ) -> list[tuple[dict[str, Any], str]]:
+        """What was read of the items, with a sentiment for each entity that has none yet."""
+        named = [
+            [] if error or isinstance(given.get(ENTITIES), Mapping) else _names(given.get(ENTITIES))
+            for given, error in read
+        ]
+        requests = [
+            {"adapter": ENTITY_SENTIMENT, "inputs": {"text": item.text, "text_pair": name}}
+            for item, names in zip(items, named, strict=True)
+            for name in names
+        ]
+        answers = iter(self.bank.predict(requests) if requests else [])
+        found = []
+        for (given, error), names in zip(read, named, strict=True):
+            own = {name: next(answers) for name in names}
+            error = error or next((str(one["error"]) for one in own.values() if "error" in one), "")
+            said = {name: one.get("output", {}).get("label") for name, one in own.items()}
+            found.append(({**given, ENTITIES: said} if said else given, error))
         return found
 
     def _value(self, name: str, output: Mapping[str, Any]) -> Any:
@@ -127,10 +162,10 @@ def _check(bank: AdapterBank, name: str, needed: Sequence[str]) -> None:
     """Raises SettingsError unless an adapter has labels of this kind, and these among them."""
     labels = bank.info(name).get("labels") or []
     kinds = {label.partition("-")[2] for label in labels if "-" in label} if name == ENTITIES else {*labels}
-    flag = {SENTIMENT: "sentiment_adapter", TOPICS: "topic_adapter", ENTITIES: "entity_adapter"}[name]
+    flag = {TOPICS: "topic_adapter", ENTITIES: "entity_adapter"}.get(name, f"{name}_adapter")
     if not kinds:
         raise SettingsError(f"--{flag}: {bank.info(name)['task']} has no labels that could be {name}.")
     for one in needed:
         if one not in kinds:
-            what = "negative_labels" if name == SENTIMENT else "entity_types"
+            what = "entity_types" if name == ENTITIES else "negative_labels"
             raise SettingsError(f"--{what} {one}: the adapter has no such label: {did_you_mean(one, sorted(kinds))}")

@@ -30,6 +30,7 @@ FILES = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
+    "/talk.js": ("talk.js", "text/javascript"),
 }
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 """Files of an application's page that are served, by their suffix."""
@@ -217,7 +218,7 @@ def _add_generation(app: FastAPI, service: Service) -> None:
 
 def _add_adapters(app: FastAPI, service: Service) -> None:
     def admin(request: Request) -> None:
-        service.tokens.check_admin(request.headers.get("authorization"), request.headers.get("host"))
+        service.tokens.check_admin(request.headers.get("authorization"))
         if service.settings.workers > 1:
             raise Refusal(
                 409,

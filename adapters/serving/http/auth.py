@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hmac
 import os
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.core.errors import SettingsError
@@ -13,69 +14,53 @@ from adapters.serving.http.settings import Settings
 
 PREDICT, ADMIN, STAFF = "TASKSWAP_PREDICT_TOKEN", "TASKSWAP_ADMIN_TOKEN", "TASKSWAP_STAFF_TOKEN"
 MIN_CHARACTERS = 8
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def made_up() -> str:
+    """A token that nobody guesses."""
+    return secrets.token_urlsafe(24)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Tokens:
-    """Bearer tokens; None requires none. The admin token also allows what the others do.
+    """Bearer tokens. The admin token also allows what the others do.
 
     Attributes:
-        predict: for predictions, and for reading the list of adapters.
-        admin: for loading and unloading.
-        staff: for what an application hands over to people.
-        local: the server listens on this machine only, and may then load without a token.
+        predict: for predictions, and for reading the list of adapters; None asks for none.
+        admin: for loading and unloading. There always is one: who sends a request from this machine may be a proxy that
+            passes on those of others.
+        staff: for what an application hands over to people, or is fed; None leaves that to the admin token.
+        made: the admin token was made up at start, and must be shown.
     """
 
     predict: bytes | None = None
-    admin: bytes | None = None
+    admin: bytes = field(default_factory=lambda: made_up().encode())
     staff: bytes | None = None
-    local: bool = True
+    made: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> Tokens:
         """The tokens in the settings' files, or in the environment. Raises SettingsError."""
+        admin = _token(settings.admin_token_file, "--admin_token_file", ADMIN)
         return cls(
             predict=_token(settings.predict_token_file, "--predict_token_file", PREDICT),
-            admin=_token(settings.admin_token_file, "--admin_token_file", ADMIN),
+            admin=made_up().encode() if admin is None else admin,
             staff=_token(settings.staff_token_file, "--staff_token_file", STAFF),
-            local=settings.host in LOOPBACK,
+            made=admin is None,
         )
 
     def check_predict(self, authorization: str | None) -> None:
         """Raises Refusal unless a request may predict."""
         if self.predict is not None:
-            _check(authorization, [token for token in (self.predict, self.admin) if token is not None])
+            _check(authorization, [self.predict, self.admin])
 
-    def check_admin(self, authorization: str | None, host: str | None) -> None:
-        """Raises Refusal unless a request may load and unload.
+    def check_admin(self, authorization: str | None) -> None:
+        """Raises Refusal unless a request may load and unload."""
+        _check(authorization, [self.admin])
 
-        Args:
-            authorization: the header.
-            host: the header, which differs if the page of another site has its own name resolve to this machine.
-        """
-        self._check_role([self.admin], authorization, host, "Loading over HTTP", ADMIN)
-
-    def check_staff(self, authorization: str | None, host: str | None) -> None:
-        """Raises Refusal unless a request may read and decide what was handed over. Args: as of `check_admin`."""
-        self._check_role([self.staff, self.admin], authorization, host, "Work of the staff", STAFF)
-
-    def _check_role(
-        self, wanted: list[bytes | None], authorization: str | None, host: str | None, what: str, variable: str
-    ) -> None:
-        """Raises Refusal unless the header has one of the tokens; without any, only this machine may."""
-        tokens = [token for token in wanted if token is not None]
-        if tokens:
-            _check(authorization, tokens)
-        elif self.predict is not None or not self.local or _name(host) not in LOOPBACK:
-            role = variable.split("_")[1].lower()
-            raise Refusal(
-                403,
-                "token",
-                f"{what} is off. Start the server with {variable} set, or --{role}_token_file.",
-                expected=f"a server with a token of the role {role}, or one that listens on its own machine only",
-                found=f"no {role} token; a request for host {_name(host)[:80] or '(none)'}",
-            )
+    def check_staff(self, authorization: str | None) -> None:
+        """Raises Refusal unless a request may read and decide what was handed over, or feed an application."""
+        _check(authorization, [self.admin, *([] if self.staff is None else [self.staff])])
 
 
 def _check(authorization: str | None, wanted: list[bytes]) -> None:
@@ -92,12 +77,6 @@ def _check(authorization: str | None, wanted: list[bytes]) -> None:
             found="another token" if sent else "none",
             headers={"WWW-Authenticate": "Bearer"},
         )
-
-
-def _name(host: str | None) -> str:
-    """A header's host without its port."""
-    name, colon, port = (host or "").rpartition(":")
-    return (name if colon and port.isdigit() else host or "").strip("[]").lower()
 
 
 def _token(file: str | None, flag: str, variable: str) -> bytes | None:

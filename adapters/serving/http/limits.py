@@ -36,6 +36,8 @@ class Limits:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if sum(name == b"host" for name, _ in scope["headers"]) > 1:  # RFC 9112, 3.2: they could mean two servers
+            raise Refusal(400, "host", "The request has two Host headers.", expected="one", found="several")
         body = _Body(self, receive, streams=scope["path"] == STREAM)
         seconds = self.settings.read_timeout_s
 

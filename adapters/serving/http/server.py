@@ -36,7 +36,8 @@ def serve(argv: Sequence[str], find: Find | None = None) -> int:
     settings.check()
     try:  # after the flags: these imports take longer than --help may
         from adapters.serving.http.application import base_of, found
-        from adapters.serving.http.uvicorn_server import log_to, run
+        from adapters.serving.http.auth import ADMIN, Tokens
+        from adapters.serving.http.uvicorn_server import log_to, run, show
         from adapters.serving.http.workers import LISTENER, supervise
     except ImportError as error:
         if (error.name or "").startswith("adapters"):
@@ -51,6 +52,9 @@ def serve(argv: Sequence[str], find: Find | None = None) -> int:
         return run(settings, socket.socket(fileno=int(os.environ[LISTENER])), applications)
     with bound_socket(settings) as listener:
         if settings.workers > 1:
+            if (tokens := Tokens.of(settings)).made:  # one for all of them
+                os.environ[ADMIN] = tokens.admin.decode()
+                show(tokens)
             return supervise(settings.workers, argv, listener)
         return run(settings, listener, applications)
 

@@ -58,10 +58,13 @@ class Settings:
     predict_token_file: str | None = None
     """File with the bearer token that requests need. Default: TASKSWAP_PREDICT_TOKEN in the environment, else none."""
     admin_token_file: str | None = None
-    """File with the bearer token that loading and unloading need. Default: TASKSWAP_ADMIN_TOKEN, else none."""
+    """File with the bearer token that loading and unloading need, from this machine as well. Default:
+    TASKSWAP_ADMIN_TOKEN, else one that is made up and shown at start."""
     staff_token_file: str | None = None
     """File with the bearer token of people who work with what an application hands over. Default:
-    TASKSWAP_STAFF_TOKEN, else none."""
+    TASKSWAP_STAFF_TOKEN, else the admin token alone."""
+    forwarded_allow_ips: str = "127.0.0.1"
+    """Proxies, by address and with commas, whose X-Forwarded-For names the client in the log. It decides nothing."""
 
     max_wait_ms: float = 4.0
     """Milliseconds that a request waits for others to share its forward pass."""

@@ -256,6 +256,7 @@ class RequestLogging:
                 "method": scope["method"],
                 "route": route,
                 "status": status,
+                "client": (scope.get("client") or [None])[0],
                 "ms": round(1000 * seconds, 2),
                 **log.fields,
             }

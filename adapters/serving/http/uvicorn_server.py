@@ -16,6 +16,7 @@ import uvicorn
 
 from adapters.serving.http.app import create
 from adapters.serving.http.application import Application
+from adapters.serving.http.auth import ADMIN, Tokens
 from adapters.serving.http.protocol import bounded_connection
 from adapters.serving.http.service import Service
 from adapters.serving.http.settings import Settings
@@ -53,6 +54,7 @@ class Server(uvicorn.Server):
             backlog=BACKLOG,
             server_header=False,
             date_header=False,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
             timeout_keep_alive=int(settings.read_timeout_s) + 1,
         )
         super().__init__(config)
@@ -70,6 +72,8 @@ class Server(uvicorn.Server):
         host, port = (sockets or [])[0].getsockname()[:2]
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self.log.info("listening", extra={"fields": {"url": where, "process": os.getpid()}})
+        if self.service.tokens.made:
+            show(self.service.tokens)
         self.service.open_in_background(self._opened)
 
     def _opened(self, error: BaseException | None) -> None:
@@ -93,6 +97,12 @@ class Server(uvicorn.Server):
         begin = time.perf_counter()
         await super().shutdown(sockets)
         self.cut_short = time.perf_counter() - begin > self.settings.grace_s
+
+
+def show(tokens: Tokens) -> None:
+    """Say which admin token was made up: nobody could load anything without it."""
+    fields = {"admin_token": tokens.admin.decode(), "own": f"set {ADMIN}, or give --admin_token_file"}
+    logging.getLogger("adapters.serving").info("made an admin token for this start", extra={"fields": fields})
 
 
 def log_to(stream: Any) -> None:

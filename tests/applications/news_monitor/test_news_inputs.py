@@ -133,7 +133,7 @@ def test_an_item_of_ten_megabytes_is_refused_and_the_next_is_read(tmp_path, open
     else:
         waiting: queue.Queue[Any] = queue.Queue()
         Pipe(BytesIO(body), 1000, waiting).run()
-        given = drained(waiting, 10, 0.1).given
+        given = [item for one in drained(waiting, 10, 0.1) for item in one.given]
     assert [str(given[0].item), given[1].item] == ["longer than 1,000 bytes", b'{"a": 1}\n']
     monitor = news.monitor(tmp_path / "m.db")
     monitor.take(given)

@@ -172,3 +172,39 @@ def test_entities_with_a_sentiment_of_their_own_are_counted_by_it(tmp_path):
     counts = monitor.store.counts(monitor.window_of(news.START))
     assert counts.pop(f"topic: {row['topics'][0]}") == (1, 0)
     assert counts == {"all": (1, 0), "entity: Acme": (1, 1), "entity: Apex": (1, 0)}
+
+
+class Pairs:
+    """A bank whose adapters find two names in each text, and call a pair negative where the name begins with A."""
+
+    def names(self):
+        return ["entity_sentiment", "entities", "sentiment"]
+
+    def info(self, name):
+        return {"task": "ner", "labels": ["O", "B-ORG"] if name == "entities" else ["negative", "neutral"]}
+
+    def predict(self, requests):
+        self.asked = [request["inputs"] for request in requests]
+        return [self.answer(request["adapter"], request["inputs"]) for request in requests]
+
+    def answer(self, name, inputs):
+        if name == "entities":
+            return {"output": {"entities": [{"text": one, "label": "ORG"} for one in ("Acme", "Bolt")]}}
+        if inputs.get("text_pair") == "Bolt" and "broken" in inputs["text"]:
+            return {"error": "too long"}
+        return {"output": {"label": "negative" if inputs.get("text_pair", "").startswith("A") else "neutral"}}
+
+
+def test_an_adapter_of_pairs_gives_each_entity_a_sentiment_of_its_own():
+    bank = Pairs()
+    found = Adapters(bank, ["negative"])([item("one"), item("broken"), item("two")])
+    series = {"all": False, "entity: Acme": True, "entity: Bolt": False}
+    assert [reading if isinstance(reading, str) else reading.series for reading in found] == [
+        series,
+        "too long",
+        series,
+    ]
+    assert bank.asked[0] == {"text": "one", "text_pair": "Acme"} and len(bank.asked) == 6
+    given = [Item(id="1", at=0.0, text="x", source="", given={"entities": {"Acme": "neutral"}}, where="x")]
+    alone = Adapters(bank, ["negative"], names=["sentiment", "entity_sentiment"])(given)
+    assert alone[0].series == {"all": False, "entity: Acme": False}

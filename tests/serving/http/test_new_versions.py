@@ -65,7 +65,7 @@ def test_every_request_is_answered_by_exactly_one_version_while_versions_change(
 
     with (
         Running(bank, adapter_root=str(served_root)) as server,
-        Client(server.url) as admin,
+        Client(server.url, token=servers.ADMIN) as admin,
         ThreadPoolExecutor(3) as threads,
     ):
         asking = [threads.submit(ask, server.url) for _ in range(3)]
@@ -102,7 +102,7 @@ def test_a_server_of_several_workers_rolls_nothing_back(bank: Any) -> None:
 
 
 def test_the_client_asks_for_a_rollback_once(bank: Any) -> None:
-    with Running(bank) as server, Client(server.url) as client:
+    with Running(bank) as server, Client(server.url, token=servers.ADMIN) as client:
         with pytest.raises(RefusedError, match="no former version"):
             client.rollback("mood")
         assert answered(client)[0]["version"] == 1

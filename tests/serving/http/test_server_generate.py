@@ -285,7 +285,7 @@ def test_what_is_no_request_and_a_base_that_cannot_write_are_refused(site: Site,
         assert response.status_code == 422 and "no language-model head" in response.json()["error"]
     from adapters.serving.http.auth import Tokens
 
-    with servers.site(None, tokens=Tokens(predict=b"secret-of-the-tests", admin=None)) as guarded:
+    with servers.site(None, tokens=Tokens(predict=b"secret-of-the-tests")) as guarded:
         assert generate(guarded, LONG).status_code == 401
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import servers
 from servers import TEXT, Site
@@ -206,25 +207,30 @@ def test_each_path_asks_for_its_token(served_bank: Any, method: str, path: str, 
         assert (basic.status_code == 401) == (len(open_to) < 4)
 
 
-@pytest.mark.parametrize(
-    ("tokens", "host", "status"),
-    [
-        (Tokens(), "localhost:8000", 422),
-        (Tokens(), "127.0.0.1", 422),
-        (Tokens(), "[::1]:80", 422),
-        (Tokens(), "evil.example", 403),
-        (Tokens(), "localhost.evil.example:8000", 403),
-        (Tokens(local=False), "localhost", 403),
-        (Tokens(predict=b"predict-token"), "localhost", 403),
-    ],
-)
-def test_without_a_token_for_it_only_the_servers_own_machine_loads(
-    served_bank: Any, served_root: Path, tokens: Tokens, host: str, status: int
-) -> None:
-    with servers.site(served_bank, tokens=tokens, adapter_root=str(served_root)) as mine:
-        headers = {"host": host, **bearing("predict-token")}
-        response = mine.ask("PUT", "/v1/adapters/new", json={"folder": "none"}, headers=headers)
-        assert response.status_code == status, response.text
+@pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:80", "proxy.example"])
+def test_loading_needs_a_token_from_this_machine_as_well(served_bank: Any, served_root: Path, host: str) -> None:
+    """A proxy on the same machine passes on what others send, under its own address and whatever name."""
+    made = Tokens.of(Settings())
+    assert made.made and len(made.admin) >= 32 and made.admin != Tokens.of(Settings()).admin
+    with servers.site(served_bank, tokens=made, adapter_root=str(served_root)) as mine:
+        for token, status in (("", 401), ("predict-token", 401), (made.admin.decode(), 422)):
+            headers = {"host": host, "x-forwarded-for": "127.0.0.1", **(bearing(token) if token else {})}
+            response = mine.ask("PUT", "/v1/adapters/new", json={"folder": "none"}, headers=headers)
+            assert response.status_code == status, response.text
+        assert mine.ask("GET", "/v1/adapters", headers={"host": host}).status_code == 200
+
+
+def test_a_request_with_two_hosts_is_refused(site: Site) -> None:
+    """What is before the server could mean the other one."""
+    headers = [("host", "localhost"), ("host", "evil.example")]
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(site.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get("/v1/adapters", headers=headers)
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 400 and answer.json()["error"] == "The request has two Host headers."
 
 
 def test_tokens_come_from_files_or_the_environment_and_weak_ones_are_refused(
@@ -234,8 +240,7 @@ def test_tokens_come_from_files_or_the_environment_and_weak_ones_are_refused(
     monkeypatch.setenv("TASKSWAP_PREDICT_TOKEN", "from-the-environment")
     monkeypatch.setenv("TASKSWAP_ADMIN_TOKEN", "another-one")
     found = Tokens.of(Settings(predict_token_file=str(tmp_path / "token")))
-    assert (found.predict, found.admin, found.local) == (b"from-a-file", b"another-one", True)
-    assert not Tokens.of(Settings(host="0.0.0.0")).local
+    assert (found.predict, found.admin, found.made) == (b"from-a-file", b"another-one", False)
     assert "from-a-file" not in repr(found)
     with pytest.raises(SettingsError, match="cannot be read"):
         Tokens.of(Settings(admin_token_file=str(tmp_path / "none")))

@@ -177,7 +177,7 @@ def test_a_server_is_started_with_a_router_or_says_why_not(
 
 
 def test_the_client_asks_for_auto_and_loads_and_unloads_a_router(bank: Any, served_root: Path) -> None:
-    with Running(bank, adapter_root=str(served_root)) as live, Client(live.url) as client:
+    with Running(bank, adapter_root=str(served_root)) as live, Client(live.url, token=servers.ADMIN) as client:
         assert client.router() is None
         assert client.load_router("router")["kind"] == "means"
         (answer,) = client.predict([{"adapter": "auto", "inputs": ROUTED["ner"][0]}])

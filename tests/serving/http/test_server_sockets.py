@@ -371,7 +371,7 @@ def test_the_commands_of_the_docs_work_as_pasted(served_bank: Any) -> None:
 
 
 def test_the_client_predicts_lists_loads_and_unloads(live: Running, served_bank: Any) -> None:
-    with Client(live.url) as client:
+    with Client(live.url, token=servers.ADMIN) as client:
         assert client.ready()
         requests = [
             Request("ner", TEXT),

@@ -1,6 +1,6 @@
 // The chat page: one conversation of whoever has the key, which this tab makes up and keeps.
 
-import { $, busy, node, request } from "./talk.js";
+import { $, busy, events, node, request } from "../talk.js";
 
 const LONE = /[\ud800-\udfff]/gu; // halves of a character, which JSON in UTF-8 cannot have
 const KINDS = { answer: "", ask: "A question back", hand_over: "Handed over to a colleague" };
@@ -36,22 +36,6 @@ function show(answer) {
   ]));
   if (answer.staff) $("turns").append(node("li", "staff", [node("p", "", [answer.staff]), node("p", "dim facts", ["From a colleague"])]));
   $("turns").lastElementChild.scrollIntoView({ block: "nearest" });
-}
-
-/** The events of a stream, as (name, value). */
-async function* events(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    const parts = (rest + (value ?? "")).split("\n\n");
-    rest = parts.pop();
-    for (const part of parts) {
-      const [event, data] = part.split("\n");
-      yield [event.slice("event: ".length), JSON.parse(data.slice("data: ".length))];
-    }
-    if (done) return;
-  }
 }
 
 /** Says something, and shows what is answered. */

@@ -1,6 +1,6 @@
 // The staff's page: what was handed over, and what the right answer would have been.
 
-import { $, busy, node, request } from "./talk.js";
+import { $, busy, node, request } from "../talk.js";
 
 /** A text field with a label. */
 function field(label, tag, value = "", list = "") {

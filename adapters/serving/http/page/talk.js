@@ -1,4 +1,4 @@
-// What both pages share. Every node is made from text: nothing is parsed as HTML.
+// What the pages of applications share. Every node is made from text: nothing is parsed as HTML.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -35,5 +35,22 @@ export async function busy(button, work) {
     $("problem").replaceChildren(node("b", "", [error.message]));
   } finally {
     button.disabled = false;
+  }
+}
+
+/** The events of a stream, as (name, value, id). */
+export async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    const parts = (rest + (value ?? "")).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      const fields = {};
+      for (const line of part.split("\n")) fields[line.slice(0, line.indexOf(":"))] = line.slice(line.indexOf(":") + 2);
+      if (fields.event) yield [fields.event, JSON.parse(fields.data), fields.id];
+    }
+    if (done) return;
   }
 }

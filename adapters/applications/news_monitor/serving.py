@@ -1,0 +1,425 @@
+"""A news monitor over HTTP: items are posted, and a live page shows moods and alarms, on a server's bank.
+
+One thread has the monitor, and reads what is posted, the feeds and the file that grows. Pages read the folder's file
+through a connection of their own, so they show what is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import StreamingResponse
+
+from adapters.applications.news_monitor.inputs import Arrival
+from adapters.applications.news_monitor.items import ItemError
+from adapters.applications.news_monitor.monitor import CLOCK, NEXT, TALLY, Given
+from adapters.applications.news_monitor.news import DATABASE, SETTINGS, Reader, hold, log_event, opened
+from adapters.applications.news_monitor.page import grouped
+from adapters.applications.news_monitor.settings import STDIN, NewsMonitorSettings, check_installed
+from adapters.applications.news_monitor.store import Store
+from adapters.applications.news_monitor.stream import Stream
+from adapters.applications.news_monitor.understanding import ALL
+from adapters.applications.news_monitor.webhook import secret_of
+from adapters.core.errors import ArtifactError, SessionError, SettingsError, UserError
+from adapters.serving.bank.bank import AdapterBank
+from adapters.serving.http.app import SECURED, refusals
+from adapters.serving.http.refusal import Refusal, busy
+from adapters.serving.http.schema import shown
+from adapters.serving.http.service import DRAINING, Service
+
+EVENTS, LINES = "text/event-stream", "application/x-ndjson"
+LOOK_SECONDS = 1.0
+"""Between two looks for what has changed, of one page."""
+BEAT_SECONDS = 15.0
+"""Of silence, after which a page is told that the line is alive."""
+AGAIN_SECONDS = 5.0
+"""Before a monitor that could not write is opened again."""
+MOST_WAITING = 64
+"""Requests with items that wait at a time."""
+MOST_PAGES = 100
+"""Pages that are told of changes at a time."""
+MOST_SERIES, MOST_ITEMS, MOST_ALARMS, MOST_EVENTS = 200, 100, 100, 100
+PRIVATE = {"Cache-Control": "no-store"}
+SERIES = Annotated[str, Query(max_length=300, description="`all`, `topic: …` or `entity: …`.")]
+
+
+class Span(BaseModel):
+    """Windows of a series."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    series: str = Field(ALL, max_length=300, description="`all`, `topic: …` or `entity: …`.")
+    begin: int = Field(ge=-(2**40), lt=2**40, description="Number of the first window.")
+    end: int = Field(ge=-(2**40), lt=2**40, description="Number of the window after the last one.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """All series up to a window, those with most items first."""
+
+    next: int | None
+    rows: list[tuple[str, int, int, int]]
+
+
+def application(folder: Path, database: str | None = None) -> NewsMonitorSite:
+    """The application of a monitor's folder, whose file is its database. Raises ArtifactError, SettingsError."""
+    check_installed()
+    path = folder / SETTINGS
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        settings = NewsMonitorSettings(**{name: value for name, value in kept.items() if name != "format"})
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(
+            f"{folder}: holds no news monitor ({error}). Make one: taskswap news_monitor --push --output_dir {folder}"
+        ) from error
+    growing = None if settings.input == STDIN else settings.input
+    served = replace(settings, input=growing, replay=None, push=True, overwrite_output_dir=False)
+    served.check()
+    return NewsMonitorSite(folder, served)
+
+
+class NewsMonitorSite:
+    """A monitor on a server's bank; an `Application` of `serving/http`."""
+
+    name = "news_monitor"
+    page: Path | None = Path(__file__).with_name("pages")
+
+    def __init__(self, folder: Path, settings: NewsMonitorSettings) -> None:
+        """Args: the monitor's folder, and its settings, whose input and feeds are read too."""
+        self.folder, self.settings, self.base = folder, settings, settings.model_name_or_path
+        self.waiting: queue.Queue[Arrival] = queue.Queue(MOST_WAITING)
+        self.stopped = threading.Event()
+        self.thread: threading.Thread | None = None
+        self.reading = ThreadPoolExecutor(1, "news pages")
+        self.store: Store | None = None  # of the thread that reads for pages
+        self.totals = Totals(next=None, rows=[])
+        self.numbers, self.pages = count(1), 0
+        self.log = logging.getLogger("adapters.serving")
+
+    # the stream -------------------------------------------------------------------------------------------------------
+
+    def open(self, bank: AdapterBank) -> None:
+        """Load the adapters into the bank, and begin to watch. Raises UserError."""
+        key = secret_of(self.settings.webhook_secret_file) if self.settings.webhook else b""
+        reader = Reader.of(self.settings, bank)
+        began: Future[None] = Future()
+
+        def work() -> None:
+            try:
+                lock = hold(self.folder)
+            except SettingsError as error:
+                began.set_exception(error)
+                return
+            try:
+                self._watch(reader, key, began)
+            finally:
+                lock.release()
+
+        self.thread = threading.Thread(target=work, name="news monitor", daemon=True)
+        self.thread.start()
+        began.result()
+        self.reading.submit(self._open_store).result()
+
+    def _watch(self, reader: Reader, key: bytes, began: Future[None]) -> None:
+        """Watch until stopped; a monitor that fails is opened again from what is on disk."""
+        while not self.stopped.is_set():
+            monitor = stream = None
+            try:
+                monitor = opened(self.folder, self.settings, reader, self._tell)
+                stream = Stream(monitor, self.waiting, key)
+                if not began.done():
+                    began.set_result(None)
+                stream.run(self.stopped)
+            except Exception as error:
+                if not began.done():
+                    began.set_exception(error)
+                    return
+                expected = isinstance(error, UserError)
+                self.log.error("news monitor: %s", error, exc_info=None if expected else error)
+                self.stopped.wait(AGAIN_SECONDS)
+            finally:
+                if stream is not None:
+                    stream.close()
+                if monitor is not None:
+                    monitor.store.close()
+
+    def _tell(self, event: Any) -> None:
+        log_event(self.folder, event)
+        fields = {name: event[name] for name in ("event", "series", "items", "negative", "expected", "p")}
+        self.log.info("alarm", extra={"fields": fields})
+
+    def close(self) -> None:
+        """Stop to watch; what waits is refused, and comes again. Blocks."""
+        self.stopped.set()
+        if self.thread is not None:
+            self.thread.join()
+        while not self.waiting.empty():
+            if (settled := self.waiting.get_nowait().settled) is not None:
+                settled(busy("stopping", "The server stops."))
+        if self.store is not None:
+            self.reading.submit(self.store.close).result()
+        self.reading.shutdown()
+
+    def _open_store(self) -> None:
+        self.store = Store(self.folder / DATABASE)
+
+    # what pages show --------------------------------------------------------------------------------------------------
+
+    def state(self, store: Store) -> dict[str, Any]:
+        """How far the monitor is, and all series with whether an alarm is on."""
+        following = store.get(NEXT)
+        if following != self.totals.next or following is None:
+            self.totals = Totals(next=following, rows=store.totals())
+        on = {alarm["series"] for alarm in store.alarms(only_open=True)}
+        rows = sorted(self.totals.rows, key=lambda row: (row[0] != ALL, row[0] not in on))
+        return {
+            "window_seconds": 60 * self.settings.window_minutes,
+            "clock": _time(store.get(CLOCK)),
+            "next_window": following,
+            "became": {what: own["count"] for what, own in store.get(TALLY, {}).items()},
+            "series": [
+                {"series": name, "windows": windows, "items": items, "negative": negative, "alarm": name in on}
+                for name, windows, items, negative in rows[:MOST_SERIES]
+            ],
+            "all_series": len(rows),
+        }
+
+    def windows(self, store: Store, series: str) -> dict[str, Any]:
+        """A series over time, its alarms, and the windows that are not closed yet."""
+        following = store.get(NEXT)
+        counts = [store.counts(window).get(series, (0, 0)) for window in self._open_windows(store, following)]
+        alarms = [alarm for alarm in store.alarms() if alarm["series"] == series]
+        return {
+            "series": series,
+            "points": grouped(store.history(series)),
+            "alarms": [{name: one.get(name) for name in ("id", "since", "until", "state")} for one in alarms],
+            "open": {"items": sum(n for n, _ in counts), "negative": sum(k for _, k in counts)},
+        }
+
+    def _open_windows(self, store: Store, following: int | None) -> list[int]:
+        """Windows with items that are not closed yet."""
+        found: list[int] = []
+        window = store.next_window(-(2**40) if following is None else following)
+        while window is not None:
+            found.append(window)
+            window = store.next_window(window + 1)
+        return found
+
+    async def _read(self, service: Service, work: Callable[[Store], Any]) -> Any:
+        """What some work with the store returns. Raises Refusal."""
+        service.ready_bank()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.reading, lambda: work(self._its_store()))
+        except SessionError as error:
+            raise self._refused(error) from None
+
+    def _its_store(self) -> Store:
+        assert self.store is not None
+        return self.store
+
+    def _refused(self, error: Exception) -> Refusal:
+        """How what a request needed has failed. What is wrong with the file is the log's alone."""
+        if isinstance(error, Refusal):
+            return error
+        self.log.error("news monitor: %s", error)
+        return busy("news", "It could not be read or written, and nothing of the request was kept.", 5)
+
+    # routes -----------------------------------------------------------------------------------------------------------
+
+    def routes(self, service: Service) -> APIRouter:
+        """Items in; series, items, alarms and events out."""
+        router = APIRouter(prefix="/v1/news")
+        self._add_push(router, service)
+        self._add_pages(router, service)
+        return router
+
+    def _add_push(self, router: APIRouter, service: Service) -> None:
+        example = {"id": "r-17", "time": "2026-03-02T13:00:00+01:00", "source": "Wire", "title": "Acme falls"}
+        one = {"schema": {"type": "array", "items": {"type": "object"}}, "example": [example]}
+        lines = {"schema": {"type": "string"}, "example": orjson.dumps(example).decode()}
+        body = {"requestBody": {"required": True, "content": {"application/json": one, LINES: lines}}}
+
+        @router.post(
+            "",
+            summary="Post items of news",
+            responses={
+                200: {"description": "What became of each.", "content": {"application/json": {}}},
+                **refusals(400, 401, 403, 408, 413, 415, 422, 503, 504),
+            },
+            openapi_extra={**body, **SECURED},
+        )
+        async def push(request: Request) -> Response:
+            """A JSON object, a list of them, or one on each line (`application/x-ndjson`). When it is answered, they
+            are on disk. After an error, post them again: what is known by its id is not counted twice. Needs the
+            staff's token: news raise alarms."""
+            service.tokens.check_staff(request.headers.get("authorization"))
+            service.ready_bank()
+            given = _items(await request.body(), request.headers.get("content-type", ""), next(self.numbers))
+            became = await self._taken(given, service.seconds(request.headers.get("x-timeout-ms")))
+            return _json({"items": len(became), "became": became})
+
+    async def _taken(self, given: tuple[Given, ...], seconds: float) -> list[str]:
+        """What became of items. Raises Refusal."""
+        if self.stopped.is_set():
+            raise busy("stopping", "The server stops.")
+        done: Future[list[str]] = Future()
+
+        def settled(result: list[str] | Exception) -> None:
+            if done.set_running_or_notify_cancel():
+                done.set_exception(result) if isinstance(result, Exception) else done.set_result(result)
+
+        try:
+            self.waiting.put_nowait(Arrival(given=given, marks={}, settled=settled))
+        except queue.Full:
+            raise busy("news", "Too many requests with items wait.") from None
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.wrap_future(done)
+        except TimeoutError:
+            raise Refusal(
+                504,
+                "timeout",
+                "The items were not read in time; they may still be counted. Post them again: known ids are not "
+                "counted twice.",
+                expected=f"within {seconds:g} s",
+                found="still waiting",
+            ) from None
+        except Exception as error:
+            raise self._refused(error) from None
+
+    def _add_pages(self, router: APIRouter, service: Service) -> None:
+        common: dict[str, Any] = {"responses": refusals(401, 422, 503), "openapi_extra": SECURED}
+
+        def check(request: Request) -> None:
+            service.tokens.check_predict(request.headers.get("authorization"))
+
+        @router.get("/series", summary="List topics and entities", **common)
+        async def state(request: Request) -> Response:
+            """How far the monitor is, what became of the items, and its series: those with an alarm first, then those
+            with most items."""
+            check(request)
+            return _json(await self._read(service, self.state))
+
+        @router.get("/windows", summary="Read a series over time", **common)
+        async def windows(request: Request, series: SERIES = ALL) -> Response:
+            """Shares of negative items with the band that was expected, at most 240 points; alarms; and the counts of
+            windows that are not closed yet."""
+            check(request)
+            return _json(await self._read(service, lambda store: self.windows(store, series)))
+
+        @router.get("/items", summary="List the items of some windows", **common)
+        async def items(request: Request, span: Annotated[Span, Query()]) -> Response:
+            """At most 100: negative ones first, of each kind the latest first."""
+            check(request)
+            found = await self._read(service, lambda store: store.items(span.series, span.begin, span.end, MOST_ITEMS))
+            return _json([{**row, "at": _time(row["at"]), "negative": bool(row["negative"])} for row in found])
+
+        @router.get("/alarms", summary="List alarms", **common)
+        async def alarms(request: Request) -> Response:
+            """The last 100, the latest first, each with its evidence."""
+            check(request)
+            return _json(await self._read(service, lambda store: store.alarms()[::-1][:MOST_ALARMS]))
+
+        @router.get(
+            "/events",
+            summary="Be told of alarms and changes",
+            responses={200: {"description": "Events.", "content": {EVENTS: {}}}, **refusals(401, 422, 503)},
+            openapi_extra=SECURED,
+        )
+        async def events(
+            request: Request, last: Annotated[int | None, Header(alias="Last-Event-ID", ge=0, lt=2**60)] = None
+        ) -> Response:
+            """Server-sent events: `alarm` with each event of an alarm, and `changed` where items were counted or a
+            window was closed. `Last-Event-ID` goes on after an alarm that was seen; without it, those of before are
+            left out."""
+            check(request)
+            begin = await self._read(service, Store.last_event) if last is None else last
+            if self.pages >= MOST_PAGES:
+                raise busy("pages", f"{MOST_PAGES} pages are open already.", 30)
+            return StreamingResponse(self._events(service, begin), media_type=EVENTS, headers=PRIVATE)
+
+    async def _events(self, service: Service, number: int) -> AsyncIterator[bytes]:
+        """The events after a number, as they come."""
+        self.pages += 1
+        try:
+            version, silent = None, 0.0
+            while service.status != DRAINING and not self.stopped.is_set():
+                found, now = await self._read(service, partial(_news, after=number))
+                for number, body in found:
+                    yield _event("alarm", body.encode(), number)
+                if now != version:
+                    yield _event("changed", orjson.dumps(now))
+                elif silent >= BEAT_SECONDS:
+                    yield b": alive\n\n"
+                silent = 0.0 if found or now != version or silent >= BEAT_SECONDS else silent + LOOK_SECONDS
+                version = now
+                await asyncio.sleep(LOOK_SECONDS)
+        except Refusal as refusal:
+            yield _event("error", orjson.dumps(refusal.body))
+        finally:
+            self.pages -= 1
+
+
+def _news(store: Store, after: int) -> tuple[list[tuple[int, str]], dict[str, Any]]:
+    """The next events of alarms, and what differs where something was counted or a window was closed."""
+    now = {
+        "items": sum(own["count"] for own in store.get(TALLY, {}).values()),
+        "clock": _time(store.get(CLOCK)),
+        "next_window": store.get(NEXT),
+    }
+    return store.events_after(after, MOST_EVENTS), now
+
+
+def _items(body: bytes, kind: str, number: int) -> tuple[Given, ...]:
+    """The items of a body. Raises Refusal where it is none; what is wrong with one item is said of that."""
+    kind = kind.partition(";")[0].strip().lower()
+    rows: Sequence[Any]
+    if kind == LINES:
+        rows = [line for line in body.split(b"\n") if line.strip()]
+    elif kind == "application/json":
+        try:
+            found = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise Refusal(400, "json", f"The body is not JSON: {error}.", expected="an item, or a list") from None
+        rows = found if isinstance(found, list) else [found]
+    else:
+        wanted = f"application/json or {LINES}"
+        raise Refusal(415, "type", f"The Content-Type must be {wanted}.", expected=wanted, found=shown(kind))
+    if not rows:
+        raise Refusal(422, "items", "There is no item.", expected="at least one", found="none")
+    return tuple(
+        Given(
+            where=f"POST /v1/news {number}, item {place}",
+            item=row if isinstance(row, bytes | dict) else ItemError("not a JSON object"),
+        )
+        for place, row in enumerate(rows, 1)
+    )
+
+
+def _event(name: str, data: bytes, number: int | None = None) -> bytes:
+    mark = b"" if number is None else b"id: %d\n" % number
+    return mark + b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
+
+
+def _time(seconds: float | None) -> str | None:
+    """A time in ISO 8601, UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _json(value: Any) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json", headers=PRIVATE)

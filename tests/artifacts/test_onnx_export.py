@@ -155,6 +155,19 @@ def test_adapters_in_one_file_answer_as_in_the_bank(many: Any, root: Path) -> No
     assert downs == {12}  # that of shout; the others are padded
 
 
+def test_many_adapters_are_inspected_one_by_one(many: Any, capsys: Any) -> None:
+    from adapters.cli.main import main
+
+    assert main(["inspect", str(many[1])]) == 0
+    said = capsys.readouterr().out
+    assert [f"{name}:\n" in said for name in many[0]] == [True] * 4
+    assert "rslora for ner" in said and "export to onnx; opset 18; logits within" in said
+    assert main(["predict", str(many[1]), "--adapter", "mood", TEXTS[0]]) == 0
+    assert '"label"' in capsys.readouterr().out
+    assert main(["predict", str(many[1]), TEXTS[0]]) == 2
+    assert "name one of ner" in capsys.readouterr().err
+
+
 def test_an_adapter_of_many_is_asked_for_by_name(many: Any, made: Any) -> None:
     _, out = many
     with pytest.raises(SettingsError, match="has several adapters; name one of ner, places, mood, shout"):
@@ -180,7 +193,9 @@ def test_int8_is_scored_before_and_after(made: Any, root: Path, tmp_path: Path, 
     assert "scores" not in card and "largest_difference" not in card["export"]
     tags = runtime.load(out)(TEXTS)
     assert [len(one["tags"]) for one in tags] == [len(one["tags"]) for one in runtime.load(full)(TEXTS)]
+    capsys.readouterr()
     assert main(["inspect", str(out)]) == 0
+    assert "int8; entity_f1 on test (12 examples)" in capsys.readouterr().out
     assert main(["predict", str(out), "--json", TEXTS[0]]) == 0
     assert main(["predict", str(out), TEXTS[0], "--base", "minilm"]) == 2
     assert "has its base in it" in capsys.readouterr().err

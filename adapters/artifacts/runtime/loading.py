@@ -90,6 +90,8 @@ class Export:
             near = did_you_mean(adapter, self.names)
             raise SettingsError(f"{self.folder}: no adapter is called {adapter!r}: {near}")
         own = self._adapters[adapter]
+        if own["file"] not in self.card["files"]:
+            raise ArtifactError(f"{self.folder}: {own['file']} of {adapter} is none of its files. Export it again.")
         constants = read_tensors(self.folder / own["file"])
         return self._loaded({**self.card, **own}, constants, own["output"])
 

@@ -208,7 +208,10 @@ def _set_defaults(path: Path, defaults: Mapping[str, torch.Tensor]) -> None:
 
     model = onnx.load(str(path))
     model.graph.initializer.extend(onnx.numpy_helper.from_array(one.numpy(), name) for name, one in defaults.items())
-    onnx.save(model, str(path))
+    try:
+        onnx.save(model, str(path))
+    except ValueError as error:  # protobuf's own limit
+        raise ModelError(f"the base is too large for one ONNX file with several adapters ({error}).") from error
 
 
 def _base(request: ExportRequest) -> tuple[Base, Any]:

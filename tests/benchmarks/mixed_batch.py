@@ -1,4 +1,4 @@
-"""The bank against PEFT: rows of one batch under 32 LoRA adapters, choosing one, loading one, holding a thousand.
+"""The bank against PEFT: rows of one batch under 32 LoRA adapters, read and written; choosing, loading, a thousand.
 
     python tests/benchmarks/mixed_batch.py                        # all, some ten minutes
     python tests/benchmarks/mixed_batch.py --only throughput
@@ -177,6 +177,63 @@ def throughput(base: Base, root: Path, rounds: int, rows: int) -> list[dict[str,
     return found
 
 
+def writing(causal: str, root: Path, rounds: int, rows: int, length: int) -> dict[str, Any]:
+    """Texts continued greedily, each under an adapter of its own: `bank.write`, and stock PEFT's `generate` in a loop.
+
+    The adapters are drawn, and small enough for the texts to differ without being noise.
+    """
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from adapters.models.generation import Sampling
+
+    base = open_base(causal)
+    model: Any = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32)
+    config = LoraConfig(r=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    names = [f"a{number}" for number in range(rows)]
+    model = get_peft_model(model, config, adapter_name=names[0])
+    for name in names[1:]:
+        model.add_adapter(name, config)
+    generator = torch.Generator().manual_seed(0)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            weight.data = 0.02 * torch.randn(weight.shape, generator=generator)
+    model = model.eval()
+    model.save_pretrained(root / "writers")
+    bank = AdapterBank(str(base.folder), capacity=rows, dtype="float32")
+    for name in names:
+        bank.load(name, root / "writers" / name, task="text_generation")
+    tokenizer = base.tokenizer
+    texts = [f"Once upon a time, a {TYPES[n % 4].lower()} called {n} went to the" for n in range(rows)]
+    requests = [{"adapter": name, "inputs": text} for name, text in zip(names, texts, strict=True)]
+    sampling = Sampling(max_new_tokens=length)
+
+    def ours() -> list[str]:
+        return [answer["output"]["completion"] for answer in bank.write(requests, sampling)]
+
+    @torch.inference_mode()
+    def loop() -> list[str]:
+        found = []
+        for name, text in zip(names, texts, strict=True):
+            model.set_adapter(name)
+            given = tokenizer(text, return_tensors="pt")
+            out = model.generate(**given, max_new_tokens=length, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+            found.append(tokenizer.decode(out[0, given["input_ids"].shape[1] :], skip_special_tokens=True))
+        return found
+
+    same = sum(one == other for one, other in zip(ours(), loop(), strict=True))
+    seconds = alternate({"bank": ours, "loop": loop}, rounds)
+    row = {
+        "rows": rows,
+        "new_tokens": length,
+        "same_texts": same,
+        "bank_texts_per_second": round(rows / seconds["bank"], 2),
+        "bank_over_loop": round(seconds["loop"] / seconds["bank"], 2),
+    }
+    print(row, flush=True)
+    return row
+
+
 def choosing(base: Base, root: Path, most: int) -> dict[str, Any]:
     """Microseconds to get from an adapter's name to what a batch needs of it, with so many loaded."""
     bank = AdapterBank(str(base.folder), capacity=most)
@@ -252,12 +309,14 @@ def memory(base: Base, root: Path, most: int) -> dict[str, Any]:
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("memory", "throughput", "choosing", "loading")
+    parts = ("memory", "throughput", "choosing", "loading", "writing")
     parser.add_argument("--only", nargs="*", choices=parts, default=parts)
     parser.add_argument("--rounds", type=int, default=20, help="of the throughput, and of loading")
     parser.add_argument("--adapters", type=int, default=1000, help="that choosing and memory go up to")
     parser.add_argument("--rows", type=int, default=ROWS, help="of the throughput, each under an adapter of its own")
     parser.add_argument("--base", default="minilm")
+    parser.add_argument("--causal", default="smollm2", help="base that writes")
+    parser.add_argument("--new_tokens", type=int, default=48, help="that it writes after each text")
     given = parser.parse_args()
     warnings.simplefilter("ignore")
     use_all_cores()
@@ -269,6 +328,7 @@ def main() -> None:
             "throughput": lambda: throughput(base, root, given.rounds, given.rows),
             "choosing": lambda: choosing(base, root, given.adapters),
             "loading": lambda: loading(base, root, given.rounds),
+            "writing": lambda: writing(given.causal, root, min(given.rounds, 3), given.rows, given.new_tokens),
             "memory": lambda: memory(base, root, given.adapters),
         }
         for part in (part for part in parts if part in given.only):  # memory first, on a fresh heap

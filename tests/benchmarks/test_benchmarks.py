@@ -22,7 +22,7 @@ from conftest import REPOSITORY, build_tiny_bert, call_recipe, forget_accelerate
 from adapters.cli.main import main
 
 HERE = Path(__file__).parent
-PARTS = {"bench", "load", "plain_server", "service_server"}
+PARTS = {"__main__", "bench", "load", "plain_server", "service_server"}
 """Scripts that are no benchmarks: others import or start them."""
 RUN = "--max_train_steps 1 --max_eval_samples 4 --max_predict_samples 4 --mixed_precision no"
 ON_BERT = f"--model_name_or_path {{bert}} {RUN}"
@@ -42,7 +42,7 @@ SMALLEST = {
     "latency": f"--base {{bert}} --rounds 5 --commands 1 --more --dataset_name {{data}}/conll2003 {RUN}",
     "llama": "--tokenizer {llama} --data {data}/conll2003 --layers 1 --hidden 64 --tokens 64 --seconds 0.1 "
     "--adapters 2 --bits 16 --lengths 8 --rounds 1",
-    "mixed_batch": "--base {bert} --rounds 1 --adapters 10 --rows 4",
+    "mixed_batch": "--base {bert} --causal {llama} --rounds 1 --adapters 10 --rows 4 --new_tokens 4",
     "ner": f"--only wnut17 --data {{data}}/conll2003 --seeds 0 --recipes lora_ner --more {ON_BERT}",
     "news_monitor": "--months 1 --streams 4 --volumes 20 --strengths 4 --peer_months 1 --peer_trials 2 "
     "--peer_strengths 4 --gold_surges 2 --kills 1 --kill_items 400 --items 400 --headlines 100 --base {bert} --data "

@@ -183,7 +183,12 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--data", type=Path, default=bench.DATA, help="folder of the datasets")
     parser.add_argument("--conll", default="conll2003", help="folder or alias of CoNLL-2003")
-    parser.add_argument("--folder", type=Path, default=Path("runs/export_benchmark"), help="of runs and exports: kept, and taken up again")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("runs/export_benchmark"),
+        help="of runs and exports: kept, and taken up again",
+    )
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="last: flags of the trainings")

@@ -114,7 +114,7 @@ def _test(given: Settings) -> Examples | None:
     assert given.artifact is not None
     card: Mapping[str, Any] = artifact.read_card(given.artifact)
     scores, task = card.get("scores") or {}, card["task"]["name"]
-    wanted: dict[str, Any] = {"max_predict_samples": given.max_predict_samples}
+    wanted: dict[str, Any] = {"max_predict_samples": given.max_predict_samples, "dataset_name": None}
     own = given.dataset_name is None and given.test_file is None
     if given.test_file is not None:
         wanted["test_file"] = given.test_file

@@ -129,7 +129,7 @@ def test_the_evaluator_scores_an_export_like_its_artifact(made: Any, root: Path,
     from adapters.tasks.base.examples import read_named
 
     folder, out = made("tags")
-    _, splits = read_named("ner", (), test_file=str(write_tagged(tmp_path / "test.conll", 30)))
+    _, splits = read_named("ner", (), dataset_name=None, test_file=str(write_tagged(tmp_path / "test.conll", 30)))
     exported, loaded = runtime.load(out), loading.load(folder, base=str(root / "bert"))
     metric = main_metric("entity_f1", loaded.task.labels.names)
     found, wanted = (evaluate(one, splits["test"], [metric], split="test") for one in (exported, loaded))

@@ -113,6 +113,8 @@ def _test(given: Settings) -> Examples | None:
 
     assert given.artifact is not None
     card: Mapping[str, Any] = artifact.read_card(given.artifact)
+    if "export" in card:  # which is refused
+        return None
     scores, task = card.get("scores") or {}, card["task"]["name"]
     wanted: dict[str, Any] = {"max_predict_samples": given.max_predict_samples, "dataset_name": None}
     own = given.dataset_name is None and given.test_file is None
@@ -132,6 +134,8 @@ def _test(given: Settings) -> Examples | None:
         raise
     test = splits.get("test")
     if test is None:
+        if own:  # it names the training file
+            return None
         raise SettingsError(f"{given.dataset_name}: has no test split. Give one: --test_file.")
     print("\n".join(reading_lines({test.name: test})), file=sys.stderr)
     return test

@@ -28,6 +28,7 @@ PAGES = (
     "docs/export.md",
     "docs/chinese.md",
     "docs/plugins.md",
+    "docs/notebooks.md",
     "docs/results.md",
     "docs/architecture.md",
     "docs/glossary.md",

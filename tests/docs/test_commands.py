@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -26,8 +25,9 @@ import customers
 import forked
 import news
 import pytest
+import small_sources
 import tiny
-from conftest import FILLERS, FIRST, LAST, PLACES, REPOSITORY, build_tiny_bert, call_recipe
+from conftest import FIRST, REPOSITORY, call_recipe
 from doc_pages import PAGES, Block, all_blocks, blocks, marked, plugin_files
 
 pytestmark = pytest.mark.slow
@@ -80,21 +80,6 @@ EVERY = commands()
 PYTHON = python_blocks()
 
 
-def write_entities(path: Path, sentences: int) -> None:
-    """Sentences with four types of entity, as many as CoNLL-2003 has: stock PEFT is told nine labels."""
-    draw = random.Random(path.name)
-    lines = []
-    for _ in range(sentences):
-        lines += [f"{draw.choice(FIRST)} B-PER", f"{draw.choice(LAST)} I-PER", f"{draw.choice(FILLERS)} O"]
-        lines += [f"{draw.choice(PLACES).split()[0]} B-{draw.choice(['LOC', 'ORG', 'MISC'])}", ". O", ""]
-    path.write_text("\n".join(lines) + "\n")
-
-
-def write_reviews(path: Path) -> None:
-    rows = [f"{'Good' if n % 2 else 'Bad'} film {n},{'fresh' if n % 2 else 'rotten'}" for n in range(40)]
-    path.write_text("\n".join(["text,label", *rows]) + "\n")
-
-
 def write_chinese(folder: Path) -> None:
     """What the page about Chinese reads."""
     reviews = [f"{'很好' if n % 2 else '太差'}，第{n}次买,{'好评' if n % 2 else '差评'}" for n in range(40)]
@@ -122,17 +107,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
     for name in ("recipes", "accelerate_configs"):
         shutil.copytree(REPOSITORY / name, folder / name)
-    build_tiny_bert(folder / "minilm", hidden=64)
-    tiny.llama(folder / "smollm2")
+    small_sources.write(folder)
     tiny.roberta(folder / "e5")  # bytes: it reads Chinese
-    for name in ("conll2003", "rotten_tomatoes"):
-        (folder / name).mkdir()
-    for name in ("train", "dev", "test"):
-        write_entities(folder / f"{name}.conll", 40)
-        shutil.copy(folder / f"{name}.conll", folder / "conll2003")
-        write_reviews(folder / "rotten_tomatoes" / f"{name}.csv")
+    for path in (folder / "conll2003").iterdir():
+        shutil.copy(path, folder)
     for name in ("reviews", "more"):
-        write_reviews(folder / f"{name}.csv")
+        small_sources.write_reviews(folder / f"{name}.csv")
     for file in ("pairs", "more_pairs"):
         pairs = [f"{name} lived in Oslo {n}\t{FIRST[0]} lived\t{n % 6}.0" for n, name in enumerate(FIRST * 5)]
         (folder / f"{file}.tsv").write_text("\n".join(["sentence1\tsentence2\tscore", *pairs]) + "\n")

@@ -71,7 +71,7 @@ def speed(given: argparse.Namespace, ner: Path) -> dict[str, Any]:
     import torch
 
     from adapters.artifacts import loading, runtime
-    from adapters.artifacts.export.base.int8 import has_vnni
+    from adapters.artifacts.runtime.predictor import has_vnni
 
     words = [str(ner)]
     full, small = exported(given, "onnx", *words), exported(given, "int8", *words, "--quantize", "int8", *given.scored)

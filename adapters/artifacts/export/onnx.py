@@ -17,7 +17,7 @@ from adapters.artifacts.export.base.export_format import ExportFormat, ExportReq
 from adapters.artifacts.export.base.record import derived, move, tokenizer_record
 from adapters.artifacts.model_card import export_model_card
 from adapters.artifacts.runtime.loading import FORMAT, MODEL
-from adapters.artifacts.runtime.predictor import OnnxPredictor, session
+from adapters.artifacts.runtime.predictor import OnnxPredictor, has_vnni, session
 from adapters.artifacts.runtime.tokenizer import FILE
 from adapters.core.environment import require_libraries
 from adapters.core.errors import ModelError
@@ -98,7 +98,7 @@ def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, A
         return int8.scored(runs, task, request.test, request.plugin_dirs)
 
     before = score()
-    reduce_range = not int8.has_vnni()
+    reduce_range = not has_vnni()
     int8.quantize(path, reduce_range=reduce_range)
     graph.check_finite(graph.runner(path), batches)
     record["quantize"] = {"kind": request.quantize, "reduce_range": reduce_range}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from adapters.artifacts import artifact
 from adapters.artifacts.loaded import LoadedArtifact
-from adapters.artifacts.runtime.predictor import OnnxPredictor, session
+from adapters.artifacts.runtime.predictor import OnnxPredictor, has_vnni, session
 from adapters.artifacts.runtime.tokenizer import FILE, FastTokenizer, SpecialTokens
 from adapters.core.errors import ArtifactError, SettingsError, did_you_mean
 from adapters.models.tokenizer import WordTokenizer
@@ -67,6 +68,13 @@ class Export:
             raise ArtifactError(
                 f"{self.folder}: its card.json cannot be read ({type(error).__name__}: {error}). Export it again."
             ) from error
+        quantize = record.get("quantize")
+        if quantize and not quantize.get("reduce_range") and not has_vnni():
+            warnings.warn(
+                f"{self.folder}: was quantized on a CPU with VNNI; this one has none, where sums of 8-bit products "
+                "saturate and answers can differ from those that were scored. Export it on a machine like this one.",
+                stacklevel=3,
+            )
         self.session = session(str(self.folder / MODEL), threads=threads)
 
     @property

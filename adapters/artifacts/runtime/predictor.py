@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,3 +72,16 @@ def session(model: str, *, threads: int | None = None) -> Any:
     options.intra_op_num_threads = threads or (int(given) if given.isdigit() else 0)
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def has_vnni() -> bool:
+    """Whether this CPU multiplies 8-bit numbers without saturation: AVX-512 VNNI, AVX-VNNI, or an ARM core."""
+    import platform
+
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # another system than Linux: 7 bits are right everywhere
+        return False
+    return "avx512_vnni" in flags or "avx_vnni" in flags

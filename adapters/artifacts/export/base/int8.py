@@ -25,19 +25,6 @@ def check_kind(quantize: str | None) -> None:
     require(quantize is None or quantize in KINDS, "quantize", quantize, " or ".join(KINDS))
 
 
-def has_vnni() -> bool:
-    """Whether this CPU multiplies 8-bit numbers without saturation: AVX-512 VNNI, AVX-VNNI, or an ARM core."""
-    import platform
-
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return True
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # another system than Linux: 7 bits are right everywhere
-        return False
-    return "avx512_vnni" in flags or "avx_vnni" in flags
-
-
 def quantize(path: Path, *, reduce_range: bool) -> None:
     """Replace a graph by one with int8 weights in matrix products, one scale per column, and in embeddings.
 

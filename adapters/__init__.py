@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adapters.artifacts.explaining.base.explanation import Explanation as Explanation
-    from adapters.artifacts.loading import LoadedArtifact as LoadedArtifact
+    from adapters.artifacts.loaded import LoadedArtifact as LoadedArtifact
     from adapters.core.errors import UserError as UserError
     from adapters.experiments.comparison.result import ComparisonResult as ComparisonResult
     from adapters.experiments.interface import compare as compare
@@ -37,7 +37,7 @@ _PUBLIC = {
     "Client": "serving.http.client",
     "ComparisonResult": "experiments.comparison.result",
     "Explanation": "artifacts.explaining.base.explanation",
-    "LoadedArtifact": "artifacts.loading",
+    "LoadedArtifact": "artifacts.loaded",
     "Request": "tasks.base.requests",
     "Router": "serving.bank.router",
     "RunResult": "experiments.run_result",

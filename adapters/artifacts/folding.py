@@ -36,11 +36,8 @@ def folded(method: Method, base: Base, task: Task, folder: Path) -> torch.nn.Mod
     if not fits or base.quantization is not None or base.kind == ENCODER_DECODER:
         return None
     method.check(base, task)
-    _, tensors = artifact.open_adapter(folder)
     model = headed(base, task, method.settings)
-    body = model.base_model
-    names = frozenset(name for name, _ in body.named_modules())
-    saved = AdapterTensors(tensors, body, body_name=model.base_model_prefix, modules=names, subject=str(folder))
+    saved = _tensors_of(folder, model)
     try:
         delta = method.delta(saved, base, task)
     except ModelError:  # no mixed batch can have it, either
@@ -52,11 +49,28 @@ def folded(method: Method, base: Base, task: Task, folder: Path) -> torch.nn.Mod
     wanted = {name for name in state if any(name.startswith(part) for part in new)} | set(saved.tensors)
     model.load_state_dict(saved.head({name: state[name].shape for name in wanted if name in state}), strict=False)
     for name, update in delta.layers.items():
-        _fold(body.get_submodule(name), update)
+        _fold(model.base_model.get_submodule(name), update)
     for name, update in delta.head.items():
         _fold(model.get_submodule(name), update)
     plain: torch.nn.Module = model
     return plain
+
+
+def read_delta(method: Method, base: Base, task: Task, folder: Path, model: Any) -> AdapterDelta:
+    """What an adapter adds to a model whose head is the base's own. Raises ModelError, ArtifactError."""
+    method.check(base, task)
+    saved = _tensors_of(folder, model)
+    delta = method.delta(saved, base, task)
+    saved.head({})
+    return delta
+
+
+def _tensors_of(folder: Path, model: Any) -> AdapterTensors:
+    """The verified tensors of an adapter, by the names of a headed model."""
+    _, tensors = artifact.open_adapter(folder)
+    body = model.base_model
+    names = frozenset(name for name, _ in body.named_modules())
+    return AdapterTensors(tensors, body, body_name=model.base_model_prefix, modules=names, subject=str(folder))
 
 
 def _is_weights(delta: AdapterDelta) -> bool:

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.artifacts import artifact, plain_peft
 from adapters.artifacts.folding import folded
+from adapters.artifacts.loaded import LoadedArtifact
 from adapters.artifacts.published import located
 from adapters.core.discovery import load as load_module
-from adapters.core.errors import ArtifactError, DataError, SettingsError, SourceError
+from adapters.core.errors import ArtifactError, SettingsError, SourceError
 from adapters.core.settings import CommonSettings, join
 from adapters.methods.base.classical import ClassicalMethod
 from adapters.methods.base.method import Method, load_method
-from adapters.tasks.base.example import Example, Prediction
-from adapters.tasks.base.predictor import Predictor
-from adapters.tasks.base.requests import Request, answer, request_of
 from adapters.tasks.base.task import Task, load_task
 
 if TYPE_CHECKING:
@@ -26,54 +24,13 @@ if TYPE_CHECKING:
     from adapters.models.base_model import Base
 
 
-class LoadedArtifact:
-    """A verified artifact on its base model. It is a predictor, and answers texts and requests."""
-
-    def __init__(self, card: Mapping[str, Any], task: Task, predictor: Predictor) -> None:
-        """Args:
-        card: of the artifact.
-        task: converts requests to examples, and predictions to outputs.
-        predictor: of the model.
-        """
-        self.card = card
-        self.task = task
-        self.predictor = predictor
-
-    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """One prediction per example, in order."""
-        return self.predictor.predict(examples)
-
-    def __call__(self, inputs: Any) -> Any:
-        """The output for a text (or for the task's columns), or a list of outputs for a list of them.
-
-        Args:
-            inputs: a text, `{column: value}`, a `Request`, or a list of such.
-
-        Raises:
-            DataError: an input is invalid; the message has its number in the list. `answer` returns the other answers.
-        """
-        one = isinstance(inputs, str | Mapping | Request)
-        answers = self.answer([inputs] if one else list(inputs))
-        for number, given in enumerate(answers):
-            if "error" in given:
-                raise DataError(given["error"] if one else f"input {number}: {given['error']}")
-        return answers[0]["output"] if one else [answer["output"] for answer in answers]
-
-    def answer(self, requests: Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Answers to requests, in order.
-
-        Args:
-            requests: each a text, `{id?, inputs: {column: value}}`, or only the inputs (`{text: …}`).
-
-        Returns:
-            For each `{id, task, output, truncated}`, or `{id, error}` for an invalid request.
-        """
-        read = [request_of(given, number) for number, given in enumerate(requests)]
-        return answer(read, lambda _: self.task, lambda pairs: self.predict([example for _, example in pairs]))
-
-
 def task_and_method(card: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str] = ()) -> tuple[Task, Method]:
     """The task and the method described by a card. Raises ArtifactError, SettingsError."""
+    if "export" in card:
+        raise ArtifactError(
+            f"{folder} is an export ({card['export'].get('format')}), which runs as it is: taskswap predict, taskswap "
+            "serve --runtime onnx. Give the artifact that it was made of."
+        )
     artifact.check_fields(card, folder)
     name, recorded = card["method"]["name"], card["method"]["settings"]
     task_class = load_task(card["task"]["name"], plugin_dirs)
@@ -105,7 +62,7 @@ def load(
     plugin_dirs: Sequence[str] = (),
     fold: bool = True,
 ) -> LoadedArtifact:
-    """Verify an artifact and load it.
+    """Verify an artifact and load it; an export to ONNX runs without its base, on the CPU.
 
     Args:
         folder: an `artifact` folder, or one whose `current.json` names it.
@@ -121,10 +78,10 @@ def load(
         ArtifactError: the artifact is damaged, of an older version, or was trained on another base.
         SourceError: the base cannot be found.
     """
-    from adapters.models.base_model import open_base
-
-    place = _place(device, dtype)
     folder = located(Path(folder))
+    if is_export(folder):
+        return load_export(folder, base=base, device=device, dtype=dtype, plugin_dirs=plugin_dirs)
+    place = _place(device, dtype)
     card = artifact.verify(folder)
     task, method = task_and_method(card, folder, plugin_dirs)
     tensors = [name for file in card["tensors"].values() for name in file]
@@ -133,14 +90,41 @@ def load(
         if base is not None:
             raise SettingsError(f"--base {base}: {folder} ({method.name}) has no base model. Leave it out.")
         return LoadedArtifact(card, task, method.predictor(method.load(None, task, folder), None, task))
-    model_base = open_base(str(folder)) if method.self_contained and base is None else _base_of(card, base)
-    if not (method.self_contained and base is None):
-        artifact.check_base(card, model_base.name, model_base.digest, model_base.tokenizer_digest)
+    model_base = opened_base(card, method, folder, base)
     task = task.on(model_base.kind)
     model = folded(method, model_base, task, folder) if fold else None
     if model is None:
         model = method.load(model_base, task, folder)
     return _loaded(card, task, method, model_base, model, place)
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a folder is an export, which no base model is needed for. Raises ArtifactError for a damaged card."""
+    return (folder / artifact.CARD).is_file() and "export" in artifact.read_card(folder)
+
+
+def load_export(
+    folder: Path,
+    adapter: str | None = None,
+    *,
+    base: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    plugin_dirs: Sequence[str] = (),
+) -> LoadedArtifact:
+    """Load an export by the runtime, without torch; arguments as of `load`. Raises SettingsError, ArtifactError."""
+    from adapters.artifacts.runtime import loading
+    from adapters.core.environment import require_libraries
+
+    require_libraries(f"{folder}, an export,", ("onnxruntime",), "export")
+    if base is not None:
+        raise SettingsError(f"--base {base}: {folder} is an export, which has its base in it. Leave it out.")
+    if device not in ("auto", "cpu") or dtype not in ("auto", "float32"):
+        raise SettingsError(
+            f"--device {device} --dtype {dtype}: {folder} is an export, which runs on the CPU in the numbers that it "
+            "was written in. Leave both out."
+        )
+    return loading.load(folder, adapter, plugin_dirs=plugin_dirs)
 
 
 def load_plain(
@@ -203,7 +187,23 @@ def _loaded(
     return LoadedArtifact(card, task, method.predictor(model.to(*place), base, task, precision=precision))
 
 
-def _base_of(card: Mapping[str, Any], base: str | None) -> Base:
+def opened_base(card: Mapping[str, Any], method: Method, folder: Path, base: str | None) -> Base:
+    """The base of an artifact: its own folder, where that has one, else the one on which it was trained, checked.
+
+    Raises:
+        ArtifactError: it was trained on another one.
+        SourceError: it cannot be found.
+    """
+    from adapters.models.base_model import open_base
+
+    if method.self_contained and base is None:
+        return open_base(str(folder))
+    found = base_of(card, base)
+    artifact.check_base(card, found.name, found.digest, found.tokenizer_digest)
+    return found
+
+
+def base_of(card: Mapping[str, Any], base: str | None) -> Base:
     """The given base, or the one named in the card, which for a local folder is not enough to find it."""
     from adapters.models.base_model import open_base
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.artifacts import artifact, loading, plain_peft
+from adapters.artifacts.loaded import LoadedArtifact
 from adapters.artifacts.model_card import derived_model_card
 from adapters.core.environment import versions
 from adapters.core.errors import ArtifactError, ModelError
@@ -107,7 +108,7 @@ def _check_merges(folder: Path, method: Method) -> None:
             raise ModelError(f"{folder} cannot be merged: {method.title} {reason}.")
 
 
-def _merged(folder: Path, method: Method, loaded: loading.LoadedArtifact) -> tuple[Any, Base]:
+def _merged(folder: Path, method: Method, loaded: LoadedArtifact) -> tuple[Any, Base]:
     """A plain transformers model, and the base. Raises ModelError if the adapter cannot be merged."""
     import torch
 

@@ -58,10 +58,94 @@ def derived_model_card(card: Mapping[str, Any], description: Sequence[str]) -> s
     """The model card of an artifact made of others (merged or combined); `description` says of which."""
     scores, result = card.get("scores"), "Not scored."
     if scores:
-        result = "{dataset} {split}, n = {n}: {title} ".format(**scores) + f"{100 * scores['value']:.2f}."
+        result = _score(scores)
     title = f"# {card['task']['name']} on {card['base']['name']}"
     said = [*description, *_notice(card["base"])]
     return "\n".join([*_front_matter(card, "taskswap"), title, "", *said, "", result, "", *_use(card), *_scale(card)])
+
+
+def _score(scores: Mapping[str, Any]) -> str:
+    """The score of the run that trained it."""
+    return "{dataset} {split}, n = {n}: {title} ".format(**scores) + f"{100 * scores['value']:.2f}."
+
+
+def export_model_card(card: Mapping[str, Any]) -> str:
+    """The README of an export to ONNX, with the lines of code that run it, with our runtime and without."""
+    request = json.dumps(card.get("request", "A text."), ensure_ascii=False)
+    record, scored = card["export"], card["export"].get("quantize", {}).get("scored")
+    kind = f" in {record['quantize']['kind']}" if "quantize" in record else ""
+    of = ", ".join(card["adapters"]) if "adapters" in card else f"{card['task']['name']}, {card['method']['name']}"
+    result = "Not scored."
+    if scored:
+        value = f"{100 * scored['value']:.2f}, in fp32 {100 * scored['before']:.2f}"
+        result = f"{scored['metric']} on {scored['split']}, n = {scored['n']}: {value}."
+    elif "scores" in card:
+        result = _score(card["scores"])
+    first = f', "{next(iter(card["adapters"]))}"' if "adapters" in card else ""
+    return "\n".join(
+        [
+            f"# {of} on {card['base']['name']}, as ONNX{kind}",
+            "",
+            f"Opset {record['opset']}. {result}",
+            "",
+            *_notice(card["base"]),
+            "## Use",
+            "",
+            "```python",
+            "# pip install taskswap-runtime   (no torch; taskswap itself can do it, too)",
+            "from taskswap_runtime import load",
+            "",
+            f'model = load("this/folder"{first})',
+            f"print(model({request}))",
+            "```",
+            "",
+            "In any other language, the graph takes int64 `input_ids` and `attention_mask` `[rows, tokens]` (and "
+            "`token_type_ids`, if it lists them), made by tokenizer.json, padded on the right with "
+            f"{record['pad_id']}, at most {_budget(card)} tokens:",
+            "",
+            "```python",
+            "import numpy, onnxruntime, tokenizers",
+            "",
+            'tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")',
+            'session = onnxruntime.InferenceSession("model.onnx")',
+            'ids = numpy.array([tokenizer.encode("A text.").ids])',
+            'print(session.run(None, {"input_ids": ids, "attention_mask": numpy.ones_like(ids)}))',
+            "```",
+            "",
+        ]
+    )
+
+
+def gguf_model_card(card: Mapping[str, Any], prompt: str) -> str:
+    """The README of an export to GGUF; `prompt` is what the model is given for a text."""
+    apart = card["export"]["apart"]
+    files = "-m base.gguf --lora adapter.gguf" if apart else "-m model.gguf"
+    return "\n".join(
+        [
+            f"# {card['task']['name']}, {card['method']['name']} on {card['base']['name']}, as GGUF",
+            "",
+            f"In f16. {_score(card['scores']) if 'scores' in card else 'Not scored.'}",
+            "",
+            *_notice(card["base"]),
+            "## Use",
+            "",
+            "The model was trained on prompts of this form (here of an empty example):",
+            "",
+            "```text",
+            prompt,
+            "```",
+            "",
+            "```bash",
+            f"llama-cli {files} --temp 0 -no-cnv -p 'PROMPT'",
+            "```",
+            "",
+        ]
+    )
+
+
+def _budget(card: Mapping[str, Any]) -> int:
+    """The most tokens of a row."""
+    return int(min(one["budget"] for one in card["adapters"].values()) if "adapters" in card else card["budget"])
 
 
 def _use(card: Mapping[str, Any]) -> list[str]:

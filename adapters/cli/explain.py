@@ -16,7 +16,7 @@ from adapters.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from adapters.artifacts.explaining.base.explanation import Explanation
-    from adapters.artifacts.loading import LoadedArtifact
+    from adapters.artifacts.loaded import LoadedArtifact
 
 HELP = "say why an artifact gives an answer, or test such explanations"
 GROUP = "Use artifacts"

@@ -42,12 +42,18 @@ def run(argv: Sequence[str]) -> int:
     if plain_peft.is_plain(given.artifact):
         return _inspect_plain(given)
     card = artifact.read_card(given.artifact)
-    artifact.check_fields(card, given.artifact)
-    _print_card(card)
+    for name, own in card.get("adapters", {"": {}}).items():  # an export may be of several
+        artifact.check_fields({**card, **own}, given.artifact)
+        if name:
+            print(f"{name}:")
+        _print_card({**card, **own})
     artifact.verify(given.artifact)
     for file, tensors in card["tensors"].items():
         print(f"{file}: {len(tensors)} tensors, {sum(map(math.prod, tensors.values())):,} numbers")
     print("verified: every file is unchanged since it was saved")
+    if "export" in card:
+        _print_export(card["export"])
+        return 0
     _check_base(card, given.base)
     return 0
 
@@ -68,6 +74,22 @@ def _print_card(card: Mapping[str, Any]) -> None:
             f"{100 * scores['value']:.2f} ({100 * scores['low']:.2f} to {100 * scores['high']:.2f})"
         )
     print("settings: " + json.dumps(card["method"]["settings"]))
+
+
+def _print_export(record: Mapping[str, Any]) -> None:
+    """What an export is, and what is known of its equality with the artifact."""
+    said = [f"export to {record['format']}"]
+    said += [f"opset {record['opset']}"] if "opset" in record else []
+    if "largest_difference" in record:
+        said.append(f"logits within {record['largest_difference']:.1e} × max(1, |logit|) of torch's")
+    quantize = record.get("quantize", {})
+    said += [quantize["kind"]] if quantize else []
+    if scored := quantize.get("scored"):
+        said.append(
+            f"{scored['metric']} on {scored['split']} ({scored['n']:,} examples) {100 * scored['before']:.2f} in fp32, "
+            f"{100 * scored['value']:.2f} in {quantize['kind']}"
+        )
+    print("; ".join(said))
 
 
 def _check_base(card: Mapping[str, Any], base: str | None) -> None:

@@ -17,7 +17,7 @@ from adapters.core.errors import DataError, SettingsError
 from adapters.core.files import new_file
 
 if TYPE_CHECKING:
-    from adapters.artifacts.loading import LoadedArtifact
+    from adapters.artifacts.loaded import LoadedArtifact
     from adapters.artifacts.pipeline import Pipeline
 
 HELP = "answer texts, or a file of requests, with an artifact"
@@ -33,9 +33,12 @@ class Settings(PlainFlags):
     """What is answered, and how the answers are written."""
 
     artifact: Annotated[Path | None, POSITIONAL] = None
-    """`artifact` folder of a run, or a plain PEFT folder. With --pipeline, the first of the texts."""
+    """`artifact` folder of a run, a plain PEFT folder, or an export to ONNX. With --pipeline, the first of the
+    texts."""
     texts: Annotated[list[str], POSITIONAL] = field(default_factory=list)
     """Texts to answer. Put -- before a text that begins with two hyphens."""
+    adapter: str | None = None
+    """Name of the adapter that answers, of an export that has several."""
     pipeline: str | None = None
     """ner=FOLDER,relation=FOLDER: find entities by one artifact, and ask the other for the relations of their pairs."""
     max_distance: int | None = None
@@ -62,14 +65,16 @@ def run(argv: Sequence[str]) -> int:
     )
     given = _with_texts(given)
     _check(given)
+    from adapters.artifacts import loading
     from adapters.core.processes import use_all_cores
-
-    use_all_cores()
     from adapters.experiments import interface
 
     def load(folder: Path) -> LoadedArtifact:
+        if not loading.is_export(folder):
+            use_all_cores()  # of torch, which an export does without
         return interface.load(
             folder,
+            adapter=given.adapter,
             base=given.base,
             device=given.device,
             dtype=given.dtype,

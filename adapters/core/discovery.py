@@ -14,6 +14,8 @@ from adapters import __version__
 from adapters.core.errors import SettingsError, did_you_mean
 
 PACKAGE = Path(__file__).resolve().parents[1]
+NAME = __name__.partition(".")[0]
+"""The package's own name, under which it is imported: the small distribution of the runtime has another."""
 FOLDERS = {
     "readers": "data/readers",
     "metrics": "evaluation/metrics",
@@ -21,6 +23,7 @@ FOLDERS = {
     "tasks": "tasks",
     "strategies": "experiments/continual/strategies",
     "explanations": "artifacts/explaining",
+    "formats": "artifacts/export",
 }
 """Folder of each kind of plugin, in `adapters/` and in a plugin folder."""
 _PLUGIN = "taskswap_plugin_"
@@ -48,7 +51,7 @@ def load(kind: str, name: str, plugin_dirs: Sequence[str] = ()) -> ModuleType:
         path = folder / f"{name}.py"
         if name.isidentifier() and not name.startswith("_") and len(name) <= MAX_NAME_LENGTH and path.is_file():
             if folder == PACKAGE / FOLDERS[kind]:
-                return importlib.import_module(f"adapters.{FOLDERS[kind].replace('/', '.')}.{name}")
+                return importlib.import_module(f"{NAME}.{FOLDERS[kind].replace('/', '.')}.{name}")
             return _load_plugin(kind, path)
     raise SettingsError(f"No {_singular(kind)} is called {name!r}: {did_you_mean(name, names(kind, plugin_dirs))}")
 

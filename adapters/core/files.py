@@ -12,18 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import platformdirs
-
 CACHE_VARIABLE = "TASKSWAP_CACHE"
 FORMAT = 1
 
 
 def cache_folder(*parts: str) -> Path:
     """A folder in the cache, which is `$TASKSWAP_CACHE` or the platform's cache folder; created if needed."""
-    root = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("taskswap")
+    root = os.environ.get(CACHE_VARIABLE) or _platform_cache()
     folder = Path(root).expanduser().absolute().joinpath(*parts)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _platform_cache() -> str:
+    import platformdirs  # the runtime of exports needs no cache, and brings no such library
+
+    return platformdirs.user_cache_dir("taskswap")
 
 
 def packaged(name: str) -> Path:

@@ -17,7 +17,7 @@ from adapters.artifacts.explaining.base import explain as explaining
 from adapters.artifacts.explaining.base.attribution import Options
 from adapters.artifacts.explaining.base.explanation import Explanation
 from adapters.artifacts.explaining.base.neighbours import Neighbours
-from adapters.artifacts.loading import LoadedArtifact
+from adapters.artifacts.loaded import LoadedArtifact
 from adapters.core import arguments, discovery
 from adapters.core.errors import SettingsError
 from adapters.core.files import free_folder
@@ -130,14 +130,15 @@ def load(
     multi_label: bool | None = None,
     pair: bool | None = None,
     max_length: int | None = None,
+    adapter: str | None = None,
     plugin_dirs: Sequence[str] = (),
 ) -> LoadedArtifact:
     """Verify an artifact and load it on its base model; the result can be called with a text or a list of texts.
 
-    The device and the number format that were chosen are printed on stderr.
+    The device and the number format that were chosen are printed on stderr. An export to ONNX is run without torch.
 
     Args:
-        folder: an `artifact` folder, a finished run's folder, or a plain PEFT folder.
+        folder: an `artifact` folder, a finished run's folder, a plain PEFT folder, or an export to ONNX.
         base: its base model by path, alias or Hub id. Default: the one that it names.
         device: auto (cuda, then mps, then cpu), or the name of a device: cuda, cuda:1, mps, cpu.
         dtype: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports it, float32 elsewhere).
@@ -147,6 +148,7 @@ def load(
             its config.json or of the base's says.
         pair: whether an input of a plain PEFT folder is two texts.
         max_length: tokens of a text that a plain PEFT folder reads. Default: as many as the base does.
+        adapter: name of one, of an export that has several.
         plugin_dirs: folders with methods and tasks of your own.
 
     Raises:
@@ -162,6 +164,10 @@ def load(
     reading = plain_peft.Reading(task=task, labels=labels, multi_label=multi_label, pair=pair, max_length=max_length)
     if reading.given() and not plain:
         raise SettingsError(f"{reading.given()[0]}: only for plain PEFT folders; the card of {folder} has it.")
+    if loading.is_export(folder):
+        return loading.load_export(folder, adapter, base=base, device=device, dtype=dtype, plugin_dirs=plugin_dirs)
+    if adapter is not None:
+        raise SettingsError(f"adapter {adapter}: {folder} is of one adapter, which has no name. Leave it out.")
     chosen, number_format = devices.choose_and_report(device, dtype)
     if not plain:
         return loading.load(folder, base=base, device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)

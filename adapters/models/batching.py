@@ -57,15 +57,37 @@ def share(batch: Sequence[int], rank: int, world: int) -> list[int]:
     return list(batch[rank::world])
 
 
-def pad(rows: Sequence[Numbers], value: int, *, least: int = 0) -> torch.Tensor:
+def padded(rows: Sequence[Numbers], value: int, *, least: int = 0) -> np.ndarray:
     """`[rows, longest]`, at least `least` wide, padded with `value` on the right: float32 of such rows, else int64."""
-    import torch
-
     kind = np.float32 if getattr(rows[0], "dtype", None) == np.float32 else np.int64
     out = np.full((len(rows), max(least, *(len(row) for row in rows))), value, kind)
     for line, row in zip(out, rows, strict=True):
         line[: len(row)] = row
-    return torch.from_numpy(out)
+    return out
+
+
+def pad(rows: Sequence[Numbers], value: int, *, least: int = 0) -> torch.Tensor:
+    """As `padded`, as a tensor."""
+    import torch
+
+    return torch.from_numpy(padded(rows, value, least=least))
+
+
+def padded_inputs(
+    inputs: Sequence[Numbers], pad_id: int, token_types: Sequence[Numbers] = (), *, least: int = 0
+) -> dict[str, np.ndarray]:
+    """Model inputs: `input_ids` and, where a row is padded, `attention_mask`, both int64 `[rows, tokens]`.
+
+    Without padding there is no mask, as attention is faster without one and the result the same. Token types are
+    included if the rows have any. Inputs are at least `least` tokens wide.
+    """
+    batch = {"input_ids": padded(inputs, pad_id, least=least)}
+    if any(map(len, token_types)):
+        batch["token_type_ids"] = padded(token_types, 0, least=least)
+    lengths, wide = np.array([len(row) for row in inputs]), batch["input_ids"].shape[1]
+    if int(lengths.min()) < wide:
+        batch["attention_mask"] = (np.arange(wide) < lengths[:, None]).astype(np.int64)
+    return batch
 
 
 def collate(
@@ -76,17 +98,8 @@ def collate(
     *,
     least: int = 0,
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Model inputs (`input_ids` and, where a row is padded, `attention_mask`, both `[rows, tokens]`) and targets.
-
-    Without padding there is no mask, as attention is faster without one and the result the same. Token types are
-    included if the rows have any. Inputs are at least `least` tokens wide.
-    """
+    """Model inputs as of `padded_inputs`, and targets, as tensors."""
     import torch
 
-    batch = {"input_ids": pad(inputs, pad_id, least=least)}
-    if any(map(len, token_types)):
-        batch["token_type_ids"] = pad(token_types, 0, least=least)
-    lengths, wide = torch.tensor([len(row) for row in inputs]), batch["input_ids"].shape[1]
-    if int(lengths.min()) < wide:
-        batch["attention_mask"] = (torch.arange(wide) < lengths[:, None]).long()
-    return batch, pad(targets, IGNORED)
+    batch = padded_inputs(inputs, pad_id, token_types, least=least)
+    return {name: torch.from_numpy(values) for name, values in batch.items()}, pad(targets, IGNORED)

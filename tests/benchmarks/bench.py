@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,17 @@ def checked(words: Sequence[str], done: subprocess.CompletedProcess[str]) -> sub
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} failed with {done.returncode}:\n{done.stderr[-3000:]}")
     return done
+
+
+def alternating(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each of some ways to do a thing, which take turns: what else the machine does touches them alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, call in ways.items():
+            begin = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - begin)
+    return seconds
 
 
 def recorded(*words: str) -> dict[str, Any]:

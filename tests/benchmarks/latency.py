@@ -62,12 +62,7 @@ def one_text(base: str, folder: Path, rounds: int) -> dict[str, Any]:
         "bank": lambda: bank.predict([adapters.Request("ner", TEXT)]),
         "transformers' pipeline": lambda: stock(TEXT),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, call in ways.items():
-            begin = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - begin)
+    seconds = bench.alternating(ways, rounds)
     found = {name: quantiles(own, rounds // 5) for name, own in seconds.items()}
     least = found["bare base"][0]
     print(f"{torch.get_num_threads()} threads\n\n| one text | ms, median | ms, p95 | × bare |\n|---|---:|---:|---:|")

@@ -40,6 +40,8 @@ SMALLEST = {
     "foreign_adapters": "--bases bert --methods LoRA",
     "faults": "--base {bert} --bit_flips 20 --lengths 10 --requests 40 --rounds 20 --sentences 20",
     "fewer_bits": f"--bases {{bert}} --bits 32 8 --more --dataset_name {{data}}/conll2003 {RUN}",
+    "export": "--only speed quality start many --base {bert} --data {data} --conll {data}/conll2003 --folder "
+    f"{{data}}/export --rounds 5 --starts 1 --more {RUN} --allow_unknown_tokens",
     "latency": f"--base {{bert}} --rounds 5 --commands 1 --more --dataset_name {{data}}/conll2003 {RUN}",
     "llama": "--tokenizer {llama} --data {data}/conll2003 --layers 1 --hidden 64 --tokens 64 --seconds 0.1 "
     "--adapters 2 --bits 16 --lengths 8 --rounds 1",

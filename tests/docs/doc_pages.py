@@ -27,6 +27,7 @@ PAGES = (
     "docs/recommendation.md",
     "docs/serving.md",
     "docs/explaining.md",
+    "docs/export.md",
     "docs/chinese.md",
     "docs/plugins.md",
     "docs/notebooks.md",

@@ -9,7 +9,7 @@ from types import ModuleType
 from adapters.core import discovery
 from adapters.core.arguments import flags_of
 
-VALUES = {"--task": "tasks", "--method": "methods"}
+VALUES = {"--task": "tasks", "--method": "methods", "--format": "formats"}
 """Flags whose values are names of plugins, and the kind of plugin."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.artifacts import artifact, plain_peft
+from adapters.artifacts.heads import Head, Heads
 from adapters.artifacts.loading import task_and_method
 from adapters.artifacts.published import located
 from adapters.core.errors import ArtifactError, ModelError, SettingsError, UserError
@@ -19,7 +20,6 @@ from adapters.methods.base.method import Method
 from adapters.methods.base.peft_layout import PeftLayout, layout, with_full_parameters
 from adapters.methods.base.peft_method import PeftMethod
 from adapters.models.base_model import Base
-from adapters.serving.bank.heads import Head, Heads
 from adapters.serving.bank.mixed_inference import ResidentAdapter
 from adapters.tasks.base.task import InferenceTask, Task, load_task
 

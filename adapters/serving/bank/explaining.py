@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.artifacts.heads import Head
 from adapters.core.errors import ModelError
-from adapters.serving.bank.heads import Head
 from adapters.serving.bank.mixed_inference import MixedInference, ResidentAdapter
 from adapters.tasks.base.contrastive import EmbeddedTask
 from adapters.tasks.base.example import Encoded, Example, Prediction

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from adapters.artifacts.heads import Head
 from adapters.core.errors import DataError, ModelError
 from adapters.models.batching import by_length, collate
 from adapters.models.generation import Continuation, Sampling, write
 from adapters.models.tokenizer import valid_text
-from adapters.serving.bank.heads import Head
 from adapters.serving.bank.mixed_generation import MixedGenerator
 from adapters.serving.bank.mixed_model import MixedModel
 from adapters.tasks.base.example import Encoded, Example, Prediction

@@ -20,7 +20,7 @@ from adapters.serving.http.explainer import Explainer
 from adapters.serving.http.masking import masked_values
 from adapters.serving.http.refusal import Refusal, busy
 from adapters.serving.http.schema import GenerateRequest, LoadRequest, RequestParser, shown, unanswered
-from adapters.serving.http.settings import Settings
+from adapters.serving.http.settings import RUNTIMES, Settings
 from adapters.serving.http.telemetry import RequestLog, ServerMetrics
 from adapters.serving.http.watch import Watch
 from adapters.serving.http.writer import Writer
@@ -71,6 +71,9 @@ class Service:
 
     def open(self) -> None:
         """Open the base, load the adapters, warm up, and start to answer. Raises UserError. Takes seconds."""
+        if self.settings.runtime != RUNTIMES[0]:
+            self._open_exports()
+            return
         from adapters.core.processes import use_all_cores
         from adapters.models.devices import choose_device, choose_dtype, describe
         from adapters.serving.bank.bank import AdapterBank
@@ -94,6 +97,21 @@ class Service:
             bank.load(name, folder if self.root is None else _with_its_link(folder, self.root))
         if settings.router is not None:
             bank.load_router(settings.router if self.root is None else Path(settings.router).resolve())
+        self.start(bank, threads)
+
+    def _open_exports(self) -> None:
+        """As `open`, with exports, and without torch."""
+        from adapters.core.environment import require_libraries
+        from adapters.core.processes import cores
+        from adapters.serving.bank.export_bank import ExportBank
+
+        require_libraries("--runtime onnx", ("onnxruntime",), "export")
+        settings = self.settings
+        threads = settings.threads or min(max(cores() // 2, 1), MAX_THREADS)
+        each = max(1, cores() // threads)
+        logging.getLogger("adapters.serving").info(f"ONNX Runtime on the CPU, {threads} × {each} threads")
+        # It has what a server asks of a bank.
+        bank: Any = ExportBank(settings.adapters(), threads=each, plugin_dirs=settings.plugin_dir)
         self.start(bank, threads)
 
     def _share_cores(self, *, on_cpu: bool) -> int:

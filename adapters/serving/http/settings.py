@@ -9,6 +9,8 @@ from pathlib import Path
 from adapters.core.errors import SettingsError
 from adapters.serving.bank.adapter_name import fault_of
 
+RUNTIMES = ("torch", "onnx")
+"""What answers: adapters on a base by torch, or exports by ONNX Runtime."""
 LEAST_WINDOW = 50
 """Answers below which no test could find a drift."""
 
@@ -19,6 +21,9 @@ class Settings:
 
     base: str = "minilm"
     """Base model: a folder, a Hub id or an alias (minilm, e5, smollm2)."""
+    runtime: str = "torch"
+    """torch: adapters on one base model. onnx: exports (taskswap export --format onnx), each with its base in it,
+    without torch; those of one export with several adapters are called NAME-ADAPTER."""
     adapter: list[str] = field(default_factory=list)
     """Adapters to load at the start, each as NAME=FOLDER; may be given several times."""
     router: str | None = None
@@ -135,6 +140,14 @@ class Settings:
             raise SettingsError(
                 f"--drift_window {self.drift_window}: must be at least {LEAST_WINDOW}, or 0 to compare no answers."
             )
+        if self.runtime not in RUNTIMES:
+            raise SettingsError(f"--runtime {self.runtime}: must be {' or '.join(RUNTIMES)}.")
+        if self.runtime != RUNTIMES[0]:
+            needs = {"router": self.router is not None, "application": bool(self.application), "watch": self.watch > 0}
+            needs["device"] = self.device not in ("auto", "cpu")
+            needs["dtype"] = self.dtype not in ("auto", "float32")
+            for name in (name for name, wanted in needs.items() if wanted):
+                raise SettingsError(f"--{name} {getattr(self, name)}: only with --runtime torch. Leave it out.")
         if not 0 < self.drift_rate < 1:
             raise SettingsError(f"--drift_rate {self.drift_rate}: must be between 0 and 1, as in 0.01.")
         self.adapters()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from adapters.core.processes import world
-from adapters.models.batching import by_length, collate, share
+from adapters.models.batching import by_length, collate, padded_inputs, share
 from adapters.models.fsdp import is_sharded
 from adapters.tasks.base.example import Encoded, Example, Prediction
 from adapters.tasks.base.task import InferenceTask
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     import torch
 
     from adapters.models.base_model import Base
+    from adapters.models.tokenizer import WordTokenizer
 
 CHUNK = 2048
 """Examples encoded at a time, so that memory does not grow with the split."""
+CPU_BATCH_TOKENS = 1024
+"""Tokens of a batch on a CPU, padding included."""
 
 
 class Predictor(Protocol):
@@ -31,7 +35,64 @@ class Predictor(Protocol):
         """One prediction per example, in order."""
 
 
-class ModelPredictor:
+class RowPredictor(ABC):
+    """Encodes examples, answers their rows in batches of similar length, and decodes the answers."""
+
+    def __init__(
+        self,
+        task: InferenceTask,
+        tokenizer: WordTokenizer,
+        *,
+        budget: int,
+        batch_rows: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> None:
+        """Args:
+        task: encodes and decodes.
+        tokenizer: of the base.
+        budget: tokens of a window.
+        batch_rows: rows of a batch; None limits the batch by `batch_tokens` instead.
+        batch_tokens: tokens of a batch, padding included.
+        """
+        self.task, self.tokenizer, self.budget = task, tokenizer, budget
+        self.batch_rows, self.batch_tokens = batch_rows, batch_tokens
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """One prediction per example, in order."""
+        parts = (examples[begin : begin + CHUNK] for begin in range(0, len(examples), CHUNK))
+        return [prediction for part in parts for prediction in self.predict_alone(part)]
+
+    def predict_alone(self, examples: Sequence[Example]) -> list[Prediction]:
+        """As `predict`, with all examples computed at once, by this process."""
+        return self.encode_and_predict(examples)[1]
+
+    def encode_and_predict(self, examples: Sequence[Example]) -> tuple[list[Encoded], list[Prediction]]:
+        """The rows that the model reads, and one prediction per example."""
+        encoded = self.task.encode(examples, self.tokenizer, self.budget)
+        return encoded, self.task.decode(examples, encoded, self.answers(encoded), self.tokenizer)
+
+    @property
+    @abstractmethod
+    def pad_id(self) -> int:
+        """The token that rows are padded with."""
+
+    def answers(self, encoded: Sequence[Encoded]) -> list[np.ndarray]:
+        """The model's answers to each row, as the task decodes them (`[tokens with padding, …]` of a token head)."""
+        answers: list[np.ndarray] = [np.zeros(0)] * len(encoded)
+        lengths = [len(row.input_ids) for row in encoded]
+        for batch in by_length(lengths, tokens=self.batch_tokens, rows=self.batch_rows):
+            rows = [encoded[i] for i in batch]
+            inputs = padded_inputs([row.input_ids for row in rows], self.pad_id, [row.token_types for row in rows])
+            for i, answer in zip(batch, self._answers(inputs), strict=True):
+                answers[i] = answer
+        return answers
+
+    @abstractmethod
+    def _answers(self, inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+        """The answers to the rows of one batch, from model inputs as of `padded_inputs`."""
+
+
+class ModelPredictor(RowPredictor):
     """Runs a model with a head. Of several processes, each computes a share of the examples; all get all results."""
 
     def __init__(
@@ -48,25 +109,23 @@ class ModelPredictor:
         """Args:
         model: called as transformers' models are, on its parameters' device.
         base: has the tokenizer.
-        task: encodes and decodes.
-        budget: tokens of a window.
-        batch_rows: rows of a batch; None limits the batch by `batch_tokens` instead.
+        task, budget, batch_rows: as of `RowPredictor`.
         batch_tokens: tokens of a batch, padding included; None chooses by the device.
         precision: `no`, `bf16` or `fp16`: autocast of the forward pass.
         """
-        self.model = model
-        self.base = base
-        self.task = task
-        self.tokenizer = base.word_tokenizer
-        self.budget = budget
-        self.batch_rows = batch_rows
-        self.batch_tokens = None if batch_rows else batch_tokens or self._usual_tokens()
-        self.precision = precision
+        self.model, self.base, self.precision = model, base, precision
+        most = None if batch_rows else batch_tokens or self._usual_tokens()
+        super().__init__(task, base.word_tokenizer, budget=budget, batch_rows=batch_rows, batch_tokens=most)
         self.encoding: AbstractContextManager[Any] = nullcontext()
 
     def _usual_tokens(self) -> int:
         """The activations of 1024 tokens fit in a CPU's caches; a GPU needs larger batches."""
-        return 1024 if next(self.model.parameters()).device.type == "cpu" else 16384
+        return CPU_BATCH_TOKENS if next(self.model.parameters()).device.type == "cpu" else 16384
+
+    @property
+    def pad_id(self) -> int:
+        """The base's."""
+        return self.base.pad_id
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction per example, in order, each example computed by one process.
@@ -75,38 +134,28 @@ class ModelPredictor:
         """
         return shared_out(examples, self.predict_alone, together=is_sharded(self.model))
 
-    def predict_alone(self, examples: list[Example]) -> list[Prediction]:
-        """As `predict`, with all examples computed by this process."""
-        encoded = self.task.encode(examples, self.tokenizer, self.budget)
-        return self.task.decode(examples, encoded, self.answers(encoded), self.tokenizer)
-
     def answers(self, encoded: Sequence[Encoded]) -> list[np.ndarray]:
-        """The model's answers to each row, as the task decodes them (`[tokens with padding, …]` of a token head)."""
+        """In evaluation mode, without gradients."""
         import torch
 
-        device = next(self.model.parameters()).device
-        answers: list[np.ndarray] = [np.zeros(0)] * len(encoded)
-        lengths = [len(row.input_ids) for row in encoded]
         training = self.model.training
         if training:  # walking through all modules takes as long as a layer does
             self.model.eval()
         # After inference mode, a sharded parameter could not be trained any more.
         no_gradients = torch.no_grad() if is_sharded(self.model) else torch.inference_mode()
-        with no_gradients, autocast(device, self.precision):
-            for batch in by_length(lengths, tokens=self.batch_tokens, rows=self.batch_rows):
-                rows = [encoded[i] for i in batch]
-                inputs, _ = collate(
-                    [row.input_ids for row in rows],
-                    [[0]] * len(rows),
-                    self.base.pad_id,
-                    [row.token_types for row in rows],
-                )
-                on_device = {name: tensor.to(device) for name, tensor in inputs.items()}
-                for i, answer in zip(batch, self.task.answers(self.model, on_device, self.tokenizer), strict=True):
-                    answers[i] = answer
+        with no_gradients, autocast(next(self.model.parameters()).device, self.precision):
+            answers = super().answers(encoded)
         if training:
             self.model.train()
         return answers
+
+    def _answers(self, inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+        """What the task reads of the model."""
+        import torch
+
+        device = next(self.model.parameters()).device
+        on_device = {name: torch.from_numpy(values).to(device) for name, values in inputs.items()}
+        return self.task.answers(self.model, on_device, self.tokenizer)
 
     @contextmanager
     def reading(self) -> Iterator[ModelPredictor]:

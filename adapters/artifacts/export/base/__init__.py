@@ -1,0 +1,1 @@
+"""What the formats share; not a format itself."""

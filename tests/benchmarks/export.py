@@ -1,0 +1,222 @@
+"""What exports cost and gain: time, quality in int8, the runtime's start, size and memory, several adapters in a file.
+
+    python tests/benchmarks/export.py                       # trains two LoRA adapters on minilm, then all parts
+    python tests/benchmarks/export.py --only speed many     # quick adapters suffice: add --more --max_train_steps 2
+    python tests/benchmarks/export.py --only size           # installs the runtime from PyPI into an empty folder
+
+Ways to answer take turns, so that what else the machine does touches them alike. Run it with nothing else on the
+machine. Prints a Markdown table, and one JSON line last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bench
+
+PARTS = ("speed", "quality", "start", "many", "size")
+TEXT = "Angela Merkel visited Paris with Emmanuel Macron and Olaf Scholz in June ."
+RANK = 8
+RUNS = """
+import json, sys, time
+begin = time.perf_counter()
+if sys.argv[1] == "torch":
+    import adapters
+    model = adapters.load(sys.argv[2], device="cpu", **({"base": sys.argv[4]} if len(sys.argv) > 4 else {}))
+else:
+    import taskswap_runtime
+    imported = time.perf_counter() - begin
+    model = taskswap_runtime.load(sys.argv[2])
+model(sys.argv[3])
+seconds = time.perf_counter() - begin
+lines = open("/proc/self/status").read().splitlines()  # getrusage counts what the process had before exec
+peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+print(json.dumps({"seconds": seconds, "import": locals().get("imported", 0.0), "peak_mb": peak}))
+"""
+
+
+def train(given: argparse.Namespace, task: str, flags: list[str]) -> Path:
+    """A LoRA adapter, trained unless it is there."""
+    folder = given.folder / task
+    recipe = f"recipes/lora_{'ner' if task == 'ner' else 'classification'}.py"
+    words = [recipe, "--model_name_or_path", given.base, "--lora_r", str(RANK), "--lora_alpha", str(2 * RANK), *flags]
+    bench.kept(folder, *words, *given.more)
+    return folder / "artifact"
+
+
+def exported(given: argparse.Namespace, name: str, *words: str) -> Path:
+    """An export, written unless it is there."""
+    folder: Path = given.folder / name
+    if not folder.exists():
+        base = [] if given.base == "minilm" else ["--base", given.base]
+        bench.command("-m", "adapters", "export", *words, "--format", "onnx", "--output_dir", str(folder), *base)
+    return folder
+
+
+def medians(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """The median milliseconds of each of some ways, which take turns, after the first fifth of the rounds."""
+    kept = {name: sorted(own[rounds // 5 :]) for name, own in bench.alternating(ways, rounds).items()}
+    return {name: round(1000 * own[len(own) // 2], 2) for name, own in kept.items()}
+
+
+def speed(given: argparse.Namespace, ner: Path) -> dict[str, Any]:
+    """Milliseconds of one text and of a batch of 32, by torch and by both exports, and of the bare forward pass."""
+    import torch
+
+    from adapters.artifacts import loading, runtime
+    from adapters.artifacts.runtime.predictor import has_vnni
+
+    words = [str(ner)]
+    full, small = exported(given, "onnx", *words), exported(given, "int8", *words, "--quantize", "int8", *given.scored)
+    loaded: Any = loading.load(ner, base=None if given.base == "minilm" else given.base, device="cpu", dtype="float32")
+    ways: dict[str, Any] = {"torch": loaded, "onnx": runtime.load(full), "int8": runtime.load(small)}
+    predictor = loaded.predictor
+    found: dict[str, Any] = {"vnni": has_vnni(), "threads": torch.get_num_threads()}
+    for rows in (1, 32):
+        texts = [TEXT] * rows
+        ids = torch.tensor([predictor.base.tokenizer(TEXT)["input_ids"]] * rows)
+
+        def bare(ids: Any = ids) -> None:
+            with torch.inference_mode():
+                predictor.model(input_ids=ids)
+
+        calls = {name: (lambda one=one, texts=texts: one(texts)) for name, one in ways.items()}
+        found[f"rows_{rows}"] = medians({"bare": bare, **calls}, given.rounds if rows == 1 else given.rounds // 5 + 2)
+    print(
+        "| measured | bare | torch | onnx | int8 | onnx, × torch | int8, × torch |\n|---|---:|---:|---:|---:|---:|---:|"
+    )
+    for rows in (1, 32):
+        ms = found[f"rows_{rows}"]
+        ratios = " | ".join(f"{ms['torch'] / ms[name]:.2f}" for name in ("onnx", "int8"))
+        shown = " | ".join(f"{ms[name]:.2f}" for name in ("bare", "torch", "onnx", "int8"))
+        print(f"| {rows} × 12 words, ms | {shown} | {ratios} |")
+    found["bytes"] = {
+        name: (folder / "model.onnx").stat().st_size for name, folder in (("onnx", full), ("int8", small))
+    }
+    return found
+
+
+def quality(given: argparse.Namespace, artifacts: dict[str, Path]) -> dict[str, Any]:
+    """The main score in fp32 and in int8 on the whole test split, in points."""
+    found = {}
+    for name, folder in artifacts.items():
+        out = exported(given, f"{name}_scored", str(folder), "--quantize", "int8", *given.tests[name])
+        scored = json.loads((out / "card.json").read_text())["export"]["quantize"]["scored"]
+        before, after = 100 * scored["before"], 100 * scored["value"]
+        found[name] = {"metric": scored["metric"], "n": scored["n"], "fp32": before, "int8": after}
+        scores = f"{before:.2f} in fp32, {after:.2f} in int8 ({after - before:+.2f})"
+        print(f"{name}: {scored['metric']} {scores}, n = {scored['n']}")
+    return found
+
+
+def start(given: argparse.Namespace, ner: Path) -> dict[str, Any]:
+    """Seconds from the start of Python's own code to the first answer, and the peak of memory; the best of some."""
+    full, small = (
+        exported(given, "onnx", str(ner)),
+        exported(given, "int8", str(ner), "--quantize", "int8", *given.scored),
+    )
+    tree = given.folder / "tree"
+    bench.command(str(bench.REPOSITORY / ".ci" / "build_runtime.py"), "--tree", str(tree))
+    base = [] if given.base == "minilm" else [given.base]
+    ways = {
+        "torch": ["torch", str(ner), TEXT, *base],
+        "onnx": ["onnx", str(full), TEXT],
+        "int8": ["onnx", str(small), TEXT],
+    }
+    paths = {"torch": bench.REPOSITORY, "onnx": tree, "int8": tree}
+    kept: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    for _ in range(given.starts):
+        for name, words in ways.items():
+            environment = {**os.environ, "PYTHONPATH": str(paths[name])}
+            done = subprocess.run(
+                [sys.executable, "-c", RUNS, *words], capture_output=True, text=True, env=environment, check=False
+            )
+            kept[name].append(json.loads(bench.checked(words, done).stdout.splitlines()[-1]))
+    found = {name: {key: round(min(one[key] for one in own), 3) for key in own[0]} for name, own in kept.items()}
+    for name, best in found.items():
+        seconds = f"first answer after {best['seconds']:.2f} s (import {best['import']:.2f})"
+        print(f"{name}: {seconds}, peak {best['peak_mb']:.0f} MB")
+    return found
+
+
+def many(given: argparse.Namespace, artifacts: dict[str, Path]) -> dict[str, Any]:
+    """Milliseconds of one text by a graph of one merged model, and by one with several adapters of rank 8."""
+    from adapters.artifacts import runtime
+
+    single = runtime.load(exported(given, "onnx", str(artifacts["ner"])))
+    pairs = [f"{name}={folder}" for name, folder in artifacts.items()]
+    folder = exported(given, "many", "--adapters", *pairs)
+    several = runtime.load(folder, "ner")
+    ms = medians({"single": lambda: single(TEXT), "many": lambda: several(TEXT)}, given.rounds)
+    ratio = ms["many"] / ms["single"]
+    print(f"single {ms['single']} ms, with {len(pairs)} adapters as inputs {ms['many']} ms: {ratio:.2f} ×")
+    sizes = {path.stem: path.stat().st_size for path in (folder / "adapters").iterdir()}
+    return {**ms, "ratio": round(ratio, 3), "adapter_bytes": sizes}
+
+
+def size(given: argparse.Namespace) -> dict[str, Any]:
+    """Megabytes of the runtime with all that it brings, as pip installs it into an empty folder."""
+    wheel, site = given.folder / "dist", given.folder / "site"
+    if not site.exists():
+        bench.command(str(bench.REPOSITORY / ".ci" / "build_runtime.py"), str(wheel))
+        bench.command("-m", "pip", "install", "-q", "--target", str(site), *map(str, wheel.glob("*.whl")))
+    each: dict[str, float] = {}
+    for path in site.iterdir():
+        files = [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]
+        each[path.name] = round(sum(one.stat().st_size for one in files) / 1e6, 1)
+    total = round(sum(each.values()), 1)
+    largest = sorted(each.items(), key=lambda one: -one[1])[:8]
+    print(f"installed: {total} MB ({', '.join(f'{name} {mb}' for name, mb in largest)})")
+    return {"megabytes": total, "parts": each}
+
+
+def main() -> None:
+    """Train, export, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", default="minilm")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--data", type=Path, default=bench.DATA, help="folder of the datasets")
+    parser.add_argument("--conll", default="conll2003", help="folder or alias of CoNLL-2003")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("runs/export_benchmark"),
+        help="of runs and exports: kept, and taken up again",
+    )
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--starts", type=int, default=5)
+    parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="last: flags of the trainings")
+    given = parser.parse_args()
+    given.folder = given.folder.resolve()
+    sst2 = {name: str(given.data / "sst2" / f"stsa.binary.{name}") for name in ("train", "dev", "test")}
+    given.tests = {"ner": ["--dataset_name", given.conll], "sst2": ["--test_file", sst2["test"]]}
+    given.scored = [*given.tests["ner"], "--max_predict_samples", "8"]  # the scores are another part's
+    result: dict[str, Any] = {"benchmark": "export", "base": given.base}
+    artifacts: dict[str, Path] = {}
+    if {"speed", "quality", "start", "many"} & set(given.only):
+        artifacts["ner"] = train(given, "ner", ["--dataset_name", given.conll])
+    if {"quality", "many"} & set(given.only):
+        files = ["--train_file", sst2["train"], "--validation_file", sst2["dev"], "--test_file", sst2["test"]]
+        artifacts["sst2"] = train(given, "sst2", files)
+    if "speed" in given.only:
+        result["speed"] = speed(given, artifacts["ner"])
+    if "quality" in given.only:
+        result["quality"] = quality(given, artifacts)
+    if "start" in given.only:
+        result["start"] = start(given, artifacts["ner"])
+    if "many" in given.only:
+        result["many"] = many(given, artifacts)
+    if "size" in given.only:
+        result["size"] = size(given)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

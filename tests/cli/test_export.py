@@ -1,0 +1,65 @@
+"""`taskswap export`: what is written, and what is refused before anything is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+from adapters.cli.main import main
+from adapters.core import discovery
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def translator(tmp_path: Path) -> tuple[Path, Path]:
+    """A causal base, and an adapter that translates on it."""
+    from adapters.models.base_model import open_base
+
+    base = open_base(str(tiny.llama(tmp_path / "llama")))
+    task = discovery.load("tasks", "translation").Task(source_lang="en", target_lang="de")
+    return tmp_path / "llama", tiny.adapter(tmp_path / "translator", "lora", base, task, lora_r=2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "files"),
+    [
+        (["--format", "gguf"], {"README.md", "card.json", "model.gguf"}),
+        (["--format", "gguf", "--apart"], {"README.md", "adapter.gguf", "base.gguf", "card.json"}),
+        (["--format", "merged"], {"README.md", "card.json", "config.json", "model.safetensors", "tokenizer.json"}),
+    ],
+)
+def test_an_adapter_is_exported(translator, tmp_path: Path, capsys, flags: list[str], files: set[str]) -> None:
+    base, folder = translator
+    out = tmp_path / "out"
+    assert main(["export", str(folder), *flags, "--output_dir", str(out), "--base", str(base)]) == 0
+    assert f"written to {out}" in capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} >= files
+    if "gguf" in flags:
+        assert "English: A text.\nGerman:" in (out / "README.md").read_text()
+        assert main(["inspect", str(out)]) == 0
+        assert "export to gguf" in capsys.readouterr().out
+        assert main(["predict", str(out), "a"]) == 2
+        assert "an export to gguf, not an export to ONNX" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a", "--format", "onxx"], "did you mean 'onnx'"),
+        (["--format", "onnx"], "Give an artifact, or --adapters"),
+        (["a", "--format", "onnx", "--adapters", "x=b"], "one of the two"),
+        (["--format", "onnx", "--adapters", "x"], "must be NAME=FOLDER"),
+        (["--format", "onnx", "--adapters", "x=a", "x=b"], "x is given twice"),
+        (["--format", "onnx", "--adapters", "../x=a"], "letters, digits"),
+        (["a", "--format", "onnx", "--test_file", "t.csv"], "only with --quantize"),
+        (["a", "--format", "merged", "--quantize", "int8"], "a: no such folder"),
+        (["nowhere", "--format", "gguf"], "nowhere: no such folder"),
+    ],
+)
+def test_wrong_flags_are_refused(words: list[str], said: str, tmp_path: Path, capsys) -> None:
+    assert main(["export", *words, "--output_dir", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -574,7 +574,7 @@ def test_predict_reads_a_pipe_as_it_reads_a_file(command, tmp_path):
 
 
 def test_the_answers_of_an_interrupted_predict_are_absent_not_half(command, tmp_path, monkeypatch):
-    from adapters.artifacts.loading import LoadedArtifact
+    from adapters.artifacts.loaded import LoadedArtifact
 
     (tmp_path / "x.txt").write_text("near Rome\n" * 4)
     answer, calls = LoadedArtifact.answer, []

@@ -104,6 +104,7 @@ class Run:
         """Accelerate, started once, in the precision of this run."""
         import accelerate
         import torch
+        from accelerate.state import AcceleratorState
         from accelerate.utils import broadcast_object_list
 
         from adapters.core.processes import check_launcher, check_world, use_all_cores
@@ -128,6 +129,7 @@ class Run:
         # Gradients are kept where processes add them up: they are not copied there and back, nor held twice.
         shared = accelerate.DistributedDataParallelKwargs(gradient_as_bucket_view=True)
         chosen: Any = trackers.requested(self.settings.with_tracking, self.settings.report_to)
+        AcceleratorState._reset_state()  # an earlier run of this process, in a notebook, may have another precision
         accelerator = accelerate.Accelerator(
             mixed_precision=precision,
             cpu=cpu,

@@ -67,7 +67,7 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last(kernel: tuple[Any, Path
 
 
 def test_every_notebook_is_linked_installs_what_it_needs_and_has_a_size() -> None:
-    assert len(NOTEBOOKS) >= 5
+    assert len(NOTEBOOKS) == 7
     for name in NOTEBOOKS:
         code = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
         assert f"notebooks/{name}.py" in text("docs/notebooks.md"), name

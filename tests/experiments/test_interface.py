@@ -72,6 +72,16 @@ def test_frames_and_datasets_are_read_as_lists_are(tiny_bert, tmp_path, result):
     ]
 
 
+def test_runs_of_one_process_have_each_their_own_precision(tiny_bert, tmp_path):
+    """As in a notebook: Accelerate keeps the precision of its first run."""
+    reviews = [{"text": f"{'good' if n % 2 else 'bad'} film {n}", "label": str(n % 2)} for n in range(30)]
+    flags = short(tiny_bert, tmp_path / "bf16", mixed_precision="bf16")
+    first = adapters.train(task="classification", method="lora", train=reviews, **flags)
+    second = adapters.train(task="classification", method="tfidf", train=reviews, output_dir=tmp_path / "tfidf")
+    third = adapters.train(task="classification", method="lora", train=reviews, **short(tiny_bert, tmp_path / "no"))
+    assert [run and run.record["precision"] for run in (first, second, third)] == ["bf16", "no", "no"]
+
+
 def test_class_numbers_become_their_names(tiny_bert, tmp_path):
     import datasets
 

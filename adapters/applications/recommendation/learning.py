@@ -19,7 +19,9 @@ from adapters.core import arguments
 from adapters.core.environment import versions
 from adapters.core.errors import DataError, SettingsError
 from adapters.core.files import digest_value, write_json, write_text
+from adapters.core.settings import require
 from adapters.experiments import run_folder
+from adapters.models.base_model import ENCODER
 
 if TYPE_CHECKING:
     from adapters.applications.recommendation.ranker import Ranker
@@ -61,6 +63,7 @@ class Recommendation(Making):
         """
         settings = self.settings
         self._check_folder()
+        self._check_methods()
         self.catalogue, lines = reading.read_items(settings)
         self.note(*lines)
         self.events, lines = reading.read_events(settings, self.catalogue)
@@ -83,6 +86,15 @@ class Recommendation(Making):
         new = sum(case.new for case in self.test)
         self.note(f"test: {len(self.test):,} users, of whom {new:,} are new, {int(self.cold.sum()):,} cold items")
         return self.events
+
+    def _check_methods(self) -> None:
+        """Raises SettingsError for a method that is unknown, or trains no base."""
+        from adapters.methods.base.method import load_method
+
+        for name in self.settings.compared_methods:
+            method = load_method(name)
+            fits = method.needs_base and method.trains and ENCODER in method.kinds
+            require(fits, "compared_methods", name, "a method that trains an encoder: full, head, …")
 
     def _check_folder(self) -> None:
         from adapters.applications.recommendation.recommender import OURS, RECORD

@@ -120,6 +120,16 @@ def test_a_folder_with_a_recommender_is_not_replaced_unasked(
     assert "holds files of others" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "message"), [("fulll", "did you mean 'full'"), ("tfidf", "trains an encoder")])
+def test_a_method_that_cannot_be_compared_is_refused_before_anything_is_trained(
+    name: str, message: str, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = flags(shop.files(tmp_path / "data"), tiny_bert, tmp_path / "run", "--compared_methods", name)
+    assert call_recipe(RECIPE, given) == 2
+    said = capsys.readouterr().err
+    assert message in said and "untrained" not in said
+
+
 def test_given_cases_are_ranked_among_their_candidates(
     tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -117,7 +117,7 @@ def test_logits_are_those_of_torch_in_every_window(made: Any, root: Path) -> Non
     examples = [task.from_request({"text": text}, "") for text in TEXTS]
     rows = [one.task.encode(examples, one.tokenizer, one.budget) for one in predictors]
     assert rows[0] == rows[1] and len(rows[0]) > len(TEXTS)  # the last one has several windows
-    wanted, found = (one._forward(own) for one, own in zip(predictors, rows, strict=True))
+    wanted, found = (one.answers(own) for one, own in zip(predictors, rows, strict=True))
     for one, other, row in zip(wanted, found, rows[0], strict=True):
         size = len(row.input_ids)
         assert np.abs(one[:size] - other[:size]).max() < 1e-4

@@ -498,7 +498,7 @@ def headlines(args: argparse.Namespace) -> dict[str, Any]:
         "words, mean": round(words_, 1),
         "minutes": round(seconds / 60, 2),
         "a minute": round(60 * len(chosen) / seconds),
-        "a minute, without the start": round(60 * len(chosen) / reading_alone),
+        "a minute, without the start": round(60 * len(chosen) / max(reading_alone, 0.1)),  # it is said in tenths
     }
 
 

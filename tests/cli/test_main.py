@@ -23,6 +23,7 @@ COMMANDS = [
     "continual",
     "customer_service",
     "data",
+    "explain",
     "export",
     "inspect",
     "lab",
@@ -138,7 +139,10 @@ def test_the_lab_has_the_defaults_of_its_recipe() -> None:
     ("line", "message"),
     [
         ("trian", "trian: no such command: did you mean 'train'?"),
-        ("zzz", "zzz: no such command: known: compare, continual, customer_service, data, export, inspect, lab,"),
+        (
+            "zzz",
+            "zzz: no such command: known: compare, continual, customer_service, data, explain, export, inspect, lab,",
+        ),
         ("main", "main: no such command"),
         ("base", "base: no such command"),
         ("--hlep", "--hlep: no such option: did you mean '--help'?"),

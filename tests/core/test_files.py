@@ -229,7 +229,7 @@ def test_the_cache_is_where_the_variable_says(tmp_path: Path, monkeypatch: pytes
 
 def test_an_empty_variable_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TASKSWAP_CACHE", "")
-    monkeypatch.setattr(files.platformdirs, "user_cache_dir", lambda name: str(tmp_path / name))
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / name))
     assert files.cache_folder("x") == tmp_path / "taskswap" / "x"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,13 @@ run_in_this_process(pytest.MonkeyPatch())
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
+def collect() -> None:
+    """Let the kernel's sockets go now: those that are still open warn, in whatever test comes next."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
+
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Path]]:
     """A kernel, in a folder with tiny models: each notebook begins where the one before has ended."""
@@ -44,6 +53,9 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Path
         started.start_kernel(cwd=str(folder))
     yield started, folder
     started.shutdown_kernel(now=True)
+    started.cleanup_resources()
+    del started
+    collect()
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -60,6 +72,8 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last(kernel: tuple[Any, Path
     notebook.cells.insert(0, nbformat.v4.new_code_cell(IN_THIS_PROCESS))
     client = NotebookClient(notebook, km=manager, timeout=300, resources={"metadata": {"path": str(folder)}})
     client.execute(reset_kc=True)
+    client = manager = None
+    collect()
     last = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
     assert last.outputs, f"the last cell of {name} shows nothing"
     shown = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]

@@ -89,6 +89,7 @@ def test_each_is_found_by_its_name_in_that_folder_only(folder: Path) -> None:
         ("readers", "pipes"),
         ("strategies", "rehearse_first"),
         ("explanations", "alone"),
+        ("formats", "label_list"),
     ):
         assert name in discovery.names(kind, [str(folder / "mine")]) and name not in discovery.names(kind)
     assert "classification_stance" in template.paths([str(folder / "mine")])
@@ -123,6 +124,9 @@ def test_an_artifact_of_a_plugin_answers_where_the_folder_is_named_and_only_ther
     """The command before has left it."""
     (artifact,) = here.glob("runs/stance/artifact")
     (here / "requests.jsonl").write_text(json.dumps({"claim": "Ada lived", "text": "in a town"}) + "\n")
+    words = ["taskswap", "export", str(artifact), "--format", "label_list", "--output_dir", "labels"]
+    assert run(words, "--plugin_dir", "mine") == 0 and "2 labels in labels" in capfd.readouterr().out
+    assert (here / "labels" / "labels.txt").read_text() == "against\nfor\n"
     words = ["taskswap", "predict", str(artifact), "--input", "requests.jsonl"]
     assert run(words, "--base", "bert", "--plugin_dir", "mine") == 0
     assert json.loads(capfd.readouterr().out)["output"]["label"] in ("against", "for")

@@ -493,6 +493,7 @@ def _describe(app: FastAPI) -> None:
             components = document.setdefault("components", {})
             for model in (schema.PredictRequest, schema.TextInput):
                 components["schemas"][model.__name__] = model.model_json_schema()
+            components["schemas"].setdefault("JsonValue", {"description": "Any JSON value."})  # pydantic leaves it out
             components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
             app.openapi_schema = document
         return app.openapi_schema

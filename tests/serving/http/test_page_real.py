@@ -35,6 +35,8 @@ def test_the_page_shows_what_the_bank_answers_and_loads_and_unloads(served_bank:
         rows = [row.text.split() for row in page.all(".bars li")]
         assert rows == [[label, f"{share:.2f}"] for label, share in mood["scores"].items()]
         assert {part.text for part in page.all("#cost dt")} == {"round trip", "in the server", "batch", "request"}
+        page.run("document.getElementById('tokens').open = true")
+        page["#admin-token"].send_keys(servers.ADMIN, Keys.ENTER)
         page.run("document.getElementById('loading').open = true")
         page["#load-id"].send_keys("other")
         page["#load-folder"].send_keys(str(served_root / "nowhere"), Keys.ENTER)

@@ -460,8 +460,8 @@ function why({ adapter, output }, inputs) {
     : Object.keys(output.scores ?? {}).map((label) => [label, label]);
   if (!parts.length && !isNumber(output) && typeof output.answer !== "string") return null;
   const [place, trouble] = [make("div", { class: "why", "aria-live": "polite" }), make("div", { role: "alert" })];
-  const choice = parts.length > 1 && make("select", { "aria-label": "What to explain" }, ...parts.map(([value, shown]) => make("option", { value, selected: value === output.label }, shown)));
-  const button = make("button", { type: "button", class: "quiet", onclick: () => busy(button, "Explaining…", trouble, "predict", async () => {
+  const choice = parts.length > 1 && make("select", { "aria-label": `What to explain of ${adapter}` }, ...parts.map(([value, shown]) => make("option", { value, selected: value === output.label }, shown)));
+  const button = make("button", { type: "button", class: "quiet", "aria-label": `Why? (${adapter})`, onclick: () => busy(button, "Explaining…", trouble, "predict", async () => {
     const target = choice ? choice.value : parts[0]?.[0] ?? null;
     const { body } = await call("predict", "POST", "v1/explain", { adapter, inputs, target });
     place.replaceChildren(...explanation(body.explanation));

@@ -36,3 +36,8 @@ def seconds_since_1970(value: object, zone: tzinfo) -> float:
         return found.astimezone(UTC).timestamp()
     except (ValueError, OverflowError) as error:
         raise ValueError("the time is not in ISO 8601 (2026-01-31T09:30:00+01:00)") from error
+
+
+def iso_time(seconds: float) -> str:
+    """Seconds since 1970 in ISO 8601, UTC: 2026-01-31T08:30:00Z."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -23,6 +23,8 @@ from typing import Any
 
 import bench
 
+from adapters.core import discovery
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
@@ -258,10 +260,6 @@ TABLES = {
 """By name."""
 
 
-BARE = ("tfidf", "majority")
-"""Methods without a base."""
-
-
 def scored(name: str, table: Table, base: str, method: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
     """scores.json of a run, which is run unless it has been."""
     own = given.folder / f"{name}-data"
@@ -270,7 +268,7 @@ def scored(name: str, table: Table, base: str, method: str, seed: int, given: ar
         table.prepare(given.data, own)
     flags = table.flags.format(data=given.data, own=own).split()
     words = ["--seed", str(seed), *flags, *given.more]
-    if method not in BARE:
+    if discovery.load("methods", method).Method.needs_base:
         words = ["--model_name_or_path", base, *words]
     recipe = [f"recipes/{method}_{table.recipe}.py"]
     if not (bench.REPOSITORY / recipe[0]).is_file():

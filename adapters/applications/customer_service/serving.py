@@ -31,20 +31,19 @@ from adapters.applications.customer_service.store import Store, TakenError
 from adapters.core.errors import DataError, SessionError, UserError
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.app import SECURED, refusals
+from adapters.serving.http.application import EVENTS, PRIVATE, event, private
 from adapters.serving.http.batcher import Answers, Batcher, JobSlice
 from adapters.serving.http.refusal import Refusal, busy
 from adapters.serving.http.service import Service, without_paths
 from adapters.tasks.base.requests import Request as BankRequest
 
 _KEY = re.compile(r"[!-~]{16,200}")
-EVENTS = "text/event-stream"
 BEAT_SECONDS = 5.0
 """Between two events that say that the answer is being made: what is between must not take the line for dead."""
 SHOWN = 20
 """Things of the inbox at a time."""
 Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Of the customer's own choice.")]
 Key = Annotated[str, Header(alias="X-Customer-Key", description="The customer's secret: 16 characters or more.")]
-PRIVATE = {"Cache-Control": "no-store"}
 
 
 class Said(BaseModel):
@@ -214,7 +213,7 @@ class CustomerServiceSite:
                 return StreamingResponse(_events(work, service), media_type=EVENTS, headers=PRIVATE)
             gone = asyncio.ensure_future(request.receive())
             try:
-                return _json(await self._said(batcher, message, seconds, gone))
+                return private(await self._said(batcher, message, seconds, gone))
             finally:
                 gone.cancel()
 
@@ -229,7 +228,7 @@ class CustomerServiceSite:
             conversation."""
             owner = customer(service, request, key)
             turns = await self._in_thread(service, lambda inbox: inbox.store.history(f"{owner}/{id}", owner))
-            return _json([self._turn(turn) for turn in turns])
+            return private([self._turn(turn) for turn in turns])
 
         @router.delete(
             "/customers/{owner}",
@@ -247,7 +246,7 @@ class CustomerServiceSite:
             else:
                 service.tokens.check_staff(request.headers.get("authorization"))
             count = await self._in_thread(service, lambda inbox: inbox.forget(owner))
-            return _json({"deleted": count})
+            return private({"deleted": count})
 
     def _add_inbox(self, router: APIRouter, service: Service) -> None:
         def staff(request: Request) -> None:
@@ -264,7 +263,7 @@ class CustomerServiceSite:
             staff(request)
             found = await self._in_thread(service, lambda inbox: inbox.items(part.after, SHOWN))
             items = [{**item, "session": item["session"].partition("/")[2]} for item in found["items"]]
-            return _json({**found, "items": items})
+            return private({**found, "items": items})
 
         @router.put(
             "/inbox/{id}",
@@ -284,7 +283,7 @@ class CustomerServiceSite:
                     raise Refusal(404, "inbox", str(error), expected="a number of the inbox", found=str(id)) from None
                 return inbox.decide(id, outside=given.out_of_scope, **chosen)
 
-            return _json(await self._in_thread(service, work))
+            return private(await self._in_thread(service, work))
 
     def _turn(self, turn: dict[str, Any]) -> dict[str, Any]:
         """A turn as its customer sees it."""
@@ -346,25 +345,17 @@ async def _events(work: asyncio.Task[dict[str, Any]], service: Service) -> Async
     """Server-sent events: `typing` while it works, then `answer` or `error`."""
     try:
         while True:
-            yield _event("typing", {})
+            yield event("typing", b"{}")
             await asyncio.wait([work], timeout=BEAT_SECONDS)
             if work.done():
                 break
         try:
-            yield _event("answer", work.result())
+            yield event("answer", orjson.dumps(work.result()))
         except Refusal as refusal:
             service.metrics.refusals.labels(refusal.reason).inc()
-            yield _event("error", refusal.body)
+            yield event("error", orjson.dumps(refusal.body))
         except Exception:
             logging.getLogger("adapters.serving").exception("a message could not be answered")
-            yield _event("error", {"error": "Internal error; the server's log has details."})
+            yield event("error", orjson.dumps({"error": "Internal error; the server's log has details."}))
     finally:
         work.cancel()
-
-
-def _event(name: str, value: Any) -> bytes:
-    return b"event: " + name.encode() + b"\ndata: " + orjson.dumps(value) + b"\n\n"
-
-
-def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json", headers=PRIVATE)

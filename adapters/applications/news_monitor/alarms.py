@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from adapters.applications.news_monitor.correction import Correction
 from adapters.applications.news_monitor.store import Store
 from adapters.applications.news_monitor.watch import EXCESS, Seen
+from adapters.data.times import iso_time
 
 RAISED, UPDATED, ENDED = "raised", "updated", "ended"
 MOST_ITEMS = 20
@@ -32,9 +32,9 @@ def alarm_events(
     for place, name in enumerate(names):
         if seen.raised[place]:
             alarm: dict[str, Any] = {
-                "id": f"{name}@{_time(begin)}",
+                "id": f"{name}@{iso_time(begin)}",
                 "series": name,
-                "since": _time(begin),
+                "since": iso_time(begin),
                 "events": 0,
                 "windows": [],
             }
@@ -45,15 +45,15 @@ def alarm_events(
         else:
             continue
         evidence = {
-            "begin": _time(begin),
-            "end": _time(end),
+            "begin": iso_time(begin),
+            "end": iso_time(end),
             **_numbers(seen, place, correction),
             **_behind(store, window, name),
         }
         alarm["windows"].append({key: evidence[key] for key in ("begin", "items", "negative", "expected", "p")})
         alarm.update(state=state or alarm["state"])
         if state == ENDED:
-            alarm.update(until=_time(end), reason=SETTLED if seen.settled[place] else CALM)
+            alarm.update(until=iso_time(end), reason=SETTLED if seen.settled[place] else CALM)
         if state == RAISED or (state == UPDATED and evidence["p"] < alarm["evidence"]["p"]):
             alarm["evidence"] = evidence
         if state:
@@ -82,10 +82,5 @@ def _behind(store: Store, window: int, name: str) -> dict[str, Any]:
     rows = store.negative_items(window, name, MOST_ITEMS)
     return {
         "sources": {source.strip(): count for source, count in sources.most_common(MOST_ITEMS)},
-        "evidence": [{**row, "at": _time(row["at"]), "text": row["text"][:300]} for row in rows],
+        "evidence": [{**row, "at": iso_time(row["at"]), "text": row["text"][:300]} for row in rows],
     }
-
-
-def _time(seconds: float) -> str:
-    """A time in ISO 8601, UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -14,7 +14,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -36,13 +35,15 @@ from adapters.applications.news_monitor.stream import Stream
 from adapters.applications.news_monitor.understanding import ALL
 from adapters.applications.news_monitor.webhook import secret_of
 from adapters.core.errors import ArtifactError, SessionError, SettingsError, UserError
+from adapters.data.times import iso_time
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.app import SECURED, refusals
+from adapters.serving.http.application import EVENTS, PRIVATE, event, private
 from adapters.serving.http.refusal import Refusal, busy
 from adapters.serving.http.schema import shown
 from adapters.serving.http.service import DRAINING, Service
 
-EVENTS, LINES = "text/event-stream", "application/x-ndjson"
+LINES = "application/x-ndjson"
 LOOK_SECONDS = 1.0
 """Between two looks for what has changed, of one page."""
 BEAT_SECONDS = 15.0
@@ -54,7 +55,6 @@ MOST_WAITING = 64
 MOST_PAGES = 100
 """Pages that are told of changes at a time."""
 MOST_SERIES, MOST_ITEMS, MOST_ALARMS, MOST_EVENTS = 200, 100, 100, 100
-PRIVATE = {"Cache-Control": "no-store"}
 SERIES = Annotated[str, Query(max_length=300, description="`all`, `topic: …` or `entity: …`.")]
 
 
@@ -189,7 +189,7 @@ class NewsMonitorSite:
         rows = sorted(self.totals.rows, key=lambda row: (row[0] != ALL, row[0] not in on))
         return {
             "window_seconds": 60 * self.settings.window_minutes,
-            "clock": _time(store.get(CLOCK)),
+            "clock": _clock(store),
             "next_window": following,
             "became": {what: own["count"] for what, own in store.get(TALLY, {}).items()},
             "series": [
@@ -271,7 +271,7 @@ class NewsMonitorSite:
             service.ready_bank()
             given = _items(await request.body(), request.headers.get("content-type", ""), next(self.numbers))
             became = await self._taken(given, service.seconds(request.headers.get("x-timeout-ms")))
-            return _json({"items": len(became), "became": became})
+            return private({"items": len(became), "became": became})
 
     async def _taken(self, given: tuple[Given, ...], seconds: float) -> list[str]:
         """What became of items. Raises Refusal."""
@@ -313,27 +313,27 @@ class NewsMonitorSite:
             """How far the monitor is, what became of the items, and its series: those with an alarm first, then those
             with most items."""
             check(request)
-            return _json(await self._read(service, self.state))
+            return private(await self._read(service, self.state))
 
         @router.get("/windows", summary="Read a series over time", **common)
         async def windows(request: Request, series: SERIES = ALL) -> Response:
             """Shares of negative items with the band that was expected, at most 240 points; alarms; and the counts of
             windows that are not closed yet."""
             check(request)
-            return _json(await self._read(service, lambda store: self.windows(store, series)))
+            return private(await self._read(service, lambda store: self.windows(store, series)))
 
         @router.get("/items", summary="List the items of some windows", **common)
         async def items(request: Request, span: Annotated[Span, Query()]) -> Response:
             """At most 100: negative ones first, of each kind the latest first."""
             check(request)
             found = await self._read(service, lambda store: store.items(span.series, span.begin, span.end, MOST_ITEMS))
-            return _json([{**row, "at": _time(row["at"]), "negative": bool(row["negative"])} for row in found])
+            return private([{**row, "at": iso_time(row["at"]), "negative": bool(row["negative"])} for row in found])
 
         @router.get("/alarms", summary="List alarms", **common)
         async def alarms(request: Request) -> Response:
             """The last 100, the latest first, each with its evidence."""
             check(request)
-            return _json(await self._read(service, lambda store: store.alarms()[::-1][:MOST_ALARMS]))
+            return private(await self._read(service, lambda store: store.alarms()[::-1][:MOST_ALARMS]))
 
         @router.get(
             "/events",
@@ -361,16 +361,16 @@ class NewsMonitorSite:
             while service.status != DRAINING and not self.stopped.is_set():
                 found, now = await self._read(service, partial(_news, after=number))
                 for number, body in found:
-                    yield _event("alarm", body.encode(), number)
+                    yield event("alarm", body.encode(), number)
                 if now != version:
-                    yield _event("changed", orjson.dumps(now))
+                    yield event("changed", orjson.dumps(now))
                 elif silent >= BEAT_SECONDS:
                     yield b": alive\n\n"
                 silent = 0.0 if found or now != version or silent >= BEAT_SECONDS else silent + LOOK_SECONDS
                 version = now
                 await asyncio.sleep(LOOK_SECONDS)
         except Refusal as refusal:
-            yield _event("error", orjson.dumps(refusal.body))
+            yield event("error", orjson.dumps(refusal.body))
         finally:
             self.pages -= 1
 
@@ -379,10 +379,16 @@ def _news(store: Store, after: int) -> tuple[list[tuple[int, str]], dict[str, An
     """The next events of alarms, and what differs where something was counted or a window was closed."""
     now = {
         "items": sum(own["count"] for own in store.get(TALLY, {}).values()),
-        "clock": _time(store.get(CLOCK)),
+        "clock": _clock(store),
         "next_window": store.get(NEXT),
     }
     return store.events_after(after, MOST_EVENTS), now
+
+
+def _clock(store: Store) -> str | None:
+    """The time of the newest item."""
+    found = store.get(CLOCK)
+    return None if found is None else iso_time(found)
 
 
 def _items(body: bytes, kind: str, number: int) -> tuple[Given, ...]:
@@ -409,17 +415,3 @@ def _items(body: bytes, kind: str, number: int) -> tuple[Given, ...]:
         )
         for place, row in enumerate(rows, 1)
     )
-
-
-def _event(name: str, data: bytes, number: int | None = None) -> bytes:
-    mark = b"" if number is None else b"id: %d\n" % number
-    return mark + b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"
-
-
-def _time(seconds: float | None) -> str | None:
-    """A time in ISO 8601, UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-
-
-def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json", headers=PRIVATE)

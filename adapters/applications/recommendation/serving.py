@@ -14,7 +14,6 @@ from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Query, Response
 from fastapi import Path as InPath
 from fastapi import Request as HttpRequest
@@ -27,6 +26,7 @@ from adapters.core.errors import SessionError, UserError
 from adapters.data.times import seconds_since_1970
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.app import SECURED, refusals
+from adapters.serving.http.application import private
 from adapters.serving.http.batcher import Answers, Batcher, JobSlice
 from adapters.serving.http.refusal import Refusal, busy
 from adapters.serving.http.service import Service
@@ -38,7 +38,6 @@ AT_ONCE = 1000
 """Events or items of a request."""
 FOUND = 10
 Id = Annotated[str, Field(min_length=1, max_length=200)]
-PRIVATE = {"Cache-Control": "no-store"}
 
 
 class Filters(BaseModel):
@@ -207,7 +206,7 @@ class RecommendationSite:
                 gone.cancel()
             if job.faults:
                 raise _refusal(job.faults[0])
-            return Response(orjson.dumps(job.answers[0]), media_type="application/json", headers=PRIVATE)
+            return private(job.answers[0])
 
         def check(request: HttpRequest) -> None:
             service.tokens.check_predict(request.headers.get("authorization"))

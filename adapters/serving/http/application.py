@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from fastapi import APIRouter
+import orjson
+from fastapi import APIRouter, Response
 
 from adapters.core.errors import SettingsError
 from adapters.serving.http.service import Service
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 DATABASE = "TASKSWAP_DATABASE"
 """Environment variable with what `--database` has: a URL with a password belongs there."""
+
+EVENTS = "text/event-stream"
+"""Content type of server-sent events."""
+PRIVATE = {"Cache-Control": "no-store"}
+"""Headers of an answer that is for its client alone."""
 
 
 class Application(Protocol):
@@ -75,3 +81,14 @@ def base_of(applications: Sequence[Application]) -> str | None:
             "server has one. Start a server for each."
         )
     return next(iter(bases), None)
+
+
+def private(value: Any) -> Response:
+    """A JSON value, for its client alone."""
+    return Response(orjson.dumps(value), media_type="application/json", headers=PRIVATE)
+
+
+def event(name: str, data: bytes, number: int | None = None) -> bytes:
+    """A server-sent event. Args: name; data: JSON on one line; number: its id, after which a client goes on."""
+    mark = b"" if number is None else b"id: %d\n" % number
+    return mark + b"event: " + name.encode() + b"\ndata: " + data + b"\n\n"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from adapters.core.processes import world
-from adapters.models.batching import by_length, collate, padded_inputs, share
+from adapters.models.batching import by_length, padded_inputs, share
 from adapters.models.fsdp import is_sharded
 from adapters.tasks.base.example import Encoded, Example, Prediction
 from adapters.tasks.base.task import InferenceTask
@@ -78,14 +78,20 @@ class RowPredictor(ABC):
 
     def answers(self, encoded: Sequence[Encoded]) -> list[np.ndarray]:
         """The model's answers to each row, as the task decodes them (`[tokens with padding, …]` of a token head)."""
-        answers: list[np.ndarray] = [np.zeros(0)] * len(encoded)
+        return self._in_batches(encoded, self._answers)
+
+    def _in_batches(
+        self, encoded: Sequence[Encoded], read: Callable[[Mapping[str, np.ndarray]], Sequence[np.ndarray]]
+    ) -> list[np.ndarray]:
+        """What is read of each row, from model inputs of batches of similar length."""
+        found: list[np.ndarray] = [np.zeros(0)] * len(encoded)
         lengths = [len(row.input_ids) for row in encoded]
         for batch in by_length(lengths, tokens=self.batch_tokens, rows=self.batch_rows):
             rows = [encoded[i] for i in batch]
             inputs = padded_inputs([row.input_ids for row in rows], self.pad_id, [row.token_types for row in rows])
-            for i, answer in zip(batch, self._answers(inputs), strict=True):
-                answers[i] = answer
-        return answers
+            for i, one in zip(batch, read(inputs), strict=True):
+                found[i] = one
+        return found
 
     @abstractmethod
     def _answers(self, inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
@@ -151,11 +157,14 @@ class ModelPredictor(RowPredictor):
 
     def _answers(self, inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
         """What the task reads of the model."""
+        return self.task.answers(self.model, self._on_device(inputs), self.tokenizer)
+
+    def _on_device(self, inputs: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        """Model inputs as tensors where the model is."""
         import torch
 
         device = next(self.model.parameters()).device
-        on_device = {name: torch.from_numpy(values).to(device) for name, values in inputs.items()}
-        return self.task.answers(self.model, on_device, self.tokenizer)
+        return {name: torch.from_numpy(values).to(device) for name, values in inputs.items()}
 
     @contextmanager
     def reading(self) -> Iterator[ModelPredictor]:
@@ -217,19 +226,13 @@ class ModelPredictor(RowPredictor):
 
         from adapters.models.sentence_classifier import mean_over_text
 
-        device = next(self.model.parameters()).device
-        found: list[np.ndarray] = [np.zeros(0)] * len(encoded)
-        lengths = [len(row.input_ids) for row in encoded]
+        def vectors(inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+            given = self._on_device(inputs)
+            states = last_states(self.model, given).float()
+            return [*mean_over_text(states, given.get("attention_mask")).cpu().numpy()]
+
         with torch.inference_mode():
-            for batch in by_length(lengths, tokens=self.batch_tokens, rows=self.batch_rows):
-                rows = [encoded[i] for i in batch]
-                kinds = [row.token_types for row in rows]
-                inputs, _ = collate([row.input_ids for row in rows], [[0]] * len(rows), self.base.pad_id, kinds)
-                on_device = {name: tensor.to(device) for name, tensor in inputs.items()}
-                vectors = mean_over_text(last_states(self.model, on_device).float(), on_device.get("attention_mask"))
-                for i, vector in zip(batch, vectors.cpu().numpy(), strict=True):
-                    found[i] = vector
-        return np.stack(found)
+            return np.stack(self._in_batches(encoded, vectors))
 
 
 def last_states(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -49,15 +49,7 @@ def score_record(
         "labels": list(fitted.task.labels.names),
         "label_digest": fitted.task.labels.digest,
         "metric_versions": {metric.name: metric.version for metric in evaluation.metrics},
-        "main": {
-            "metric": evaluation.metrics[0].name,
-            "score": evaluation.metrics[0].main,
-            "title": score_title(evaluation.metrics[0]),
-            **evaluation.main,
-        },
-        "quality": evaluation.quality,
-        "resampled": evaluation.units.record(),
-        "reports": _sections(evaluation),
+        **quality_record(evaluation),
         "overlap": overlap(evaluation.examples, data.splits.get("train", ()), seen),
         "left_out": fitted.left_out,
         "cost": {
@@ -69,7 +61,6 @@ def score_record(
             "latency_ms": evaluation.latency_ms,
             "examples_per_second": round(evaluation.examples_per_second, 2),
         },
-        **evaluation.failures(),
         "stopped_early": history.get("stopped_early", False),
         "training": history,
         "seed": settings.seed,
@@ -79,6 +70,22 @@ def score_record(
         "row_digest": digest_value({k: v for k, v in recorded.items() if k not in ("seed", "train_draw")}),
         "versions": versions(),
         "hardware": hardware(),
+    }
+
+
+def quality_record(evaluation: Evaluation) -> dict[str, Any]:
+    """How good predictions are, as scores.json has it."""
+    return {
+        "main": {
+            "metric": evaluation.metrics[0].name,
+            "score": evaluation.metrics[0].main,
+            "title": score_title(evaluation.metrics[0]),
+            **evaluation.main,
+        },
+        "quality": evaluation.quality,
+        "resampled": evaluation.units.record(),
+        "reports": _sections(evaluation),
+        **evaluation.failures(),
     }
 
 

@@ -21,6 +21,7 @@ OURS = (
     "scores.json",
     "report.txt",
     "curve.svg",
+    "exports",
     "checkpoints",
     "logs",
 )

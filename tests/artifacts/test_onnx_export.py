@@ -20,6 +20,7 @@ from adapters.artifacts.export.base import graph
 from adapters.artifacts.export.base.export_format import ExportRequest, export
 from adapters.core import discovery
 from adapters.core.errors import ArtifactError, ModelError, SettingsError
+from adapters.data.word_splitter import split_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 TEXTS = ["Ada Lovelace lived in New York .", "x", "Emmy Noether, 東京!", "Grace Hopper wrote notes . " * 30]
@@ -359,3 +360,105 @@ def test_the_small_distribution_depends_on_four_libraries(tmp_path: Path) -> Non
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert not [name for name in names if name.partition(".")[0] == "adapters"], path
+
+
+PAGE = REPOSITORY / "docs" / "deploy" / "browser"
+STRANGE = [
+    "Ada\u200b Lovelace, 東京タワー 9€ for Müller's İstanbul! \U0001f600\U0001f1eb\U0001f1f7x",
+    "[SEP] can't\tre-read\u00a0Straße ½ ²x 한글 e\u0301t\u00e9 \u0e01\u0e33 A\u200dB \ufffd\u0000 end",
+]
+IN_PAGE = """
+const done = arguments[arguments.length - 1];
+const [url, asked] = arguments;
+(async () => {
+  const { Export } = await import(new URL("taskswap.js", location));
+  const model = await Export.open(url);
+  const answers = {};
+  for (const name of model.names) {
+    answers[name] = [];
+    for (const text of asked) answers[name].push(await model.answer(name, text));
+  }
+  return { answers, tokens: asked.map((text) => model.tokenizer.encode(text).map((token) => token.id)) };
+})().then(done, (error) => done({ error: error.message }));
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(many: Any, root: Path) -> Any:
+    """A browser at the page of docs/deploy/browser, whose export is that of several adapters; and its folder."""
+    import functools
+    import http.server
+    import threading
+
+    from browser import chromium
+
+    if not (PAGE / "node_modules").is_dir():
+        pytest.skip("the page's libraries are not installed: npm ci --prefix docs/deploy/browser")
+    folder = shutil.copytree(PAGE, root / "page", ignore=shutil.ignore_patterns("node_modules"))
+    (folder / "node_modules").symlink_to(PAGE / "node_modules")
+    shutil.copytree(many[1], folder / "export")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with chromium() as chrome:
+        chrome.set_script_timeout(120)
+        chrome.get(f"http://127.0.0.1:{server.server_port}/index.html")
+        yield chrome, folder
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_page_swaps_adapters_and_answers_as_the_runtime(browser: Any, many: Any) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    chrome, _ = browser
+    short = [*(text for text in TEXTS if len(text) < 100), *STRANGE]
+    found = chrome.execute_async_script(IN_PAGE, "export/", short)
+    assert "error" not in found, found
+    whole = runtime.Export(many[1])
+    assert sorted(found["answers"]) == sorted(whole.names)
+    for name, answers in found["answers"].items():
+        for answer, wanted in zip(answers, whole.load(name)(short), strict=True):
+            answer.pop("likely", None)
+            for entity in answer.get("entities", []):
+                del entity["units"]
+            assert close(answer, {key: value for key, value in wanted.items() if key in answer}), (name, wanted)
+            assert {"tags", "entities"} <= set(answer) or {"label", "scores"} <= set(answer)
+    encoded = [[one for part in parts for one in part.tokens] for parts in whole.tokenizer.parts_in_texts(
+        short, [split_words(text) for text in short])]  # fmt: skip
+    assert found["tokens"] == encoded
+    errors = [one for one in chrome.get_log("browser") if one["level"] == "SEVERE"]
+    assert not errors
+
+    def shown(selector: str) -> str:
+        return str(chrome.find_element(By.CSS_SELECTOR, selector).text)
+
+    WebDriverWait(chrome, 60).until(lambda _: shown("#note").endswith("ready."))
+    chrome.find_element(By.CSS_SELECTOR, "#adapter option:nth-child(4)").click()
+    chrome.find_element(By.CSS_SELECTOR, "button").click()
+    WebDriverWait(chrome, 60).until(lambda _: "ms" in shown("#note") or shown("#error"))
+    assert len(chrome.find_elements(By.CSS_SELECTOR, ".bar")) == 3 and not shown("#error")
+
+
+@pytest.mark.parametrize(
+    ("export_of", "said"),
+    [
+        ("pairs", "reads single texts, not pairs"),
+        ("spans", "BERT's tokenizers"),
+        ("causal", "BERT's tokenizers"),
+        ("damaged", "model.onnx is damaged"),
+        ("absent", "404"),
+    ],
+)
+def test_the_page_refuses_what_it_would_answer_otherwise(browser: Any, made: Any, export_of: str, said: str) -> None:
+    chrome, folder = browser
+    if export_of in CASES:
+        (folder / export_of).symlink_to(made(export_of)[1])
+    elif export_of == "damaged":
+        flipped(shutil.copytree(made("tags")[1], folder / export_of))
+    assert said in chrome.execute_async_script(IN_PAGE, f"{export_of}/", ["Ada"])["error"]

@@ -50,7 +50,7 @@ def test_the_front_page_is_short() -> None:
 
 
 def test_every_page_of_docs_is_listed_here_and_reached_from_the_front_page() -> None:
-    found = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "docs").rglob("*.md")}
+    found = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "docs").glob("*.md")}
     assert found == {page for page in PAGES if page.startswith("docs/")} and len(found) >= 10
     reached = {target.partition("#")[0] for target in links("README.md")}
     assert found <= reached
@@ -75,7 +75,7 @@ def test_the_front_page_answers_twenty_questions() -> None:
 
 
 def test_marks_are_known_and_python_blocks_are_python() -> None:
-    every = [block for kind in ("bash", "python", "toml", "ini", "text", "json") for block in all_blocks(kind)]
+    every = [block for kind in ("bash", "python", "toml", "ini", "text", "json", "js") for block in all_blocks(kind)]
     assert len(every) >= 40
     assert {block.mark for block in every} <= MARKS
     fences = sum(text(page).count("\n```") for page in PAGES)

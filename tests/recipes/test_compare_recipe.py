@@ -65,6 +65,36 @@ def test_a_killed_comparison_goes_on_with_the_missing_runs(place: Path, runs_in_
     assert all(after[name] == moment for name, moment in before.items()), "finished runs are kept"
 
 
+def test_what_was_trained_is_scored_as_exports_in_rows_of_their_own(
+    place: Path, runs_in_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Added to a comparison that has ended: nothing is trained again."""
+    out, plain = place / "exported", ("--methods", "head,zero_shot")
+    assert run_here(place, "exported", *plain) == 0
+    after = ended_runs(out)
+    capsys.readouterr()
+    assert run_here(place, "exported", *plain, "--exports", "onnx,onnx_int8") == 0
+    printed = capsys.readouterr()
+    assert ended_runs(out) == after
+    assert "--exports: zero_shot is left out: it trains nothing" in printed.err
+    head, whole, small, prompted = json.loads((out / "comparison.json").read_text())["rows"]
+    titles = [row["method"] for row in (head, whole, small, prompted)]
+    assert titles == ["head", "head (onnx)", "head (onnx int8)", "zero_shot"]
+    assert whole["value"] == head["value"] and whole["train_seconds"] == head["train_seconds"]
+    assert small["artifact_bytes"] < whole["artifact_bytes"] and whole["latency_p50_ms"] != head["latency_p50_ms"]
+    assert "\nhead (onnx int8) " in printed.out
+    run = Path(head["runs"][0])
+    texts = [[json.loads(line)["prediction"] for line in (folder / "predictions.jsonl").read_text().splitlines()]
+             for folder in (run, run / "exports" / "onnx")]  # fmt: skip
+    assert texts[0] == texts[1]
+    assert main(["compare", str(run), str(run / "exports" / "onnx_int8")]) == 0
+    assert "head (onnx int8)" in capsys.readouterr().out
+    assert run_here(place, "exported", *plain, "--exports", "onnx,onnx_int8") == 0
+    assert "export: " not in capsys.readouterr().err
+    assert run_here(place, "exported", *plain, "--exports", "onnx,gguf") == 2
+    assert "--exports gguf" in capsys.readouterr().err
+
+
 def test_a_search_killed_at_a_trial_goes_on_and_never_scores_test(
     place: Path, runs_in_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

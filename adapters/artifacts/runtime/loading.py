@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 FORMAT, MODEL = "onnx", "model.onnx"
 ADAPTERS = "adapters"
 """Folder of the adapters of an export that has several."""
+HEADS = "heads.safetensors"
+"""File of such an export: a value for each input of a head, for adapters that have another kind of head."""
 KINDS = {"F32": np.float32, "I64": np.int64}
 """NumPy's types by the names in safetensors files, as far as exports use them."""
 
@@ -77,6 +80,13 @@ class Export:
             )
         self.session = session(str(self.folder / MODEL), threads=threads)
 
+    @cached_property
+    def _heads(self) -> dict[str, np.ndarray]:
+        """The inputs of every kind of head."""
+        if HEADS not in self.card["files"]:
+            raise ArtifactError(f"{self.folder}: {HEADS} is none of its files. Export it again.")
+        return read_tensors(self.folder / HEADS)
+
     @property
     def names(self) -> list[str]:
         """Names of the adapters; none where there is one without a name."""
@@ -100,7 +110,7 @@ class Export:
         own = self._adapters[adapter]
         if own["file"] not in self.card["files"]:
             raise ArtifactError(f"{self.folder}: {own['file']} of {adapter} is none of its files. Export it again.")
-        constants = read_tensors(self.folder / own["file"])
+        constants = {**self._heads, **read_tensors(self.folder / own["file"])}
         return self._loaded({**self.card, **own}, constants, own["output"])
 
     def _loaded(

@@ -14,11 +14,11 @@ from adapters.core.files import digest_file, digest_value
 from adapters.core.settings import INCIDENTAL, CommonSettings, join, require
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.metric import task_metrics
-from adapters.experiments.comparison import launchers, output, results, spaces, tuners, tuning
+from adapters.experiments.comparison import exported, launchers, output, results, spaces, tuners, tuning
 from adapters.experiments.comparison.experiment import Experiment
 from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.comparison.runs import PlannedRun
-from adapters.experiments.comparison.settings import GROWING, CompareSettings, check_advice, check_tuning
+from adapters.experiments.comparison.settings import GROWING, CompareSettings, check_advice, check_exports, check_tuning
 from adapters.experiments.comparison.verdict import resampled_sentence
 from adapters.methods.base.method import Method, load_method
 
@@ -83,6 +83,7 @@ class Comparison(Experiment):
         require(settings.seeds >= 1, "seeds", settings.seeds, "at least 1")
         check_advice(settings)
         check_tuning(settings)
+        check_exports(settings)
         launchers.check(settings.launcher, self.resources)
         require(bool(settings.methods), "methods", "", "names of methods")
         for size in settings.train_sizes:
@@ -295,24 +296,27 @@ class Comparison(Experiment):
         if not self.outcomes:
             return None
         done, failures = self.ended()
-        records = [(outcome.run.row, results.load(outcome.folder)) for outcome in done]
+        exports = exported.of_runs(done, self.settings.exports)
+        records = []
+        for outcome in done:
+            records.append((outcome.run.row, results.load(outcome.folder)))
+            records += [(outcome.run.row, results.load(folder)) for folder in exports.get(outcome.folder, ())]
         results.check_alike([record for _, record in records], allow_different=True)
         tuned = {row: self._tuning(*row) for row in dict.fromkeys(row[:2] for row, _ in records)}
-        rows = []
-        for key in dict.fromkeys(row for row, _ in records):
-            own = [record for row, record in records if row == key]
-            scores = own[0].scores
-            planned = sum(outcome.run.row == key for outcome in self.outcomes)
-            rows.append(
-                results.Row(
-                    method=scores["method"],
-                    base=scores["base"],
-                    size=key[2],
-                    records=own,
-                    planned=planned,
-                    tuning=tuned[key[:2]],
-                )
+        grouped: dict[tuple[Any, ...], list[results.Record]] = {}
+        for row, record in records:
+            grouped.setdefault((row, record.scores["method"]), []).append(record)
+        rows = [
+            results.Row(
+                method=method,
+                base=own[0].scores["base"],
+                size=row[2],
+                records=own,
+                planned=sum(outcome.run.row == row for outcome in self.outcomes),
+                tuning=tuned[row[:2]],
             )
+            for (row, method), own in grouped.items()
+        ]
         command = f"python {' '.join(sys.argv)}"
         settings = arguments.as_dict(self.settings)
         output.save_and_print(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from adapters.core.environment import require_libraries
 from adapters.core.settings import INCIDENTAL, require
 from adapters.evaluation.documents import RESAMPLE
-from adapters.experiments.comparison import tuners, tuning
+from adapters.experiments.comparison import exported, tuners, tuning
 from adapters.experiments.comparison.summary import COSTS
 
 LAUNCHING = frozenset({"launcher", "run_cpus", "run_gpus", "runs_at_once"})
@@ -16,6 +17,7 @@ GROWING = frozenset(
     {
         "methods",
         "resample",
+        "exports",
         "seeds",
         "train_sizes",
         "also_on_prompt_base",
@@ -76,6 +78,8 @@ class CompareSettings:
     resample: str = "auto"
     """What intervals and tests resample: whole documents, single examples, or auto: documents where every scored
     example knows its own, and there are at least 30 of them."""
+    exports: list[str] = field(default_factory=list)
+    """Also score what was trained as exports, each a row of its own: onnx, onnx_int8 (needs the extra export)."""
     forbid_overlap: bool = False
     """Refuse a test split that shares an example with train."""
     num_processes: int = 1
@@ -98,6 +102,14 @@ def check_advice(settings: Any) -> None:
     require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
     require(settings.cost in COSTS, "cost", settings.cost, " or ".join(COSTS))
     require(settings.resample in RESAMPLE, "resample", settings.resample, " or ".join(RESAMPLE))
+
+
+def check_exports(settings: Any) -> None:
+    """Raises SettingsError for a form of exports that there is not, or without what writes them."""
+    for form in settings.exports:
+        require(form in exported.FORMS, "exports", form, " or ".join(exported.FORMS))
+    if settings.exports:
+        require_libraries("--exports", ("onnx", "onnxscript", "onnxruntime"), "export")
 
 
 def check_tuning(settings: Any) -> None:

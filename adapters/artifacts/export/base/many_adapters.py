@@ -2,8 +2,8 @@
 
 An application then swaps tasks by passing other tensors, with one copy of the base in memory. An adapter's tensors are
 `LAYER.down` `[rank, in]` and `LAYER.up` `[rank, out]` (multiplied by alpha / r) for each adapted layer, padded with
-zeros to the largest rank, and the parameters of its head. A head's inputs have defaults, so that an adapter of another
-kind of head need not give them.
+zeros to the largest rank, and the parameters of its head. All inputs must be given: ONNX Runtime for browsers knows no
+defaults. So those of other kinds of heads are in a file of their own, which all adapters share.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from adapters.artifacts.export.base import graph
 from adapters.artifacts.export.base.export_format import ExportRequest
 from adapters.artifacts.export.base.record import derived, tokenizer_record
 from adapters.artifacts.heads import Head, Heads
-from adapters.artifacts.runtime.loading import ADAPTERS, FORMAT, MODEL, read_tensors
+from adapters.artifacts.runtime.loading import ADAPTERS, FORMAT, HEADS, MODEL, read_tensors
 from adapters.artifacts.runtime.predictor import session
 from adapters.artifacts.runtime.tokenizer import FILE
 from adapters.core.errors import ModelError
@@ -97,14 +97,16 @@ def write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, An
         path,
         opset=opset,
     )
-    _set_defaults(path, {name: one for name, one in own.items() if name.partition(".")[0] in traced_heads})
     (files / ADAPTERS).mkdir()
+    save_file({name: one for name, one in own.items() if name.partition(".")[0] in traced_heads}, files / HEADS)
+    of_heads = read_tensors(files / HEADS)
     opened, worst = session(str(path)), 0.0
     records: dict[str, Any] = {}
     for name, each in adapters.items():
         file = f"{ADAPTERS}/{name}.safetensors"
         save_file(tensors[name], files / file)
-        worst = max(worst, _difference(each, opened, read_tensors(files / file), batches[name], request))
+        inputs = {**of_heads, **read_tensors(files / file)}
+        worst = max(worst, _difference(each, opened, inputs, batches[name], request))
         kept = derived(each.card, each.folder, base)
         del kept["base"], kept["versions"]
         records[name] = {**kept, "budget": each.budget, "output": each.output, "file": file}
@@ -200,18 +202,6 @@ def _dynamic(own: Mapping[str, torch.Tensor], tensors: Mapping[str, Mapping[str,
         differ = [at for at in range(len(shapes[0])) if len({shape[at] for shape in shapes}) > 1]
         out[name] = {at: f"labels_{name.partition('.')[0]}" for at in differ}
     return out
-
-
-def _set_defaults(path: Path, defaults: Mapping[str, torch.Tensor]) -> None:
-    """Give inputs of a graph a value that they have where a caller leaves them out."""
-    import onnx
-
-    model = onnx.load(str(path))
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(one.numpy(), name) for name, one in defaults.items())
-    try:
-        onnx.save(model, str(path))
-    except ValueError as error:  # protobuf's own limit
-        raise ModelError(f"the base is too large for one ONNX file with several adapters ({error}).") from error
 
 
 def _base(request: ExportRequest) -> tuple[Base, Any]:

@@ -173,7 +173,7 @@ def test_twenty_prompts_on_smollm2(tmp_path: Path) -> None:
     folder = tiny.adapter(tmp_path / "lora", "lora", base, writing(), lora_r=2, lora_alpha=0.5)
     export("gguf", ExportRequest(folder=folder, output_dir=tmp_path / "out", base="smollm2"))
     model: Any = loading.load(folder, base="smollm2", device="cpu").predictor
-    assert compare(base, model.model, Written(tmp_path / "out" / "model.gguf"), 8) > 3 * len(PROMPTS)
+    assert compare(base, model.model, Written(tmp_path / "out" / "model.gguf"), 4) > 2 * len(PROMPTS)
 
 
 def test_rows_of_rotary_heads_are_interleaved() -> None:

@@ -76,7 +76,7 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for step in range(STEPS):
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * min(1, (step + 1) / 40, (STEPS - step) / 150)
-        rows, window = 32, WINDOW
+        rows, window = 16, WINDOW
         at = torch.randint(len(text) - window, (rows, 1), generator=generator) + torch.arange(window)
         begins = torch.randint(POSITIONS - window + 1, (rows, 1), generator=generator)  # every position is learned
         loss = gpt(input_ids=text[at], position_ids=begins + torch.arange(window), labels=answers[at]).loss

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import ModelError
-from adapters.core.search_space import Choice, LogUniform, Space
+from adapters.core.search_space import LogUniform
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
-from adapters.methods.base.peft_method import PROMPT_OPTIONS, PeftMethod
-from adapters.models.base_model import CAUSAL, ENCODER
+from adapters.methods.base.virtual_tokens import VirtualTokenMethod
 from adapters.models.layers import key_value_heads
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import Task
@@ -45,35 +44,18 @@ class Settings:
     """Initialisation: keys and values of training text, or random (always random with --prefix_projection)."""
 
 
-class Method(PeftMethod):
+class Method(VirtualTokenMethod):
     """PEFT's prefix tuning, with the head trained in full."""
 
     name = "prefix"
     peft_type = "PREFIX_TUNING"
-    peft_options: ClassVar[dict[str, str]] = {"num_virtual_tokens": "num_virtual_tokens"}
-    peft_layers: ClassVar[frozenset[str]] = PROMPT_OPTIONS
-    kinds = (ENCODER, CAUSAL)
-
-    @classmethod
-    def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
-        """Learning rate, length of the training, and number of virtual tokens."""
-        return {
-            "learning_rate": LogUniform(5e-3, 1e-1),
-            "num_train_epochs": Choice(3.0, 5.0, 10.0),
-            "num_virtual_tokens": Choice(8, 16, 32, 64),
-        }
+    rates = LogUniform(5e-3, 1e-1)
+    init = "prefix_init"
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)
-        require(settings.num_virtual_tokens >= 1, "num_virtual_tokens", settings.num_virtual_tokens, "at least 1")
         width = settings.encoder_hidden_size
         require(width is None or width >= 1, "encoder_hidden_size", width, "at least 1")
-        require(settings.prefix_init in ("text", "random"), "prefix_init", settings.prefix_init, "text or random")
-
-    @property
-    def virtual_tokens(self) -> int:
-        """Length of the prefix."""
-        return int(self.settings.num_virtual_tokens)
 
     def check(self, base: Base, task: Task) -> None:
         """The base must accept a cache of past keys and values, as which PEFT passes the prefix."""
@@ -106,7 +88,7 @@ class Method(PeftMethod):
         """PEFT's model, its prefix initialised with keys and values of real text."""
         wrapped = super().wrap(base, task, train)
         if self.settings.prefix_init == "text" and not self.settings.prefix_projection and len(train):
-            _initialise_from_text(wrapped, base, self.first_tokens(base, task, train, self.virtual_tokens))
+            _initialise_from_text(wrapped, base, self.first_tokens(base, task, train))
         return wrapped
 
 

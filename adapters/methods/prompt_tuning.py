@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import ModelError
-from adapters.core.search_space import Choice, LogUniform, Space
-from adapters.core.settings import require
+from adapters.core.search_space import LogUniform
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
-from adapters.methods.base.peft_method import PEFT_TASKS, PROMPT_OPTIONS, PeftMethod
+from adapters.methods.base.peft_method import PEFT_TASKS
 from adapters.methods.base.soft_prompt import OF_POSITIONS, without_prompt_outputs
-from adapters.models.base_model import CAUSAL, ENCODER
+from adapters.methods.base.virtual_tokens import VirtualTokenMethod
+from adapters.models.base_model import ENCODER
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import Task
 
@@ -43,33 +43,13 @@ class Settings:
     """Initialisation: embeddings of training text, or random."""
 
 
-class Method(PeftMethod):
+class Method(VirtualTokenMethod):
     """PEFT's prompt tuning, with the head trained in full."""
 
     name = "prompt_tuning"
     peft_type = "PROMPT_TUNING"
-    peft_options: ClassVar[dict[str, str]] = {"num_virtual_tokens": "num_virtual_tokens"}
-    peft_layers: ClassVar[frozenset[str]] = PROMPT_OPTIONS
-    kinds = (ENCODER, CAUSAL)
-
-    @classmethod
-    def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
-        """Learning rate, length of the training, and number of virtual tokens."""
-        return {
-            "learning_rate": LogUniform(1e-3, 1e-1),
-            "num_train_epochs": Choice(3.0, 5.0, 10.0),
-            "num_virtual_tokens": Choice(8, 16, 32, 64),
-        }
-
-    def __init__(self, settings: Any) -> None:
-        super().__init__(settings)
-        require(settings.num_virtual_tokens >= 1, "num_virtual_tokens", settings.num_virtual_tokens, "at least 1")
-        require(settings.prompt_init in ("text", "random"), "prompt_init", settings.prompt_init, "text or random")
-
-    @property
-    def virtual_tokens(self) -> int:
-        """Length of the prompt."""
-        return int(self.settings.num_virtual_tokens)
+    rates = LogUniform(1e-3, 1e-1)
+    init = "prompt_init"
 
     def check(self, base: Base, task: Task) -> None:
         """The task must have a head: PEFT generates without position ids, so padding would change answers."""
@@ -103,7 +83,7 @@ class Method(PeftMethod):
 
         wrapped: Any = super().wrap(base, task, train)
         if self.settings.prompt_init == "text" and len(train):
-            ids = torch.tensor(self.first_tokens(base, task, train, self.virtual_tokens))
+            ids = torch.tensor(self.first_tokens(base, task, train))
             with torch.no_grad():
                 wrapped.prompt_encoder[wrapped.active_adapter].embedding.weight.copy_(wrapped.word_embeddings(ids))
         return without_prompt_outputs(wrapped, base)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence, Set
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -104,16 +103,6 @@ class PeftMethod(Method):
     def config_difference(self, config: Mapping[str, Any]) -> str | None:
         """How a saved config differs from the settings, for a method of any type; None if it does not."""
         return None
-
-    def first_tokens(self, base: Base, task: Task, train: Sequence[Example], number: int) -> list[int]:
-        """The first `number` tokens of the training examples, repeated if too few: text to initialise a prompt with."""
-        encoded = task.encode(
-            [train[i] for i in range(min(len(train), number))],
-            base.word_tokenizer,
-            self.budget(base, self.settings.max_length),
-        )
-        ids = list(chain.from_iterable(row.input_ids for row in encoded))
-        return (ids * (number // len(ids) + 1))[:number]
 
     @abstractmethod
     def config(self, model: Any, base: Base, task: Task, head: list[str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -19,7 +20,7 @@ from adapters.core import arguments
 from adapters.core.environment import versions
 from adapters.core.errors import DataError, SettingsError
 from adapters.core.files import digest_value, write_json, write_text
-from adapters.core.settings import require
+from adapters.core.settings import INCIDENTAL, require
 from adapters.experiments import run_folder
 from adapters.models.base_model import ENCODER
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from adapters.applications.recommendation.signals import Signals
     from adapters.applications.recommendation.training import Towers
     from adapters.models.base_model import Base
+    from adapters.training.checkpoint import Checkpoints
 
 EPOCH_CASES, RANKER_CASES = 500, 3000
 """Cases of dev by which an epoch is chosen and from which the ranker learns, at most."""
@@ -37,6 +39,10 @@ of a period at which a user's case is taken, at most: histories of other lengths
 OTHERS = 150
 """Items of a case that are no targets from which the ranker learns, at most, drawn by chance."""
 SCORES, REPORT, TEXT = "scores.json", "report.html", "report.txt"
+TRAINING = "training"
+"""Folder of checkpoints, until the recommender is written."""
+NOT_LEARNED = INCIDENTAL | {"compared_methods", "als", "retrieved", "test_file"}
+"""Settings that the towers do not depend on."""
 OWN, TOWERS, UNTRAINED = "recommender", "towers alone", "frozen base, untrained"
 TITLES = {"full": "full fine-tuning", "head": "frozen base, trained user tower"}
 """What rows of other methods are called; else by the method's name."""
@@ -99,7 +105,7 @@ class Recommendation(Making):
     def _check_folder(self) -> None:
         from adapters.applications.recommendation.recommender import OURS, RECORD
 
-        run_folder.check_own(self.folder, (*OURS, SCORES, REPORT, TEXT))
+        run_folder.check_own(self.folder, (*OURS, SCORES, REPORT, TEXT, TRAINING))
         if (self.folder / RECORD).is_file() and not self.settings.overwrite_output_dir:
             raise SettingsError(
                 f"--output_dir {self.folder}: holds a recommender. Name another folder, or add "
@@ -138,13 +144,24 @@ class Recommendation(Making):
         texts = self.catalogue.texts()
         for name in dict.fromkeys((METHOD, *settings.compared_methods)):
             say(f"towers: {settings.model_name_or_path} by {name}")
-            self.towers[name] = found = learn(self.base, name, settings, texts, train, score, say)
+            kept = self._checkpoints(name, texts, train)
+            self.towers[name] = found = learn(self.base, name, settings, texts, train, score, say, kept)
             cost = found.cost
             self.note(
                 f"{name}: {cost['events']:,.0f} events, {cost['steps']:,.0f} steps; items encoded "
                 f"{cost['encodings in training']:,.0f} times to learn and {cost['encodings in refreshing']:,.0f} "
                 f"times to refresh their vectors; {cost['seconds']:.0f} s"
             )
+
+    def _checkpoints(self, name: str, texts: Sequence[str], train: Events) -> Checkpoints:
+        """Where a training is kept while the recommender is made: by what it depends on, so that no other goes on."""
+        from adapters.training.checkpoint import Checkpoints
+
+        settings = {key: value for key, value in arguments.as_dict(self.settings).items() if key not in NOT_LEARNED}
+        columns = [column.tolist() for column in (train.users, train.items, train.times, train.liked)]
+        identity = {"what": digest_value([name, settings, self.base.digest, list(texts), columns])}
+        folder = self.folder / TRAINING / f"{name}-{identity['what'][:10]}"
+        return Checkpoints(folder, lambda: identity, save_total_limit=2)
 
     def rank(self) -> None:
         """Learn a ranker for each pair of towers from cases of dev, and bring behaviour up to the test's beginning."""
@@ -311,6 +328,7 @@ class Recommendation(Making):
             print(shown)
         write(self.folder, record, signals, ranker, retrieved=self.settings.retrieved)
         store.close()
+        shutil.rmtree(self.folder / TRAINING, ignore_errors=True)
         who = self.events.names[int(self.events.users[-1])]
         self.note(f"written to {self.folder}/. Try: taskswap recommend {self.folder} --user {who}")
 

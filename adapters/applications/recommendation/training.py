@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,7 @@ from adapters.applications.recommendation.towers import (
     sampled_loss,
     token_rows,
 )
-from adapters.core.errors import DataError
+from adapters.core.errors import CheckpointError, DataError
 from adapters.core.processes import use_all_cores
 from adapters.core.progress import ProgressBar
 from adapters.methods.base.method import Method, load_method
@@ -35,6 +35,7 @@ from adapters.models.base_model import ENCODER, Base, quiet_libraries
 from adapters.models.batching import by_length, collate
 from adapters.models.devices import choose_device
 from adapters.models.precision import autocast_dtype, cast_frozen_weights, fastest_precision
+from adapters.training.checkpoint import LATEST, Checkpoints
 from adapters.training.optimizer import adamw, schedule
 from adapters.training.state import set_parameters, trainable_parameters
 
@@ -67,6 +68,27 @@ class Towers:
     frozen: np.ndarray
     cost: dict[str, float] = field(default_factory=dict)
     curve: list[dict[str, float]] = field(default_factory=list)
+
+
+Best = tuple[float, Mapping[str, torch.Tensor], Mapping[str, Any], np.ndarray, np.ndarray]
+"""A dev score, and the towers that have it: parameters of the item tower, of the user tower, vectors, weights."""
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        best: the best epoch so far.
+        steps: done.
+        epoch: epochs that have ended.
+        seconds: of training.
+    """
+
+    best: Best
+    steps: int = 0
+    epoch: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(kw_only=True)
@@ -118,6 +140,7 @@ def learn(
     events: Events,
     score: Callable[[Towers], float],
     say: Callable[[str], None],
+    checkpoints: Checkpoints | None = None,
 ) -> Towers:
     """Train towers whose base is adapted by a method; those of the epoch with the best dev score stay.
 
@@ -129,8 +152,10 @@ def learn(
         events: to learn from.
         score: of towers on dev, higher is better.
         say: prints a line.
+        checkpoints: of this training, one for each epoch, from the newest of which it goes on; None keeps none.
 
     Raises:
+        CheckpointError: one cannot be written; earlier ones remain.
         DataError: there is nothing to learn from.
         ModelError: the base does not suit.
     """
@@ -152,8 +177,7 @@ def learn(
     user = UserTower(int(base.config.hidden_size), settings.attention_heads, settings.history_items).to(device)
     vectors, weights = encoder.all()
     towers = Towers(method=method, model=model, user=user, vectors=vectors, weights=weights, frozen=vectors)
-    loop = Loop(examples, encoder, towers, settings)
-    loop.run(score, say)
+    Loop(examples, encoder, towers, settings).run(score, say, checkpoints)
     return towers
 
 
@@ -223,47 +247,110 @@ class Loop:
         self.optimizer.add_param_group(user)
         self.schedule = schedule(self.optimizer, own, self.total)
 
-    def run(self, score: Callable[[Towers], float], say: Callable[[str], None]) -> None:
+    def run(
+        self, score: Callable[[Towers], float], say: Callable[[str], None], checkpoints: Checkpoints | None = None
+    ) -> None:
         """Train, and keep the best epoch, the untrained towers among them."""
         towers, begun = self.towers, time.perf_counter()
-        best = self._kept(score(towers))
-        say(f"untrained: dev score {best[0]:.2%}")
-        done = epoch = 0
-        with ProgressBar("training", self.total, shown=sys.stderr is not None) as bar:
-            while done < self.total:
+        found = self._resumed(checkpoints, say)
+        if found is None:
+            found = Progress(best=self._kept(score(towers)))
+            say(f"untrained: dev score {found.best[0]:.2%}")
+        before = found.seconds
+        with ProgressBar("training", self.total, done=found.steps, shown=sys.stderr is not None) as bar:
+            while found.steps < self.total:
+                torch.manual_seed(int(self._generator(found.epoch).integers(2**31)))
                 losses = []
-                for batch in self._epoch(epoch)[: self.total - done]:
-                    losses.append(self._step(batch, epoch))
+                for batch in self._epoch(found.epoch)[: self.total - found.steps]:
+                    losses.append(self._step(batch, found.epoch))
                     bar.step(f"loss {losses[-1]:.3f}")
-                done, epoch = done + len(losses), epoch + 1
+                found.steps, found.epoch = found.steps + len(losses), found.epoch + 1
                 towers.vectors, towers.weights = self.encoder.all()
-                value, seconds = score(towers), time.perf_counter() - begun
-                loss = float(np.mean(losses))
-                towers.curve.append({"epoch": epoch, "loss": loss, "score": value, "seconds": round(seconds, 1)})
-                bar.say(f"epoch {epoch}: loss {loss:.3f}, dev score {value:.2%}, {seconds:.0f} s")
-                if value > best[0]:
-                    best = self._kept(value)
-        _, parameters, user, towers.vectors, towers.weights = best
+                value, found.seconds = score(towers), before + time.perf_counter() - begun
+                loss, seconds = float(np.mean(losses)), round(found.seconds, 1)
+                towers.curve.append({"epoch": found.epoch, "loss": loss, "score": value, "seconds": seconds})
+                bar.say(f"epoch {found.epoch}: loss {loss:.3f}, dev score {value:.2%}, {seconds:.0f} s")
+                if value > found.best[0]:
+                    found.best = self._kept(value)
+                if checkpoints is not None:
+                    self._save(checkpoints, found)
+        _, parameters, user, towers.vectors, towers.weights = found.best
         set_parameters(towers.model, parameters)
         towers.user.load_state_dict(user)
         towers.model.eval()
         towers.cost = {
-            "seconds": round(time.perf_counter() - begun, 1),
+            "seconds": round(before + time.perf_counter() - begun, 1),
             "events": float(len(self.examples.items)),
-            "steps": float(done),
+            "steps": float(found.steps),
             "encodings in training": float(self.encoder.learned),
             "encodings in refreshing": float(self.encoder.refreshed),
         }
 
-    def _kept(self, value: float) -> tuple[float, dict[str, torch.Tensor], dict[str, Any], np.ndarray, np.ndarray]:
+    def _kept(self, value: float) -> Best:
         """A dev score, and the towers that have it."""
         towers = self.towers
         parameters = {name: tensor.clone() for name, tensor in trainable_parameters(towers.model).items()}
         return value, parameters, copy.deepcopy(towers.user.state_dict()), towers.vectors, towers.weights
 
+    def _save(self, checkpoints: Checkpoints, found: Progress) -> None:
+        """Write a checkpoint of an epoch. Raises CheckpointError."""
+        towers, (value, parameters, user, *vectors) = self.towers, found.best
+        moments = self.optimizer.state_dict()["state"]
+        tensors = {
+            "model": trainable_parameters(towers.model),
+            "user": towers.user.state_dict(),
+            "optimizer": {f"{number}.{name}": one for number, own in moments.items() for name, one in own.items()},
+            "vectors": _tensors(towers.vectors, towers.weights),
+            "best_model": parameters,
+            "best_user": user,
+            "best_vectors": _tensors(*vectors),
+        }
+        state = {
+            "best": value,
+            "steps": found.steps,
+            "epoch": found.epoch,
+            "seconds": found.seconds,
+            "curve": towers.curve,
+            "encodings": [self.encoder.learned, self.encoder.refreshed],
+            "schedule": self.schedule.state_dict(),
+        }
+        checkpoints.save(found.epoch, tensors, state)
+
+    def _resumed(self, checkpoints: Checkpoints | None, say: Callable[[str], None]) -> Progress | None:
+        """Go on from the newest checkpoint; None where there is no whole one."""
+        if checkpoints is None or not checkpoints.any():
+            return None
+        try:
+            read = checkpoints.find(LATEST, say)
+        except CheckpointError:
+            say(f"{checkpoints.folder} has no complete checkpoint: the training begins anew")
+            return None
+        towers, tensors, state = self.towers, read.tensors, read.state
+        set_parameters(towers.model, tensors["model"])
+        towers.user.load_state_dict(tensors["user"])
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors["optimizer"].items():
+            number, _, own = name.partition(".")
+            moments.setdefault(int(number), {})[own] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.schedule.load_state_dict(state["schedule"])
+        for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr(), strict=True):
+            group["lr"] = rate
+        towers.vectors, towers.weights = _arrays(tensors["vectors"])
+        towers.curve[:] = state["curve"]
+        self.encoder.learned, self.encoder.refreshed = state["encodings"]
+        say(f"resuming after epoch {state['epoch']}, from {read.path}")
+        best = state["best"], tensors["best_model"], tensors["best_user"], *_arrays(tensors["best_vectors"])
+        return Progress(best=best, steps=state["steps"], epoch=state["epoch"], seconds=state["seconds"])
+
+    def _generator(self, epoch: int) -> np.random.Generator:
+        """Draws of an epoch."""
+        return np.random.default_rng([self.settings.seed, epoch])
+
     def _epoch(self, epoch: int) -> list[list[np.ndarray]]:
         """The batches of an epoch: draws of events."""
-        generator = np.random.default_rng([self.settings.seed, epoch])
+        generator = self._generator(epoch)
         draws = self.examples.draws(self.settings.events_per_item, generator)
         size = self.settings.batch_items
         batches = [draws[begin : begin + size] for begin in range(0, len(draws), size)]
@@ -318,6 +405,16 @@ class Loop:
         share = shares[items] / shares.sum()
         found: np.ndarray = np.log(-np.expm1(draws * np.log1p(-np.minimum(share, 1 - 1e-6)))).astype(np.float32)
         return found
+
+
+def _tensors(vectors: np.ndarray, weights: np.ndarray) -> dict[str, torch.Tensor]:
+    """Vectors and weights of items, to write."""
+    return {"vectors": torch.from_numpy(vectors), "weights": torch.from_numpy(weights)}
+
+
+def _arrays(tensors: Mapping[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """What `_tensors` has made of them."""
+    return tensors["vectors"].numpy(), tensors["weights"].numpy()
 
 
 def _shortened(history: np.ndarray, generator: np.random.Generator) -> np.ndarray:

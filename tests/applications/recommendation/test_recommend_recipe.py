@@ -13,7 +13,7 @@ import shop
 from conftest import REPOSITORY, call_recipe, forget_accelerate
 
 from adapters.applications.recommendation.catalogue import Item
-from adapters.applications.recommendation.learning import OWN, TOWERS
+from adapters.applications.recommendation.learning import OWN, TOWERS, TRAINING
 from adapters.applications.recommendation.recommender import ADAPTER, Recommender, Request, cut, encoder, saved_record
 from adapters.applications.recommendation.serving import application
 from adapters.artifacts import artifact
@@ -50,6 +50,7 @@ def loaded(made: Path) -> Recommender:
 def test_what_it_leaves_is_an_ordinary_artifact_scores_and_a_page(made: Path) -> None:
     card = artifact.verify(made / ADAPTER / "artifact")
     assert card["task"]["name"] == "regression" and card["method"]["name"] == "lora" and card["max_length"] == 16
+    assert not (made / TRAINING).exists(), "checkpoints are for the time until the recommender is written"
     scores = json.loads((made / "scores.json").read_text())
     names = [one["name"] for one in scores["slices"]["all items"]["systems"]]
     others = {"full fine-tuning", "frozen base, trained user tower", "frozen base, untrained"}

@@ -19,6 +19,7 @@ from adapters.applications.recommendation.settings import all_settings
 from adapters.applications.recommendation.towers import UserTower, padded, sampled_loss
 from adapters.core.errors import DataError, ModelError
 from adapters.models.base_model import open_base
+from adapters.training.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -100,7 +101,9 @@ def test_each_event_is_in_one_draw_and_a_draw_is_of_one_item(items: list[int], e
     assert len(draws) == sum(-(-count // each) for count in counts)
 
 
-def learn(base: Path, folder: Path, score: Any = None, **changes: Any) -> tuple[training.Towers, Any, list[str]]:
+def learn(
+    base: Path, folder: Path, score: Any = None, checkpoints: Checkpoints | None = None, **changes: Any
+) -> tuple[training.Towers, Any, list[str]]:
     """Towers on the shop's events, their settings, and what is said."""
     given_ = {**shop.files(folder), "model_name_or_path": str(base), "mixed_precision": "no", "attention_heads": 2}
     small = {"batch_items": 8, "events_per_item": 2, "max_item_tokens": 12, "num_train_epochs": 1.0}
@@ -109,8 +112,9 @@ def learn(base: Path, folder: Path, score: Any = None, **changes: Any) -> tuple[
     rows = [(row["user"], catalogue.number[row["item"]], row["time"], True) for row in shop.events()]
     said: list[str] = []
     towers = training.learn(
-        open_base(str(base)), "lora", own, catalogue.texts(), Events.of(rows), score or (lambda _: 0.0), said.append
-    )
+        open_base(str(base)), "lora", own, catalogue.texts(), Events.of(rows), score or (lambda _: 0.0), said.append,
+        checkpoints,
+    )  # fmt: skip
     return towers, own, said
 
 
@@ -146,6 +150,38 @@ def test_the_epoch_with_the_best_dev_score_stays_the_untrained_towers_among_them
     assert np.allclose(np.linalg.norm(best.vectors, axis=1), 1, atol=1e-5)
     again, _, _ = learn(tiny_bert, tmp_path, iter([0.5, 0.9, 0.2]).__next__ and (lambda _: 1.0 - len(_.curve)))
     assert np.array_equal(again.vectors, again.frozen)
+
+
+@pytest.mark.parametrize("ended", [1, 2, 3])
+def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tiny_bert: Path, tmp_path: Path, ended: int) -> None:
+    """Stopped after some epochs, and perhaps after the last; the newest checkpoint is damaged in one case."""
+
+    def score(towers: training.Towers) -> float:
+        return (0.1, 0.9, 0.3)[len(towers.curve)]
+
+    def stopping(towers: training.Towers) -> float:
+        if len(towers.curve) == ended:
+            raise KeyboardInterrupt
+        return score(towers)
+
+    folder, more = tmp_path / "training", {"num_train_epochs": 3.0, "lora_dropout": 0.3}
+    wanted, _, _ = learn(tiny_bert, tmp_path, score, **more)
+    kept = Checkpoints(folder, lambda: {"what": "shop"}, save_total_limit=2)
+    if ended < 3:
+        with pytest.raises(KeyboardInterrupt):
+            learn(tiny_bert, tmp_path, stopping, kept, **more)
+    else:
+        learn(tiny_bert, tmp_path, score, kept, **more)
+    if ended == 2:
+        file = kept.paths()[0] / "vectors.safetensors"
+        file.write_bytes(file.read_bytes()[:-1] + b"\1")
+    found, _, said = learn(tiny_bert, tmp_path, score, kept, **more)
+    assert f"resuming after epoch {1 if ended == 2 else ended}" in said[1 if ended == 2 else 0]
+    assert np.array_equal(found.vectors, wanted.vectors) and np.array_equal(found.weights, wanted.weights)
+    states = [towers.user.state_dict() for towers in (found, wanted)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
+    costs = [{name: value for name, value in towers.cost.items() if name != "seconds"} for towers in (found, wanted)]
+    assert costs[0] == costs[1] and len(found.curve) == 3
 
 
 def test_the_loss_falls_and_likes_of_one_kind_come_together(tiny_bert: Path, tmp_path: Path) -> None:

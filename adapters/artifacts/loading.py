@@ -183,8 +183,12 @@ def _loaded(
     """A model that a method has loaded, where it is to run, as a predictor."""
     import torch
 
+    from adapters.models.fast_layers import quicken
+
     precision = "bf16" if place[1] == torch.bfloat16 else "no"
-    return LoadedArtifact(card, task, method.predictor(model.to(*place), base, task, precision=precision))
+    model = model.to(*place).eval()
+    quicken(model)
+    return LoadedArtifact(card, task, method.predictor(model, base, task, precision=precision))
 
 
 def opened_base(card: Mapping[str, Any], method: Method, folder: Path, base: str | None) -> Base:

@@ -4,9 +4,10 @@
     python tests/benchmarks/latency.py --base e5 --rounds 500
     python tests/benchmarks/latency.py --only text            # without the command
 
-All ways to answer take turns, so that what else the machine does touches them alike. The bare base is `AutoModel` on
-the same tokens. The command's time is beside that of Python importing torch and the base's class, and reading its
-weights. Run it with nothing else on the machine. Prints a Markdown table, and one JSON line last.
+All ways to answer take turns, so that what else the machine does touches them alike. The pipeline has the model that
+`taskswap merge` writes, as transformers loads it; the bare base is that model's body on the same tokens. The command's
+time is beside that of Python importing torch and the base's class, and reading its weights. Run it with nothing else on
+the machine. Prints a Markdown table, and one JSON line last.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def one_text(base: str, folder: Path, rounds: int) -> dict[str, Any]:
     loaded: Any = adapters.load(folder, base=base, device="cpu")
     bank = adapters.AdapterBank(base, device="cpu")
     bank.load("ner", folder)
-    model, tokenizer = loaded.predictor.model, loaded.predictor.base.tokenizer
+    merged = folder.parent / "merged"
+    bench.command("-m", "adapters", "merge", str(folder), "--output_dir", str(merged), "--base", base)
+    model = transformers.AutoModelForTokenClassification.from_pretrained(merged).eval()
+    tokenizer = loaded.predictor.base.tokenizer
     body, ids = model.base_model, tokenizer(TEXT, return_tensors="pt")["input_ids"]
     stock = transformers.pipeline("token-classification", model=model, tokenizer=tokenizer, device="cpu")
 

@@ -28,6 +28,7 @@ from adapters.core.search_space import Choice, Dimension, Space
 from adapters.core.settings import require
 from adapters.methods.base.method import EXAMPLES, Method
 from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER
+from adapters.models.fast_layers import quicken
 from adapters.models.precision import cast_frozen_model
 from adapters.prompting import template
 from adapters.prompting.calibration import Calibration
@@ -303,7 +304,8 @@ class PromptMethod(Method):
 
     def predictor(self, model: torch.nn.Module, base: Base, task: Task, *, precision: str = "no") -> Predictor:
         """The prompted model; with several prompts or seeds, their ensemble."""
-        task, model = promptable(task), cast_frozen_model(model, precision)
+        task, model = promptable(task), cast_frozen_model(model, precision).eval()
+        quicken(model)
         scorer = CachedScorer(model)
         members = [self._predictor(model, base, task, member, scorer) for member in self.members]
         return members[0] if len(members) == 1 else Ensemble(members, task, base.word_tokenizer)

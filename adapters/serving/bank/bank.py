@@ -573,5 +573,9 @@ def _frozen(base: Base, device: torch.device, dtype: torch.dtype) -> Any:
     """The base model, with its language-model head if it has one. Raises ModelError if it cannot run mixed batches."""
     if base.kind not in (ENCODER, CAUSAL):
         raise ModelError(f"{base.name} is a model of kind {base.kind}; a bank needs an {ENCODER} or {CAUSAL} model.")
+    from adapters.models.fast_layers import quicken
+
     model: Any = base.load_body()
-    return model.to(device, dtype).eval().requires_grad_(False)
+    model = model.to(device, dtype).eval().requires_grad_(False)
+    quicken(model)
+    return model

@@ -9,6 +9,7 @@ import numpy as np
 
 from adapters.core.errors import DataError
 from adapters.models.base_model import open_base
+from adapters.models.fast_layers import quicken
 from adapters.models.tokenizer import WordTokenizer, valid_text
 from adapters.tasks.base.example import Encoded, Example, Prediction
 from adapters.tasks.base.predictor import ModelPredictor
@@ -82,6 +83,7 @@ def text_embedder(name: str) -> Callable[[list[str]], np.ndarray]:
     """
     base = open_base(name)
     model: Any = base.load_body().eval().requires_grad_(False)
+    quicken(model)
     budget = min(base.positions, EMBEDDED_TOKENS)
     predictor = ModelPredictor(model.base_model, base, Task(), budget=budget, batch_tokens=BATCH_TOKENS)
 

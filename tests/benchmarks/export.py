@@ -64,7 +64,7 @@ def exported(given: argparse.Namespace, name: str, *words: str) -> Path:
 
 
 def speed(given: argparse.Namespace, ner: Path) -> dict[str, Any]:
-    """Milliseconds of one text and of a batch of 32, by torch and by both exports, and of transformers' own forward pass."""
+    """Milliseconds of one text and of a batch of 32, by torch, by both exports, and by transformers alone."""
     import torch
     import transformers
 

@@ -44,6 +44,10 @@ PARTS = (
 )
 
 
+UNKNOWN = ("how do i fold a crane of paper", "vrlkt qwpz mnx", "which team won the cup in 1954") * 10
+"""What no customer service knows, so that a part of the messages is handed over."""
+
+
 class Client:
     """One connection of one customer."""
 
@@ -146,7 +150,7 @@ def killed(run: Path, questions: Sequence[str], rounds: int) -> dict[str, Any]:
         client = Client(port, ADA)
         try:
             while True:
-                status, answer = client.say(id, random.choice(questions))
+                status, answer = client.say(id, random.choice((*questions, *UNKNOWN)))
                 if status == 200:
                     told[id][answer["number"]] = answer["kind"]
         except (OSError, http.client.HTTPException, ValueError):  # the server is gone
@@ -179,8 +183,8 @@ def attack(run: Path, questions: Sequence[str], messages: int) -> dict[str, Any]
     """Hostile messages: how they are answered, what is told of another's session, and what the page makes of them."""
     draw, statuses, leaks = random.Random(0), Counter[int](), 0
     with served(run, run.parent / "attack.db", "--log_texts") as (port, _):
-        eve, ada = Client(port, EVE), Client(port, ADA)
-        eve.say("eves", f"{questions[0]} {SECRET}")
+        ada = Client(port, ADA)
+        Client(port, EVE).say("eves", f"{questions[0]} {SECRET}")
         for number in range(messages):
             text = " ".join(draw.choices(PARTS, k=draw.randint(1, 3)))
             status, answer = ada.say("attack" if number % 2 else "eves", text)
@@ -188,7 +192,7 @@ def attack(run: Path, questions: Sequence[str], messages: int) -> dict[str, Any]
             leaks += SECRET in json.dumps(answer)
         for id in ("eves", "attack"):
             leaks += SECRET in json.dumps(ada.ask("GET", f"conversations/{id}"))
-        told = eve.ask("GET", "conversations/eves")[1]
+        told = Client(port, EVE).ask("GET", "conversations/eves")[1]
         page = on_the_page(port, questions[0])
     return {
         "messages": messages,

@@ -41,6 +41,7 @@ class _FastLayer:
 
     def __init__(self, layer: Any) -> None:
         """Args: layer: with BERT's parts."""
+        import torch
         from torch.nn import functional
 
         attention, self.layer, self.own = layer.attention, layer, layer.forward
@@ -49,6 +50,7 @@ class _FastLayer:
         self.mixed, self.first_norm = attention.output.dense, attention.output.LayerNorm
         self.inner, self.activation = layer.intermediate.dense, layer.intermediate.intermediate_act_fn
         self.outer, self.second_norm = layer.output.dense, layer.output.LayerNorm
+        self.tensor = torch.Tensor
         self.attend = functional.scaled_dot_product_attention
 
     @classmethod
@@ -97,7 +99,8 @@ class _FastLayer:
         **named: Any,
     ) -> torch.Tensor:
         """`[rows, tokens, hidden]`, as the layer's own pass gives it."""
-        if self.layer.training or past_key_values is not None or encoder_hidden_states is not None:
+        usual = past_key_values is None and encoder_hidden_states is None and isinstance(hidden_states, self.tensor)
+        if self.layer.training or not usual:  # PEFT's SHADOW hands on more than states
             out: torch.Tensor = self.own(
                 hidden_states,
                 attention_mask,

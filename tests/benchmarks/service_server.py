@@ -182,6 +182,8 @@ def killed(run: Path, questions: Sequence[str], rounds: int) -> dict[str, Any]:
 def attack(run: Path, questions: Sequence[str], messages: int) -> dict[str, Any]:
     """Hostile messages: how they are answered, what is told of another's session, and what the page makes of them."""
     draw, statuses, leaks = random.Random(0), Counter[int](), 0
+    for left in run.parent.glob("attack.db*"):  # of a run that was stopped
+        left.unlink()
     with served(run, run.parent / "attack.db", "--log_texts") as (port, _):
         ada = Client(port, ADA)
         Client(port, EVE).say("eves", f"{questions[0]} {SECRET}")

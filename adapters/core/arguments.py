@@ -20,6 +20,8 @@ POSITIONAL = "positional"
 takes all the words that are left, and needs at least one unless it has a default."""
 
 ALIASES = {"max_seq_length": "max_length"}
+LISTED = 20
+"""Flags that a message lists, at most; longer lists are in --help."""
 _TRUE, _FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
 _GUARD = "\N{WORD JOINER}"
 """Before texts that begin with a dash, such as the label `-`, while they pass through the parser: it has flags only."""
@@ -199,10 +201,21 @@ def _normal(argv: Sequence[str], hints: Mapping[str, Any], places: Sequence[str]
         if name.startswith("no_") and _is_boolean(hints.get(name[3:])) and not values:
             name, values = name[3:], ["false"]
         if name not in hints or name in places:
-            known = [f"--{one}" for one in hints if one not in places]
-            raise SettingsError(f"--{name}: there is no such flag: {did_you_mean(f'--{name}', known)}")
+            raise SettingsError(f"--{name}: there is no such flag{_instead(name, hints, places)}")
         flags += [f"--{name}", *_values(name, values, hints[name])]
     return flags, positional
+
+
+def _instead(name: str, hints: Mapping[str, Any], places: Sequence[str]) -> str:
+    """What can be done where there is no flag of a name, as the end of a sentence."""
+    known = [f"--{one}" for one in hints if one not in places]
+    if name == "device" and "mixed_precision" in hints:
+        return (
+            ": training runs on the device that Accelerate finds. CUDA_VISIBLE_DEVICES chooses among GPUs, and "
+            "`accelerate launch --cpu` takes none."
+        )
+    near = did_you_mean(f"--{name}", known)
+    return f": {near}" if "did you mean" in near or len(known) <= LISTED else f". --help lists all {len(known)} flags."
 
 
 def _unguarded(value: Any) -> Any:

@@ -210,7 +210,7 @@ def _from_hub(name: str, repository: str, revision: str | None, kind: Kind, know
     ) as error:  # the exceptions of the Hub's client depend on its HTTP library, which has changed more than once
         folder = huggingface.in_cache(repository, revision, kind)
         if not folder:
-            raise SourceError(_unknown(name, kind, known, huggingface.fault(error, repository, revision))) from error
+            raise SourceError(_unknown(name, kind, known, huggingface.fault(error, repository, revision))) from None
     else:
         commit = info.sha
         if kind == "model":

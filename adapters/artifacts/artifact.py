@@ -44,6 +44,8 @@ def write(folder: Path, fill: Callable[[Path], None], card: Mapping[str, Any], r
     with new_folder(folder) as draft:
         fill(draft)
         (draft / "README.md").write_text(readme, encoding="utf-8")
+        for path in _files(draft).values():
+            path.chmod(0o644)  # safetensors writes files that a server of another user could not read
         files = {name: digest_file(path) for name, path in _files(draft).items()}
         assert not any(map(_is_pickle, files)), files
         body = {"format": FORMAT, "layout": LAYOUT, **card, "files": files, "tensors": tensor_shapes(draft)}

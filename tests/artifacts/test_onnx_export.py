@@ -151,6 +151,8 @@ def test_adapters_in_one_file_answer_as_in_the_bank(many: Any, root: Path) -> No
         wanted = [one["output"] for one in bank.predict([Request(name, text) for text in TEXTS])]
         assert close([one["output"] for one in whole.load(name).answer(TEXTS)], wanted), name
     assert len(list((out / "adapters").iterdir())) == 4
+    written = [path for folder in (out, adapters["ner"]) for path in folder.rglob("*") if path.is_file()]
+    assert {oct(path.stat().st_mode & 0o777) for path in written} == {"0o644"}, "another user may serve them"
     sizes = {name: runtime.loading.read_tensors(out / "adapters" / f"{name}.safetensors") for name in adapters}
     downs = {len(one) for tensors in sizes.values() for name, one in tensors.items() if name.endswith(".down")}
     assert downs == {12}  # that of shout; the others are padded

@@ -93,11 +93,9 @@ def run(argv: Sequence[str]) -> int:
         return 0
     requests = _read_requests(given.input) if given.input is not None else _numbered(given.texts)
     if given.output is None:
-        _write_answers(loaded, requests, sys.stdout)
-        return 0
+        return _write_answers(loaded, requests, sys.stdout)
     with new_file(given.output) as stream:
-        _write_answers(loaded, requests, stream)
-    return 0
+        return _write_answers(loaded, requests, stream)
 
 
 def _check(given: Settings) -> None:
@@ -181,8 +179,11 @@ def _numbered(texts: Sequence[str]) -> Iterator[Any]:
     return ({"id": str(number), "inputs": {"text": text}} for number, text in enumerate(texts))
 
 
-def _write_answers(loaded: LoadedArtifact | Pipeline, requests: Iterator[Any], stream: IO[str]) -> None:
-    """Write answers as JSON lines in the order of the requests; report on stderr how many are errors."""
+def _write_answers(loaded: LoadedArtifact | Pipeline, requests: Iterator[Any], stream: IO[str]) -> int:
+    """Write answers as JSON lines in the order of the requests; report on stderr how many are errors.
+
+    Gives the exit code: 1 where not one was answered.
+    """
     done = failed = 0
     while chunk := list(islice(requests, CHUNK)):
         for answer in loaded.answer(chunk):
@@ -192,3 +193,4 @@ def _write_answers(loaded: LoadedArtifact | Pipeline, requests: Iterator[Any], s
             print(f"\r{done:,} answered", end="", file=sys.stderr, flush=True)
     if stream is not sys.stdout:
         print(f"\r{done:,} answered, {failed:,} of them with an error", file=sys.stderr)
+    return int(0 < done == failed)

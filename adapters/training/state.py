@@ -33,6 +33,39 @@ def set_parameters(model: torch.nn.Module, values: Mapping[str, torch.Tensor]) -
                 parameter.copy_(shard_like(values[name], parameter))
 
 
+def optimizer_state(model: torch.nn.Module, optimizer: Any) -> NamedTensors:
+    """What an optimizer keeps of each parameter, by `PARAMETER.NAME`, gathered if sharded."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    return {
+        f"{names[id(p)]}.{key}": full_tensor(value)
+        for group in optimizer.param_groups
+        for p in group["params"]
+        for key, value in optimizer.state[p].items()
+    }
+
+
+def restore_optimizer(
+    values: Mapping[str, torch.Tensor],
+    model: torch.nn.Module,
+    optimizer: Any,
+    schedule: Any,
+    schedule_state: Mapping[str, Any],
+) -> None:
+    """Give an optimizer what `optimizer_state` gave, and its schedule's state, with the rates of that step."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    of_parameter: dict[str, NamedTensors] = {}
+    for key, value in values.items():
+        name, _, moment = key.rpartition(".")
+        of_parameter.setdefault(name, {})[moment] = value
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            own = of_parameter.get(names[id(p)], {})
+            optimizer.state[p] = {moment: shard_like(value, p) for moment, value in own.items()}
+    schedule.load_state_dict(dict(schedule_state))
+    for group, rate in zip(optimizer.param_groups, schedule.get_last_lr(), strict=True):
+        group["lr"] = rate
+
+
 def capture_state(
     model: torch.nn.Module, optimizer: Any, schedule: Any, accelerator: Accelerator
 ) -> tuple[dict[str, NamedTensors], dict[str, Any]]:
@@ -44,20 +77,13 @@ def capture_state(
         schedule: of the learning rate.
         accelerator: of the run, with the gradient scaler of fp16.
     """
-    names = {id(p): name for name, p in model.named_parameters()}
-    moments = {
-        f"{names[id(p)]}.{key}": full_tensor(value)
-        for group in optimizer.param_groups
-        for p in group["params"]
-        for key, value in optimizer.state[p].items()
-    }
     tensors, numbers = _random_states(accelerator)
     state = {
         "schedule": schedule.state_dict(),
         "random": numbers,
         "scaler": accelerator.scaler.state_dict() if accelerator.scaler else None,
     }
-    return {MODEL: trainable_parameters(model), OPTIMIZER: moments, RANDOM: tensors}, state
+    return {MODEL: trainable_parameters(model), OPTIMIZER: optimizer_state(model, optimizer), RANDOM: tensors}, state
 
 
 def restore_state(
@@ -70,18 +96,7 @@ def restore_state(
 ) -> None:
     """Restore everything to what it was when `capture_state` was called."""
     set_parameters(model, tensors[MODEL])
-    names = {id(p): name for name, p in model.named_parameters()}
-    of_parameter: dict[str, NamedTensors] = {}
-    for key, value in tensors[OPTIMIZER].items():
-        name, _, moment = key.rpartition(".")
-        of_parameter.setdefault(name, {})[moment] = value
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            own = of_parameter.get(names[id(p)], {})
-            optimizer.state[p] = {moment: shard_like(value, p) for moment, value in own.items()}
-    schedule.load_state_dict(dict(state["schedule"]))
-    for group, rate in zip(optimizer.param_groups, schedule.get_last_lr(), strict=True):
-        group["lr"] = rate
+    restore_optimizer(tensors[OPTIMIZER], model, optimizer, schedule, state["schedule"])
     if accelerator.scaler and state["scaler"]:
         accelerator.scaler.load_state_dict(state["scaler"])
     _restore_random_states(tensors[RANDOM], state["random"], accelerator)

@@ -8,7 +8,6 @@ gradients reach the item tower through the items of the batch alone.
 
 from __future__ import annotations
 
-import copy
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +36,7 @@ from adapters.models.devices import choose_device
 from adapters.models.precision import autocast_dtype, cast_frozen_weights, fastest_precision
 from adapters.training.checkpoint import LATEST, Checkpoints
 from adapters.training.optimizer import adamw, schedule
-from adapters.training.state import set_parameters, trainable_parameters
+from adapters.training.state import optimizer_state, restore_optimizer, set_parameters, trainable_parameters
 
 INFERENCE_TOKENS, PASS_TOKENS = 4096, 2048
 """Tokens, padding included, of a pass over items: to refresh their vectors, and to learn."""
@@ -70,8 +69,8 @@ class Towers:
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
-Best = tuple[float, Mapping[str, torch.Tensor], Mapping[str, Any], np.ndarray, np.ndarray]
-"""A dev score, and the towers that have it: parameters of the item tower, of the user tower, vectors, weights."""
+Best = tuple[float, Mapping[str, torch.Tensor], np.ndarray, np.ndarray]
+"""A dev score, and the towers that have it: what is trained of both, vectors, weights."""
 
 
 @dataclass(kw_only=True)
@@ -239,6 +238,7 @@ class Loop:
     def __init__(self, examples: Examples, encoder: Encoder, towers: Towers, settings: Any) -> None:
         """Args: what is learned from, what encodes, what is trained, and how."""
         self.examples, self.encoder, self.towers, self.settings = examples, encoder, towers, settings
+        self.both = torch.nn.ModuleDict({"item": towers.model, "user": towers.user})
         own = towers.method.settings
         per_epoch = max(len(self._epoch(0)), 1)
         self.total = settings.max_train_steps or max(round(per_epoch * settings.num_train_epochs), 1)
@@ -274,9 +274,8 @@ class Loop:
                     found.best = self._kept(value)
                 if checkpoints is not None:
                     self._save(checkpoints, found)
-        _, parameters, user, towers.vectors, towers.weights = found.best
-        set_parameters(towers.model, parameters)
-        towers.user.load_state_dict(user)
+        _, parameters, towers.vectors, towers.weights = found.best
+        set_parameters(self.both, parameters)
         towers.model.eval()
         towers.cost = {
             "seconds": round(before + time.perf_counter() - begun, 1),
@@ -288,21 +287,17 @@ class Loop:
 
     def _kept(self, value: float) -> Best:
         """A dev score, and the towers that have it."""
-        towers = self.towers
-        parameters = {name: tensor.clone() for name, tensor in trainable_parameters(towers.model).items()}
-        return value, parameters, copy.deepcopy(towers.user.state_dict()), towers.vectors, towers.weights
+        parameters = {name: tensor.clone() for name, tensor in trainable_parameters(self.both).items()}
+        return value, parameters, self.towers.vectors, self.towers.weights
 
     def _save(self, checkpoints: Checkpoints, found: Progress) -> None:
         """Write a checkpoint of an epoch. Raises CheckpointError."""
-        towers, (value, parameters, user, *vectors) = self.towers, found.best
-        moments = self.optimizer.state_dict()["state"]
+        towers, (value, parameters, *vectors) = self.towers, found.best
         tensors = {
-            "model": trainable_parameters(towers.model),
-            "user": towers.user.state_dict(),
-            "optimizer": {f"{number}.{name}": one for number, own in moments.items() for name, one in own.items()},
+            "model": trainable_parameters(self.both),
+            "optimizer": optimizer_state(self.both, self.optimizer),
             "vectors": _tensors(towers.vectors, towers.weights),
             "best_model": parameters,
-            "best_user": user,
             "best_vectors": _tensors(*vectors),
         }
         state = {
@@ -326,22 +321,13 @@ class Loop:
             say(f"{checkpoints.folder} has no complete checkpoint: the training begins anew")
             return None
         towers, tensors, state = self.towers, read.tensors, read.state
-        set_parameters(towers.model, tensors["model"])
-        towers.user.load_state_dict(tensors["user"])
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors["optimizer"].items():
-            number, _, own = name.partition(".")
-            moments.setdefault(int(number), {})[own] = tensor
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.schedule.load_state_dict(state["schedule"])
-        for group, rate in zip(self.optimizer.param_groups, self.schedule.get_last_lr(), strict=True):
-            group["lr"] = rate
+        set_parameters(self.both, tensors["model"])
+        restore_optimizer(tensors["optimizer"], self.both, self.optimizer, self.schedule, state["schedule"])
         towers.vectors, towers.weights = _arrays(tensors["vectors"])
         towers.curve[:] = state["curve"]
         self.encoder.learned, self.encoder.refreshed = state["encodings"]
         say(f"resuming after epoch {state['epoch']}, from {read.path}")
-        best = state["best"], tensors["best_model"], tensors["best_user"], *_arrays(tensors["best_vectors"])
+        best = state["best"], tensors["best_model"], *_arrays(tensors["best_vectors"])
         return Progress(best=best, steps=state["steps"], epoch=state["epoch"], seconds=state["seconds"])
 
     def _generator(self, epoch: int) -> np.random.Generator:

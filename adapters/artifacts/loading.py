@@ -16,6 +16,7 @@ from adapters.core.errors import ArtifactError, SettingsError, SourceError
 from adapters.core.settings import CommonSettings, join
 from adapters.methods.base.classical import ClassicalMethod
 from adapters.methods.base.method import Method, load_method
+from adapters.models.fast_layers import quicken
 from adapters.tasks.base.task import Task, load_task
 
 if TYPE_CHECKING:
@@ -182,8 +183,6 @@ def _loaded(
 ) -> LoadedArtifact:
     """A model that a method has loaded, where it is to run, as a predictor."""
     import torch
-
-    from adapters.models.fast_layers import quicken
 
     precision = "bf16" if place[1] == torch.bfloat16 else "no"
     model = model.to(*place).eval()

@@ -26,6 +26,7 @@ from adapters.artifacts.published import located
 from adapters.core.errors import ArtifactError, BankError, ModelError, UnknownAdapterError, UserError
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.devices import choose_device, choose_dtype
+from adapters.models.fast_layers import quicken
 from adapters.models.generation import Sampling as Sampling
 from adapters.serving.bank.adapter_cache import AdapterCache, BankStats
 from adapters.serving.bank.adapter_loader import AdapterLoader, AdapterSource, LoadedAdapter
@@ -573,8 +574,6 @@ def _frozen(base: Base, device: torch.device, dtype: torch.dtype) -> Any:
     """The base model, with its language-model head if it has one. Raises ModelError if it cannot run mixed batches."""
     if base.kind not in (ENCODER, CAUSAL):
         raise ModelError(f"{base.name} is a model of kind {base.kind}; a bank needs an {ENCODER} or {CAUSAL} model.")
-    from adapters.models.fast_layers import quicken
-
     model: Any = base.load_body()
     model = model.to(device, dtype).eval().requires_grad_(False)
     quicken(model)

@@ -58,14 +58,14 @@ export class WordPiece {
   /** Tokens of a text without special ones: [{id, start, end}], in UTF-16 units. */
   encode(text) {
     const tokens = [];
-    for (const piece of this.#pieces(text)) {
-      const written = piece.map((each) => each.normal).join("");
+    for (const pretoken of this.#pretokens(text)) {
+      const written = pretoken.map((each) => each.normal).join("");
       const { ids, tokens: names } = this.tokenizer.encode(written, { add_special_tokens: false });
       if (names.length === 1 && names[0] === this.unknown) {
-        tokens.push({ id: ids[0], start: piece[0].start, end: piece.at(-1).end });
+        tokens.push({ id: ids[0], start: pretoken[0].start, end: pretoken.at(-1).end });
         continue;
       }
-      const origins = piece.flatMap((each) => Array.from(each.normal, () => each));
+      const origins = pretoken.flatMap((each) => Array.from(each.normal, () => each));
       let at = 0;
       names.forEach((name, number) => {
         const bare = number ? name.slice(this.prefix.length) : name;
@@ -80,11 +80,11 @@ export class WordPiece {
   }
 
   /** What BERT never joins into one token: characters with their places, normalized. */
-  #pieces(text) {
-    const pieces = [];
+  #pretokens(text) {
+    const pretokens = [];
     let run = [];
     const end = () => {
-      if (run.length) pieces.push(run);
+      if (run.length) pretokens.push(run);
       run = [];
     };
     let start = 0;
@@ -96,11 +96,11 @@ export class WordPiece {
       else if (!place.normal) continue;
       else if (alone(place.normal)) {
         end();
-        pieces.push([place]);
+        pretokens.push([place]);
       } else run.push(place);
     }
     end();
-    return pieces;
+    return pretokens;
   }
 
   #normal(character) {
@@ -291,8 +291,9 @@ function entities(text, words, tags, shares) {
 function classes(logits, task) {
   const shares = task.multi_label ? logits.map((value) => 1 / (1 + Math.exp(-value))) : logSoftmax(logits).map(Math.exp);
   const order = task.labels.map((_, number) => number).sort((one, other) => shares[other] - shares[one] || one - other);
-  const scores = Object.fromEntries(order.slice(0, SHOWN).map((number) => [task.labels[number], rounded(shares[number])]));
+  // An object would put labels that are whole numbers into their own order, so that the page needs the list.
   const likely = order.slice(0, SHOWN).map((number) => [task.labels[number], rounded(shares[number])]);
+  const scores = Object.fromEntries(likely);
   if (task.multi_label) return { labels: task.labels.filter((_, number) => shares[number] > 0.5), scores, likely };
   return { label: task.labels[order[0]], score: rounded(shares[order[0]]), scores, likely };
 }

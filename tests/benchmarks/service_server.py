@@ -44,8 +44,8 @@ PARTS = (
 )
 
 
-UNKNOWN = ("how do i fold a crane of paper", "vrlkt qwpz mnx", "which team won the cup in 1954") * 10
-"""What no customer service knows, so that a part of the messages is handed over."""
+UNKNOWN = ("how do i fold a crane of paper", "vrlkt qwpz mnx", "which team won the cup in 1954")
+"""What no customer service knows, so that each second message is handed over, or asked back."""
 
 
 class Client:
@@ -108,6 +108,7 @@ def serving(run: Path, questions: Sequence[str], seconds: float, kills: int) -> 
         "one_client": alone,
         "together": together,
         "one_at_a_time": each,
+        "times_of_one_client": round(together["messages_per_second"] / max(alone["messages_per_second"], 1e-9), 2),
         "times_as_many": round(together["messages_per_second"] / max(each["messages_per_second"], 1e-9), 2),
         "killed": killed(run, questions, kills),
     }
@@ -150,7 +151,7 @@ def killed(run: Path, questions: Sequence[str], rounds: int) -> dict[str, Any]:
         client = Client(port, ADA)
         try:
             while True:
-                status, answer = client.say(id, random.choice((*questions, *UNKNOWN)))
+                status, answer = client.say(id, random.choice(random.choice((questions, UNKNOWN))))
                 if status == 200:
                     told[id][answer["number"]] = answer["kind"]
         except (OSError, http.client.HTTPException, ValueError):  # the server is gone

@@ -25,6 +25,12 @@ class LoadedArtifact:
         self.task = task
         self.predictor = predictor
 
+    @property
+    def nbytes(self) -> int:
+        """Size of its model's parameters; 0 where it has no torch model."""
+        model: Any = getattr(self.predictor, "model", None)
+        return sum(one.nbytes for one in model.parameters()) if hasattr(model, "parameters") else 0
+
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction per example, in order."""
         return self.predictor.predict(examples)

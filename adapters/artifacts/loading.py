@@ -57,7 +57,7 @@ def task_and_method(card: Mapping[str, Any], folder: Path, plugin_dirs: Sequence
 def load(
     folder: str | Path,
     *,
-    base: str | None = None,
+    base: str | Base | None = None,
     device: str = "auto",
     dtype: str = "auto",
     plugin_dirs: Sequence[str] = (),
@@ -67,7 +67,7 @@ def load(
 
     Args:
         folder: an `artifact` folder, or one whose `current.json` names it.
-        base: path, alias or Hub id of its base model. Default: the one named in the card.
+        base: path, alias or Hub id of its base model, or the base itself. Default: the one named in the card.
         device: auto (cuda, then mps, then cpu), or the name of a device: cuda, cuda:1, mps, cpu.
         dtype: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports it, float32 elsewhere).
         plugin_dirs: folders with your own methods and tasks.
@@ -81,7 +81,7 @@ def load(
     """
     folder = located(Path(folder))
     if is_export(folder):
-        return load_export(folder, base=base, device=device, dtype=dtype, plugin_dirs=plugin_dirs)
+        return load_export(folder, base=_named(base), device=device, dtype=dtype, plugin_dirs=plugin_dirs)
     place = _place(device, dtype)
     card = artifact.verify(folder)
     task, method = task_and_method(card, folder, plugin_dirs)
@@ -89,7 +89,7 @@ def load(
     plain_peft.check_agrees(folder, method, tensors, plugin_dirs)
     if isinstance(method, ClassicalMethod):
         if base is not None:
-            raise SettingsError(f"--base {base}: {folder} ({method.name}) has no base model. Leave it out.")
+            raise SettingsError(f"--base {_named(base)}: {folder} ({method.name}) has no base model. Leave it out.")
         return LoadedArtifact(card, task, method.predictor(method.load(None, task, folder), None, task))
     model_base = opened_base(card, method, folder, base)
     task = task.on(model_base.kind)
@@ -132,7 +132,7 @@ def load_plain(
     folder: str | Path,
     reading: plain_peft.Reading,
     *,
-    base: str | None = None,
+    base: str | Base | None = None,
     device: str = "auto",
     dtype: str = "auto",
     plugin_dirs: Sequence[str] = (),
@@ -149,12 +149,10 @@ def load_plain(
         ArtifactError: its tensors are not those of its config, or a part of its head is nowhere.
         ModelError: PEFT cannot do it on this base.
     """
-    from adapters.models.base_model import open_base
-
     place = _place(device, dtype)
     folder = Path(folder)
-    model_base = open_base(base or plain_peft.base_of(folder))
-    card, tensors = plain_peft.read(folder, model_base, reading, plugin_dirs, alone=True)
+    model_base = _open(base or plain_peft.base_of(folder))
+    card, tensors = plain_peft.read(folder, model_base, reading, plugin_dirs)
     task, method = task_and_method(card, folder, plugin_dirs)
     task = task.on(model_base.kind)
     method.check(model_base, task)
@@ -190,31 +188,39 @@ def _loaded(
     return LoadedArtifact(card, task, method.predictor(model, base, task, precision=precision))
 
 
-def opened_base(card: Mapping[str, Any], method: Method, folder: Path, base: str | None) -> Base:
+def opened_base(card: Mapping[str, Any], method: Method, folder: Path, base: str | Base | None) -> Base:
     """The base of an artifact: its own folder, where that has one, else the one on which it was trained, checked.
 
     Raises:
         ArtifactError: it was trained on another one.
         SourceError: it cannot be found.
     """
-    from adapters.models.base_model import open_base
-
     if method.self_contained and base is None:
-        return open_base(str(folder))
+        return _open(str(folder))
     found = base_of(card, base)
     artifact.check_base(card, found.name, found.digest, found.tokenizer_digest)
     return found
 
 
-def base_of(card: Mapping[str, Any], base: str | None) -> Base:
+def base_of(card: Mapping[str, Any], base: str | Base | None) -> Base:
     """The given base, or the one named in the card, which for a local folder is not enough to find it."""
-    from adapters.models.base_model import open_base
-
     try:
-        return open_base(base or card["base"]["name"])
+        return _open(base or card["base"]["name"])
     except SourceError as error:
         if base is not None:
             raise
         raise SourceError(
             f"{error}\nGive the base of the artifact by its path: --base FOLDER (base=… in Python)."
         ) from error
+
+
+def _named(base: str | Base | None) -> str | None:
+    """What a base was called."""
+    return base if base is None or isinstance(base, str) else base.name
+
+
+def _open(base: str | Base) -> Base:
+    """The base of a path, an alias or a Hub id; one that is open already as it is."""
+    from adapters.models.base_model import open_base
+
+    return open_base(base) if isinstance(base, str) else base

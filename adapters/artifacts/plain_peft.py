@@ -106,7 +106,7 @@ class Reading:
 
 
 def read(
-    folder: Path, base: Base, reading: Reading, plugin_dirs: Sequence[str] = (), *, alone: bool = False
+    folder: Path, base: Base, reading: Reading, plugin_dirs: Sequence[str] = ()
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """A card for a plain PEFT folder, and its tensors.
 
@@ -115,7 +115,6 @@ def read(
         base: the base model; whether the adapter was trained on it cannot be verified.
         reading: what the config does not say.
         plugin_dirs: folders with your own methods and tasks.
-        alone: accept any method of PEFT, not only those that a bank mixes.
 
     Returns:
         The card, with `unchecked` listing what could not be verified, and the tensors.
@@ -124,7 +123,7 @@ def read(
         ArtifactError: the folder is damaged, of an unknown method, has another tokenizer, or needs labels.
     """
     config = read_config(folder)
-    method, settings, ignored = _method(config, folder, plugin_dirs, alone=alone)
+    method, settings, ignored = _method(config, folder, plugin_dirs)
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise ArtifactError(
@@ -313,7 +312,7 @@ def base_of(folder: Path) -> str:
 
 
 def _method(
-    config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str], *, alone: bool = False
+    config: Mapping[str, Any], folder: Path, plugin_dirs: Sequence[str]
 ) -> tuple[type[PeftMethod], dict[str, Any], list[str]]:
     """The method of a config, its settings but for the layers, and the unknown options that change nothing."""
     from adapters.models.peft_library import peft
@@ -332,14 +331,7 @@ def _method(
             return method, settings, ignored
     if config["peft_type"] not in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING:
         raise ArtifactError(f"{folder / CONFIG}: expected a peft_type of PEFT, found {config['peft_type']!r}.")
-    of_any = [one for one in known if one.any_type]
-    if alone and of_any:
-        return of_any[0], {"peft_config": str(folder / CONFIG)}, []
-    kinds = sorted({method.peft_type for method in ours})
-    raise ArtifactError(
-        f"{folder / CONFIG}: a bank mixes adapters of the types {', '.join(kinds)}, found {config['peft_type']!r}. "
-        "Load it alone: adapters.load(folder) or taskswap predict."
-    )
+    return next(one for one in known if one.any_type), {"peft_config": str(folder / CONFIG)}, []
 
 
 def _check_numbers(settings: Mapping[str, Any], folder: Path) -> None:

@@ -31,6 +31,10 @@ class ModelError(UserError):
     """A base model does not suit the method, the task or the memory of this machine."""
 
 
+class UnmixableError(ModelError):
+    """An adapter cannot join others in a mixed batch; it can answer alone."""
+
+
 class ArtifactError(UserError):
     """An artifact is damaged, foreign, or belongs to another base model."""
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from adapters.core.errors import ModelError
+from adapters.core.errors import ModelError, UnmixableError
 from adapters.core.search_space import Choice, LogUniform, Space
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors, LayerDelta
 from adapters.methods.base.method import TensorsMethod
@@ -67,7 +67,7 @@ class Method(TensorsMethod):
             if not _is_bias(name) or layer not in tensors.modules:
                 continue
             if last != "bias":
-                raise ModelError(f"{base.name}: BitFit adapters cannot be mixed in a batch on a base with {name}.")
+                raise UnmixableError(f"{base.name}: BitFit adapters cannot be mixed in a batch on a base with {name}.")
             shift = tensors.of_body(layer, last, parameter.shape) - parameter.float().cpu()
             layers[layer] = LayerDelta(shift=shift[None])
         return AdapterDelta(layers=layers)

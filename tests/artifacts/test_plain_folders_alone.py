@@ -59,18 +59,22 @@ def test_a_folder_of_any_method_answers_alone_as_in_stock_peft_and_merged(kind: 
     assert any("was trained on" in line for line in card["merged"]["unchecked"])
 
 
-def test_a_bank_says_which_folders_it_cannot_mix_and_the_commands_take_them(
+def test_a_bank_says_which_folders_it_cannot_mix_and_answers_with_them_as_the_commands_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = foreign.BASES["bert"][0](tmp_path / "base")
     made = foreign.make(tmp_path / "x", base, "SEQ_CLS", config("LoHa"))
-    with pytest.raises(ArtifactError, match="found 'LOHA'"):
-        AdapterBank(str(base)).load("x", made.folder)
+    bank, labels = AdapterBank(str(base)), ("bad", "so", "good")
+    with pytest.warns(UserWarning, match="so these were not checked"):
+        assert not bank.load("x", made.folder, labels=labels)["mixed"]
+    (answer,) = bank.predict([{"adapter": "x", "inputs": "The dog."}])
+    (refused,) = bank.predict([{"adapter": "x", "inputs": "The dog.", "task": "text_generation"}])
+    assert "x answers alone, and only its own task (classification)" in refused["error"]
     assert main(["inspect", str(made.folder)]) == 0
     shown = capsys.readouterr().out
     assert "LOHA by PEFT for SEQ_CLS" in shown and "all tensors are there" in shown and "not checked" in shown
     assert main(["predict", str(made.folder), "--json", "--labels", "bad", "so", "good", "--", "The dog."]) == 0
-    assert json.loads(capsys.readouterr().out)["output"]["label"] in ("bad", "so", "good")
+    assert json.loads(capsys.readouterr().out)["output"]["label"] == answer["output"]["label"]
     assert main(["merge", str(made.folder), "--output_dir", str(tmp_path / "m"), "--labels", "bad", "so", "good"]) == 0
     assert json.loads((tmp_path / "m" / "card.json").read_text())["task"]["labels"] == ["bad", "so", "good"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 
 import adapters
 from adapters.artifacts.combining import combine
@@ -54,10 +55,26 @@ def test_its_artifact_is_loaded_inspected_and_asked_without_a_base(run, capsys):
         adapters.load(run.folder, base="minilm")
 
 
-def test_a_bank_and_a_merge_refuse_it_and_say_what_to_do(run, tiny_bert, tmp_path):
+def test_a_bank_answers_with_it_alone_beside_others(run, tiny_bert, tmp_path):
     bank = adapters.AdapterBank(str(tiny_bert))
-    with pytest.raises(ModelError, match=r"tfidf has no base model, so it cannot be mixed .* Load it alone: .*lora"):
-        bank.load("rival", run.artifact)
+    folder = tiny.adapter(tmp_path / "lora", "lora", bank.base, tiny.classifying())
+    assert bank.load("mood", folder)["mixed"] is True
+    loaded = bank.load("rival", run.artifact)
+    assert (loaded["mixed"], loaded["method"], loaded["base"]) == (False, "tfidf", "")
+    texts = ["a good one", "so poor"]
+    asked = [adapters.Request(name, text) for text in texts for name in ("rival", "mood")]
+    observed: list[Any] = []
+    answers = bank.predict(asked, observed=observed)
+    assert [one["output"] for one in answers[::2]] == adapters.load(run.folder)(texts)
+    assert [one["output"] for one in answers[1::2]] == adapters.load(folder, base=str(tiny_bert))(texts)
+    assert sorted(one.name for one, _ in observed) == ["mood", "mood", "rival", "rival"]
+    with pytest.raises(ModelError, match="rival answers alone"):
+        bank.embed(texts, "rival")
+    version, why = bank.explain(adapters.Request("rival", "a good one"))
+    assert version == 1 and why.complete and why.model == "tfidf"
+
+
+def test_a_merge_refuses_it_and_says_what_to_do(run, tmp_path):
     with pytest.raises(ModelError, match="tfidf has no base model that it could be merged into"):
         merge(run.artifact, tmp_path / "merged")
     with pytest.raises((ModelError, ArtifactError), match="tfidf"):

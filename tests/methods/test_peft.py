@@ -12,6 +12,7 @@ import pytest
 import tiny
 from conftest import REPOSITORY, forget_accelerate, write_tagged
 
+from adapters.artifacts import loading
 from adapters.cli.main import main
 from adapters.core import discovery
 from adapters.core.errors import ArtifactError, ModelError, SettingsError
@@ -296,13 +297,14 @@ def test_a_saved_config_is_a_config_and_the_card_needs_no_file(bases, tasks, tmp
 # Artifacts
 
 
-def test_a_bank_refuses_it_and_says_how_to_load_it(bases, tasks, tmp_path):
+def test_a_bank_answers_with_it_alone(bases, tasks, tmp_path):
     from adapters.serving.bank.bank import AdapterBank
 
     folder = tiny.adapter(tmp_path / "loha", "peft", bases["bert"], tasks["tagging"][0], peft_type="LOHA")
     bank = AdapterBank(str(bases["bert"].folder))
-    with pytest.raises(ModelError, match=r"cannot be mixed with other adapters .* Load it alone: adapters.load"):
-        bank.load("loha", folder)
+    assert not bank.load("loha", folder)["mixed"]
+    (answer,) = bank.predict([{"adapter": "loha", "inputs": {"text": "Ada smiled"}}])
+    assert answer["output"] == loading.load(folder, base=str(bases["bert"].folder))("Ada smiled")
 
 
 @pytest.mark.parametrize(

@@ -248,10 +248,11 @@ def test_other_tasks_and_bases_are_refused_with_what_works(tiny_bert: Path, tmp_
             method.check(open_base(str(tiny.BUILDERS[kind](tmp_path / kind))), tiny.classifying())
 
 
-def test_a_bank_says_that_it_cannot_be_mixed_and_what_to_do(trained: Path, tiny_bert: Path):
+def test_a_bank_answers_with_it_alone(trained: Path, tiny_bert: Path):
     bank = AdapterBank(str(tiny_bert))
-    with pytest.raises(ModelError, match=r"cannot be mixed with other adapters.*adapters\.load"):
-        bank.load("few", trained / "artifact")
+    assert not bank.load("few", trained / "artifact")["mixed"]
+    (answer,) = bank.predict([{"adapter": "few", "inputs": "a good one"}])
+    assert answer["output"] == loading.load(trained / "artifact", base=str(tiny_bert))("a good one")
 
 
 def test_a_changed_classifier_is_refused(trained: Path, tmp_path: Path):

@@ -78,9 +78,6 @@ class ClassicalMethod(Method):
     needs_base = False
     seeded = False
     self_contained = True
-    mixing_advice = (
-        "Load it alone: adapters.load(folder) or taskswap predict. To serve its task from the bank, train lora."
-    )
     answers: ClassVar[tuple[str, ...]]
     """The types of answers that it learns, of `Task.answer`."""
     libraries: ClassVar[tuple[str, ...]] = ()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.core import discovery
-from adapters.core.errors import ArtifactError, ModelError
+from adapters.core.errors import ArtifactError, ModelError, UnmixableError
 from adapters.core.search_space import Space
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
@@ -189,10 +189,10 @@ class Method(ABC):
         """The adapter delta, taken from `tensors`; the tensors of the head remain there.
 
         Raises:
-            ModelError: adapters of this method cannot join a mixed batch.
+            UnmixableError: adapters of this method cannot join a mixed batch.
             ArtifactError: a tensor is missing, or its shape does not follow from the settings.
         """
-        raise ModelError(
+        raise UnmixableError(
             f"{self.name}: {tensors.subject} cannot be mixed with other adapters in a batch. {self.mixing_advice}"
         )
 

@@ -207,6 +207,7 @@ class AdapterCache:
             card=dict(prepared.card),
             digest=prepared.digest,
             nbytes=prepared.nbytes,
+            mixed=prepared.alone is None,
         )
 
     def _insert_when_room(self, adapter: LoadedAdapter, prepared: PreparedAdapter) -> None:
@@ -229,7 +230,9 @@ class AdapterCache:
             self.mixed.drop(slot)
             self.free_slots.append(slot)
             raise
-        adapter.entry = ResidentAdapter(slot=slot, task=prepared.task, budget=prepared.budget, head=prepared.head)
+        adapter.entry = ResidentAdapter(
+            slot=slot, task=prepared.task, budget=prepared.budget, head=prepared.head, alone=prepared.alone
+        )
         adapter.last_used = self._tick()
         self.resident.add(adapter)
 

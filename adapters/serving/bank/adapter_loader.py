@@ -6,21 +6,22 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from adapters.artifacts import artifact, plain_peft
+from adapters.artifacts import artifact, loading, plain_peft
 from adapters.artifacts.heads import Head, Heads
-from adapters.artifacts.loading import task_and_method
+from adapters.artifacts.loaded import LoadedArtifact
 from adapters.artifacts.published import located
-from adapters.core.errors import ArtifactError, ModelError, SettingsError, UserError
+from adapters.core.errors import ArtifactError, ModelError, SettingsError, UnmixableError, UserError
 from adapters.core.files import digest_value
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
 from adapters.methods.base.method import Method
 from adapters.methods.base.peft_layout import PeftLayout, layout, with_full_parameters
 from adapters.methods.base.peft_method import PeftMethod
 from adapters.models.base_model import Base
-from adapters.serving.bank.mixed_inference import ResidentAdapter
+from adapters.serving.bank.mixed_inference import Alone, ResidentAdapter
 from adapters.tasks.base.task import InferenceTask, Task, load_task
 
 
@@ -49,6 +50,7 @@ class PreparedAdapter:
         budget: tokens in a window.
         delta: the adapter delta.
         head: None where the base generates the answers.
+        alone: what answers by itself, of an adapter that cannot join a mixed batch.
         digest: of the folder's content.
         nbytes: size of its tensors in the bank.
         folder: from which it was read, links and `current.json` followed.
@@ -62,6 +64,7 @@ class PreparedAdapter:
     digest: str
     nbytes: int
     folder: Path
+    alone: Alone | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,7 @@ class LoadedAdapter:
         card: the artifact's card.
         digest: of the folder's content, which must be the same when an evicted adapter is read again.
         nbytes: size of its tensors.
+        mixed: whether it joins others in a batch, or answers alone.
         pinned: never evicted.
         entry: the adapter in memory; None while it is evicted.
         users: leases on it.
@@ -112,6 +116,7 @@ class LoadedAdapter:
     card: dict[str, Any]
     digest: str
     nbytes: int
+    mixed: bool = True
     pinned: bool = False
     entry: ResidentAdapter | None = None
     users: int = 0
@@ -138,12 +143,13 @@ class LoadedAdapter:
             "task": self.card["task"]["name"],
             "labels": list(self.card["task"]["labels"]),
             "method": self.card["method"]["name"],
-            "base": self.card["base"]["name"],
+            "base": self.card["base"]["name"] if self.card["base"] else "",
             "folder": str(self.folder),
             "followed": None if self.folder == self.source.folder else str(self.source.folder),
             "former": [one.version for one in self.former],
             "resident": self.entry is not None,
             "pinned": self.pinned,
+            "mixed": self.mixed,
             "bytes": self.nbytes,
             "scores": self.card.get("scores"),
             "unchecked": list(self.card.get("unchecked", ())),
@@ -171,25 +177,30 @@ class AdapterLoader:
     def read(self, source: AdapterSource) -> PreparedAdapter:
         """Verify an adapter and prepare it. Raises ArtifactError, ModelError, SettingsError."""
         try:
-            return self._read(source)
+            prepared = self._read(source)
         except OSError as error:
             raise ArtifactError(f"{str(source.folder)[:200]}: cannot be read ({error.strerror}).") from error
+        if unchecked := prepared.card.get("unchecked"):
+            warnings.warn(
+                f"{prepared.folder}: no card, so these were not checked: {'; '.join(unchecked)}.", stacklevel=3
+            )
+        return prepared
 
     def _read(self, source: AdapterSource) -> PreparedAdapter:
         """As `read`. Raises OSError if a file cannot be read."""
         folder = self.inside(source.folder)
-        if not source.require_card and plain_peft.is_plain(folder):
+        plain = not source.require_card and plain_peft.is_plain(folder)
+        if plain and not plain_peft.mixes(folder, self.plugin_dirs):
+            return self._alone(folder, partial(loading.load_plain, reading=source.reading, base=self.base))
+        if plain:
             card, tensors = plain_peft.read(folder, self.base, source.reading, self.plugin_dirs)
             digest = digest_value(card)
         else:
             card, tensors = artifact.open_adapter(folder)
             digest = card["digest"]
-        task, method = task_and_method(card, folder, self.plugin_dirs)
-        if not method.needs_base:
-            raise ModelError(
-                f"{folder}: {method.name} has no base model, so it cannot be mixed with other adapters in a batch. "
-                f"{method.mixing_advice}"
-            )
+        task, method = loading.task_and_method(card, folder, self.plugin_dirs)
+        if method.self_contained:
+            return self._alone(folder, loading.load)
         if "unchecked" not in card:
             plain_peft.check_agrees(folder, method, tensors, self.plugin_dirs)
         artifact.check_base(card, self.base.name, self.base.digest, self.base.tokenizer_digest)
@@ -213,6 +224,8 @@ class AdapterLoader:
         self._check_body(saved, modules)
         try:
             delta = method.delta(saved, self.base, task)
+        except UnmixableError:
+            return self._alone(folder, partial(loading.load, base=self.base))
         except SettingsError as error:
             raise ArtifactError(f"{folder}: its settings do not fit {self.base.name}: {error}") from error
         if planned is not None:
@@ -231,12 +244,28 @@ class AdapterLoader:
         budget = method.budget(self.base, int(card["max_length"]))
         if "unchecked" in card:
             card["unchecked"].append(f"the length of the texts it was trained on (longer than {budget} tokens are cut)")
-            warnings.warn(
-                f"{folder}: no card, so these were not checked: {'; '.join(card['unchecked'])}.", stacklevel=4
-            )
         size = delta.nbytes(next(self.body.parameters()).element_size()) + (head.nbytes if head else 0)
         return PreparedAdapter(
             card=card, task=task, budget=budget, delta=delta, head=head, digest=digest, nbytes=size, folder=folder
+        )
+
+    def _alone(self, folder: Path, load: Callable[..., LoadedArtifact]) -> PreparedAdapter:
+        """An adapter that cannot join a mixed batch, with all that it needs to answer by itself."""
+        place = next(self.body.parameters())
+        loaded = load(
+            folder, device=str(place.device), dtype=str(place.dtype).rpartition(".")[2], plugin_dirs=self.plugin_dirs
+        )
+        card = loaded.card
+        return PreparedAdapter(
+            card=card,
+            task=loaded.task,
+            budget=int(card["max_length"]),
+            delta=AdapterDelta(),
+            head=None,
+            digest=card["digest"] if "digest" in card else digest_value(card),
+            nbytes=loaded.nbytes or sum(path.stat().st_size for path in folder.iterdir()),
+            folder=folder,
+            alone=Alone(loaded.predictor),
         )
 
     def generating(self, adapter: str, own: InferenceTask, name: str) -> Task:

@@ -23,7 +23,7 @@ from adapters.artifacts.explaining.base.explanation import Explanation
 from adapters.artifacts.pipeline import Answers, Pipeline, check_steps
 from adapters.artifacts.plain_peft import Reading
 from adapters.artifacts.published import located
-from adapters.core.errors import ArtifactError, BankError, ModelError, UnknownAdapterError, UserError
+from adapters.core.errors import ArtifactError, BankError, ModelError, SettingsError, UnknownAdapterError, UserError
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.devices import choose_device, choose_dtype
 from adapters.models.fast_layers import quicken
@@ -39,6 +39,7 @@ from adapters.tasks.base.embedding import EMBEDDED_TOKENS
 from adapters.tasks.base.embedding import Task as Embedding
 from adapters.tasks.base.example import Example, Prediction
 from adapters.tasks.base.observation import Observation
+from adapters.tasks.base.predictor import Predictor
 from adapters.tasks.base.requests import Request as Request
 from adapters.tasks.base.requests import answer, request_of
 from adapters.tasks.base.task import InferenceTask, Task
@@ -137,6 +138,8 @@ class AdapterBank:
     ) -> dict[str, Any]:
         """Verify an adapter and load it. If it cannot be loaded, nothing has changed.
 
+        One that cannot join a mixed batch (a full model, tf-idf, a prompt) answers alone, in batches of its own.
+
         Args:
             name: `[a-z0-9][a-z0-9_-]{0,63}`.
             folder: an artifact, or a plain PEFT folder; a link to one, or a folder whose `current.json` names one.
@@ -156,7 +159,7 @@ class AdapterBank:
         Raises:
             BankError: the name is taken or not valid; all that is loaded is pinned or in use.
             ArtifactError: the folder is damaged, foreign, or of another base.
-            ModelError: its method cannot be mixed.
+            ModelError: it does not suit the base.
         """
         given = None if labels is None else tuple(labels)
         reading = Reading(task=task, labels=given, multi_label=multi_label, pair=pair, max_length=max_length)
@@ -343,9 +346,13 @@ class AdapterBank:
 
         Raises:
             UnknownAdapterError: no adapter has the name. Else what `lease` raises.
+            ModelError: the adapter answers alone, so the base does not read under it.
         """
         examples = [Example(id="", inputs={"text": text or " "}) for text in texts]
         with self.lease(*([] if adapter is None else [adapter])) as leased:
+            for one in leased.values():
+                if one.resident.alone is not None:
+                    raise ModelError(f"{one.name} answers alone: there are no states of the base under it.")
             slots = [one.resident.slot for one in leased.values()]
             embedder = changed(self._embedder, slot=slots[0]) if slots else self._embedder
             found = self._inference.predict([(embedder, example) for example in examples])
@@ -426,6 +433,11 @@ class AdapterBank:
                 found = leased[request.adapter].resident
                 if request.task is None or request.task == found.task.name:
                     return found
+                if found.alone is not None:
+                    raise SettingsError(
+                        f"task {request.task}: {request.adapter} answers alone, and only its own task "
+                        f"({found.task.name})."
+                    )
                 key = request.adapter, request.task
                 if key not in chosen:
                     chosen[key] = changed(
@@ -522,10 +534,11 @@ class AdapterBank:
             raise UnknownAdapterError("An explanation needs the name of an adapter.")
         with self.lease(asked.adapter) as leased:
             own = leased[asked.adapter]
-            reader = self._reader(own)
+            task = own.resident.task
+            assert isinstance(task, Task)
             found = explaining.explain(
-                reader,
-                reader.task,
+                self._reader(own),
+                task,
                 asked,
                 model=str(own.card["method"]["name"]),
                 method=method,
@@ -534,16 +547,18 @@ class AdapterBank:
             )
             return own.version, found
 
-    def _reader(self, adapter: LoadedAdapter) -> BankReader:
+    def _reader(self, adapter: LoadedAdapter) -> BankReader | Predictor:
         """An adapter that is leased, as an explanation reads it."""
+        if adapter.resident.alone is not None:
+            return adapter.resident.alone.predictor
         head = self._base_alone.head
         assert head is not None
         return BankReader(self._inference, adapter.resident, head)
 
     def predictor(self, name: str) -> BankPredictor:
         """One adapter as a predictor, for the evaluator. Raises UnknownAdapterError."""
-        self._cache.find(name)
-        return BankPredictor(self, name)
+        mixed = self._cache.find(name).mixed
+        return (MixedPredictor if mixed else BankPredictor)(self, name)
 
     def _predict(self, name: str, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction per example, in order."""
@@ -563,11 +578,17 @@ class BankPredictor:
         """One prediction per example, in order."""
         return self.bank._predict(self.name, examples)
 
+
+class MixedPredictor(BankPredictor):
+    """An adapter that joins mixed batches, as a predictor."""
+
     @contextmanager
     def reading(self) -> Iterator[BankReader]:
         """The adapter as an explanation reads it, leased within the block."""
         with self.bank.lease(self.name) as leased:
-            yield self.bank._reader(leased[self.name])
+            reader = self.bank._reader(leased[self.name])
+            assert isinstance(reader, BankReader)
+            yield reader
 
 
 def _frozen(base: Base, device: torch.device, dtype: torch.dtype) -> Any:

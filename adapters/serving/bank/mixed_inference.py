@@ -20,6 +20,7 @@ from adapters.serving.bank.mixed_generation import MixedGenerator
 from adapters.serving.bank.mixed_model import MixedModel
 from adapters.tasks.base.example import Encoded, Example, Prediction
 from adapters.tasks.base.observation import Observation, observe
+from adapters.tasks.base.predictor import Predictor, RowPredictor
 from adapters.tasks.base.task import InferenceTask
 
 if TYPE_CHECKING:
@@ -42,12 +43,34 @@ class ResidentAdapter:
         task: encodes and decodes.
         budget: tokens in a window.
         head: None where the base generates the answers.
+        alone: what answers by itself, of an adapter that cannot join a mixed batch.
     """
 
     slot: int
     task: InferenceTask
     budget: int
     head: Head | None
+    alone: Alone | None = None
+
+
+class Alone:
+    """A predictor of its own behind the bank, which answers one batch at a time."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        """Args: what answers."""
+        self.predictor = predictor
+        self._answering = threading.Lock()  # tokenizers and prompted models keep a state while they answer
+
+    def answer(
+        self, task: InferenceTask, examples: Sequence[Example]
+    ) -> tuple[Sequence[Prediction], list[Observation]]:
+        """One prediction per example, and what is counted of each."""
+        with self._answering:
+            if isinstance(self.predictor, RowPredictor):
+                rows, found = self.predictor.encode_and_predict(examples)
+                return found, observe(task, found, rows, self.predictor.tokenizer)
+            found = self.predictor.predict(examples)
+        return found, observe(task, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +115,21 @@ class MixedInference:
             by_adapter.setdefault(id(resident), []).append(number)
         encoded: list[tuple[list[int], list[_Row]]] = []
         rows: list[_Row] = []
+        predictions: dict[int, Prediction] = {}
+        seen: dict[int, Observation] = {}
         for numbers in by_adapter.values():
             resident = pairs[numbers[0]][0]
+            if resident.alone is not None:
+                found, counted = resident.alone.answer(resident.task, [pairs[i][1] for i in numbers])
+                predictions.update(zip(numbers, found, strict=True))
+                seen.update(zip(numbers, counted, strict=True))
+                continue
             with self.encoding:
                 windows = resident.task.encode([pairs[i][1] for i in numbers], self.tokenizer, resident.budget)
             adapter_rows = [_Row(resident, window, len(rows) + i) for i, window in enumerate(windows)]
             rows += adapter_rows
             encoded.append((numbers, adapter_rows))
         answers = self._answers(rows)
-        predictions: dict[int, Prediction] = {}
-        seen: dict[int, Observation] = {}
         for numbers, adapter_rows in encoded:
             task, windows = pairs[numbers[0]][0].task, [row.encoded for row in adapter_rows]
             decoded = task.decode(

@@ -106,6 +106,11 @@ def _slot(request: Request, leased: Mapping[str, LoadedAdapter], errors: Mapping
     if request.adapter in errors:
         raise errors[request.adapter]
     resident = leased[request.adapter].resident
+    if resident.alone is not None:
+        raise ModelError(
+            f"{request.adapter} answers alone, by its own method, and only to its own task ({resident.task.name}). Ask "
+            "for predictions, or write with another adapter."
+        )
     if resident.head is not None:
         raise ModelError(
             f"{request.adapter} is an adapter for {resident.task.name}, whose answers a head gives. Write with one "

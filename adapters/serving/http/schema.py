@@ -200,6 +200,7 @@ class AdapterInfo(BaseModel):
     folder: str
     resident: bool = Field(description="In memory; others are read again on demand.")
     pinned: bool
+    mixed: bool = Field(True, description="Joins others in a batch; else it answers alone, in batches of its own.")
     bytes: int
     scores: Any = Field(None, description="Scores of its run with intervals, if its card has some.")
     unchecked: list[str] = Field(description="What could not be verified of a folder without a card.")

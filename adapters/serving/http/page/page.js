@@ -144,7 +144,7 @@ function listItem(adapter) {
     showChosen();
   } });
   box.checked = page.chosen.has(name);
-  const more = [adapter.aliases?.length && `also ${adapter.aliases.join(", ")}`, adapter.pinned && "pinned", adapter.resident === false && "read from disk on demand"];
+  const more = [adapter.aliases?.length && `also ${adapter.aliases.join(", ")}`, adapter.mixed === false && "answers alone", adapter.pinned && "pinned", adapter.resident === false && "read from disk on demand"];
   return make("li", { class: "adapter" },
     make("label", {}, box, make("b", {}, name),
       make("span", { class: "dim" }, [adapter.task, adapter.method, ...more].filter(Boolean).join(" · ")),
@@ -267,7 +267,8 @@ function cardView(info, card) {
     make("dl", {}, ...facts([
       ["task", info.task],
       ["method", info.method],
-      ["base", info.base],
+      ["base", info.base || "none"],
+      ["batches", info.mixed === false ? "its own: it answers alone" : "mixed with other adapters"],
       [card.task?.entity_types ? "entity types" : "labels", labels.length > 0 ? `${labels.join(", ")} (${labels.length})` : null],
       ["numbers of train", numbers && `from ${numbers.minimum} to ${numbers.maximum}`],
       ["score × 100", scores && make("span", {}, ...score(scores), typeof scores.low === "number" && ", 95 % interval")],

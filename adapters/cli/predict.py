@@ -44,7 +44,14 @@ class Settings(PlainFlags):
     max_distance: int | None = None
     """With --pipeline: the most words between two entities that are asked for. Default: pairs within a sentence."""
     input: Path | None = None
-    """File of requests instead of texts: JSONL, or .txt with one text per line."""
+    """File instead of texts: .txt with one text per line, JSONL, or any file that a run can learn from (CSV, Excel,
+    parquet, CoNLL, …), of which the columns that the task reads are taken."""
+    encoding: str = "utf-8"
+    """Encoding of --input, where it is a table."""
+    text_column_name: str | None = None
+    """The column of --input with the texts. Default: the one with a usual name."""
+    text_pair_column_name: str | None = None
+    """The column of --input with the second texts of pairs."""
     output: Path | None = None
     """File for the answers, one JSON object per line. Default: the screen."""
     json: bool = False
@@ -91,7 +98,7 @@ def run(argv: Sequence[str]) -> int:
     if given.input is None and given.output is None and not given.json:
         _print_answers(loaded, given.texts)
         return 0
-    requests = _read_requests(given.input) if given.input is not None else _numbered(given.texts)
+    requests = _requests(given.input, loaded, given) if given.input is not None else _numbered(given.texts)
     if given.output is None:
         return _write_answers(loaded, requests, sys.stdout)
     with new_file(given.output) as stream:
@@ -152,26 +159,19 @@ def _print_answers(loaded: LoadedArtifact | Pipeline, texts: Sequence[str]) -> N
             console.print(json.dumps(answer["output"], ensure_ascii=False), markup=False)
 
 
-def _read_requests(path: Path) -> Iterator[Any]:
-    """Requests of a file: the lines of a .txt, the objects of a JSONL. A line that is not JSON becomes a request whose
-    answer is the error, so that the answers stay in step with the lines."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as stream:
-        for number, line in enumerate(stream, 1):
-            line = line.rstrip("\r\n")
-            if path.suffix == ".txt":
-                yield {"id": str(number), "inputs": {"text": line}}
-            elif line.strip():
-                yield _read_request(line, f"{path}:{number}", number)
+def _requests(path: Path, loaded: LoadedArtifact | Pipeline, given: Settings) -> Iterator[Any]:
+    """The requests of a file, by the columns of the artifact's task."""
+    from adapters.artifacts.loaded import LoadedArtifact
+    from adapters.data.request_rows import read_requests
 
-
-def _read_request(line: str, where: str, number: int) -> Any:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        return {"id": str(number), "inputs": DataError(f"{where}: not JSON ({error}).")}
-    if isinstance(value, dict):
-        return {"id": str(number), **value}
-    return {"id": str(number), "inputs": {"text": value}}
+    return read_requests(
+        path,
+        loaded.task.request_columns() if isinstance(loaded, LoadedArtifact) else (("text",),),
+        named={"text": given.text_column_name, "text_pair": given.text_pair_column_name},
+        say=lambda line: print(line, file=sys.stderr),
+        encoding=given.encoding,
+        plugin_dirs=given.plugin_dir,
+    )
 
 
 def _numbered(texts: Sequence[str]) -> Iterator[Any]:

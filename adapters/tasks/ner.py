@@ -190,6 +190,10 @@ class Task(base.PromptableTask):
             return Example(id=id, inputs={"text": text, "tokens": words, "offsets": offsets})
         raise DataError(f"ner takes {{'text': string}} or {{'tokens': [strings]}}, found {_shape(inputs)}.")
 
+    def request_columns(self) -> Sequence[Sequence[str]]:
+        """A text, or its words."""
+        return ("text",), ("tokens",)
+
     def auto_class(self, kind: str) -> str:
         """transformers' linear head on every token, for encoders and causal models."""
         return "AutoModelForTokenClassification"

@@ -195,6 +195,11 @@ class Task(LabelAnswerTask):
                 raise DataError(f"{name} {one.type!r}: this adapter learned with types, which are {known}; give one.")
         return Example(id=id, inputs=_inputs(pair))
 
+    def request_columns(self) -> Sequence[Sequence[str]]:
+        """A text and its entities, or a text with marks; with types where they were learned."""
+        types = _TYPES if self.types else ()
+        return ("text", *_ENTITIES, *types), ("text", *types)
+
     def sample_request(self) -> str | dict[str, str]:
         """A text with marks."""
         types = dict.fromkeys(_TYPES, self.types[0]) if self.types else {}

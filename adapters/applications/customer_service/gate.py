@@ -148,15 +148,17 @@ def upper_bound(wrong: int, passed: int, promise: float) -> float:
 
 
 def _thresholds(confidence: np.ndarray, first: int) -> list[float]:
-    """Confidences above which `first` questions are, then a twentieth more each, and last all of them.
+    """Confidences above which `first` questions are, then a twentieth more each, and last all but a twentieth.
 
     They are ranks, so that none was chosen by its errors. The question at a threshold is not counted among those above
-    it, whose errors are then independent of it.
+    it, whose errors are then independent of it. The least sure twentieth never passes, however few errors it has: what
+    resembles nothing that is known is less sure still, and dev may have no question of that kind.
     """
     order = np.sort(confidence)[::-1]
     step = max(math.ceil(len(order) / STEPS), 1)
-    found = [float(order[place]) for place in range(first, len(order), step)]
-    return [*dict.fromkeys(found), 0.0] if len(order) else []
+    last = len(order) - step
+    places = [*range(first, last, step), last] if first <= last else []
+    return [*dict.fromkeys(float(order[place]) for place in places)]
 
 
 def _counts(threshold: float, confidence: np.ndarray, right: np.ndarray) -> tuple[int, int]:

@@ -88,6 +88,11 @@ class InferenceTask(ABC):
         """Inputs that the task takes, as a model card shows them."""
         return "A text."
 
+    def request_columns(self) -> Sequence[Sequence[str]]:
+        """Columns of which a request has all; the likeliest first where there are several ways to ask."""
+        sample = self.sample_request()
+        return (("text",) if isinstance(sample, str) else (*sample,),)
+
     def counted(self, prediction: Prediction) -> tuple[str, ...] | None:
         """The labels in an answer, each once and in order, by which drift is noticed; None: answers are not labels."""
         return None

@@ -1,0 +1,154 @@
+"""Requests for predictions from a file: JSON lines, lines of text, or rows of any file that a run can learn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from adapters.core.errors import DataError, Faults
+from adapters.data.classification_columns import PAIRS, TEXTS
+from adapters.data.columns import ID, missing_column, plain
+from adapters.data.dataset_files import open_file
+from adapters.data.rows import RowSource
+
+Alternatives = Sequence[Sequence[str]]
+"""Columns of which a task needs all, the likeliest first: (("text",), ("tokens",)) of named entities."""
+
+
+def read_requests(
+    path: Path,
+    wanted: Alternatives,
+    *,
+    named: Mapping[str, str | None],
+    say: Callable[[str], None],
+    encoding: str = "utf-8",
+    plugin_dirs: Sequence[str] = (),
+) -> Iterator[dict[str, Any]]:
+    """Requests, in the order of the file. What cannot be read becomes a request whose answer is the error.
+
+    Args:
+        path: `.txt` has a text on each line, `.jsonl` a text, inputs or a request; other files are read as training
+            data is.
+        wanted: columns that the task takes.
+        named: by column of the task, the file's column that the user named.
+        say: receives a line on which columns were read as what, and which were not read.
+        encoding: of the file.
+        plugin_dirs: folders of further readers.
+
+    Yields:
+        `{id, inputs: {column: value}}`, or a request as the file has it. Without one of its own, the id is the line.
+
+    Raises:
+        DataError: the file cannot be read at all, or lacks a column.
+    """
+    if path.suffix == ".txt":
+        for number, line in _lines(path):
+            yield {ID: str(number), "inputs": {"text": line}}
+    elif path.suffix == ".jsonl":
+        yield from _of_json_lines(path, wanted, named, say)
+    else:
+        yield from _of_rows(open_file(path, encoding=encoding, plugin_dirs=plugin_dirs), wanted, named, say)
+
+
+def chosen_columns(
+    names: Sequence[str], wanted: Alternatives, named: Mapping[str, str | None]
+) -> dict[str, str] | None:
+    """The file's column for each of the task's, by the user, by the same name, or by a usual one; None if one lacks."""
+    free = {plain(name): name for name in reversed(names)}
+    for columns in wanted:
+        found = {column: named.get(column) or free.get(column) for column in columns}
+        if tuple(columns) == ("text", "text_pair") and None in found.values():
+            pair = next((pair for pair in PAIRS if pair[0] in free and pair[1] in free), None)
+            if pair is not None:
+                found = {column: found[column] or free[name] for column, name in zip(columns, pair, strict=True)}
+        elif found.get("text", "") is None:
+            found["text"] = next((free[name] for name in TEXTS if name in free), None)
+        read = {column: name for column, name in found.items() if name is not None and name in names}
+        if len(read) == len(columns):
+            return read
+    return None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as stream:
+        for number, line in enumerate(stream, 1):
+            yield number, line.rstrip("\r\n")
+
+
+def _of_json_lines(
+    path: Path, wanted: Alternatives, named: Mapping[str, str | None], say: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
+    said = ""
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            yield {ID: str(number), "inputs": DataError(f"{path}:{number}: not JSON ({error}).")}
+            continue
+        if not isinstance(value, dict):
+            yield {ID: str(number), "inputs": {"text": value}}
+            continue
+        if "inputs" not in value:
+            columns = chosen_columns([*value], wanted, named)
+            if columns is not None:
+                told = _said(str(path), columns, [*value])
+                if told and not said:
+                    say(told)
+                said = said or told
+                value = {ID: value.get(ID), "inputs": {column: value[name] for column, name in columns.items()}}
+        yield {**value, ID: str(number) if value.get(ID) is None else value[ID]}
+
+
+def _of_rows(
+    source: RowSource, wanted: Alternatives, named: Mapping[str, str | None], say: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
+    columns = chosen_columns(source.columns, wanted, named)
+    for role, own in named.items():
+        if own is not None and own not in source.columns:
+            raise missing_column(source, f"column {own!r} (--{role}_column_name)")
+    if columns is None:
+        needed = " or ".join(" and ".join(one) for one in wanted)
+        advice = "Name it with --text_column_name." if any("text" in one for one in wanted) else ""
+        raise missing_column(source, f"column for {needed}", advice)
+    if told := _said(source.name, columns, source.columns):
+        say(told)
+    faults = _Heard(source.name)
+    for row in source.rows(faults):
+        yield from faults.requests(before=row.line)
+        values = {column: row.values.get(name) for column, name in columns.items()}
+        own = row.values.get(ID)
+        yield {ID: str(row.line if own in (None, "") else own), "inputs": values}
+    yield from faults.requests()
+
+
+def _said(name: str, columns: Mapping[str, str], names: Sequence[str]) -> str:
+    """Which columns are read as what, and which are not read; empty where each is read under its own name."""
+    renamed = [f"{column} from {own!r}" for column, own in columns.items() if column != own]
+    left = [one for one in names if one not in columns.values() and one != ID]
+    parts = [f"read {', '.join(renamed)}"] if renamed else []
+    parts += [f"not read: {', '.join(left[:10])}{', …' if len(left) > 10 else ''}"] if left else []
+    return f"{name}: {'; '.join(parts)}" if parts else ""
+
+
+class _Heard(Faults):
+    """Faults of rows, kept until their places among the requests are written."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(subject)
+        self.waiting: list[tuple[float, dict[str, Any]]] = []
+
+    def add(self, where: str, what: str, advice: str = "") -> None:
+        """Readers may add the faults of many rows before the first of these rows."""
+        line = where.rpartition(":")[2].strip()
+        request = {ID: line, "inputs": DataError(f"{where}: {what}{'. ' if advice else ''}{advice}")}
+        self.waiting.append((float(line) if line.isdecimal() else 0.0, request))
+
+    def requests(self, before: float = inf) -> Iterator[dict[str, Any]]:
+        """A request for each fault of an earlier line, whose answer is the error."""
+        yield from (request for line, request in self.waiting if line < before)
+        self.waiting = [one for one in self.waiting if one[0] >= before]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from adapters.cli.base.input_flags import InputFlags
 from adapters.cli.base.plain_flags import PlainFlags
 from adapters.core import arguments
 from adapters.core.arguments import POSITIONAL
-from adapters.core.errors import SettingsError
+from adapters.core.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from adapters.artifacts.explaining.base.explanation import Explanation
@@ -25,15 +26,13 @@ FORMATS = (".html", ".json", ".jsonl")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(PlainFlags):
+class Settings(InputFlags, PlainFlags):
     """What is explained, how, and how it is shown."""
 
     artifact: Annotated[Path, POSITIONAL]
     """`artifact` folder of a run, or a plain PEFT folder."""
     texts: Annotated[list[str], POSITIONAL] = field(default_factory=list)
     """Texts whose answers are explained. Put -- before a text that begins with two hyphens."""
-    input: Path | None = None
-    """File of requests instead of texts: JSONL with the task's columns, or .txt with one text per line."""
     method: str | None = None
     """How: weights, integrated_gradients, gradient_input, occlusion or shots; with --evaluate several with commas.
     Default: the first of weights, integrated_gradients, shots and occlusion that suits the model; with --evaluate all
@@ -102,9 +101,9 @@ def _check(given: Settings) -> None:
     ways = [bool(given.texts), given.input is not None, given.evaluate is not None]
     if sum(ways) != 1:
         raise SettingsError("Give texts, or --input with a file of them, or --evaluate (one of the three).")
-    for flag, path in (("input", given.input), ("evaluate", given.evaluate)):
-        if path is not None and not path.is_file():
-            raise SettingsError(f"--{flag} {path}: no such file.")
+    given.check_input()
+    if given.evaluate is not None and not given.evaluate.is_file():
+        raise SettingsError(f"--evaluate {given.evaluate}: no such file.")
     if len(_methods(given)) > 1 and given.evaluate is None:
         raise SettingsError("--method: several only with --evaluate. Give one.")
     if given.output is not None:
@@ -136,19 +135,18 @@ def _explain(given: Settings, loaded: LoadedArtifact) -> int:
             given.nearest,
             given.plugin_dir,
         )
-        for inputs in (given.texts if given.input is None else _requests(given.input))
+        for inputs in (given.texts if given.input is None else _inputs(given, loaded))
     ]
     _write(given, found)
     return 0
 
 
-def _requests(path: Path) -> list[Any]:
-    """The texts of a .txt, or the objects of a JSONL. Raises DataError with the line of a fault."""
-    from adapters.artifacts.explaining.base.marked_examples import json_lines
-
-    if path.suffix == ".txt":
-        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    return [value for _, value in json_lines(path)]
+def _inputs(given: Settings, loaded: LoadedArtifact) -> Iterator[Any]:
+    """The inputs in --input. Raises DataError with the line of a fault."""
+    for request in given.requests(loaded.task.request_columns(), given.plugin_dir):
+        if isinstance(request["inputs"], DataError):
+            raise request["inputs"]
+        yield request["inputs"]
 
 
 def _write(given: Settings, found: Sequence[Explanation]) -> None:

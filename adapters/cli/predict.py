@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
+from adapters.cli.base.input_flags import TEXTS, InputFlags
 from adapters.cli.base.plain_flags import PlainFlags
 from adapters.core import arguments
 from adapters.core.arguments import POSITIONAL
@@ -29,7 +30,7 @@ CHUNK = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(PlainFlags):
+class Settings(InputFlags, PlainFlags):
     """What is answered, and how the answers are written."""
 
     artifact: Annotated[Path | None, POSITIONAL] = None
@@ -43,15 +44,6 @@ class Settings(PlainFlags):
     """ner=FOLDER,relation=FOLDER: find entities by one artifact, and ask the other for the relations of their pairs."""
     max_distance: int | None = None
     """With --pipeline: the most words between two entities that are asked for. Default: pairs within a sentence."""
-    input: Path | None = None
-    """File instead of texts: .txt with one text per line, JSONL, or any file that a run can learn from (CSV, Excel,
-    parquet, CoNLL, …), of which the columns that the task reads are taken."""
-    encoding: str = "utf-8"
-    """Encoding of --input, where it is a table."""
-    text_column_name: str | None = None
-    """The column of --input with the texts. Default: the one with a usual name."""
-    text_pair_column_name: str | None = None
-    """The column of --input with the second texts of pairs."""
     output: Path | None = None
     """File for the answers, one JSON object per line. Default: the screen."""
     json: bool = False
@@ -73,6 +65,7 @@ def run(argv: Sequence[str]) -> int:
     given = _with_texts(given)
     _check(given)
     from adapters.artifacts import loading
+    from adapters.artifacts.pipeline import Pipeline
     from adapters.core.processes import use_all_cores
     from adapters.experiments import interface
 
@@ -98,7 +91,12 @@ def run(argv: Sequence[str]) -> int:
     if given.input is None and given.output is None and not given.json:
         _print_answers(loaded, given.texts)
         return 0
-    requests = _requests(given.input, loaded, given) if given.input is not None else _numbered(given.texts)
+    requests: Iterator[Any]
+    if given.input is not None:
+        columns = TEXTS if isinstance(loaded, Pipeline) else loaded.task.request_columns()
+        requests = given.requests(columns, given.plugin_dir)
+    else:
+        requests = _numbered(given.texts)
     if given.output is None:
         return _write_answers(loaded, requests, sys.stdout)
     with new_file(given.output) as stream:
@@ -109,8 +107,7 @@ def _check(given: Settings) -> None:
     """Refuse files that cannot be read or written before a model is loaded."""
     if bool(given.texts) == (given.input is not None):
         raise SettingsError("Give texts, or --input with a file of them (one of the two).")
-    if given.input is not None and (given.input.is_dir() or not given.input.exists()):
-        raise DataError(f"--input {given.input}: {'is a folder' if given.input.is_dir() else 'no such file'}.")
+    given.check_input()
     if given.output is not None and (given.output.is_dir() or not given.output.parent.is_dir()):
         raise DataError(f"--output {given.output}: it is a folder, or its folder does not exist.")
 
@@ -157,21 +154,6 @@ def _print_answers(loaded: LoadedArtifact | Pipeline, texts: Sequence[str]) -> N
                 console.print(f"  {head} — {relation['label']} → {tail}", markup=False)
         else:
             console.print(json.dumps(answer["output"], ensure_ascii=False), markup=False)
-
-
-def _requests(path: Path, loaded: LoadedArtifact | Pipeline, given: Settings) -> Iterator[Any]:
-    """The requests of a file, by the columns of the artifact's task."""
-    from adapters.artifacts.loaded import LoadedArtifact
-    from adapters.data.request_rows import read_requests
-
-    return read_requests(
-        path,
-        loaded.task.request_columns() if isinstance(loaded, LoadedArtifact) else (("text",),),
-        named={"text": given.text_column_name, "text_pair": given.text_pair_column_name},
-        say=lambda line: print(line, file=sys.stderr),
-        encoding=given.encoding,
-        plugin_dirs=given.plugin_dir,
-    )
 
 
 def _numbered(texts: Sequence[str]) -> Iterator[Any]:

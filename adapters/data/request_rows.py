@@ -30,8 +30,8 @@ def read_requests(
     """Requests, in the order of the file. What cannot be read becomes a request whose answer is the error.
 
     Args:
-        path: `.txt` has a text on each line, `.jsonl` a text, inputs or a request; other files are read as training
-            data is.
+        path: `.txt` has a text on each line, `.jsonl` or a pipe a text, inputs or a request; other files are read as
+            training data is.
         wanted: columns that the task takes.
         named: by column of the task, the file's column that the user named.
         say: receives a line on which columns were read as what, and which were not read.
@@ -47,7 +47,7 @@ def read_requests(
     if path.suffix == ".txt":
         for number, line in _lines(path):
             yield {ID: str(number), "inputs": {"text": line}}
-    elif path.suffix == ".jsonl":
+    elif path.suffix == ".jsonl" or not path.is_file():
         yield from _of_json_lines(path, wanted, named, say)
     else:
         yield from _of_rows(open_file(path, encoding=encoding, plugin_dirs=plugin_dirs), wanted, named, say)
@@ -59,13 +59,13 @@ def chosen_columns(
     """The file's column for each of the task's, by the user, by the same name, or by a usual one; None if one lacks."""
     free = {plain(name): name for name in reversed(names)}
     for columns in wanted:
-        found = {column: named.get(column) or free.get(column) for column in columns}
-        if tuple(columns) == ("text", "text_pair") and None in found.values():
-            pair = next((pair for pair in PAIRS if pair[0] in free and pair[1] in free), None)
-            if pair is not None:
-                found = {column: found[column] or free[name] for column, name in zip(columns, pair, strict=True)}
-        elif found.get("text", "") is None:
-            found["text"] = next((free[name] for name in TEXTS if name in free), None)
+        usual: Mapping[str, str] = free
+        if tuple(columns) == PAIRS[0]:
+            pair = next((pair for pair in PAIRS if pair[0] in free and pair[1] in free), PAIRS[0])
+            usual = {column: free[name] for column, name in zip(columns, pair, strict=True) if name in free}
+        elif "text" not in free:
+            usual = {**free, **dict([("text", free[name]) for name in TEXTS if name in free][:1])}
+        found = {column: named.get(column) or usual.get(column) for column in columns}
         read = {column: name for column, name in found.items() if name is not None and name in names}
         if len(read) == len(columns):
             return read
@@ -93,15 +93,17 @@ def _of_json_lines(
         if not isinstance(value, dict):
             yield {ID: str(number), "inputs": {"text": value}}
             continue
+        id = str(number) if value.get(ID) is None else value[ID]
         if "inputs" not in value:
             columns = chosen_columns([*value], wanted, named)
-            if columns is not None:
-                told = _said(str(path), columns, [*value])
-                if told and not said:
-                    say(told)
-                said = said or told
-                value = {ID: value.get(ID), "inputs": {column: value[name] for column, name in columns.items()}}
-        yield {**value, ID: str(number) if value.get(ID) is None else value[ID]}
+            if columns is None:  # the task says what is wrong with them
+                columns = {name: name for name in value if name != ID}
+            told = _said(str(path), columns, [*value])
+            if told and not said:
+                say(told)
+            said = said or told
+            value = {"inputs": {column: value[name] for column, name in columns.items()}}
+        yield {**value, ID: id}
 
 
 def _of_rows(

@@ -142,8 +142,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     (folder / "questions.json").write_text(json.dumps({"data": [{"paragraphs": paragraphs}]}))
     write_chinese(folder)
-    texts = [{"id": f"t{n}", "text": "Angela Merkel visited Paris."} for n in range(3)]
-    (folder / "texts.jsonl").write_text("".join(json.dumps(one) + "\n" for one in texts))
+    texts = [("id", "text"), *((f"t{n}", "Angela Merkel visited Paris.") for n in range(3))]
+    (folder / "texts.csv").write_text("".join(f"{id},{text}\n" for id, text in texts))
     for name in ("news", "support"):
         rows = [f"{'Goals' if n % 2 else 'Votes'} of day {n},{'sports' if n % 2 else 'politics'}" for n in range(40)]
         (folder / f"{name}.csv").write_text("\n".join(["text,label", *rows]) + "\n")

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 
@@ -375,15 +374,19 @@ class Difference:
     error: Error
     around: Error
 
-    @cached_property
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """The ends of the interval that misses the true difference with this chance."""
+        return self.difference + self.around.quantile(level / 2), self.difference + self.around.quantile(1 - level / 2)
+
+    @property
     def low(self) -> float:
         """The lower end of the 95 % interval."""
-        return self.difference + self.around.quantile(LEVEL / 2)
+        return self.interval()[0]
 
-    @cached_property
+    @property
     def high(self) -> float:
         """The upper end of the 95 % interval."""
-        return self.difference + self.around.quantile(1 - LEVEL / 2)
+        return self.interval()[1]
 
     @property
     def standard_errors(self) -> tuple[float, float]:

@@ -67,3 +67,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
         out[int(i)] = highest
     return out
+
+
+def holm_levels(p_values: Sequence[float], level: float) -> list[float]:
+    """The level of each test in Holm's procedure, in the order given; of all that are not rejected, the first one's.
+
+    An interval with that error contains 0 where the test is not significant, so that interval and result agree.
+    """
+    order = np.argsort(p_values, kind="stable")
+    out = [0.0] * len(p_values)
+    own, open_ = level, True
+    for rank, i in enumerate(order):
+        if open_:
+            own = level / (len(p_values) - rank)
+            open_ = p_values[i] < own
+        out[int(i)] = own
+    return out

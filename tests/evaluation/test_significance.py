@@ -9,12 +9,14 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adapters.data.tag_schemes import tag_labels
 from adapters.evaluation import significance as statistics
 from adapters.evaluation.metrics.base.metric import Metric, Section, ratio
 from adapters.evaluation.metrics.entity_f1 import Metric as EntityF1
-from adapters.evaluation.significance import bootstrap, holm, resampled_sums
+from adapters.evaluation.significance import bootstrap, holm, holm_levels, resampled_sums
 
 LABELS = tag_labels(["LOC", "PER"]).names
 
@@ -152,6 +154,14 @@ def test_holm_is_what_the_paper_says() -> None:
     assert holm([0.5, 0.6]) == pytest.approx([1.0, 1.0])
     assert holm([0.03]) == [0.03]
     assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 0.2), min_size=1, max_size=8))
+def test_the_levels_of_holm_decide_as_the_adjusted_p_values_do(p_values: list[float]) -> None:
+    levels = holm_levels(p_values, 0.05)
+    assert all(0.05 / len(p_values) <= level <= 0.05 for level in levels)
+    found = [p < level for p, level in zip(p_values, levels, strict=True)]
+    assert found == [adjusted < 0.05 for adjusted in holm(p_values)]
 
 
 def test_holm_alarms_falsely_in_one_family_of_twenty() -> None:

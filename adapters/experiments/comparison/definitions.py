@@ -33,9 +33,10 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "difference",
             "Difference to best",
-            "The row's score minus that of the best row on the same base, in points, with the 95 % interval of the "
+            "The row's score minus that of the best row on the same base, in points, with an interval of the "
             "difference. Both were scored on the same examples, so the interval is narrower than those of the two "
-            "scores suggest. It is not adjusted for several tests.",
+            "scores suggest. It has the level of its test in Holm's procedure (95 % or more, the more pairs are "
+            "tested), so that it contains 0 where there is no significant difference.",
         ),
         (
             "result",

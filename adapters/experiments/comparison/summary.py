@@ -23,7 +23,7 @@ from adapters.evaluation.random_effects import (
     resampled_scores,
     row_error,
 )
-from adapters.evaluation.significance import RESAMPLES, holm
+from adapters.evaluation.significance import RESAMPLES, holm, holm_levels
 from adapters.experiments.comparison import curves
 from adapters.experiments.comparison.results import Row, documents_of
 
@@ -236,15 +236,18 @@ def _tests(
 def test_records(
     base: str, compared: Mapping[tuple[int, int], Difference], found: Sequence[Effects]
 ) -> list[dict[str, Any]]:
-    """As JSON, the tests of a family of pairs, Holm-adjusted together."""
-    adjusted = holm([test.p for test in compared.values()])
+    """As JSON, the tests of a family of pairs, Holm-adjusted together; intervals are at the levels of their tests."""
+    p_values = [test.p for test in compared.values()]
+    adjusted, levels = holm(p_values), holm_levels(p_values, LEVEL)
+    intervals = [test.interval(level) for test, level in zip(compared.values(), levels, strict=True)]
     return [
         {
             "base": base,
             "rows": [i, j],
             "difference": test.difference,
-            "low": test.low,
-            "high": test.high,
+            "low": low,
+            "high": high,
+            "level": level,
             "p": test.p,
             "p_holm": p,
             "detectable": test.detectable(len(compared)),
@@ -252,7 +255,7 @@ def test_records(
             "of_one_model": found[i].of_one_model or found[j].of_one_model,
             "standard_errors": dict(zip(("examples", "seeds"), test.standard_errors, strict=True)),
         }
-        for ((i, j), test), p in zip(compared.items(), adjusted, strict=True)
+        for ((i, j), test), p, level, (low, high) in zip(compared.items(), adjusted, levels, intervals, strict=True)
     ]
 
 

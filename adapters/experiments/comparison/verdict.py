@@ -86,7 +86,10 @@ def _of_base(summary: Mapping[str, Any], base: str) -> str:
     # The test is of the difference in the table; where their signs disagree, nothing was shown for the best row.
     lower = [i for i, test in made.items() if test["differs"]]
     tied = [i for i, test in made.items() if not test["differs"]]
-    out = [f"{f'On {base}, ' if base else ''}{name} scores highest"]
+    among = f"On {base}, " if base else ""
+    if base and not rows[best]["base"]:
+        among = f"Of the methods on {base} and those without a base model, "
+    out = [f"{among}{name} scores highest"]
     if lower and not tied and len(made) == len(tests):
         out[0] += "; every other method scores significantly lower (Holm-adjusted p < 0.05)"
     elif lower:

@@ -33,8 +33,8 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             "difference",
             "Difference to best",
             "The row's final average minus that of the best row that learns task after task and is given as much (the "
-            "task's name, or not), in points, with the 95 % interval of the difference, on the same examples. It "
-            "is not adjusted for several tests.",
+            "task's name, or not), in points, with an interval of the difference, on the same examples, at the level "
+            "of its test in Holm's procedure (95 % or more, the more pairs are tested).",
         ),
         (
             "result",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from adapters.core.errors import DataError
@@ -25,6 +25,10 @@ class LoadedArtifact:
         self.task = task
         self.predictor = predictor
 
+    def __repr__(self) -> str:
+        base = f" on {self.card['base']['name']}" if self.card["base"] else ""
+        return f"LoadedArtifact({self.card['method']['name']} for {self.task.name}{base})"
+
     @property
     def nbytes(self) -> int:
         """Size of its model's parameters; 0 where it has no torch model."""
@@ -45,6 +49,8 @@ class LoadedArtifact:
             DataError: an input is invalid; the message has its number in the list. `answer` returns the other answers.
         """
         one = isinstance(inputs, str | Mapping | Request)
+        if not one and not isinstance(inputs, Iterable):
+            raise DataError(f"Give a text, {{column: value}}, or a list of such; found {type(inputs).__name__}.")
         answers = self.answer([inputs] if one else list(inputs))
         for number, given in enumerate(answers):
             if "error" in given:

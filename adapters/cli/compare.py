@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 from adapters.core import arguments, discovery
 from adapters.core.arguments import POSITIONAL
+from adapters.core.errors import SettingsError
 
 HELP = "compare finished runs; --task: run and compare methods; --tasks: over several data sets"
 GROUP = "Train and compare"
@@ -60,6 +61,14 @@ def run(argv: Sequence[str]) -> int:
         return _compare_across(argv)
     if arguments.is_file(argv) or "task" in arguments.given(argv):
         return _run_and_compare(argv)
+    only = sorted(arguments.given(argv) - {field.name for field in fields(Settings)})
+    if only and only[0] in {field.name for field in fields(settings())}:
+        raise SettingsError(f"--{only[0]}: only where the methods are run as well. Add --task, and name the data.")
+    if not argv:
+        raise SettingsError(
+            "Give the folders of finished runs; or --task with data to run the methods on; or --tasks with a .toml for "
+            "each data set. See taskswap compare --help."
+        )
     given: Settings = arguments.parse(Settings, {}, DESCRIPTION, argv, program="taskswap compare")
     from adapters.experiments.comparison import results
     from adapters.experiments.comparison.output import save_and_print

@@ -20,6 +20,24 @@ POSITIONAL = "positional"
 takes all the words that are left, and needs at least one unless it has a default."""
 
 ALIASES = {"max_seq_length": "max_length"}
+ELSEWHERE = {
+    "base": ("model_name_or_path", ""),
+    "model": ("model_name_or_path", ""),
+    "lr": ("learning_rate", ""),
+    "epochs": ("num_train_epochs", ""),
+    "batch_size": ("per_device_train_batch_size", ""),
+    "rank": ("lora_r", ""),
+    "train": ("train_file", ""),
+    "test": ("test_file", ""),
+    "output": ("output_dir", ""),
+    "device": (
+        "mixed_precision",
+        "training runs on the device that Accelerate finds. CUDA_VISIBLE_DEVICES chooses among GPUs, and "
+        "`accelerate launch --cpu` takes none.",
+    ),
+}
+"""By a flag of other commands or tools: the flag here that stands for it; or one by which the command is known that
+needs none, and what to do."""
 LISTED = 20
 """Flags that a message lists, at most; longer lists are in --help."""
 _TRUE, _FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
@@ -209,11 +227,9 @@ def _normal(argv: Sequence[str], hints: Mapping[str, Any], places: Sequence[str]
 def _instead(name: str, hints: Mapping[str, Any], places: Sequence[str]) -> str:
     """What can be done where there is no flag of a name, as the end of a sentence."""
     known = [f"--{one}" for one in hints if one not in places]
-    if name == "device" and "mixed_precision" in hints:
-        return (
-            ": training runs on the device that Accelerate finds. CUDA_VISIBLE_DEVICES chooses among GPUs, and "
-            "`accelerate launch --cpu` takes none."
-        )
+    near, advice = ELSEWHERE.get(name, ("", ""))
+    if near in hints:
+        return f": {advice}" if advice else f": did you mean '--{near}'?"
     near = did_you_mean(f"--{name}", known)
     return f": {near}" if "did you mean" in near or len(known) <= LISTED else f". --help lists all {len(known)} flags."
 

@@ -26,6 +26,7 @@ from adapters.data.in_memory import write_rows
 from adapters.experiments import run_folder
 from adapters.experiments.comparison.comparison import Comparison
 from adapters.experiments.comparison.result import ComparisonResult
+from adapters.experiments.python_errors import ROWS, in_words_of_the_call
 from adapters.experiments.run import DryRunEnded, open_run
 from adapters.experiments.run_result import RunResult
 from adapters.models import devices
@@ -71,13 +72,14 @@ def train(
     discovery.load("tasks", task, _plugins(settings))
     discovery.load("methods", method, _plugins(settings))
     folder = _folder(output_dir, f"{method}_{task}")
-    given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
-    run = open_run(task, method, {"output_dir": str(folder)}, arguments.as_flags(given))
-    try:
-        read = run.read_task()
-        return run.save_and_print(run.evaluate(run.fit(read, run.build_method())))
-    except DryRunEnded:
-        return None
+    with in_words_of_the_call(folder):
+        given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
+        run = open_run(task, method, {"output_dir": str(folder)}, arguments.as_flags(given))
+        try:
+            read = run.read_task()
+            return run.save_and_print(run.evaluate(run.fit(read, run.build_method())))
+        except DryRunEnded:
+            return None
 
 
 def compare(
@@ -110,13 +112,14 @@ def compare(
     """
     discovery.load("tasks", task, _plugins(settings))
     folder = _folder(output_dir, f"compare_{task}")
-    given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
-    if methods is not None:
-        given["methods"] = list(methods)
-    comparison = Comparison(None, task=task, defaults={"output_dir": str(folder)}, argv=arguments.as_flags(given))
-    comparison.check()
-    comparison.run_all()
-    return comparison.save_and_print()
+    with in_words_of_the_call(folder):
+        given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
+        if methods is not None:
+            given["methods"] = list(methods)
+        comparison = Comparison(None, task=task, defaults={"output_dir": str(folder)}, argv=arguments.as_flags(given))
+        comparison.check()
+        comparison.run_all()
+        return comparison.save_and_print()
 
 
 def load(
@@ -329,7 +332,7 @@ def _files(folder: Path, given: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for name, value in given.items():
         in_memory = not isinstance(value, str | Path)
-        path = write_rows(name, value, folder / "data" / f"{name}.jsonl") if in_memory else value
+        path = write_rows(name, value, folder / ROWS / f"{name}.jsonl") if in_memory else value
         found[f"{name}_file"] = str(path)
     return found
 

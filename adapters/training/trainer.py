@@ -37,6 +37,8 @@ BEST, EPOCH = "best", "epoch"
 SCORINGS, UNSCORED = 20, 10
 """Dev is scored at the end of an epoch, in a training of more epochs than so many only after so many steps, or a share
 of all steps if that is less: an epoch of few examples takes less time than scoring."""
+FEW_STEPS = 50
+"""Steps below which a training is warned about."""
 SHOWN = 16
 
 
@@ -86,6 +88,11 @@ class Trainer:
         self.total_steps = settings.max_train_steps or max(
             math.ceil(self.steps_per_epoch * epochs), settings.min_train_steps or 1
         )
+        if self.total_steps < FEW_STEPS and not settings.max_train_steps:
+            self._say(
+                f"warning: {self.total_steps} optimizer steps in all, and fewer than {FEW_STEPS} seldom train enough: "
+                "--min_train_steps 200, or more --num_train_epochs, trains longer"
+            )
         unscored = min(self.total_steps / SCORINGS, UNSCORED)
         self.steps_per_score = math.ceil(unscored / self.steps_per_epoch) * self.steps_per_epoch
         self.unwrapped = model

@@ -10,7 +10,7 @@ from adapters.core.errors import DataError, Faults, UserError, did_you_mean, num
 
 def test_every_error_of_a_user_is_a_value_error() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    assert len(kinds) == 11
+    assert len(kinds) == 12
     assert all(issubclass(kind, UserError) and issubclass(kind, ValueError) for kind in kinds)
 
 

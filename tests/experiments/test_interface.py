@@ -117,11 +117,11 @@ def test_a_dry_run_ends_nothing(tiny_bert, tmp_path, capsys):
     [
         ({"task": "nre"}, r"No task is called 'nre': did you mean 'ner'"),
         ({"method": "lorra"}, r"No method is called 'lorra': did you mean 'lora'"),
-        ({"learning_rat": 1}, r"--learning_rat.*did you mean '--learning_rate'"),
+        ({"learning_rat": 1}, "learning_rat: .*did you mean 'learning_rate'"),
         ({"train": (row for row in ROWS)}, r"train: a generator is exhausted after one reading.*Pass a list"),
         ({"train": []}, "train: contains no row"),
         ({"train": 7}, "train: must be a path, a list of dicts, a pandas DataFrame or a datasets.Dataset, found int"),
-        ({"train": [*ROWS[:16], {"tokens": ["Ada"]}, *ROWS[17:]]}, r"train.jsonl:17: column 'ner_tags'"),
+        ({"train": [*ROWS[:16], {"tokens": ["Ada"]}, *ROWS[17:]]}, "train: row 17: column 'ner_tags'"),
         ({"train": [{"words_of": ["a"], "ner_tags": ["O"]}]}, r"Columns found: words_of, ner_tags"),
         ({"train": [{"tokens": ["a"], "ner_tags": [{1, object()}]}]}, "row 1: column 'ner_tags' contains a object"),
         ({"train": ["a text"]}, "train: row 1: must be a dict of columns, found str"),
@@ -133,6 +133,23 @@ def test_wrong_input_is_an_exception_with_what_to_do(tiny_bert, tmp_path, given,
     whole = {"task": "ner", "method": "lora", "train": ROWS[:40], **short(tiny_bert, tmp_path / "run"), **given}
     with pytest.raises((SettingsError, DataError), match=words):
         adapters.train(**whole)
+
+
+def test_errors_are_in_the_words_of_the_call_and_leave_no_rows_behind(tmp_path):
+    rows = [{"text": f"a {n}", "label": "xy"[n % 2]} for n in range(20)]
+    given = {"task": "classification", "method": "majority", "output_dir": tmp_path / "run"}
+    with pytest.raises(DataError) as raised:
+        adapters.train(train=[*rows, {"text": "no label"}], **given)
+    assert str(raised.value).startswith("train: 1 fault:\n  train: row 21: column 'label'")
+    assert "by drop_label null" in str(raised.value) and raised.value.__cause__ is None
+    for wrong, meant in (("lr", "learning_rate"), ("base", "model")):
+        with pytest.raises(SettingsError, match=f"^{wrong}: there is no such setting: did you mean '{meant}'"):
+            adapters.train(train=rows, **given, **{wrong: 1})
+    assert not (tmp_path / "run").exists()
+    loaded = adapters.load(adapters.train(train=rows, **given).folder)
+    assert repr(loaded) == "LoadedArtifact(majority for classification)"
+    with pytest.raises(DataError, match="found int"):
+        loaded(3)
 
 
 def test_a_frame_without_the_text_column_is_refused_with_its_columns(tiny_bert, tmp_path):

@@ -70,3 +70,11 @@ def test_patience_counts_scores_and_ends_nothing_before_the_least_number_of_step
     assert train(level, num_train_epochs=100_000, early_stopping_patience=3).steps == 10 * 4, "endless is no longer"
     assert train(level, num_train_epochs=50, early_stopping_patience=3, min_train_steps=60).steps == 60
     assert train(level, num_train_epochs=1, early_stopping_patience=1, min_train_steps=30).steps == 30
+
+
+@pytest.mark.parametrize(("changes", "said"), [({"num_train_epochs": 3}, True), ({"max_train_steps": 6}, False)])
+def test_a_training_of_few_steps_says_so_unless_they_were_asked_for(
+    train: Train, changes: dict[str, Any], said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(lambda: 0.5, **changes).steps == 6
+    assert ("6 optimizer steps in all" in capsys.readouterr().err) is said

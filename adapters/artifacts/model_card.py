@@ -91,9 +91,11 @@ def export_model_card(card: Mapping[str, Any]) -> str:
             *_notice(card["base"]),
             "## Use",
             "",
+            "`taskswap-runtime` needs onnxruntime, tokenizers and numpy; `python .ci/build_runtime.py` in a clone "
+            "of taskswap makes its wheel.",
+            "",
             "```python",
-            "# pip install taskswap-runtime   (no torch; taskswap itself can do it, too)",
-            "from taskswap_runtime import load",
+            "from taskswap_runtime import load  # without torch; or, where taskswap is: from adapters import load",
             "",
             f'model = load("this/folder"{first})',
             f"print(model({request}))",

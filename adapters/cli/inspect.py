@@ -70,7 +70,7 @@ def _print_card(card: Mapping[str, Any]) -> None:
         print(f"numbers of train: {learnt}")
     if isinstance(scores, dict) and scores.keys() >= SCORE_FIELDS:
         print(
-            f"{scores['dataset']} {scores['split']} ({scores['n']:,} examples): {scores['metric']} {scores['score']} "
+            f"{scores['dataset']} {scores['split']} ({scores['n']:,} examples): {scores.get('title', scores['score'])} "
             f"{100 * scores['value']:.2f} ({100 * scores['low']:.2f} to {100 * scores['high']:.2f})"
         )
     print("settings: " + json.dumps(card["method"]["settings"]))

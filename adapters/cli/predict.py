@@ -171,8 +171,9 @@ def _write_answers(loaded: LoadedArtifact | Pipeline, requests: Iterator[Any], s
         for answer in loaded.answer(chunk):
             done, failed = done + 1, failed + ("error" in answer)
             stream.write(json.dumps(answer, ensure_ascii=True) + "\n")
-        if stream is not sys.stdout:
+        if stream is not sys.stdout and sys.stderr.isatty():
             print(f"\r{done:,} answered", end="", file=sys.stderr, flush=True)
     if stream is not sys.stdout:
-        print(f"\r{done:,} answered, {failed:,} of them with an error", file=sys.stderr)
+        start = "\r" if sys.stderr.isatty() else ""
+        print(f"{start}{done:,} answered, {failed:,} of them with an error", file=sys.stderr)
     return int(0 < done == failed)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adapters.core.environment import install_command
 from adapters.core.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def run(argv: Sequence[str]) -> int:
     except ImportError as error:
         if (error.name or "").startswith("adapters"):
             raise
-        raise SettingsError(f"serve needs {error.name}: pip install 'taskswap[serve]'.") from error
+        raise SettingsError(f"serve needs {error.name}: {install_command('serve')}.") from error
     return serve(argv, application)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 from collections.abc import Sequence
 from importlib import metadata
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from adapters import __version__
 from adapters.core.errors import SettingsError
 from adapters.core.processes import cores
 
+PROJECT = "taskswap"
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
 
 
@@ -32,7 +34,14 @@ def require_libraries(what: str, names: Sequence[str], extra: str) -> None:
     """Raises SettingsError where a library of an extra is missing. `what` needs them, for the message."""
     missing = [name for name in names if find_spec(name) is None]
     if missing:
-        raise SettingsError(f"{what} needs {', '.join(missing)}: pip install 'taskswap[{extra}]'.")
+        raise SettingsError(f"{what} needs {', '.join(missing)}: {install_command(extra)}.")
+
+
+def install_command(extra: str) -> str:
+    """What installs an extra: from the clone of the repository that runs, else from a package index."""
+    clone = Path(__file__).resolve().parents[2]
+    from_clone = (clone / "pyproject.toml").is_file()
+    return f"pip install {'-e ' if from_clone else ''}{shlex.quote(f'{clone if from_clone else PROJECT}[{extra}]')}"
 
 
 def hardware() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from adapters.applications.customer_service.conversation import Session, sound
 from adapters.applications.customer_service.policy import HAND_OVER
+from adapters.core.environment import install_command
 from adapters.core.errors import SessionError, SettingsError
 
 WAIT_SECONDS = 30
@@ -72,8 +73,8 @@ class Store:
                 self.engine = sql.create_engine(self.url, **own)
             except ModuleNotFoundError as error:
                 raise SettingsError(
-                    f"--database: the driver {error.name} is missing. For PostgreSQL, pip install "
-                    "'taskswap[postgresql]' and begin the URL with postgresql+psycopg://."
+                    f"--database: the driver {error.name} is missing. For PostgreSQL, "
+                    f"{install_command('postgresql')} and begin the URL with postgresql+psycopg://."
                 ) from error
             if self.engine.dialect.name == "sqlite":  # its own settings, for each connection
                 sql.event.listen(self.engine, "connect", _durable)

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from adapters.core.environment import install_command
 from adapters.core.errors import DataError, Faults, SettingsError
 from adapters.data.readers.base.tables import TableSource, find_columns, sampled
 from adapters.data.rows import Row, open_bytes, plain_name
@@ -36,7 +37,7 @@ def open_named(path: Path, encoding: str, names: Sequence[str]) -> SheetSource:
         raise DataError(f"{path}: of spreadsheets, .xlsx and .xlsm are read. {_SAVE}")
     if find_spec("openpyxl") is None:
         raise SettingsError(
-            f"{path}: reading Excel's files needs openpyxl, which is not installed: pip install 'taskswap[excel]'. Or "
+            f"{path}: reading Excel's files needs openpyxl, which is not installed: {install_command('excel')}. Or "
             "save the sheet as CSV (UTF-8)."
         )
     sheets, rows = _read(path)

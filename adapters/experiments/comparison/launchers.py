@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from adapters.core.environment import install_command
 from adapters.core.errors import SettingsError, did_you_mean
 from adapters.core.settings import require
 from adapters.experiments.comparison.live_table import LiveTable
@@ -79,6 +80,6 @@ def _ray_tasks() -> Any:
         if (error.name or "").startswith("adapters"):
             raise
         raise SettingsError(
-            f'--launcher ray needs {error.name}, which is not installed: pip install -e ".[ray]" in the clone of '
-            "taskswap, on every machine of the cluster."
+            f"--launcher ray needs {error.name}, which is not installed: {install_command('ray')}, on every machine of "
+            "the cluster."
         ) from error

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adapters.core import search_space
+from adapters.core.environment import install_command
 from adapters.core.errors import SettingsError
 from adapters.core.search_space import Choice, LogUniform, Space
 
@@ -80,8 +81,7 @@ class OptunaDraws:
             import optuna
         except ImportError as error:
             raise SettingsError(
-                '--tuner optuna needs optuna, which is not installed: pip install -e ".[tune]" in the clone of '
-                "taskswap."
+                f"--tuner optuna needs optuna, which is not installed: {install_command('tune')}."
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.space, self.seed, self.fits, self.version = space, seed, fits, optuna.__version__

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from adapters.core import arguments
+from adapters.core.environment import install_command
 from adapters.core.errors import SettingsError
 from adapters.serving.http.settings import Settings
 
@@ -42,7 +43,7 @@ def serve(argv: Sequence[str], find: Find | None = None) -> int:
     except ImportError as error:
         if (error.name or "").startswith("adapters"):
             raise
-        raise SettingsError(f"serve needs {error.name}: pip install 'taskswap[serve]'.") from error
+        raise SettingsError(f"serve needs {error.name}: {install_command('serve')}.") from error
     applications = found(settings, find)
     base = base_of(applications)
     if base is not None and "base" not in arguments.given(_joined_lists(argv)):

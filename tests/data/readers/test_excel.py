@@ -110,5 +110,5 @@ def test_without_openpyxl_the_advice_is_to_install_it(tmp_path: Path, monkeypatc
     path = book(tmp_path / "train.xlsx", one=[["text", "label"], ["a", "x"]])
     monkeypatch.setitem(sys.modules, "openpyxl", None)
     monkeypatch.setattr("adapters.data.readers.excel.find_spec", lambda name: None)
-    with pytest.raises(SettingsError, match=r"pip install 'taskswap\[excel\]'.*save the sheet as CSV"):
+    with pytest.raises(SettingsError, match=r"pip install .*\[excel\]'.*save the sheet as CSV"):
         open_file(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from adapters.core.environment import install_command
 from adapters.core.errors import SettingsError
 
 NO_GRADIENT = "the model has no gradient of a text's embeddings"
@@ -15,7 +16,7 @@ def captum_attr() -> Any:
         import captum.attr
     except ImportError as error:
         raise SettingsError(
-            "Explanations by gradients need captum, which is not installed: pip install 'taskswap[explain]'. Without "
+            f"Explanations by gradients need captum, which is not installed: {install_command('explain')}. Without "
             "it: --method occlusion."
         ) from error
     return captum.attr

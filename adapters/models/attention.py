@@ -1,29 +1,149 @@
-"""Attention during training: the fastest kernel, and no masks that change nothing."""
+"""Attention during training: the fastest way on short rows, no cast twice, and no masks that change nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
+SDPA = "sdpa"
+"""Transformers' name for torch's attention, which models have by default."""
+TOGETHER = ({"query", "key", "value"}, {"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj"})
+"""Names of layers that read the same states."""
+
 LONGEST_PLAIN = 192
 """Longest row, in tokens, for which unfused attention is faster on a CPU."""
 
 
-def attention_kernel(device: torch.device, precision: str, tokens: int) -> Any:
-    """A context that selects the fastest attention kernel for training on rows of `tokens` tokens.
+@contextmanager
+def fastest_attention(device: torch.device, precision: str, tokens: int) -> Iterator[None]:
+    """Within the block, models attend by what is fastest in training on rows of `tokens` tokens.
 
-    The backward pass of torch's fused attention is slow on a CPU in bf16, however short the rows: up to about two
-    hundred tokens, separate products and a softmax take a third of the time (torch 2.13, AVX-512).
+    On a CPU in bf16 the backward pass of torch's fused attention is slow, however short the rows, and its plain one
+    computes in fp32: up to about two hundred tokens, products in bf16 and a softmax take a third of the time of the
+    first (torch 2.13, AVX-512).
     """
-    import contextlib
-
+    if device.type != "cpu" or precision != "bf16" or tokens > LONGEST_PLAIN:
+        yield
+        return
     from torch.nn.attention import SDPBackend, sdpa_kernel
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    if device.type == "cpu" and precision == "bf16" and tokens <= LONGEST_PLAIN:
-        return sdpa_kernel(SDPBackend.MATH)
-    return contextlib.nullcontext()
+    own = ALL_ATTENTION_FUNCTIONS[SDPA]
+    ALL_ATTENTION_FUNCTIONS[SDPA] = partial(_attended, own)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):  # for what the products are not for
+            yield
+    finally:
+        ALL_ATTENTION_FUNCTIONS[SDPA] = own
+
+
+def _attended(
+    own: Callable[..., Any],
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    *,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    is_causal: bool | None = None,
+    **named: Any,
+) -> Any:
+    """What transformers' `sdpa` gives: states `[rows, tokens, heads, width]`, and None for the weights.
+
+    Args:
+        own: transformers' function, for all but bf16 without dropout.
+        module: the attention layer.
+        query: `[rows, heads, tokens, width]`.
+        key, value: `[rows, heads, keys, width]`, or with a part of the heads, each for a group of the query's.
+        attention_mask: bool, what is seen, or added to scores; `[rows, 1, tokens, keys]`.
+        dropout, scaling, is_causal: as transformers gives them.
+    """
+    import torch
+
+    (rows, heads, tokens, width), keys = query.shape, key.shape[2]
+    causal = attention_mask is None and tokens > 1 and (module.is_causal if is_causal is None else is_causal)
+    if dropout or query.dtype is not torch.bfloat16 or (causal and keys != tokens) or torch.compiler.is_compiling():
+        given = {"dropout": dropout, "scaling": scaling, "is_causal": is_causal, **named}
+        return own(module, query, key, value, attention_mask, **given)
+    if key.shape[1] < heads:
+        key, value = (one.repeat_interleave(heads // one.shape[1], 1) for one in (key, value))
+    flat = [one.reshape(rows * heads, -1, width) for one in (query, key, value)]
+    bias = attention_mask
+    if causal:
+        bias = torch.ones(1, 1, tokens, tokens, dtype=torch.bool, device=query.device).tril()
+    if bias is not None and bias.dtype is torch.bool:
+        bias = torch.zeros(bias.shape, dtype=query.dtype).masked_fill_(~bias, torch.finfo(query.dtype).min)
+    states: torch.Tensor = attention_function().apply(*flat, bias, width**-0.5 if scaling is None else scaling)
+    return states.view(rows, heads, tokens, width).transpose(1, 2), None
+
+
+@cache
+def attention_function() -> Any:
+    """Attention as one autograd function: `apply(query, key, value, bias, scaling)` on `[rows * heads, tokens, width]`.
+
+    Scores, weights and their gradients stay in the numbers of the inputs, where torch's own plain attention in bf16
+    computes them in fp32, and casts for each product under autocast. `bias` `[rows, 1, tokens, keys]` has no gradient.
+    """
+    import torch
+
+    class Attention(torch.autograd.Function):
+        """softmax(q·kᵀ·s + bias)·v."""
+
+        @staticmethod
+        def forward(
+            ctx: Any,
+            query: torch.Tensor,
+            key: torch.Tensor,
+            value: torch.Tensor,
+            bias: torch.Tensor | None,
+            scaling: float,
+        ) -> torch.Tensor:
+            query = query * scaling
+            scores = torch.bmm(query, key.transpose(1, 2))
+            if bias is not None:
+                scores.view(bias.shape[0], -1, *scores.shape[1:]).add_(bias)
+            weights = torch._softmax(scores, -1, False)
+            ctx.save_for_backward(query, key, value, weights)
+            ctx.scaling = scaling
+            return torch.bmm(weights, value)
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+            query, key, value, weights = ctx.saved_tensors
+            of_out = gradients[0]
+            of_weights = torch.bmm(of_out, value.transpose(1, 2))
+            of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+            of_query = torch.bmm(of_scores, key).mul_(ctx.scaling)
+            of_key = torch.bmm(of_scores.transpose(1, 2), query)
+            return of_query, of_key, torch.bmm(weights.transpose(1, 2), of_out), None, None
+
+    return Attention
+
+
+def cast_once(model: torch.nn.Module) -> None:
+    """Under autocast, cast what several projections read once for all of them, and not in each."""
+    for module in model.modules():
+        names = {name for name, _ in module.named_children()}
+        if any(together <= names for together in TOGETHER):
+            module.register_forward_pre_hook(_cast, with_kwargs=True)
+
+
+def _cast(module: Any, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The inputs of a layer, its states in the numbers of autocast."""
+    import torch
+
+    states = inputs[0] if inputs else named.get("hidden_states")
+    if not isinstance(states, torch.Tensor) or not torch.is_autocast_enabled(states.device.type):
+        return inputs, named
+    states = states.to(torch.get_autocast_dtype(states.device.type))
+    return ((states, *inputs[1:]), named) if inputs else (inputs, {**named, "hidden_states": states})
 
 
 def drop_padding_masks(model: Any) -> None:

@@ -14,7 +14,7 @@ from adapters.core.memory import free_cache, out_of_memory, rows_that_fit, saved
 from adapters.core.progress import ProgressBar
 from adapters.core.settings import CommonSettings
 from adapters.core.signals import SignalGuard, end_by_signal
-from adapters.models.attention import attention_kernel, drop_padding_masks
+from adapters.models.attention import cast_once, drop_padding_masks, fastest_attention
 from adapters.models.base_model import CAUSAL
 from adapters.models.batching import share
 from adapters.models.fsdp import full_tensor, set_wrapped_layers
@@ -101,6 +101,7 @@ class Trainer:
         if base.kind == CAUSAL:
             with accelerator.autocast():  # quantized layers accept no wider input
                 drop_padding_masks(model)
+        cast_once(model)
         self.check_memory()
         optimizer = adamw(model, settings)
         before_training(optimizer, self.total_steps)
@@ -337,8 +338,9 @@ class Trainer:
         )
 
     def _attention(self, inputs: Mapping[str, torch.Tensor]) -> Any:
-        """A context with the fastest attention kernel for rows of this length."""
-        return attention_kernel(self.accelerator.device, self.accelerator.mixed_precision, inputs["input_ids"].shape[1])
+        """A context with the fastest attention for rows of this length."""
+        accelerator = self.accelerator
+        return fastest_attention(accelerator.device, accelerator.mixed_precision, inputs["input_ids"].shape[1])
 
     def check_memory(self) -> None:
         """Before the first step, choose micro-batches that fit a CPU's memory, from what one row takes."""

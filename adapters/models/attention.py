@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,98 +33,15 @@ def fastest_attention(device: torch.device, precision: str, tokens: int) -> Iter
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+    from adapters.models.short_attention import attended
+
     own = ALL_ATTENTION_FUNCTIONS[SDPA]
-    ALL_ATTENTION_FUNCTIONS[SDPA] = partial(_attended, own)
+    ALL_ATTENTION_FUNCTIONS[SDPA] = partial(attended, own)
     try:
         with sdpa_kernel(SDPBackend.MATH):  # for what the products are not for
             yield
     finally:
         ALL_ATTENTION_FUNCTIONS[SDPA] = own
-
-
-def _attended(
-    own: Callable[..., Any],
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    *,
-    dropout: float = 0.0,
-    scaling: float | None = None,
-    is_causal: bool | None = None,
-    **named: Any,
-) -> Any:
-    """What transformers' `sdpa` gives: states `[rows, tokens, heads, width]`, and None for the weights.
-
-    Args:
-        own: transformers' function, for all but bf16 without dropout.
-        module: the attention layer.
-        query: `[rows, heads, tokens, width]`.
-        key, value: `[rows, heads, keys, width]`, or with a part of the heads, each for a group of the query's.
-        attention_mask: bool, what is seen, or added to scores; `[rows, 1, tokens, keys]`.
-        dropout, scaling, is_causal: as transformers gives them.
-    """
-    import torch
-
-    (rows, heads, tokens, width), keys = query.shape, key.shape[2]
-    causal = attention_mask is None and tokens > 1 and (module.is_causal if is_causal is None else is_causal)
-    if dropout or query.dtype is not torch.bfloat16 or (causal and keys != tokens) or torch.compiler.is_compiling():
-        given = {"dropout": dropout, "scaling": scaling, "is_causal": is_causal, **named}
-        return own(module, query, key, value, attention_mask, **given)
-    if key.shape[1] < heads:
-        key, value = (one.repeat_interleave(heads // one.shape[1], 1) for one in (key, value))
-    flat = [one.reshape(rows * heads, -1, width) for one in (query, key, value)]
-    bias = attention_mask
-    if causal:
-        bias = torch.ones(1, 1, tokens, tokens, dtype=torch.bool, device=query.device).tril()
-    if bias is not None and bias.dtype is torch.bool:
-        bias = torch.zeros(bias.shape, dtype=query.dtype).masked_fill_(~bias, torch.finfo(query.dtype).min)
-    states: torch.Tensor = attention_function().apply(*flat, bias, width**-0.5 if scaling is None else scaling)
-    return states.view(rows, heads, tokens, width).transpose(1, 2), None
-
-
-@cache
-def attention_function() -> Any:
-    """Attention as one autograd function: `apply(query, key, value, bias, scaling)` on `[rows * heads, tokens, width]`.
-
-    Scores, weights and their gradients stay in the numbers of the inputs, where torch's own plain attention in bf16
-    computes them in fp32, and casts for each product under autocast. `bias` `[rows, 1, tokens, keys]` has no gradient.
-    """
-    import torch
-
-    class Attention(torch.autograd.Function):
-        """softmax(q·kᵀ·s + bias)·v."""
-
-        @staticmethod
-        def forward(
-            ctx: Any,
-            query: torch.Tensor,
-            key: torch.Tensor,
-            value: torch.Tensor,
-            bias: torch.Tensor | None,
-            scaling: float,
-        ) -> torch.Tensor:
-            query = query * scaling
-            scores = torch.bmm(query, key.transpose(1, 2))
-            if bias is not None:
-                scores.view(bias.shape[0], -1, *scores.shape[1:]).add_(bias)
-            weights = torch._softmax(scores, -1, False)
-            ctx.save_for_backward(query, key, value, weights)
-            ctx.scaling = scaling
-            return torch.bmm(weights, value)
-
-        @staticmethod
-        def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-            query, key, value, weights = ctx.saved_tensors
-            of_out = gradients[0]
-            of_weights = torch.bmm(of_out, value.transpose(1, 2))
-            of_scores = torch._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-            of_query = torch.bmm(of_scores, key).mul_(ctx.scaling)
-            of_key = torch.bmm(of_scores.transpose(1, 2), query)
-            return of_query, of_key, torch.bmm(weights.transpose(1, 2), of_out), None, None
-
-    return Attention
 
 
 def cast_once(model: torch.nn.Module) -> None:

@@ -11,7 +11,8 @@ import torch
 from transformers import AutoModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from adapters.models.attention import LONGEST_PLAIN, attention_function, cast_once, fastest_attention
+from adapters.models.attention import LONGEST_PLAIN, cast_once, fastest_attention
+from adapters.models.short_attention import Attention
 
 CPU = torch.device("cpu")
 
@@ -72,8 +73,8 @@ def test_the_gradients_are_those_of_the_function() -> None:
     torch.manual_seed(0)
     inputs = [torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True) for _ in range(3)]
     bias = torch.randn(2, 1, 5, 5, dtype=torch.float64)
-    assert torch.autograd.gradcheck(attention_function().apply, (*inputs, bias, 0.7))
-    assert torch.autograd.gradcheck(attention_function().apply, (*inputs, None, 0.7))
+    assert torch.autograd.gradcheck(Attention.apply, (*inputs, bias, 0.7))
+    assert torch.autograd.gradcheck(Attention.apply, (*inputs, None, 0.7))
 
 
 @pytest.mark.parametrize(("dtype", "named"), [(torch.float32, {}), (torch.bfloat16, {"dropout": 0.5})])
@@ -87,6 +88,17 @@ def test_all_else_is_left_to_transformers(dtype: torch.dtype, named: dict[str, f
 
     with sdpa_kernel(SDPBackend.MATH):
         assert torch.equal(found, sdpa_attention_forward(layer, *inputs, None, **named)[0])
+
+
+def test_a_learned_bias_keeps_its_gradient_and_values_their_width() -> None:
+    inputs = [torch.randn(1, 2, 8, width, dtype=torch.bfloat16) for width in (4, 4, 6)]
+    bias = torch.zeros(1, 1, 8, 8, dtype=torch.bfloat16, requires_grad=True)
+    assert attended(inputs, Layer(causal=False), bias)[0].shape == (1, 8, 2, 6)
+    assert bias.grad is not None and bool(bias.grad.any())
+    for one, other in zip(
+        attended(inputs, Layer(causal=False), None), wanted(inputs, Layer(causal=False), None), strict=True
+    ):
+        assert float((one.float() - other).abs().max()) <= 2.0**-5 * float(other.abs().max())
 
 
 @pytest.mark.parametrize(("precision", "tokens"), [("no", 8), ("bf16", LONGEST_PLAIN + 1)])

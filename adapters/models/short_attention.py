@@ -67,7 +67,8 @@ def attended(
         own: transformers' function, for all but bf16 without dropout and without a learned bias.
         module: the attention layer.
         query: `[rows, heads, tokens, width]`.
-        key, value: `[rows, heads, keys, width]`, of the value's own width; or with a part of the heads, each for a group of the query's.
+        key: `[rows, heads, keys, width]`, or with a part of the heads, each for a group of the query's.
+        value: as `key`, of a width of its own.
         attention_mask: bool, what is seen, or added to scores; `[rows, 1, tokens, keys]`.
         dropout, scaling, is_causal: as transformers gives them.
     """

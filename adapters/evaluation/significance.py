@@ -32,10 +32,33 @@ def bootstrap(
     """
     drawn = resampled_sums(counts, seed=seed, resamples=resamples)
     tail = 100 * (1 - level) / 2
-    return {
-        name: (float(np.percentile(values, tail)), float(np.percentile(values, 100 - tail)))
-        for name, values in metric.scores(drawn).items()
-    }
+    found = {}
+    for name, values in metric.scores(drawn).items():
+        low, high = float(np.percentile(values, tail)), float(np.percentile(values, 100 - tail))
+        if values.min() == values.max():
+            low, high = of_alike(float(values[0]), len(counts), metric.bounds, level=level)
+        found[name] = low, high
+    return found
+
+
+def of_alike(
+    value: float, units: int, bounds: tuple[float, float] = (0.0, 1.0), *, level: float = 0.95
+) -> tuple[float, float]:
+    """The interval of a score that every resample has, as each unit has the best or the worst there is.
+
+    Resampling cannot know of units that were not drawn: 13 right answers of 13 do not make an interval from 100 to 100.
+    The other end is the Clopper-Pearson bound (1934) of the share of units that are alike.
+
+    Args:
+        value: the score.
+        units: examples, or documents.
+        bounds: of the score; only shares, from 0 to 1, have another end.
+        level: of the interval.
+    """
+    if bounds != (0.0, 1.0) or value not in bounds:
+        return value, value
+    least = ((1 - level) / 2) ** (1 / units)
+    return (least, value) if value else (value, 1 - least)
 
 
 def resampled_sums(counts: np.ndarray, *, seed: int, resamples: int) -> np.ndarray:

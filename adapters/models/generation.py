@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.core.errors import SettingsError
+from adapters.models.batching import by_length
+from adapters.models.decoding import continued
 
 if TYPE_CHECKING:
     import torch
@@ -267,23 +269,63 @@ def write(
     sampling: Sequence[Sampling],
     listen: Callable[[int, str], bool] | None = None,
     finished: Callable[[int, Continuation], None] | None = None,
+    *,
+    room: int,
 ) -> list[Continuation]:
     """Continue rows, each with its own sampling. A row's draws depend on its seed alone, not on the rows beside it.
 
     Args:
-        model: causal, with its language-model head.
+        model: causal, with its language-model head; a `decoding.Writer`.
         tokenizer: of the model.
-        rows: tokens of each input, of any length.
+        rows: tokens of each input, of any length. Shorter ones that are done make room for those that wait.
         sampling: of each row.
         listen: called after each token with the number of a row and the new part of its text, which may be empty;
             returns whether to go on with it.
         finished: called with the number of a row and its continuation as soon as it ends, before longer rows do.
+        room: tokens at a time, as of `decoding.continued`.
     """
     writers = [
         _Writer(tokenizer, one, partial(listen, i) if listen else None, partial(finished, i) if finished else None)
         for i, one in enumerate(sampling)
     ]
     ends = {*_own_ends(model)}
+
+    def take(number: int, logits: torch.Tensor) -> int | None:
+        """The next token of a row; None after its last one."""
+        token = writers[number].choose(logits)
+        return None if writers[number].add(token, ends) else token
+
+    most = [one.max_new_tokens for one in sampling]
+    rows = _filled(rows, tokenizer)
+    if not continued(model, rows, take, pad=int(tokenizer.pad_token_id), most=most, room=room):
+        _write_together(model, tokenizer, rows, writers, ends, room=room)
+    return [writer.continuation() for writer in writers]
+
+
+def _write_together(
+    model: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Sequence[Sequence[int]],
+    writers: Sequence[_Writer],
+    ends: set[int],
+    *,
+    room: int,
+) -> None:
+    """Continue rows in batches that end with their longest row, by transformers' own loop, whatever the cache."""
+    lengths = [len(row) + one.sampling.max_new_tokens for row, one in zip(rows, writers, strict=True)]
+    for batch in by_length(lengths, tokens=room, rows=None):
+        own = [writers[i] for i in batch]
+        _write_batch(model.of(batch), tokenizer, [rows[i] for i in batch], own, ends)
+
+
+def _write_batch(
+    model: Any,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Sequence[Sequence[int]],
+    writers: Sequence[_Writer],
+    ends: set[int],
+) -> None:
+    """Continue the rows of one batch."""
 
     def choose(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Leave the chosen token alone possible."""
@@ -297,9 +339,8 @@ def write(
             [w.add(token, ends) for w, token in zip(writers, ids[:, -1].tolist(), strict=True)]
         ).bool()
 
-    most = max(one.max_new_tokens for one in sampling)
+    most = max(one.sampling.max_new_tokens for one in writers)
     _run(model, tokenizer, rows, max_new_tokens=most, criteria=[done], processors=[choose])
-    return [writer.continuation() for writer in writers]
 
 
 class _Writer:

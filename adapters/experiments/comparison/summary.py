@@ -23,7 +23,7 @@ from adapters.evaluation.random_effects import (
     resampled_scores,
     row_error,
 )
-from adapters.evaluation.significance import RESAMPLES, holm, holm_levels
+from adapters.evaluation.significance import RESAMPLES, holm, holm_levels, of_alike
 from adapters.experiments.comparison import curves
 from adapters.experiments.comparison.results import Row, documents_of
 
@@ -138,6 +138,8 @@ def _row(
     low, high = (
         float(np.clip(effect.value + error.quantile(share), *metric.bounds)) for share in (LEVEL / 2, 1 - LEVEL / 2)
     )
+    if not error.size:
+        low, high = of_alike(effect.value, len(effect.influence), metric.bounds)
     without = values
     if overlap.any():
         without = np.asarray(metric.scores(counts[:, ~overlap].sum(1))[score], np.float64).tolist()

@@ -23,7 +23,7 @@ from adapters.evaluation.random_effects import (
     moderated,
     row_error,
 )
-from adapters.evaluation.significance import RESAMPLES
+from adapters.evaluation.significance import RESAMPLES, of_alike
 from adapters.experiments.comparison.summary import MARGIN, finite, test_records
 from adapters.experiments.continual.results import Condition, Record, check_alike, units_of
 
@@ -153,6 +153,8 @@ def _scored(effect: Effects, resampled: np.ndarray, limits: tuple[float, float])
     """The final average over tasks, the mean over runs, with its interval."""
     error = row_error(effect, resampled)
     low, high = (float(np.clip(effect.value + error.quantile(s), *limits)) for s in (LEVEL / 2, 1 - LEVEL / 2))
+    if not error.size:
+        low, high = of_alike(effect.value, len(effect.influence), limits)
     return {
         "value": effect.value,
         "values": effect.values.tolist(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,26 @@ class MixedGenerator:
         parameters: Iterator[torch.nn.Parameter] = self.model.parameters()
         return parameters
 
+    def of(self, numbers: Sequence[int]) -> MixedGenerator:
+        """The same for some of the rows."""
+        return MixedGenerator(self.model, self.mixed, self.slots[[*numbers]].tolist())
+
+    @contextmanager
+    def rows(self, numbers: Sequence[int]) -> Iterator[Any]:
+        """The model; within the block its forward passes are of these rows."""
+        with self.mixed.using(self.slots[[*numbers]]):
+            yield self.model
+
+    def prefixes(self, numbers: Sequence[int]) -> tuple[Any, torch.Tensor]:
+        """A cache with the rows' prefixes (None where none has one), and which of it each sees, `[rows, tokens]`."""
+        import torch
+
+        slots = self.slots[[*numbers]]
+        sizes = self.mixed.sizes("prefix", slots)
+        longest = int(sizes.max())
+        seen = torch.from_numpy((np.arange(longest) < sizes[:, None]).astype(np.int64)).to(self.mixed.device)
+        return self.mixed.prefix_cache(slots, longest) if longest else None, seen
+
     def generate(
         self,
         *,
@@ -48,15 +69,13 @@ class MixedGenerator:
         import torch
         from transformers import StoppingCriteriaList
 
-        prefixes = self.mixed.sizes("prefix", self.slots)
-        longest = int(prefixes.max())
-        if longest:
-            device = input_ids.device
-            seen = torch.from_numpy((np.arange(longest) < prefixes[:, None]).astype(np.int64)).to(device)
+        cache, seen = self.prefixes(range(len(self.slots)))
+        longest = seen.shape[1]
+        if cache is not None:
             # generate() takes the first tokens for those whose keys and values the cache contains.
             input_ids = torch.cat([torch.full_like(seen, self.mixed.pad_id), input_ids], 1)
             attention_mask = torch.cat([seen, attention_mask], 1)
-            options["past_key_values"] = self.mixed.prefix_cache(self.slots, longest)
+            options["past_key_values"] = cache
         criteria = StoppingCriteriaList(_without_prefix(longest, criterion) for criterion in stopping_criteria)
         if prefix_allowed_tokens_fn is not None:
             options["prefix_allowed_tokens_fn"] = lambda row, ids: prefix_allowed_tokens_fn(row, ids[longest:])

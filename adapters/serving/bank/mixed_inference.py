@@ -32,6 +32,8 @@ Given = TypeVar("Given")
 Result = TypeVar("Result")
 CHUNK = 2048
 """Examples encoded at a time."""
+WRITTEN = 4
+"""Times as many tokens as in a forward pass that rows may have while they are written: a step computes one of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,25 +254,27 @@ class MixedInference:
         finished: Callable[[int, Continuation], None] | None = None,
     ) -> list[Continuation]:
         """Continuations of rows of `prompt`, each under its own adapter; the rest as `models.generation.write`."""
+        groups: list[Sequence[int]] = [range(len(rows))]
+        if not self.mixed.mixes:
+            groups = [[i for i, one in enumerate(slots) if one == slot] for slot in dict.fromkeys(slots)]
         found: dict[int, Continuation] = {}
-        for batch in self._batches(
-            [len(row) + one.max_new_tokens for row, one in zip(rows, sampling, strict=True)], slots
-        ):
+        for group in groups:
             written = write(
-                MixedGenerator(self.model, self.mixed, [slots[i] for i in batch]),
+                MixedGenerator(self.model, self.mixed, [slots[i] for i in group]),
                 self.base.tokenizer,
-                [rows[i] for i in batch],
-                [sampling[i] for i in batch],
-                None if listen is None else partial(_renumbered, listen, batch),
-                None if finished is None else partial(_renumbered, finished, batch),
+                [rows[i] for i in group],
+                [sampling[i] for i in group],
+                None if listen is None else partial(_renumbered, listen, group),
+                None if finished is None else partial(_renumbered, finished, group),
+                room=WRITTEN * self.batch_tokens,
             )
-            found.update(zip(batch, written, strict=True))
+            found.update(zip(group, written, strict=True))
         return [found[number] for number in range(len(rows))]
 
 
-def _renumbered(call: Callable[[int, Given], Result], batch: Sequence[int], number: int, given: Given) -> Result:
+def _renumbered(call: Callable[[int, Given], Result], group: Sequence[int], number: int, given: Given) -> Result:
     """Call something with the number of a row among all rows."""
-    return call(batch[number], given)
+    return call(group[number], given)
 
 
 def _kind(resident: ResidentAdapter) -> str:

@@ -227,3 +227,32 @@ def test_what_cannot_be_written_is_an_answer_of_its_own(houses: Callable[[str], 
             bank.write([Request("lora", "Ada")], wrong)
     with pytest.raises(BankError, match="cannot generate"):
         AdapterBank(str(tiny_bert)).write([Request(None, "Ada")])
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_a_text_that_ends_makes_room_for_the_next_before_longer_ones_end(
+    houses: Callable[[str], House], kind: str
+) -> None:
+    house = houses(kind)
+    bank = AdapterBank(str(house.folder), batch_tokens=32)  # room for three such texts at a time
+    for name in METHODS:
+        bank.load(name, house.root / name)
+    names = [*METHODS] * 3
+    requests = [Request(name, TEXTS[number % len(TEXTS)]) for number, name in enumerate(names)]
+    each = [Sampling(max_new_tokens=25 if number == 1 else 3) for number in range(len(names))]
+    order: list[int] = []
+    answers = bank.write(requests, each, finished=lambda number, _: order.append(number))
+    assert order[-1] == 1 and sorted(order) == list(range(len(names)))
+    alone = [house.bank.write([request], one)[0] for request, one in zip(requests, each, strict=True)]
+    assert completions(answers) == completions(alone)
+
+
+def test_a_cache_whose_rows_cannot_be_exchanged_is_written_in_whole_batches(
+    houses: Callable[[str], House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank, requests = houses("llama").bank, [Request(name, text) for name, text in zip(METHODS, TEXTS, strict=True)]
+    wanted = completions(bank.write(requests))
+    monkeypatch.setattr("adapters.models.decoding._exchangeable", lambda cache: False)
+    heard: list[int] = []
+    answers = bank.write(requests, listen=lambda number, _: not heard.append(number))
+    assert completions(answers) == wanted and {*heard} == {0, 1, 2, 3}

@@ -37,7 +37,6 @@ class Evaluation:
         units: what was resampled: examples, or their documents.
         remarks: per metric without counts, what is to be known of its scores.
         examples_per_second: of the whole split in batches.
-        latency_ms: of one example alone, `{p50, p95}`; None where it was not measured.
     """
 
     split: str
@@ -48,7 +47,6 @@ class Evaluation:
     quality: dict[str, dict[str, dict[str, float]]]
     units: Units
     examples_per_second: float
-    latency_ms: Mapping[str, float] | None = None
     remarks: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -58,7 +58,7 @@ def score_record(
             "train_seconds": history.get("seconds", round(fitted.seconds, 2)),
             "train_tokens_per_second": history.get("tokens_per_second", 0.0),
             "peak_memory_bytes": peak_bytes(session.accelerator.device),
-            "latency_ms": evaluation.latency_ms,
+            "latency_ms": None,
             "examples_per_second": round(evaluation.examples_per_second, 2),
         },
         "stopped_early": history.get("stopped_early", False),

@@ -345,24 +345,19 @@ class Run:
 
     def evaluate(self, predictor: Predictor) -> Evaluation:
         """Score the test split; where there is none, the dev split, and call it dev."""
-        from adapters.evaluation.evaluate import evaluate, latency
+        from adapters.evaluation.evaluate import evaluate
 
         assert self.fitted is not None, "fit comes first"
         name = "test" if "test" in self.splits and not self.settings.trial else "validation"
         shown = name if name == "test" else "dev"
         with self._trained_is_kept():
-            scored = evaluate(
-                predictor, self.splits[name][:], self.fitted.metrics, split=shown, seed=self.settings.seed
-            )
-            if self.accelerator.num_processes > 1 or self.settings.trial:
-                return scored
-            return dataclasses.replace(scored, latency_ms=latency(predictor, scored.examples))
+            return evaluate(predictor, self.splits[name][:], self.fitted.metrics, split=shown, seed=self.settings.seed)
 
     def save_and_print(self, evaluation: Evaluation) -> RunResult | None:
         """Write the run's folder and print the report, on the main process; elsewhere None."""
         from adapters.evaluation.metrics.base.any_metric import score_title
         from adapters.evaluation.report import run_report
-        from adapters.experiments import records
+        from adapters.experiments import artifact_latency, records
         from adapters.experiments.dev_reference import dev_reference
         from adapters.experiments.learning_curve import picture
 
@@ -382,6 +377,10 @@ class Run:
                 record["cost"]["artifact_bytes"] = records.save_artifact(
                     self.folder / "artifact", self.settings, self.fitted, record, evaluation, reference
                 )
+                if self.accelerator.num_processes == 1:
+                    record["cost"]["latency_ms"] = artifact_latency.measured(
+                        self.folder / "artifact", self.fitted, evaluation.examples, self.settings.plugin_dir
+                    )
             records.write_predictions(self.folder / "predictions.jsonl", evaluation, record["overlap"].pop("numbers"))
             record["seconds"] = round(time.perf_counter() - self.begun, 1)
             if self.fitted.history is not None:

@@ -60,8 +60,8 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "latency",
             "Latency",
-            "Time to answer one example alone: the median of up to 64 examples, after one that is not counted. Mean "
-            "over seeds.",
+            "Time to answer one example alone with the artifact as it is loaded for use (an adapter in its base's "
+            "weights): the median of up to 64 examples, after one that is not counted. Mean over seeds.",
         ),
     ]
     if any(row.get("tuning") for row in rows):

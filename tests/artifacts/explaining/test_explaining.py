@@ -181,6 +181,26 @@ def test_a_linear_model_is_explained_exactly(bases: dict[str, Any], method: str)
         assert answer.score.value - answer.empty.value == pytest.approx(sum(truth), abs=1e-4)
 
 
+def test_more_points_are_taken_until_attributions_add_up(
+    bases: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CurvedReader(LinearReader):
+        """One whose answer is no linear function: two points on a path say little of it."""
+
+        def logits(self, embeddings: torch.Tensor, row: Any) -> torch.Tensor:
+            return torch.sin(super().logits(embeddings, row) / 4)
+
+    reader, task = CurvedReader(bases["bert"]), tiny.classifying(("a", "b", "c"))
+    method = attribution.load("integrated_gradients")
+    errors = {}
+    for finer in ((1,), (1, 2, 4, 8)):
+        monkeypatch.setattr("adapters.artifacts.explaining.integrated_gradients.FINER", finer)
+        with explain.answered(reader, task, example_of(Request(None, TEXT), task), "b") as answer:  # type: ignore[arg-type]
+            whole = answer.score.value - answer.empty.value
+            errors[finer] = abs(method.attribute(answer, Options(steps=2)).sum() - whole) / abs(whole)
+    assert errors[(1,)] > attribution.MAX_ERROR >= errors[1, 2, 4, 8]
+
+
 def test_a_token_of_two_words_is_shared_and_nothing_is_lost(bases: dict[str, Any]) -> None:
     from adapters.tasks.base.explained import Word, traced
 

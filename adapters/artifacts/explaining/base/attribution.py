@@ -13,13 +13,16 @@ from adapters.artifacts.explaining.base.subject import Answer
 from adapters.core import discovery
 from adapters.core.errors import ModelError
 
+MAX_ERROR = 0.05
+"""Relative error of a sum of attributions from which they do not add up."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How attributions are computed.
 
     Attributes:
-        steps: points of the path of integrated gradients.
+        steps: points of the path of integrated gradients; more are taken where they do not add up.
         batch_tokens: tokens that are read at a time, which bounds the memory.
         passes: most inputs with erased words that occlusion reads; of more words several are erased together.
     """

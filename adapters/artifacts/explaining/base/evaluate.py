@@ -11,8 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from adapters.artifacts.explaining.base import attribution
-from adapters.artifacts.explaining.base.attribution import Attribution, Options, chosen
-from adapters.artifacts.explaining.base.explain import MAX_ERROR, answered
+from adapters.artifacts.explaining.base.attribution import MAX_ERROR, Attribution, Options, chosen
+from adapters.artifacts.explaining.base.explain import answered
 from adapters.artifacts.explaining.base.explanation import relative_error
 from adapters.artifacts.explaining.base.marked_examples import MarkedExample
 from adapters.artifacts.explaining.base.subject import Answer

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.artifacts.explaining.base.attribution import Attribution, Options, chosen
+from adapters.artifacts.explaining.base.attribution import MAX_ERROR, Attribution, Options, chosen
 from adapters.artifacts.explaining.base.explanation import Explanation, Neighbour, Part
 from adapters.artifacts.explaining.base.reader import Readable, ReadAnswer
 from adapters.artifacts.explaining.base.subject import Answer, PredictedAnswer, prompted
@@ -20,9 +20,6 @@ from adapters.tasks.base.explained import Target
 from adapters.tasks.base.predictor import Predictor
 from adapters.tasks.base.requests import Request, example_of
 from adapters.tasks.base.task import Task
-
-MAX_ERROR = 0.05
-"""Relative error of a sum of attributions from which an explanation says so."""
 
 
 @contextmanager

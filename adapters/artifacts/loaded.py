@@ -15,25 +15,21 @@ from adapters.tasks.base.task import Task
 class LoadedArtifact:
     """A verified artifact on its base model. It is a predictor, and answers texts and requests."""
 
-    def __init__(self, card: Mapping[str, Any], task: Task, predictor: Predictor) -> None:
+    def __init__(self, card: Mapping[str, Any], task: Task, predictor: Predictor, nbytes: int = 0) -> None:
         """Args:
         card: of the artifact.
         task: converts requests to examples, and predictions to outputs.
         predictor: of the model.
+        nbytes: size of the model's parameters; 0 where it is no torch model, or not its own.
         """
         self.card = card
         self.task = task
         self.predictor = predictor
+        self.nbytes = nbytes
 
     def __repr__(self) -> str:
         base = f" on {self.card['base']['name']}" if self.card["base"] else ""
         return f"LoadedArtifact({self.card['method']['name']} for {self.task.name}{base})"
-
-    @property
-    def nbytes(self) -> int:
-        """Size of its model's parameters; 0 where it has no torch model."""
-        model: Any = getattr(self.predictor, "model", None)
-        return sum(one.nbytes for one in model.parameters()) if hasattr(model, "parameters") else 0
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction per example, in order."""

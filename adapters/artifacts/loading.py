@@ -185,7 +185,8 @@ def _loaded(
     precision = "bf16" if place[1] == torch.bfloat16 else "no"
     model = model.to(*place).eval()
     quicken(model)
-    return LoadedArtifact(card, task, method.predictor(model, base, task, precision=precision))
+    size = sum(parameter.nbytes for parameter in model.parameters())
+    return LoadedArtifact(card, task, method.predictor(model, base, task, precision=precision), size)
 
 
 def opened_base(card: Mapping[str, Any], method: Method, folder: Path, base: str | Base | None) -> Base:

@@ -160,14 +160,11 @@ class _Batch:
 
 def _wider(tensor: torch.Tensor, size: int, dim: int) -> torch.Tensor:
     """A tensor filled with zeros at the beginning of a dimension."""
-    missing = size - tensor.shape[dim]
-    if not missing:
-        return tensor
-    shape = [*tensor.shape]
-    shape[dim] = missing
     import torch
 
-    return torch.cat([tensor.new_zeros(shape), tensor], dim)
+    missing = size - tensor.shape[dim]
+    zeros = tensor.new_zeros([missing if at == dim else length for at, length in enumerate(tensor.shape)])
+    return torch.cat([zeros, tensor], dim) if missing else tensor
 
 
 def _exchangeable(cache: Any) -> bool:

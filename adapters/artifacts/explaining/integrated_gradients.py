@@ -11,6 +11,7 @@ import numpy as np
 
 from adapters.artifacts.explaining import base
 from adapters.artifacts.explaining.base.attribution import MAX_ERROR
+from adapters.artifacts.explaining.base.explanation import relative_error
 from adapters.artifacts.explaining.base.gradients import NO_GRADIENT, captum_attr
 
 FINER = (1, 2, 4, 8)
@@ -41,8 +42,8 @@ class Attribution(base.Attribution):
                 of_tokens, left = gradients.attribute(
                     own, none, n_steps=steps, internal_batch_size=at_once, return_convergence_delta=True
                 )
-                whole = float(of_tokens.sum() - left.sum())  # the difference of the scores at the ends
-                if abs(float(left.sum())) <= MAX_ERROR * abs(whole):
+                total = float(of_tokens.sum())
+                if relative_error(total, total - float(left.sum())) <= MAX_ERROR:  # of the scores at the ends
                     break
             found += answer.to_words(number, of_tokens[0].detach().double().sum(-1).cpu().numpy())
         return found

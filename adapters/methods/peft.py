@@ -23,6 +23,7 @@ import importlib.util
 import json
 import sys
 import typing
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -287,7 +288,9 @@ class Method(PeftMethod):
         """Load by PEFT onto the headed base. Raises ArtifactError where PEFT would leave out tensors, or draw some."""
         from safetensors import safe_open
 
-        with self._quoting(ArtifactError, f"cannot load {folder} on {base.name}"):
+        with self._quoting(ArtifactError, f"cannot load {folder} on {base.name}"), warnings.catch_warnings():
+            # AdaLoRA saves the ranks that it found by parameter, and PEFT looks for layers of these names.
+            warnings.filterwarnings("ignore", message="The following rank_pattern keys did not match")
             model = super().load(base, task, folder)
             with safe_open(folder / WEIGHTS, framework="pt") as file:
                 check_tensors(model, {*file.keys()}, folder / WEIGHTS)

@@ -157,7 +157,7 @@ def _thresholds(confidence: np.ndarray, first: int) -> list[float]:
     order = np.sort(confidence)[::-1]
     step = max(math.ceil(len(order) / STEPS), 1)
     last = len(order) - step
-    places = [*range(first, last, step), last] if first <= last else []
+    places = [*range(first, last, step), last] if last > 0 else []
     return [*dict.fromkeys(float(order[place]) for place in places)]
 
 

@@ -186,7 +186,7 @@ def test_kill_9_loses_no_turn_that_was_acknowledged(tmp_path):
 
 
 def test_a_missing_driver_is_named_with_what_to_install():
-    with pytest.raises(SettingsError, match=r"psycopg2 is missing.*taskswap\[postgresql\]"):
+    with pytest.raises(SettingsError, match=r"psycopg2 is missing.*\[postgresql\]'"):
         Store("postgresql+psycopg2://desk@/desk")
 
 

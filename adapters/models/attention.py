@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def fastest_attention(device: torch.device, precision: str, tokens: int) -> Iter
     from adapters.models.short_attention import attended
 
     own = ALL_ATTENTION_FUNCTIONS[SDPA]
-    ALL_ATTENTION_FUNCTIONS[SDPA] = partial(attended, own)
+    ALL_ATTENTION_FUNCTIONS[SDPA] = attended
     try:
         with sdpa_kernel(SDPBackend.MATH):  # for what the products are not for
             yield

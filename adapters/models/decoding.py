@@ -37,7 +37,7 @@ def continued(
     most: Sequence[int],
     room: int,
 ) -> bool:
-    """Continue rows until each is done.
+    """Continue rows until each is done, those that may be the shortest first.
 
     Args:
         writer: the model.
@@ -52,7 +52,8 @@ def continued(
     """
     import torch
 
-    waiting, batch = deque(range(len(rows))), _Batch(writer, pad)
+    waiting = deque(sorted(range(len(rows)), key=lambda i: len(rows[i]) + most[i]))  # alike rows need little padding
+    batch = _Batch(writer, pad)
     with torch.inference_mode():
         while waiting or batch.numbers:
             new: list[int] = []

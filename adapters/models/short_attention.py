@@ -5,10 +5,10 @@ torch's own plain attention computes bf16 in fp32, and under autocast each of it
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 
 class Attention(torch.autograd.Function):
@@ -49,7 +49,6 @@ class Attention(torch.autograd.Function):
 
 
 def attended(
-    own: Callable[..., Any],
     module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -63,8 +62,9 @@ def attended(
 ) -> Any:
     """What transformers' `sdpa` gives: states `[rows, tokens, heads, width]`, and None for the weights.
 
+    It is asked itself where this is not bf16 without dropout and without a learned bias.
+
     Args:
-        own: transformers' function, for all but bf16 without dropout and without a learned bias.
         module: the attention layer.
         query: `[rows, heads, tokens, width]`.
         key: `[rows, heads, keys, width]`, or with a part of the heads, each for a group of the query's.
@@ -79,7 +79,7 @@ def attended(
     learned = attention_mask is not None and attention_mask.requires_grad  # a bias by position
     if not plain or learned or torch.compiler.is_compiling():
         given = {"dropout": dropout, "scaling": scaling, "is_causal": is_causal, **named}
-        return own(module, query, key, value, attention_mask, **given)
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **given)
     if key.shape[1] < heads:
         key, value = (one.repeat_interleave(heads // one.shape[1], 1) for one in (key, value))
     flat = [one.reshape(rows * heads, *one.shape[2:]) for one in (query, key, value)]

@@ -230,19 +230,31 @@ def test_what_cannot_be_written_is_an_answer_of_its_own(houses: Callable[[str], 
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_a_text_that_ends_makes_room_for_the_next_before_longer_ones_end(
-    houses: Callable[[str], House], kind: str
+def test_a_text_that_ends_makes_room_for_the_next_while_others_go_on(
+    houses: Callable[[str], House], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from adapters.models.decoding import _Batch
+
+    going_on: list[int] = []
+    admit = _Batch.admit
+
+    def seen(batch: Any, *given: Any) -> bool:
+        going_on.append(len(batch.numbers))
+        return admit(batch, *given)
+
+    monkeypatch.setattr(_Batch, "admit", seen)
     house = houses(kind)
     bank = AdapterBank(str(house.folder), batch_tokens=32)  # room for three such texts at a time
     for name in METHODS:
         bank.load(name, house.root / name)
     names = [*METHODS] * 3
     requests = [Request(name, TEXTS[number % len(TEXTS)]) for number, name in enumerate(names)]
-    each = [Sampling(max_new_tokens=25 if number == 1 else 3) for number in range(len(names))]
+    each = [Sampling(max_new_tokens=2 + number) for number in range(len(names))]
     order: list[int] = []
     answers = bank.write(requests, each, finished=lambda number, _: order.append(number))
-    assert order[-1] == 1 and sorted(order) == list(range(len(names)))
+    assert sorted(order) == list(range(len(names)))
+    assert going_on[0] == 0 and any(going_on), "some were admitted beside others that went on"
+    monkeypatch.undo()
     alone = [house.bank.write([request], one)[0] for request, one in zip(requests, each, strict=True)]
     assert completions(answers) == completions(alone)
 

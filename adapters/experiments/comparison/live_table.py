@@ -6,7 +6,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -26,7 +28,7 @@ class LiveTable:
         folder: of the comparison.
         """
         self.runs = runs
-        self.waiting = sum(not finished(run_folder(run, folder)) for run in runs)
+        self.waiting = [run for run in runs if not finished(run_folder(run, folder))]
         self.outcomes: list[RunOutcome] = []
         self.running: dict[str, str] = {}
         console = Console(stderr=True)
@@ -67,10 +69,18 @@ class LiveTable:
             )
 
     def _left(self) -> str:
-        """The time left, by the mean time of the runs so far and the number that run at once."""
-        took = [outcome.seconds for outcome in self.outcomes if outcome.seconds > 1]
-        ahead, at_once = self.waiting - len(took), len(self.running) + 1
-        return f", about {ahead * sum(took) / len(took) / at_once / 60:.0f} min left" if took and ahead > 0 else ""
+        """The time left: of a run the mean of its row so far, else of all, shared by those that run at once."""
+        ended = {outcome.run.name for outcome in self.outcomes}
+        ahead = [run for run in self.waiting if run.name not in ended]
+        took: dict[Any, list[float]] = {}
+        for outcome in self.outcomes:
+            if outcome.seconds > 1:
+                took.setdefault(outcome.run.row, []).append(outcome.seconds)
+        if not ahead or not took:
+            return ""
+        usual = mean(seconds for each in took.values() for seconds in each)
+        seconds = sum(mean(took.get(run.row, [usual])) for run in ahead) / (len(self.running) + 1)
+        return f", about {seconds / 60:.0f} min left"
 
     def _draw(self) -> None:
         if not self.live:

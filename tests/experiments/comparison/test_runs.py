@@ -13,6 +13,8 @@ import pytest
 from adapters.core.signals import exit_on_sigterm
 from adapters.experiments.comparison import runs
 from adapters.experiments.comparison.comparison import Comparison
+from adapters.experiments.comparison.live_table import LiveTable
+from adapters.experiments.comparison.runs import PlannedRun, RunOutcome
 
 
 @pytest.fixture
@@ -72,3 +74,16 @@ def test_shots_with_a_seed_of_their_own_are_prompted_once() -> None:
 
     assert seeds() == [0, 1, 2]
     assert seeds("--shot_seed", "4") == seeds("--shots", "0") == [0]
+
+
+def test_the_time_left_is_that_of_runs_of_the_same_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    planned = [
+        PlannedRun(method=method, base="", seed=seed, settings={"seed": seed})
+        for method in ("majority", "full")
+        for seed in (0, 1)
+    ]
+    with LiveTable(planned, tmp_path) as live:
+        for run, seconds in zip(planned, (2.0, 2.0, 600.0), strict=False):
+            live.end(RunOutcome(run=run, folder=tmp_path, error="broken", seconds=seconds))
+    lines = capsys.readouterr().err.splitlines()
+    assert "(2 s), about 0 min left" in lines[1] and "(600 s), about 10 min left" in lines[2]

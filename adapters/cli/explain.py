@@ -142,8 +142,11 @@ def _explain(given: Settings, loaded: LoadedArtifact) -> int:
 
 
 def _inputs(given: Settings, loaded: LoadedArtifact) -> Iterator[Any]:
-    """The inputs in --input. Raises DataError with the line of a fault."""
+    """The inputs in --input, without blank lines of text. Raises DataError with the line of a fault."""
+    plain = given.input is not None and given.input.suffix == ".txt"
     for request in given.requests(loaded.task.request_columns(), given.plugin_dir):
+        if plain and not request["inputs"]["text"].strip():
+            continue
         if isinstance(request["inputs"], DataError):
             raise request["inputs"]
         yield request["inputs"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from adapters.core.errors import DataError, Faults
 from adapters.data.classification_columns import PAIRS, TEXTS
-from adapters.data.columns import ID, missing_column, plain
+from adapters.data.columns import ID, ColumnRoles, missing_column, plain
 from adapters.data.dataset_files import open_file
 from adapters.data.rows import RowSource
 
@@ -109,10 +109,8 @@ def _of_json_lines(
 def _of_rows(
     source: RowSource, wanted: Alternatives, named: Mapping[str, str | None], say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
+    ColumnRoles(source, named)  # refuses a column that was named and is not there
     columns = chosen_columns(source.columns, wanted, named)
-    for role, own in named.items():
-        if own is not None and own not in source.columns:
-            raise missing_column(source, f"column {own!r} (--{role}_column_name)")
     if columns is None:
         needed = " or ".join(" and ".join(one) for one in wanted)
         advice = "Name it with --text_column_name." if any("text" in one for one in wanted) else ""

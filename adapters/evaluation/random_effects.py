@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from adapters.evaluation.metrics.base.metric import Metric
-from adapters.evaluation.significance import resampled_sums
+from adapters.evaluation.significance import of_alike, resampled_sums
 
 LEVEL = 0.05
 POWER_80 = 0.8416212335729143
@@ -270,6 +270,14 @@ def row_error(row: Effects, resampled: np.ndarray) -> Error:
     """
     draws = shrunk(resampled - resampled.mean(), row.interaction)
     return Error(draws=draws, seeds=float(np.sqrt(row.seed_error)), freedom=row.freedom)
+
+
+def row_interval(row: Effects, error: Error, bounds: tuple[float, float]) -> tuple[float, float]:
+    """The 95 % interval of a row's score, within the bounds of the score."""
+    if not error.size:
+        return of_alike(row.value, len(row.influence), bounds)
+    low, high = (float(np.clip(row.value + error.quantile(share), *bounds)) for share in (LEVEL / 2, 1 - LEVEL / 2))
+    return low, high
 
 
 def share_draws(one: Effects, other: Effects) -> bool:

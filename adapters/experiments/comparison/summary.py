@@ -22,8 +22,9 @@ from adapters.evaluation.random_effects import (
     moderated,
     resampled_scores,
     row_error,
+    row_interval,
 )
-from adapters.evaluation.significance import RESAMPLES, holm, holm_levels, of_alike
+from adapters.evaluation.significance import RESAMPLES, holm, holm_levels
 from adapters.experiments.comparison import curves
 from adapters.experiments.comparison.results import Row, documents_of
 
@@ -135,11 +136,7 @@ def _row(
     """Quality with intervals, and cost, of one row."""
     values = effect.values.tolist()
     error = row_error(effect, resampled)
-    low, high = (
-        float(np.clip(effect.value + error.quantile(share), *metric.bounds)) for share in (LEVEL / 2, 1 - LEVEL / 2)
-    )
-    if not error.size:
-        low, high = of_alike(effect.value, len(effect.influence), metric.bounds)
+    low, high = row_interval(effect, error, metric.bounds)
     without = values
     if overlap.any():
         without = np.asarray(metric.scores(counts[:, ~overlap].sum(1))[score], np.float64).tolist()

@@ -15,15 +15,15 @@ from adapters.evaluation import mean_over_tasks
 from adapters.evaluation.documents import Units
 from adapters.evaluation.forgetting import Measures, measures
 from adapters.evaluation.random_effects import (
-    LEVEL,
     Difference,
     Effects,
     differences,
     lower_bounds,
     moderated,
     row_error,
+    row_interval,
 )
-from adapters.evaluation.significance import RESAMPLES, of_alike
+from adapters.evaluation.significance import RESAMPLES
 from adapters.experiments.comparison.summary import MARGIN, finite, test_records
 from adapters.experiments.continual.results import Condition, Record, check_alike, units_of
 
@@ -152,9 +152,7 @@ def names(conditions: Sequence[Condition]) -> list[str]:
 def _scored(effect: Effects, resampled: np.ndarray, limits: tuple[float, float]) -> dict[str, Any]:
     """The final average over tasks, the mean over runs, with its interval."""
     error = row_error(effect, resampled)
-    low, high = (float(np.clip(effect.value + error.quantile(s), *limits)) for s in (LEVEL / 2, 1 - LEVEL / 2))
-    if not error.size:
-        low, high = of_alike(effect.value, len(effect.influence), limits)
+    low, high = row_interval(effect, error, limits)
     return {
         "value": effect.value,
         "values": effect.values.tolist(),

@@ -183,14 +183,17 @@ class MixedInference:
 
     def _batches(self, lengths: Sequence[int], slots: Sequence[int]) -> list[list[int]]:
         """Numbers of rows of similar length; of one adapter per batch if the body cannot keep rows apart."""
-        if self.mixed.mixes:
-            return by_length(lengths, tokens=self.batch_tokens, rows=None)
         batches = []
-        for slot in dict.fromkeys(slots):
-            numbers = [number for number, one in enumerate(slots) if one == slot]
+        for numbers in self._together(slots):
             slot_batches = by_length([lengths[number] for number in numbers], tokens=self.batch_tokens, rows=None)
             batches += [[numbers[i] for i in batch] for batch in slot_batches]
         return batches
+
+    def _together(self, slots: Sequence[int]) -> list[list[int]]:
+        """Numbers of rows that may share a batch: all, or those of one adapter if the body cannot keep rows apart."""
+        if self.mixed.mixes:
+            return [[*range(len(slots))]]
+        return [[number for number, one in enumerate(slots) if one == slot] for slot in dict.fromkeys(slots)]
 
     def _run_heads(self, rows: Sequence[_Row], answers: list[np.ndarray]) -> None:
         """One forward pass of the body, then each adapter's head on its rows."""
@@ -254,11 +257,8 @@ class MixedInference:
         finished: Callable[[int, Continuation], None] | None = None,
     ) -> list[Continuation]:
         """Continuations of rows of `prompt`, each under its own adapter; the rest as `models.generation.write`."""
-        groups: list[Sequence[int]] = [range(len(rows))]
-        if not self.mixed.mixes:
-            groups = [[i for i, one in enumerate(slots) if one == slot] for slot in dict.fromkeys(slots)]
         found: dict[int, Continuation] = {}
-        for group in groups:
+        for group in self._together(slots):
             written = write(
                 MixedGenerator(self.model, self.mixed, [slots[i] for i in group]),
                 self.base.tokenizer,

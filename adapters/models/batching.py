@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -50,6 +51,12 @@ def by_length(
     if generator is not None:
         generator.shuffle(batches)
     return batches
+
+
+def common_prefix(rows: Sequence[Sequence[int]]) -> int:
+    """Number of tokens that all rows start with, at least one token less than the shortest row."""
+    columns = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
+    return min(sum(1 for _ in columns), min(map(len, rows)) - 1)
 
 
 def share(batch: Sequence[int], rank: int, world: int) -> list[int]:

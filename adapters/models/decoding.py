@@ -1,7 +1,10 @@
 """Rows of a causal model continued token by token: a row that is done leaves the batch, and the next takes its place.
 
-transformers' `generate` computes a row that has ended until the longest of its batch has, and begins no other one
-meanwhile.
+transformers' `generate` computes a row that has ended until the longest of its batch has, begins no other one
+meanwhile, and reads all weights for each token. Here a step also computes what is likely to come next, the tokens that
+followed the row's last two where they occurred before (prompt lookup; Saxena 2023, after Leviathan et al. 2023,
+arXiv:2211.17192), and keeps them as far as they are what would have been chosen: names, quotations and the lines of a
+form are copied several tokens at a time, and the text stays the same.
 """
 
 from __future__ import annotations
@@ -14,12 +17,31 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
 
+Take = Callable[[int, "torch.Tensor"], "int | None"]
+"""Gets the number of a row and its logits `[vocabulary]`; returns the next token, None where the row is done."""
+STEP_TOKENS = 12
+"""Tokens of a step up to which guessed ones are computed besides: about as long as one of few tokens, whose time is
+that of reading the weights."""
+MOST_GUESSED = 8
+"""Guessed tokens of a row in a step."""
+FIRST_GUESSED = 1
+"""Guessed tokens of a row that has not been guessed yet. Later it is one more than were right the last time."""
+LOOKED_UP = 1
+"""Last tokens of a row whose earlier occurrence is looked for."""
+UNSEEN = 16
+"""Columns of the cache that no row needs, from which they are taken out."""
+
 
 class Writer(Protocol):
-    """A causal model with its language-model head, whose rows may differ in what is added to it."""
+    """A causal model with its language-model head, whose rows may differ in what is added to it.
+
+    Attributes:
+        shared: number of first tokens of the rows whose keys and values are in the cache of `prefixes`.
+    """
 
     config: Any
     generation_config: Any
+    shared: int
 
     def rows(self, numbers: Sequence[int]) -> AbstractContextManager[Any]:
         """The model; within the block its forward passes are of these rows."""
@@ -31,21 +53,24 @@ class Writer(Protocol):
 def continued(
     writer: Writer,
     rows: Sequence[Sequence[int]],
-    take: Callable[[int, torch.Tensor], int | None],
+    take: Take,
     *,
     pad: int,
     most: Sequence[int],
-    room: int,
+    tokens: int | None = None,
+    together: int | None = None,
 ) -> bool:
     """Continue rows until each is done, those that may be the shortest first.
 
     Args:
         writer: the model.
         rows: tokens of each.
-        take: gets the number of a row and its logits `[vocabulary]`; returns the next token, None where it is done.
+        take: chooses the next token of a row.
         pad: token that fills shorter rows.
         most: tokens that a row may still get.
-        room: tokens of the rows that are continued at a time, with what they may still get, all as long as the longest.
+        tokens: of the rows that are continued at a time, with what they may still get, all as long as the longest. A
+            longer row is continued alone.
+        together: rows that are continued at a time. None for any number.
 
     Returns:
         False, with nothing taken, where the model's cache is of a kind whose rows cannot be exchanged.
@@ -54,58 +79,97 @@ def continued(
 
     waiting = deque(sorted(range(len(rows)), key=lambda i: len(rows[i]) + most[i]))  # alike rows need little padding
     batch = _Batch(writer, pad)
+
+    def fit() -> int:
+        """How many of those that wait may be begun: not few beside many, as each beginning reads all weights."""
+        ahead = [len(rows[i]) + most[i] for i in batch.numbers]
+        longest, number = max(ahead, default=0), len(ahead)
+        for i in waiting:
+            longest = max(longest, len(rows[i]) + most[i])
+            full = tokens is not None and (number + 1) * longest > tokens
+            if number and (full or number == together):
+                break
+            number += 1
+        new = number - len(ahead)
+        return new if 4 * new >= min(len(ahead), 4 * len(waiting)) else 0
+
     with torch.inference_mode():
         while waiting or batch.numbers:
-            new: list[int] = []
-            while waiting:
-                ahead = [len(rows[i]) + most[i] for i in (*batch.numbers, *new, waiting[0])]
-                if len(ahead) > 1 and len(ahead) * max(ahead) > room:
-                    break
-                new.append(waiting.popleft())
+            new = [waiting.popleft() for _ in range(fit())]
             if batch.numbers:
                 batch.step(take)
-            if new and not batch.admit(new, [rows[i] for i in new], take):
+            if new and not batch.admit(new, [_Row(rows[i], most[i]) for i in new], take):
                 return False
     return True
 
 
+class _Row:
+    """The tokens of a row, and where pairs of them were followed by what."""
+
+    def __init__(self, tokens: Sequence[int], most: int) -> None:
+        self.tokens: list[int] = []
+        self.end = len(tokens) + most
+        self.places: dict[tuple[int, ...], int] = {}
+        self.guessed = FIRST_GUESSED
+        for token in tokens:
+            self.add(token)
+
+    def add(self, token: int) -> None:
+        """The next token."""
+        if len(self.tokens) >= LOOKED_UP:
+            self.places[tuple(self.tokens[-LOOKED_UP:])] = len(self.tokens)
+        self.tokens.append(token)
+
+    def guess(self, most: int) -> list[int]:
+        """What followed the last tokens where they occurred last, but for a token that may still be chosen after it."""
+        place = self.places.get(tuple(self.tokens[-LOOKED_UP:]), len(self.tokens))
+        return self.tokens[place : place + max(0, min(most, self.guessed, self.end - len(self.tokens) - 1))]
+
+
 class _Batch:
-    """The rows that are continued, with their keys and values, padded on the left."""
+    """The rows that are continued, with their keys and values, each row's own columns alone visible to it."""
 
     def __init__(self, writer: Writer, pad: int) -> None:
         self.writer, self.pad = writer, pad
         self.numbers: list[int] = []
-        self.tokens: list[int] = []
+        self.rows: list[_Row] = []
         self.cache: Any = None
         self.mask: Any = None
 
-    def step(self, take: Callable[[int, torch.Tensor], int | None]) -> None:
-        """One more token of each row; rows that are done leave."""
+    def step(self, take: Take) -> None:
+        """One more token of each row, and those that were guessed rightly; rows that are done leave."""
         import torch
 
-        device = self.mask.device
-        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.numbers), 1)], 1)
+        most = min(MOST_GUESSED, STEP_TOKENS // len(self.numbers) - 1)
+        guesses = [row.guess(most) if most > 0 else [] for row in self.rows]
+        longest, device, before = max(map(len, guesses)), self.mask.device, self.mask.shape[1]
+        filling = [longest - len(guess) for guess in guesses]
+        ids = [
+            [row.tokens[-1], *guess] + [self.pad] * fill
+            for row, guess, fill in zip(self.rows, guesses, filling, strict=True)
+        ]
+        seen = [[1] * (1 + longest - fill) + [0] * fill for fill in filling]
+        self.mask = torch.cat([self.mask, torch.tensor(seen, device=device)], 1)
         with self.writer.rows(self.numbers) as model:
             out = model(
-                input_ids=torch.tensor(self.tokens, device=device)[:, None],
+                input_ids=torch.tensor(ids, device=device),
                 attention_mask=self.mask,
-                position_ids=self.mask.sum(1, keepdim=True) - 1,
+                position_ids=(self.mask.cumsum(1) - 1)[:, before:],
                 past_key_values=self.cache,
                 use_cache=True,
             )
-        self._take(out.logits[:, -1], take)
+        self._take(out.logits, guesses, take)
 
-    def admit(
-        self, numbers: Sequence[int], rows: Sequence[Sequence[int]], take: Callable[[int, torch.Tensor], int | None]
-    ) -> bool:
+    def admit(self, numbers: Sequence[int], rows: Sequence[_Row], take: Take) -> bool:
         """Compute rows' own tokens and take the next one of each; False where the cache is of another kind."""
         import torch
         from transformers import DynamicCache
 
         cache, before = self.writer.prefixes(numbers)
-        longest, device = max(map(len, rows)), before.device
-        ids = torch.tensor([[self.pad] * (longest - len(row)) + [*row] for row in rows], device=device)
-        seen = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
+        own, device = [row.tokens[self.writer.shared :] for row in rows], before.device
+        longest = max(map(len, own))
+        ids = torch.tensor([[self.pad] * (longest - len(row)) + [*row] for row in own], device=device)
+        seen = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in own], device=device)
         mask = torch.cat([before, seen], 1)
         with self.writer.rows(numbers) as model:
             out = model(
@@ -117,30 +181,62 @@ class _Batch:
                 logits_to_keep=1,
             )
         new = _Batch(self.writer, self.pad)
-        new.numbers, new.mask, new.cache = list(numbers), mask, out.past_key_values
-        if not _exchangeable(new.cache):
+        new.numbers, new.rows, new.mask, new.cache = list(numbers), list(rows), mask, out.past_key_values
+        if not exchangeable(new.cache):
             return False
-        new._take(out.logits[:, -1], take)
+        new._take(out.logits[:, -1:], [[]] * len(numbers), take)
         self._join(new)
         return True
 
-    def _take(self, logits: torch.Tensor, take: Callable[[int, torch.Tensor], int | None]) -> None:
-        """Choose the next token of each row; keep those that go on."""
-        chosen = [take(number, row) for number, row in zip(self.numbers, logits, strict=True)]
-        kept = [i for i, token in enumerate(chosen) if token is not None]
-        self.tokens = [token for token in chosen if token is not None]
+    def _take(self, logits: torch.Tensor, guesses: Sequence[Sequence[int]], take: Take) -> None:
+        """Choose the next tokens of each row, as far as they were guessed; keep the rows that go on."""
+        begin = self.mask.shape[1] - logits.shape[1] + 1  # of the columns of what was guessed
+        kept, right = [], []
+        for i, (number, row, guess) in enumerate(zip(self.numbers, self.rows, guesses, strict=True)):
+            found = 0
+            while (token := take(number, logits[i, found])) is not None:
+                row.add(token)
+                if found == len(guess) or token != guess[found]:
+                    break
+                found += 1
+            row.guessed = found + 1 if guess else row.guessed
+            if token is not None:
+                kept.append(i)
+                right.append(found)
         if len(kept) < len(self.numbers):
-            self.numbers = [self.numbers[i] for i in kept]
-            if kept:
-                self._select(kept)
+            self.numbers, self.rows = [self.numbers[i] for i in kept], [self.rows[i] for i in kept]
+        if kept:
+            self._tidy(kept if len(kept) < len(logits) else None, begin, right)
 
-    def _select(self, kept: Sequence[int]) -> None:
-        """Keep some rows, without the columns that none of them sees."""
-        self.mask = self.mask[kept]
-        first = int(self.mask.any(0).int().argmax())
-        self.mask = self.mask[:, first:]
+    def _tidy(self, kept: Sequence[int] | None, begin: int, right: Sequence[int]) -> None:
+        """Leave out rows, and columns that none of the others sees; those of wrong guesses are seen by none.
+
+        Args:
+            kept: rows that stay; None for all.
+            begin: first column of what was guessed.
+            right: how many of these are to stay, in each row.
+        """
+        import torch
+
+        if kept is not None:
+            self.mask = self.mask[kept]
+        end = begin + max(right)
+        if end > begin:
+            columns = torch.arange(begin, end, device=self.mask.device)
+            self.mask[:, begin:end] *= columns < begin + torch.tensor(right, device=self.mask.device)[:, None]
+        self.mask = self.mask[:, :end]
+        needed = int(self.mask.sum(1).max())
+        spread = end - needed >= UNSEEN
+        order = self.mask.argsort(dim=1, stable=True)[:, -needed:, None] if spread else None  # seen columns to the end
+        if order is not None:
+            self.mask = self.mask.gather(1, order[:, :, 0])
         for layer in self.cache.layers:
-            layer.keys, layer.values = (one[kept, :, first:] for one in (layer.keys, layer.values))
+            for name in ("keys", "values"):
+                one = getattr(layer, name)[:, :, :end]
+                one = one if kept is None else one[kept]
+                if order is not None:
+                    one = one.gather(2, order[:, None].expand(-1, one.shape[1], -1, one.shape[3]))
+                setattr(layer, name, one)
 
     def _join(self, new: _Batch) -> None:
         """Add the rows of another batch."""
@@ -149,10 +245,10 @@ class _Batch:
         if not new.numbers:
             return
         if not self.numbers:
-            self.numbers, self.tokens, self.cache, self.mask = new.numbers, new.tokens, new.cache, new.mask
+            self.numbers, self.rows, self.cache, self.mask = new.numbers, new.rows, new.cache, new.mask
             return
         longest = max(self.mask.shape[1], new.mask.shape[1])
-        self.numbers, self.tokens = self.numbers + new.numbers, self.tokens + new.tokens
+        self.numbers, self.rows = self.numbers + new.numbers, self.rows + new.rows
         self.mask = torch.cat([_wider(one.mask, longest, 1) for one in (self, new)])
         for layer, other in zip(self.cache.layers, new.cache.layers, strict=True):
             layer.keys = torch.cat([_wider(one, longest, 2) for one in (layer.keys, other.keys)])
@@ -168,7 +264,7 @@ def _wider(tensor: torch.Tensor, size: int, dim: int) -> torch.Tensor:
     return torch.cat([zeros, tensor], dim) if missing else tensor
 
 
-def _exchangeable(cache: Any) -> bool:
+def exchangeable(cache: Any) -> bool:
     """Whether a cache is keys and values of all tokens in each layer, so that rows can be taken out and put in."""
     from transformers.cache_utils import DynamicLayer
 

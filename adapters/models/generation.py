@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
+import contextlib
+import inspect
 import secrets
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.core.errors import SettingsError
-from adapters.models.batching import by_length
-from adapters.models.decoding import continued
+from adapters.models.batching import by_length, common_prefix
+from adapters.models.decoding import Writer, continued, exchangeable
+from adapters.models.prefix_cache import PrefixCache
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +58,16 @@ _NOT_GREEDY = (
 )
 
 
+_CHANGE_THE_LIKELIEST = (
+    "bad_words_ids",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "sequence_bias",
+    "forced_bos_token_id",
+)
+"""Options of a model's own generation config that greedy search follows, and transformers' own loop alone does."""
+
+
 def generate(
     model: Any,
     tokenizer: PreTrainedTokenizerFast,
@@ -63,7 +76,11 @@ def generate(
     max_new_tokens: int,
     end: str = "",
     end_tokens: Sequence[int] = (),
-    allowed: Callable[[int, list[int]], list[int]] | None = None,
+    allowed: Callable[[int, list[int]], list[int] | None] | None = None,
+    tokens: int | None = None,
+    together: int | None = None,
+    finished: Callable[[int], None] = lambda number: None,
+    prefixes: PrefixCache | None = None,
 ) -> list[list[int]]:
     """Generate greedily after each row (with an encoder-decoder: in answer to it).
 
@@ -76,23 +93,97 @@ def generate(
         max_new_tokens: maximum length of an answer.
         end: text that ends an answer once it has a word; the end-of-text token ends it in any case.
         end_tokens: tokens that end an answer, besides the model's own.
-        allowed: maps the number of a row and its generated tokens to the tokens allowed next; None allows all.
+        allowed: maps the number of a row and its generated tokens to the tokens allowed next. None, instead of it or
+            from it, allows all.
+        tokens, together: tokens and rows at a time, as of `decoding.continued`. None for any number.
+        finished: called with the number of a row once its answer is complete.
+        prefixes: of the model, where rows of several calls begin alike.
 
     Returns:
         Tokens of each answer, including those of `end` (the last may contain more text), without an end-of-text token.
     """
-    before = 1 if model.config.is_encoder_decoder else max(len(row) for row in _filled(rows, tokenizer))
-    out = _run(
-        model,
-        tokenizer,
-        rows,
-        max_new_tokens=max_new_tokens,
-        criteria=[_ends(tokenizer, end, before)] if end else [],
-        allowed=_allowed_after(allowed, before),
-        end_tokens=end_tokens,
-    )
+    rows = _filled(rows, tokenizer)
+    answers: list[list[int]] = [[] for _ in rows]
     ends = {int(tokenizer.pad_token_id), *_own_ends(model), *end_tokens}
-    return [_until(answer, ends) for answer in out[:, before:].tolist()]
+
+    def take(number: int, logits: torch.Tensor) -> int | None:
+        """The likeliest token that is allowed; None after the last one."""
+        own = answers[number]
+        token = _likeliest(logits, None if allowed is None else allowed(number, own))
+        if token not in ends:
+            own.append(token)
+            if len(own) < max_new_tokens and not (end and _ends(tokenizer, end, [own])[0]):
+                return token
+        finished(number)
+        return None
+
+    most, pad = [max_new_tokens] * len(rows), int(tokenizer.pad_token_id)
+    writer = _writer(model, rows, prefixes)
+    limits: dict[str, Any] = {"tokens": tokens, "together": together}
+    if writer is not None and continued(writer, rows, take, pad=pad, most=most, **limits):
+        return answers
+    lengths, rows_alone = [len(row) + max_new_tokens for row in rows], together or len(rows)
+    for batch in by_length(lengths, tokens=tokens, rows=rows_alone if tokens is None else None):
+        alike = [rows[i] for i in batch]
+        before = 1 if model.config.is_encoder_decoder else max(map(len, alike))
+        out = _run(
+            model.of(batch) if getattr(model, "rows_differ", False) else model,
+            tokenizer,
+            alike,
+            max_new_tokens=max_new_tokens,
+            criteria=[_ends_after(tokenizer, end, before)] if end else [],
+            allowed=_allowed_after(allowed, batch, before, len(tokenizer)),
+            end_tokens=end_tokens,
+        )
+        for number, answer in zip(batch, out[:, before:].tolist(), strict=True):
+            answers[number] = _until(answer, ends)
+            finished(number)
+    return answers
+
+
+def _likeliest(logits: torch.Tensor, allowed: Sequence[int] | None) -> int:
+    """The token with the greatest of the logits `[vocabulary]`, the first of several, among those that are allowed."""
+    return int(logits.argmax()) if allowed is None else int(allowed[int(logits[allowed].argmax())])
+
+
+class _Alike:
+    """A model that answers all rows alike: their common prefix is computed once. A `decoding.Writer`."""
+
+    def __init__(self, model: Any, rows: Sequence[Sequence[int]], prefixes: PrefixCache | None) -> None:
+        """Args: a causal model with its language-model head, the tokens of all rows, the cache of earlier ones."""
+        self.model, self.config, self.generation_config = model, model.config, model.generation_config
+        shared = common_prefix(rows) if len(rows) > 1 or prefixes is not None else 0
+        self.shared = shared if shared >= MIN_SHARED_PREFIX else 0
+        self.cache = PrefixCache(model) if prefixes is None else prefixes
+        if self.shared:
+            self.cache.fill(rows[0][: self.shared])
+
+    def rows(self, numbers: Sequence[int]) -> AbstractContextManager[Any]:
+        """The model."""
+        return contextlib.nullcontext(self.model)
+
+    def prefixes(self, numbers: Sequence[int]) -> tuple[Any, torch.Tensor]:
+        """The common prefix of rows."""
+        import torch
+
+        seen = torch.ones(len(numbers), self.shared, dtype=torch.int64, device=next(self.model.parameters()).device)
+        return self.cache.repeated(len(numbers)) if self.shared else None, seen
+
+
+def _writer(model: Any, rows: Sequence[Sequence[int]], prefixes: PrefixCache | None) -> Writer | None:
+    """What `continued` continues rows with; None where the model needs transformers' own loop."""
+    if model.config.is_encoder_decoder or any(
+        getattr(model.generation_config, name, None) is not None for name in _CHANGE_THE_LIKELIEST
+    ):
+        return None
+    if getattr(model, "rows_differ", False):
+        own: Writer = model
+        return own
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if _needs_own_prefix(model) or "position_ids" not in inspect.signature(whole.forward).parameters:
+        return None
+    writer = _Alike(model, rows, prefixes)
+    return writer if not writer.shared or exchangeable(writer.cache.cache) else None
 
 
 def _filled(rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerFast) -> list[Sequence[int]]:
@@ -120,18 +211,19 @@ def _run(
     rows = _filled(rows, tokenizer)
     longest = max(map(len, rows))
     encoded = bool(model.config.is_encoder_decoder)
-    shared = 0 if encoded or _needs_own_prefix(model) else _shared_length(rows)
+    shared = 0 if encoded or _needs_own_prefix(model) or len(rows) < 2 else common_prefix(rows)
+    shared = shared if shared >= MIN_SHARED_PREFIX else 0
     padded = partial(_padded, shared=shared, longest=longest, left=not encoded)
     ids = torch.tensor([padded(row, pad) for row in rows], device=device)
     mask = torch.tensor([padded([1] * len(row), 0) for row in rows], device=device)
     with torch.inference_mode():
-        cache = prefill_cache(model, rows[0][:shared]) if shared else None
-        if cache is not None:
-            cache.batch_repeat_interleave(len(rows))
+        prefix = PrefixCache(model)
+        if shared:
+            prefix.fill(rows[0][:shared])
         out: torch.Tensor = model.generate(
             input_ids=ids,
             attention_mask=mask,
-            past_key_values=cache,
+            past_key_values=prefix.repeated(len(rows)) if shared else None,
             max_new_tokens=max_new_tokens,
             do_sample=False,
             num_beams=1,
@@ -159,26 +251,6 @@ def _needs_own_prefix(model: Any) -> bool:
     return getattr(model, "rows_differ", False) or (config is not None and bool(config.is_prompt_learning))
 
 
-def _shared_length(rows: Sequence[Sequence[int]]) -> int:
-    """Length of the common prefix; 0 if it is too short to be worth a pass of its own."""
-    shared = common_prefix(rows) if len(rows) > 1 else 0
-    return shared if shared >= MIN_SHARED_PREFIX else 0
-
-
-def common_prefix(rows: Sequence[Sequence[int]]) -> int:
-    """Number of tokens that all rows start with, at least one token less than the shortest row."""
-    columns = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
-    return min(sum(1 for _ in columns), min(map(len, rows)) - 1)
-
-
-def prefill_cache(model: Any, ids: Sequence[int]) -> Any:
-    """A causal model's key-value cache of some tokens, for one row."""
-    import torch
-
-    device = next(model.parameters()).device
-    return model(input_ids=torch.tensor([ids], device=device), use_cache=True, logits_to_keep=1).past_key_values
-
-
 def first_token(tokenizer: PreTrainedTokenizerFast) -> int:
     """The token used for an empty input."""
     known = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
@@ -197,20 +269,29 @@ def _until(answer: Sequence[int], ends: set[int]) -> list[int]:
     return list(answer[:stop])
 
 
-def _ends(tokenizer: PreTrainedTokenizerFast, end: str, before: int) -> Callable[..., torch.Tensor]:
-    """A stopping criterion: a row is done when its generated text contains `end` after a word."""
+def _ends(tokenizer: PreTrainedTokenizerFast, end: str, answers: Sequence[Any]) -> list[bool]:
+    """Whether the text of generated tokens contains `end` after a word."""
     tail = _TAIL + len(end.encode())
-
-    def done(ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        tails = tokenizer.batch_decode(ids[:, max(before, ids.shape[1] - tail) :], clean_up_tokenization_spaces=False)
-        return ids.new_tensor([end in tail.lstrip() for tail in tails]).bool()
-
-    return done
+    texts = tokenizer.batch_decode([answer[-tail:] for answer in answers], clean_up_tokenization_spaces=False)
+    return [end in text.lstrip() for text in texts]
 
 
-def _allowed_after(allowed: Callable[[int, list[int]], list[int]] | None, before: int) -> Any:
-    """`allowed` as transformers calls it, with all tokens of a row, including those of the input."""
-    return None if allowed is None else lambda row, ids: allowed(row, ids[before:].tolist())
+def _ends_after(tokenizer: PreTrainedTokenizerFast, end: str, before: int) -> Callable[..., torch.Tensor]:
+    """`_ends` as transformers calls it, with all tokens of a row, including those of the input."""
+    return lambda ids, scores, **given: ids.new_tensor(_ends(tokenizer, end, ids[:, before:].tolist())).bool()
+
+
+def _allowed_after(
+    allowed: Callable[[int, list[int]], list[int] | None] | None, numbers: Sequence[int], before: int, vocabulary: int
+) -> Any:
+    """`allowed` as transformers calls it, with the number in a batch and all tokens, including those of the input."""
+
+    def after(row: int, ids: torch.Tensor) -> list[int]:
+        assert allowed is not None
+        own = allowed(numbers[row], ids[before:].tolist())
+        return [*range(vocabulary)] if own is None else own
+
+    return None if allowed is None else after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,7 +351,7 @@ def write(
     listen: Callable[[int, str], bool] | None = None,
     finished: Callable[[int, Continuation], None] | None = None,
     *,
-    room: int,
+    tokens: int,
 ) -> list[Continuation]:
     """Continue rows, each with its own sampling. A row's draws depend on its seed alone, not on the rows beside it.
 
@@ -282,7 +363,7 @@ def write(
         listen: called after each token with the number of a row and the new part of its text, which may be empty;
             returns whether to go on with it.
         finished: called with the number of a row and its continuation as soon as it ends, before longer rows do.
-        room: tokens at a time, as of `decoding.continued`.
+        tokens: at a time, as of `decoding.continued`.
     """
     writers = [
         _Writer(tokenizer, one, partial(listen, i) if listen else None, partial(finished, i) if finished else None)
@@ -297,8 +378,8 @@ def write(
 
     most = [one.max_new_tokens for one in sampling]
     rows = _filled(rows, tokenizer)
-    if not continued(model, rows, take, pad=int(tokenizer.pad_token_id), most=most, room=room):
-        _write_together(model, tokenizer, rows, writers, ends, room=room)
+    if not continued(model, rows, take, pad=int(tokenizer.pad_token_id), most=most, tokens=tokens):
+        _write_together(model, tokenizer, rows, writers, ends, tokens=tokens)
     return [writer.continuation() for writer in writers]
 
 
@@ -309,11 +390,11 @@ def _write_together(
     writers: Sequence[_Writer],
     ends: set[int],
     *,
-    room: int,
+    tokens: int,
 ) -> None:
     """Continue rows in batches that end with their longest row, by transformers' own loop, whatever the cache."""
     lengths = [len(row) + one.sampling.max_new_tokens for row, one in zip(rows, writers, strict=True)]
-    for batch in by_length(lengths, tokens=room, rows=None):
+    for batch in by_length(lengths, tokens=tokens, rows=None):
         own = [writers[i] for i in batch]
         _write_batch(model.of(batch), tokenizer, [rows[i] for i in batch], own, ends)
 

@@ -231,8 +231,8 @@ def constrained_answers(
     max_tokens: int,
     lead: str = " ",
     end_tokens: Sequence[int] = (),
-) -> list[ConstrainedAnswer]:
-    """A constrained answer for each row; an empty list if any row has no constraint, or none can be kept.
+) -> list[ConstrainedAnswer | None]:
+    """A constrained answer for each row; None for one that has no constraint, or none that can be kept.
 
     Args:
         constraints: one per row.
@@ -242,8 +242,6 @@ def constrained_answers(
         lead: white space before an answer that is a span.
         end_tokens: tokens that end an answer, the first of them in place of the end of the text.
     """
-    if not constraints or any(one is None for one in constraints):
-        return []
 
     def tokenize(text: str) -> list[int]:
         options = {"add_special_tokens": False, "split_special_tokens": True}
@@ -252,13 +250,16 @@ def constrained_answers(
 
     usual = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.pad_token_id
     options: dict[str, Any] = {"separator": separator, "end": int([*end_tokens, usual][0])}
-    grammars: list[LinesGrammar | SpanGrammar] = [
-        LinesGrammar(one, tokenize, **options)
-        if isinstance(one, LinesConstraint)
-        else SpanGrammar(one, tokenize, **options, lead=lead)
-        for one in constraints
-        if one is not None
-    ]
-    if not all(one.sound and one.needed(GrammarState(START)) <= max_tokens for one in grammars):
-        return []
-    return [ConstrainedAnswer(grammar, max_tokens) for grammar in grammars]
+
+    def answer(constraint: LinesConstraint | SpanConstraint | None) -> ConstrainedAnswer | None:
+        if constraint is None:
+            return None
+        grammar: LinesGrammar | SpanGrammar = (
+            LinesGrammar(constraint, tokenize, **options)
+            if isinstance(constraint, LinesConstraint)
+            else SpanGrammar(constraint, tokenize, **options, lead=lead)
+        )
+        kept = grammar.sound and grammar.needed(GrammarState(START)) <= max_tokens
+        return ConstrainedAnswer(grammar, max_tokens) if kept else None
+
+    return [answer(one) for one in constraints]

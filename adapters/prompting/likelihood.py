@@ -6,16 +6,14 @@ Schick & Schuetze 2021, arXiv:2009.07118).
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapters.models.batching import by_length, pad
-from adapters.models.generation import common_prefix
+from adapters.models.batching import by_length, common_prefix, pad
+from adapters.models.prefix_cache import PrefixCache, projecting
 from adapters.prompting.token_trie import TokenTrie
 
 if TYPE_CHECKING:
@@ -25,8 +23,6 @@ Rows = Sequence[Sequence[int]]
 PASS_TOKENS, TREE_TOKENS = 768, 512
 """Maximum tokens of a pass, and of a tree with several rows: in a larger one, attention between rows that do not see
 each other costs more than a larger product gains."""
-PREFIX_CHUNK = 128
-"""Tokens of a common prefix that are computed in one pass."""
 _MIN_SAVED_TOKENS = 64
 """Tokens that a common prefix must save over all rows to be computed in a pass of its own."""
 _FP32_POSITIONS = 128
@@ -42,8 +38,7 @@ class CachedScorer:
         batch_tokens: maximum tokens of a pass; a row with all its choices is always one pass.
         """
         self.model, self.batch_tokens = model, batch_tokens
-        self.prefix: list[int] = []
-        self.cache: Any = None
+        self.prefixes = PrefixCache(model)
 
     def log_probs_after(
         self, rows: Rows, choices: Rows, *, pad_id: int, step: Callable[[int], None] = lambda done: None
@@ -67,7 +62,9 @@ class CachedScorer:
         out = np.zeros((len(rows), len(choices)))
         with torch.inference_mode():
             shared = common_prefix(rows)
-            begin = self._cache_prefix(rows[0][:shared]) if shared * len(rows) >= _MIN_SAVED_TOKENS else 0
+            begin = shared if shared * len(rows) >= _MIN_SAVED_TOKENS else 0
+            if begin:
+                self.prefixes.fill(rows[0][:begin])
             rests = [row[begin:] for row in rows]
             for forest in self._forests(begin, rests, sum(map(len, choices)) - len(choices)):
                 numbers = [i for tree in forest for i in tree]
@@ -92,31 +89,6 @@ class CachedScorer:
         lengths = [sum(sizes[i] for i in tree) for tree in trees]
         for batch in by_length(lengths, tokens=self.batch_tokens, rows=None):
             yield [trees[number] for number in batch]
-
-    def _cache_prefix(self, ids: Sequence[int]) -> int:
-        """Fill the cache with keys and values of these tokens, computing only those it lacks; returns their number.
-
-        They are computed in chunks with fixed bounds, so that the result does not depend on what was cached before.
-        """
-        import torch
-
-        ids = list(ids)
-        same = common_prefix([[*ids, -1], [*self.prefix, -2]])
-        same -= same % PREFIX_CHUNK if same < max(len(ids), len(self.prefix)) else 0
-        if same:
-            self._crop(same)
-        else:
-            self.cache = None
-        device = next(self.model.parameters()).device
-        for begin in range(same, len(ids), PREFIX_CHUNK):
-            with _projecting(self.model, [(0, -1)]):
-                self.cache = self.model(
-                    input_ids=torch.tensor([ids[begin : begin + PREFIX_CHUNK]], device=device),
-                    past_key_values=self.cache,
-                    use_cache=True,
-                ).past_key_values
-        self.prefix = ids
-        return len(ids)
 
     def _of_forest(self, begin: int, forest: Sequence[Rows], choices: Rows, pad_id: int) -> np.ndarray:
         """Log-probabilities `[rows, choices]` in one pass after the first `begin` tokens of the cache.
@@ -158,11 +130,10 @@ class CachedScorer:
             seen[number, : len(tree), begin : begin + len(tree)] = tree.visible()
             seen[number, range(len(tree), width), range(begin + len(tree), begin + width)] = True
         mask = torch.zeros(seen.shape, dtype=first.dtype).masked_fill(torch.from_numpy(~seen), _least(first.dtype))
-        cache = self.cache if begin else None
+        cache = self.prefixes.cache if begin else None
         if cache is not None and len(trees) > 1:
-            cache = copy.deepcopy(cache)
-            cache.batch_repeat_interleave(len(trees))
-        with _projecting(self.model, nodes):
+            cache = self.prefixes.repeated(len(trees))
+        with projecting(self.model, nodes):
             logits: torch.Tensor = self.model(
                 input_ids=pad([tree.tokens for tree in trees], pad_id).to(first.device),
                 attention_mask=mask[:, None].to(first.device),
@@ -171,29 +142,8 @@ class CachedScorer:
                 use_cache=cache is not None,
             ).logits
         if begin:
-            self._crop(begin)
+            self.prefixes.crop(begin)
         return logits
-
-    def _crop(self, tokens: int) -> None:
-        """Shorten the cache to `tokens`; a negative argument of `crop` is the number of tokens to remove."""
-        removed = self.cache.get_seq_length() - tokens
-        if removed:
-            self.cache.crop(-removed)
-
-
-@contextmanager
-def _projecting(model: Any, positions: Sequence[tuple[int, int]]) -> Iterator[None]:
-    """Compute logits only for some positions, given by row and column."""
-    rows, columns = np.array(positions).T
-
-    def select(module: Any, given: tuple[torch.Tensor]) -> torch.Tensor:
-        return given[0][rows, columns]
-
-    handle = model.get_output_embeddings().register_forward_pre_hook(select)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _least(dtype: torch.dtype) -> float:

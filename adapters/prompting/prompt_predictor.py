@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import ModelError
 from adapters.core.progress import ProgressBar
-from adapters.models.batching import by_length
 from adapters.models.generation import generate
 from adapters.prompting.calibration import CONTENT_FREE, Calibration, LabelLogProbs
 from adapters.prompting.chat_template import ChatTemplate
@@ -83,10 +82,11 @@ class PromptPredictor:
         self.nearest_shots: dict[str, list[Any]] = {}
         """Shots of the examples that are being predicted, by the digest of the example."""
         self.channel_shots = [self._channel_shot(shot) for shot in shots] if "channel" in self.calibration.steps else []
+        self.scorer = scorer or CachedScorer(model)
         self.label_scorer: LabelScorer | None = None
         if prompt.answer in task.chosen_formats:
             words = task.choices(prompt.form)
-            self.label_scorer = LabelScorer(model, base, prompt, self.form, self.plain_form, words, scorer)
+            self.label_scorer = LabelScorer(model, base, prompt, self.form, self.plain_form, words, self.scorer)
         self.room = base.positions - (self.label_scorer.longest if self.label_scorer else max_new_tokens)
 
     def shown(self, example: Example) -> list[Example]:
@@ -148,16 +148,15 @@ class PromptPredictor:
 
     def _generate(self, examples: list[Example], shots: list[int]) -> list[Prediction]:
         """Generated answers, parsed by the task."""
-        rows = [self.tokens(example, number) for example, number in zip(examples, shots, strict=True)]
-        out: list[Prediction | None] = [None] * len(rows)
-        lengths = [len(row) + self.max_new_tokens for row in rows]
-        with _steps(len(rows)) as step:
-            for batch in by_length(lengths, tokens=self.batch_tokens, rows=self.batch_rows):
-                texts = self._generate_texts([rows[i] for i in batch], [examples[i] for i in batch])
-                for i, text in zip(batch, texts, strict=True):
+        out: dict[int, Prediction] = {}
+        with _steps(len(examples)) as step:
+            for number in dict.fromkeys(shots):  # rows with the same shots begin alike
+                alike = [i for i, own in enumerate(shots) if own == number]
+                rows = [self.tokens(examples[i], number) for i in alike]
+                texts = self._generate_texts(rows, [examples[i] for i in alike], lambda row: step(1))
+                for i, text in zip(alike, texts, strict=True):
                     out[i] = self.task.read_answer(examples[i], text, self.prompt.form)
-                step(len(batch))
-        return [prediction for prediction in out if prediction is not None]
+        return [out[i] for i in range(len(examples))]
 
     def _choose(self, examples: list[Example], shots: list[int]) -> list[Prediction]:
         """The likeliest labels, decoded by the task as the output of a head."""
@@ -230,8 +229,10 @@ class PromptPredictor:
         """Tokens of an example's prompt with its first shots."""
         return self.form.tokens(self._shots_of(example)[:shots], example, mask)
 
-    def _generate_texts(self, rows: Sequence[Sequence[int]], examples: Sequence[Example]) -> list[str]:
-        """Generated texts up to what ends an answer."""
+    def _generate_texts(
+        self, rows: Sequence[Sequence[int]], examples: Sequence[Example], finished: Callable[[int], None]
+    ) -> list[str]:
+        """Generated texts up to what ends an answer; `finished` is called with the number of each that is complete."""
         constraints = [self.task.constraint(e, self.prompt.form) if self.constrained else None for e in examples]
         constrained = constrained_answers(
             constraints,
@@ -241,7 +242,11 @@ class PromptPredictor:
             lead=self.form.lead,
             end_tokens=self.form.end_tokens,
         )
-        allowed = (lambda row, generated: constrained[row].allowed(generated)) if constrained else None
+
+        def allowed(row: int, generated: list[int]) -> list[int] | None:
+            answer = constrained[row]
+            return None if answer is None else answer.allowed(generated)
+
         answers = generate(
             self.model,
             self.base.tokenizer,
@@ -250,11 +255,15 @@ class PromptPredictor:
             end=self.form.end_text,
             end_tokens=self.form.end_tokens,
             allowed=allowed,
+            tokens=self.batch_tokens,
+            together=self.batch_rows,
+            finished=finished,
+            prefixes=self.scorer.prefixes,
         )
         texts = self.base.tokenizer.batch_decode(answers, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         texts = [_up_to(self.form.end_text, text) for text in texts]
         for row, answer in enumerate(constrained):
-            if answer.ends_repeating(answers[row]):
+            if answer is not None and answer.ends_repeating(answers[row]):
                 texts[row] = texts[row].rpartition("\n")[0]
         return texts
 

@@ -246,7 +246,8 @@ def test_rows_that_begin_alike_are_answered_as_each_alone(
     handle.remove()
     assert together == [writer.write([row])[0] for row in rows]
     assert (read[0] == (1, length)) == (length >= MIN_SHARED_PREFIX)
-    assert all(rows == len(together) for rows, _ in read[1:])
+    own = [tokens for rows, tokens in read if rows == len(together)]
+    assert own[0] == max(map(len, rows)) - (length if length >= MIN_SHARED_PREFIX else 0)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
@@ -266,3 +267,86 @@ def test_behind_a_prefix_rows_that_begin_alike_are_answered_as_a_slow_loop_answe
     answers = behind.write()
     assert answers == [slowly(behind, row) for row in behind.rows]
     assert answers != writer.write(behind.rows)
+
+
+# tokens that are guessed ----------------------------------------------------------------------------------------------
+
+
+class Counted:
+    """The tokens of each row in each pass of a model."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.read: list[tuple[int, ...]] = []
+        self.handle = writer.model.register_forward_pre_hook(
+            lambda module, args, kwargs: self.read.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+        )
+
+    def __enter__(self) -> list[tuple[int, ...]]:
+        return self.read
+
+    def __exit__(self, *given: object) -> None:
+        self.handle.remove()
+
+
+def repeating(build: Callable[[str], Writer], name: str) -> tuple[Writer, list[int]]:
+    """A model that often writes what it has written before, and a row that holds much of what it writes after it."""
+    writer = build(name)
+    row = writer.rows[3]
+    for _ in range(2):  # what is written is written again more often where it was read
+        row = row + writer.write([row], new=24)[0]
+    return writer, row
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+@pytest.mark.parametrize("step_tokens", [1, 12, 64])
+def test_guessed_tokens_leave_every_answer_as_it_is(
+    name: str, step_tokens: int, build: Callable[[str], Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, row = repeating(build, name)
+    rows = [row, *writer.rows, row[:30], row[5:]]
+    wanted = [slowly(writer, one, new=40) for one in rows]
+    monkeypatch.setattr("adapters.models.decoding.STEP_TOKENS", step_tokens)
+    for limits in ({}, {"together": 1}, {"together": 2}, {"tokens": 150}, {"tokens": 1}):
+        finished: list[int] = []
+        found = generate(
+            writer.model, writer.tokenizer, rows, max_new_tokens=40, finished=finished.append, **limits
+        )  # fmt: skip
+        assert found == wanted
+        assert sorted(finished) == [*range(len(rows))]
+
+
+def test_tokens_that_are_guessed_rightly_take_no_pass_of_their_own(
+    build: Callable[[str], Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = build("llama")
+    row = writer.rows[3]
+    answer = slowly(writer, row, new=LONG)
+    monkeypatch.setattr(
+        "adapters.models.decoding._Row.guess", lambda own, most: answer[len(own.tokens) - len(row) :][:4]
+    )
+    with Counted(writer) as read:
+        assert writer.write([row]) == [answer]
+    assert len(read) < len(answer) / 2
+    assert max(tokens for _, tokens in read[1:]) == 5
+    beside, wanted = [*row, *answer, *row], slowly(writer, [*row, *answer, *row])
+    monkeypatch.setattr("adapters.models.decoding._Row.guess", lambda own, most: [0, 1, 2][:most])
+    with Counted(writer) as read:
+        assert writer.write([row, beside]) == [answer, wanted]
+    assert len(read) <= LONG + 1  # a pass for the common prefix
+
+
+def test_prefixes_of_several_calls_are_computed_once(build: Callable[[str], Writer]) -> None:
+    from adapters.models.prefix_cache import PrefixCache
+
+    writer = build("llama")
+    shots = (writer.rows[1] + writer.rows[3]) * 12
+    rows = [shots + writer.rows[i] for i in range(4)]
+    wanted = [slowly(writer, row) for row in rows]
+    prefixes = PrefixCache(writer.model)
+    with Counted(writer) as read:
+        found = [
+            generate(writer.model, writer.tokenizer, [row], max_new_tokens=LONG, prefixes=prefixes)[0] for row in rows
+        ]
+        begun = sum(tokens for _, tokens in read if tokens > 9)
+    assert found == wanted
+    assert begun < 2.2 * max(map(len, rows))

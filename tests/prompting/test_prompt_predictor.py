@@ -97,6 +97,9 @@ def fixed(base: Any, answers: str | Callable[[str], str]) -> Any:
             """What rows begin with alike is read once; nothing is remembered of it."""
             return SimpleNamespace(past_key_values=SimpleNamespace(batch_repeat_interleave=lambda rows: None))
 
+        def get_output_embeddings(self) -> Any:
+            return torch.nn.Identity()
+
         def generate(self, input_ids: Any, attention_mask: Any, max_new_tokens: int, **_: Any) -> Any:
             asked = [base.tokenizer.decode(row[keep.bool()]) for row, keep in zip(input_ids, attention_mask)]  # noqa: B905
             self.asked += asked

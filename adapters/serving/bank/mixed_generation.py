@@ -18,6 +18,7 @@ class MixedGenerator:
     """A model for `models.generation` and for tasks whose answers are generated. Rows keep their order and slots."""
 
     rows_differ = True
+    shared = 0
     """Rows with the same first tokens need not have the same keys and values."""
 
     def __init__(self, model: Any, mixed: MixedModel, slots: Sequence[int]) -> None:

@@ -266,7 +266,7 @@ class MixedInference:
                 [sampling[i] for i in group],
                 None if listen is None else partial(_renumbered, listen, group),
                 None if finished is None else partial(_renumbered, finished, group),
-                room=WRITTEN * self.batch_tokens,
+                tokens=WRITTEN * self.batch_tokens,
             )
             found.update(zip(group, written, strict=True))
         return [found[number] for number in range(len(rows))]

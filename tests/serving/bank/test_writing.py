@@ -264,7 +264,7 @@ def test_a_cache_whose_rows_cannot_be_exchanged_is_written_in_whole_batches(
 ) -> None:
     bank, requests = houses("llama").bank, [Request(name, text) for name, text in zip(METHODS, TEXTS, strict=True)]
     wanted = completions(bank.write(requests))
-    monkeypatch.setattr("adapters.models.decoding._exchangeable", lambda cache: False)
+    monkeypatch.setattr("adapters.models.decoding.exchangeable", lambda cache: False)
     heard: list[int] = []
     answers = bank.write(requests, listen=lambda number, _: not heard.append(number))
     assert completions(answers) == wanted and {*heard} == {0, 1, 2, 3}

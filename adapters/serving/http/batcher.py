@@ -38,6 +38,7 @@ class Job(Generic[R]):
         answers: to each, once the bank has answered it.
         faults: exceptions by the number of their request.
         begun: number of requests that were handed to the bank.
+        passed: number of batches that were formed without all of them.
         answered: number of requests that it has answered.
         wait: seconds until the first was handed to the bank.
         model: seconds of the batches with its requests.
@@ -51,6 +52,7 @@ class Job(Generic[R]):
     answers: list[dict[str, Any]]
     faults: dict[int, UserError] = field(default_factory=dict)
     begun: int = 0
+    passed: int = 0
     answered: int = 0
     wait: float = 0.0
     model: float = 0.0
@@ -280,9 +282,10 @@ class Batcher(Generic[R]):
                 self.changed.notify()  # another thread, for the requests that remain
 
     def _form_batch(self, room: int) -> list[JobSlice[R]]:
-        """Requests of about `room` tokens: those of the oldest job, at least one, then others of similar length.
+        """Requests of about `room` tokens: those that were passed over most often, of these the ones of similar length.
 
-        Rows are padded to the longest of a batch, so similar lengths are answered sooner; the oldest waits no longer.
+        Rows are padded to the longest of a batch, so similar lengths are answered sooner. Of those that arrived during
+        the same batch some wait for one more; none waits for those that came later.
         """
         batch: list[JobSlice[R]] = []
         now = time.perf_counter()
@@ -300,13 +303,16 @@ class Batcher(Generic[R]):
             batch.append(JobSlice(job=job, begin=first, end=end))
             if not job.left:
                 del self.jobs[job]
+        for job in self.jobs:
+            job.passed += 1
         return batch
 
     def _by_length(self) -> list[Job[R]]:
-        """Jobs by how much the mean length of their texts differs from that of the oldest job."""
+        """Jobs by how often they were passed over, then by how little their texts' mean length differs from that of
+        the oldest job."""
         means = {job: sum(job.sizes) / len(job.sizes) for job in self.jobs}
         oldest = means[next(iter(means))]
-        return sorted(means, key=lambda job: abs(means[job] - oldest))
+        return sorted(means, key=lambda job: (-job.passed, abs(means[job] - oldest)))
 
 
 def _finish(done: Sequence[tuple[Job[Any], Exception | None]]) -> None:

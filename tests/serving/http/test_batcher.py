@@ -242,6 +242,32 @@ def test_a_batch_is_the_oldest_request_and_others_of_its_length() -> None:
     assert [len(batch) for batch in bank.batches] == [1, 3, 3]
 
 
+def test_nobody_waits_for_those_who_came_after_a_batch_that_left_him_out() -> None:
+    bank = Bank(held=True)
+
+    async def work(batcher: Batcher) -> None:
+        first = await busy(batcher, bank)
+
+        async def all_wait(texts: list[str]) -> list[asyncio.Task[Any]]:
+            before = batcher.waiting
+            tasks = [asyncio.create_task(batcher.submit(requests_of(text), 60)) for text in texts]
+            while batcher.waiting < before + len(texts):
+                await asyncio.sleep(0.001)
+            return tasks
+
+        tasks = await all_wait(["x" * 200, "y" * 30, "x" * 190, "w" * 250, "x" * 210])
+        for _ in range(2):
+            bank.batches.append([request.inputs for part in batcher._form_batch(100) for request in part.requests])
+            tasks += await all_wait(["v" * 32] * 20)
+        for task in tasks:
+            task.cancel()
+        bank.go.set()
+        await first
+
+    run(bank, work, max_batch_tokens=100)
+    assert [{text[0] for text in batch} for batch in bank.batches[1:3]] == [{"x"}, {"y", "w", "v"}]
+
+
 def test_idle_threads_share_what_waits() -> None:
     bank = Bank(held=True)
 

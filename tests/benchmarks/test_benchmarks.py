@@ -52,8 +52,8 @@ SMALLEST = {
     f"{{data}} --more {RUN} --allow_unknown_tokens",
     "peft_methods": "--types LOHA VERA --bases bert --tasks tagging",
     "processes": f"--rounds 1 --steps 1 --recipes lora_ner --data {{data}}/conll2003 --base {{bert}} --more {RUN}",
-    "prompt_scoring": "--only zero agreement memory grid --base {llama} --folder {data} --rounds 1 --examples 4 "
-    "--shots 0",
+    "prompt_scoring": "--only zero written agreement memory grid --base {llama} --folder {data} --rounds 1 "
+    "--examples 4 --shots 0",
     "recommendation": "--data {data} --folder {data}/recommendation --base {bert} --stored 300 --rounds 2 --events 50 "
     "--more --max_train_steps 1 --mixed_precision no",
     "recipe_scores": "sst2 --bases {bert} --methods lora --seeds 1 --data {data} --folder {data}/scores --more "

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Take = Callable[[int, "torch.Tensor"], "int | None"]
 """Gets the number of a row and its logits `[vocabulary]`; returns the next token, None where the row is done."""
+More = Callable[[], "tuple[Sequence[int], int] | None"]
+"""Returns the tokens of a row that has come meanwhile, and how many it may get; None where there is none."""
 STEP_TOKENS = 12
 """Tokens of a step up to which guessed ones are computed besides: about as long as one of few tokens, whose time is
 that of reading the weights."""
@@ -59,6 +61,7 @@ def continued(
     most: Sequence[int],
     tokens: int | None = None,
     together: int | None = None,
+    more: More = lambda: None,
 ) -> bool:
     """Continue rows until each is done, those that may be the shortest first.
 
@@ -71,12 +74,14 @@ def continued(
         tokens: of the rows that are continued at a time, with what they may still get, all as long as the longest. A
             longer row is continued alone.
         together: rows that are continued at a time. None for any number.
+        more: is asked after each step for a row to continue as well, as long as there is room.
 
     Returns:
         False, with nothing taken, where the model's cache is of a kind whose rows cannot be exchanged.
     """
     import torch
 
+    rows, most = list(rows), list(most)
     waiting = deque(sorted(range(len(rows)), key=lambda i: len(rows[i]) + most[i]))  # alike rows need little padding
     batch = _Batch(writer, pad)
 
@@ -100,6 +105,10 @@ def continued(
                 batch.step(take)
             if new and not batch.admit(new, [_Row(rows[i], most[i]) for i in new], take):
                 return False
+            while fit() == len(waiting) and (found := more()) is not None:
+                waiting.append(len(rows))
+                rows.append(found[0])
+                most.append(found[1])
     return True
 
 

@@ -352,6 +352,7 @@ def write(
     finished: Callable[[int, Continuation], None] | None = None,
     *,
     tokens: int,
+    more: Callable[[], tuple[Sequence[int], Sampling] | None] = lambda: None,
 ) -> list[Continuation]:
     """Continue rows, each with its own sampling. A row's draws depend on its seed alone, not on the rows beside it.
 
@@ -364,11 +365,25 @@ def write(
             returns whether to go on with it.
         finished: called with the number of a row and its continuation as soon as it ends, before longer rows do.
         tokens: at a time, as of `decoding.continued`.
+        more: returns a row that has come meanwhile, as of `decoding.continued`, and its sampling. Its number follows
+            those of the others.
     """
-    writers = [
-        _Writer(tokenizer, one, partial(listen, i) if listen else None, partial(finished, i) if finished else None)
-        for i, one in enumerate(sampling)
-    ]
+    writers: list[_Writer] = []
+
+    def begin(one: Sampling) -> None:
+        number = len(writers)
+        told = partial(listen, number) if listen else None
+        writers.append(_Writer(tokenizer, one, told, partial(finished, number) if finished else None))
+
+    def begin_more() -> tuple[Sequence[int], int] | None:
+        found = more()
+        if found is None:
+            return None
+        begin(found[1])
+        return _filled([found[0]], tokenizer)[0], found[1].max_new_tokens
+
+    for one in sampling:
+        begin(one)
     ends = {*_own_ends(model)}
 
     def take(number: int, logits: torch.Tensor) -> int | None:
@@ -378,7 +393,7 @@ def write(
 
     most = [one.max_new_tokens for one in sampling]
     rows = _filled(rows, tokenizer)
-    if not continued(model, rows, take, pad=int(tokenizer.pad_token_id), most=most, tokens=tokens):
+    if not continued(model, rows, take, pad=int(tokenizer.pad_token_id), most=most, tokens=tokens, more=begin_more):
         _write_together(model, tokenizer, rows, writers, ends, tokens=tokens)
     return [writer.continuation() for writer in writers]
 

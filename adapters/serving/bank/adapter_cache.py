@@ -316,6 +316,18 @@ class AdapterCache:
             with self.changed:
                 self.queue.leave(ticket)
 
+    def acquire_resident(self, name: str) -> LoadedAdapter | None:
+        """Lease the current version of an adapter without waiting, to be given back to `release`.
+
+        None where it is not in memory, or where other threads wait for room, which leases must not keep from them.
+        Raises UnknownAdapterError.
+        """
+        with self.changed:
+            adapter = self.find(name)
+            if adapter.entry is None or self.queue.tickets:
+                return None
+            return self._lease({name: adapter}, {})[0][name]
+
     def _insert_read(
         self,
         wanted: dict[str, LoadedAdapter],

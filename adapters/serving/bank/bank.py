@@ -9,6 +9,7 @@ answers = bank.predict([Request("ner", "Ada Lovelace lived in London.")])
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace as changed
@@ -34,7 +35,7 @@ from adapters.serving.bank.explaining import BankReader
 from adapters.serving.bank.mixed_inference import MixedInference, ResidentAdapter
 from adapters.serving.bank.mixed_model import NO_ADAPTER, MixedModel
 from adapters.serving.bank.routing import Routing, with_adapters
-from adapters.serving.bank.writing import Finished, Listener, Writing
+from adapters.serving.bank.writing import Finished, Listener, More, Writing
 from adapters.tasks.base.embedding import EMBEDDED_TOKENS
 from adapters.tasks.base.embedding import Task as Embedding
 from adapters.tasks.base.example import Example, Prediction
@@ -475,6 +476,7 @@ class AdapterBank:
         faults: dict[int, UserError] | None = None,
         listen: Listener | None = None,
         finished: Finished | None = None,
+        more: More = lambda may_join: None,
     ) -> list[dict[str, Any]]:
         """Continue texts, in mixed batches: each under its own adapter, one that generates, or the base alone.
 
@@ -486,10 +488,13 @@ class AdapterBank:
             listen: called after each token with the number of a request and the new part of its text, which may be
                 empty; returns whether to go on.
             finished: called with the number of a request and its answer as soon as that is complete.
+            more: is asked between two tokens for a request that has come meanwhile, while there is room: with a
+                function that says whether one may join, it returns the next request and its sampling, or None. Its
+                number follows those of the others. One may join whose adapter is in memory; the others wait.
 
         Returns:
-            For each `{id, adapter, version, task, output, truncated}`, where the output is `{text, completion,
-            finish_reason, prompt_tokens, completion_tokens, seed?}`; or `{id, adapter, error}`.
+            For each, those that joined last, `{id, adapter, version, task, output, truncated}`, where the output is
+            `{text, completion, finish_reason, prompt_tokens, completion_tokens, seed?}`; or `{id, adapter, error}`.
 
         Raises:
             BankError: the base has no language-model head.
@@ -504,10 +509,11 @@ class AdapterBank:
         faults = {} if faults is None else faults
         parsed = [request_of(given, number) for number, given in enumerate(requests)]
         answers: dict[int, dict[str, Any]] = {}
+        following = itertools.count(len(parsed))
         for numbers, names in self._groups(dict(enumerate(parsed))):
             chosen = {i: (parsed[i], each[i]) for i in numbers}
-            answers.update(self._writing.answers(chosen, names, faults, listen, finished))
-        return [answers[number] for number in range(len(parsed))]
+            answers.update(self._writing.answers(chosen, names, faults, listen, finished, more, following))
+        return [answers[number] for number in range(len(answers))]
 
     def explain(
         self,

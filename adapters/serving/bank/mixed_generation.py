@@ -36,6 +36,10 @@ class MixedGenerator:
         parameters: Iterator[torch.nn.Parameter] = self.model.parameters()
         return parameters
 
+    def add(self, slot: int) -> None:
+        """One more row, under the adapter in a slot."""
+        self.slots = np.append(self.slots, slot)
+
     def of(self, numbers: Sequence[int]) -> MixedGenerator:
         """The same for some of the rows."""
         return MixedGenerator(self.model, self.mixed, self.slots[[*numbers]].tolist())

@@ -255,21 +255,39 @@ class MixedInference:
         sampling: Sequence[Sampling],
         listen: Callable[[int, str], bool] | None = None,
         finished: Callable[[int, Continuation], None] | None = None,
+        more: Callable[[], tuple[int, Sequence[int], Sampling] | None] = lambda: None,
     ) -> list[Continuation]:
-        """Continuations of rows of `prompt`, each under its own adapter; the rest as `models.generation.write`."""
+        """Continuations of rows of `prompt`, each under its own adapter; the rest as `models.generation.write`.
+
+        `more` returns a row with its slot. It is not asked where the body cannot keep rows apart.
+        """
         found: dict[int, Continuation] = {}
-        for group in self._together(slots):
+        for numbers in self._together(slots):
+            group = list(numbers)
+            generator = MixedGenerator(self.model, self.mixed, [slots[i] for i in group])
+
+            def another(
+                group: list[int] = group, generator: MixedGenerator = generator
+            ) -> tuple[Sequence[int], Sampling] | None:
+                joining = more() if self.mixed.mixes else None
+                if joining is None:
+                    return None
+                generator.add(joining[0])
+                group.append(len(group))
+                return joining[1:]
+
             written = write(
-                MixedGenerator(self.model, self.mixed, [slots[i] for i in group]),
+                generator,
                 self.base.tokenizer,
                 [rows[i] for i in group],
                 [sampling[i] for i in group],
                 None if listen is None else partial(_renumbered, listen, group),
                 None if finished is None else partial(_renumbered, finished, group),
                 tokens=WRITTEN * self.batch_tokens,
+                more=another,
             )
             found.update(zip(group, written, strict=True))
-        return [found[number] for number in range(len(rows))]
+        return [found[number] for number in range(len(found))]
 
 
 def _renumbered(call: Callable[[int, Given], Result], group: Sequence[int], number: int, given: Given) -> Result:

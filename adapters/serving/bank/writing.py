@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from adapters.core.errors import ModelError, UserError
@@ -22,6 +22,11 @@ Finished = Callable[[int, dict[str, Any]], None]
 """Is called with the number of a request and its answer as soon as that is complete, before longer ones are."""
 
 
+More = Callable[[Callable[[Request], bool]], "tuple[Request, Sampling] | None"]
+"""Takes the next request that has come meanwhile, with its sampling, where what it is given says that it may join; None
+where it may not, or where there is none."""
+
+
 class Writing:
     """Writes for requests whose adapters fit into memory together."""
 
@@ -36,6 +41,8 @@ class Writing:
         faults: dict[int, UserError],
         listen: Listener | None,
         finished: Finished | None,
+        more: More,
+        following: Iterator[int],
     ) -> dict[int, dict[str, Any]]:
         """An answer for each request, by its number.
 
@@ -44,68 +51,129 @@ class Writing:
             names: of their adapters.
             faults: receives the exceptions by number.
             listen, finished: called with a request's number.
+            more: requests that may join; one does whose adapter is in memory, or unknown.
+            following: numbers of these.
         """
         leased, errors = self.cache.acquire(names)
+        call = _Call(self.inference, self.cache.release, faults, listen, finished)
+        joining: list[LoadedAdapter | UserError | None] = []
+
+        def may_join(request: Request) -> bool:
+            """Whether a request can join; its lease, or why there is none, is kept."""
+            try:
+                lease = None if request.adapter is None else self.cache.acquire_resident(request.adapter)
+            except UserError as error:
+                joining.append(error)
+                return True
+            if lease is None and request.adapter is not None:
+                return False
+            joining.append(lease)
+            return True
+
+        def another() -> tuple[int, list[int], Sampling] | None:
+            while (found := more(may_join)) is not None:
+                number, adapter = next(following), joining.pop()
+                if isinstance(adapter, LoadedAdapter):
+                    call.leases[number] = adapter
+                row = call.begin(number, *found, adapter)
+                if row is not None:
+                    return row
+            return None
+
         try:
-            answers: dict[int, dict[str, Any]] = {}
-            rows: dict[int, tuple[int, list[int], Sampling]] = {}
+            begun = []
             for number, (request, sampling) in requests.items():
-                answers[number] = {"id": request.id, "adapter": request.adapter}
-                try:
-                    slot, text = _slot(request, leased, errors), text_of(inputs_of(request))
-                    rows[number] = slot, self.inference.prompt(slot, text, sampling), sampling
-                except UserError as error:
-                    answers[number]["error"] = str(error)
-                    faults[number] = error
-                    if finished is not None:
-                        finished(number, answers[number])
-                    continue
-                answers[number] |= {"task": TASK, "output": {"text": text}, "truncated": False}
-                if request.adapter is not None:
-                    answers[number]["version"] = leased[request.adapter].version
-            self._write(rows, answers, listen, finished)
-            return answers
+                name = request.adapter
+                adapter = None if name is None else errors[name] if name in errors else leased[name]
+                begun.append(call.begin(number, request, sampling, adapter))
+            rows = [row for row in begun if row is not None]
+            if rows:
+                slots, prompts, samplings = zip(*rows, strict=True)
+                self.inference.write(slots, prompts, samplings, call.hear, call.complete, another)
+            return call.answers
         finally:
+            for lease in (*call.leases.values(), *joining):
+                if isinstance(lease, LoadedAdapter):
+                    self.cache.release([lease])
             self.cache.release(leased.values())
 
-    def _write(
+
+class _Call:
+    """What becomes of the requests of one call."""
+
+    def __init__(
         self,
-        rows: Mapping[int, tuple[int, list[int], Sampling]],
-        answers: Mapping[int, dict[str, Any]],
+        inference: MixedInference,
+        release: Callable[[Sequence[LoadedAdapter]], None],
+        faults: dict[int, UserError],
         listen: Listener | None,
         finished: Finished | None,
     ) -> None:
-        """Complete the answers of rows, by their number."""
-        if not rows:
-            return
-        numbers = [*rows]
-        slots, prompts, sampling = zip(*rows.values(), strict=True)
+        self.inference, self.release, self.faults = inference, release, faults
+        self.listen, self.finished = listen, finished
+        self.answers: dict[int, dict[str, Any]] = {}
+        self.rows: list[tuple[int, list[int]]] = []
+        """The number of each row's request, and its tokens."""
+        self.leases: dict[int, LoadedAdapter] = {}
+        """Of requests that joined, by number."""
 
-        def heard(row: int, text: str) -> bool:
-            return listen is None or listen(numbers[row], text)
+    def begin(
+        self, number: int, request: Request, sampling: Sampling, adapter: LoadedAdapter | UserError | None
+    ) -> tuple[int, list[int], Sampling] | None:
+        """The slot, the tokens and the sampling of a request's row; None where it cannot be written.
 
-        def complete(row: int, written: Continuation) -> None:
-            answer = answers[numbers[row]]
-            answer["output"] |= {
-                "completion": written.text,
-                "finish_reason": written.finish_reason,
-                "prompt_tokens": len(prompts[row]),
-                "completion_tokens": written.tokens,
-                **({} if written.seed is None else {"seed": written.seed}),
-            }
-            if finished is not None:
-                finished(numbers[row], answer)
+        Args:
+            number: of the request.
+            request: what is to be continued.
+            sampling: how.
+            adapter: its adapter, why it has none, or None for the base alone.
+        """
+        self.answers[number] = {"id": request.id, "adapter": request.adapter}
+        try:
+            sampling.check()
+            slot, text = _slot(request, adapter), text_of(inputs_of(request))
+            prompt = self.inference.prompt(slot, text, sampling)
+        except UserError as error:
+            self.answers[number]["error"] = str(error)
+            self.faults[number] = error
+            self._end(number)
+            return None
+        self.answers[number] |= {"task": TASK, "output": {"text": text}, "truncated": False}
+        if isinstance(adapter, LoadedAdapter):
+            self.answers[number]["version"] = adapter.version
+        self.rows.append((number, prompt))
+        return slot, prompt, sampling
 
-        self.inference.write(slots, prompts, sampling, heard, complete)
+    def hear(self, row: int, text: str) -> bool:
+        """Tell the listener what was written of a row."""
+        return self.listen is None or self.listen(self.rows[row][0], text)
+
+    def complete(self, row: int, written: Continuation) -> None:
+        """Complete the answer of a row."""
+        number, prompt = self.rows[row]
+        self.answers[number]["output"] |= {
+            "completion": written.text,
+            "finish_reason": written.finish_reason,
+            "prompt_tokens": len(prompt),
+            "completion_tokens": written.tokens,
+            **({} if written.seed is None else {"seed": written.seed}),
+        }
+        self._end(number)
+
+    def _end(self, number: int) -> None:
+        if number in self.leases:
+            self.release([self.leases.pop(number)])
+        if self.finished is not None:
+            self.finished(number, self.answers[number])
 
 
-def _slot(request: Request, leased: Mapping[str, LoadedAdapter], errors: Mapping[str, UserError]) -> int:
-    """The slot of a request's adapter. Raises ModelError if it has a head, and what `AdapterBank.lease` raises."""
-    if request.adapter is None:
+def _slot(request: Request, adapter: LoadedAdapter | UserError | None) -> int:
+    """The slot of a request's adapter. Raises ModelError if it has a head, or the error that is in its place."""
+    if adapter is None:
         return NO_ADAPTER
-    if request.adapter in errors:
-        raise errors[request.adapter]
-    resident = leased[request.adapter].resident
+    if isinstance(adapter, UserError):
+        raise adapter
+    resident = adapter.resident
     if resident.alone is not None:
         raise ModelError(
             f"{request.adapter} answers alone, by its own method, and only to its own task ({resident.task.name}). Ask "

@@ -21,6 +21,8 @@ from adapters.tasks.base.requests import Request
 R = TypeVar("R", bound=Request)
 Answers = tuple[list[dict[str, Any]], dict[int, UserError]]
 """Answers in order, and the exceptions of those that have an error, by number."""
+Result = tuple[list[dict[str, Any]], dict[int, UserError], Exception | None]
+"""Answers and faults of a slice, or the exception of its batch."""
 SMOOTHING = 0.2
 MIN_BATCH_TOKENS = 256
 """Idle threads share what waits, but in batches of at least this many tokens: smaller ones take longer in total."""
@@ -230,22 +232,42 @@ class Batcher(Generic[R]):
             seconds = time.perf_counter() - begin
             rows = sum(part.end - part.begin for part in batch)
             with self.changed:
-                done = [
-                    (part.job, error)
-                    for part, (answers, faults, error) in zip(batch, results, strict=True)
-                    if part.fill(answers, faults, seconds, rows) or error is not None
-                ]
-                each = seconds / rows
-                self.row_seconds += (SMOOTHING if self.row_seconds else 1.0) * (each - self.row_seconds)
-            try:
-                self.on_batch(batch, seconds)
-            except Exception:  # a failure to count must not keep a client from its answer
-                logging.getLogger("adapters.serving").exception("a batch could not be counted")
-            for loop in {job.done.get_loop() for job, _ in done}:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits in it
-                    loop.call_soon_threadsafe(_finish, [one for one in done if one[0].done.get_loop() is loop])
+                self.row_seconds += (SMOOTHING if self.row_seconds else 1.0) * (seconds / rows - self.row_seconds)
+            self.finish(batch, results, seconds)
 
-    def _results(self, batch: Sequence[JobSlice[R]]) -> list[tuple[list[dict[str, Any]], dict[int, UserError], Any]]:
+    def take(self, admits: Callable[[R], bool]) -> JobSlice[R] | None:
+        """The request that waits longest, where it is admitted, for a batch that is at work and has room; called by
+        `predict`, which hands its answer to `finish`."""
+        with self.changed:
+            job = next(iter(self.jobs), None)
+            if job is None or not admits(job.requests[job.begun]):
+                return None
+            return self._begin(job, job.begun + 1, time.perf_counter())
+
+    def finish(self, batch: Sequence[JobSlice[R]], results: Sequence[Result], seconds: float) -> None:
+        """Give jobs their answers, and wake the clients whose jobs are complete.
+
+        Args:
+            batch: what was answered.
+            results: of each slice.
+            seconds: that it took.
+        """
+        rows = sum(part.end - part.begin for part in batch)
+        with self.changed:
+            done = [
+                (part.job, error)
+                for part, (answers, faults, error) in zip(batch, results, strict=True)
+                if part.fill(answers, faults, seconds, rows) or error is not None
+            ]
+        try:
+            self.on_batch(batch, seconds)
+        except Exception:  # a failure to count must not keep a client from its answer
+            logging.getLogger("adapters.serving").exception("a batch could not be counted")
+        for loop in {job.done.get_loop() for job, _ in done}:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits in it
+                loop.call_soon_threadsafe(_finish, [one for one in done if one[0].done.get_loop() is loop])
+
+    def _results(self, batch: Sequence[JobSlice[R]]) -> list[Result]:
         """Answers, faults and an exception of each slice; if the batch fails, each slice is tried alone."""
         try:
             answers, faults = self.predict([request for part in batch for request in part.requests])
@@ -253,7 +275,8 @@ class Batcher(Generic[R]):
             if len(batch) == 1:
                 return [([], {}, error)]
             return [self._results([part])[0] for part in batch]
-        results, begin = [], 0
+        results: list[Result] = []
+        begin = 0
         for part in batch:
             end = begin + part.end - part.begin
             part_faults = {number - begin: faults[number] for number in range(begin, end) if number in faults}
@@ -292,20 +315,25 @@ class Batcher(Generic[R]):
         for job in self._by_length() if self.tokens > room else list(self.jobs):
             if room <= 0:
                 break
-            first = end = job.begun
-            if first == 0:
-                job.wait = now - job.arrived
+            end = job.begun
             while end < len(job.requests) and room > 0:
                 room -= job.sizes[end]
                 end += 1
-            job.begun = end
-            self._count(first - end, -sum(job.sizes[first:end]))
-            batch.append(JobSlice(job=job, begin=first, end=end))
-            if not job.left:
-                del self.jobs[job]
+            batch.append(self._begin(job, end, now))
         for job in self.jobs:
             job.passed += 1
         return batch
+
+    def _begin(self, job: Job[R], end: int, now: float) -> JobSlice[R]:
+        """Hand the next requests of a job, up to a number, to the bank."""
+        first = job.begun
+        if first == 0:
+            job.wait = now - job.arrived
+        job.begun = end
+        self._count(first - end, -sum(job.sizes[first:end]))
+        if not job.left:
+            del self.jobs[job]
+        return JobSlice(job=job, begin=first, end=end)
 
     def _by_length(self) -> list[Job[R]]:
         """Jobs by how often they were passed over, then by how little their texts' mean length differs from that of

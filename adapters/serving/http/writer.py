@@ -1,10 +1,15 @@
-"""`POST /v1/generate`: texts of different clients written in shared batches, by threads of their own."""
+"""`POST /v1/generate`: texts of different clients written in shared batches, by threads of their own.
+
+A text that comes while others are written joins them between two tokens, where there is room and its adapter is in
+memory.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -176,24 +181,43 @@ class Writer:
         if any(one.draft.told for one in requests):  # their batch failed midway, and no text may be told twice
             raise RuntimeError("not written again: the exception before this one says why")
         faults: dict[int, UserError] = {}
+        drafts = [one.draft for one in requests]
+        joined: dict[int, tuple[JobSlice[WriteRequest], float]] = {}
+
+        def more(may_join: Callable[[Request], bool]) -> tuple[Request, Sampling] | None:
+            part = self.batcher.take(may_join)
+            if part is None:
+                return None
+            joined[len(drafts)] = part, time.perf_counter()
+            (request,) = part.requests
+            drafts.append(request.draft)
+            return request, request.sampling
 
         def finished(number: int, answer: dict[str, Any]) -> None:
-            if number in faults:
+            fault = faults.get(number)
+            if fault is not None:
                 answer["error"] = self.shown(answer["error"])
-            requests[number].draft.finish(answer, faults.get(number))
+            drafts[number].finish(answer, fault)
+            if number in joined:
+                part, begun = joined.pop(number)
+                result = [answer], {} if fault is None else {0: fault}, None
+                self.batcher.finish([part], [result], time.perf_counter() - begun)
 
         try:
             answers = self.bank.write(
                 requests,
                 [one.sampling for one in requests],
                 faults=faults,
-                listen=lambda number, text: requests[number].draft.hear(text),
+                listen=lambda number, text: drafts[number].hear(text),
                 finished=finished,
+                more=more,
             )
-        except Exception:
+        except Exception as error:
             self.log.exception("a batch of texts failed")
+            for part, begun in joined.values():
+                self.batcher.finish([part], [([], {}, error)], time.perf_counter() - begun)
             raise
-        return answers, faults
+        return answers[: len(requests)], {i: fault for i, fault in faults.items() if i < len(requests)}
 
     def _count(self, batch: Sequence[JobSlice[WriteRequest]], seconds: float) -> None:
         assert self.bank is not None

@@ -48,18 +48,24 @@ class Paced:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.bank, name)
 
-    def write(self, requests: Any, sampling: Any, *, faults: Any, listen: Any, finished: Any) -> Any:
-        self.batches.append([request.inputs for request in requests])
+    def write(self, requests: Any, sampling: Any, *, faults: Any, listen: Any, finished: Any, more: Any) -> Any:
+        texts = [request.inputs for request in requests]
+        self.batches.append(texts)
+
+        def joining(may_join: Any) -> Any:
+            found = more(may_join)
+            texts.extend([found[0].inputs] if found is not None else [])
+            return found
 
         def paced(number: int, text: str) -> bool:
             self.heard += 1
             if self.heard == self.breaks_at:
                 raise RuntimeError("broken midway")
             going = bool(listen(number, text))
-            assert self.gates.get(requests[number].inputs, self.go).wait(60)
+            assert self.gates.get(texts[number], self.go).wait(60)
             return going and bool(listen(number, ""))
 
-        answers = self.bank.write(requests, sampling, faults=faults, listen=paced, finished=finished)
+        answers = self.bank.write(requests, sampling, faults=faults, listen=paced, finished=finished, more=joining)
         self.answers += answers
         return answers
 
@@ -133,9 +139,9 @@ def test_texts_of_several_clients_are_written_in_one_batch_and_predictions_do_no
 
     with servers.site(paced) as site:
         _, *found = asyncio.run(clients(site))
-        assert paced.batches == [["first"], [TEXT] * 3]
-        of_base = site.service.metrics.generated.labels("")
-        until(lambda: of_base._value.get())  # a text is answered when it ends, and counted when its batch does
+        assert paced.batches == [["first", *[TEXT] * 3]], "they join what is being written"
+        generated = site.service.metrics.generated.labels
+        until(lambda: generated("")._value.get() and generated("poet")._value.get() == 108)  # counted after the answer
         metrics = site.ask("GET", "/metrics").text.splitlines()
     expected = bank.write([Request(name, TEXT, "0") for name in ("poet", "scribe", None)], Sampling(max_new_tokens=8))
     assert [response.json() for response in found] == expected
@@ -152,20 +158,76 @@ def test_a_short_text_is_answered_while_the_long_one_of_its_batch_is_written(pac
 
     async def clients(site: Site) -> Any:
         tasks = []
-        for text, most in (("first", 2), ("long", 9), ("short", 1)):
+        for text, most in (("first", 2), ("short", 1), ("long", 9)):
             request = {"adapter": "poet", "inputs": text, "max_new_tokens": most}
             tasks.append(asyncio.create_task(site.send("POST", PATH, json=request)))
             waiting = len(tasks) - 1
             await asyncio.to_thread(until, lambda: paced.heard and site.service.writer.batcher.waiting == waiting)  # noqa: B023
         first.set()
-        short = await tasks.pop()
-        assert not tasks[1].done() and paced.batches[1] == ["long", "short"]
+        short = await tasks.pop(1)
+        assert not tasks[1].done() and paced.batches == [["first", "short", "long"]]
         paced.go.set()
         return short, await asyncio.gather(*tasks)
 
     with servers.site(paced) as site:
         short, others = asyncio.run(clients(site))
     assert [one.json()["output"]["completion_tokens"] for one in (short, *others)] == [1, 2, 9]
+
+
+def test_a_text_that_joins_others_is_written_by_the_newest_version_in_memory(paced: Paced) -> None:
+    """Two adapters fit; the third waits for the batch to end, and those that came after it do too."""
+    bank = AdapterBank(str(paced.bank.base.folder), capacity=2)
+    scribe, poet = (paced.bank._cache.find(name).folder for name in ("scribe", "poet"))
+    for name in ("one", "two", "three"):  # the last in the place of the first
+        bank.load(name, scribe)
+    paced.bank = bank
+    asked = Request("two", "first"), Request("three", "joins"), Request("one", "waits"), Request("two", "behind it")
+
+    async def clients(site: Site) -> Any:
+        tasks = []
+        for number, request in enumerate(asked):
+            given = {"adapter": request.adapter, "inputs": request.inputs, "max_new_tokens": 3}
+            tasks.append(asyncio.create_task(site.send("POST", PATH, json=given)))
+            waiting = number
+            await asyncio.to_thread(until, lambda: paced.heard and site.service.writer.batcher.waiting == waiting)  # noqa: B023
+            if number == 0:
+                bank.reload("three", poet)
+        paced.go.set()
+        return await asyncio.gather(*tasks)
+
+    with servers.site(paced) as site:
+        found = asyncio.run(clients(site))
+    assert [answer.json()["output"]["completion_tokens"] for answer in found] == [3] * 4
+    assert [answer.json()["version"] for answer in found] == [1, 2, 1, 1]
+    assert paced.batches == [["first", "joins"], ["waits", "behind it"]]
+    alone = [paced.bank.write([Request(name, text)], Sampling(max_new_tokens=3)) for name, text in
+             (("three", "joins"), ("one", "waits"))]  # fmt: skip
+    assert [one[0]["output"] for one in alone] == [found[1].json()["output"], found[2].json()["output"]]
+    for name in ("one", "two", "three"):
+        bank.unload(name)
+    assert bank.stats().resident == 0, "no lease is left"
+
+
+def test_texts_that_have_joined_fail_with_their_batch_and_leave_no_lease(
+    paced: Paced, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def clients(site: Site) -> Any:
+        tasks = [asyncio.create_task(site.send("POST", PATH, json={**LONG, "inputs": "first"}))]
+        await asyncio.to_thread(until, lambda: paced.heard)
+        for name in ("scribe", None):
+            request = {"adapter": name, "inputs": TEXT, "max_new_tokens": 50}
+            tasks.append(asyncio.create_task(site.send("POST", PATH, json=request)))
+        await asyncio.to_thread(until, lambda: site.service.writer.batcher.waiting == 2)
+        paced.breaks_at = 12
+        paced.go.set()
+        return await asyncio.gather(*tasks)
+
+    with servers.site(paced) as site:
+        found = asyncio.run(clients(site))
+        assert [answer.status_code for answer in found] == [500] * 3
+        assert generate(site, LONG).status_code == 200
+    assert len(paced.batches[0]) == 3 and "broken midway" in caplog.text
+    assert not any(adapter.users for adapter in paced.bank._cache.all())
 
 
 @pytest.mark.parametrize("stream", [False, True])

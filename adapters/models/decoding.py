@@ -2,13 +2,14 @@
 
 transformers' `generate` computes a row that has ended until the longest of its batch has, begins no other one
 meanwhile, and reads all weights for each token. Here a step also computes what is likely to come next, the tokens that
-followed the row's last two where they occurred before (prompt lookup; Saxena 2023, after Leviathan et al. 2023,
+followed the row's last one where it occurred before (prompt lookup; Saxena 2023, after Leviathan et al. 2023,
 arXiv:2211.17192), and keeps them as far as they are what would have been chosen: names, quotations and the lines of a
 form are copied several tokens at a time, and the text stays the same.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
 
-Take = Callable[[int, "torch.Tensor"], "int | None"]
+Choose = Callable[[int, "torch.Tensor"], "int | None"]
 """Gets the number of a row and its logits `[vocabulary]`; returns the next token, None where the row is done."""
 More = Callable[[], "tuple[Sequence[int], int] | None"]
 """Returns the tokens of a row that has come meanwhile, and how many it may get; None where there is none."""
@@ -28,8 +29,6 @@ MOST_GUESSED = 8
 """Guessed tokens of a row in a step."""
 FIRST_GUESSED = 1
 """Guessed tokens of a row that has not been guessed yet. Later it is one more than were right the last time."""
-LOOKED_UP = 1
-"""Last tokens of a row whose earlier occurrence is looked for."""
 UNSEEN = 16
 """Columns of the cache that no row needs, from which they are taken out."""
 
@@ -55,7 +54,7 @@ class Writer(Protocol):
 def continued(
     writer: Writer,
     rows: Sequence[Sequence[int]],
-    take: Take,
+    choose: Choose,
     *,
     pad: int,
     most: Sequence[int],
@@ -68,7 +67,7 @@ def continued(
     Args:
         writer: the model.
         rows: tokens of each.
-        take: chooses the next token of a row.
+        choose: chooses the next token of a row.
         pad: token that fills shorter rows.
         most: tokens that a row may still get.
         tokens: of the rows that are continued at a time, with what they may still get, all as long as the longest. A
@@ -102,8 +101,8 @@ def continued(
         while waiting or batch.numbers:
             new = [waiting.popleft() for _ in range(fit())]
             if batch.numbers:
-                batch.step(take)
-            if new and not batch.admit(new, [_Row(rows[i], most[i]) for i in new], take):
+                batch.step(choose)
+            if new and not batch.admit(new, [_Row(rows[i], most[i]) for i in new], choose):
                 return False
             while fit() == len(waiting) and (found := more()) is not None:
                 waiting.append(len(rows))
@@ -113,25 +112,26 @@ def continued(
 
 
 class _Row:
-    """The tokens of a row, and where pairs of them were followed by what."""
+    """The tokens of a row, and after which of them each was followed by what."""
 
     def __init__(self, tokens: Sequence[int], most: int) -> None:
         self.tokens: list[int] = []
         self.end = len(tokens) + most
-        self.places: dict[tuple[int, ...], int] = {}
+        self.places: dict[int, int] = {}
+        """Of each token, the place after its last occurrence but that at the end."""
         self.guessed = FIRST_GUESSED
         for token in tokens:
             self.add(token)
 
     def add(self, token: int) -> None:
         """The next token."""
-        if len(self.tokens) >= LOOKED_UP:
-            self.places[tuple(self.tokens[-LOOKED_UP:])] = len(self.tokens)
+        if self.tokens:
+            self.places[self.tokens[-1]] = len(self.tokens)
         self.tokens.append(token)
 
     def guess(self, most: int) -> list[int]:
-        """What followed the last tokens where they occurred last, but for a token that may still be chosen after it."""
-        place = self.places.get(tuple(self.tokens[-LOOKED_UP:]), len(self.tokens))
+        """What followed the last token where it occurred before, but for the last one that the row may still get."""
+        place = self.places.get(self.tokens[-1], len(self.tokens))
         return self.tokens[place : place + max(0, min(most, self.guessed, self.end - len(self.tokens) - 1))]
 
 
@@ -145,7 +145,7 @@ class _Batch:
         self.cache: Any = None
         self.mask: Any = None
 
-    def step(self, take: Take) -> None:
+    def step(self, choose: Choose) -> None:
         """One more token of each row, and those that were guessed rightly; rows that are done leave."""
         import torch
 
@@ -167,9 +167,9 @@ class _Batch:
                 past_key_values=self.cache,
                 use_cache=True,
             )
-        self._take(out.logits, guesses, take)
+        self._choose(out.logits, guesses, choose)
 
-    def admit(self, numbers: Sequence[int], rows: Sequence[_Row], take: Take) -> bool:
+    def admit(self, numbers: Sequence[int], rows: Sequence[_Row], choose: Choose) -> bool:
         """Compute rows' own tokens and take the next one of each; False where the cache is of another kind."""
         import torch
         from transformers import DynamicCache
@@ -193,17 +193,17 @@ class _Batch:
         new.numbers, new.rows, new.mask, new.cache = list(numbers), list(rows), mask, out.past_key_values
         if not exchangeable(new.cache):
             return False
-        new._take(out.logits[:, -1:], [[]] * len(numbers), take)
+        new._choose(out.logits[:, -1:], [[]] * len(numbers), choose)
         self._join(new)
         return True
 
-    def _take(self, logits: torch.Tensor, guesses: Sequence[Sequence[int]], take: Take) -> None:
+    def _choose(self, logits: torch.Tensor, guesses: Sequence[Sequence[int]], choose: Choose) -> None:
         """Choose the next tokens of each row, as far as they were guessed; keep the rows that go on."""
         begin = self.mask.shape[1] - logits.shape[1] + 1  # of the columns of what was guessed
-        kept, right = [], []
+        kept, accepted = [], []
         for i, (number, row, guess) in enumerate(zip(self.numbers, self.rows, guesses, strict=True)):
             found = 0
-            while (token := take(number, logits[i, found])) is not None:
+            while (token := choose(number, logits[i, found])) is not None:
                 row.add(token)
                 if found == len(guess) or token != guess[found]:
                     break
@@ -211,28 +211,28 @@ class _Batch:
             row.guessed = found + 1 if guess else row.guessed
             if token is not None:
                 kept.append(i)
-                right.append(found)
+                accepted.append(found)
         if len(kept) < len(self.numbers):
             self.numbers, self.rows = [self.numbers[i] for i in kept], [self.rows[i] for i in kept]
         if kept:
-            self._tidy(kept if len(kept) < len(logits) else None, begin, right)
+            self._tidy(kept if len(kept) < len(logits) else None, begin, accepted)
 
-    def _tidy(self, kept: Sequence[int] | None, begin: int, right: Sequence[int]) -> None:
+    def _tidy(self, kept: Sequence[int] | None, begin: int, accepted: Sequence[int]) -> None:
         """Leave out rows, and columns that none of the others sees; those of wrong guesses are seen by none.
 
         Args:
             kept: rows that stay; None for all.
             begin: first column of what was guessed.
-            right: how many of these are to stay, in each row.
+            accepted: how many of these are to stay, in each row.
         """
         import torch
 
         if kept is not None:
             self.mask = self.mask[kept]
-        end = begin + max(right)
+        end = begin + max(accepted)
         if end > begin:
             columns = torch.arange(begin, end, device=self.mask.device)
-            self.mask[:, begin:end] *= columns < begin + torch.tensor(right, device=self.mask.device)[:, None]
+            self.mask[:, begin:end] *= columns < begin + torch.tensor(accepted, device=self.mask.device)[:, None]
         self.mask = self.mask[:, :end]
         needed = int(self.mask.sum(1).max())
         spread = end - needed >= UNSEEN
@@ -244,7 +244,8 @@ class _Batch:
                 one = getattr(layer, name)[:, :, :end]
                 one = one if kept is None else one[kept]
                 if order is not None:
-                    one = one.gather(2, order[:, None].expand(-1, one.shape[1], -1, one.shape[3]))
+                    own = order[:, None].expand(-1, one.shape[1], -1, one.shape[3])
+                    one = one.gather(2, own.to(one.device))
                 setattr(layer, name, one)
 
     def _join(self, new: _Batch) -> None:
@@ -273,9 +274,26 @@ def _wider(tensor: torch.Tensor, size: int, dim: int) -> torch.Tensor:
     return torch.cat([zeros, tensor], dim) if missing else tensor
 
 
+def continuable(model: Any) -> bool:
+    """Whether `continued` is for a causal model: each token sees all before it, at positions that are given.
+
+    Rows have columns that they do not see, between those that they do; windows and recurrent states count them.
+    """
+    from transformers import DynamicCache
+
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    named = inspect.signature(whole.forward).parameters
+    if not {"position_ids", "past_key_values", "attention_mask", "logits_to_keep"} <= named.keys():
+        return False
+    config = model.config.get_text_config(decoder=True)
+    local = "local" in getattr(config, "attention_layers", ())
+    kinds = {*(getattr(config, "layer_types", None) or ())}
+    return not local and kinds <= {"full_attention"} and exchangeable(DynamicCache(config=config))
+
+
 def exchangeable(cache: Any) -> bool:
     """Whether a cache is keys and values of all tokens in each layer, so that rows can be taken out and put in."""
+    from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
-    layers = getattr(cache, "layers", ())
-    return bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
+    return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)

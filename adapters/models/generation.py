@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -15,7 +14,7 @@ import numpy as np
 
 from adapters.core.errors import SettingsError
 from adapters.models.batching import by_length, common_prefix
-from adapters.models.decoding import Writer, continued, exchangeable
+from adapters.models.decoding import Writer, continuable, continued
 from adapters.models.prefix_cache import PrefixCache
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def generate(
             alike,
             max_new_tokens=max_new_tokens,
             criteria=[_ends_after(tokenizer, end, before)] if end else [],
-            allowed=_allowed_after(allowed, batch, before, len(tokenizer)),
+            allowed=_allowed_after(allowed, batch, before, ends, len(tokenizer)),
             end_tokens=end_tokens,
         )
         for number, answer in zip(batch, out[:, before:].tolist(), strict=True):
@@ -178,12 +177,8 @@ def _writer(model: Any, rows: Sequence[Sequence[int]], prefixes: PrefixCache | N
         return None
     if getattr(model, "rows_differ", False):
         own: Writer = model
-        return own
-    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if _needs_own_prefix(model) or "position_ids" not in inspect.signature(whole.forward).parameters:
-        return None
-    writer = _Alike(model, rows, prefixes)
-    return writer if not writer.shared or exchangeable(writer.cache.cache) else None
+        return own if continuable(model.model) else None
+    return _Alike(model, rows, prefixes) if continuable(model) and not _needs_own_prefix(model) else None
 
 
 def _filled(rows: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerFast) -> list[Sequence[int]]:
@@ -208,7 +203,6 @@ def _run(
 
     device = next(model.parameters()).device
     pad = int(tokenizer.pad_token_id)
-    rows = _filled(rows, tokenizer)
     longest = max(map(len, rows))
     encoded = bool(model.config.is_encoder_decoder)
     shared = 0 if encoded or _needs_own_prefix(model) or len(rows) < 2 else common_prefix(rows)
@@ -282,13 +276,18 @@ def _ends_after(tokenizer: PreTrainedTokenizerFast, end: str, before: int) -> Ca
 
 
 def _allowed_after(
-    allowed: Callable[[int, list[int]], list[int] | None] | None, numbers: Sequence[int], before: int, vocabulary: int
+    allowed: Callable[[int, list[int]], list[int] | None] | None,
+    numbers: Sequence[int],
+    before: int,
+    ends: set[int],
+    vocabulary: int,
 ) -> Any:
-    """`allowed` as transformers calls it, with the number in a batch and all tokens, including those of the input."""
+    """`allowed` as transformers calls it, with the number in a batch and all tokens, including those of the input and
+    those that fill a row that has ended."""
 
     def after(row: int, ids: torch.Tensor) -> list[int]:
         assert allowed is not None
-        own = allowed(numbers[row], ids[before:].tolist())
+        own = allowed(numbers[row], _until(ids[before:].tolist(), ends))
         return [*range(vocabulary)] if own is None else own
 
     return None if allowed is None else after
@@ -393,7 +392,9 @@ def write(
 
     most = [one.max_new_tokens for one in sampling]
     rows = _filled(rows, tokenizer)
-    if not continued(model, rows, take, pad=int(tokenizer.pad_token_id), most=most, tokens=tokens, more=begin_more):
+    limits: dict[str, Any] = {"tokens": tokens, "more": begin_more}
+    writer = _writer(model, rows, None)
+    if writer is None or not continued(writer, rows, take, pad=int(tokenizer.pad_token_id), most=most, **limits):
         _write_together(model, tokenizer, rows, writers, ends, tokens=tokens)
     return [writer.continuation() for writer in writers]
 

@@ -46,7 +46,7 @@ class PrefixCache:
         else:
             self.cache = None
         device = next(self.model.parameters()).device
-        with torch.inference_mode():
+        with torch.inference_mode(), self.or_nothing():
             for begin in range(same, len(ids), CHUNK):
                 with projecting(self.model, [(0, -1)]):
                     self.cache = self.model(
@@ -55,6 +55,15 @@ class PrefixCache:
                         use_cache=True,
                     ).past_key_values
         self.tokens = ids
+
+    @contextmanager
+    def or_nothing(self) -> Iterator[None]:
+        """For passes that add to the cache: empties it where they fail, as layers then differ in what they have."""
+        try:
+            yield
+        except BaseException:
+            self.cache, self.tokens = None, []
+            raise
 
     def repeated(self, rows: int) -> Any:
         """A copy for a number of rows."""

@@ -133,7 +133,7 @@ class CachedScorer:
         cache = self.prefixes.cache if begin else None
         if cache is not None and len(trees) > 1:
             cache = self.prefixes.repeated(len(trees))
-        with projecting(self.model, nodes):
+        with projecting(self.model, nodes), self.prefixes.or_nothing():
             logits: torch.Tensor = self.model(
                 input_ids=pad([tree.tokens for tree in trees], pad_id).to(first.device),
                 attention_mask=mask[:, None].to(first.device),

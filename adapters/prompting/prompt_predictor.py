@@ -254,7 +254,7 @@ class PromptPredictor:
             max_new_tokens=self.max_new_tokens,
             end=self.form.end_text,
             end_tokens=self.form.end_tokens,
-            allowed=allowed,
+            allowed=allowed if any(constrained) else None,
             tokens=self.batch_tokens,
             together=self.batch_rows,
             finished=finished,

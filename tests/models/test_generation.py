@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -350,3 +351,87 @@ def test_prefixes_of_several_calls_are_computed_once(build: Callable[[str], Writ
         begun = sum(tokens for _, tokens in read if tokens > 9)
     assert found == wanted
     assert begun < 2.2 * max(map(len, rows))
+
+
+# models that need transformers' own loop ------------------------------------------------------------------------------
+
+
+def windowed(name: str) -> Any:
+    """A model whose tokens see few before them, counted in columns; or of which some layers have no keys and values."""
+    import torch
+    import transformers
+
+    sizes = {
+        "vocab_size": 60, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1, "hidden_size": 32,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64,
+        "max_position_embeddings": 64,
+    }  # fmt: skip
+    own: dict[str, Any] = {
+        "Mistral": {"sliding_window": 8},
+        "Qwen2": {"sliding_window": 8, "use_sliding_window": True, "max_window_layers": 0},
+        "Gemma2": {"sliding_window": 8, "head_dim": 8},
+        "Lfm2": {"layer_types": ["conv", "full_attention"]},
+        "GPTNeo": {"num_layers": 2, "num_heads": 4, "window_size": 8, "attention_types": [[["global", "local"], 1]]},
+    }
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{name}Config")(**sizes | own[name])
+    return shaken(getattr(transformers, f"{name}ForCausalLM")(config).eval())
+
+
+@pytest.mark.parametrize("name", ["Mistral", "Qwen2", "Gemma2", "Lfm2", "GPTNeo"])
+def test_a_model_that_counts_columns_is_not_given_any_it_may_not_see(name: str, gpt2: Writer) -> None:
+    from adapters.models.prefix_cache import PrefixCache
+
+    model = windowed(name)
+    rows = [[5 + 7 * n % 50 for n in range(size)] * 2 for size in (3, 5, 9, 14)]
+    writer = Writer(model=model, tokenizer=gpt2.tokenizer, rows=rows)
+    assert writer.write() == [slowly(writer, row) for row in rows]
+    prefixes = PrefixCache(model)
+    for row in (rows[3], [*rows[3][:-1], 3]):
+        (found,) = generate(model, gpt2.tokenizer, [row], max_new_tokens=8, prefixes=prefixes)
+        assert found == slowly(writer, row, new=8)
+
+
+@pytest.mark.parametrize("fails", range(1, 5))
+def test_a_pass_that_fails_leaves_no_wrong_prefix(build: Callable[[str], Writer], fails: int) -> None:
+    from adapters.models.prefix_cache import PrefixCache
+
+    writer = build("llama")
+    first = (writer.rows[1] + writer.rows[3]) * 10
+    second = (writer.rows[3] + writer.rows[1]) * 10
+    prefixes = PrefixCache(writer.model)
+
+    def written(row: list[int]) -> list[int]:
+        return generate(writer.model, writer.tokenizer, [row], max_new_tokens=6, prefixes=prefixes)[0]
+
+    assert len(first) > 200 and written(first) == slowly(writer, first, new=6)
+    passes = itertools.count(1)
+
+    def break_at(*given: Any) -> None:
+        if next(passes) == fails:
+            raise RuntimeError("out of memory")
+
+    handle = writer.model.model.layers[1].mlp.register_forward_pre_hook(break_at)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        written(second)
+    handle.remove()
+    assert written([*first, *writer.rows[0]]) == slowly(writer, [*first, *writer.rows[0]], new=6)
+
+
+def test_what_fills_a_row_that_has_ended_is_not_told_to_what_constrains_it(gpt2: Writer) -> None:
+    """In transformers' own loop, which a model that takes no positions needs."""
+    import transformers
+
+    config = transformers.BloomConfig(
+        vocab_size=60, hidden_size=32, n_layer=2, n_head=2, pad_token_id=0, eos_token_id=1
+    )
+    bloom = Writer(model=shaken(transformers.BloomForCausalLM(config).eval()), tokenizer=gpt2.tokenizer, rows=[])
+    heard: list[list[int]] = []
+
+    def allowed(row: int, generated: list[int]) -> list[int]:
+        heard.extend([generated] if row == 0 else [])
+        return [1] if row == 0 and len(generated) == 2 else [7, 8, 9]
+
+    found = generate(bloom.model, bloom.tokenizer, [[5, 6], [7, 8, 9]], max_new_tokens=6, allowed=allowed)
+    assert len(found[0]) == 2 and len(found[1]) == 6
+    assert all(set(own) <= {7, 8, 9} for own in heard)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -525,7 +525,7 @@ class AdapterBank:
     ) -> tuple[int, Explanation]:
         """Why an adapter answers a request as it does; its version, and the explanation.
 
-        Other threads' batches go on meanwhile.
+        Other threads' batches go on meanwhile, but for those of an adapter that answers alone.
 
         Args:
             request: names the adapter, not `auto`.
@@ -542,24 +542,25 @@ class AdapterBank:
             own = leased[asked.adapter]
             task = own.resident.task
             assert isinstance(task, Task)
-            found = explaining.explain(
-                self._reader(own),
-                task,
-                asked,
-                model=str(own.card["method"]["name"]),
-                method=method,
-                target=target,
-                options=options,
-            )
+            with self._reader(own) as reader:
+                found = explaining.explain(
+                    reader,
+                    task,
+                    asked,
+                    model=str(own.card["method"]["name"]),
+                    method=method,
+                    target=target,
+                    options=options,
+                )
             return own.version, found
 
-    def _reader(self, adapter: LoadedAdapter) -> BankReader | Predictor:
-        """An adapter that is leased, as an explanation reads it."""
+    def _reader(self, adapter: LoadedAdapter) -> AbstractContextManager[BankReader | Predictor]:
+        """An adapter that is leased, as an explanation reads it; one that answers alone does not answer meanwhile."""
         if adapter.resident.alone is not None:
-            return adapter.resident.alone.predictor
+            return adapter.resident.alone.held()
         head = self._base_alone.head
         assert head is not None
-        return BankReader(self._inference, adapter.resident, head)
+        return nullcontext(BankReader(self._inference, adapter.resident, head))
 
     def predictor(self, name: str) -> BankPredictor:
         """One adapter as a predictor, for the evaluator. Raises UnknownAdapterError."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -61,18 +62,24 @@ class Alone:
     def __init__(self, predictor: Predictor) -> None:
         """Args: what answers."""
         self.predictor = predictor
-        self._answering = threading.Lock()  # tokenizers and prompted models keep a state while they answer
+        self._answering = threading.Lock()
 
     def answer(
         self, task: InferenceTask, examples: Sequence[Example]
     ) -> tuple[Sequence[Prediction], list[Observation]]:
         """One prediction per example, and what is counted of each."""
-        with self._answering:
-            if isinstance(self.predictor, RowPredictor):
-                rows, found = self.predictor.encode_and_predict(examples)
-                return found, observe(task, found, rows, self.predictor.tokenizer)
-            found = self.predictor.predict(examples)
+        with self.held() as predictor:
+            if isinstance(predictor, RowPredictor):
+                rows, found = predictor.encode_and_predict(examples)
+                return found, observe(task, found, rows, predictor.tokenizer)
+            found = predictor.predict(examples)
         return found, observe(task, found)
+
+    @contextmanager
+    def held(self) -> Iterator[Predictor]:
+        """The predictor, for one thread at a time: tokenizers and prompted models keep a state while they answer."""
+        with self._answering:
+            yield self.predictor
 
 
 @dataclass(frozen=True, slots=True)

@@ -308,7 +308,7 @@ class Batcher(Generic[R]):
         """Requests of about `room` tokens: those that were passed over most often, of these the ones of similar length.
 
         Rows are padded to the longest of a batch, so similar lengths are answered sooner. Of those that arrived during
-        the same batch some wait for one more; none waits for those that came later.
+        the same batch some are answered before others; none waits for those that came later.
         """
         batch: list[JobSlice[R]] = []
         now = time.perf_counter()

@@ -375,16 +375,34 @@ class Difference:
         p: two-sided, under the hypothesis that both methods score alike.
         error: under that hypothesis, for powers and margins.
         around: of the difference that was found, for its interval.
+        units: examples, or documents.
+        bounds: of a score.
     """
 
     difference: float
     p: float
     error: Error
     around: Error
+    units: int
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """The ends of the interval that misses the true difference with this chance."""
-        return self.difference + self.around.quantile(level / 2), self.difference + self.around.quantile(1 - level / 2)
+        """The ends of the interval that misses the true difference with this chance, within what scores can differ."""
+        widest, unseen = self.bounds[1] - self.bounds[0], self._unseen(level / 2)
+        low, high = (self.around.quantile(share) + self.difference for share in (level / 2, 1 - level / 2))
+        return float(np.clip(low - unseen, -widest, widest)), float(np.clip(high + unseen, -widest, widest))
+
+    def lower_bound(self, level: float) -> float:
+        """The bound below which the true difference lies with this chance at most."""
+        return self.difference - self.error.quantile(1 - level) - self._unseen(level)
+
+    def _unseen(self, level: float) -> float:
+        """What units that were not drawn may differ by, where those that were differ all alike, or not at all.
+
+        Resampling cannot know of them: 7 answers that are right by both methods do not show that these score alike
+        within a point. It is the Clopper-Pearson bound of the share of other units, as of `significance.of_alike`.
+        """
+        return 0.0 if self.around.size or self.bounds != (0.0, 1.0) else float(1 - level ** (1 / self.units))
 
     @property
     def low(self) -> float:
@@ -402,12 +420,28 @@ class Difference:
         return float(self.error.draws.std()), self.error.seeds
 
     def detectable(self, tests: int) -> float:
-        """The true difference that is significant with a power of 80 % as the first of so many tests (Holm's first)."""
-        return self.error.quantile(1 - LEVEL / (2 * tests)) + POWER_80 * self.error.size
+        """The true difference that is significant with a power of 80 % as the first of so many tests (Holm's first).
+
+        It is no more than scores can differ by. Where no unit tells the two apart, it is the least share of units that,
+        if one method is right on them and the other wrong, makes an exact test of swaps significant with that power.
+        """
+        from scipy import stats
+
+        widest = self.bounds[1] - self.bounds[0]
+        if self.error.size or self.bounds != (0.0, 1.0):
+            return float(min(self.error.quantile(1 - LEVEL / (2 * tests)) + POWER_80 * self.error.size, widest))
+        needed = int(np.ceil(np.log2(2 * tests / LEVEL)))
+        return float(stats.beta.ppf(0.8, needed, self.units - needed + 1)) if needed <= self.units else widest
 
 
 def differences(
-    rows: Sequence[Effects], resampled: np.ndarray, pairs: Sequence[tuple[int, int]], *, seed: int, resamples: int
+    rows: Sequence[Effects],
+    resampled: np.ndarray,
+    pairs: Sequence[tuple[int, int]],
+    *,
+    seed: int,
+    resamples: int,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> list[Difference]:
     """Compare pairs of rows, on the same examples.
 
@@ -417,6 +451,7 @@ def differences(
         pairs: indices of rows.
         seed: of the swaps.
         resamples: number of sets of swaps.
+        bounds: of the scores.
     """
     if not pairs:
         return []
@@ -429,7 +464,8 @@ def differences(
         paired = spreads.get((i, j))
         null = difference_error(rows[i], rows[j], swapped[:, number], paired)
         around = difference_error(rows[i], rows[j], resampled[:, i] - resampled[:, j], paired)
-        out.append(Difference(difference=observed, p=null.beyond(observed), error=null, around=around))
+        p, units = null.beyond(observed), len(influence)
+        out.append(Difference(difference=observed, p=p, error=null, around=around, units=units, bounds=bounds))
     return out
 
 
@@ -456,7 +492,7 @@ def lower_bounds(rows: Sequence[int], compared: Mapping[tuple[int, int], Differe
             if test is None:
                 lows.append(-np.inf)
                 continue
-            observed = test.difference if i < j else -test.difference
-            lows.append(observed - test.error.quantile(1 - level))
+            turned = test if i < j else replace(test, difference=-test.difference)
+            lows.append(turned.lower_bound(level))
         bounds[i] = float(min(lows))
     return bounds

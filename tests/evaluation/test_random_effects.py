@@ -15,6 +15,7 @@ from adapters.evaluation.random_effects import (
     Effects,
     differences,
     effects,
+    lower_bounds,
     moderated,
     paired_spreads,
     resampled_scores,
@@ -298,7 +299,44 @@ def test_equal_answers_differ_by_nothing(f1: Metric) -> None:
     gold = np.random.default_rng(1).poisson(1.0, (50, 2))
     rows = entity_counts(np.random.default_rng(0), gold, 0.8, 0.1)
     _, (found,), _ = compare(f1, [rows, rows], resamples=500)
-    assert (found.difference, found.low, found.high, found.p, found.detectable(1)) == (0, 0, 0, 1, 0)
+    assert (found.difference, found.p) == (0, 1)
+    unseen = scipy.stats.binomtest(0, 50).proportion_ci(0.95, method="exact").high  # nothing is known of other examples
+    assert found.high == pytest.approx(unseen) and found.low == -found.high
+
+
+def all_alike(value: int, examples: int) -> np.ndarray:
+    """Counts of one run whose every example has the same score, 0 or 1."""
+    return shares(np.full((1, examples), 1000 * value))
+
+
+def test_few_equal_answers_do_not_make_two_methods_non_inferior(f1: Metric) -> None:
+    """Seven answers that are right by both say little; 299 are enough for a margin of a point."""
+    for n, within in ((7, 0.348), (298, 0.01001), (299, 0.00997)):
+        _, (found,), _ = compare(f1, [all_alike(1, n)] * 2, resamples=200)
+        assert lower_bounds(range(2), {(0, 1): found}) == pytest.approx({0: -within, 1: -within}, rel=2e-3)
+        exact = scipy.stats.binomtest(0, n, alternative="less").proportion_ci(0.95, method="exact").high
+        assert found.lower_bound(0.05) == pytest.approx(-exact)
+    _, (found,), _ = compare(f1, [all_alike(1, 7), all_alike(0, 7)], resamples=200)
+    assert found.difference == found.high == 1 and found.low == pytest.approx(1 - 0.41, abs=0.01)
+
+
+def test_the_detectable_difference_of_equal_answers_is_that_of_an_exact_test(f1: Metric) -> None:
+    for n, tests in ((40, 1), (300, 6)):
+        _, (found,), _ = compare(f1, [all_alike(1, n)] * 2, resamples=200)
+        needed = next(k for k in range(1, n) if scipy.stats.binomtest(k, k).pvalue <= 0.05 / tests)
+        assert scipy.stats.binom.sf(needed - 1, n, found.detectable(tests)) == pytest.approx(0.8)
+    _, (found,), _ = compare(f1, [all_alike(1, 5)] * 2, resamples=200)
+    assert found.detectable(1) == 1, "no result of five answers is significant"
+
+
+def test_no_interval_goes_beyond_what_scores_can_differ_by(f1: Metric) -> None:
+    draw = np.random.default_rng(0)
+    rows = [
+        np.concatenate([shares(1000 * (draw.random((1, 7)) < share)) for share in each])
+        for each in ((0.1, 0.9), (1.0, 0.2))
+    ]
+    _, (found,), _ = compare(f1, rows, resamples=500)
+    assert -1 <= found.low < found.high <= 1 and found.detectable(3) <= 1
 
 
 def test_the_order_of_the_two_changes_signs_alone(f1: Metric) -> None:

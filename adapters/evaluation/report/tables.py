@@ -47,7 +47,7 @@ class Column:
 
 def points(value: float) -> str:
     """A share as people write scores: in percent, with one decimal."""
-    return f"{100 * value:.1f}"
+    return f"{round(100 * value, 1) + 0.0:.1f}"  # and no negative zero
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -55,7 +55,7 @@ def interval(low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return "–"
     ends = [points(end).replace("-", "−") for end in (low, high)]
-    return (" to " if low < 0 else "–").join(ends)
+    return (" to " if ends[0].startswith("−") else "–").join(ends)
 
 
 def number_column(title: str, name: str, form: str, scale: float = 1.0, *, wide: bool = False) -> Column:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,8 @@ def summarise(
         _row(row, metric, score, own, by_base[row.base or first_base][i], resampled[:, i], overlap)
         for i, (row, own) in enumerate(zip(rows, counts, strict=True))
     ]
-    tests, advice = _tests(rows, by_base, resampled, table, margin=margin, cost=cost, seed=seed, resamples=resamples)
+    compare = partial(differences, resampled=resampled, seed=seed, resamples=resamples, bounds=metric.bounds)
+    tests, advice = _tests(rows, by_base, table, compare, margin=margin, cost=cost)
     for needed in (one["needed"] for one in advice if one.get("needed")):
         needed[units.name] = needed.pop("examples")
     if not units.enough:
@@ -208,23 +210,22 @@ def _first_overlap(rows: Sequence[Row]) -> list[Any]:
 def _tests(
     rows: Sequence[Row],
     by_base: Mapping[str, Sequence[Effects]],
-    resampled: np.ndarray,
     table: Sequence[Mapping[str, Any]],
+    compare: Callable[..., list[Difference]],
     *,
     margin: float,
     cost: str,
-    seed: int,
-    resamples: int,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """All pairs of a base that learned from the same data, Holm-adjusted together; and an advice for each base.
 
-    A pair without a base is tested on every base, and adjusted with the pairs of each.
+    A pair without a base is tested on every base, and adjusted with the pairs of each. `compare` is
+    `random_effects.differences`, given the resamples.
     """
     tests, advice = [], []
     for base, found in by_base.items():
         complete = [i for i in competing(rows, base) if not rows[i].incomplete]
         pairs = [(i, j) for i in complete for j in complete if i < j and _same_training(table[i], table[j])]
-        own = dict(zip(pairs, differences(found, resampled, pairs, seed=seed, resamples=resamples), strict=True))
+        own = dict(zip(pairs, compare(found, pairs=pairs), strict=True))
         tests += test_records(base, own, found)
         entered = largest(table, base)
         if len(entered) > 1:
@@ -314,6 +315,11 @@ def _needed(
     """
     from scipy import stats
 
+    if not test.error.size:  # no unit tells them apart: Clopper and Pearson's bound has to fall below the margin
+        return {
+            "examples": int(np.ceil(np.log(level) / np.log1p(-min(margin, 0.5)))) if margin else None,
+            "seeds": None,
+        }
     allowed = (margin / (stats.norm.ppf(1 - level) + POWER_80)) ** 2
     examples, seeds = (error**2 for error in test.standard_errors)
     runs = max(len(one.values), len(other.values))

@@ -16,6 +16,12 @@ ACROSS = (
     "difference between them."
 )
 ONE_MODEL = "With one seed, this is about these trained models, not about the methods."
+ON_DEV = (
+    "There is no test set: these are scores of the dev examples by which epochs and settings were chosen, so they are "
+    "too high. Give --test_file."
+)
+SAME = 1e-9
+"""Difference up to which scores are equal."""
 SHOWN = 6
 """Rows that a sentence names."""
 
@@ -32,7 +38,9 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         if row["incomplete"]
     ]
     out += [*filter(None, [resampled_sentence(summary["resampled"])]), *curves.sentences(summary)]
-    out += [_settings(rows)] if summary["planned"] else []
+    on_test = summary["dataset"]["split"] == "test"
+    out += [] if on_test else [ON_DEV]
+    out += [_settings(rows, on_test=on_test)] if summary["planned"] else []
     if summary.get("machines", 1) > 1:
         out.append("The runs were made on different machines, so their times and memory cannot be compared.")
     return [*out, ACROSS] if len(bases) > 1 else out
@@ -89,7 +97,8 @@ def _of_base(summary: Mapping[str, Any], base: str) -> str:
     among = f"On {base}, " if base else ""
     if base and not rows[best]["base"]:
         among = f"Of the methods on {base} and those without a base model, "
-    out = [f"{among}{name} scores highest"]
+    alike = [i for i in own if abs(rows[i]["value"] - rows[best]["value"]) < SAME]
+    out = [f"{among}{_listed(rows, alike)} score highest, alike" if alike[1:] else f"{among}{name} scores highest"]
     if lower and not tied and len(made) == len(tests):
         out[0] += "; every other method scores significantly lower (Holm-adjusted p < 0.05)"
     elif lower:
@@ -162,7 +171,7 @@ def within(advice: Mapping[str, Any]) -> str:
 def detectable_words(difference: float) -> str:
     """The smallest difference that would be seen, in points."""
     if difference >= 1:
-        return "no difference could be: the seeds are too few"
+        return "no difference could be seen: examples or seeds are too few"
     return f"smallest detectable difference {points(difference)} points"
 
 
@@ -179,14 +188,15 @@ def _scored(row: Mapping[str, Any]) -> str:
     return f"{row['method']} ({points(row['value'])})"
 
 
-def _settings(rows: Sequence[Mapping[str, Any]]) -> str:
+def _settings(rows: Sequence[Mapping[str, Any]], *, on_test: bool) -> str:
     """How the settings were chosen."""
     searched = {_name({**row, "size": ""}): row["tuning"] for row in rows if row["tuning"]}
     if not searched:
         return "All methods ran at their default settings: others may rank them differently (--tuning_trials 6)."
     trials = sorted({tuning["trials"] for tuning in searched.values()})
     number = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
-    out = f"Settings were chosen on dev from {number} trials of each method; no trial was scored on test."
+    out = f"Settings were chosen on dev from {number} trials of each method"
+    out += "; no trial was scored on test." if on_test else "."
     known = [tuning["resolution"] for tuning in searched.values() if tuning["resolution"]]
     if known:
         out += f" By the draw of dev examples alone, trials closer than {points(max(known))} points are alike."

@@ -42,12 +42,19 @@ class Settings:
     """With --quantize: the dataset on whose test split both models are scored. Default: the artifact's own."""
     test_file: str | None = None
     """With --quantize: a file of test examples instead."""
+    text_column_name: str | None = None
+    """With --test_file: its column with the texts. Default: the one with a usual name."""
+    label_column_name: str | None = None
+    """With --test_file: its column with the labels. Default: the one with a usual name."""
     max_predict_samples: int | None = None
     """With --quantize: score at most this many test examples."""
     base: str | None = None
     """Base model: a folder, an alias or a Hub id. Default: the one that the artifact names."""
     plugin_dir: list[str] = field(default_factory=list)
     """Folders with methods, tasks and formats of your own."""
+
+
+COLUMNS = ("text_column_name", "label_column_name")
 
 
 def settings() -> type:
@@ -65,6 +72,9 @@ def run(argv: Sequence[str]) -> int:
         raise SettingsError("Give an artifact, or --adapters NAME=FOLDER … (one of the two).")
     discovery.load("formats", given.format, given.plugin_dir)
     scoring = {name: getattr(given, name) for name in ("dataset_name", "test_file", "max_predict_samples")}
+    columns = [name for name in COLUMNS if getattr(given, name) is not None]
+    if columns and given.test_file is None:
+        raise SettingsError(f"--{columns[0]}: names a column of --test_file. Give that as well.")
     named = [name for name, value in scoring.items() if value is not None]
     if named and given.quantize is None:
         raise SettingsError(f"--{named[0]}: only with --quantize, which is scored before and after.")
@@ -119,7 +129,8 @@ def _test(given: Settings) -> Examples | None:
     wanted: dict[str, Any] = {"max_predict_samples": given.max_predict_samples, "dataset_name": None}
     own = given.dataset_name is None and given.test_file is None
     if given.test_file is not None:
-        wanted["test_file"] = given.test_file
+        columns = {name: getattr(given, name) for name in COLUMNS if getattr(given, name) is not None}
+        wanted |= {"test_file": given.test_file, **columns}
     elif given.dataset_name is not None:
         wanted["dataset_name"] = given.dataset_name
     elif scores.get("split") == "test":

@@ -89,8 +89,7 @@ def run(argv: Sequence[str]) -> int:
         assert given.artifact is not None
         loaded = load(given.artifact)
     if given.input is None and given.output is None and not given.json:
-        _print_answers(loaded, given.texts)
-        return 0
+        return _print_answers(loaded, given.texts)
     requests: Iterator[Any]
     if given.input is not None:
         columns = TEXTS if isinstance(loaded, Pipeline) else loaded.task.request_columns()
@@ -137,16 +136,20 @@ def _pipeline(load: Callable[[Path], LoadedArtifact], given: Settings) -> Pipeli
     return Pipeline(ner.answer, relation.answer, max_distance=given.max_distance)
 
 
-def _print_answers(loaded: LoadedArtifact | Pipeline, texts: Sequence[str]) -> None:
-    """Print answers for people: entities marked in the text, other outputs as JSON."""
+def _print_answers(loaded: LoadedArtifact | Pipeline, texts: Sequence[str]) -> int:
+    """Print answers for people: entities marked in the text, other outputs as JSON, errors on stderr.
+
+    Gives the exit code: 1 where there was an error.
+    """
     from rich.console import Console
 
     from adapters.evaluation.report.run_report import highlight
 
-    console = Console(highlight=False, soft_wrap=True)
+    console, failed = Console(highlight=False, soft_wrap=True), False
     for answer in loaded.answer(texts):
         if "error" in answer:
-            console.print(answer["error"], markup=False)
+            failed = True
+            print(answer["error"], file=sys.stderr)
         elif "entities" in answer["output"]:
             console.print(highlight(answer["output"]))
             for relation in answer["output"].get("relations", ()):
@@ -154,6 +157,7 @@ def _print_answers(loaded: LoadedArtifact | Pipeline, texts: Sequence[str]) -> N
                 console.print(f"  {head} — {relation['label']} → {tail}", markup=False)
         else:
             console.print(json.dumps(answer["output"], ensure_ascii=False), markup=False)
+    return int(failed)
 
 
 def _numbered(texts: Sequence[str]) -> Iterator[Any]:

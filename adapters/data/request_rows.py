@@ -45,8 +45,10 @@ def read_requests(
         DataError: the file cannot be read at all, or lacks a column.
     """
     if path.suffix == ".txt":
-        for number, line in _lines(path):
-            yield {ID: str(number), "inputs": {"text": line}}
+        for number, line in _lines(path, encoding):
+            whole = line.isascii() or not any("\udc80" <= sign <= "\udcff" for sign in line)
+            fault = f"{path}:{number}: is not {encoding}. Give its --encoding."
+            yield {ID: str(number), "inputs": {"text": line} if whole else DataError(fault)}
     elif path.suffix == ".jsonl" or not path.is_file():
         yield from _of_json_lines(path, wanted, named, say)
     else:
@@ -72,8 +74,10 @@ def chosen_columns(
     return None
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as stream:
+def _lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Lines with their numbers; bytes that are no text stay, as lone surrogates."""
+    encoding = "utf-8-sig" if encoding.replace("_", "-").lower() in ("utf-8", "utf8") else encoding
+    with path.open(encoding=encoding, errors="surrogateescape", newline="\n") as stream:
         for number, line in enumerate(stream, 1):
             yield number, line.rstrip("\r\n")
 

@@ -40,6 +40,8 @@ S = TypeVar("S", bound=Split)
 
 _DEV_SALT = "0"
 """Must stay the same over releases: scores of one dev split cannot be compared with those of another."""
+MANY = 1000
+"""Examples from which on each goes to a new split by its hash alone; of fewer, the share would be left to chance."""
 FEWEST_DOCUMENTS = 10
 """Documents of train from which on a split is cut by whole documents; of fewer, its size would be left to chance."""
 
@@ -75,6 +77,8 @@ def with_dev(splits: Mapping[str, S], settings: CommonSettings) -> dict[str, S]:
 def _cut(train: S, name: str, percent: int, *, salt: str, advice: str) -> tuple[S, S]:
     """The rest of train, and a new split with `percent` of it: the examples whose inputs, with the salt, hash low.
 
+    Of fewer than a thousand it is that share, or a little more where equal inputs stay together; of more, about that.
+
     Equal inputs stay together; of known documents, examples of one. Raises DataError, which ends in `advice`, where one
     side would be empty.
     """
@@ -84,8 +88,10 @@ def _cut(train: S, name: str, percent: int, *, salt: str, advice: str) -> tuple[
         chosen = _of_documents(documents, percent, salt)
         note = f"{percent} % of train by a hash of documents, the same for every seed"
     else:
-        digests = (example.digest() for example in train)
+        digests = [example.digest() for example in train]
         chosen = [number for number, digest in enumerate(digests) if _hash(salt, digest) % 100 < percent]
+        if len(digests) < MANY:
+            chosen = _of_documents(digests, percent, salt)
         note = f"{percent} % of train by a hash, the same for every seed"
     rest = sorted(set(range(len(train))) - set(chosen))
     if not chosen or not rest:
@@ -97,7 +103,10 @@ def _cut(train: S, name: str, percent: int, *, salt: str, advice: str) -> tuple[
 
 
 def _of_documents(documents: Sequence[str], percent: int, salt: str) -> list[int]:
-    """The examples of the documents that hash lowest, until these are `percent` of all; one document stays in train."""
+    """The examples of the documents that hash lowest, until these are `percent` of all; one document stays in train.
+
+    An example without a document is one of its own, named by its digest.
+    """
     sizes = Counter(documents)
     chosen: set[str] = set()
     taken = 0

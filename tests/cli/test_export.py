@@ -55,6 +55,7 @@ def test_an_adapter_is_exported(translator, tmp_path: Path, capsys, flags: list[
         (["--format", "onnx", "--adapters", "x=a", "x=b"], "x is given twice"),
         (["--format", "onnx", "--adapters", "../x=a"], "letters, digits"),
         (["a", "--format", "onnx", "--test_file", "t.csv"], "only with --quantize"),
+        (["a", "--format", "onnx", "--quantize", "int8", "--text_column_name", "t"], "names a column of --test_file"),
         (["a", "--format", "merged", "--quantize", "int8"], "a: no such folder"),
         (["nowhere", "--format", "gguf"], "nowhere: no such folder"),
     ],

@@ -95,6 +95,18 @@ def test_each_format_gives_what_the_task_takes(
     assert [one["inputs"] for one in found] == [inputs]
 
 
+def test_lines_of_text_are_decoded_or_refused_each_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("\ufefffine\n".encode() + b"caf\xe9\nna\xc3\xafve\n")
+    found = list(read_requests(path, TEXT, named={}, say=print))
+    assert [one["inputs"] for one in found[::2]] == [{"text": "fine"}, {"text": "naïve"}]
+    assert str(found[1]["inputs"]) == f"{path}:2: is not utf-8. Give its --encoding."
+    path.write_bytes(b"caf\xe9\n")
+    assert [one["inputs"] for one in read_requests(path, TEXT, named={}, say=print, encoding="latin-1")] == [
+        {"text": "café"}
+    ]
+
+
 @pytest.mark.parametrize("task", ["tagging", "classifying", "pairing"])
 def test_a_task_takes_what_it_says_that_requests_have(task: str) -> None:
     made: Task = tiny.classifying(pair=True) if task == "pairing" else getattr(tiny, task)()
@@ -119,6 +131,9 @@ def test_predict_and_explain_take_a_table(tmp_path: Path, capsys: pytest.Capture
     labels = [json.loads(line)["output"]["label"] for line in found.out.splitlines()]
     assert labels == [one["label"] for one in adapters.load(run)([row["text"] for row in rows])]
     assert "train.csv: not read: label" in found.err
+    assert main(["predict", str(run / "artifact"), "a good film", ""]) == 1
+    found = capsys.readouterr()
+    assert json.loads(found.out)["label"] == "good" and "none of them empty" in found.err
     assert main(["explain", str(run / "artifact"), "--input", str(path), "--json"]) == 0
     targets = [json.loads(line)["target"] for line in capsys.readouterr().out.splitlines()]
     assert targets == labels

@@ -69,7 +69,29 @@ def test_the_cut_is_the_same_each_time_and_for_every_seed(train: dict[str, Examp
 
     assert cut(0) == cut(0) == cut(1)
     # It must stay the same over releases: scores of one dev split cannot be compared with those of another.
-    assert cut(0)[:5] == ["w6", "w20", "w33", "w41", "w45"]
+    assert cut(0)[:5] == ["w7", "w12", "w32", "w62", "w69"]
+
+
+def test_the_cut_of_many_examples_is_by_each_ones_hash(tmp_path: Path) -> None:
+    path = write(tmp_path / "many.conll", [f"w{number}" for number in range(1000)])
+    dev = words(with_dev(read(train_file=str(path)), common())["validation"])
+    assert dev[:5] == ["w6", "w20", "w33", "w41", "w45"] and len(dev) != 100
+
+
+@pytest.mark.parametrize(("examples", "percent", "expected"), [(2, 10, 1), (49, 10, 5), (80, 25, 20), (300, 10, 30)])
+def test_of_few_examples_exactly_the_share_goes_to_dev(
+    tmp_path: Path, examples: int, percent: int, expected: int
+) -> None:
+    splits = read(train_file=str(write(tmp_path / "few.conll", WORDS[:examples])))
+    cut = with_dev(splits, common(validation_split_percentage=percent))
+    assert (len(cut["validation"]), len(cut["train"])) == (expected, examples - expected)
+
+
+def test_equal_examples_of_few_stay_together(tmp_path: Path) -> None:
+    splits = read(train_file=str(write(tmp_path / "few.conll", WORDS[:20] * 3)))
+    cut = with_dev(splits, common(validation_split_percentage=20))
+    dev = Counter(words(cut["validation"]))
+    assert set(dev.values()) == {3} and len(dev) == 4 and not dev.keys() & set(words(cut["train"]))
 
 
 def test_the_cut_does_not_hang_on_the_order_of_the_examples(train: dict[str, Examples], tmp_path: Path) -> None:
@@ -258,7 +280,7 @@ def test_an_alias_names_its_columns_drops_labels_and_has_a_test_split_cut_off(re
     assert splits["train"].notes["without_test"] == splits["test"].notes["cut_from_train"]
     assert splits["train"].notes["without_dev"] == "10 % of train by a hash, the same for every seed"
     assert {split.notes["without"] for split in splits.values()} == {"rows whose verdict is plot"}
-    assert splits["train"][0].where.endswith("reviews.csv:2")
+    assert splits["train"][0].where.endswith("reviews.csv:4")
 
 
 def test_the_test_split_of_an_alias_is_the_same_for_every_seed_and_none_of_it_is_in_dev(reviews: Any) -> None:
@@ -267,7 +289,7 @@ def test_the_test_split_of_an_alias_is_the_same_for_every_seed_and_none_of_it_is
     assert texts(one["test"]) == texts(other["test"]) != []
     assert texts(one["validation"]) == texts(same["validation"]) != texts(other["validation"])
     # As for dev: scores of one test split cannot be compared with those of another.
-    assert texts(one["test"])[:5] == ["t2", "t5", "t6", "t12", "t14"]
+    assert texts(one["test"])[:5] == ["t0", "t3", "t23", "t33", "t42"]
     assert 0.08 < len(one["test"]) / 200 < 0.22 and 0.05 < len(one["validation"]) / 170 < 0.16
 
 

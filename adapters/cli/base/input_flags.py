@@ -22,7 +22,7 @@ class InputFlags:
     """File instead of texts: .txt with one text per line, JSONL, or any file that a run can learn from (CSV, Excel,
     parquet, CoNLL, …), of which the columns that the task reads are taken."""
     encoding: str = "utf-8"
-    """Encoding of --input, where it is a table."""
+    """Encoding of --input, where it is .txt or a table."""
     text_column_name: str | None = None
     """The column of --input with the texts. Default: the one with a usual name."""
     text_pair_column_name: str | None = None

@@ -125,7 +125,10 @@ def summarise(
             {"order_number": number, "order": list(order)}
             for number, order in sorted({record.draw[0]: record.order for record in records}.items())
         ],
-        "dataset": {"n": sum(task["n_test"] for task in about.values())},
+        "dataset": {
+            "n": sum(task["n_test"] for task in about.values()),
+            "on_dev": [name for name, task in about.items() if task["split"] != "test"],
+        },
         "resampled": _resampled(units),
         "by_draw": by_draw,
         "rows": table,

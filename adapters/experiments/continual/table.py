@@ -174,9 +174,10 @@ def stage_name(learned: Sequence[str], tasks: int) -> str:
 
 def made_of(summary: Mapping[str, Any]) -> str:
     """What was scored, in a line: the scenario in words, the tasks, the runs."""
-    base, n = summary["base"].rpartition("/")[2], summary["dataset"]["n"]
+    base, n, on_dev = summary["base"].rpartition("/")[2], summary["dataset"]["n"], summary["dataset"]["on_dev"]
+    split = "test" if not on_dev else "dev" if len(on_dev) == len(summary["tasks"]) else "test and dev"
     return (
-        f"{scenario_sentence(summary)}. {numbered(len(summary['tasks']), 'tasks')}, n = {n:,} test examples, base "
+        f"{scenario_sentence(summary)}. {numbered(len(summary['tasks']), 'tasks')}, n = {n:,} {split} examples, base "
         f"{base}, {_counted(summary)}."
     )
 

@@ -36,6 +36,11 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         if row["incomplete"] and not row["routed"]
     ]
     out += _scope(summary)
+    if on_dev := summary["dataset"]["on_dev"]:
+        out.append(
+            f"{', '.join(on_dev)}: without a test set, so {'it is' if len(on_dev) == 1 else 'they are'} scored on the "
+            "dev examples by which epochs and rates were chosen, which is too high. Name test files in the task files."
+        )
     return out
 
 

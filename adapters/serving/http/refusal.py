@@ -36,14 +36,14 @@ class Refusal(UserError):
         self.body: dict[str, object] = {"error": error, "expected": expected, "found": found}
 
 
-def busy(reason: str, error: str, seconds: int = 1) -> Refusal:
+def busy(reason: str, error: str, seconds: int = 1, found: str = "no room at present") -> Refusal:
     """A refusal after which the client may try again in some seconds."""
     return Refusal(
         503,
         reason,
         error,
         expected=f"the same request again after {seconds} s",
-        found="no room at present",
+        found=found,
         headers={RETRY: str(seconds)},
     )
 

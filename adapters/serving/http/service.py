@@ -175,7 +175,8 @@ class Service:
     def ready_bank(self) -> AdapterBank:
         """The bank. Raises Refusal if the server is not ready."""
         if self.bank is None or self.status != READY:
-            raise busy(self.status, f"The server is {self.status}.")
+            doing = "it loads its base and adapters" if self.status == WARMING else "it is about to stop"
+            raise busy(self.status, f"The server is {self.status}.", found=doing)
         return self.bank
 
     # answers ----------------------------------------------------------------------------------------------------------

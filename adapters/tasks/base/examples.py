@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adapters.core import discovery
-from adapters.core.errors import ModelError
+from adapters.core.errors import ModelError, SettingsError
 from adapters.core.settings import CommonSettings, join
 from adapters.core.sources.resolve import Source, resolve
 from adapters.data.dataset_files import open_splits
@@ -94,6 +94,8 @@ def cut_splits(splits: Mapping[str, Examples], settings: Any, options: Mapping[s
 def read_named(task_name: str, plugin_dirs: Sequence[str], **given: Any) -> tuple[Task, dict[str, Examples]]:
     """As `read_splits`, with the default settings of a task except the given ones."""
     kind = join(CommonSettings, discovery.load("tasks", task_name, plugin_dirs).Settings)
+    for name in given.keys() - {field.name for field in dataclasses.fields(kind)}:
+        raise SettingsError(f"--{name}: the task {task_name} has no such column.")
     settings = kind(**given, plugin_dir=list(plugin_dirs))
     settings.check()
     task, splits, _ = read_splits(task_name, settings)

@@ -112,7 +112,7 @@ def write_run(
         "seed": seed,
         "tasks": {
             task: {
-                "n_test": sizes[task], "n_train": 500, "labels": 3, "digest": f"digest of {task}",
+                "n_test": sizes[task], "split": "test", "n_train": 500, "labels": 3, "digest": f"digest of {task}",
                 "metric": "accuracy", "score": "accuracy", "label_names": LABELS, "documents": False,
             }
             for task in order

@@ -42,6 +42,7 @@ def run(base: Path, out: str) -> Any:
         "--method": "full",
         "--plugin_dir": "mine",
         "--train_file": "claims.pipes",
+        "--test_file": "claims.pipes",  # a row that is edited may be cut to another dev split
         "--model_name_or_path": base,
         "--output_dir": out,
         "--mixed_precision": "no",

@@ -266,9 +266,9 @@ def test_a_span_that_cuts_a_word_is_named(refused, tmp_path):
 
 
 def test_so_few_examples_that_no_dev_split_can_be_cut_are_refused(refused, tmp_path):
-    two_columns(tmp_path / "train.conll", "Ada/B-PER wrote/O | it/O rained/O in/O Paris/B-LOC")
-    told = refused("--train_file", tmp_path / "train.conll", "--validation_split_percentage", "1")
-    assert "train has 2 examples" in told
+    two_columns(tmp_path / "train.conll", "Ada/B-PER wrote/O in/O Paris/B-LOC")
+    told = refused("--train_file", tmp_path / "train.conll")
+    assert "train has 1 example" in told
     assert "--validation_file" in told
 
 

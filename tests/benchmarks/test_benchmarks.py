@@ -68,8 +68,8 @@ SMALLEST = {
     "serving": "--base {bert} --rounds 1 --seconds 0.2 --requests 20 --clients 4 --texts 16",
     "tables": "sst2 --data {data} --folder {data}/tables --more --methods majority,head --tuning_trials 0 --seeds 1 "
     f"{ON_BERT} --allow_unknown_tokens",
-    "train_throughput": "--only lora dry_run quality --rounds 1 --seconds 0.1 --seeds 1 --methods lora --runs lora "
-    f"--base {{bert}} --data {{data}}/conll2003 --more {ON_BERT}",
+    "train_throughput": "--only lora shapes dry_run quality --rounds 1 --seconds 0.1 --seeds 1 --methods lora "
+    f"--runs lora --base {{bert}} --data {{data}}/conll2003 --more {ON_BERT}",
     "tuning": "--data {data}/conll2003 --methods head --grid 3 --trials 3 --repeats 2 --folder {data}/tuning --more "
     "--model_name_or_path {bert} --mixed_precision no --num_train_epochs 1",
 }

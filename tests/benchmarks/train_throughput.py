@@ -3,6 +3,7 @@
     python tests/benchmarks/train_throughput.py                    # some 25 minutes on two cores
     python tests/benchmarks/train_throughput.py --only lora --rounds 3
     python tests/benchmarks/train_throughput.py --only dry_run      # three settings, run for real after their estimate
+    python tests/benchmarks/train_throughput.py --only shapes       # padding, and sizes of products, in our batches
     python tests/benchmarks/train_throughput.py --only quality      # F1 of both ways over seeds, some 15 minutes
 
 minilm on WNUT-17, named entities: LoRA of rank 8 on query and value, and full fine-tuning. Ours takes its defaults
@@ -34,7 +35,7 @@ LORA = {"lora": (8, ["query", "value"]), "lora_all": (12, ["query", "key", "valu
 """Ranks and layers; of the second those are all linear layers of a BERT's body."""
 KINDS = ("trainer", "trainer_best")
 WAYS = {"fp32": "fp32, random batches of 32", "bf16": "bf16, batches by length"}
-PARTS = ("lora", "lora_all", "full", "dry_run", "quality")
+PARTS = ("lora", "lora_all", "full", "shapes", "dry_run", "quality")
 
 
 class Setting:
@@ -67,6 +68,24 @@ class Setting:
         kind = join(CommonSettings, discovery.load("methods", name).Settings)
         settings = kind(dataset_name=self.folder, mixed_precision=precision, **own)
         return load_method(name)(settings), settings
+
+
+def shapes(setting: Setting) -> dict[str, Any]:
+    """The share of padding in the batches of an epoch, which is all that batches without padding could save, and how
+    many sizes their products have, for each of which the library of products makes a kernel."""
+    from adapters.training.train_dataset import TrainDataset
+
+    method, settings = setting.method("lora", "no")
+    budget = method.budget(setting.base, settings.max_length)
+    dataset = TrainDataset(setting.train, setting.task, setting.base, settings, budget=budget)
+    sizes, tokens = [], 0
+    for batch in dataset.batches(0, 1):
+        lengths = [dataset.lengths[row] for row in batch]
+        sizes.append(max(lengths) * len(lengths))
+        tokens += sum(lengths)
+    found = {"batches": len(sizes), "padding": round(1 - tokens / sum(sizes), 4), "sizes": len(set(sizes))}
+    print(f"{found['batches']} batches: {found['padding']:.2%} padding, {found['sizes']} sizes", flush=True)
+    return found
 
 
 def ours(setting: Setting, name: str, precision: str, seconds: float) -> float:
@@ -305,10 +324,11 @@ def main() -> None:
     most = {
         name: peaks(setting.folder, given.base, name, min(10.0, given.seconds)) for name in ASKED if name in given.only
     }
+    formed = shapes(setting) if "shapes" in given.only else {}
     runs = dry_runs(setting.folder, given.runs, given.more) if "dry_run" in given.only else []
     f1 = quality(setting.folder, given.methods, given.seeds, given.more) if "quality" in given.only else []
     print(json.dumps({"benchmark": "train_throughput", "threads": torch.get_num_threads(), "speed": found,
-                      "peak_mib": most, "dry_runs": runs, "quality": f1}))  # fmt: skip
+                      "peak_mib": most, "shapes": formed, "dry_runs": runs, "quality": f1}))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -39,6 +39,9 @@ SCORINGS, UNSCORED = 20, 10
 of all steps if that is less: an epoch of few examples takes less time than scoring."""
 FEW_STEPS = 50
 """Steps below which a training is warned about."""
+FEW_LABELS = 6
+"""Labels of a step below which a training is warned about. At four, LoRA learned nothing from long film reviews in 418
+steps (loss 0.70); at 32 its loss fell to 0.27 in 28."""
 SHOWN = 16
 
 
@@ -92,6 +95,12 @@ class Trainer:
             self._say(
                 f"warning: {self.total_steps} optimizer steps in all, and fewer than {FEW_STEPS} seldom train enough: "
                 "--min_train_steps 200, or more --num_train_epochs, trains longer"
+            )
+        labels = len(self.dataset.columns["targets"][0]) / max(self.steps_per_epoch, 1)
+        if labels < FEW_LABELS and self.steps_per_epoch > 1 and settings.per_device_train_batch_size is None:
+            self._say(
+                f"warning: a step learns from {labels:.1f} labels on average, as texts are long, and so few may be too "
+                f"noisy: --gradient_accumulation_steps {math.ceil(32 / labels)}"
             )
         unscored = min(self.total_steps / SCORINGS, UNSCORED)
         self.steps_per_score = math.ceil(unscored / self.steps_per_epoch) * self.steps_per_epoch

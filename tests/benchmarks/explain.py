@@ -29,7 +29,8 @@ import numpy as np
 METHODS = ("full", "lora", "tfidf")
 SETS = ("sst2", "movies", "toxic")
 TARGETS = {"toxic": ["--target", "toxic"]}
-FLAGS = {"movies": ["--long_texts", "window"]}
+FLAGS = {"movies": ["--long_texts", "window", "--gradient_accumulation_steps", "8"]}
+"""Of reviews in windows a batch has four, of whose labels LoRA learns nothing."""
 WORDS = (
     "the film has a charming start but then it drags and the story that had been so funny turns into a dull mess of "
 )

@@ -78,3 +78,20 @@ def test_a_training_of_few_steps_says_so_unless_they_were_asked_for(
 ) -> None:
     assert train(lambda: 0.5, **changes).steps == 6
     assert ("6 optimizer steps in all" in capsys.readouterr().err) is said
+
+
+@pytest.mark.parametrize(("words", "accumulated", "said"), [(60, 1, True), (60, 8, False), (4, 1, False)])
+def test_steps_of_few_labels_are_warned_about(
+    tiny_bert: Path, tmp_path: Path, words: int, accumulated: int, said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("text,label\n" + "".join(f"{n}{' town' * words},{n % 2}\n" for n in range(40)))
+    kinds = [discovery.load("tasks", "classification").Settings, discovery.load("methods", "head").Settings]
+    settings = join(CommonSettings, *kinds)(
+        train_file=str(path), max_tokens_per_batch=128, gradient_accumulation_steps=accumulated, mixed_precision="no"
+    )
+    task, splits, _ = examples.read_splits("classification", settings)
+    base, method = open_base(str(tiny_bert)), load_method("head")(settings)
+    model = method.wrap(base, task.on(base.kind), splits["train"])
+    tiny.trainer(method, model, base, task.on(base.kind), splits["train"])
+    assert ("labels on average" in capsys.readouterr().err) is said

@@ -25,6 +25,8 @@ HELP = "answer texts, or a file of requests, with an artifact"
 GROUP = "Use artifacts"
 STEPS = ("ner", "relation")
 """What --pipeline names."""
+TABLES = (".csv", ".tsv", ".xlsx", ".parquet")
+"""Endings of files that answers are not written as."""
 CHUNK = 512
 """Requests read and answered at a time."""
 
@@ -109,6 +111,8 @@ def _check(given: Settings) -> None:
     given.check_input()
     if given.output is not None and (given.output.is_dir() or not given.output.parent.is_dir()):
         raise DataError(f"--output {given.output}: it is a folder, or its folder does not exist.")
+    if given.output is not None and given.output.suffix in TABLES:
+        raise SettingsError(f"--output {given.output}: answers are written as JSON lines. Name it .jsonl.")
 
 
 def _with_texts(given: Settings) -> Settings:

@@ -131,6 +131,8 @@ def test_predict_and_explain_take_a_table(tmp_path: Path, capsys: pytest.Capture
     labels = [json.loads(line)["output"]["label"] for line in found.out.splitlines()]
     assert labels == [one["label"] for one in adapters.load(run)([row["text"] for row in rows])]
     assert "train.csv: not read: label" in found.err
+    assert main(["predict", str(run / "artifact"), "--input", str(path), "--output", str(tmp_path / "a.csv")]) == 2
+    assert "answers are written as JSON lines. Name it .jsonl." in capsys.readouterr().err
     assert main(["predict", str(run / "artifact"), "a good film", ""]) == 1
     found = capsys.readouterr()
     assert json.loads(found.out)["label"] == "good" and "none of them empty" in found.err

@@ -145,10 +145,10 @@ def _inputs(given: Settings, loaded: LoadedArtifact) -> Iterator[Any]:
     """The inputs in --input, without blank lines of text. Raises DataError with the line of a fault."""
     plain = given.input is not None and given.input.suffix == ".txt"
     for request in given.requests(loaded.task.request_columns(), given.plugin_dir):
-        if plain and not request["inputs"]["text"].strip():
-            continue
         if isinstance(request["inputs"], DataError):
             raise request["inputs"]
+        if plain and not request["inputs"]["text"].strip():
+            continue
         yield request["inputs"]
 
 

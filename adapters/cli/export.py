@@ -54,12 +54,15 @@ class Settings:
     """Folders with methods, tasks and formats of your own."""
 
 
-COLUMNS = ("text_column_name", "label_column_name")
-
-
 def settings() -> type:
     """The class of all flags."""
     return Settings
+
+
+def _columns(given: Settings) -> dict[str, str]:
+    """The columns of --test_file that were named."""
+    named = {"text_column_name": given.text_column_name, "label_column_name": given.label_column_name}
+    return {flag: name for flag, name in named.items() if name is not None}
 
 
 def run(argv: Sequence[str]) -> int:
@@ -72,8 +75,7 @@ def run(argv: Sequence[str]) -> int:
         raise SettingsError("Give an artifact, or --adapters NAME=FOLDER … (one of the two).")
     discovery.load("formats", given.format, given.plugin_dir)
     scoring = {name: getattr(given, name) for name in ("dataset_name", "test_file", "max_predict_samples")}
-    columns = [name for name in COLUMNS if getattr(given, name) is not None]
-    if columns and given.test_file is None:
+    if given.test_file is None and (columns := [*_columns(given)]):
         raise SettingsError(f"--{columns[0]}: names a column of --test_file. Give that as well.")
     named = [name for name, value in scoring.items() if value is not None]
     if named and given.quantize is None:
@@ -129,8 +131,7 @@ def _test(given: Settings) -> Examples | None:
     wanted: dict[str, Any] = {"max_predict_samples": given.max_predict_samples, "dataset_name": None}
     own = given.dataset_name is None and given.test_file is None
     if given.test_file is not None:
-        columns = {name: getattr(given, name) for name in COLUMNS if getattr(given, name) is not None}
-        wanted |= {"test_file": given.test_file, **columns}
+        wanted |= {"test_file": given.test_file, **_columns(given)}
     elif given.dataset_name is not None:
         wanted["dataset_name"] = given.dataset_name
     elif scores.get("split") == "test":

@@ -71,10 +71,7 @@ def open_file(
     Raises: DataError, SettingsError.
     """
     path = Path(path)
-    try:
-        "".encode(encoding)
-    except (LookupError, ValueError) as error:
-        raise SettingsError(f"--encoding {encoding}: unknown to Python. The usual encoding is utf-8.") from error
+    check_encoding(encoding)
     try:
         chosen: Any = _reader(path, _head(path, encoding), reader, plugin_dirs)
         if column_names and hasattr(chosen, "open_named"):
@@ -82,6 +79,14 @@ def open_file(
         return cast(RowSource, chosen.open(path, encoding))
     except DataError as error:
         raise DataError(f"{flag} {error}".strip()) from error
+
+
+def check_encoding(encoding: str) -> None:
+    """Raises SettingsError for an encoding that there is not."""
+    try:
+        "".encode(encoding)
+    except (LookupError, ValueError) as error:
+        raise SettingsError(f"--encoding {encoding}: unknown to Python. The usual encoding is utf-8.") from error
 
 
 def _head(path: Path, encoding: str) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 from adapters.core.errors import DataError, Faults
 from adapters.data.classification_columns import PAIRS, TEXTS
 from adapters.data.columns import ID, ColumnRoles, missing_column, plain
-from adapters.data.dataset_files import open_file
-from adapters.data.rows import RowSource
+from adapters.data.dataset_files import check_encoding, open_file
+from adapters.data.rows import RowSource, lines
 
 Alternatives = Sequence[Sequence[str]]
 """Columns of which a task needs all, the likeliest first: (("text",), ("tokens",)) of named entities."""
@@ -45,10 +45,7 @@ def read_requests(
         DataError: the file cannot be read at all, or lacks a column.
     """
     if path.suffix == ".txt":
-        for number, line in _lines(path, encoding):
-            whole = line.isascii() or not any("\udc80" <= sign <= "\udcff" for sign in line)
-            fault = f"{path}:{number}: is not {encoding}. Give its --encoding."
-            yield {ID: str(number), "inputs": {"text": line} if whole else DataError(fault)}
+        yield from _of_texts(path, encoding)
     elif path.suffix == ".jsonl" or not path.is_file():
         yield from _of_json_lines(path, wanted, named, say)
     else:
@@ -74,10 +71,18 @@ def chosen_columns(
     return None
 
 
-def _lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
-    """Lines with their numbers; bytes that are no text stay, as lone surrogates."""
-    encoding = "utf-8-sig" if encoding.replace("_", "-").lower() in ("utf-8", "utf8") else encoding
-    with path.open(encoding=encoding, errors="surrogateescape", newline="\n") as stream:
+def _of_texts(path: Path, encoding: str) -> Iterator[dict[str, Any]]:
+    check_encoding(encoding)
+    faults = _Heard(str(path))
+    for number, text, sound in lines(path, encoding, faults):
+        yield from faults.requests(before=number + 1)
+        if sound:
+            yield {ID: str(number), "inputs": {"text": text.rstrip("\r\n")}}
+    yield from faults.requests()
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as stream:
         for number, line in enumerate(stream, 1):
             yield number, line.rstrip("\r\n")
 

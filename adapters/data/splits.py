@@ -89,9 +89,10 @@ def _cut(train: S, name: str, percent: int, *, salt: str, advice: str) -> tuple[
         note = f"{percent} % of train by a hash of documents, the same for every seed"
     else:
         digests = [example.digest() for example in train]
-        chosen = [number for number, digest in enumerate(digests) if _hash(salt, digest) % 100 < percent]
         if len(digests) < MANY:
             chosen = _of_documents(digests, percent, salt)
+        else:
+            chosen = [number for number, digest in enumerate(digests) if _hash(salt, digest) % 100 < percent]
         note = f"{percent} % of train by a hash, the same for every seed"
     rest = sorted(set(range(len(train))) - set(chosen))
     if not chosen or not rest:

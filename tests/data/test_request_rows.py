@@ -100,7 +100,9 @@ def test_lines_of_text_are_decoded_or_refused_each_in_its_place(tmp_path: Path) 
     path.write_bytes("\ufefffine\n".encode() + b"caf\xe9\nna\xc3\xafve\n")
     found = list(read_requests(path, TEXT, named={}, say=print))
     assert [one["inputs"] for one in found[::2]] == [{"text": "fine"}, {"text": "naïve"}]
-    assert str(found[1]["inputs"]) == f"{path}:2: is not utf-8. Give its --encoding."
+    assert str(found[1]["inputs"]) == (
+        f"{path}:2: byte 0xe9 is not utf-8. Name the encoding of the file, for example --encoding latin-1."
+    )
     path.write_bytes(b"caf\xe9\n")
     assert [one["inputs"] for one in read_requests(path, TEXT, named={}, say=print, encoding="latin-1")] == [
         {"text": "café"}
@@ -139,3 +141,11 @@ def test_predict_and_explain_take_a_table(tmp_path: Path, capsys: pytest.Capture
     assert main(["explain", str(run / "artifact"), "--input", str(path), "--json"]) == 0
     targets = [json.loads(line)["target"] for line in capsys.readouterr().out.splitlines()]
     assert targets == labels
+    (tmp_path / "latin.txt").write_bytes(b"a good film\n\na caf\xe9\n")
+    assert main(["explain", str(run / "artifact"), "--input", str(tmp_path / "latin.txt"), "--json"]) == 2
+    assert "latin.txt:3: byte 0xe9 is not utf-8" in capsys.readouterr().err
+    latin = ["--input", str(tmp_path / "latin.txt"), "--encoding"]
+    assert main(["explain", str(run / "artifact"), *latin, "latin-1", "--json"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert main(["predict", str(run / "artifact"), *latin, "latin-99"]) == 2
+    assert "latin-99" in capsys.readouterr().err

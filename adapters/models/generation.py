@@ -151,8 +151,7 @@ class _Alike:
     def __init__(self, model: Any, rows: Sequence[Sequence[int]], prefixes: PrefixCache | None) -> None:
         """Args: a causal model with its language-model head, the tokens of all rows, the cache of earlier ones."""
         self.model, self.config, self.generation_config = model, model.config, model.generation_config
-        shared = common_prefix(rows) if len(rows) > 1 or prefixes is not None else 0
-        self.shared = shared if shared >= MIN_SHARED_PREFIX else 0
+        self.shared = _shared_length(rows) if len(rows) > 1 or prefixes is not None else 0
         self.cache = PrefixCache(model) if prefixes is None else prefixes
         if self.shared:
             self.cache.fill(rows[0][: self.shared])
@@ -205,8 +204,7 @@ def _run(
     pad = int(tokenizer.pad_token_id)
     longest = max(map(len, rows))
     encoded = bool(model.config.is_encoder_decoder)
-    shared = 0 if encoded or _needs_own_prefix(model) or len(rows) < 2 else common_prefix(rows)
-    shared = shared if shared >= MIN_SHARED_PREFIX else 0
+    shared = 0 if encoded or _needs_own_prefix(model) or len(rows) < 2 else _shared_length(rows)
     padded = partial(_padded, shared=shared, longest=longest, left=not encoded)
     ids = torch.tensor([padded(row, pad) for row in rows], device=device)
     mask = torch.tensor([padded([1] * len(row), 0) for row in rows], device=device)
@@ -243,6 +241,12 @@ def _needs_own_prefix(model: Any) -> bool:
     empty cache."""
     config = getattr(model, "active_peft_config", None)
     return getattr(model, "rows_differ", False) or (config is not None and bool(config.is_prompt_learning))
+
+
+def _shared_length(rows: Sequence[Sequence[int]]) -> int:
+    """Length of the common prefix; 0 if it is too short to be worth a pass of its own."""
+    shared = common_prefix(rows)
+    return shared if shared >= MIN_SHARED_PREFIX else 0
 
 
 def first_token(tokenizer: PreTrainedTokenizerFast) -> int:

@@ -29,8 +29,8 @@ import numpy as np
 METHODS = ("full", "lora", "tfidf")
 SETS = ("sst2", "movies", "toxic")
 TARGETS = {"toxic": ["--target", "toxic"]}
-FLAGS = {"movies": ["--long_texts", "window", "--gradient_accumulation_steps", "8"]}
-"""Of reviews in windows a batch has four, of whose labels LoRA learns nothing."""
+FLAGS = {"movies": ["--long_texts", "window", "--gradient_accumulation_steps", "4"]}
+"""Of reviews in windows a batch has four, of whose labels LoRA learns nothing: a step is of sixteen."""
 WORDS = (
     "the film has a charming start but then it drags and the story that had been so funny turns into a dull mess of "
 )
@@ -107,6 +107,7 @@ def tested(given: argparse.Namespace, name: str, method: str, artifact: Path, ex
     out = given.folder / name / f"{method}.json"
     bench.command("-m", "adapters", "explain", str(artifact), "--evaluate", str(explained), "--max_samples",
                   str(given.examples), "--output", str(out), *TARGETS.get(name, []),
+                  *(["--method", given.explanations] if given.explanations and on_base(given, method) else []),
                   *on_base(given, method))  # fmt: skip
     record = json.loads(out.read_text())
     rows = []
@@ -168,6 +169,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=METHODS, help="of adaptation")
     parser.add_argument("--seeds", type=int, default=2, help="of which agreement is between; the table has the first")
     parser.add_argument("--examples", type=int, default=100, help="texts that are explained")
+    parser.add_argument("--explanations", help="methods of explanation of models with a base, with commas, not all")
     parser.add_argument("--rounds", type=int, default=20, help="of the time")
     parser.add_argument("--base", default="minilm")
     parser.add_argument("--data", type=Path, default=bench.DATA)

@@ -18,7 +18,7 @@ from adapters.methods.base.method import Method
 if TYPE_CHECKING:
     from adapters.models.base_model import Base
 
-KEPT_FIELDS = ("task", "request", "max_length", "label_digest", "base", "scores")
+KEPT_FIELDS = ("task", "request", "columns", "max_length", "label_digest", "base", "scores")
 """Fields of a card that stay in that of a merged model."""
 _ALTERNATIVES = "Use it as it is (predict, the bank), or train lora or ia3, which can be merged"
 

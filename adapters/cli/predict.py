@@ -94,8 +94,11 @@ def run(argv: Sequence[str]) -> int:
         return _print_answers(loaded, given.texts)
     requests: Iterator[Any]
     if given.input is not None:
-        columns = TEXTS if isinstance(loaded, Pipeline) else loaded.task.request_columns()
-        requests = given.requests(columns, given.plugin_dir)
+        if isinstance(loaded, Pipeline):
+            requests = given.requests(TEXTS, given.plugin_dir)
+        else:
+            columns, learned = loaded.task.request_columns(), loaded.card.get("columns")
+            requests = given.requests(columns, given.plugin_dir, learned)
     else:
         requests = _numbered(given.texts)
     if given.output is None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
+import inspect
 import io
 import json
+import shlex
 import sys
+import textwrap
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 from adapters.core.errors import SettingsError, did_you_mean
+from adapters.core.settings import OWN_DEFAULTS
 
 POSITIONAL = "positional"
 """Marks a field of a settings class as a positional argument, as in `artifact: Annotated[str, POSITIONAL]`. A list
@@ -45,7 +51,7 @@ _GUARD = "\N{WORD JOINER}"
 """Before texts that begin with a dash, such as the label `-`, while they pass through the parser: it has flags only."""
 FILES = (".toml", ".yaml", ".yml", ".json")
 # What a run's own settings.json records besides its settings, so that it can be passed back unchanged.
-_RECORDED = frozenset({"format", "task", "method", "reading"})
+_RECORDED = frozenset({"format", "task", "method", "reading", "given", "defaults"})
 
 
 def parse(
@@ -82,7 +88,7 @@ def parse(
     try:
         with contextlib.redirect_stderr(shown):
             found = tyro.cli(
-                _marked(kind, places, hints, required) if places or "--help" in flags else kind,
+                _marked(kind, places, hints, required, defaults) if places or "--help" in flags else kind,
                 default=kind(**defaults, **dict.fromkeys(required, tyro.MISSING)),
                 args=[*flags, "--", *words] if words else flags,
                 description=description,
@@ -119,6 +125,15 @@ def _program() -> str:
     return f"taskswap {rest[0]}" if name in ("taskswap", "__main__.py") and rest else name
 
 
+def command_line() -> str:
+    """The command of this process, to be typed again; empty in a notebook."""
+    first, *rest = sys.argv or [""]
+    name = Path(first).name
+    if name == "ipykernel_launcher.py":
+        return ""
+    return shlex.join(["taskswap", *rest] if name in ("taskswap", "__main__.py") else ["python", first, *rest])
+
+
 def _required(kind: type, defaults: Mapping[str, Any]) -> list[str]:
     missing = dataclasses.MISSING
     return [
@@ -133,7 +148,13 @@ def _shown_name(name: str) -> str:
     return name.upper().removesuffix("S")
 
 
-def _marked(kind: type, places: Sequence[str], hints: Mapping[str, Any], required: Sequence[str]) -> type:
+def _marked(
+    kind: type,
+    places: Sequence[str],
+    hints: Mapping[str, Any],
+    required: Sequence[str],
+    replaced: Mapping[str, Any],
+) -> type:
     """The class with its positional arguments marked as tyro marks them, and every field as --help shows it."""
     import tyro
 
@@ -147,11 +168,25 @@ def _marked(kind: type, places: Sequence[str], hints: Mapping[str, Any], require
             hint = Annotated[hint, tyro.conf.Positional]
         else:
             word = _value_name(hint)
-        shown = tyro.conf.arg(metavar=word, help_behavior_hint=_default_hint)
+        own = None if name in replaced else field.metadata.get(OWN_DEFAULTS)
+        described = _described(kind, name, own) if OWN_DEFAULTS in field.metadata else None
+        shown = tyro.conf.arg(metavar=word, help=described, help_behavior_hint=_default_hint)
         defaults = {key: getattr(field, key) for key in ("default", "default_factory")}
-        own = {key: value for key, value in defaults.items() if value is not dataclasses.MISSING}
-        marked.append((name, Annotated[hint, shown], dataclasses.field(**own)))
+        known = {key: value for key, value in defaults.items() if value is not dataclasses.MISSING}
+        marked.append((name, Annotated[hint, shown], dataclasses.field(**known)))
     return dataclasses.make_dataclass(kind.__name__, marked, bases=(kind,), frozen=True, kw_only=True)
+
+
+def _described(kind: type, name: str, own: str | None) -> str:
+    """What is said of a setting where it is first defined, and what its default is."""
+    for one in reversed(kind.__mro__):
+        if name in inspect.get_annotations(one):
+            body = ast.parse(textwrap.dedent(inspect.getsource(one))).body[0].body  # type: ignore[attr-defined]
+            for line, after in pairwise(body):
+                if isinstance(line, ast.AnnAssign) and getattr(line.target, "id", "") == name:
+                    text = inspect.cleandoc(after.value.value).replace("\n", " ")
+                    return f"{text} {own}" if own else text
+    raise AssertionError(f"{name} is described nowhere")
 
 
 def _value_name(hint: Any) -> str:

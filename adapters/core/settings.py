@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, make_dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass
+from typing import Any, get_type_hints
 
 from adapters.core.errors import SettingsError
 
 INCIDENTAL = frozenset({"output_dir", "overwrite_output_dir", "resume_from_checkpoint"})
 """Settings that affect neither the model nor the scores, and so are left out of digests of settings."""
+OWN_DEFAULTS = "own_defaults"
+"""In the metadata of a field of `join_methods`: what its default is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,3 +228,44 @@ def join(common: type, *others: type) -> Any:
     """Join settings classes: all their fields; for fields of the same name, the default of the later class."""
     unique = list(dict.fromkeys((*reversed(others), common)))
     return make_dataclass("Settings", [], bases=tuple(unique), frozen=True, kw_only=True)
+
+
+def join_methods(common: type, methods: Mapping[str, type], *others: type) -> Any:
+    """Join the settings of several methods that are run with the same flags.
+
+    A setting whose default is not the same in all of them has none here: its value is None unless it is given, and
+    each method takes its own.
+
+    Args:
+        common: settings of all of them.
+        methods: settings by method.
+        others: further settings.
+    """
+    joined = join(common, *methods.values(), *others)
+    usual, own = {one.name: one for one in fields(common)}, dict[str, dict[str, Field[Any]]]()
+    for method, kind in methods.items():
+        for one in fields(kind):
+            own.setdefault(one.name, {})[method] = one
+    hints = get_type_hints(joined)
+    changed = []
+    for name, of in own.items():
+        defaults = [_default(one) for one in (*of.values(), *([usual[name]] if name in usual else []))]
+        if any(default != defaults[0] for default in defaults):
+            known = dict[str, list[str]]()
+            for method, one in of.items():
+                known.setdefault(_shown(_default(one)), []).append(method)
+            told = "; ".join(f"{value} ({', '.join(those)})" for value, those in known.items())
+            rest = f"; {_shown(_default(usual[name]))} (the others)" if name in usual else ""
+            about = f"Default: each method's own: {told}{rest}."
+            changed.append((name, hints[name] | None, field(default=None, metadata={OWN_DEFAULTS: about})))
+    return make_dataclass("Settings", changed, bases=(joined,), frozen=True, kw_only=True)
+
+
+def _shown(default: object) -> str:
+    """A default in --help."""
+    return "none" if default is None else str(default)
+
+
+def _default(one: Field[Any]) -> Any:
+    """The default of a field."""
+    return one.default if one.default_factory is MISSING else one.default_factory()

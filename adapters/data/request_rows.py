@@ -24,6 +24,7 @@ def read_requests(
     *,
     named: Mapping[str, str | None],
     say: Callable[[str], None],
+    learned: Mapping[str, str] | None = None,
     encoding: str = "utf-8",
     plugin_dirs: Sequence[str] = (),
 ) -> Iterator[dict[str, Any]]:
@@ -34,6 +35,7 @@ def read_requests(
             training data is.
         wanted: columns that the task takes.
         named: by column of the task, the file's column that the user named.
+        learned: by column of the task, that of the training data, which is taken where the file has it.
         say: receives a line on which columns were read as what, and which were not read.
         encoding: of the file.
         plugin_dirs: folders of further readers.
@@ -47,15 +49,18 @@ def read_requests(
     if path.suffix == ".txt":
         yield from _of_texts(path, encoding)
     elif path.suffix == ".jsonl" or not path.is_file():
-        yield from _of_json_lines(path, wanted, named, say)
+        yield from _of_json_lines(path, wanted, named, learned or {}, say)
     else:
-        yield from _of_rows(open_file(path, encoding=encoding, plugin_dirs=plugin_dirs), wanted, named, say)
+        source = open_file(path, encoding=encoding, plugin_dirs=plugin_dirs)
+        yield from _of_rows(source, wanted, named, learned or {}, say)
 
 
 def chosen_columns(
-    names: Sequence[str], wanted: Alternatives, named: Mapping[str, str | None]
+    names: Sequence[str], wanted: Alternatives, named: Mapping[str, str | None], learned: Mapping[str, str]
 ) -> dict[str, str] | None:
-    """The file's column for each of the task's, by the user, by the same name, or by a usual one; None if one lacks."""
+    """The file's column for each of the task's: the user's, that of the training data, the one with the same name or
+    with a usual one; None if one lacks."""
+    known = {column: name for column, name in learned.items() if name in names}
     free = {plain(name): name for name in reversed(names)}
     for columns in wanted:
         usual: Mapping[str, str] = free
@@ -64,7 +69,7 @@ def chosen_columns(
             usual = {column: free[name] for column, name in zip(columns, pair, strict=True) if name in free}
         elif "text" not in free:
             usual = {**free, **dict([("text", free[name]) for name in TEXTS if name in free][:1])}
-        found = {column: named.get(column) or usual.get(column) for column in columns}
+        found = {column: named.get(column) or known.get(column) or usual.get(column) for column in columns}
         read = {column: name for column, name in found.items() if name is not None and name in names}
         if len(read) == len(columns):
             return read
@@ -88,7 +93,11 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _of_json_lines(
-    path: Path, wanted: Alternatives, named: Mapping[str, str | None], say: Callable[[str], None]
+    path: Path,
+    wanted: Alternatives,
+    named: Mapping[str, str | None],
+    learned: Mapping[str, str],
+    say: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
     said = ""
     for number, line in _lines(path):
@@ -104,7 +113,7 @@ def _of_json_lines(
             continue
         id = str(number) if value.get(ID) is None else value[ID]
         if "inputs" not in value:
-            columns = chosen_columns([*value], wanted, named)
+            columns = chosen_columns([*value], wanted, named, learned)
             if columns is None:  # the task says what is wrong with them
                 columns = {name: name for name in value if name != ID}
             told = _said(str(path), columns, [*value])
@@ -116,10 +125,14 @@ def _of_json_lines(
 
 
 def _of_rows(
-    source: RowSource, wanted: Alternatives, named: Mapping[str, str | None], say: Callable[[str], None]
+    source: RowSource,
+    wanted: Alternatives,
+    named: Mapping[str, str | None],
+    learned: Mapping[str, str],
+    say: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
     ColumnRoles(source, named)  # refuses a column that was named and is not there
-    columns = chosen_columns(source.columns, wanted, named)
+    columns = chosen_columns(source.columns, wanted, named, learned)
     if columns is None:
         needed = " or ".join(" and ".join(one) for one in wanted)
         advice = "Name it with --text_column_name." if any("text" in one for one in wanted) else ""

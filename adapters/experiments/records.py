@@ -19,6 +19,7 @@ from adapters.evaluation.metrics.base.any_metric import score_title
 from adapters.experiments.run_state import FittedModel, RunData, Session
 from adapters.models import quantization
 from adapters.models.base_model import Base
+from adapters.tasks.base.task import Task
 
 
 def score_record(
@@ -126,6 +127,7 @@ def save_artifact(
     card = {
         "task": fitted.task.card(),
         "request": fitted.task.sample_request(),
+        **_columns(fitted.task, record["dataset"]["notes"]),
         "method": {"name": fitted.method.name, "library": fitted.method.library, "settings": fitted.method.recorded()},
         "max_length": settings.max_length,
         "label_digest": fitted.task.labels.digest,
@@ -142,6 +144,14 @@ def save_artifact(
     readme = run_model_card(card, record, evaluation, as_dict(settings))
     artifact.write(folder, fitted.save, card, readme)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _columns(task: Task, notes: Mapping[str, Any]) -> dict[str, Any]:
+    """For a card, the columns of requests that the data have under other names; nothing where there are none."""
+    read: Mapping[str, list[str]] = next((own["reading"]["columns"] for own in notes.values() if "reading" in own), {})
+    asked = {column for columns in task.request_columns() for column in columns}
+    named = {role: names[0] for role, names in read.items() if role in asked and len(names) == 1 and names[0] != role}
+    return {"columns": named} if named else {}
 
 
 def of_base(base: Base, settings: Any) -> dict[str, Any]:

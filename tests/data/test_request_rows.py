@@ -61,6 +61,16 @@ def test_a_fault_is_answered_in_its_place_and_the_other_rows_are_read(tmp_path: 
     assert said == [f"{path}: not read: stars"]
 
 
+def test_the_training_datas_names_come_after_the_users_where_the_file_has_them(tmp_path: Path) -> None:
+    table = written(tmp_path / "a.csv", "opinion,text,other\no,t,x\n")
+    lines = written(tmp_path / "a.jsonl", '{"opinion": "o", "text": "t", "other": "x"}\n{"text": "t"}\n')
+    for path in (table, lines):
+        for named, expected in (({}, "o"), ({"text": "other"}, "x")):
+            found = [*read_requests(path, TEXT, named=named, learned={"text": "opinion"}, say=print)]
+            assert found[0]["inputs"] == {"text": expected}
+    assert found[1]["inputs"] == {"text": "t"}, "a line without the column"
+
+
 def test_names_of_the_user_come_first_then_the_tasks_then_usual_ones(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tsv", "id\tpremise\thypothesis\ttext\n7\tp\th\tt\n")
     assert requests(path)[0] == [{"id": "7", "inputs": {"text": "t"}}]
@@ -117,22 +127,25 @@ def test_a_task_takes_what_it_says_that_requests_have(task: str) -> None:
         assert set(columns) <= set(made.from_request(inputs, "1").inputs)
 
 
-def test_predict_and_explain_take_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"text": f"a {word} film", "label": word} for word in ("good", "bad") for _ in range(6)]
+def test_predict_and_explain_take_the_table_that_was_learned_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"opinion": f"a {word} film", "mark": word} for word in ("good", "bad") for _ in range(6)]
     path = tmp_path / "train.csv"
     with path.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.DictWriter(stream, ["text", "label"])
+        table = csv.DictWriter(stream, ["opinion", "mark"])
         table.writeheader()
         table.writerows(rows)
     run = tmp_path / "run"
     train = ["train", "--task", "classification", "--method", "tfidf", "--train_file", str(path)]
+    train += ["--text_column_name", "opinion", "--label_column_name", "mark"]
     assert main([*train, "--output_dir", str(run)]) == 0
     capsys.readouterr()
     assert main(["predict", str(run / "artifact"), "--input", str(path)]) == 0
     found = capsys.readouterr()
     labels = [json.loads(line)["output"]["label"] for line in found.out.splitlines()]
-    assert labels == [one["label"] for one in adapters.load(run)([row["text"] for row in rows])]
-    assert "train.csv: not read: label" in found.err
+    assert labels == [one["label"] for one in adapters.load(run)([row["opinion"] for row in rows])]
+    assert "train.csv: read text from 'opinion'; not read: mark" in found.err
     assert main(["predict", str(run / "artifact"), "--input", str(path), "--output", str(tmp_path / "a.csv")]) == 2
     assert "answers are written as JSON lines. Name it .jsonl." in capsys.readouterr().err
     assert main(["predict", str(run / "artifact"), "a good film", ""]) == 1

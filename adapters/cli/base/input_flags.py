@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,18 @@ class InputFlags:
     encoding: str = "utf-8"
     """Encoding of --input, where it is .txt or a table."""
     text_column_name: str | None = None
-    """The column of --input with the texts. Default: the one with a usual name."""
+    """The column of --input with the texts. Default: that of the training data, or one with a usual name."""
     text_pair_column_name: str | None = None
-    """The column of --input with the second texts of pairs."""
+    """The column of --input with the second texts of pairs. Default: the same."""
 
     def check_input(self) -> None:
         """Raises DataError where --input is no file."""
         if self.input is not None and (self.input.is_dir() or not self.input.exists()):
             raise DataError(f"--input {self.input}: {'is a folder' if self.input.is_dir() else 'no such file'}.")
 
-    def requests(self, columns: Sequence[Sequence[str]], plugin_dirs: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def requests(
+        self, columns: Sequence[Sequence[str]], plugin_dirs: Sequence[str], learned: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """The requests of --input, as of `read_requests`; what was read as what is said on stderr."""
         from adapters.data.request_rows import read_requests
 
@@ -42,6 +44,7 @@ class InputFlags:
             self.input,
             columns,
             named={"text": self.text_column_name, "text_pair": self.text_pair_column_name},
+            learned=learned,
             say=lambda line: print(line, file=sys.stderr),
             encoding=self.encoding,
             plugin_dirs=plugin_dirs,

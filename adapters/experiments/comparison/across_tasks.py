@@ -160,7 +160,7 @@ class AcrossTasks:
     def _write(summary: Mapping[str, Any], folder: Path) -> None:
         """The four files."""
         repeat = {
-            "command": f"taskswap {' '.join(sys.argv[1:])}",
+            "command": arguments.command_line(),
             "data sets": {one["name"]: one["dataset"] for one in summary["data_sets"]},
         }
         write_json(folder / "tasks.json", {**summary, "command": repeat["command"]})

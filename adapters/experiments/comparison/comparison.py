@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from adapters.core import arguments, discovery
 from adapters.core.errors import DataError, ModelError, UserError
 from adapters.core.files import digest_file, digest_value
-from adapters.core.settings import INCIDENTAL, CommonSettings, join, require
+from adapters.core.settings import INCIDENTAL, CommonSettings, join, join_methods, require
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.metric import task_metrics
 from adapters.experiments.comparison import exported, launchers, output, results, spaces, tuners, tuning
-from adapters.experiments.comparison.experiment import Experiment
+from adapters.experiments.comparison.experiment import Experiment, given_of
 from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.comparison.runs import PlannedRun
 from adapters.experiments.comparison.settings import GROWING, CompareSettings, check_advice, check_exports, check_tuning
 from adapters.experiments.comparison.verdict import resampled_sentence
-from adapters.methods.base.method import Method, load_method
+from adapters.methods.base.method import Method, all_settings, load_method
 
 if TYPE_CHECKING:
     from adapters.core.search_space import Space
@@ -48,16 +48,16 @@ class Comparison(Experiment):
             defaults: differences from the defaults of task, methods and comparison.
             argv: the flags; None takes those of the process.
         """
-        self.argv = list(sys.argv[1:] if argv is None else argv)
-        self.given = arguments.given(self.argv)
-        self.plugins = arguments.peek(self.argv, "plugin_dir")
+        argv = list(sys.argv[1:] if argv is None else argv)
+        self.plugins = arguments.peek(argv, "plugin_dir")
         self.task_settings = discovery.load("tasks", task, self.plugins).Settings
-        all_methods = [
-            discovery.load("methods", name, self.plugins).Settings for name in discovery.names("methods", self.plugins)
-        ]
-        kind = join(CommonSettings, self.task_settings, *all_methods, CompareSettings)
-        super().__init__(task, arguments.parse(kind, defaults, (doc or "").strip(), self.argv))
-        self.defaults = {k: v for k, v in defaults.items() if not (self.settings.full and k in LIMITS)}
+        common = join(CommonSettings, self.task_settings)
+        kind = join_methods(common, all_settings(self.plugins), CompareSettings)
+        settings = arguments.parse(kind, defaults, (doc or "").strip(), argv)
+        given, defaults = given_of(argv, defaults)
+        super().__init__(
+            task, settings, given, {k: v for k, v in defaults.items() if not (settings.full and k in LIMITS)}
+        )
         lengths = {"num_train_epochs", "max_train_steps", "min_train_steps"} & self.given
         self.lengthened = bool(self.settings.train_sizes) and not lengths
         if self.lengthened:
@@ -317,13 +317,11 @@ class Comparison(Experiment):
             )
             for (row, method), own in grouped.items()
         ]
-        command = f"python {' '.join(sys.argv)}"
-        settings = arguments.as_dict(self.settings)
         output.save_and_print(
             rows,
             self.folder,
-            command=command,
-            settings=settings,
+            command=arguments.command_line(),
+            settings=arguments.as_dict(self.settings),
             failures=failures,
             margin=self.settings.margin / 100,
             cost=self.settings.cost,

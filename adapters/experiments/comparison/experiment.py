@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,9 +32,15 @@ class Experiment:
     growing: ClassVar[frozenset[str]]
     """Settings that may change when it resumes: its finished runs stay valid."""
 
-    def __init__(self, task: str, settings: Any) -> None:
-        """Args: task: its name. settings: of the experiment, those of launchers among them."""
+    def __init__(self, task: str, settings: Any, given: Collection[str], defaults: Mapping[str, Any]) -> None:
+        """Args:
+        task: its name.
+        settings: of the experiment, those of launchers among them.
+        given: names of the settings that the user gave.
+        defaults: of the recipe, where they differ from those of task, methods and experiment.
+        """
         self.task_name, self.settings = task, settings
+        self.given, self.defaults = frozenset(given), dict(defaults)
         self.folder = Path(settings.output_dir)
         self.resources = Resources(
             processes=settings.num_processes,
@@ -56,7 +62,8 @@ class Experiment:
             )
         if path.is_file() and not self.settings.overwrite_output_dir:
             before, now = read_json(path), self._recorded()
-            changed = sorted(k for k in now if k not in self.growing and before.get(k) != now[k])
+            ignored = {*self.growing, "defaults"}  # of which the settings have the values
+            changed = sorted(k for k in now if k not in ignored and before.get(k) != now[k])
             if changed:
                 shown = ", ".join(f"{name} (there {before.get(name)!r}, now {now[name]!r})" for name in changed[:5])
                 raise SettingsError(
@@ -65,10 +72,17 @@ class Experiment:
                 )
 
     def _recorded(self) -> dict[str, Any]:
-        return {"task": self.task_name, **arguments.as_dict(self.settings)}
+        given = sorted(self.given - self.growing)
+        return {
+            "task": self.task_name,
+            **arguments.as_dict(self.settings),
+            "given": given,
+            "defaults": self.defaults,
+        }
 
     def begin(self) -> None:
         """Write down what the experiment is; with --overwrite_output_dir, forget which trials failed."""
+        (self.folder / "runs").mkdir(parents=True, exist_ok=True)  # by it the folder is known again
         write_json(self.folder / "settings.json", self._recorded())
         if self.settings.overwrite_output_dir:
             for failed in (self.folder / "runs").glob("*.failed"):
@@ -90,6 +104,16 @@ class Experiment:
         """Print a line on stderr, in the main process."""
         if self.main_process:
             print(line, file=sys.stderr, flush=True)
+
+
+def given_of(argv: Sequence[str], defaults: Mapping[str, Any]) -> tuple[set[str], Mapping[str, Any]]:
+    """Names of the settings that the user gave, and the recipe's defaults: where `argv` is the settings.json of an
+    experiment those that it records, as each method takes what was not given from its own defaults."""
+    if arguments.is_file(argv):
+        recorded = arguments.read_file(Path(argv[0]))
+        if isinstance(recorded.get("given"), list) and isinstance(recorded.get("defaults"), dict):
+            return set(recorded["given"]), recorded["defaults"]
+    return arguments.given(argv), defaults
 
 
 def _other_files(folder: Path) -> bool:

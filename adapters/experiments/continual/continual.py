@@ -15,7 +15,7 @@ from adapters.core.files import digest_value
 from adapters.core.search_space import Space
 from adapters.core.settings import INCIDENTAL, require
 from adapters.experiments.comparison import launchers, tuners, tuning
-from adapters.experiments.comparison.experiment import Experiment
+from adapters.experiments.comparison.experiment import Experiment, given_of
 from adapters.experiments.comparison.runs import PlannedRun
 from adapters.experiments.continual import settings as own_settings
 from adapters.experiments.continual.sequence import (
@@ -72,7 +72,7 @@ class Continual(Experiment):
             argv: flags, or one settings file; None takes those of the process.
         """
         argv = list(sys.argv[1:] if argv is None else argv)
-        if arguments.is_file(argv):
+        if arguments.is_file(argv) and argv[0].lower().endswith(".toml"):
             argv = flags_of_file(Path(argv[0]), {"task"})
         self.plugins = arguments.peek(argv, "plugin_dir")
         paths = arguments.peek(argv, "tasks")
@@ -81,10 +81,8 @@ class Continual(Experiment):
                 raise SettingsError("--tasks is missing: name a .toml of each task of the sequence.")
             task = task_of(Path(paths[0]))
         task = task or "classification"
-        self.given = arguments.given(argv)
-        kind = own_settings.all_settings(task, self.plugins)
-        super().__init__(task, arguments.parse(kind, defaults, (doc or "").strip(), argv))
-        self.defaults = dict(defaults)
+        settings = arguments.parse(own_settings.all_settings(task, self.plugins), defaults, (doc or "").strip(), argv)
+        super().__init__(task, settings, *given_of(argv, defaults))
         self.runs: list[PlannedRun] = []
         self.searches: dict[Condition, tuning.Search] = {}
         self.chosen: dict[Condition, Mapping[str, Any]] = {}
@@ -288,7 +286,7 @@ class Continual(Experiment):
         summary = output.save_and_print(
             conditions,
             self.folder,
-            command=f"taskswap {' '.join(sys.argv[1:])}",
+            command=arguments.command_line(),
             settings=arguments.as_dict(self.settings),
             failures=failures,
             margin=self.settings.margin / 100,

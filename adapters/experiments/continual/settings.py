@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapters.core import discovery
-from adapters.core.settings import CommonSettings, join, require
+from adapters.core.settings import CommonSettings, join, join_methods, require
 from adapters.experiments.comparison import tuners
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL
+from adapters.methods.base.method import all_settings as all_methods
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +84,11 @@ def run_settings(task: str, method: str, strategy: str, plugins: Sequence[str]) 
 
 def all_settings(task: str, plugins: Sequence[str]) -> Any:
     """The class of all settings of a comparison of strategies."""
-    methods = [discovery.load("methods", name, plugins).Settings for name in discovery.names("methods", plugins)]
     strategies = [
         discovery.load("strategies", name, plugins).Settings for name in discovery.names("strategies", plugins)
     ]
-    own = discovery.load("tasks", task, plugins).Settings
-    return join(CommonSettings, own, *methods, *strategies, ContinualSettings)
+    common = join(CommonSettings, discovery.load("tasks", task, plugins).Settings)
+    return join_methods(common, all_methods(plugins), *strategies, ContinualSettings)
 
 
 def check(settings: Any) -> None:

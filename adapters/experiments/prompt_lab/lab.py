@@ -233,7 +233,7 @@ class Lab:
         }
         found["verdict"] = summary.sentences(found)
         repeat = {
-            "command": f"python {' '.join(sys.argv)}",
+            "command": arguments.command_line(),
             "settings": arguments.as_dict(self.settings),
             "base_sha256": self.run.base.digest,
             "prompts": self.prompts,

@@ -235,6 +235,13 @@ def load_method(name: str, plugin_dirs: Sequence[str] = ()) -> type[Method]:
     return method  # type: ignore[no-any-return]
 
 
+def all_settings(plugin_dirs: Sequence[str] = ()) -> dict[str, type]:
+    """The settings class of each method."""
+    return {
+        name: discovery.load("methods", name, plugin_dirs).Settings for name in discovery.names("methods", plugin_dirs)
+    }
+
+
 def headed(base: Base, task: Task, settings: Any) -> Any:
     """The base with a newly initialised head for the task, and the dropout of the run.
 

@@ -1,0 +1,74 @@
+"""Methods whose defaults differ: each keeps its own, in --help, in the runs, and when a comparison is repeated."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from adapters.core.arguments import as_dict
+from adapters.core.errors import SettingsError
+from adapters.experiments.comparison.comparison import Comparison
+from adapters.experiments.continual.continual import Continual
+
+METHODS = ("full", "lora", "head", "tfidf", "setfit")
+OWN = {"full": 1e-4, "lora": 2e-3, "head": 3e-2, "tfidf": 1e-4, "setfit": 2e-5}
+
+
+def comparison(*argv: str) -> Comparison:
+    return Comparison(None, task="classification", defaults={"lora_r": 4}, argv=argv)
+
+
+def flags(folder: Path, *more: str) -> list[str]:
+    return ["--train_file", "none.csv", "--methods", *METHODS, "--seeds", "1", "--output_dir", str(folder), *more]
+
+
+def rates(made: Comparison) -> dict[str, float]:
+    return {run.method: run.settings["learning_rate"] for run in made.plan()}
+
+
+def test_a_comparison_that_is_repeated_from_its_settings_plans_the_same_runs(tmp_path: Path) -> None:
+    before = comparison(*flags(tmp_path, "--lora_alpha", "24"))
+    before.begin()
+    again = comparison(str(tmp_path / "settings.json"))
+    assert rates(before) == rates(again) == OWN
+    assert again.plan() == before.plan()
+    assert {run.settings.get("lora_r") for run in again.plan()} == {4, None}
+    assert again.given >= {"lora_alpha"} > {"learning_rate"} & again.given, "what was not given stays free to search"
+    again.check_folder()
+
+
+def test_a_value_that_is_given_is_that_of_every_method(tmp_path: Path) -> None:
+    made = comparison(*flags(tmp_path, "--learning_rate", "2e-5"))
+    assert set(rates(made).values()) == {2e-5}
+    made.begin()
+    assert set(rates(comparison(str(tmp_path / "settings.json"))).values()) == {2e-5}
+
+
+def test_a_value_that_was_not_given_before_makes_another_comparison(tmp_path: Path) -> None:
+    comparison(*flags(tmp_path)).begin()
+    with pytest.raises(SettingsError, match=r"given \(there \[.*\], now \[.*'lora_dropout'"):
+        comparison(*flags(tmp_path, "--lora_dropout", "0.0")).check_folder()
+
+
+def test_help_names_the_default_of_each_method_unless_the_recipe_has_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        Comparison("Compare.", task="classification", defaults={"num_train_epochs": 5.0}, argv=["--help"])
+    shown = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
+    assert "--learning_rate FLOAT Peak learning rate. Default: each method's own: " in shown
+    assert "0.0001 (full)" in shown and "2e-05 (setfit)" in shown and "lora, rslora)" in shown
+    assert "--num_train_epochs FLOAT Number of training epochs. (default: 5.0)" in shown
+
+
+def test_a_sequence_of_tasks_is_repeated_from_its_settings(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.toml").write_text('task = "classification"\ntrain_file = "none.csv"\n')
+    tasks = [str(tmp_path / f"{name}.toml") for name in "ab"]
+    argv = ["--tasks", *tasks, "--methods", "full", "lora", "--output_dir", str(tmp_path / "out")]
+    before = Continual(None, task="", defaults={}, argv=argv)
+    before.begin()
+    again = Continual(None, task="", defaults={}, argv=[str(tmp_path / "out" / "settings.json")])
+    assert as_dict(again.settings) == as_dict(before.settings) and again.settings.learning_rate is None
+    assert again.given == before.given - before.growing
+    again.check_folder()

@@ -10,6 +10,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
+def time_left(seconds: float) -> str:
+    """How long something takes yet: `40 s left`, `7 min left`, `2.5 h left`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s left"
+    return f"{seconds / 60:.0f} min left" if seconds < 99.5 * 60 else f"{seconds / 3600:.1f} h left"
+
+
 class ProgressBar:
     """Progress through a number of steps, on stderr. Used as a context manager."""
 
@@ -47,7 +54,7 @@ class ProgressBar:
         if self.shown and not self.live and time.monotonic() - self.printed_at > 15:
             self.printed_at = time.monotonic()
             left = (self.printed_at - self.started) / (self.done - self.first) * (self.total - self.done)
-            print(f"{self.title} {self.done}/{self.total} {note}, {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{self.title} {self.done}/{self.total} {note}, {time_left(left)}", file=sys.stderr, flush=True)
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""

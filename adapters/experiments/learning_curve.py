@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adapters.evaluation.report.svg import COLOURS, drawn
+from adapters.evaluation.report.svg import COLOURS, drawn, score_axis
 from adapters.training.history import History
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def picture(history: History, score: str) -> str:
         )
         if history.best_score is not None:
             right.plot([history.best_step], [100 * history.best_score], "*", color=COLOURS[1], ms=11)
-        right.set_ylabel(f"Dev {score}", color=COLOURS[1])
+        score_axis(right, f"Dev {score}")
+        right.yaxis.label.set_color(COLOURS[1])
 
     return drawn(draw, size=(7.0, 3.6), title=f"Loss and dev {score} while training")
 

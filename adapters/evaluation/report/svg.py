@@ -75,6 +75,14 @@ def _for_readers(text: str, title: str, description: str) -> str:
     return f'{head} role="img">{about}{rest}'
 
 
+def score_axis(axes: Axes, label: str) -> None:
+    """Name the y axis of scores in points, when they are drawn: it counts to 100 at most where no score is above."""
+    axes.set_ylabel(label)
+    low, high = axes.get_ylim()
+    if axes.dataLim.ymax <= 100:
+        axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= min(high, 100)])
+
+
 def amount(value: float, unit: str = "") -> str:
     """A number of an axis or a cell with three digits: 12.3 k, 4.56 M; with a unit 12.3 kB."""
     for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapters.evaluation.report.svg import COLOURS
+from adapters.evaluation.report.svg import COLOURS, score_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,8 @@ def score_by_time(axes: Axes, rows: Rows, score: str) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(LogFormatter(minor_thresholds=(1.5, 0.4)))
     axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.4)))
-    axes.set(xlabel=f"seconds of training\n{_caption(rows)}", ylabel=f"best dev {score} so far")
+    axes.set_xlabel(f"Seconds of training\n{_caption(rows)}")
+    score_axis(axes, f"Best dev {score} so far")
     _name_ends(axes, ends)
 
 

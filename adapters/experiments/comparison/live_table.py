@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from adapters.core.progress import time_left
 from adapters.evaluation.report.tables import points
 from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, finished, read_json, row_keys, run_folder
 
@@ -80,7 +81,7 @@ class LiveTable:
             return ""
         usual = mean(seconds for each in took.values() for seconds in each)
         seconds = sum(mean(took.get(run.row, [usual])) for run in ahead) / (len(self.running) + 1)
-        return f", about {seconds / 60:.0f} min left"
+        return f", about {time_left(seconds)}"
 
     def _draw(self) -> None:
         if not self.live:

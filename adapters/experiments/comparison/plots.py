@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from adapters.evaluation.report.labels import Label, at_ends, at_points
-from adapters.evaluation.report.svg import COLOURS, DIM, SIZE, amount, drawn
+from adapters.evaluation.report.svg import COLOURS, DIM, SIZE, amount, drawn, score_axis
 from adapters.evaluation.report.tables import points
 from adapters.experiments.comparison import curve_plots
 from adapters.experiments.comparison.deciding import interval_ends
@@ -126,9 +126,10 @@ def scatter(axes: Axes, rows: Rows, key: str, axis: str, unit: str, score: str, 
         error = [[max(y - 100 * low, 0)], [max(100 * high - y, 0)]]
         axes.errorbar(x, y, error, capsize=3, lw=1.2, **_look(all_rows, row))
     _cost_axis(axes, [x for x, _ in at])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(x, unit)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(x, unit) if unit else f"{x:,.10g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set(xlabel=axis, ylabel=f"{score}, 95 % interval")
+    axes.set_xlabel(axis)
+    score_axis(axes, f"{score}, 95 % interval")
     labels = [
         Label(x=x, y=y, text=_short(row), colour=DIM, low=100 * interval_ends(row)[0], high=100 * interval_ends(row)[1])
         for row, (x, y) in zip(rows, at, strict=True)
@@ -220,7 +221,8 @@ def _sizes(axes: Axes, rows: Rows, score: str) -> None:
     axes.set_xticks(counts)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set(xlabel="Labelled examples (train and dev)", ylabel=f"{score}, 95 % interval")
+    axes.set_xlabel("Labelled examples (train and dev)")
+    score_axis(axes, f"{score}, 95 % interval")
     _bases(axes, rows)
     at_ends(axes, ends)
 
@@ -241,7 +243,8 @@ def _trials(axes: Axes, searched: Rows, rows: Rows, score: str) -> None:
         axes.plot(range(1, len(scores) + 1), scores, **{**look, "ls": "-"}, ms=4)
         ends.append(Label(x=len(scores), y=scores[-1], text=_short({**row, "size": ""}), colour=look["color"]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="Trials", ylabel=f"Expected best dev {score}")
+    axes.set_xlabel("Trials")
+    score_axis(axes, f"Expected best dev {score}")
     _bases(axes, rows)
     at_ends(axes, ends)
 
@@ -254,7 +257,8 @@ def _curves(axes: Axes, learned: Rows, rows: Rows, score: str) -> None:
         look = _look(rows, row)
         axes.plot(steps, scores, **{**look, "ls": "-"}, ms=4)
         ends.append(Label(x=steps[-1], y=scores[-1], text=_short(row), colour=look["color"]))
-    axes.set(xlabel="Training steps (first seed)", ylabel=f"Dev {score}")
+    axes.set_xlabel("Training steps (first seed)")
+    score_axis(axes, f"Dev {score}")
     _bases(axes, rows)
     at_ends(axes, ends)
 
@@ -272,7 +276,7 @@ def _labels(axes: Axes, rows: Rows, labels: Sequence[str]) -> None:
     upright = len(labels) > 8 or max(map(len, labels)) > 8
     names = [label if len(label) <= 24 else f"{label[:23]}…" for label in labels]
     axes.set_xticks(range(len(labels)), names, rotation=90 if upright else 0)
-    axes.set(ylabel="F1 of the label")
+    score_axis(axes, "F1 of the label")
     _bases(axes, rows)
     at_ends(axes, ends)
 

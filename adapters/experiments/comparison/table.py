@@ -38,7 +38,7 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
         number_column("Sd of seeds", "sd", ".2f", 100),
         Column(title="Seeds", shown=_seeds, key=lambda row: len(row["seeds"])),
         number_column("Without overlap", "without_overlap", ".1f", 100),
-        number_column("Labels", "labels", ",.0f"),
+        number_column("Labelled examples", "labels", ",.0f"),
         number_column("Parameters trained", "trainable_params", ",.0f"),
         Column(title="% trained", shown=_share, key=lambda row: row["trainable_params"]),
         number_column("Training, s", "train_seconds", ",.0f"),

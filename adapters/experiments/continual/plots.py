@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.evaluation.report.labels import Label, at_ends
-from adapters.evaluation.report.svg import COLOURS, INK, SIZE, amount, drawn
+from adapters.evaluation.report.svg import COLOURS, INK, SIZE, amount, drawn, score_axis
 from adapters.evaluation.report.tables import points
 from adapters.experiments.comparison import plots
 from adapters.experiments.continual.table import stage_name
@@ -52,7 +52,7 @@ def _averages(axes: Axes, rows: Rows, title: str) -> None:
             ends.append(Label(x=len(scores), y=scores[-1], text=_at_line(row), colour=look["color"]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Tasks learned")
-    axes.set_ylabel(f"Average {title}")
+    score_axis(axes, f"Average {title}")
     at_ends(axes, ends)
 
 
@@ -167,7 +167,8 @@ def _by_task(axes: Axes, found: Mapping[str, Any], title: str, ends: tuple[float
         labels.append(Label(x=xs[-1], y=ys[-1], text=_short(task), colour=colour))
     axes.set_xticks(range(1, stages + 1))
     axes.set_ylim(*ends)
-    axes.set(xlabel="Tasks learned", ylabel=title)
+    axes.set_xlabel("Tasks learned")
+    score_axis(axes, title)
     at_ends(axes, labels, size=8)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from adapters.core.discovery import files_version
 from adapters.core.files import digest_value
+from adapters.core.progress import time_left
 from adapters.evaluation.evaluate import score_of, split_digest
 from adapters.evaluation.metrics.base.any_metric import AnyMetric
 from adapters.experiments.prompt_lab.journal import Journal
@@ -168,10 +169,9 @@ class ConditionScorer:
         """Print a finished condition, with the time left."""
         first = found[0]
         scores = ", ".join(f"{record['calibration']} {100 * record['score']:.1f}" for record in found)
-        left = (time.perf_counter() - begin) / read * (waiting - read)
-        after = f" ({left / 60:.0f} min left)" if left > 60 else f" ({left:.0f} s left)"
+        left = time_left((time.perf_counter() - begin) / read * (waiting - read))
         print(
-            f"{place}, {first['prompt']}, {shots_in_words(first['shots'])}, seed {first['seed']}: {scores}{after}",
+            f"{place}, {first['prompt']}, {shots_in_words(first['shots'])}, seed {first['seed']}: {scores} ({left})",
             file=sys.stderr,
             flush=True,
         )

@@ -474,8 +474,7 @@ async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     malformed = first["type"] == "json_invalid"
-    where = ".".join(str(part) for part in first["loc"][1:]) or "body"
-    message = f"The body is not JSON: {first['ctx']['error']}." if malformed else f"{where}: {first['msg']}."
+    message = f"The body is not JSON: {first['ctx']['error']}." if malformed else schema.misfit(first, first["loc"][1:])
     body = {
         "error": message,
         "expected": "what /docs documents for this path",

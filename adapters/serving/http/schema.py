@@ -20,6 +20,35 @@ MAX_SHOWN = 80
 Id = Annotated[str, Field(pattern=f"^{NAME.pattern}$", description="An adapter's name.", examples=["ner"])]
 
 
+_MISFITS = {
+    "missing": "is missing",
+    "extra_forbidden": "there is no such field",
+    "string_type": "must be a text",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "too_short": "must have at least {min_length}, has {actual_length}",
+    "too_long": "must have at most {max_length}, has more",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+}
+"""What is wrong, by pydantic's type of an error; its own words speak of Python's types."""
+
+
 class TooLongError(DataError):
     """A text with more characters than the server accepts."""
 
@@ -468,8 +497,19 @@ def refusal_of(error: ValidationError, expected: str) -> Refusal:
             expected=f"at most {most:,} texts",
             found=f"{many or 'more'} texts",
         )
-    where = ".".join(map(str, first["loc"])) or "body"
-    return Refusal(422, "shape", f"{where}: {first['msg']}.", expected=expected, found=found)
+    return Refusal(422, "shape", misfit(first, first["loc"]), expected=expected, found=found)
+
+
+def misfit(error: Mapping[str, Any], place: Sequence[int | str]) -> str:
+    """What is wrong with a field, by pydantic's error: `0.adapter: must be a text.`
+
+    Args:
+        error: of `ValidationError.errors()`.
+        place: of the field in the body.
+    """
+    known = _MISFITS.get(error["type"])
+    text = known.format(**error.get("ctx", {})) if known else error["msg"][:1].lower() + error["msg"][1:]
+    return f"{'.'.join(map(str, place)) or 'body'}: {text}."
 
 
 def unanswered(

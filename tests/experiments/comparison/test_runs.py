@@ -86,4 +86,4 @@ def test_the_time_left_is_that_of_runs_of_the_same_row(tmp_path: Path, capsys: p
         for run, seconds in zip(planned, (2.0, 2.0, 600.0), strict=False):
             live.end(RunOutcome(run=run, folder=tmp_path, error="broken", seconds=seconds))
     lines = capsys.readouterr().err.splitlines()
-    assert "(2 s), about 0 min left" in lines[1] and "(600 s), about 10 min left" in lines[2]
+    assert "(2 s), about 4 s left" in lines[1] and "(600 s), about 10 min left" in lines[2]

@@ -164,12 +164,11 @@ def find_classification_columns(roles: ColumnRoles, like: ClassificationColumns 
         text, pair, labels = _by_names(roles)
     if text is None or not labels:
         text, labels = _by_contents(roles, text, labels)
-    if text is None:
-        roles.find("text", TEXTS, what="texts")
-    if not labels:
+    if not labels and text is not None:
         _advise_one_hot(roles)
-        roles.find("label", LABELS, what="labels")
-    assert text is not None and labels
+    if text is None or not labels:
+        lacking = {"text": ("texts", TEXTS)} if text is None else {}
+        raise roles.missing(lacking if labels else {**lacking, "label": ("labels", LABELS)})
     if like is not None and (pair is None) != (like.pair is None):
         wanted = like.pair if pair is None else f"{like.text} alone, as in train; found the pair {text}, {pair}"
         raise missing_column(roles.source, f"column {wanted!r} as in train" if pair is None else f"column {wanted}")

@@ -43,15 +43,16 @@ class ColumnRoles:
     def __post_init__(self) -> None:
         """Raises DataError where the source lacks a column that was named, or where one was named for two roles."""
         roles: dict[str, str] = {}
-        for role, names in self.given.items():
-            for name in _several(names):
-                if name not in self.source.columns:
-                    raise missing_column(self.source, f"column {name!r} (--{role}_column_name)")
-                if role != DOCUMENT and roles.setdefault(name, role) != role:
-                    raise DataError(
-                        f"{self.source.name}: --{roles[name]}_column_name and --{role}_column_name both name {name!r}. "
-                        "Name a column for each."
-                    )
+        pairs = [(role, name) for role, names in self.given.items() for name in _several(names)]
+        lacking = [f"column {name!r} (--{role}_column_name)" for role, name in pairs if name not in self.source.columns]
+        if lacking:
+            raise missing_column(self.source, " and no ".join(lacking))
+        for role, name in pairs:
+            if role != DOCUMENT and roles.setdefault(name, role) != role:
+                raise DataError(
+                    f"{self.source.name}: --{roles[name]}_column_name and --{role}_column_name both name {name!r}. "
+                    "Name a column for each."
+                )
 
     def find(self, role: str, usual: Sequence[str], *, what: str, any_case: bool = True) -> str:
         """The column of a role: the one named, else the first of the usual names that exists and has no other role.
@@ -67,10 +68,18 @@ class ColumnRoles:
         """
         found = self.look(role, usual, any_case=any_case)
         if found is None:
-            known = ", ".join(usual[:MAX_NAMES]) + (", …" if len(usual) > MAX_NAMES else "")
-            names = f"column of {what} with a usual name ({known})"
-            raise missing_column(self.source, names, f"Name it with --{role}_column_name.")
+            raise self.missing({role: (what, usual)})
         return found
+
+    def missing(self, roles: Mapping[str, tuple[str, Sequence[str]]]) -> DataError:
+        """The error for roles without a column: of each its contents and its usual names."""
+        names = []
+        for what, usual in roles.values():
+            known = ", ".join(usual[:MAX_NAMES]) + (", …" if len(usual) > MAX_NAMES else "")
+            names.append(f"column of {what} with a usual name ({known})")
+        flags = " and ".join(f"--{role}_column_name" for role in roles)
+        advice = f"Name {'it' if len(names) == 1 else 'them'} with {flags}."
+        return missing_column(self.source, " and no ".join(names), advice)
 
     def look(self, role: str, usual: Sequence[str], *, any_case: bool = True) -> str | None:
         """As `find`, but None where there is no such column."""

@@ -86,8 +86,10 @@ def test_a_named_column_is_taken_and_no_pair_is_made_of_it(tmp_path):
         ((None, "b", None), r"no column 'b' \(--text_pair_column_name\)"),
         (
             (None, None, None),
-            r"no column of texts with a usual name .* found: memo, mark. Name it with --text_column_name",
+            r"no column of texts with a usual name .* and no column of labels with .* memo, mark. Name them with "
+            "--text_column_name and --label_column_name",
         ),
+        (("a", None, "b"), r"no column 'a' \(--text_column_name\) and no column 'b' \(--label_column_name\)\. Columns"),
         (
             ("memo", None, None),
             r"no column of labels with a usual name .* found: memo, mark. Name it with --label_column_name",

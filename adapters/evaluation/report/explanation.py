@@ -58,8 +58,9 @@ def headline(record: Mapping[str, Any]) -> str:
 
 def method_line(record: Mapping[str, Any]) -> str:
     """How it was explained, and what the values add up to."""
-    parts = "shots" if any(part["column"] == "shot" for part in record["parts"]) else "words"
-    line = f"{record['method']}: what the {parts} add to the score {record['score']:.3g}"
+    shots = any(part["column"] == "shot" for part in record["parts"])
+    what = "" if shots or record["task"] == "regression" else " (the logit, less the others' mean)"
+    line = f"{record['method']}: what the {'shots' if shots else 'words'} add to the score {record['score']:.3g}{what}"
     if record["base"] is not None:
         line += f"; {record['base']:.3g} without any"
     return line if record["error"] is None else f"{line}; error of the sum {100 * record['error']:.2g} %"

@@ -29,6 +29,8 @@ COSTS = (
 """Key of the row, title of the axis, words of a caption, and the unit whose multiples the axis shows."""
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 MOST_LABELS, LONGEST_NAME = 40, 20
+PLAIN = 100_000
+"""An axis of numbers below it shows all their digits, another one multiples (10 k, 1 M)."""
 
 
 def pictures(rows: Rows, score: str) -> list[tuple[str, str]]:
@@ -126,7 +128,8 @@ def scatter(axes: Axes, rows: Rows, key: str, axis: str, unit: str, score: str, 
         error = [[max(y - 100 * low, 0)], [max(100 * high - y, 0)]]
         axes.errorbar(x, y, error, capsize=3, lw=1.2, **_look(all_rows, row))
     _cost_axis(axes, [x for x, _ in at])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: amount(x, unit) if unit else f"{x:,.10g}"))
+    plain = not unit and max(x for x, _ in at) < PLAIN
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}" if plain else amount(x, unit)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(axis)
     score_axis(axes, f"{score}, 95 % interval")

@@ -20,6 +20,7 @@ class History:
     best_step: int = 0
     stopped_early: bool = False
     out_of_time: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def record(self) -> dict[str, Any]:
         """For scores.json."""
@@ -31,6 +32,7 @@ class History:
             "best_step": self.best_step,
             "stopped_early": self.stopped_early,
             "out_of_time": self.out_of_time,
+            "warnings": self.warnings,
             "dev_scores": self.scores,
             "first_step_at": self.first_step_at,
             "last_loss": self.losses[-1] if self.losses else None,

@@ -91,17 +91,20 @@ class Trainer:
         self.total_steps = settings.max_train_steps or max(
             math.ceil(self.steps_per_epoch * epochs), settings.min_train_steps or 1
         )
+        self.warnings: list[str] = []
         if self.total_steps < FEW_STEPS and not settings.max_train_steps:
-            self._say(
-                f"warning: {self.total_steps} optimizer steps in all, and fewer than {FEW_STEPS} seldom train enough: "
+            self.warnings.append(
+                f"{self.total_steps} optimizer steps in all, and fewer than {FEW_STEPS} seldom train enough: "
                 "--min_train_steps 200, or more --num_train_epochs, trains longer"
             )
         labels = len(self.dataset.columns["targets"][0]) / max(self.steps_per_epoch, 1)
         if labels < FEW_LABELS and self.steps_per_epoch > 1 and settings.per_device_train_batch_size is None:
-            self._say(
-                f"warning: a step learns from {labels:.1f} labels on average, as texts are long, and so few may be too "
+            self.warnings.append(
+                f"a step learns from {labels:.1f} labels on average, as texts are long, and so few may be too "
                 f"noisy: --gradient_accumulation_steps {math.ceil(32 / labels)}"
             )
+        for warning in self.warnings:
+            self._say(f"warning: {warning}")
         unscored = min(self.total_steps / SCORINGS, UNSCORED)
         self.steps_per_score = math.ceil(unscored / self.steps_per_epoch) * self.steps_per_epoch
         self.unwrapped = model
@@ -143,7 +146,9 @@ class Trainer:
                     end_by_signal(signal)
             if history.best_score == 0:
                 lower = f"lower --learning_rate (it is {self.settings.learning_rate}) or train longer"
-                bar.say(f"warning: the dev score stayed 0, the model finds nothing: {lower}.")
+                self.warnings.append(f"the dev score stayed 0, the model finds nothing: {lower}")
+                bar.say(f"warning: {self.warnings[-1]}.")
+        history.warnings = self.warnings
         self._save_trained()
         set_parameters(self.unwrapped, self.best)
         return history

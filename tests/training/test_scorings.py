@@ -76,8 +76,10 @@ def test_patience_counts_scores_and_ends_nothing_before_the_least_number_of_step
 def test_a_training_of_few_steps_says_so_unless_they_were_asked_for(
     train: Train, changes: dict[str, Any], said: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(lambda: 0.5, **changes).steps == 6
+    history = train(lambda: 0.5, **changes)
+    assert history.steps == 6
     assert ("6 optimizer steps in all" in capsys.readouterr().err) is said
+    assert bool(history.record()["warnings"]) is said
 
 
 @pytest.mark.parametrize(("words", "accumulated", "said"), [(60, 1, True), (60, 8, False), (4, 1, False)])

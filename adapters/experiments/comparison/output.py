@@ -15,7 +15,7 @@ from adapters.evaluation.report.tables import Column, natural_width, rich_table
 from adapters.experiments.comparison import deciding, plots, results
 from adapters.experiments.comparison.page import page
 from adapters.experiments.comparison.summary import MARGIN, summarise
-from adapters.experiments.comparison.table import markdown
+from adapters.experiments.comparison.table import markdown, warnings
 from adapters.experiments.comparison.verdict import sentences
 
 DISAGREEMENTS = 10
@@ -66,6 +66,8 @@ def save_and_print(
     wide, narrow = (deciding.columns(found, summary["title"], base=False, narrow=short) for short in (False, True))
     print_tables(found, wide, narrow, deciding.group)
     print_sentences(verdict, failures)
+    for warning in warnings(summary["rows"]):
+        print(f"warning of {warning}")
     return summary
 
 

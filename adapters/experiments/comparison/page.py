@@ -11,7 +11,7 @@ from adapters.evaluation.report import html
 from adapters.evaluation.report.tables import Column, html_table, number_column
 from adapters.experiments.comparison import deciding, plots
 from adapters.experiments.comparison.definitions import paragraphs
-from adapters.experiments.comparison.table import TEST_NOTE, columns, overlap_sentence, test_columns
+from adapters.experiments.comparison.table import TEST_NOTE, columns, overlap_sentence, test_columns, warnings
 
 
 def page(
@@ -41,6 +41,7 @@ def page(
         "<h2>What decides</h2>",
         _deciding(summary),
         f'<p class="dim">{escape(overlap_sentence(summary))} <a href="#how">How each number was made</a></p>',
+        *(f'<p class="dim">Warning of {escape(warning)}</p>' for warning in warnings(rows)),
         html.figure(*first),
         html.folded("All columns", [html_table(columns(rows, score), rows)]),
     ]

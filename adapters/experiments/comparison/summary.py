@@ -181,6 +181,7 @@ def _row(
         "notes": first["method_notes"],
         "tuning": row.tuning,
         "tuning_seconds": None if row.tuning is None else row.tuning["seconds"],
+        "warnings": list(dict.fromkeys(one for r in row.records for one in r.scores["training"].get("warnings", []))),
         "curve": first["training"].get("dev_scores", []),
         "curves": [record.scores["training"].get("dev_scores", []) for record in row.records],
         "by_label": _by_label(row, metric),

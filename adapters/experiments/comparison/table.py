@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.evaluation.report.tables import Column, interval, markdown_table, markdown_text, number_column, points
-from adapters.experiments.comparison import deciding
+from adapters.experiments.comparison import deciding, plots
 from adapters.experiments.comparison.verdict import sample_size
 
 TEST_NOTE = (
@@ -127,6 +127,15 @@ def _place(where: str) -> str:
     return "/".join(Path(where).parts[-2:])
 
 
+def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the trainings were warned of, each warning once with the rows that it is of: `lora, full: 30 steps …`."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for warning in row["warnings"]:
+            found.setdefault(warning, []).append(plots.name(row))
+    return [f"{', '.join(names)}: {warning}." for warning, names in found.items()]
+
+
 def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Sequence[tuple[str, str]]) -> str:
     """comparison.md: verdict, what decides, all columns, tests."""
     data = summary["dataset"]
@@ -137,4 +146,5 @@ def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Seque
     lines += ["## All columns", "", *markdown_table(columns(summary["rows"], summary["title"]), summary["rows"]), ""]
     lines += ["## Significance tests", "", *markdown_table(test_columns(summary), summary["tests"]), "", TEST_NOTE]
     lines += [f"\n**{name} failed:** {markdown_text(why)}" for name, why in failures]
+    lines += [f"\nWarning of {markdown_text(warning)}" for warning in warnings(summary["rows"])]
     return "\n".join([*lines, "", overlap_sentence(summary)]) + "\n"

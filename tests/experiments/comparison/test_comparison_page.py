@@ -136,6 +136,14 @@ def test_the_answer_comes_first_failures_are_open_and_each_title_has_its_paragra
         assert text.count('role="img"') >= len(summary["rows"]) + 4, "pictures have a name"
 
 
+def test_a_warning_of_several_trainings_is_shown_once_with_their_names(
+    summaries: dict[str, Any], made: dict[str, str]
+) -> None:
+    told = "Warning of lora (bert, 20), lora (bert, 50), full (bert, 20), full (bert, 50): 3 steps in all."
+    for text in (made["sized"], markdown(summaries["sized"], [], [])):
+        assert text.count("Warning of") == text.count(told) == 1
+
+
 def test_each_row_is_compared_with_the_best_of_its_base_as_the_tests_say(summaries: dict[str, Any]) -> None:
     summary = summaries["many"]
     rows, tested = summary["rows"], {tuple(test["rows"]): test for test in summary["tests"]}

@@ -91,7 +91,7 @@ def write_run(
         "truncated": 0,
         "shots_dropped": 0,
         "row_digest": f"{method}-{base}",
-        "training": {"dev_scores": [{"step": 3, "score": 0.5}]} if trained else {},
+        "training": {"dev_scores": [{"step": 3, "score": 0.5}], "warnings": ["3 steps in all"]} if trained else {},
         "versions": {"python": "3"},
         "hardware": {"cpu": "a"},
     }

@@ -63,6 +63,16 @@ def exported(given: argparse.Namespace, name: str, *words: str) -> Path:
     return folder
 
 
+def in_int8(given: argparse.Namespace, name: str, artifact: Path) -> Path:
+    """The export in int8, scored on the whole test split."""
+    return exported(given, f"{name}_scored", str(artifact), "--quantize", "int8", *given.tests[name])
+
+
+def exports(given: argparse.Namespace, ner: Path) -> tuple[Path, Path]:
+    """The exports of the adapter for entities in fp32 and in int8."""
+    return exported(given, "onnx", str(ner)), in_int8(given, "ner", ner)
+
+
 def speed(given: argparse.Namespace, ner: Path) -> dict[str, Any]:
     """Milliseconds of one text and of a batch of 32, by torch, by both exports, and by transformers alone."""
     import torch
@@ -71,8 +81,7 @@ def speed(given: argparse.Namespace, ner: Path) -> dict[str, Any]:
     from adapters.artifacts import loading, runtime
     from adapters.artifacts.runtime.predictor import has_vnni
 
-    words = [str(ner)]
-    full, small = exported(given, "onnx", *words), exported(given, "int8", *words, "--quantize", "int8", *given.scored)
+    full, small = exports(given, ner)
     loaded: Any = loading.load(ner, base=None if given.base == "minilm" else given.base, device="cpu", dtype="float32")
     predictor = loaded.predictor
 
@@ -136,7 +145,7 @@ def quality(given: argparse.Namespace, artifacts: dict[str, Path]) -> dict[str, 
     """The main score in fp32 and in int8 on the whole test split, in points."""
     found = {}
     for name, folder in artifacts.items():
-        out = exported(given, f"{name}_scored", str(folder), "--quantize", "int8", *given.tests[name])
+        out = in_int8(given, name, folder)
         scored = json.loads((out / "card.json").read_text())["export"]["quantize"]["scored"]
         before, after = 100 * scored["before"], 100 * scored["value"]
         found[name] = {"metric": scored["metric"], "n": scored["n"], "fp32": before, "int8": after}
@@ -147,10 +156,7 @@ def quality(given: argparse.Namespace, artifacts: dict[str, Path]) -> dict[str, 
 
 def start(given: argparse.Namespace, ner: Path) -> dict[str, Any]:
     """Seconds from the start of Python's own code to the first answer, and the peak of memory; the best of some."""
-    full, small = (
-        exported(given, "onnx", str(ner)),
-        exported(given, "int8", str(ner), "--quantize", "int8", *given.scored),
-    )
+    full, small = exports(given, ner)
     tree = given.folder / "tree"
     bench.command(str(bench.REPOSITORY / ".ci" / "build_runtime.py"), "--tree", str(tree))
     base = [] if given.base == "minilm" else [given.base]
@@ -229,7 +235,6 @@ def main() -> None:
     given.folder = given.folder.resolve()
     sst2 = {name: str(given.data / "sst2" / f"stsa.binary.{name}") for name in ("train", "dev", "test")}
     given.tests = {"ner": ["--dataset_name", given.conll], "sst2": ["--test_file", sst2["test"]]}
-    given.scored = [*given.tests["ner"], "--max_predict_samples", "8"]  # the scores are another part's
     result: dict[str, Any] = {"benchmark": "export", "base": given.base}
     artifacts: dict[str, Path] = {}
     if {"speed", "quality", "start", "many"} & set(given.only):

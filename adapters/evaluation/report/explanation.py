@@ -59,7 +59,7 @@ def headline(record: Mapping[str, Any]) -> str:
 def method_line(record: Mapping[str, Any]) -> str:
     """How it was explained, and what the values add up to."""
     shots = any(part["column"] == "shot" for part in record["parts"])
-    what = "" if shots or record["task"] == "regression" else " (the logit, less the others' mean)"
+    what = "" if shots or record["probability"] is None else " (the logit, less the others' mean)"
     line = f"{record['method']}: what the {'shots' if shots else 'words'} add to the score {record['score']:.3g}{what}"
     if record["base"] is not None:
         line += f"; {record['base']:.3g} without any"

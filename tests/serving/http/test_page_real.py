@@ -89,5 +89,5 @@ def test_the_page_shows_what_the_bank_writes(tmp_path: Path, one_thread: None) -
         )
         page["#max_new_tokens"].send_keys("00")
         page.predict(TEXT)
-        assert "less than or equal to 512" in page["article[aria-label=poet] .problem"].text
+        assert "must be at most 512" in page["article[aria-label=poet] .problem"].text
         assert not page.faults()

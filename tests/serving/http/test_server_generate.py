@@ -310,7 +310,7 @@ def test_a_full_queue_refuses_and_a_server_that_stops_finishes_what_it_has_admit
         ({"inputs": None}, 422, "inputs"),
         ({"adapter": 1}, 422, "adapter"),
         ({"max_new_tokens": 0}, 422, "max_new_tokens"),
-        ({"max_new_tokens": 101}, 422, "less than or equal to 100"),
+        ({"max_new_tokens": 101}, 422, "must be at most 100"),
         ({"max_new_tokens": 1.5}, 422, "max_new_tokens"),
         ({"temperature": -0.1}, 422, "temperature"),
         ({"temperature": float("nan")}, 422, "temperature"),

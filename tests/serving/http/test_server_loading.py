@@ -97,8 +97,8 @@ def test_put_loads_puts_again_is_a_new_version_and_delete_unloads(mine: Site) ->
         ("x" * 4096, 422, "name"),
         ("x" * 5000, 422, "4096"),
         ("ner/card.json", 422, "no such folder"),
-        (None, 422, "string"),
-        (["ner"], 422, "string"),
+        (None, 422, "folder: must be a text"),
+        (["ner"], 422, "folder: must be a text"),
         ("ring", 422, "loop"),
     ],
 )

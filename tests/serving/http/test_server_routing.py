@@ -112,7 +112,7 @@ def test_auto_is_no_adapters_name_and_writes_nothing(site: Site) -> None:
         ("", 422, "folder"),
         ("a\x00b", 422, "null byte"),
         ("damaged", 422, "damaged or modified"),
-        (None, 422, "string"),
+        (None, 422, "must be a text"),
     ],
 )
 def test_what_is_no_router_of_this_base_is_refused_and_the_old_one_stays(

@@ -9,7 +9,7 @@ from adapters.core.errors import ModelError
 from adapters.core.files import digest_value
 from adapters.core.settings import require
 from adapters.models.base_model import CAUSAL
-from adapters.models.generation import first_token
+from adapters.models.greedy_search import first_token
 from adapters.models.tokenizer import WordTokenizer
 from adapters.prompting.template import Prompt
 

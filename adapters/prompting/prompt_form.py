@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from adapters.models.generation import first_token
+from adapters.models.greedy_search import first_token
 from adapters.models.tokenizer import WordTokenizer
 from adapters.prompting.chat_template import ChatTemplate
 from adapters.prompting.template import Prompt

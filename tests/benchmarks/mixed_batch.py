@@ -185,7 +185,7 @@ def writing(causal: str, root: Path, rounds: int, rows: int, length: int) -> dic
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from adapters.models.generation import Sampling
+    from adapters.models.continuation import Sampling
 
     base = open_base(causal)
     model: Any = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32)

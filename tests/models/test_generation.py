@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import tiny
 
-from adapters.models.generation import MIN_SHARED_PREFIX, generate
+from adapters.models.generation import generate
+from adapters.models.greedy_search import MIN_SHARED_PREFIX
 
 TEXTS = [
     "Ada",

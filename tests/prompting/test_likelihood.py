@@ -14,7 +14,7 @@ from conftest import build_tiny_bert
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters.models.generation import MIN_SHARED_PREFIX
+from adapters.models.greedy_search import MIN_SHARED_PREFIX
 from adapters.prompting import likelihood
 
 CLOSE = 2e-4

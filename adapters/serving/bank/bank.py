@@ -26,9 +26,9 @@ from adapters.artifacts.plain_peft import Reading
 from adapters.artifacts.published import located
 from adapters.core.errors import ArtifactError, BankError, ModelError, SettingsError, UnknownAdapterError, UserError
 from adapters.models.base_model import CAUSAL, ENCODER
+from adapters.models.continuation import Sampling as Sampling
 from adapters.models.devices import choose_device, choose_dtype
 from adapters.models.fast_layers import quicken
-from adapters.models.generation import Sampling as Sampling
 from adapters.serving.bank.adapter_cache import AdapterCache, BankStats
 from adapters.serving.bank.adapter_loader import AdapterLoader, AdapterSource, LoadedAdapter
 from adapters.serving.bank.explaining import BankReader

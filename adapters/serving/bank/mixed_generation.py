@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 class MixedGenerator:
-    """A model for `models.generation` and for tasks whose answers are generated. Rows keep their order and slots."""
+    """A model for `models.generation` and `models.continuation`, and for tasks whose answers are generated. Rows keep
+    their order and slots."""
 
     rows_differ = True
     shared = 0

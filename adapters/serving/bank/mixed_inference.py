@@ -15,7 +15,7 @@ import numpy as np
 from adapters.artifacts.heads import Head
 from adapters.core.errors import DataError, ModelError
 from adapters.models.batching import by_length, collate
-from adapters.models.generation import Continuation, Sampling, write
+from adapters.models.continuation import Continuation, Sampling, write
 from adapters.models.tokenizer import valid_text
 from adapters.serving.bank.mixed_generation import MixedGenerator
 from adapters.serving.bank.mixed_model import MixedModel
@@ -264,7 +264,7 @@ class MixedInference:
         finished: Callable[[int, Continuation], None] | None = None,
         more: Callable[[], tuple[int, Sequence[int], Sampling] | None] = lambda: None,
     ) -> list[Continuation]:
-        """Continuations of rows of `prompt`, each under its own adapter; the rest as `models.generation.write`.
+        """Continuations of rows of `prompt`, each under its own adapter; the rest as `models.continuation.write`.
 
         `more` returns a row with its slot. It is not asked where the body cannot keep rows apart.
         """

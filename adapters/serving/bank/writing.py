@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from adapters.core.errors import ModelError, UserError
-from adapters.models.generation import Continuation, Sampling
+from adapters.models.continuation import Continuation, Sampling
 from adapters.serving.bank.adapter_cache import AdapterCache
 from adapters.serving.bank.adapter_loader import LoadedAdapter
 from adapters.serving.bank.mixed_inference import MixedInference

@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, TypeAdapter, ValidationError, create_model
 
 from adapters.core.errors import ArtifactError, BankError, DataError, UnknownAdapterError, UserError
-from adapters.models.generation import Sampling
+from adapters.models.continuation import Sampling
 from adapters.serving.bank.adapter_name import NAME
 from adapters.serving.http.refusal import Refusal, busy
 from adapters.serving.http.settings import Settings

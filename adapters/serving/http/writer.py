@@ -19,7 +19,7 @@ import orjson
 from starlette.responses import Response
 
 from adapters.core.errors import UserError
-from adapters.models.generation import Sampling
+from adapters.models.continuation import Sampling
 from adapters.serving.http.batcher import Answers, Batcher, JobSlice
 from adapters.serving.http.limits import Message, Receive, Send
 from adapters.serving.http.refusal import Refusal

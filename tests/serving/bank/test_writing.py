@@ -167,7 +167,7 @@ def test_sampling_takes_the_tokens_that_transformers_top_p_keeps() -> None:
     import torch
     from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
-    from adapters.models.generation import _Writer
+    from adapters.models.continuation import _Writer
 
     torch.manual_seed(0)
     for temperature, top_p in ((1.0, 0.3), (0.7, 0.8), (2.0, 0.95), (1.0, 1.0)):

@@ -12,7 +12,7 @@ from browser import chromium
 from pages import Page
 from selenium.webdriver.common.keys import Keys
 
-from adapters.models.generation import Sampling
+from adapters.models.continuation import Sampling
 from adapters.tasks.base.requests import Request
 
 pytestmark = pytest.mark.slow

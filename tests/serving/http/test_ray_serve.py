@@ -13,7 +13,7 @@ import pytest
 import servers
 from conftest import REPOSITORY
 
-from adapters.models.generation import Sampling
+from adapters.models.continuation import Sampling
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ import pytest
 import servers
 from servers import Running, Site, answer, post, until
 
-from adapters.models.generation import Sampling
+from adapters.models.continuation import Sampling
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.client import BusyError, Client, ClientError, RefusedError
 from adapters.tasks.base.requests import Request

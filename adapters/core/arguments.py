@@ -179,14 +179,14 @@ def _marked(
 
 def _described(kind: type, name: str, own: str | None) -> str:
     """What is said of a setting where it is first defined, and what its default is."""
-    for one in reversed(kind.__mro__):
-        if name in inspect.get_annotations(one):
-            body = ast.parse(textwrap.dedent(inspect.getsource(one))).body[0].body  # type: ignore[attr-defined]
-            for line, after in pairwise(body):
-                if isinstance(line, ast.AnnAssign) and getattr(line.target, "id", "") == name:
-                    text = inspect.cleandoc(after.value.value).replace("\n", " ")
-                    return f"{text} {own}" if own else text
-    raise AssertionError(f"{name} is described nowhere")
+    first = next(one for one in reversed(kind.__mro__) if name in inspect.get_annotations(one))
+    (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(first))).body)  # type: ignore[attr-defined]
+    for line, after in pairwise(body):
+        if isinstance(line, ast.AnnAssign) and getattr(line.target, "id", "") == name:
+            text = getattr(getattr(after, "value", None), "value", None)  # of the text below it, if there is one
+            words = inspect.cleandoc(text).replace("\n", " ") if isinstance(text, str) else ""
+            return " ".join(part for part in (words, own) if part)
+    return own or ""
 
 
 def _value_name(hint: Any) -> str:

@@ -239,7 +239,7 @@ def join_methods(common: type, methods: Mapping[str, type], *others: type) -> An
     Args:
         common: settings of all of them.
         methods: settings by method.
-        others: further settings.
+        others: further settings, whose defaults are those of all methods.
     """
     joined = join(common, *methods.values(), *others)
     usual, own = {one.name: one for one in fields(common)}, dict[str, dict[str, Field[Any]]]()
@@ -248,6 +248,8 @@ def join_methods(common: type, methods: Mapping[str, type], *others: type) -> An
             own.setdefault(one.name, {})[method] = one
     hints = get_type_hints(joined)
     changed = []
+    for name in {one.name for kind in others for one in fields(kind)} & {*own}:
+        del own[name]
     for name, of in own.items():
         defaults = [_default(one) for one in (*of.values(), *([usual[name]] if name in usual else []))]
         if any(default != defaults[0] for default in defaults):
@@ -259,6 +261,11 @@ def join_methods(common: type, methods: Mapping[str, type], *others: type) -> An
             about = f"Default: each method's own: {told}{rest}."
             changed.append((name, hints[name] | None, field(default=None, metadata={OWN_DEFAULTS: about})))
     return make_dataclass("Settings", changed, bases=(joined,), frozen=True, kw_only=True)
+
+
+def own_defaults(kind: type) -> set[str]:
+    """Names of the settings whose default is each method's own."""
+    return {one.name for one in fields(kind) if OWN_DEFAULTS in one.metadata}
 
 
 def _shown(default: object) -> str:

@@ -54,10 +54,9 @@ class Comparison(Experiment):
         common = join(CommonSettings, self.task_settings)
         kind = join_methods(common, all_settings(self.plugins), CompareSettings)
         settings = arguments.parse(kind, defaults, (doc or "").strip(), argv)
-        given, defaults = given_of(argv, defaults)
-        super().__init__(
-            task, settings, given, {k: v for k, v in defaults.items() if not (settings.full and k in LIMITS)}
-        )
+        super().__init__(task, settings, *given_of(argv, settings, defaults))
+        if settings.full:
+            self.defaults = {name: value for name, value in self.defaults.items() if name not in LIMITS}
         lengths = {"num_train_epochs", "max_train_steps", "min_train_steps"} & self.given
         self.lengthened = bool(self.settings.train_sizes) and not lengths
         if self.lengthened:

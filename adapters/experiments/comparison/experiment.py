@@ -11,6 +11,7 @@ from adapters.core import arguments
 from adapters.core.errors import ComparisonError, SettingsError
 from adapters.core.files import write_json
 from adapters.core.processes import is_first
+from adapters.core.settings import own_defaults
 from adapters.experiments.comparison import launchers
 from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
 from adapters.experiments.run_folder import DATA
@@ -40,7 +41,9 @@ class Experiment:
         defaults: of the recipe, where they differ from those of task, methods and experiment.
         """
         self.task_name, self.settings = task, settings
-        self.given, self.defaults = frozenset(given), dict(defaults)
+        own = own_defaults(type(settings))
+        self.given = frozenset(name for name in given if name not in own or getattr(settings, name) is not None)
+        self.defaults, self._recipe = dict(defaults), dict(defaults)
         self.folder = Path(settings.output_dir)
         self.resources = Resources(
             processes=settings.num_processes,
@@ -77,7 +80,7 @@ class Experiment:
             "task": self.task_name,
             **arguments.as_dict(self.settings),
             "given": given,
-            "defaults": self.defaults,
+            "defaults": self._recipe,
         }
 
     def begin(self) -> None:
@@ -106,14 +109,20 @@ class Experiment:
             print(line, file=sys.stderr, flush=True)
 
 
-def given_of(argv: Sequence[str], defaults: Mapping[str, Any]) -> tuple[set[str], Mapping[str, Any]]:
-    """Names of the settings that the user gave, and the recipe's defaults: where `argv` is the settings.json of an
-    experiment those that it records, as each method takes what was not given from its own defaults."""
-    if arguments.is_file(argv):
-        recorded = arguments.read_file(Path(argv[0]))
-        if isinstance(recorded.get("given"), list) and isinstance(recorded.get("defaults"), dict):
-            return set(recorded["given"]), recorded["defaults"]
-    return arguments.given(argv), defaults
+def given_of(
+    argv: Sequence[str], settings: Any, defaults: Mapping[str, Any]
+) -> tuple[Collection[str], Mapping[str, Any]]:
+    """Names of the settings that the user gave, and the recipe's defaults.
+
+    Where `argv` is the settings.json of an experiment, they are those that it records, and what was changed in it: each
+    method takes what was not given from its own defaults.
+    """
+    recorded = arguments.read_file(Path(argv[0])) if arguments.is_file(argv) else {}
+    given, recipe = recorded.get("given"), recorded.get("defaults")
+    if not isinstance(given, list) or not isinstance(recipe, dict):
+        return arguments.given(argv), defaults
+    usual = arguments.as_dict(type(settings)(**recipe))
+    return {*given, *(name for name, value in arguments.as_dict(settings).items() if value != usual[name])}, recipe
 
 
 def _other_files(folder: Path) -> bool:

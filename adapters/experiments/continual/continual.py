@@ -82,7 +82,7 @@ class Continual(Experiment):
             task = task_of(Path(paths[0]))
         task = task or "classification"
         settings = arguments.parse(own_settings.all_settings(task, self.plugins), defaults, (doc or "").strip(), argv)
-        super().__init__(task, settings, *given_of(argv, defaults))
+        super().__init__(task, settings, *given_of(argv, settings, defaults))
         self.runs: list[PlannedRun] = []
         self.searches: dict[Condition, tuning.Search] = {}
         self.chosen: dict[Condition, Mapping[str, Any]] = {}

@@ -17,7 +17,8 @@ OWN = {"full": 1e-4, "lora": 2e-3, "head": 3e-2, "tfidf": 1e-4, "setfit": 2e-5}
 
 
 def comparison(*argv: str) -> Comparison:
-    return Comparison(None, task="classification", defaults={"lora_r": 4}, argv=argv)
+    defaults = {"lora_r": 4, "max_train_samples": 300}
+    return Comparison(None, task="classification", defaults=defaults, argv=argv)
 
 
 def flags(folder: Path, *more: str) -> list[str]:
@@ -46,6 +47,17 @@ def test_a_value_that_is_given_is_that_of_every_method(tmp_path: Path) -> None:
     assert set(rates(comparison(str(tmp_path / "settings.json"))).values()) == {2e-5}
 
 
+def test_a_value_that_is_changed_in_the_file_is_given_and_none_is_each_methods_own(tmp_path: Path) -> None:
+    comparison(*flags(tmp_path, "--full", "--learning_rate", "none")).begin()
+    path = tmp_path / "settings.json"
+    again = comparison(str(path))
+    assert rates(again) == OWN and not {"learning_rate", "lora_r"} & again.given
+    assert again.settings.full and again.defaults == {"lora_r": 4}
+    path.write_text(path.read_text().replace('"learning_rate": null', '"learning_rate": 0.005'))
+    changed = comparison(str(path))
+    assert set(rates(changed).values()) == {0.005} and "learning_rate" in changed.given
+
+
 def test_a_value_that_was_not_given_before_makes_another_comparison(tmp_path: Path) -> None:
     comparison(*flags(tmp_path)).begin()
     with pytest.raises(SettingsError, match=r"given \(there \[.*\], now \[.*'lora_dropout'"):
@@ -70,5 +82,5 @@ def test_a_sequence_of_tasks_is_repeated_from_its_settings(tmp_path: Path) -> No
     before.begin()
     again = Continual(None, task="", defaults={}, argv=[str(tmp_path / "out" / "settings.json")])
     assert as_dict(again.settings) == as_dict(before.settings) and again.settings.learning_rate is None
-    assert again.given == before.given - before.growing
+    assert again.given - again.growing == before.given - before.growing
     again.check_folder()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from adapters.evaluation.differences import Difference, differences
 from adapters.evaluation.metrics.base.metric import Metric
-from adapters.evaluation.random_effects import Difference, differences, effects, resampled_scores
+from adapters.evaluation.random_effects import effects, resampled_scores
 
 
 def compared(

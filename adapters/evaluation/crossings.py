@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adapters.evaluation.random_effects import LEVEL, SMOOTH_FROM, Effects, difference_error, share_draws
+from adapters.evaluation.differences import LEVEL, SMOOTH_FROM, difference_error, share_draws
+from adapters.evaluation.random_effects import Effects
 
 BELOW, BEYOND = 0.0, np.inf
 """A crossing below the smallest size (the first method is above at every size), and one above the largest."""

@@ -1,4 +1,4 @@
-"""The mean of several tasks' scores as one quantity, whose effects `random_effects` compares.
+"""The mean of several tasks' scores as one quantity, whose effects `differences` compares.
 
 The mean S of the scores s_j of T tasks is a mean over strata: examples are drawn within each task (Cochran 1977,
 "Sampling Techniques", ch. 5). Example e of a task with n_j of the N examples has, by the jackknife's pseudo-value ps_je

@@ -1,7 +1,7 @@
 """Methods ranked over several data sets, and what their ranks show (Demšar 2006, JMLR 7:1-30).
 
 The data sets are the sample: the tests here cover which data sets were taken. What examples and seeds add is tested
-within a data set, by `random_effects`.
+within a data set, by `differences`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ import time
 
 import numpy as np
 
+from adapters.evaluation.differences import differences
 from adapters.evaluation.metrics.base.metric import load_metric
-from adapters.evaluation.random_effects import differences, effects, moderated, resampled_scores
+from adapters.evaluation.random_effects import effects, moderated, resampled_scores
 from adapters.evaluation.significance import RESAMPLES
 
 METHODS, SEEDS = 6, 3

@@ -21,8 +21,9 @@ import numpy as np
 import scipy.stats
 from bench import DATA, dataset
 
+from adapters.evaluation.differences import LEVEL, differences
 from adapters.evaluation.metrics.base.metric import main_metric
-from adapters.evaluation.random_effects import LEVEL, differences, effects, resampled_scores
+from adapters.evaluation.random_effects import effects, resampled_scores
 from adapters.experiments.comparison import results
 from adapters.experiments.comparison.comparison import Comparison
 

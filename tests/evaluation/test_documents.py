@@ -9,10 +9,11 @@ import pytest
 import scipy.stats
 
 from adapters.core.errors import DataError
+from adapters.evaluation.differences import Difference, Error, differences, row_error
 from adapters.evaluation.documents import Units, chosen_units
 from adapters.evaluation.evaluate import evaluate
 from adapters.evaluation.metrics.base.metric import Metric, load_metric
-from adapters.evaluation.random_effects import Difference, Error, differences, effects, resampled_scores, row_error
+from adapters.evaluation.random_effects import effects, resampled_scores
 from adapters.evaluation.significance import bootstrap
 from adapters.tasks.base.example import Example, Prediction
 

@@ -9,9 +9,10 @@ import pytest
 import scipy.stats
 
 from adapters.evaluation import mean_over_tasks, random_effects
+from adapters.evaluation.differences import differences, row_error
 from adapters.evaluation.mean_over_tasks import TaskCounts
 from adapters.evaluation.metrics.base.metric import load_metric
-from adapters.evaluation.random_effects import differences, moderated, row_error
+from adapters.evaluation.random_effects import moderated
 
 METRIC = load_metric("accuracy", ("a", "b"))
 SIZES = (100, 150, 400)

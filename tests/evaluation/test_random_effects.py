@@ -9,19 +9,16 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from adapters.evaluation.metrics.base.metric import Metric, load_metric
-from adapters.evaluation.random_effects import (
+from adapters.evaluation.differences import (
     Difference,
-    Effects,
     differences,
-    effects,
     lower_bounds,
-    moderated,
     paired_spreads,
-    resampled_scores,
     row_error,
     swapped_means,
 )
+from adapters.evaluation.metrics.base.metric import Metric, load_metric
+from adapters.evaluation.random_effects import Effects, effects, moderated, resampled_scores
 from adapters.evaluation.significance import holm, resampled_sums
 
 LABELS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")

@@ -10,7 +10,8 @@ import numpy as np
 
 from adapters.applications.base.scores import RESAMPLES, mean
 from adapters.applications.recommendation.events import Case
-from adapters.evaluation.random_effects import differences, of_runs
+from adapters.evaluation.differences import differences
+from adapters.evaluation.random_effects import of_runs
 from adapters.evaluation.significance import holm, resampled_sums
 
 System = Callable[[Case, np.ndarray], np.ndarray]

@@ -9,22 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from adapters.evaluation.documents import chosen_units
-from adapters.evaluation.metrics.base.any_metric import score_title
-from adapters.evaluation.metrics.base.metric import Metric, main_metric
-from adapters.evaluation.random_effects import (
+from adapters.evaluation.differences import (
     LEVEL,
     POWER_80,
     Difference,
-    Effects,
     differences,
-    effects,
     lower_bounds,
-    moderated,
-    resampled_scores,
     row_error,
     row_interval,
 )
+from adapters.evaluation.documents import chosen_units
+from adapters.evaluation.metrics.base.any_metric import score_title
+from adapters.evaluation.metrics.base.metric import Metric, main_metric
+from adapters.evaluation.random_effects import Effects, effects, moderated, resampled_scores
 from adapters.evaluation.significance import RESAMPLES, holm, holm_levels
 from adapters.experiments.comparison import curves
 from adapters.experiments.comparison.results import Row, documents_of
@@ -220,7 +217,7 @@ def _tests(
     """All pairs of a base that learned from the same data, Holm-adjusted together; and an advice for each base.
 
     A pair without a base is tested on every base, and adjusted with the pairs of each. `compare` is
-    `random_effects.differences`, given the resamples.
+    `differences.differences`, given the resamples.
     """
     tests, advice = [], []
     for base, found in by_base.items():

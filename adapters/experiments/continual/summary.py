@@ -12,17 +12,10 @@ from typing import Any
 import numpy as np
 
 from adapters.evaluation import mean_over_tasks
+from adapters.evaluation.differences import Difference, differences, lower_bounds, row_error, row_interval
 from adapters.evaluation.documents import Units
 from adapters.evaluation.forgetting import Measures, measures
-from adapters.evaluation.random_effects import (
-    Difference,
-    Effects,
-    differences,
-    lower_bounds,
-    moderated,
-    row_error,
-    row_interval,
-)
+from adapters.evaluation.random_effects import Effects, moderated
 from adapters.evaluation.significance import RESAMPLES
 from adapters.experiments.comparison.summary import MARGIN, finite, test_records
 from adapters.experiments.continual.results import Condition, Record, check_alike, units_of

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ from adapters.core.errors import CheckpointError, DataError
 from adapters.core.processes import use_all_cores
 from adapters.core.progress import ProgressBar
 from adapters.methods.base.method import Method, load_method
+from adapters.models.attention import cast_once, fastest_attention
 from adapters.models.base_model import ENCODER, Base, quiet_libraries
 from adapters.models.batching import by_length, collate
 from adapters.models.devices import choose_device
@@ -172,6 +174,7 @@ def learn(
     if not method.reads_base_weights:
         cast_frozen_weights(model, precision, base.config.dtype)
     model.to(device)
+    cast_once(model)
     encoder = Encoder(base, model, texts, settings.max_item_tokens, precision, device)
     user = UserTower(int(base.config.hidden_size), settings.attention_heads, settings.history_items).to(device)
     vectors, weights = encoder.all()
@@ -197,7 +200,7 @@ class Encoder:
         self.rows = token_rows(base, texts, most)
         self.empty = np.array([not text for text in texts])
         self.model, self.pad_id, self.device = model, base.pad_id, device
-        self.dtype = autocast_dtype(precision)
+        self.precision, self.dtype = precision, autocast_dtype(precision)
         self.learned = self.refreshed = 0
 
     def batch(self, numbers: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -212,7 +215,11 @@ class Encoder:
     def _pass(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         inputs, _ = collate(rows, [[] for _ in rows], self.pad_id)
         inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+        attention = fastest_attention(self.device, self.precision, inputs["input_ids"].shape[1])
+        with (
+            attention if torch.is_grad_enabled() else nullcontext(),
+            torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None),
+        ):
             return item_vectors(self.model, inputs)
 
     @torch.no_grad()

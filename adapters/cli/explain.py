@@ -144,8 +144,7 @@ def _explain(given: Settings, loaded: LoadedArtifact) -> int:
 def _inputs(given: Settings, loaded: LoadedArtifact) -> Iterator[Any]:
     """The inputs in --input, without blank lines of text. Raises DataError with the line of a fault."""
     plain = given.input is not None and given.input.suffix == ".txt"
-    columns, learned = loaded.task.request_columns(), loaded.card.get("columns")
-    for request in given.requests(columns, given.plugin_dir, learned):
+    for request in given.requests_for(loaded, given.plugin_dir):
         if isinstance(request["inputs"], DataError):
             raise request["inputs"]
         if plain and not request["inputs"]["text"].strip():

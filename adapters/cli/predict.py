@@ -97,8 +97,7 @@ def run(argv: Sequence[str]) -> int:
         if isinstance(loaded, Pipeline):
             requests = given.requests(TEXTS, given.plugin_dir)
         else:
-            columns, learned = loaded.task.request_columns(), loaded.card.get("columns")
-            requests = given.requests(columns, given.plugin_dir, learned)
+            requests = given.requests_for(loaded, given.plugin_dir)
     else:
         requests = _numbered(given.texts)
     if given.output is None:

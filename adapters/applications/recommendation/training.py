@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -215,11 +214,9 @@ class Encoder:
     def _pass(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         inputs, _ = collate(rows, [[] for _ in rows], self.pad_id)
         inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
-        attention = fastest_attention(self.device, self.precision, inputs["input_ids"].shape[1])
-        with (
-            attention if torch.is_grad_enabled() else nullcontext(),
-            torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None),
-        ):
+        learning = self.precision if torch.is_grad_enabled() else "no"
+        attention = fastest_attention(self.device, learning, inputs["input_ids"].shape[1])
+        with attention, torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
             return item_vectors(self.model, inputs)
 
     @torch.no_grad()

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import DataError
+
+if TYPE_CHECKING:
+    from adapters.artifacts.loaded import LoadedArtifact
 
 TEXTS: Sequence[Sequence[str]] = (("text",),)
 """Columns of what asks for texts alone."""
@@ -32,6 +35,10 @@ class InputFlags:
         """Raises DataError where --input is no file."""
         if self.input is not None and (self.input.is_dir() or not self.input.exists()):
             raise DataError(f"--input {self.input}: {'is a folder' if self.input.is_dir() else 'no such file'}.")
+
+    def requests_for(self, loaded: LoadedArtifact, plugin_dirs: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The requests of --input for an artifact, which knows its columns and those that it has learned from."""
+        return self.requests(loaded.task.request_columns(), plugin_dirs, loaded.card.get("columns"))
 
     def requests(
         self, columns: Sequence[Sequence[str]], plugin_dirs: Sequence[str], learned: Mapping[str, str] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -380,14 +380,21 @@ class AdapterCache:
                     self._free(adapter)
             self.changed.notify_all()
 
-    def groups(self, names: Iterable[str]) -> list[list[str]]:
-        """The names in groups of adapters that fit into memory together; one group, perhaps empty, where all do."""
+    def groups(self, names: Mapping[int, str | None]) -> list[tuple[list[int], list[str]]]:
+        """Requests in groups whose adapters fit into memory together: one group, perhaps empty, where all do.
+
+        Args:
+            names: by a request's number, its adapter's name; None for the base alone, which is in the first group.
+
+        Returns:
+            Of each group the numbers of the requests, in their order, and the names of their adapters.
+        """
         groups: list[list[str]] = [[]]
         with self.changed:
             pinned = {adapter for adapter in self.known.values() if adapter.pinned}
             together: set[LoadedAdapter] = set()
             unknown: list[list[str]] = []
-            for name in dict.fromkeys(names):
+            for name in dict.fromkeys(name for name in names.values() if name is not None):
                 adapter = self.known.get(self.aliases.get(name, name))
                 if adapter is None:  # it may be loaded by the time of its lease: the others must not lack room then
                     unknown.append([name])
@@ -398,7 +405,12 @@ class AdapterCache:
                     grown = {adapter}
                 groups[-1].append(name)
                 together = grown
-        return groups + unknown
+        groups += unknown
+        place: dict[str | None, int] = {name: index for index, group in enumerate(groups) for name in group}
+        return [
+            ([number for number, name in names.items() if place.get(name, 0) == index], group)
+            for index, group in enumerate(groups)
+        ]
 
     def _tick(self) -> int:
         self.clock += 1

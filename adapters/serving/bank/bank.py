@@ -24,13 +24,14 @@ from adapters.artifacts.explaining.base.explanation import Explanation
 from adapters.artifacts.pipeline import Answers, Pipeline, check_steps
 from adapters.artifacts.plain_peft import Reading
 from adapters.artifacts.published import located
-from adapters.core.errors import ArtifactError, BankError, ModelError, SettingsError, UnknownAdapterError, UserError
+from adapters.core.errors import ArtifactError, BankError, ModelError, UnknownAdapterError, UserError
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.continuation import Sampling as Sampling
 from adapters.models.devices import choose_device, choose_dtype
 from adapters.models.fast_layers import quicken
 from adapters.serving.bank.adapter_cache import AdapterCache, BankStats
 from adapters.serving.bank.adapter_loader import AdapterLoader, AdapterSource, LoadedAdapter
+from adapters.serving.bank.answering import Answering, Observed
 from adapters.serving.bank.explaining import BankReader
 from adapters.serving.bank.mixed_inference import MixedInference, ResidentAdapter
 from adapters.serving.bank.mixed_model import NO_ADAPTER, MixedModel
@@ -39,11 +40,10 @@ from adapters.serving.bank.writing import Finished, Listener, More, Writing
 from adapters.tasks.base.embedding import EMBEDDED_TOKENS
 from adapters.tasks.base.embedding import Task as Embedding
 from adapters.tasks.base.example import Example, Prediction
-from adapters.tasks.base.observation import Observation
 from adapters.tasks.base.predictor import Predictor
 from adapters.tasks.base.requests import Request as Request
-from adapters.tasks.base.requests import answer, request_of
-from adapters.tasks.base.task import InferenceTask, Task
+from adapters.tasks.base.requests import request_of
+from adapters.tasks.base.task import Task
 
 if TYPE_CHECKING:
     import torch
@@ -118,6 +118,7 @@ class AdapterBank:
             budget=min(self.base.positions, 512),
             head=self._loader.heads.none(embedding),
         )
+        self._answering = Answering(self._cache, self._inference, self._loader, self._base_alone)
         self._embedder = changed(self._base_alone, budget=min(self.base.positions, EMBEDDED_TOKENS))
         self._routing = Routing(self.base, self.embed, self._cache.find)
 
@@ -365,7 +366,7 @@ class AdapterBank:
         self,
         requests: Sequence[Request | Mapping[str, Any]],
         faults: dict[int, UserError] | None = None,
-        observed: list[tuple[LoadedAdapter, Observation]] | None = None,
+        observed: Observed | None = None,
     ) -> list[dict[str, Any]]:
         """Answers in the order of the requests, which may be for any adapters and tasks.
 
@@ -391,82 +392,10 @@ class AdapterBank:
             for number, error in unrouted.items()
         }
         named = with_adapters(parsed, chosen)
-        for numbers, names in self._groups(named):
-            group_faults: dict[int, UserError] = {}
-            asked = [named[number] for number in numbers]
-            group_answers = self._answer_group(asked, names, group_faults, observed)
-            answers.update(zip(numbers, group_answers, strict=True))
-            faults.update({numbers[index]: error for index, error in group_faults.items()})
+        for numbers, names in self._cache.groups({number: request.adapter for number, request in named.items()}):
+            answers.update(self._answering.answers({i: named[i] for i in numbers}, names, faults, observed))
         self._routing.label(chosen, answers, faults)
         return [answers[number] for number in range(len(parsed))]
-
-    def _groups(self, requests: Mapping[int, Request]) -> Iterator[tuple[list[int], list[str]]]:
-        """Numbers of requests, and their adapters' names, in groups whose adapters fit into memory together."""
-        done: set[int] = set()
-        for names in self._cache.groups(
-            [request.adapter for request in requests.values() if request.adapter is not None]
-        ):
-            numbers = [
-                number
-                for number, request in requests.items()
-                if number not in done and (request.adapter is None or request.adapter in names)
-            ]
-            done.update(numbers)
-            yield numbers, names
-
-    def _answer_group(
-        self,
-        requests: Sequence[Request],
-        names: Sequence[str],
-        faults: dict[int, UserError],
-        observed: list[tuple[LoadedAdapter, Observation]] | None,
-    ) -> list[dict[str, Any]]:
-        """Answers to requests for adapters that fit into memory together."""
-        leased, errors = self._cache.acquire(names)
-        try:
-            chosen: dict[tuple[str, str], ResidentAdapter] = {}
-
-            def resident(request: Request) -> ResidentAdapter:
-                if request.adapter is None:
-                    return self._base_alone
-                if request.adapter in errors:
-                    raise errors[request.adapter]
-                found = leased[request.adapter].resident
-                if request.task is None or request.task == found.task.name:
-                    return found
-                if found.alone is not None:
-                    raise SettingsError(
-                        f"task {request.task}: {request.adapter} answers alone, and only its own task "
-                        f"({found.task.name})."
-                    )
-                key = request.adapter, request.task
-                if key not in chosen:
-                    chosen[key] = changed(
-                        found, task=self._loader.generating(request.adapter, found.task, request.task)
-                    )
-                return chosen[key]
-
-            def task_of(request: Request) -> InferenceTask:
-                return resident(request).task
-
-            def predict(pairs: Sequence[tuple[Request, Example]]) -> list[Prediction]:
-                seen: list[Observation] | None = None if observed is None else []
-                found = self._inference.predict([(resident(request), example) for request, example in pairs], seen)
-                if observed is not None and seen is not None:
-                    for (request, _), one in zip(pairs, seen, strict=True):
-                        own = leased.get(request.adapter or "")
-                        if own is not None and resident(request) is own.resident:
-                            observed.append((own, one))
-                return found
-
-            answers = answer(requests, task_of, predict, faults.__setitem__)
-            for request, given in zip(requests, answers, strict=True):
-                given["adapter"] = request.adapter
-                if request.adapter in leased:
-                    given["version"] = leased[request.adapter].version
-            return answers
-        finally:
-            self._cache.release(leased.values())
 
     def write(
         self,
@@ -510,7 +439,7 @@ class AdapterBank:
         parsed = [request_of(given, number) for number, given in enumerate(requests)]
         answers: dict[int, dict[str, Any]] = {}
         following = itertools.count(len(parsed))
-        for numbers, names in self._groups(dict(enumerate(parsed))):
+        for numbers, names in self._cache.groups({i: request.adapter for i, request in enumerate(parsed)}):
             chosen = {i: (parsed[i], each[i]) for i in numbers}
             answers.update(self._writing.answers(chosen, names, faults, listen, finished, more, following))
         return [answers[number] for number in range(len(answers))]

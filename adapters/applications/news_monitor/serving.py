@@ -39,8 +39,7 @@ from adapters.data.times import iso_time
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.app import SECURED, refusals
 from adapters.serving.http.application import EVENTS, PRIVATE, event, private
-from adapters.serving.http.refusal import Refusal, busy
-from adapters.serving.http.schema import shown
+from adapters.serving.http.refusal import Refusal, busy, shown
 from adapters.serving.http.service import DRAINING, Service
 
 LINES = "application/x-ndjson"

@@ -19,7 +19,7 @@ from adapters.serving.http import schema
 from adapters.serving.http.application import Application
 from adapters.serving.http.limits import Limits
 from adapters.serving.http.openapi_page import page_headers, page_of
-from adapters.serving.http.refusal import Refusal
+from adapters.serving.http.refusal import Refusal, misfit, shown
 from adapters.serving.http.service import READY, Service
 from adapters.serving.http.stream import Stream
 from adapters.serving.http.telemetry import RequestLogging
@@ -446,7 +446,7 @@ def _check_type(request: Request, expected: str) -> None:
             "type",
             f"The Content-Type must be {expected}: with curl, -H 'Content-Type: {expected}'.",
             expected=expected,
-            found=schema.shown(found),
+            found=shown(found),
         )
 
 
@@ -459,7 +459,7 @@ async def _of_http(request: Request, error: Exception) -> Response:
         405: f"This path does not accept {method}.",
         400: "The body cannot be read.",
     }
-    found = f"{method} {schema.shown(path)}"
+    found = f"{method} {shown(path)}"
     allowed = (error.headers or {}).get("Allow", "")
     body = {
         "error": messages.get(error.status_code, str(error.detail)),
@@ -474,11 +474,11 @@ async def _of_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     malformed = first["type"] == "json_invalid"
-    message = f"The body is not JSON: {first['ctx']['error']}." if malformed else schema.misfit(first, first["loc"][1:])
+    message = f"The body is not JSON: {first['ctx']['error']}." if malformed else misfit(first, first["loc"][1:])
     body = {
         "error": message,
         "expected": "what /docs documents for this path",
-        "found": schema.shown(first.get("input")),
+        "found": shown(first.get("input")),
     }
     return _json(body, 400 if malformed else 422)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.artifacts.explaining.base.attribution import Options
 from adapters.core.errors import UserError
-from adapters.serving.http.refusal import Refusal, busy
-from adapters.serving.http.schema import ExplainRequest, unanswered
+from adapters.serving.http.refusal import Refusal, busy, unanswered
+from adapters.serving.http.schema import ExplainRequest
 from adapters.serving.http.settings import Settings
 from adapters.tasks.base.explained import words_of
 

@@ -3,11 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from adapters.core.errors import UserError
+import orjson
+from pydantic import ValidationError
+
+from adapters.core.errors import ArtifactError, BankError, DataError, UnknownAdapterError, UserError
 
 RETRY = "Retry-After"
+MAX_SHOWN = 80
+"""Characters of what was given that a refusal shows."""
+_MISFITS = {
+    "missing": "is missing",
+    "extra_forbidden": "there is no such field",
+    "string_type": "must be a text",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_pattern_mismatch": "must match {pattern}",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "too_short": "must have at least {min_length}, has {actual_length}",
+    "too_long": "must have at most {max_length}, has more",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+}
+"""What is wrong, by pydantic's type of an error; its own words speak of Python's types."""
+
+
+class TooLongError(DataError):
+    """A text with more characters than the server accepts."""
 
 
 class Refusal(UserError):
@@ -50,3 +87,65 @@ def busy(reason: str, error: str, seconds: int = 1, found: str = "no room at pre
 
 ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 """A valid request id; any other is not copied to logs and headers."""
+
+
+def refusal_of(error: ValidationError, expected: str) -> Refusal:
+    """The refusal for pydantic's first error."""
+    first = error.errors(include_url=False, include_context=True)[0]
+    if first["type"] == "json_invalid":
+        why = str(first["ctx"]["error"])
+        return Refusal(400, "json", f"The body is not JSON: {why}.", expected=expected, found=why)
+    found = shown(first["input"])
+    if first["type"] == "too_long" and not first["loc"]:
+        most, many = first["ctx"]["max_length"], first["ctx"]["actual_length"]
+        return Refusal(
+            413,
+            "texts",
+            "Too many texts in one request. Send fewer at a time, or use the stream.",
+            expected=f"at most {most:,} texts",
+            found=f"{many or 'more'} texts",
+        )
+    return Refusal(422, "shape", misfit(first, first["loc"]), expected=expected, found=found)
+
+
+def misfit(error: Mapping[str, Any], place: Sequence[int | str]) -> str:
+    """What is wrong with a field, by pydantic's error: `0.adapter: must be a text.`
+
+    Args:
+        error: of `ValidationError.errors()`.
+        place: of the field in the body.
+    """
+    known = _MISFITS.get(error["type"])
+    text = known.format(**error.get("ctx", {})) if known else error["msg"][:1].lower() + error["msg"][1:]
+    return f"{'.'.join(map(str, place)) or 'body'}: {text}."
+
+
+def unanswered(
+    answers: Sequence[Mapping[str, Any]], errors: Sequence[UserError], inputs: Any, expected: str
+) -> Refusal:
+    """The refusal if no request could be answered; its status follows from their errors.
+
+    Args:
+        answers: with the errors' messages.
+        errors: of all of them.
+        inputs: of the first.
+        expected: inputs that could be answered.
+    """
+    first = str(answers[0]["error"])
+    if all(isinstance(error, UnknownAdapterError) for error in errors):
+        names = ", ".join(sorted({shown(answer["adapter"]) for answer in answers}))
+        return Refusal(404, "adapter", first, expected="the name of an adapter", found=names[:200])
+    if all(isinstance(error, (ArtifactError, BankError)) for error in errors):
+        return busy("adapter_gone", first)
+    if all(isinstance(error, TooLongError) for error in errors):
+        return Refusal(413, "characters", first, expected="shorter texts", found="too long ones")
+    return Refusal(422, "inputs", first, expected=expected, found=shown(inputs))
+
+
+def shown(value: Any) -> str:
+    """A value as JSON, truncated."""
+    try:
+        text = orjson.dumps(value).decode()
+    except (TypeError, ValueError, RecursionError):
+        text = type(value).__name__
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"

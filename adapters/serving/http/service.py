@@ -18,8 +18,9 @@ from adapters.serving.http.batcher import Answers, Batcher, Job, JobSlice
 from adapters.serving.http.drift import Drift
 from adapters.serving.http.explainer import Explainer
 from adapters.serving.http.masking import masked_values
-from adapters.serving.http.refusal import Refusal, busy
-from adapters.serving.http.schema import GenerateRequest, LoadRequest, RequestParser, shown, unanswered
+from adapters.serving.http.refusal import Refusal, busy, shown, unanswered
+from adapters.serving.http.request_parser import RequestParser
+from adapters.serving.http.schema import GenerateRequest, LoadRequest
 from adapters.serving.http.settings import RUNTIMES, Settings
 from adapters.serving.http.telemetry import RequestLog, ServerMetrics
 from adapters.serving.http.watch import Watch

@@ -22,8 +22,7 @@ from adapters.core.errors import UserError
 from adapters.models.continuation import Sampling
 from adapters.serving.http.batcher import Answers, Batcher, JobSlice
 from adapters.serving.http.limits import Message, Receive, Send
-from adapters.serving.http.refusal import Refusal
-from adapters.serving.http.schema import unanswered
+from adapters.serving.http.refusal import Refusal, unanswered
 from adapters.serving.http.settings import Settings
 from adapters.serving.http.telemetry import RequestLog, ServerMetrics
 from adapters.serving.http.token_estimate import tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +26,7 @@ from adapters.models.base_model import ENCODER
 
 if TYPE_CHECKING:
     from adapters.applications.recommendation.ranker import Ranker
-    from adapters.applications.recommendation.signals import Signals
+    from adapters.applications.recommendation.signals import Found, Signals
     from adapters.applications.recommendation.training import Towers
     from adapters.models.base_model import Base
     from adapters.training.checkpoint import Checkpoints
@@ -276,24 +276,30 @@ class Recommendation(Making):
 
     def _whole(self, name: str) -> Any:
         from adapters.applications.recommendation.ranker import ranked
-        from adapters.applications.recommendation.signals import Profile
 
-        signals, ranker = self.ranked[name]
+        (signals, ranker), found = self.ranked[name], self._found(name)
 
         def system(case: Case, among: np.ndarray) -> np.ndarray:
-            return ranked(signals, ranker, Profile(history=case.history), case.at, among, self.settings.retrieved)
+            return ranked(signals, ranker, found(case), among, self.settings.retrieved)
 
         return system
 
     def _alone(self, name: str) -> Any:
+        found = self._found(name)
+
+        def system(case: Case, among: np.ndarray) -> np.ndarray:
+            return found(case).searched["similarity"]
+
+        return system
+
+    def _found(self, name: str) -> Callable[[Case], Found]:
+        """From a case of the test to its signals by some towers; the user tower reads all histories at once."""
         from adapters.applications.recommendation.signals import Profile
 
         signals, _ = self.ranked[name]
-
-        def system(case: Case, among: np.ndarray) -> np.ndarray:
-            return signals.of(Profile(history=case.history), case.at).searched["similarity"]
-
-        return system
+        profiles = [Profile(history=history) for history in dict.fromkeys(case.history for case in self.test)]
+        users = dict(zip((one.history for one in profiles), signals.users(profiles), strict=True))
+        return lambda case: signals.of(Profile(history=case.history), case.at, users[case.history])
 
     def save_and_print(self, scores: Mapping[str, Any]) -> None:
         """Write the recommender, its scores and its page."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.applications.recommendation.signals import FEATURES, SEARCHED, Found, Profile, Signals
+from adapters.applications.recommendation.signals import FEATURES, SEARCHED, Found, Signals
 from adapters.core.errors import ArtifactError
 
 OPTIONS = {
@@ -117,14 +117,13 @@ def highest(values: np.ndarray, most: int) -> np.ndarray:
     return finite
 
 
-def ranked(signals: Signals, ranker: Ranker, profile: Profile, at: float, allowed: np.ndarray, most: int) -> np.ndarray:
+def ranked(signals: Signals, ranker: Ranker, found: Found, allowed: np.ndarray, most: int) -> np.ndarray:
     """float64 `[items]`: scores of all allowed items, -inf of the others.
 
     What was retrieved has the ranker's scores, above all others, which follow in the order of their similarity. Where
     there are wishes, what is nearest to them is retrieved, and the rest follows in that order; without a history, which
     the ranker has learned from, all are in that order.
     """
-    found = signals.of(profile, at)
     follow = found.searched["similarity"] if found.wished is None else found.wished
     scores = np.where(allowed, follow.astype(float) - float(follow.max(initial=0.0)) - 1, -np.inf)  # all below 0
     if found.wished is None:
@@ -132,6 +131,10 @@ def ranked(signals: Signals, ranker: Ranker, profile: Profile, at: float, allowe
     else:
         near = np.where(allowed, found.wished, -np.inf)
         numbers = highest(np.where(near >= NEARNESS * near.max(initial=0.0), near, -np.inf), WISHED)
-    own = ranker.scores(signals.rows(found, numbers)) if found.wished is None or profile.history else follow[numbers]
+    own = (
+        ranker.scores(signals.rows(found, numbers))
+        if found.wished is None or found.profile.history
+        else follow[numbers]
+    )
     scores[numbers] = own - own.min(initial=0.0)
     return scores

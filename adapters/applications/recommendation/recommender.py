@@ -138,7 +138,8 @@ class Recommender:
         allowed = self._allowed(request, seen)
         there = int(allowed.sum())
         at = self.signals.behaviour.latest if now is None else now
-        scores = ranked(self.signals, self.ranker, profile, at, allowed, max(self.retrieved, request.number))
+        found = self.signals.of(profile, at)
+        scores = ranked(self.signals, self.ranker, found, allowed, max(self.retrieved, request.number))
         order = self._chosen(scores, request)
         items = [self._answer(int(number), float(scores[number]), profile) for number in order]
         note = "" if there >= request.number else _few(there, len(seen), len(self.catalogue), request)

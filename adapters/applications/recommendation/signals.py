@@ -125,15 +125,32 @@ class Signals:
         self.behaviour.add(len(items))
         self._read_facts()
 
-    def of(self, profile: Profile, at: float) -> Found:
-        """The signals of all items."""
-        recent = list(profile.history[-self.user.history_items :])
-        near = self.vectors[recent]
+    def near(self, profile: Profile) -> np.ndarray:
+        """float32 `[read, hidden]`: vectors of the latest items of a history that have one, then of the wishes."""
+        near = self.vectors[self._recent(profile)]
         if profile.wished is not None:
             near = np.vstack([near, profile.wished])
-        near = near[np.any(near != 0, axis=1)]
+        found: np.ndarray = near[np.any(near != 0, axis=1)]
+        return found
+
+    def _recent(self, profile: Profile) -> list[int]:
+        return list(profile.history[-self.user.history_items :])
+
+    def users(self, profiles: Sequence[Profile]) -> np.ndarray:
+        """float32 `[profiles, hidden]`: what the user tower makes of each, in large batches."""
+        return self.user.vectors([self.near(profile) for profile in profiles])
+
+    def of(self, profile: Profile, at: float, user: np.ndarray | None = None) -> Found:
+        """The signals of all items.
+
+        Args:
+            profile: of a user.
+            at: the moment, seconds.
+            user: float32 `[hidden]`, the profile's row of `users`, where that is known.
+        """
+        recent, near = self._recent(profile), self.near(profile)
         words, wished = self._words.with_profile(recent, profile.wishes), None
-        cosine = self.vectors @ self.user.vectors([near])[0]
+        cosine = self.vectors @ (self.user.vectors([near])[0] if user is None else user)
         if profile.wished is not None:
             # Vector by vector: a product with a narrow matrix takes NumPy several times as long.
             asked = [self.vectors @ one for one in profile.wished]

@@ -214,7 +214,7 @@ def test_what_is_retrieved_is_the_highest_of_any_signal_among_what_is_allowed() 
     numbers = retrieved(found, allowed, 3)
     names = {own.catalogue.items[n].id for n in numbers}
     assert "joke5" in names and "sea1" in names and "war2" not in names
-    scores = ranked(own, Ranker(), Profile(history=(0,)), 5 * DAY, allowed, 3)
+    scores = ranked(own, Ranker(), own.of(Profile(history=(0,)), 5 * DAY), allowed, 3)
     assert np.isinf(scores[own.catalogue.number["war2"]]) and np.isfinite(scores[allowed]).all()
     assert scores[numbers].min() >= 0 > np.delete(scores, numbers)[np.isfinite(np.delete(scores, numbers))].max()
     assert sorted(highest(np.array([1.0, -np.inf, 3.0]), 2).tolist()) == [0, 2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass
 from typing import Any, get_type_hints
 
@@ -11,6 +11,11 @@ from adapters.core.errors import SettingsError
 
 INCIDENTAL = frozenset({"output_dir", "overwrite_output_dir", "resume_from_checkpoint"})
 """Settings that affect neither the model nor the scores, and so are left out of digests of settings."""
+SHORTEST = 200
+"""Optimizer steps that a training has at least, where nothing was given that says how long it is: a few epochs of a few
+hundred examples teach nothing. LoRA on 150 of TREC's questions, three epochs: 9 steps, accuracy 17; 200 steps, 77."""
+LENGTHS = frozenset({"num_train_epochs", "max_train_steps", "min_train_steps"})
+"""Settings that say how long a training is."""
 OWN_DEFAULTS = "own_defaults"
 """In the metadata of a field of `join_methods`: what its default is."""
 
@@ -112,7 +117,8 @@ class CommonSettings(DataSettings):
     max_train_steps: int | None = None
     """Number of optimizer steps; overrides --num_train_epochs."""
     min_train_steps: int | None = None
-    """Train at least this number of optimizer steps, where --num_train_epochs or early stopping would end sooner."""
+    """Train at least this number of optimizer steps, where epochs or early stopping would end sooner. Default: 200,
+    so that few examples are enough; none where --num_train_epochs or --max_train_steps is given."""
     max_train_seconds: float | None = None
     """Stop training after this many seconds of training steps, and keep the best weights so far. The learning-rate
     schedule is that of all steps."""
@@ -222,6 +228,11 @@ def require(holds: bool, flag: str, given: object, needed: str) -> None:
     """Raises SettingsError with flag, value and what is needed, unless the condition holds."""
     if not holds:
         raise SettingsError(f"--{flag} {given}: must be {needed}.")
+
+
+def shortest(given: Collection[str]) -> dict[str, int]:
+    """The least number of steps of a training, as a default, unless one of the settings given says how long it is."""
+    return {} if LENGTHS & {*given} else {"min_train_steps": SHORTEST}
 
 
 def join(common: type, *others: type) -> Any:

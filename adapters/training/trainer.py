@@ -88,9 +88,13 @@ class Trainer:
             len(self.dataset.batches(0, accelerator.num_processes)) / settings.gradient_accumulation_steps
         )
         epochs = settings.num_train_epochs
-        self.total_steps = settings.max_train_steps or max(
-            math.ceil(self.steps_per_epoch * epochs), settings.min_train_steps or 1
-        )
+        whole = math.ceil(self.steps_per_epoch * epochs)
+        self.total_steps = settings.max_train_steps or max(whole, settings.min_train_steps or 1)
+        if not settings.max_train_steps and self.total_steps > whole:
+            self._say(
+                f"{epochs:g} epochs would be {whole} optimizer steps; trained for {self.total_steps} "
+                f"(--min_train_steps), {self.total_steps / self.steps_per_epoch:.3g} epochs"
+            )
         self.warnings: list[str] = []
         if self.total_steps < FEW_STEPS and not settings.max_train_steps:
             self.warnings.append(

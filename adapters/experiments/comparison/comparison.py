@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from adapters.tasks.base.task import Task
 
 LIMITS = ("max_train_samples", "max_eval_samples", "max_predict_samples")
-SHORTEST = 200
-"""Least steps with --train_sizes, where the user names no number: a few epochs of 50 examples teach nothing."""
 
 
 class Comparison(Experiment):
@@ -57,10 +55,6 @@ class Comparison(Experiment):
         super().__init__(task, settings, *given_of(argv, settings, defaults))
         if settings.full:
             self.defaults = {name: value for name, value in self.defaults.items() if name not in LIMITS}
-        lengths = {"num_train_epochs", "max_train_steps", "min_train_steps"} & self.given
-        self.lengthened = bool(self.settings.train_sizes) and not lengths
-        if self.lengthened:
-            self.defaults.setdefault("min_train_steps", SHORTEST)
         self.searches: list[tuning.Search] = []
         self.chosen: dict[tuple[str, str], Mapping[str, Any]] = {}
         """Settings that the searches chose, by method and base."""
@@ -100,14 +94,6 @@ class Comparison(Experiment):
         task, found, _ = examples.read_splits(self.task_name, common)
         if self.main_process:
             print("\n".join(reading_lines(found)), file=sys.stderr, flush=True)
-        if self.main_process and self.lengthened:
-            steps = self.defaults["min_train_steps"]
-            print(
-                f"training sizes: every training has at least {steps} steps, so that the smallest sizes converge "
-                "(--min_train_steps, --num_train_epochs or --max_train_steps change that)",
-                file=sys.stderr,
-                flush=True,
-            )
         self.contents = {name: split.notes.get("digest") for name, split in found.items()}
         name = "test" if "test" in found else "validation"
         if not len(found.get(name, ())):

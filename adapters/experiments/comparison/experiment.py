@@ -11,7 +11,7 @@ from adapters.core import arguments
 from adapters.core.errors import ComparisonError, SettingsError
 from adapters.core.files import write_json
 from adapters.core.processes import is_first
-from adapters.core.settings import own_defaults
+from adapters.core.settings import own_defaults, shortest
 from adapters.experiments.comparison import launchers
 from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
 from adapters.experiments.run_folder import DATA
@@ -43,7 +43,7 @@ class Experiment:
         self.task_name, self.settings = task, settings
         own = own_defaults(type(settings))
         self.given = frozenset(name for name in given if name not in own or getattr(settings, name) is not None)
-        self.defaults, self._recipe = dict(defaults), dict(defaults)
+        self.defaults, self._recipe = {**shortest(self.given), **defaults}, dict(defaults)
         self.folder = Path(settings.output_dir)
         self.resources = Resources(
             processes=settings.num_processes,

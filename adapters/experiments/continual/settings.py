@@ -33,8 +33,6 @@ class SequenceSettings:
     """Write an artifact for each task at the end, to be served, extended by --add, and rolled back."""
     num_train_epochs: float = 5.0
     """Number of epochs of each task."""
-    min_train_steps: int | None = 200
-    """Train each task at least this number of optimizer steps: a few epochs of a small task teach nothing."""
     max_tokens_per_batch: int = 256
     """Maximum tokens, padding included, in a training batch over all processes. Batches are formed by length."""
 

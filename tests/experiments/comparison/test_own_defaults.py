@@ -52,7 +52,7 @@ def test_a_value_that_is_changed_in_the_file_is_given_and_none_is_each_methods_o
     path = tmp_path / "settings.json"
     again = comparison(str(path))
     assert rates(again) == OWN and not {"learning_rate", "lora_r"} & again.given
-    assert again.settings.full and again.defaults == {"lora_r": 4}
+    assert again.settings.full and again.defaults == {"lora_r": 4, "min_train_steps": 200}
     path.write_text(path.read_text().replace('"learning_rate": null', '"learning_rate": 0.005'))
     changed = comparison(str(path))
     assert set(rates(changed).values()) == {0.005} and "learning_rate" in changed.given

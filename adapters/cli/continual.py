@@ -38,7 +38,8 @@ def run(argv: Sequence[str]) -> int:
     """Run `taskswap continual`."""
     if arguments.is_file(argv) and "strategy" in arguments.read_file(Path(argv[0])):
         return _run_one(Path(argv[0]))
-    if {"add", "rollback"} & arguments.given(argv) and not {"-h", "--help"} & {*argv}:
+    updates = arguments.begins_with_a_place(argv) or {"add", "rollback"} & arguments.given(argv)
+    if updates and not {"-h", "--help"} & {*argv}:
         from adapters.experiments.continual.update import UpdateSettings, update
 
         return update(arguments.parse(UpdateSettings, {}, DESCRIPTION, argv, program="taskswap continual"))

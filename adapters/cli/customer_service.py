@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 from adapters.core import arguments
-from adapters.core.arguments import POSITIONAL
+from adapters.core.arguments import POSITIONAL, WHOLE
+from adapters.core.errors import SettingsError
 
 HELP = "learn an assistant from past questions and replies, or ask it"
 GROUP = "Train and compare"
@@ -28,7 +29,7 @@ class AskSettings:
 
     run: Annotated[Path, POSITIONAL]
     """Folder of the assistant."""
-    ask: list[str] = field(default_factory=list)
+    ask: Annotated[list[str], WHOLE] = field(default_factory=list)
     """Questions; in a session, its next turns."""
     session: str | None = None
     """Id of a conversation that is begun or continued."""
@@ -54,7 +55,8 @@ def settings() -> type:
 
 def run(argv: Sequence[str]) -> int:
     """Run `taskswap customer_service`."""
-    if "ask" in arguments.given(argv) and not {"-h", "--help"} & {*argv}:
+    asks = arguments.begins_with_a_place(argv) or "ask" in arguments.given(argv)
+    if asks and not {"-h", "--help"} & {*argv}:
         return _ask(arguments.parse(AskSettings, {}, DESCRIPTION, argv, program="taskswap customer_service"))
     from adapters.applications.customer_service.learning import CustomerService
 
@@ -72,6 +74,8 @@ def _ask(given: AskSettings) -> int:
     from adapters.applications.customer_service.settings import SESSIONS
     from adapters.applications.customer_service.store import Store
 
+    if not given.ask:
+        raise SettingsError('--ask is missing its question: --ask "Where is my card?"')
     assistant = Assistant.load(given.run, base=given.base, device=given.device)
     store = None if given.session is None else Store(given.sessions or str(given.run / SESSIONS))
     for question in given.ask:

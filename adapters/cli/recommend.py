@@ -67,7 +67,8 @@ def settings() -> type:
 
 def run(argv: Sequence[str]) -> int:
     """Run `taskswap recommend`."""
-    if ASKS & arguments.given(argv) and not {"-h", "--help"} & {*argv}:
+    asks = arguments.begins_with_a_place(argv) or ASKS & arguments.given(argv)
+    if asks and not {"-h", "--help"} & {*argv}:
         return _ask(arguments.parse(RecommendSettings, {}, DESCRIPTION, argv, program="taskswap recommend"))
     from adapters.applications.recommendation.learning import Recommendation
 

@@ -24,6 +24,8 @@ from adapters.core.settings import OWN_DEFAULTS
 POSITIONAL = "positional"
 """Marks a field of a settings class as a positional argument, as in `artifact: Annotated[str, POSITIONAL]`. A list
 takes all the words that are left, and needs at least one unless it has a default."""
+WHOLE = "whole"
+"""Marks a field of a settings class as a list of sentences, which commas do not separate."""
 
 ALIASES = {"max_seq_length": "max_length"}
 ELSEWHERE = {
@@ -48,7 +50,8 @@ LISTED = 20
 """Flags that a message lists, at most; longer lists are in --help."""
 _TRUE, _FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
 _GUARD = "\N{WORD JOINER}"
-"""Before texts that begin with a dash, such as the label `-`, while they pass through the parser: it has flags only."""
+"""Before texts that begin with a dash, such as the label `-`, while they pass through the parser, which has flags only;
+and before items of a list that came as a list, so that their commas do not separate them."""
 FILES = (".toml", ".yaml", ".yml", ".json")
 # What a run's own settings.json records besides its settings, so that it can be passed back unchanged.
 _RECORDED = frozenset({"format", "task", "method", "reading", "given", "defaults"})
@@ -80,7 +83,7 @@ def parse(
     program = program or _program()
     if is_file(argv) and not places:
         argv = _from_file(Path(argv[0]), hints)
-    flags, words = _normal(argv, hints, places)
+    flags, words = _normal(argv, hints, places, _marked_as(kind, WHOLE))
     required = _required(kind, defaults)
     if "--help" not in flags:
         _check_given(flags, words, {name: hints[name] for name in places}, required, program)
@@ -106,10 +109,13 @@ def parse(
 
 def positionals(kind: type) -> list[str]:
     """Names of the fields that are positional arguments, in order."""
+    return _marked_as(kind, POSITIONAL)
+
+
+def _marked_as(kind: type, mark: str) -> list[str]:
+    """Names of the fields that are annotated with a mark, in order."""
     hints = typing.get_type_hints(kind, include_extras=True)
-    return [
-        field.name for field in dataclasses.fields(kind) if POSITIONAL in getattr(hints[field.name], "__metadata__", ())
-    ]
+    return [field.name for field in dataclasses.fields(kind) if mark in getattr(hints[field.name], "__metadata__", ())]
 
 
 def flags_of(kind: type) -> list[str]:
@@ -223,11 +229,14 @@ def _check_given(
             raise SettingsError(f"{shown} is missing. See {program} --help.")
 
 
-def _normal(argv: Sequence[str], hints: Mapping[str, Any], places: Sequence[str]) -> tuple[list[str], list[str]]:
+def _normal(
+    argv: Sequence[str], hints: Mapping[str, Any], places: Sequence[str], whole: Sequence[str]
+) -> tuple[list[str], list[str]]:
     """Flags in the one form that the parser takes (`--name value…`, underscores, lists and booleans spelled out), and
     the positional arguments.
 
-    Where there are positional arguments, a flag takes no more words than it needs, and `--` ends the flags.
+    Where there are positional arguments, a flag takes no more words than it needs, and `--` ends the flags. Commas do
+    not separate the values of flags that are `whole`.
     """
     flags: list[str] = []
     positional: list[str] = []
@@ -244,6 +253,8 @@ def _normal(argv: Sequence[str], hints: Mapping[str, Any], places: Sequence[str]
             if places:
                 positional.append(word)
                 continue
+            if word.lower().endswith(FILES):
+                raise SettingsError(f"{word}: a settings file takes the place of all flags. Write the others into it.")
             raise SettingsError(
                 f"{word!r} is not a flag: flags begin with --, as in --seed 1. (Separate the values of a list by "
                 "spaces or commas.)"
@@ -255,6 +266,8 @@ def _normal(argv: Sequence[str], hints: Mapping[str, Any], places: Sequence[str]
             name, values = name[3:], ["false"]
         if name not in hints or name in places:
             raise SettingsError(f"--{name}: there is no such flag{_instead(name, hints, places)}")
+        if name in whole:
+            values = [_GUARD + value for value in values]
         flags += [f"--{name}", *_values(name, values, hints[name])]
     return flags, positional
 
@@ -299,6 +312,11 @@ def is_file(argv: Sequence[str]) -> bool:
     return len(argv) == 1 and not argv[0].startswith("-") and argv[0].lower().endswith(FILES)
 
 
+def begins_with_a_place(argv: Sequence[str]) -> bool:
+    """Whether the first word is neither a flag nor a settings file: the folder that a command is about."""
+    return bool(argv) and not argv[0].startswith("-") and not argv[0].lower().endswith(FILES)
+
+
 def _is_flag(word: str) -> bool:
     """`--name` is a flag, and so are `--` and `-h`; `-4` is a value."""
     return word.startswith("--") or word == "-h"
@@ -319,10 +337,24 @@ def _plain_values(name: str, values: list[str], hint: Any) -> list[str]:
             raise SettingsError(f"--{name} {' '.join(values)}: must be true or false (or use --{name}, --no_{name}).")
         return ["True" if word in _TRUE else "False"]
     if typing.get_origin(hint) is list:
-        return [item for value in values for item in value.split(",") if item]
+        return [item for value in values for item in _items(value)]
     if len(values) != 1:
         raise SettingsError(f"--{name} takes one value, found {len(values)}{': ' if values else ''}{' '.join(values)}.")
     return values
+
+
+def _items(value: str) -> list[str]:
+    """The items of a list that one word of a command names, separated by commas; one that came as an item is whole."""
+    if value.startswith(_GUARD):
+        return [value]
+    if "," not in value:
+        return [value] if value else []
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def _as_item(value: object) -> str:
+    """An item of a list as a word of a command."""
+    return f"{_GUARD}{value}" if "," in str(value) else str(value)
 
 
 def _read(path: Path, kind: str) -> dict[str, Any]:
@@ -366,7 +398,7 @@ def _from_file(path: Path, hints: Mapping[str, Any]) -> list[str]:
         items = value if isinstance(value, list) else [value]
         if any(item is None or isinstance(item, (dict, list)) for item in items):
             raise SettingsError(f"{path}: {name}: must be a value or a list of values, found {str(value)[:60]}.")
-        flags += [f"--{name}", *map(str, items)]
+        flags += [f"--{name}", *map(_as_item if isinstance(value, list) else str, items)]
     return flags
 
 
@@ -439,7 +471,7 @@ def take(argv: Sequence[str], name: str) -> tuple[list[str], list[str]]:
             key, _, value = word.partition("=")
             taking = _name(key[2:]) == name
         if taking:
-            out += [item for item in value.split(",") if item]
+            out += map(_unguarded, _items(value))
         else:
             rest.append(word)
     return out, rest
@@ -454,6 +486,8 @@ def as_flags(settings: Mapping[str, Any]) -> list[str]:
     """Settings by name as the flags that a command would be given."""
     argv: list[str] = []
     for name, value in settings.items():
-        values = value if isinstance(value, list | tuple) else ["none" if value is None else value]
-        argv += [f"--{name}", *(str(item) for item in values)]
+        if isinstance(value, list | tuple):
+            argv += [f"--{name}", *map(_as_item, value)]
+        else:
+            argv += [f"--{name}", "none" if value is None else str(value)]
     return argv

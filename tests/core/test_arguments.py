@@ -86,6 +86,7 @@ def changed(found: Any) -> dict[str, Any]:
         ("--train_embeddings none", {}),
         ("--metrics -,-1,-x --seed 2", {"metrics": ["-", "-1", "-x"], "seed": 2}),
         ("--metrics=--", {"metrics": ["--"]}),
+        ("--metrics a,,b,", {"metrics": ["a", "b"]}),
         ("--metrics a - b", {"metrics": ["a", "-", "b"]}),
         ("--train_file -x", {"train_file": "-x"}),
         ("--output_dir=--x", {"output_dir": "--x"}),
@@ -147,7 +148,7 @@ def test_a_default_that_names_no_setting_is_our_own_mistake() -> None:
         ("3", "'3' is not a flag: flags begin with --"),
         ("-s 3", "'-s' is not a flag: flags begin with --"),
         ("run.txt", "'run.txt' is not a flag"),
-        ("a.toml --seed 3", "'a.toml' is not a flag"),
+        ("a.toml --seed 3", "a.toml: a settings file takes the place of all flags"),
         ("--seed", "--seed takes one value, found 0."),
         ("--seed 1 2", "--seed takes one value, found 2: 1 2."),
         ("--repair_tags maybe", "--repair_tags maybe: must be true or false"),
@@ -328,6 +329,31 @@ def test_any_settings_written_down_are_read_back(tmp_path_factory: pytest.TempPa
     path = tmp_path_factory.mktemp("settings") / "settings.json"
     write_json(path, asdict(before))
     assert parse(str(path)) == before
+
+
+def test_commas_separate_words_of_a_command_and_not_what_came_as_a_list(tmp_path: Path) -> None:
+    assert parse("--metrics", "a, b", "c").metrics == ["a", "b", "c"]
+    path = tmp_path / "a.toml"
+    path.write_text('metrics = ["yes, please", "no"]\n')
+    assert parse(str(path)).metrics == ["yes, please", "no"]
+    path.write_text('metrics = "a,b"\n')
+    assert parse(str(path)).metrics == ["a", "b"]
+    flags = arguments.as_flags({"metrics": ["yes, please", "-,-"], "seed": 3})
+    assert (found := parse(*flags)).metrics == ["yes, please", "-,-"] and found.seed == 3
+    assert arguments.peek(flags, "metrics") == ["yes, please", "-,-"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """Sentences."""
+
+    ask: Annotated[list[str], arguments.WHOLE] = field(default_factory=list)
+    """Questions."""
+
+
+def test_commas_do_not_separate_sentences() -> None:
+    found = arguments.parse(Asking, {}, "Ask.", ["--ask", "Hello, where is it, please", "-, and -", ""])
+    assert found.ask == ["Hello, where is it, please", "-, and -", ""]
 
 
 # peek -----------------------------------------------------------------------------------------------------------------

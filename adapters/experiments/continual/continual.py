@@ -77,7 +77,8 @@ class Continual(Experiment):
         self.plugins = arguments.peek(argv, "plugin_dir")
         paths = arguments.peek(argv, "tasks")
         if not task and not {"-h", "--help"} & {*argv}:
-            if not paths:
+            if not paths:  # a flag that does not exist is the better reason
+                arguments.parse(own_settings.all_settings("classification", self.plugins), defaults, "", argv)
                 raise SettingsError("--tasks is missing: name a .toml of each task of the sequence.")
             task = task_of(Path(paths[0]))
         task = task or "classification"

@@ -33,6 +33,7 @@ PLACES = 4
 MOST_REASONS = 100
 SUPPORT = 0.05
 """An alarm's window without its largest source must still be as unlikely as this."""
+REFUSED = "refused"
 CLOCK, NEXT, WATCH, SERIES, TALLY, MADE_BY = "clock", "next window", "watch", "series", "tally", "made by"
 """Names of what the store keeps besides items, windows and alarms."""
 
@@ -174,7 +175,7 @@ class Monitor:
                     raise one.item
                 found.append(item_of(one.item, one.where, self.zone, latest))
             except ItemError as error:
-                self._count(f"refused: {error}", one.where)
+                self._count(f"{REFUSED}: {error}", one.where)
         known = self.store.digests([item.id for item in found])
         for item in found:
             before = known.get(item.id) or (items[item.id].digest if item.id in items else None)

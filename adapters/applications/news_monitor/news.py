@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.applications.news_monitor.correction import Correction
 from adapters.applications.news_monitor.inputs import GrowingFile
 from adapters.applications.news_monitor.items import Item
-from adapters.applications.news_monitor.monitor import Monitor
+from adapters.applications.news_monitor.monitor import REFUSED, Monitor
 from adapters.applications.news_monitor.settings import NewsMonitorSettings, check_installed
 from adapters.applications.news_monitor.store import Store
 from adapters.applications.news_monitor.stream import Stream
@@ -105,21 +105,36 @@ class NewsMonitor:
         _say(f"written to {self.folder}/")
         if self.settings.push:
             _say(f"taskswap serve --application news_monitor={self.folder} takes items by POST /v1/news")
+        self._close()
+
+    def _close(self) -> None:
+        assert self.monitor is not None
         self.monitor.store.close()
         self.lock.release()
 
     def _replay(self, path: Path) -> None:
-        """Read a file to its end, from where it was read to."""
+        """Read a file to its end, from where it was read to. Raises DataError where there is nothing to read in it."""
         assert self.monitor is not None
         store, settings = self.monitor.store, self.settings
         other = store.get(READ, str(path.absolute()))
         if other != str(path.absolute()):
             raise SettingsError(f"--output_dir {self.folder}: has the replay of {other}. Name another folder.")
-        file = GrowingFile(path, store.get(f"read {path.absolute()}"), settings.max_item_bytes)
-        begin, count = time.perf_counter(), 0
+        mark = store.get(f"read {path.absolute()}")
+        file = GrowingFile(path, mark, settings.max_item_bytes)
+        begin, count, why = time.perf_counter(), 0, ""
+        refused = 0
         while (arrival := file.arrival(settings.batch_items, last=True)).given:
-            self.monitor.take(arrival.given, {**arrival.marks, READ: str(path.absolute())})
-            count += len(arrival.given)
+            became = self.monitor.take(arrival.given, {**arrival.marks, READ: str(path.absolute())})
+            count += len(became)
+            bad = [what for what in became if what.startswith(REFUSED)]
+            refused, why = refused + len(bad), why or next(iter(bad), "")
+        if count == refused and mark is None:
+            file.close()
+            self._close()
+            raise DataError(
+                f"{path}: {f'all {count:,} lines were {why}' if count else 'is empty'}. Each line must be a JSON "
+                "object with a time, a text, and an id or a link."
+            )
         self.monitor.finish()
         file.close()
         seconds = max(time.perf_counter() - begin, 1e-9)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_PLOTS = 12
+MOST_SENTIMENTS = 8
 MOST_POINTS = 240
 """Of a plot; windows are added up to so many."""
 WIDTH = 3.92
@@ -81,6 +82,11 @@ def tallied(monitor: Monitor) -> list[str]:
     for what, own in sorted(monitor.tally.items(), key=lambda one: -one[1]["count"]):
         places = ", ".join([*own["places"], *["…"] * (own["count"] > len(own["places"]))])
         lines.append(f"{own['count']:,} {what}" + ("" if what == "counted" else f" ({places})"))
+    if found := monitor.store.sentiments():
+        shown = ", ".join(f"{name} {count:,}" for name, count in [*found.items()][:MOST_SENTIMENTS])
+        negative = monitor.settings.negative_labels
+        none = f". None of them is negative (--negative_labels {' '.join(negative)})"
+        lines.append(f"sentiment: {shown}" + ("" if found.keys() & {*negative} else none))
     return lines
 
 

@@ -34,7 +34,7 @@ from adapters.applications.news_monitor.store import Store
 from adapters.applications.news_monitor.stream import Stream
 from adapters.applications.news_monitor.understanding import ALL
 from adapters.applications.news_monitor.webhook import secret_of
-from adapters.core.errors import ArtifactError, SessionError, SettingsError, UserError
+from adapters.core.errors import ArtifactError, SessionError, SettingsError, UserError, cause
 from adapters.data.times import iso_time
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.app import SECURED, refusals
@@ -84,7 +84,8 @@ def application(folder: Path, database: str | None = None) -> NewsMonitorSite:
         settings = NewsMonitorSettings(**{name: value for name, value in kept.items() if name != "format"})
     except (OSError, ValueError, TypeError) as error:
         raise ArtifactError(
-            f"{folder}: holds no news monitor ({error}). Make one: taskswap news_monitor --push --output_dir {folder}"
+            f"{folder}: holds no news monitor ({cause(error)}). Make one: taskswap news_monitor --push --output_dir "
+            f"{folder}"
         ) from error
     growing = None if settings.input == STDIN else settings.input
     served = replace(settings, input=growing, replay=None, push=True, overwrite_output_dir=False)

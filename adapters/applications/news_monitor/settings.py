@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from adapters.core.environment import require_libraries
@@ -93,10 +94,14 @@ class NewsMonitorSettings:
     def check(self) -> None:
         """Check all values before anything is read. Raises SettingsError that names the flag."""
         ways = [name for name in ("input", "feeds", "push", "replay") if getattr(self, name)]
-        needed = "given, or --feeds, or --push, or --replay: a stream of news"
-        require(bool(ways), "input", self.input, needed)
+        if not ways:
+            raise SettingsError(
+                "There is no news to read: give --input FILE (- for standard input), --feeds URL …, "
+                "--push, or --replay FILE."
+            )
         alone = self.replay is None or len(ways) == 1
         require(alone, "replay", self.replay, "given without --input, --feeds and --push")
+        require(self.replay is None or Path(self.replay).is_file(), "replay", self.replay, "a file that is there")
         require(not self.push or self.input != STDIN, "input", self.input, "a file: a server has no standard input")
         require(self.webhook is None or self.replay is None, "webhook", self.webhook, "left out in a replay")
         for name in ("batch_items", "window_minutes", "max_item_bytes", "quiet_windows", "min_sources", "max_series"):
@@ -125,4 +130,4 @@ class NewsMonitorSettings:
 
 def check_installed() -> None:
     """Raises SettingsError where a library of the extra is missing."""
-    require_libraries("the news monitor", LIBRARIES, "news_monitor")
+    require_libraries("the news monitor", LIBRARIES, "news-monitor")

@@ -140,6 +140,14 @@ class Store(SqliteFile):
         rows = self._rows(f"SELECT {', '.join(names)} FROM windows WHERE series = ? ORDER BY window", [series])
         return [dict(zip(names, row, strict=True)) for row in rows]
 
+    def sentiments(self) -> dict[str, int]:
+        """By sentiment, the number of items that are kept and have it, the most frequent first."""
+        chosen = (
+            "SELECT sentiment, COUNT(*) FROM items WHERE sentiment IS NOT NULL GROUP BY sentiment "
+            "ORDER BY COUNT(*) DESC, sentiment"
+        )
+        return {str(name): int(count) for name, count in self._rows(chosen)}
+
     def totals(self) -> list[tuple[str, int, int, int]]:
         """(series, windows, items, negative items) of all series, those with most items first."""
         chosen = "SELECT series, COUNT(*), SUM(n), SUM(k) FROM windows GROUP BY series ORDER BY SUM(n) DESC, series"

@@ -58,7 +58,21 @@ def test_a_replay_is_not_counted_again_and_another_file_is_refused(replayed, str
     other = news.write(stream.with_name("other.jsonl"), news.rows(1))
     words[2] = str(other)
     assert main(words) == 2 and "Name another folder" in capsys.readouterr().err
-    assert main(["news_monitor"]) == 2 and "--input None: must be given" in capsys.readouterr().err
+    assert main(["news_monitor"]) == 2 and "give --input FILE" in capsys.readouterr().err
+
+
+def test_a_file_without_an_item_is_refused_and_labels_that_no_item_has_are_said(tmp_path, stream, capsys):
+    wrong, empty = tmp_path / "wrong.csv", tmp_path / "empty.jsonl"
+    wrong.write_text("date,headline\n2018-01-01,gold falls\n")
+    empty.write_text("")
+    for path, why in ((wrong, "all 2 lines were refused: not valid JSON"), (empty, "is empty")):
+        words = ["news_monitor", "--replay", str(path), "--output_dir", str(tmp_path / path.stem)]
+        assert main(words) == 2 and why in capsys.readouterr().err
+    words = ["news_monitor", "--replay", str(tmp_path / "none.jsonl"), "--output_dir", str(tmp_path / "none")]
+    assert main(words) == 2 and not (tmp_path / "none").exists()
+    words = ["news_monitor", "--replay", str(stream), "--negative_labels", "bearish", "--output_dir"]
+    assert main([*words, str(tmp_path / "bearish")]) == 0
+    assert "None of them is negative (--negative_labels bearish)" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from adapters.applications.recommendation.settings import check_installed
 from adapters.applications.recommendation.signals import Profile, Signals
 from adapters.applications.recommendation.store import Event, NewItem, Store, digest_of
 from adapters.applications.recommendation.towers import Encode, Encoded, UserTower
-from adapters.core.errors import ArtifactError, DataError, UserError, did_you_mean
+from adapters.core.errors import ArtifactError, DataError, UserError, cause, did_you_mean
 from adapters.core.files import new_file, write_json
 from adapters.models.base_model import Base
 from adapters.models.tokenizer import valid_text
@@ -143,7 +143,14 @@ class Recommender:
         order = self._chosen(scores, request)
         items = [self._answer(int(number), float(scores[number]), profile) for number in order]
         note = "" if there >= request.number else _few(there, len(seen), len(self.catalogue), request)
+        note = "; ".join([*self._unknown_tags(request), *([note] if note else [])])
         return {"items": items, "basis": basis, **({"note": note} if note else {})}
+
+    def _unknown_tags(self, request: Request) -> list[str]:
+        """What is said of tags that no item has."""
+        tags = self.signals.tags()
+        unknown = [tag for tag in (*request.tags, *request.without_tags) if tag.lower() not in tags]
+        return [f"no item has the tag {tag!r:.60}: {did_you_mean(tag.lower(), tags):.200}" for tag in unknown]
 
     def search(self, text: str, number: int) -> list[dict[str, Any]]:
         """Items whose texts have the words of a text: id, title and tags, the best first."""
@@ -446,7 +453,7 @@ def saved_record(folder: Path) -> dict[str, Any]:
 
 
 def _no_recommender(folder: Path, error: Exception) -> ArtifactError:
-    return ArtifactError(f"{folder}: holds no recommender ({error}). Give the folder that was trained.")
+    return ArtifactError(f"{folder}: holds no recommender ({cause(error)}). Give the folder that was trained.")
 
 
 def _check(request: Request) -> None:
@@ -463,4 +470,8 @@ def _few(there: int, seen: int, items: int, request: Request) -> str:
     """Why there are fewer items than were asked for."""
     if seen >= items and not request.keep_seen:
         return f"the user has seen all {items:,} items; with keep_seen they are recommended again"
-    return f"only {there:,} items are left by what the user has seen, the candidates and the filters"
+    given = {"candidates": request.candidates is not None, "tags": request.tags, "without_tags": request.without_tags}
+    filters = [*(name for name, there in given.items() if there)]
+    filters += ["max_price, which leaves out items without a price"] if request.max_price is not None else []
+    by = ", ".join([*(["what the user has seen"] if seen and not request.keep_seen else []), *filters])
+    return f"only {there:,} of {items:,} items are left by {by or 'what there is'}"

@@ -28,7 +28,7 @@ from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.app import SECURED, refusals
 from adapters.serving.http.application import private
 from adapters.serving.http.batcher import Answers, Batcher, JobSlice
-from adapters.serving.http.refusal import Refusal, busy
+from adapters.serving.http.refusal import Refusal, busy, unfit
 from adapters.serving.http.service import Service
 from adapters.tasks.base.requests import Request as BankRequest
 
@@ -290,4 +290,4 @@ def _refusal(error: UserError) -> Refusal:
         return error
     if isinstance(error, SessionError):
         return busy("events", "The events could not be read or written, and nothing of the request was kept.")
-    return Refusal(422, "request", str(error), expected="what the path's documentation says", found="something else")
+    return unfit("request", error)

@@ -111,9 +111,13 @@ class Signals:
         """Numbers of the items that have one of some tags, whatever their case."""
         return [number for tag in tags for number in self._of_tag.get(tag.lower(), ())]
 
+    def tags(self) -> list[str]:
+        """All tags in lower case."""
+        return [*self._of_tag]
+
     def with_words(self, text: str) -> np.ndarray:
         """float32 `[items]`: the share of a text's words in the items' texts, weighed by how rare they are."""
-        found: np.ndarray = self._words.with_profile((), (text,))
+        found: np.ndarray = self._words.share(text)
         return found
 
     def add(self, numbers: Sequence[int], vectors: np.ndarray, weights: np.ndarray) -> None:
@@ -190,7 +194,7 @@ class Weighed:
         """Args:
         analyzer: from an item's text or tags to a list.
         first: what the weights are learned from.
-        all_items: what is searched.
+        all_items: what is searched; it begins with `first`.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -199,15 +203,42 @@ class Weighed:
         if not self._empty:
             self._vectorizer.fit(first)
             self._matrix = self._vectorizer.transform(all_items)
-        self._count = len(all_items)
+        self._analyzer, self._count, self._learned = analyzer, len(all_items), len(first)
+        self._later: dict[str, list[int]] = {}
+        """By a word that has no weight, the items that came later and have it."""
+        self._note(all_items[len(first) :], len(first))
+
+    def _note(self, items: Sequence[Any], begin: int) -> None:
+        known = {} if self._empty else self._vectorizer.vocabulary_
+        for number, item in enumerate(items, begin):
+            for word in {*self._analyzer(item)} - known.keys():
+                self._later.setdefault(word, []).append(number)
 
     def add(self, items: Sequence[Any]) -> None:
         """Take in further items."""
         from scipy.sparse import vstack
 
+        self._note(items, self._count)
         self._count += len(items)
         if not self._empty:
             self._matrix = vstack([self._matrix, self._vectorizer.transform(items)], format="csr")
+
+    def share(self, text: Any) -> np.ndarray:
+        """float32 `[items]`: the share of a text's words that an item has, each weighed by its inverse document
+        frequency; a word that came with later items weighs as one that no item had."""
+        asked = {*self._analyzer(text)}
+        known = {} if self._empty else self._vectorizer.vocabulary_
+        columns = [known[word] for word in sorted(asked & known.keys())]
+        rarest = np.log(1 + self._learned) + 1  # scikit-learn's, of a word in no document
+        found = np.zeros(self._count, np.float32)
+        whole = rarest * (len(asked) - len(columns))
+        if columns:
+            weights = self._vectorizer.idf_[columns]
+            found += (self._matrix[:, columns] > 0) @ weights.astype(np.float32)
+            whole += weights.sum()
+        for word in asked - known.keys():
+            found[self._later.get(word, [])] += rarest
+        return found / np.float32(whole) if whole else found
 
     def with_profile(
         self, history: Sequence[int], texts: Sequence[Any] = (), numbers: np.ndarray | None = None

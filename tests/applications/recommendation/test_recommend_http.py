@@ -43,7 +43,7 @@ def test_an_answer_has_items_with_their_reasons(served: Site) -> None:
 
 def test_filters_diversity_and_candidates_are_taken(served: Site) -> None:
     found = asked(served, history=["war0"], filters={"tags": ["joke"], "max_price": 1}, number=5, diversity=0.5).json()
-    assert [item["id"] for item in found["items"]] == ["joke0", "joke1"] and "only 2 items" in found["note"]
+    assert [item["id"] for item in found["items"]] == ["joke0", "joke1"] and "only 2 of 24 items" in found["note"]
     found = asked(served, user="ada", candidates=["sea0", "sea5"], keep_seen=True, number=2).json()
     assert {item["id"] for item in found["items"]} == {"sea0", "sea5"}
 

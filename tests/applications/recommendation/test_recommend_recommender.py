@@ -75,7 +75,10 @@ def test_filters_candidates_and_prices(made: Recommender) -> None:
     found = ids(made.recommend(Request(user="ada", without_tags=("sea",), number=24)))
     assert len(found) == 18 and not any(id.startswith("sea") for id in found)
     answer = made.recommend(Request(user="ada", candidates=("sea0", "joke3", "sea4"), number=3))
-    assert ids(answer) == ["sea4", "joke3"] and "only 2 items are left" in answer["note"]
+    assert ids(answer) == ["sea4", "joke3"]
+    assert answer["note"] == "only 2 of 24 items are left by what the user has seen, candidates"
+    answer = made.recommend(Request(user="ada", tags=("jokes",), number=3))
+    assert answer["items"] == [] and "no item has the tag 'jokes': did you mean 'joke'?" in answer["note"]
 
 
 def test_a_user_who_has_seen_everything_gets_nothing_and_why(tmp_path: Path) -> None:

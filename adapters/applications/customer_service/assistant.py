@@ -20,11 +20,19 @@ import numpy as np
 from adapters.applications.customer_service import templates
 from adapters.applications.customer_service.conversation import LONGEST, Session, added, meant, readable, sound
 from adapters.applications.customer_service.knowledge import Knowledge
+from adapters.applications.customer_service.phrases import (
+    ASK_BACK,
+    HANDED_OVER,
+    SLOT,
+    WELCOME,
+    only_thanks,
+    phrase,
+)
 from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, Decision, Found, Policy
 from adapters.applications.customer_service.retriever import Embed, Match, Retriever
 from adapters.applications.customer_service.settings import check_installed
 from adapters.applications.customer_service.written import written
-from adapters.core.errors import ArtifactError, DataError, UserError
+from adapters.core.errors import ArtifactError, DataError, UserError, cause
 from adapters.core.files import new_file, write_json
 from adapters.serving.bank.bank import AdapterBank
 from adapters.tasks.base.example import Example
@@ -32,8 +40,6 @@ from adapters.tasks.base.example import Example
 INTENTS, RETRIEVER, NER = "intents", "retriever", "ner"
 """Names of the adapters in the bank, and of their runs' folders."""
 KNOWLEDGE, VECTORS, RECORD = "knowledge.json", "vectors.safetensors", "assistant.json"
-ASK_BACK = "Is it about {0}, or about {1}?"
-HANDED_OVER = "I hand this over to a colleague, who will answer you."
 PASSAGES = 3
 """From which an answer is written."""
 
@@ -172,7 +178,7 @@ class Assistant:
         said = meant(session, text, [self.policy.label(choice) for choice in session.choices])
         again = self._again(session, given, corrected=bool(said.without))
         if again is not None:
-            outcome = self._reply(again, session, "the slot of its template was given.", {})
+            outcome = self._reply(again, text, session, "the slot of its template was given.", {})
             return outcome, replace(session, waiting=None, target=again)
         session = replace(session, waiting=None)
         question = said.question[:LONGEST]
@@ -182,6 +188,9 @@ class Assistant:
         else:
             found = _without(found, said.without)
             decision = self.policy.decide(found)
+            if decision.kind != ANSWER and only_thanks(text):
+                reason = "the message says thanks, and asks nothing."
+                return Outcome(kind=ANSWER, text=phrase(WELCOME, text), reason=reason), session
             longer = None if said.without else added(session, text)
             if decision.kind != ANSWER and longer is not None:
                 more = yield longer[:LONGEST]
@@ -235,13 +244,13 @@ class Assistant:
         """What the customer gets of a decision."""
         common: dict[str, Any] = {"intent": decision.intent, "numbers": decision.numbers}
         if decision.kind == ASK:
-            text = ASK_BACK.format(*map(self.policy.label, decision.choices))
+            text = phrase(ASK_BACK, question, *map(self.policy.label, decision.choices))
             return Outcome(kind=ASK, text=text, reason=decision.reason, choices=decision.choices, **common)
         if decision.passage is not None:
             return self._of_passages(decision, question, common)
         if decision.target is not None:
-            return self._reply(decision.target, session, decision.reason, common)
-        return Outcome(kind=HAND_OVER, text=HANDED_OVER, reason=decision.reason, **common)
+            return self._reply(decision.target, question, session, decision.reason, common)
+        return Outcome(kind=HAND_OVER, text=phrase(HANDED_OVER, question), reason=decision.reason, **common)
 
     def _of_passages(self, decision: Decision, question: str, common: Mapping[str, Any]) -> Outcome:
         """A passage, or what the base writes from the best ones."""
@@ -253,7 +262,7 @@ class Assistant:
         text = written(self.bank, question, best)
         if text is None:
             reason = f"{decision.reason} What the base wrote from them has words that they lack."
-            return Outcome(kind=HAND_OVER, text=HANDED_OVER, reason=reason, **common)
+            return Outcome(kind=HAND_OVER, text=phrase(HANDED_OVER, question), reason=reason, **common)
         source = "; ".join(dict.fromkeys(one.source for one in best))
         return Outcome(kind=ANSWER, text=text, reason=decision.reason, source=source, **common)
 
@@ -262,7 +271,7 @@ class Assistant:
         reply = self.knowledge.replies.get(target)
         return [] if reply is None or reply.intent is None else templates.fill(reply.text, session.slots)[1]
 
-    def _reply(self, target: str, session: Session, reason: str, common: Mapping[str, Any]) -> Outcome:
+    def _reply(self, target: str, question: str, session: Session, reason: str, common: Mapping[str, Any]) -> Outcome:
         """A reply as it was given, a filled template, or a question for what it lacks."""
         reply = self.knowledge.replies.get(target)
         intent = common.get("intent") or session.intent
@@ -275,7 +284,8 @@ class Assistant:
         if missing:
             slot = self.slots[missing[0]]
             why = f"{reason} Its template lacks {', '.join(missing)}."
-            return Outcome(kind=ASK, text=slot.question, reason=why, slot=slot.name, **common)
+            asked = slot.ask or phrase(SLOT, question, readable(slot.name))
+            return Outcome(kind=ASK, text=asked, reason=why, slot=slot.name, **common)
         return Outcome(kind=ANSWER, text=text, reason=reason, source=reply.where, **common)
 
     # files ------------------------------------------------------------------------------------------------------------
@@ -361,7 +371,7 @@ def saved_record(folder: Path) -> dict[str, Any]:
 
 
 def _no_assistant(folder: Path, error: Exception) -> ArtifactError:
-    return ArtifactError(f"{folder}: holds no assistant ({error}). Give the folder that was learned.")
+    return ArtifactError(f"{folder}: holds no assistant ({cause(error)}). Give the folder that was learned.")
 
 
 def filled_bank(folder: Path, bank: AdapterBank, adapters: Sequence[str]) -> tuple[AdapterBank, Embed]:

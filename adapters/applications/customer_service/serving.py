@@ -33,7 +33,7 @@ from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.app import SECURED, refusals
 from adapters.serving.http.application import EVENTS, PRIVATE, event, private
 from adapters.serving.http.batcher import Answers, Batcher, JobSlice
-from adapters.serving.http.refusal import Refusal, busy
+from adapters.serving.http.refusal import Refusal, busy, unfit
 from adapters.serving.http.service import Service, without_paths
 from adapters.tasks.base.requests import Request as BankRequest
 
@@ -338,7 +338,7 @@ def _refusal(error: UserError) -> Refusal:
     if isinstance(error, SessionError):
         logging.getLogger("adapters.serving").error("customer service: %s", error)
         return busy("sessions", "It could not be read or written, and nothing of the message was kept.")
-    return Refusal(422, "message", str(error), expected="what the path's documentation says", found="something else")
+    return unfit("message", error)
 
 
 async def _events(work: asyncio.Task[dict[str, Any]], service: Service) -> AsyncIterator[bytes]:

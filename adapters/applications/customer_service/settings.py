@@ -87,7 +87,7 @@ class CustomerServiceSettings:
 
 def check_installed() -> None:
     """Raises SettingsError where a library of the extra is missing."""
-    require_libraries("customer service", LIBRARIES, "customer_service")
+    require_libraries("customer service", LIBRARIES, "customer-service")
 
 
 def all_settings() -> Any:
@@ -97,6 +97,8 @@ def all_settings() -> Any:
 
 def run_settings(settings: Any, folder: Path, method: str = METHOD, **changes: Any) -> Any:
     """The settings of an ordinary run on files that were written for it: those that were given, but for its data."""
+    from adapters.training.checkpoint import LATEST
+
     kind = join(CommonSettings, discovery.load("tasks", TASK).Settings, discovery.load("methods", method).Settings)
     columns: dict[str, Any] = {
         "text_column_name": "text",
@@ -107,7 +109,8 @@ def run_settings(settings: Any, folder: Path, method: str = METHOD, **changes: A
     own = {field.name for field in fields(kind)} - {"document_column_name"}
     given = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name in own}
     limits = dict.fromkeys(("max_train_samples", "max_eval_samples", "max_predict_samples", "train_draw"))
-    data = {"dataset_name": None, "output_dir": str(folder), "encoding": "utf-8", "overwrite_output_dir": True}
-    found = kind(**{**given, **limits, **columns, **data, **changes})
+    data = {"dataset_name": None, "output_dir": str(folder), "encoding": "utf-8"}
+    again = {"resume_from_checkpoint": LATEST, "overwrite_output_dir": True}  # goes on where a stopped one left off
+    found = kind(**{**given, **limits, **columns, **data, **again, **changes})
     found.check()
     return found

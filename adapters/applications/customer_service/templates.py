@@ -39,11 +39,6 @@ class Slot:
     entity: str | None = None
     ask: str = ""
 
-    @property
-    def question(self) -> str:
-        """What the customer is asked for."""
-        return self.ask or f"Please give the {self.name.replace('_', ' ')}."
-
     def value(self, text: str, entities: Mapping[str, str]) -> str | None:
         """Its value in a text, the last one that stands there.
 

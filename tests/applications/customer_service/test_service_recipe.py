@@ -17,9 +17,10 @@ from forked import Forked
 from servers import site
 
 from adapters.applications.customer_service import serving
-from adapters.applications.customer_service.assistant import HANDED_OVER, Assistant
+from adapters.applications.customer_service.assistant import Assistant
 from adapters.applications.customer_service.conversation import Session
 from adapters.applications.customer_service.gate import CLOSED
+from adapters.applications.customer_service.phrases import HANDED_OVER, phrase
 from adapters.applications.customer_service.store import Store
 from adapters.artifacts import artifact
 from adapters.cli.main import main
@@ -115,7 +116,7 @@ def test_embeddings_under_the_adapter_are_those_of_its_model_in_stock_peft(assis
 
 def test_a_template_asks_for_its_slot_and_is_never_left_half_filled(assistant):
     able = opened(assistant, "the answer")
-    outcome = able._reply("template refund", Session(id="a", owner="me"), "it matched.", {})
+    outcome = able._reply("template refund", "a refund", Session(id="a", owner="me"), "it matched.", {})
     after = Session(id="a", owner="me", turns=1, question="refund my order", waiting=outcome.target)
     assert outcome.kind == "ask" and outcome.slot == "order_number" and "{" not in outcome.text
     outcome, after = able.respond(after, "it is AB-1234", now=1.0)
@@ -128,8 +129,10 @@ def test_a_template_asks_for_its_slot_and_is_never_left_half_filled(assistant):
 
 def test_nothing_passes_closed_gates_and_the_intent_is_kept(assistant):
     outcome = opened(assistant).ask("where is my card")
-    assert (outcome.kind, outcome.text) == ("hand_over", HANDED_OVER)
+    assert (outcome.kind, outcome.text) == ("hand_over", phrase(HANDED_OVER, "where"))
     assert outcome.intent in customers.ASKED and "confidence of the answer" in outcome.numbers
+    thanked = opened(assistant).ask("Thanks, bye!")
+    assert (thanked.kind, thanked.text) == ("answer", "You are welcome."), "it is no addition to the question before"
 
 
 def test_two_intents_are_asked_back_and_the_choice_answers(assistant):
@@ -287,7 +290,7 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path, tiny_bert, capsys, 
     monkeypatch.setattr("adapters.applications.customer_service.settings.LIBRARIES", ("bm25s", "no_such_library"))
     assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, TWO)) == 2
     said = capsys.readouterr().err
-    assert "needs no_such_library: pip install -e '" in said and "[customer_service]'" in said
+    assert "needs no_such_library: pip install -e '" in said and "[customer-service]'" in said
 
 
 def test_an_encoder_that_is_to_write_is_refused_before_anything_is_learned(tmp_path, tiny_bert, capsys):

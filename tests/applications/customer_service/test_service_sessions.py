@@ -14,6 +14,7 @@ import pytest
 from conftest import REPOSITORY
 
 from adapters.applications.customer_service.conversation import Session, added, meant
+from adapters.applications.customer_service.phrases import only_thanks, phrase
 from adapters.applications.customer_service.store import Store
 from adapters.core.errors import SessionError, SettingsError
 
@@ -194,3 +195,20 @@ def test_a_database_that_cannot_be_opened_is_named(tmp_path):
     Path(tmp_path / "s.db").write_bytes(b"not a database, but long enough to be read as one" * 40)
     with pytest.raises(SessionError, match="could not be read or written"):
         Store(str(tmp_path / "s.db"))
+
+
+@pytest.mark.parametrize(
+    "text", ["thanks", "OK, thank you so much!", "Great. Thanks a lot, bye", "谢谢", "好的，谢谢您！"]
+)
+def test_thanks_alone_are_no_question(text: str) -> None:
+    assert only_thanks(text)
+
+
+@pytest.mark.parametrize("text", ["thanks, where is my card?", "no thanks, refund", "ok", "谢谢，我的卡呢", ""])
+def test_what_asks_something_is_not_only_thanks(text: str) -> None:
+    assert only_thanks(text) is (text == "ok")
+
+
+def test_phrases_are_in_the_language_of_the_message() -> None:
+    assert phrase("slot", "退款 please", "订单号") == "请提供订单号。"
+    assert phrase("slot", "a refund", "order number") == "Please give the order number."

@@ -38,7 +38,9 @@ def run(argv: Sequence[str]) -> int:
     """Run `taskswap inspect`. Raises ArtifactError for a fault, after printing what could be read."""
     given: Settings = arguments.parse(Settings, {}, "Show and check an artifact.", argv, program="taskswap inspect")
     from adapters.artifacts import artifact, plain_peft
+    from adapters.artifacts.published import located
 
+    given = replace(given, artifact=located(given.artifact))
     if plain_peft.is_plain(given.artifact):
         return _inspect_plain(given)
     card = artifact.read_card(given.artifact)

@@ -15,7 +15,7 @@ from adapters.cli.base.plain_flags import PlainFlags
 from adapters.core import arguments
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import DataError, SettingsError
-from adapters.core.files import new_file
+from adapters.core.files import json_line, new_file
 
 if TYPE_CHECKING:
     from adapters.artifacts.loaded import LoadedArtifact
@@ -180,7 +180,7 @@ def _write_answers(loaded: LoadedArtifact | Pipeline, requests: Iterator[Any], s
     while chunk := list(islice(requests, CHUNK)):
         for answer in loaded.answer(chunk):
             done, failed = done + 1, failed + ("error" in answer)
-            stream.write(json.dumps(answer, ensure_ascii=True) + "\n")
+            stream.write(json_line(answer))
         if stream is not sys.stdout and sys.stderr.isatty():
             print(f"\r{done:,} answered", end="", file=sys.stderr, flush=True)
     if stream is not sys.stdout:

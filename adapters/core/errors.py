@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 MAX_SHOWN_FAULTS = 20
 MAX_SHOWN_PLACES = 4
@@ -134,3 +135,13 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     if similar:
         return f"did you mean {' or '.join(map(repr, similar))}?"
     return f"known: {', '.join(names) or 'none'}"
+
+
+def cause(error: Exception) -> str:
+    """Why something cannot be read, for the middle of a message: without Python's numbers and names of classes."""
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{Path(error.filename).name}: " if error.filename else ""
+        return f"{name}{error.strerror[:1].lower()}{error.strerror[1:]}"
+    if isinstance(error, KeyError):
+        return f"it lacks {error.args[0]!r}" if error.args else "it lacks an entry"
+    return str(error)

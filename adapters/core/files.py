@@ -87,6 +87,16 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
 
 
+def json_line(value: Any) -> str:
+    """A value as a line of JSON, in its own letters; escaped where a text has half a character, which is no UTF-8."""
+    line = json.dumps(value, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        line = json.dumps(value)
+    return line + "\n"
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write a JSON file atomically, with `format: 1` added."""
     write_text(path, as_json({"format": FORMAT, **value}))

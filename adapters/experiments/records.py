@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from adapters.artifacts import artifact
 from adapters.artifacts.model_card import run_model_card
 from adapters.core.arguments import as_dict
 from adapters.core.environment import hardware, versions
-from adapters.core.files import digest_value, write_text
+from adapters.core.files import digest_value, json_line, write_text
 from adapters.core.memory import peak_bytes
 from adapters.core.settings import INCIDENTAL
 from adapters.evaluation.evaluate import Evaluation, overlap, split_digest
@@ -190,8 +189,8 @@ def write_predictions(path: Path, evaluation: Evaluation, in_train: Sequence[int
         }
         line.update({"document": example.document} if example.document else {})
         line.update({"written": prediction.written} if prediction.written is not None else {})
-        lines.append(json.dumps({**line, "counts": counts}, ensure_ascii=True))
-    write_text(path, "".join(line + "\n" for line in lines))
+        lines.append(json_line({**line, "counts": counts}))
+    write_text(path, "".join(lines))
 
 
 def _sections(evaluation: Evaluation) -> dict[str, Any]:

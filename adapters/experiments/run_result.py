@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.core.errors import ComparisonError
+from adapters.core.errors import ComparisonError, cause
 from adapters.evaluation.report.run_report import on_base
 
 
@@ -35,7 +35,7 @@ class RunResult:
             report = (folder / "report.txt").read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise ComparisonError(
-                f"{folder}: no finished run ({error}). Give the folder of a run that ended."
+                f"{folder}: no finished run ({cause(error)}). Give the folder of a run that ended."
             ) from error
         return cls(folder=folder, record=record, report=report)
 

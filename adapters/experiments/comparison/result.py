@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.core.errors import ComparisonError
+from adapters.core.errors import ComparisonError, cause
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -30,7 +30,9 @@ class ComparisonResult:
         try:
             record = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ComparisonError(f"{folder}: no finished comparison ({error}). Give the folder of one.") from error
+            raise ComparisonError(
+                f"{folder}: no finished comparison ({cause(error)}). Give the folder of one."
+            ) from error
         return cls(folder=folder, record=record)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.core.errors import ComparisonError
+from adapters.core.errors import ComparisonError, cause
 from adapters.evaluation.metrics.base.metric import Metric
 
 ALIKE = ("task", "dataset.split", "dataset.n", "dataset.digest", "label_digest", "metric_versions")
@@ -100,7 +100,7 @@ def load(folder: Path) -> Record:
         assert found and all("counts" in line and "input" in line for line in lines)
     except (OSError, ValueError, KeyError, AssertionError) as error:
         raise ComparisonError(
-            f"{folder}: scores.json or predictions.jsonl is damaged ({error!r}). Run it again."
+            f"{folder}: scores.json or predictions.jsonl is damaged ({cause(error)}). Run it again."
         ) from error
     return Record(folder=folder, scores=scores, lines=lines)
 

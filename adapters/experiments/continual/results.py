@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.core.errors import ComparisonError, SettingsError
+from adapters.core.errors import ComparisonError, SettingsError, cause
 from adapters.core.files import FORMAT
 from adapters.evaluation.documents import Units, chosen_units
 from adapters.evaluation.mean_over_tasks import TaskCounts
@@ -159,7 +159,9 @@ def load(folder: Path) -> Record:
         scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
         counts = read_arrays(folder / "counts.npz")
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ComparisonError(f"{folder}: scores.json or counts.npz is damaged ({error}). Run it again.") from error
+        raise ComparisonError(
+            f"{folder}: scores.json or counts.npz is damaged ({cause(error)}). Run it again."
+        ) from error
     faults = list(_faults(scores, counts))
     if faults:
         raise ComparisonError(

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from adapters.core import discovery
 from adapters.core.arguments import POSITIONAL
-from adapters.core.errors import ArtifactError, ComparisonError, DataError, SettingsError
+from adapters.core.errors import ArtifactError, ComparisonError, DataError, SettingsError, cause
 from adapters.core.files import write_json
 from adapters.core.settings import require
 from adapters.experiments.continual import publish, routing, state
@@ -101,8 +101,8 @@ def _record(run: Path) -> dict[str, Any]:
         assert record["strategy"] and record["matrix"]
     except (OSError, ValueError, KeyError, AssertionError) as error:
         raise ComparisonError(
-            f"{run}: no finished run of a sequence ({error!r}). Give a folder that taskswap continual has written: "
-            "OUTPUT_DIR/runs/NAME."
+            f"{run}: no finished run of a sequence ({cause(error)}). Give a folder that taskswap continual has "
+            "written: OUTPUT_DIR/runs/NAME."
         ) from error
     return record
 

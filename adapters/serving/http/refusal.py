@@ -85,6 +85,12 @@ def busy(reason: str, error: str, seconds: int = 1, found: str = "no room at pre
     )
 
 
+def unfit(reason: str, error: UserError) -> Refusal:
+    """The refusal of a request that an application cannot use, by the error that says why."""
+    found = str(error).partition(":")[0][:MAX_SHOWN]
+    return Refusal(422, reason, str(error), expected="what the path's documentation says", found=found)
+
+
 ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 """A valid request id; any other is not copied to logs and headers."""
 

@@ -39,7 +39,8 @@ overflow-wrap:anywhere;color:#1c2430}
 .counts td.bar div{height:10px}
 .counts td.bar .for{background:rgb(33,102,172)}
 .counts td.bar .against{background:repeating-linear-gradient(90deg,rgb(214,110,10) 0 5px,#fff 5px 7px)}
-.counts td{white-space:normal;overflow-wrap:anywhere}
+.counts td{white-space:normal;overflow-wrap:break-word;min-width:9em}
+.counts td.n{white-space:nowrap;min-width:0}
 """
 
 

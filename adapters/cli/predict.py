@@ -101,7 +101,7 @@ def run(argv: Sequence[str]) -> int:
     else:
         requests = _numbered(given.texts)
     if given.output is None:
-        return _write_answers(loaded, requests, sys.stdout)
+        return _write_answers(loaded, requests, sys.stdout, sys.stdout.encoding or "utf-8")
     with new_file(given.output) as stream:
         return _write_answers(loaded, requests, stream)
 
@@ -171,7 +171,9 @@ def _numbered(texts: Sequence[str]) -> Iterator[Any]:
     return ({"id": str(number), "inputs": {"text": text}} for number, text in enumerate(texts))
 
 
-def _write_answers(loaded: LoadedArtifact | Pipeline, requests: Iterator[Any], stream: IO[str]) -> int:
+def _write_answers(
+    loaded: LoadedArtifact | Pipeline, requests: Iterator[Any], stream: IO[str], encoding: str = "utf-8"
+) -> int:
     """Write answers as JSON lines in the order of the requests; report on stderr how many are errors.
 
     Gives the exit code: 1 where not one was answered.
@@ -180,7 +182,7 @@ def _write_answers(loaded: LoadedArtifact | Pipeline, requests: Iterator[Any], s
     while chunk := list(islice(requests, CHUNK)):
         for answer in loaded.answer(chunk):
             done, failed = done + 1, failed + ("error" in answer)
-            stream.write(json_line(answer))
+            stream.write(json_line(answer, encoding))
         if stream is not sys.stdout and sys.stderr.isatty():
             print(f"\r{done:,} answered", end="", file=sys.stderr, flush=True)
     if stream is not sys.stdout:

@@ -144,4 +144,4 @@ def cause(error: Exception) -> str:
         return f"{name}{error.strerror[:1].lower()}{error.strerror[1:]}"
     if isinstance(error, KeyError):
         return f"it lacks {error.args[0]!r}" if error.args else "it lacks an entry"
-    return str(error)
+    return str(error) or "it is incomplete"

@@ -87,11 +87,16 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
 
 
-def json_line(value: Any) -> str:
-    """A value as a line of JSON, in its own letters; escaped where a text has half a character, which is no UTF-8."""
+def json_line(value: Any, encoding: str = "utf-8") -> str:
+    """A value as a line of JSON, in its own letters; escaped where the encoding lacks one, or a text half of one.
+
+    What Python's `splitlines` takes for the end of a line is escaped.
+    """
     line = json.dumps(value, ensure_ascii=False)
+    for end in "\u0085\u2028\u2029":
+        line = line.replace(end, f"\\u{ord(end):04x}")
     try:
-        line.encode()
+        line.encode(encoding)
     except UnicodeEncodeError:
         line = json.dumps(value)
     return line + "\n"

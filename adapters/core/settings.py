@@ -16,7 +16,6 @@ SHORTEST = 200
 hundred examples teach nothing. LoRA on 150 of TREC's questions, three epochs: 9 steps, accuracy 17; 200 steps, 77."""
 LENGTHS = frozenset({"num_train_epochs", "max_train_steps", "min_train_steps"})
 """Settings that say how long a training is."""
-NEEDS_TRACKING = "given with --with_tracking, which turns trackers on"
 OWN_DEFAULTS = "own_defaults"
 """In the metadata of a field of `join_methods`: what its default is."""
 
@@ -147,9 +146,9 @@ class CommonSettings(DataSettings):
     """Resume from the folder of a checkpoint, or from the "latest" in --output_dir."""
     with_tracking: bool = False
     """Log losses and scores to the trackers of --report_to."""
-    report_to: list[str] = field(default_factory=list)
-    """Trackers of --with_tracking: tensorboard (the default; writes to --output_dir/logs), wandb, trackio, or others
-    supported by Accelerate."""
+    report_to: list[str] = field(default_factory=lambda: ["tensorboard"])
+    """Trackers of --with_tracking: tensorboard (writes to --output_dir/logs), wandb, trackio, or others supported by
+    Accelerate."""
     dry_run: bool = False
     """Check everything, take some steps, print the estimated time and memory, and write nothing."""
     mixed_precision: str = "auto"
@@ -198,7 +197,6 @@ class CommonSettings(DataSettings):
         for name in (*at_least_one, *optional):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "at least 1")
-        require(self.with_tracking or not self.report_to, "report_to", ", ".join(self.report_to), NEEDS_TRACKING)
         every = self.checkpointing_steps
         known = every is None or every == "epoch" or (every.isascii() and every.isdigit() and int(every) > 0)
         require(known, "checkpointing_steps", every, "a number of steps, at least 1, or epoch")
@@ -236,6 +234,12 @@ def require(holds: bool, flag: str, given: object, needed: str) -> None:
 def shortest(given: Collection[str]) -> dict[str, int]:
     """The least number of steps of a training, as a default, unless one of the settings given says how long it is."""
     return {} if LENGTHS & {*given} else {"min_train_steps": SHORTEST}
+
+
+def check_tracking(settings: Any, given: Collection[str]) -> None:
+    """Raises SettingsError where trackers are given by name and are not turned on."""
+    tracked = settings.with_tracking or "report_to" not in given
+    require(tracked, "report_to", ", ".join(settings.report_to), "given with --with_tracking, which turns trackers on")
 
 
 def join(common: type, *others: type) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from adapters.artifacts import artifact
 from adapters.core import arguments
 from adapters.core.errors import ArtifactError, SettingsError
-from adapters.core.settings import CommonSettings, join
+from adapters.core.settings import CommonSettings, join, shortest
 from adapters.serving.bank.bank import AdapterBank, Request
 
 CHOICES = 10_000
@@ -59,7 +59,9 @@ class Swap:
         """
         self.start = start
         self.wanted = {name: WantedAdapter(**one) for name, one in wanted.items()}
-        self.settings = arguments.parse(join(CommonSettings, SwapSettings), defaults, (doc or "").strip(), argv)
+        least = shortest(arguments.given(argv))
+        kind = join(CommonSettings, SwapSettings)
+        self.settings = arguments.parse(kind, {**least, **defaults}, (doc or "").strip(), argv)
         self.settings.check()
         if self.settings.datasets:
             if len(self.settings.datasets) != len(wanted):
@@ -80,6 +82,7 @@ class Swap:
             self._say(f"{name}: training {one.method} for {one.task} on {one.dataset}")
             defaults = {
                 **self._common(),
+                "min_train_steps": self.settings.min_train_steps,
                 "output_dir": str(self.folder(name)),
                 "overwrite_output_dir": True,
                 "dataset_name": one.dataset,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 PROJECT = "taskswap"
-USUAL = "tensorboard"
 
 
 def requested(with_tracking: bool, report_to: Sequence[str]) -> list[str]:
@@ -28,13 +27,12 @@ def requested(with_tracking: bool, report_to: Sequence[str]) -> list[str]:
 
     known = [str(kind) for kind in LOGGER_TYPE_TO_CLASS]
     installed = [str(kind) for kind in get_available_trackers()]
-    chosen = list(report_to) or [USUAL]
-    for name in chosen:
+    for name in report_to:
         if name not in known:
             raise SettingsError(f"--report_to {name}: {did_you_mean(name, known)}")
         if name not in installed:
             raise SettingsError(f"--report_to {name}: is not installed. Run: pip install {name}")
-    return chosen
+    return list(report_to)
 
 
 def end(accelerator: Accelerator) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.core import files
-from adapters.core.files import canonical_json, digest_file, digest_value, new_folder, write_json, write_text
+from adapters.core.files import canonical_json, digest_file, digest_value, json_line, new_folder, write_json, write_text
 
 ROOT = REPOSITORY
 
@@ -236,3 +236,11 @@ def test_an_empty_variable_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("name, ending", [("prompts", "toml"), ("accelerate_configs", "yaml")])
 def test_packaged_folders_are_found_and_hold_files(name: str, ending: str) -> None:
     assert list(files.packaged(name).glob(f"*.{ending}"))
+
+
+@pytest.mark.parametrize("text", ["屏幕", "a\u2028b\u2029c\u0085d", "\ud800", "\x1c \x0b"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_json_line_is_one_line_that_can_be_written(text: str, encoding: str) -> None:
+    line = json_line({"text": text}, encoding)
+    assert line.encode(encoding) and len(line.splitlines()) == 1 and json.loads(line) == {"text": text}
+    assert text != "屏幕" or encoding != "utf-8" or text in line

@@ -180,6 +180,7 @@ class Assistant:
         if again is not None:
             outcome = self._reply(again, text, session, "the slot of its template was given.", {})
             return outcome, replace(session, waiting=None, target=again)
+        alone = session.waiting is None and not session.choices
         session = replace(session, waiting=None)
         question = said.question[:LONGEST]
         found = yield question
@@ -188,7 +189,7 @@ class Assistant:
         else:
             found = _without(found, said.without)
             decision = self.policy.decide(found)
-            if decision.kind != ANSWER and only_thanks(text):
+            if decision.kind != ANSWER and alone and only_thanks(text):
                 reason = "the message says thanks, and asks nothing."
                 return Outcome(kind=ANSWER, text=phrase(WELCOME, text), reason=reason), session
             longer = None if said.without else added(session, text)

@@ -251,7 +251,8 @@ class CustomerService(Making):
             changes["per_device_train_batch_size"] = self.settings.pairs_per_batch
             changes["max_length"] = min(self.settings.pair_tokens, self.settings.max_length)
         settings = run_settings(self.settings, self.folder / name, **{**changes, **given})
-        made = digest_value([arguments.as_dict(settings), [*map(list, rows)], [*map(list, dev)]])
+        depends = {**arguments.as_dict(settings), "resume_from_checkpoint": None}
+        made = digest_value([depends, [*map(list, rows)], [*map(list, dev)]])
         mark = self.folder / "data" / f"{name}.json"
         self.adapters.append(name)
         if (

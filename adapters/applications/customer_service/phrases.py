@@ -18,12 +18,16 @@ _CHINESE = {
     SLOT: "请提供{0}。",
 }
 _HAN = regex.compile(r"\p{Han}")
-_THANKS = regex.compile(
-    r"(?:[\s,.!~]*(?:ok|okay|great|perfect|good|fine|super|many|thanks|thank you|thx|cheers|bye|goodbye|a lot|"
-    r"so much|very much|for your help|again))+[\s,.!~]*|"
-    r"(?:[\s，。！!,.~]*(?:谢谢|多谢|感谢|您|你|了|啊|好的|好|再见|非常|太))+[\s，。！!,.~]*",
-    regex.IGNORECASE,
-)
+_PART = regex.compile(r"谢谢|多谢|感谢|再见|好的|非常|[\p{Han}]|[^\W\d_\p{Han}]+|\d+")
+_THANKS = {"thanks", "thank", "thx", "cheers", "bye", "goodbye", "谢谢", "多谢", "感谢", "再见"}
+_BESIDE = {
+    *("ok", "okay", "great", "perfect", "good", "fine", "super", "many", "you", "a", "lot", "so", "very", "much"),
+    *("for", "your", "the", "help", "all", "and"),
+    *("好的", "非常", "好", "您", "你", "了", "啊", "太"),
+}
+"""Words that may stand beside thanks and add no question."""
+SHORT = 60
+"""Characters of a message that only says thanks, at most."""
 
 
 def phrase(name: str, message: str, *values: str) -> str:
@@ -33,4 +37,5 @@ def phrase(name: str, message: str, *values: str) -> str:
 
 def only_thanks(message: str) -> bool:
     """Whether a message says thanks or goodbye, and nothing else."""
-    return _THANKS.fullmatch(message.strip()) is not None
+    parts = set(_PART.findall(message.lower())) if len(message) <= SHORT else set()
+    return bool(parts & _THANKS) and parts <= _THANKS | _BESIDE and "?" not in message and "？" not in message

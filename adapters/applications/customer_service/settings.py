@@ -110,7 +110,8 @@ def run_settings(settings: Any, folder: Path, method: str = METHOD, **changes: A
     given = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name in own}
     limits = dict.fromkeys(("max_train_samples", "max_eval_samples", "max_predict_samples", "train_draw"))
     data = {"dataset_name": None, "output_dir": str(folder), "encoding": "utf-8"}
-    again = {"resume_from_checkpoint": LATEST, "overwrite_output_dir": True}  # goes on where a stopped one left off
+    resumed = LATEST if (folder / "checkpoints").is_dir() else None  # goes on where a stopped one left off
+    again = {"resume_from_checkpoint": resumed, "overwrite_output_dir": True}
     found = kind(**{**given, **limits, **columns, **data, **again, **changes})
     found.check()
     return found

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.applications.news_monitor.correction import Correction
 from adapters.applications.news_monitor.inputs import GrowingFile
 from adapters.applications.news_monitor.items import Item
-from adapters.applications.news_monitor.monitor import REFUSED, Monitor
+from adapters.applications.news_monitor.monitor import REFUSED, TALLY, Monitor
 from adapters.applications.news_monitor.settings import NewsMonitorSettings, check_installed
 from adapters.applications.news_monitor.store import Store
 from adapters.applications.news_monitor.stream import Stream
@@ -121,19 +121,22 @@ class NewsMonitor:
             raise SettingsError(f"--output_dir {self.folder}: has the replay of {other}. Name another folder.")
         mark = store.get(f"read {path.absolute()}")
         file = GrowingFile(path, mark, settings.max_item_bytes)
-        begin, count, why = time.perf_counter(), 0, ""
-        refused = 0
+        begin, count, refused, why = time.perf_counter(), 0, 0, ""
+        marks: dict[str, Any] = {}
         while (arrival := file.arrival(settings.batch_items, last=True)).given:
-            became = self.monitor.take(arrival.given, {**arrival.marks, READ: str(path.absolute())})
+            marks = {**arrival.marks, READ: str(path.absolute())}
+            became = self.monitor.take(arrival.given, marks)
             count += len(became)
             bad = [what for what in became if what.startswith(REFUSED)]
-            refused, why = refused + len(bad), why or next(iter(bad), "")
+            refused, why = refused + len(bad), why or next(iter(bad), "").removeprefix(f"{REFUSED}: ")
         if count == refused and mark is None:
+            with store.transaction():  # the file may be corrected, or another one given
+                store.drop([*marks, TALLY])
             file.close()
             self._close()
+            what = f"all {count:,} lines were refused, the first one as {why}" if count else "it is empty"
             raise DataError(
-                f"{path}: {f'all {count:,} lines were {why}' if count else 'is empty'}. Each line must be a JSON "
-                "object with a time, a text, and an id or a link."
+                f"{path}: {what}. Each line must be a JSON object with a time, a text, and an id or a link."
             )
         self.monitor.finish()
         file.close()

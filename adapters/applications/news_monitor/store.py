@@ -55,6 +55,10 @@ class Store(SqliteFile):
         """Keep a JSON value under a name."""
         self.connection.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", [name, json.dumps(value)])
 
+    def drop(self, names: Iterable[str]) -> None:
+        """Keep nothing more under some names."""
+        self.connection.executemany("DELETE FROM kept WHERE name = ?", [[name] for name in names])
+
     # items ------------------------------------------------------------------------------------------------------------
 
     def digests(self, ids: Sequence[str]) -> dict[str, str]:

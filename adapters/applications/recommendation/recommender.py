@@ -124,7 +124,8 @@ class Recommender:
     # recommending -----------------------------------------------------------------------------------------------------
 
     def recommend(self, request: Request, now: float | None = None) -> dict[str, Any]:
-        """`items`, each with id, title, score and `why`; `basis`, what they were chosen by; `note` where there are few.
+        """`items`, each with id, title, score and `why`; `basis`, what they were chosen by; `note` where they are few,
+        or a tag is unknown.
 
         Args:
             request: what is asked for.
@@ -148,9 +149,10 @@ class Recommender:
 
     def _unknown_tags(self, request: Request) -> list[str]:
         """What is said of tags that no item has."""
-        tags = self.signals.tags()
-        unknown = [tag for tag in (*request.tags, *request.without_tags) if tag.lower() not in tags]
-        return [f"no item has the tag {tag!r:.60}: {did_you_mean(tag.lower(), tags):.200}" for tag in unknown]
+        unknown = [tag for tag in (*request.tags, *request.without_tags) if not self.signals.having([tag])][:3]
+        known = self.signals.tags() if unknown else []
+        near = {tag: did_you_mean(tag.lower(), known) if len(known) < MOST else "check the tag" for tag in unknown}
+        return [f"no item has the tag {tag!r:.60}: {why:.200}" for tag, why in near.items()]
 
     def search(self, text: str, number: int) -> list[dict[str, Any]]:
         """Items whose texts have the words of a text: id, title and tags, the best first."""

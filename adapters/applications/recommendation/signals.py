@@ -29,6 +29,10 @@ FEATURES = (
 """Numbers of an item by which the ranker decides, in order."""
 
 
+AT_ONCE = 512
+"""Histories that are gathered at a time: 100,000 of them are gigabytes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """What is known of a user.
@@ -142,7 +146,9 @@ class Signals:
 
     def users(self, profiles: Sequence[Profile]) -> np.ndarray:
         """float32 `[profiles, hidden]`: what the user tower makes of each, in large batches."""
-        return self.user.vectors([self.near(profile) for profile in profiles])
+        parts = [profiles[begin : begin + AT_ONCE] for begin in range(0, len(profiles), AT_ONCE)]
+        found = [self.user.vectors([self.near(profile) for profile in part]) for part in parts]
+        return np.concatenate(found) if found else np.zeros((0, self.vectors.shape[1]), np.float32)
 
     def of(self, profile: Profile, at: float, user: np.ndarray | None = None) -> Found:
         """The signals of all items.
@@ -211,7 +217,7 @@ class Weighed:
     def _note(self, items: Sequence[Any], begin: int) -> None:
         known = {} if self._empty else self._vectorizer.vocabulary_
         for number, item in enumerate(items, begin):
-            for word in {*self._analyzer(item)} - known.keys():
+            for word in {word for word in self._analyzer(item) if word not in known}:
                 self._later.setdefault(word, []).append(number)
 
     def add(self, items: Sequence[Any]) -> None:
@@ -228,7 +234,7 @@ class Weighed:
         frequency; a word that came with later items weighs as one that no item had."""
         asked = {*self._analyzer(text)}
         known = {} if self._empty else self._vectorizer.vocabulary_
-        columns = [known[word] for word in sorted(asked & known.keys())]
+        columns = [known[word] for word in sorted(asked) if word in known]
         rarest = np.log(1 + self._learned) + 1  # scikit-learn's, of a word in no document
         found = np.zeros(self._count, np.float32)
         whole = rarest * (len(asked) - len(columns))
@@ -236,7 +242,7 @@ class Weighed:
             weights = self._vectorizer.idf_[columns]
             found += (self._matrix[:, columns] > 0) @ weights.astype(np.float32)
             whole += weights.sum()
-        for word in asked - known.keys():
+        for word in (word for word in asked if word not in known):
             found[self._later.get(word, [])] += rarest
         return found / np.float32(whole) if whole else found
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.core import arguments, discovery
 from adapters.core.errors import DataError, ModelError, UserError
 from adapters.core.files import digest_file, digest_value
-from adapters.core.settings import INCIDENTAL, CommonSettings, join, join_methods, require
+from adapters.core.settings import INCIDENTAL, CommonSettings, check_tracking, join, join_methods, require
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.metric import task_metrics
 from adapters.experiments.comparison import exported, launchers, output, results, spaces, tuners, tuning
@@ -74,6 +74,7 @@ class Comparison(Experiment):
 
         settings = self.settings
         require(settings.seeds >= 1, "seeds", settings.seeds, "at least 1")
+        check_tracking(settings, self.given)
         check_advice(settings)
         check_tuning(settings)
         check_exports(settings)
@@ -355,5 +356,6 @@ class Comparison(Experiment):
         names = {field.name for field in dataclasses.fields(kind)}
         given = {name: getattr(self.settings, name) for name in self.given & names}
         settings = kind(**{**{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
+        settings = self.lengthened(settings, varied)
         settings.check()
         return settings

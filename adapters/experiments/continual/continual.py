@@ -77,8 +77,8 @@ class Continual(Experiment):
         self.plugins = arguments.peek(argv, "plugin_dir")
         paths = arguments.peek(argv, "tasks")
         if not task and not {"-h", "--help"} & {*argv}:
-            if not paths:  # a flag that does not exist is the better reason
-                arguments.parse(own_settings.all_settings("classification", self.plugins), defaults, "", argv)
+            if not paths:
+                self._check_flags(argv)
                 raise SettingsError("--tasks is missing: name a .toml of each task of the sequence.")
             task = task_of(Path(paths[0]))
         task = task or "classification"
@@ -90,6 +90,18 @@ class Continual(Experiment):
         self.conditions: list[Condition] = []
         self.orders: list[list[str]] = []
         self.tasks: dict[str, SequenceTask] = {}
+
+    def _check_flags(self, argv: Sequence[str]) -> None:
+        """Raises SettingsError for a flag that no task has: a better reason than that there is no task."""
+        found: list[SettingsError] = []
+        names = discovery.names("tasks", self.plugins)
+        for name in names:
+            try:
+                arguments.parse(own_settings.all_settings(name, self.plugins), {}, "", argv)
+            except SettingsError as error:
+                found.append(error)
+        if len(found) == len(names):
+            raise found[0]
 
     # before anything runs --------------------------------------------------------------------------------------------
 

@@ -49,7 +49,8 @@ class UpdateSettings:
 
 def update(given: UpdateSettings) -> int:
     """Add a task, or roll back; returns the exit code: 1 where the gate stays closed. Raises UserError."""
-    require(given.rollback != (given.add is not None), "add", given.add, "given, or --rollback, but not both")
+    if given.rollback == (given.add is not None):
+        raise SettingsError(f"What is to be done with {given.run}? Give one of --add NEW_TASK.toml and --rollback.")
     require(given.max_drop >= 0, "max_drop", given.max_drop, "0 or more")
     run = only_run(given.run)
     given = dataclasses.replace(given, run=run)

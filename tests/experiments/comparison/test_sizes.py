@@ -25,3 +25,20 @@ def test_few_examples_have_steps_enough_unless_a_length_is_given(flags: list[str
     argv = ["--train_file", "none.csv", "--methods", "head", "--seeds", "1", *flags]
     comparison = Comparison(None, task="classification", defaults={"num_train_epochs": 5.0}, argv=argv)
     assert {run.settings["min_train_steps"] for run in comparison.plan()} == {steps}
+
+
+@pytest.mark.parametrize(
+    ("flags", "varied", "steps"),
+    [
+        ([], {}, SHORTEST),
+        ([], {"num_train_epochs": 10.0}, 2 * SHORTEST),
+        ([], {"num_train_epochs": 3.0}, round(0.6 * SHORTEST)),
+        ([], {"num_train_epochs": 1.0, "min_train_steps": 7}, 7),
+        (["--num_train_epochs", "5"], {"num_train_epochs": 10.0}, None),
+        (["--min_train_steps", "30"], {"num_train_epochs": 10.0}, 30),
+    ],
+)
+def test_a_search_over_epochs_is_one_over_the_least_steps_too(flags: list[str], varied: Any, steps: Any) -> None:
+    argv = ["--train_file", "none.csv", "--methods", "lora", "--seeds", "1", *flags]
+    comparison = Comparison(None, task="classification", defaults={"num_train_epochs": 5.0}, argv=argv)
+    assert comparison._settings_of("lora", varied).min_train_steps == steps

@@ -13,10 +13,12 @@ Parts:
               tuned to as many false alarms on streams of its own; on a level stream and on one with days and hours
     gold      gold headlines by date, with their own labels: alarms at 0.1 a month in windows of a
               week, and surges injected at drawn times
+    reuters   Reuters' articles at their own times, with drawn labels: the same at one a month in windows of six hours
     kills     kill -9 at drawn moments of reading: no item lost or counted twice, no alarm lost
     memory    peak memory after a tenth of --items items and after all
     headlines real headlines, each once, read by a sentiment and a topic adapter of LoRA on --base from end to end:
               headlines a minute (the adapters are trained for two steps: speed is all that is asked of them)
+    articles  the same of Reuters' articles
 
 Prints a table, and one JSON line last.
 """
@@ -34,6 +36,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -52,7 +55,7 @@ MONTH = 720
 """Windows of an hour in 30 days."""
 LEARNING = 168
 BASE = 0.2
-PARTS = ("stable", "power", "peers", "gold", "kills", "memory", "headlines")
+PARTS = ("stable", "power", "peers", "gold", "reuters", "kills", "memory", "headlines", "articles")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -469,7 +472,12 @@ def headlines(args: argparse.Namespace) -> dict[str, Any]:
         with path.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
                 texts[next(value for key, value in row.items() if key.lower() == name.lower()).strip()] = None
-    chosen = [*texts][: args.headlines]
+    return read_by_adapters(args, [*texts])
+
+
+def read_by_adapters(args: argparse.Namespace, texts: list[str]) -> dict[str, Any]:
+    """Texts a minute from the file to the report, read by two adapters."""
+    chosen = texts[: args.headlines]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         labels = {"sentiment": ["negative", "neutral", "positive"], "topics": ["earnings", "deals", "prices", "people"]}
@@ -494,7 +502,7 @@ def headlines(args: argparse.Namespace) -> dict[str, Any]:
         reading_alone = float(re.search(r"lines in ([\d.]+) s", said)[1])  # type: ignore[index]
     words_ = sum(len(text.split()) for text in chosen) / len(chosen)
     return {
-        "headlines": len(chosen),
+        "texts": len(chosen),
         "words, mean": round(words_, 1),
         "minutes": round(seconds / 60, 2),
         "a minute": round(60 * len(chosen) / seconds),
@@ -502,13 +510,14 @@ def headlines(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def gold(args: argparse.Namespace) -> dict[str, Any]:
-    """Gold headlines of 2015 and later in windows of a week, with surges injected at drawn weeks."""
-    from adapters.applications.news_monitor.monitor import Given, Monitor
-    from adapters.applications.news_monitor.settings import NewsMonitorSettings
-    from adapters.applications.news_monitor.store import Store
-    from adapters.applications.news_monitor.understanding import Recorded
+def articles(args: argparse.Namespace) -> dict[str, Any]:
+    """Articles a minute, as of headlines: Reuters' titles with what the copy has of their bodies."""
+    rows = [f"{row['title']}. {row['body']}".strip() for row in reuters_rows(args)]
+    return read_by_adapters(args, [*dict.fromkeys(rows)])
 
+
+def gold(args: argparse.Namespace) -> dict[str, Any]:
+    """Gold headlines with their own labels, in windows of a week, at 0.1 false alarms a month."""
     path = args.data / "finance_gold_news" / "gold_news.csv"
     if not path.exists():
         raise SystemExit(f"No data at {path}. Give --data the folder of the sets.")
@@ -516,32 +525,81 @@ def gold(args: argparse.Namespace) -> dict[str, Any]:
         rows = [*csv.DictReader(stream)]
     names = {name.lower(): name for name in rows[0]}
     date, text, label = (names[one] for one in ("date", "headline", "price_sentiment"))
-    week = 7 * 86400
-    items = [(datetime.fromisoformat(row[date]).replace(tzinfo=UTC).timestamp(), row[text], row[label]) for row in rows]
-    draw, weeks = random.Random(args.seed), sorted({int(at // week) for at, _, _ in items})
-    later = weeks[len(weeks) // 2 :]
-    chosen = {"none": set(), "tripled": {*draw.sample(later, min(args.gold_surges, len(later)))}}
-    found: dict[str, Any] = {"items": len(items), "weeks": len(weeks)}
+    items = [(seconds_of(row[date]), row[text], row[label]) for row in rows]
+    plan_ = {"window_minutes": 7 * 24 * 60, "learning_days": 364, "memory_days": 364, "keep_days": 364}
+    return surged_stream(args, items, 0.1, **plan_, longest_days=28)
+
+
+def reuters(args: argparse.Namespace) -> dict[str, Any]:
+    """Reuters' articles at their own times, with drawn labels of which a fifth is negative, in windows of six hours."""
+    draw = random.Random(args.seed)
+    items = [
+        (seconds_of(row["date"]), row["title"], "negative" if draw.random() < BASE else "other")
+        for row in reuters_rows(args)
+    ]
+    plan_ = {"window_minutes": 360, "learning_days": 14, "memory_days": 56, "keep_days": 56}
+    return surged_stream(args, sorted(items), 1.0, least=20, **plan_)
+
+
+def reuters_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The articles."""
+    path = args.data / "finance_reuters21578" / "reuters_topics.jsonl"
+    if not path.exists():
+        raise SystemExit(f"No data at {path}. Give --data the folder of the sets.")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def seconds_of(date: str) -> float:
+    """Since 1970, of a date of UTC."""
+    return datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()
+
+
+def surged_stream(
+    args: argparse.Namespace, items: list[tuple[float, str, str]], stated: float, *, least: int = 1, **plan_: Any
+) -> dict[str, Any]:
+    """Alarms in a dated stream as it is, and with the negative share tripled in drawn windows of its second half.
+
+    Args:
+        args: `surges` windows are drawn.
+        items: (time, text, label), in order.
+        stated: false alarms a month.
+        least: items of a window with a surge.
+        plan_: further settings of the monitor.
+    """
+    from adapters.applications.news_monitor.monitor import Given, Monitor
+    from adapters.applications.news_monitor.settings import NewsMonitorSettings
+    from adapters.applications.news_monitor.store import Store
+    from adapters.applications.news_monitor.understanding import Recorded
+
+    long = 60 * plan_["window_minutes"]
+    sizes = Counter(int(at // long) for at, _, _ in items)
+    windows, draw = sorted(sizes), random.Random(args.seed)
+    later = [one for one in windows[len(windows) // 2 :] if sizes[one] >= least]
+    chosen = {"none": set(), "tripled": {*draw.sample(later, min(args.surges, len(later) // 4))}}
+    share = sum(one[2] == "negative" for one in items) / len(items)
+    lift = min(3 * share, 1.0)
+    months = (windows[-1] - windows[len(windows) // 2]) * long / 2_592_000
+    found: dict[str, Any] = {
+        "items": len(items),
+        "windows": len(windows),
+        "months, 2nd half": round(months, 1),
+    }
     for name, surged in chosen.items():
         with tempfile.TemporaryDirectory() as folder:
             settings = NewsMonitorSettings(
-                replay="-", window_minutes=7 * 24 * 60, min_sources=1, learning_days=364, memory_days=364,
-                keep_days=364, quiet_windows=1, longest_days=28,
-                false_alarms_per_month=0.1,
-            )  # fmt: skip
-            monitor = Monitor(settings, Store(Path(folder) / "gold.db"), Recorded(["negative"]))
-            share = sum(one[2] == "negative" for one in items) / len(items)
-            lift = min(3 * share, 1.0)
+                replay="-", min_sources=1, quiet_windows=1, false_alarms_per_month=stated, **plan_
+            )
+            monitor = Monitor(settings, Store(Path(folder) / "dated.db"), Recorded(["negative"]))
             given = []
             for number, (at, body, said) in enumerate(items):
-                if int(at // week) in surged and said != "negative" and draw.random() < (lift - share) / (1 - share):
+                if int(at // long) in surged and said != "negative" and draw.random() < (lift - share) / (1 - share):
                     said = "negative"
                 row = {"id": str(number), "time": at, "text": body, "sentiment": said}
-                given.append(Given(where=f"gold:{number}", item=row))
+                given.append(Given(where=f"item:{number}", item=row))
             for begin in range(0, len(given), 200):
                 monitor.take(given[begin : begin + 200])
             monitor.finish()
-            raised = {int(datetime.fromisoformat(one["since"]).timestamp() // week) for one in monitor.alarms()}
+            raised = {int(datetime.fromisoformat(one["since"]).timestamp() // long) for one in monitor.alarms()}
             found[name] = {"alarms": len(raised), "surges": len(surged), "found": len(raised & surged)}
     return found
 
@@ -560,7 +618,7 @@ def main() -> None:
     parser.add_argument("--peer_months", type=int, default=20)
     parser.add_argument("--peer_trials", type=int, default=200)
     parser.add_argument("--peer_strengths", type=float, nargs="+", default=[2.0, 3.0])
-    parser.add_argument("--gold_surges", type=int, default=40)
+    parser.add_argument("--surges", type=int, default=40, help="of gold and reuters, a quarter of the windows at most")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--kill_items", type=int, default=12_000)
     parser.add_argument("--items", type=int, default=1_000_000)
@@ -574,9 +632,11 @@ def main() -> None:
         "power": lambda: power(args),
         "peers": lambda: peers(args),
         "gold": lambda: gold(args),
+        "reuters": lambda: reuters(args),
         "kills": lambda: kills(args),
         "memory": lambda: memory(args),
         "headlines": lambda: headlines(args),
+        "articles": lambda: articles(args),
     }
     found = {name: run[name]() for name in PARTS if name in args.only}
     for name, own in found.items():

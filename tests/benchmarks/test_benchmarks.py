@@ -47,8 +47,9 @@ SMALLEST = {
     "--adapters 2 --bits 16 --lengths 8 --rounds 1",
     "mixed_batch": "--base {bert} --causal {llama} --rounds 1 --adapters 10 --rows 4 --new_tokens 4",
     "ner": f"--only wnut17 --data {{data}}/conll2003 --seeds 0 --recipes lora_ner --more {ON_BERT}",
-    "news_monitor": "--months 1 --streams 4 --volumes 20 --strengths 4 --peer_months 1 --peer_trials 2 "
-    "--peer_strengths 4 --gold_surges 2 --kills 1 --kill_items 400 --items 400 --headlines 100 --base {bert} --data "
+    "news_monitor": "--only stable power peers gold reuters kills memory headlines --months 1 --streams 4 --volumes 20 "
+    "--strengths 4 --peer_months 1 --peer_trials 2 --peer_strengths 4 --surges 2 --kills 1 "
+    "--kill_items 400 --items 400 --headlines 100 --base {bert} --data "
     f"{{data}} --more {RUN} --allow_unknown_tokens",
     "peft_methods": "--types LOHA VERA --bases bert --tasks tagging",
     "processes": f"--rounds 1 --steps 1 --recipes lora_ner --data {{data}}/conll2003 --base {{bert}} --more {RUN}",
@@ -135,6 +136,13 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (data / "finance_gold_news" / "gold_news.csv").write_text(
         "\n".join(["date,headline,price_sentiment", *lines]) + "\n"
     )
+    (data / "finance_reuters21578").mkdir()
+    told = [
+        {"date": f"{datetime(1987, 3, 1) + timedelta(minutes=15 * n):%Y-%m-%dT%H:%M:%S}", "title": f"WHEAT {n * 7919}",
+         "body": "Prices fell"}
+        for n in range(2000)
+    ]  # fmt: skip
+    (data / "finance_reuters21578" / "reuters_topics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told))
     (data / "finance_sentfin").mkdir()
     (data / "finance_sentfin" / "SEntFiN.csv").write_text("S No.,Title,Decisions\n1,gold falls,{'gold': 'negative'}\n")
     return {"bert": build_tiny_bert(folder / "bert"), "llama": tiny.llama(folder / "llama"), "data": data}

@@ -65,9 +65,12 @@ def test_a_file_without_an_item_is_refused_and_labels_that_no_item_has_are_said(
     wrong, empty = tmp_path / "wrong.csv", tmp_path / "empty.jsonl"
     wrong.write_text("date,headline\n2018-01-01,gold falls\n")
     empty.write_text("")
-    for path, why in ((wrong, "all 2 lines were refused: not valid JSON"), (empty, "is empty")):
-        words = ["news_monitor", "--replay", str(path), "--output_dir", str(tmp_path / path.stem)]
+    for path, why in ((wrong, "all 2 lines were refused, the first one as not valid JSON"), (empty, "is empty")):
+        words = ["news_monitor", "--replay", str(path), "--output_dir", str(tmp_path / path.stem), *FLAGS]
         assert main(words) == 2 and why in capsys.readouterr().err
+    wrong.write_text(stream.read_text())
+    assert main(["news_monitor", "--replay", str(wrong), "--output_dir", str(tmp_path / "wrong"), *FLAGS]) == 0
+    assert news.contents(tmp_path / "wrong" / "monitor.db"), "a file that was corrected is read from its beginning"
     words = ["news_monitor", "--replay", str(tmp_path / "none.jsonl"), "--output_dir", str(tmp_path / "none")]
     assert main(words) == 2 and not (tmp_path / "none").exists()
     words = ["news_monitor", "--replay", str(stream), "--negative_labels", "bearish", "--output_dir"]

@@ -43,7 +43,7 @@ def test_the_page_recommends_takes_likes_and_shows_what_is_hostile_as_text(tmp_p
         assert made.recommender is not None and len(made.recommender.users["ada"].liked) == 1
         chrome.find_element(By.ID, "tags").send_keys("no such tag")
         chrome.find_element(By.ID, "send").click()
-        until("document.getElementById('basis').textContent.includes('only 0 items')")
+        until("document.getElementById('basis').textContent.includes('only 0 of ')")
         assert listed("#recommended li") == []
         assert chrome.execute_script("return window.owned") is None
         faults = [one["message"] for one in chrome.get_log("browser") if one["level"] in ("SEVERE", "WARNING")]

@@ -118,7 +118,7 @@ def test_another_base_a_changed_file_and_other_folders_are_refused(finished, run
         update.update(UpdateSettings(run=run, add=more, model_name_or_path=str(other_bert)))
     with pytest.raises(ComparisonError, match="no finished run of a sequence"):
         update.update(UpdateSettings(run=tmp_path, add=more))
-    with pytest.raises(SettingsError, match="given, or --rollback"):
+    with pytest.raises(SettingsError, match="Give one of --add"):
         update.update(UpdateSettings(run=run))
     (run / "current.json").write_text('{"version": 7}')
     with pytest.raises(ArtifactError, match="version 7 is not there"):

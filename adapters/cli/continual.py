@@ -38,8 +38,7 @@ def run(argv: Sequence[str]) -> int:
     """Run `taskswap continual`."""
     if arguments.is_file(argv) and "strategy" in arguments.read_file(Path(argv[0])):
         return _run_one(Path(argv[0]))
-    updates = arguments.begins_with_a_place(argv) or {"add", "rollback"} & arguments.given(argv)
-    if updates and not {"-h", "--help"} & {*argv}:
+    if arguments.is_about_a_folder(argv, {"add", "rollback"}):
         from adapters.experiments.continual.update import UpdateSettings, update
 
         return update(arguments.parse(UpdateSettings, {}, DESCRIPTION, argv, program="taskswap continual"))

@@ -55,8 +55,7 @@ def settings() -> type:
 
 def run(argv: Sequence[str]) -> int:
     """Run `taskswap customer_service`."""
-    asks = arguments.begins_with_a_place(argv) or "ask" in arguments.given(argv)
-    if asks and not {"-h", "--help"} & {*argv}:
+    if arguments.is_about_a_folder(argv, {"ask"}):
         return _ask(arguments.parse(AskSettings, {}, DESCRIPTION, argv, program="taskswap customer_service"))
     from adapters.applications.customer_service.learning import CustomerService
 

@@ -67,8 +67,7 @@ def settings() -> type:
 
 def run(argv: Sequence[str]) -> int:
     """Run `taskswap recommend`."""
-    asks = arguments.begins_with_a_place(argv) or ASKS & arguments.given(argv)
-    if asks and not {"-h", "--help"} & {*argv}:
+    if arguments.is_about_a_folder(argv, ASKS):
         return _ask(arguments.parse(RecommendSettings, {}, DESCRIPTION, argv, program="taskswap recommend"))
     from adapters.applications.recommendation.learning import Recommendation
 

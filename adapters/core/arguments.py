@@ -13,13 +13,13 @@ import sys
 import textwrap
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 from adapters.core.errors import SettingsError, did_you_mean
-from adapters.core.settings import OWN_DEFAULTS
+from adapters.core.settings import OWN_DEFAULTS, shortest
 
 POSITIONAL = "positional"
 """Marks a field of a settings class as a positional argument, as in `artifact: Annotated[str, POSITIONAL]`. A list
@@ -105,6 +105,12 @@ def parse(
             raise
         raise SettingsError(_plain(shown.getvalue())) from None
     return kind(**{field.name: _unguarded(getattr(found, field.name)) for field in dataclasses.fields(kind)})
+
+
+def parse_training(kind: type, defaults: Mapping[str, Any], description: str, argv: Sequence[str]) -> Any:
+    """As `parse`, of settings with a training, which has a least number of steps where no length is given."""
+    trains = "min_train_steps" in {field.name for field in dataclasses.fields(kind)}
+    return parse(kind, {**(shortest(given(argv)) if trains else {}), **defaults}, description, argv)
 
 
 def positionals(kind: type) -> list[str]:
@@ -312,9 +318,15 @@ def is_file(argv: Sequence[str]) -> bool:
     return len(argv) == 1 and not argv[0].startswith("-") and argv[0].lower().endswith(FILES)
 
 
-def begins_with_a_place(argv: Sequence[str]) -> bool:
-    """Whether the first word is neither a flag nor a settings file: the folder that a command is about."""
-    return bool(argv) and not argv[0].startswith("-") and not argv[0].lower().endswith(FILES)
+def is_about_a_folder(argv: Sequence[str], names: Collection[str]) -> bool:
+    """Whether a command that makes a folder is asked about one: that is named first, or flags of a question are given.
+
+    Args:
+        argv: the arguments without the program's name.
+        names: of the flags that only such questions have.
+    """
+    named = bool(argv) and not argv[0].startswith("-") and not argv[0].lower().endswith(FILES)
+    return (named or not given(argv).isdisjoint(names)) and not {"-h", "--help"} & {*argv}
 
 
 def _is_flag(word: str) -> bool:

@@ -16,7 +16,7 @@ from adapters.core import arguments, discovery
 from adapters.core.errors import CheckpointError, DataError, SettingsError
 from adapters.core.files import write_json, write_text
 from adapters.core.processes import is_first
-from adapters.core.settings import CommonSettings, check_tracking, join, shortest
+from adapters.core.settings import CommonSettings, check_tracking, join
 from adapters.experiments import run_folder, without_base
 from adapters.experiments.run_result import RunResult
 from adapters.experiments.run_state import FittedModel, RunData, Session
@@ -74,11 +74,10 @@ def open_run(task: str, method: str, defaults: Mapping[str, Any], argv: Sequence
     plugins = arguments.peek(argv, "plugin_dir")
     parts = [discovery.load("tasks", task, plugins), discovery.load("methods", method, plugins)]
     kind = join(CommonSettings, *(part.Settings for part in parts))
-    given = arguments.given(argv)
-    settings = arguments.parse(kind, {**shortest(given), **defaults}, description, argv)
+    settings = arguments.parse_training(kind, defaults, description, argv)
     settings.check()
     if not arguments.is_file(argv):  # a run's own settings.json has all settings
-        check_tracking(settings, given)
+        check_tracking(settings, arguments.given(argv))
     return Run(task, method, settings)
 
 

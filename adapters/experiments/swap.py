@@ -14,7 +14,7 @@ from typing import Any
 from adapters.artifacts import artifact
 from adapters.core import arguments
 from adapters.core.errors import ArtifactError, SettingsError
-from adapters.core.settings import CommonSettings, join, shortest
+from adapters.core.settings import CommonSettings, join
 from adapters.serving.bank.bank import AdapterBank, Request
 
 CHOICES = 10_000
@@ -59,9 +59,8 @@ class Swap:
         """
         self.start = start
         self.wanted = {name: WantedAdapter(**one) for name, one in wanted.items()}
-        least = shortest(arguments.given(argv))
         kind = join(CommonSettings, SwapSettings)
-        self.settings = arguments.parse(kind, {**least, **defaults}, (doc or "").strip(), argv)
+        self.settings = arguments.parse_training(kind, defaults, (doc or "").strip(), argv)
         self.settings.check()
         if self.settings.datasets:
             if len(self.settings.datasets) != len(wanted):

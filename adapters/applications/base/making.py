@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from adapters.core import arguments
-from adapters.core.settings import shortest
 
 
 class Making:
@@ -33,8 +31,7 @@ class Making:
             argv: None takes the process's.
         """
         words = list(sys.argv[1:] if argv is None else argv)
-        least = shortest(arguments.given(words)) if "min_train_steps" in {field.name for field in fields(kind)} else {}
-        self.settings: Any = arguments.parse(kind, {**least, **defaults}, (doc or "").strip(), words)
+        self.settings: Any = arguments.parse_training(kind, dict(defaults), (doc or "").strip(), words)
         self.settings.check()
         self.folder = Path(self.settings.output_dir)
         self.notes: list[str] = []

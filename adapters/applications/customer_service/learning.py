@@ -45,6 +45,7 @@ from adapters.applications.customer_service.settings import (
 from adapters.core import arguments
 from adapters.core.errors import DataError, ModelError, did_you_mean, numbered
 from adapters.core.files import digest_value, write_json, write_text
+from adapters.core.settings import INCIDENTAL
 from adapters.data.splits import with_dev, with_limits
 from adapters.experiments import run_folder
 from adapters.experiments.run import Run
@@ -251,7 +252,7 @@ class CustomerService(Making):
             changes["per_device_train_batch_size"] = self.settings.pairs_per_batch
             changes["max_length"] = min(self.settings.pair_tokens, self.settings.max_length)
         settings = run_settings(self.settings, self.folder / name, **{**changes, **given})
-        depends = {**arguments.as_dict(settings), "resume_from_checkpoint": None}
+        depends = {name: value for name, value in arguments.as_dict(settings).items() if name not in INCIDENTAL}
         made = digest_value([depends, [*map(list, rows)], [*map(list, dev)]])
         mark = self.folder / "data" / f"{name}.json"
         self.adapters.append(name)

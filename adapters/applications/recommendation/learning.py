@@ -253,8 +253,9 @@ class Recommendation(Making):
         for name in self.towers:
             title = TITLES.get(name, name)
             own, alone = (OWN, TOWERS) if name == METHOD else (title, f"{title}, towers alone")
-            systems[own] = self._whole(name)
-            systems[alone] = self._alone(name)
+            found = self._found(name)
+            systems[own] = self._whole(name, found)
+            systems[alone] = self._alone(found)
         frozen = self.towers[METHOD].frozen
         behaviour = self.ranked[METHOD][0].behaviour
         others = {
@@ -274,19 +275,17 @@ class Recommendation(Making):
             systems[name] = lambda case, among, score=score: score(case)
         return systems
 
-    def _whole(self, name: str) -> Any:
+    def _whole(self, name: str, found: Callable[[Case], Found]) -> Any:
         from adapters.applications.recommendation.ranker import ranked
 
-        (signals, ranker), found = self.ranked[name], self._found(name)
+        signals, ranker = self.ranked[name]
 
         def system(case: Case, among: np.ndarray) -> np.ndarray:
             return ranked(signals, ranker, found(case), among, self.settings.retrieved)
 
         return system
 
-    def _alone(self, name: str) -> Any:
-        found = self._found(name)
-
+    def _alone(self, found: Callable[[Case], Found]) -> Any:
         def system(case: Case, among: np.ndarray) -> np.ndarray:
             return found(case).searched["similarity"]
 

@@ -29,10 +29,6 @@ FEATURES = (
 """Numbers of an item by which the ranker decides, in order."""
 
 
-AT_ONCE = 512
-"""Histories that are gathered at a time: 100,000 of them are gigabytes."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Profile:
     """What is known of a user.
@@ -146,9 +142,7 @@ class Signals:
 
     def users(self, profiles: Sequence[Profile]) -> np.ndarray:
         """float32 `[profiles, hidden]`: what the user tower makes of each, in large batches."""
-        parts = [profiles[begin : begin + AT_ONCE] for begin in range(0, len(profiles), AT_ONCE)]
-        found = [self.user.vectors([self.near(profile) for profile in part]) for part in parts]
-        return np.concatenate(found) if found else np.zeros((0, self.vectors.shape[1]), np.float32)
+        return self.user.vectors(self.near(profile) for profile in profiles)
 
     def of(self, profile: Profile, at: float, user: np.ndarray | None = None) -> Found:
         """The signals of all items.

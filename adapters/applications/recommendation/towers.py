@@ -12,7 +12,8 @@ vectors are compared by their cosine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,17 +76,20 @@ class UserTower(torch.nn.Module):
         return normalize((shares[..., None] * states).sum(1), dim=-1)
 
     @torch.no_grad()
-    def vectors(self, histories: Sequence[np.ndarray], *, at_once: int = 512) -> np.ndarray:
-        """float32 `[users, hidden]`: of histories `[items, hidden]` each, the oldest item first; 0 of an empty one."""
-        hidden = self.out.out_features
-        found = np.zeros((len(histories), hidden), np.float32)
-        there = [number for number, history in enumerate(histories) if len(history)]
-        for begin in range(0, len(there), at_once):
-            part = there[begin : begin + at_once]
-            given, mask = padded([histories[number][-self.history_items :] for number in part])
-            device = self.age.device
-            found[part] = self(given.to(device), mask.to(device)).float().cpu().numpy()
-        return found
+    def vectors(self, histories: Iterable[np.ndarray], *, at_once: int = 512) -> np.ndarray:
+        """float32 `[users, hidden]`: of histories `[items, hidden]` each, the oldest item first; 0 of an empty one.
+
+        So many are held at once, as those of 100,000 users are gigabytes.
+        """
+        found, given = [np.zeros((0, self.out.out_features), np.float32)], iter(histories)
+        while part := list(islice(given, at_once)):
+            found.append(np.zeros((len(part), self.out.out_features), np.float32))
+            there = [number for number, history in enumerate(part) if len(history)]
+            if there:
+                vectors, mask = padded([part[number][-self.history_items :] for number in there])
+                device = self.age.device
+                found[-1][there] = self(vectors.to(device), mask.to(device)).float().cpu().numpy()
+        return np.concatenate(found)
 
 
 def padded(histories: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:

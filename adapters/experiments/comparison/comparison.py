@@ -356,6 +356,18 @@ class Comparison(Experiment):
         names = {field.name for field in dataclasses.fields(kind)}
         given = {name: getattr(self.settings, name) for name in self.given & names}
         settings = kind(**{**{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
-        settings = self.lengthened(settings, varied)
+        settings = self._lengthened(settings, varied)
         settings.check()
         return settings
+
+    def _lengthened(self, settings: Any, varied: Mapping[str, Any]) -> Any:
+        """Settings of a run whose number of epochs a search has chosen: its least number of steps is in proportion.
+
+        Else all lengths would be the same on few examples, where each is below the least number.
+        """
+        least = settings.min_train_steps
+        if "num_train_epochs" not in varied or "min_train_steps" in varied or "min_train_steps" not in self.defaults:
+            return settings
+        kind = type(settings)
+        usual = self.defaults.get("num_train_epochs", kind.__dataclass_fields__["num_train_epochs"].default)
+        return dataclasses.replace(settings, min_train_steps=max(round(least * settings.num_train_epochs / usual), 1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -55,18 +54,6 @@ class Experiment:
         self.outcomes: list[RunOutcome] = []
         self.main_process = is_first()
 
-    def lengthened(self, settings: Any, varied: Collection[str]) -> Any:
-        """Settings of a run whose number of epochs a search has chosen: its least number of steps is in proportion.
-
-        Else all lengths would be the same on few examples, where each is below the least number.
-        """
-        least = settings.min_train_steps
-        if "num_train_epochs" not in varied or "min_train_steps" in varied or "min_train_steps" not in self.defaults:
-            return settings
-        kind = type(settings)
-        usual = self.defaults.get("num_train_epochs", kind.__dataclass_fields__["num_train_epochs"].default)
-        return replace(settings, min_train_steps=max(round(least * settings.num_train_epochs / usual), 1))
-
     def check_folder(self) -> None:
         """Refuse a folder of another experiment, or of something else. Raises SettingsError."""
         if not self.folder.exists():
@@ -103,6 +90,11 @@ class Experiment:
         if self.settings.overwrite_output_dir:
             for failed in (self.folder / "runs").glob("*.failed"):
                 failed.unlink()
+        if (least := self.defaults.get("min_train_steps")) is not None:
+            self.say(
+                f"each training has at least {least} steps, so that few examples are enough (--min_train_steps, "
+                "--num_train_epochs or --max_train_steps change that)"
+            )
 
     def launch(self, runs: Sequence[PlannedRun]) -> list[RunOutcome]:
         """Let the launcher run the unfinished runs; empty where they were left to a scheduler."""

@@ -407,10 +407,10 @@ class AdapterCache:
                 together = grown
         groups += unknown
         place: dict[str | None, int] = {name: index for index, group in enumerate(groups) for name in group}
-        return [
-            ([number for number, name in names.items() if place.get(name, 0) == index], group)
-            for index, group in enumerate(groups)
-        ]
+        numbers: list[list[int]] = [[] for _ in groups]
+        for number, asked in names.items():
+            numbers[place.get(asked, 0)].append(number)
+        return list(zip(numbers, groups, strict=True))
 
     def _tick(self) -> int:
         self.clock += 1

@@ -197,6 +197,17 @@ TABLES = {
         flags="--train_file {data}/zh_ocnli/train_10k.jsonl --test_file {data}/zh_ocnli/dev.jsonl --drop_label -",
         seeds=1,
     ),
+    "chnsenticorp": Table(
+        recipe="classification",
+        flags="--train_file {data}/zh_chnsenticorp/train.tsv --test_file {data}/zh_chnsenticorp/dev.tsv",
+        seeds=1,
+    ),
+    "cmrc": Table(
+        recipe="question_answering",
+        flags="--train_file {data}/zh_cmrc2018/trial.json --test_file {data}/zh_cmrc2018/dev.json --repair_questions "
+        "--metrics cmrc_f1",
+        seeds=1,
+    ),
     "xquad_en": Table(
         recipe="question_answering",
         flags="--train_file {own}/train.json --validation_file {own}/dev.json --test_file {own}/test_en.json "

@@ -28,7 +28,8 @@ from adapters.applications.customer_service.phrases import (
     only_thanks,
     phrase,
 )
-from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, Decision, Found, Policy
+from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, Decision, Policy
+from adapters.applications.customer_service.ranking import Found
 from adapters.applications.customer_service.retriever import Embed, Match, Retriever
 from adapters.applications.customer_service.settings import check_installed
 from adapters.applications.customer_service.written import written
@@ -232,8 +233,8 @@ class Assistant:
         if choice in self.knowledge.replies:
             return Decision(kind=ANSWER, reason=reason, target=choice, intent=self.policy.intent_of.get(choice))
         intent = choice
-        own = self.policy.replies_of.get(intent, ())
-        target = next((match.target for match in found.matches if match.target in own), None)
+        own = self.policy.ranking.targets_of.get(intent, ())
+        target = next((target for target in self.policy.ranking.order(found) if target in own), None)
         target = target or next(iter(own), None) or (None if self.knowledge.replies else intent)
         if target is None:
             return Decision(kind=HAND_OVER, reason="the customer chose an intent without a reply.", intent=intent)

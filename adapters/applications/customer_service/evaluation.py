@@ -11,7 +11,8 @@ import numpy as np
 from adapters.applications.base.scores import RESAMPLES, Score, mean
 from adapters.applications.customer_service.assistant import Assistant
 from adapters.applications.customer_service.knowledge import FAR, IN, NEAR, Question
-from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, TWO, Found, Policy
+from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, TWO, Policy
+from adapters.applications.customer_service.ranking import Found
 from adapters.applications.customer_service.rivals import Answers, all_rivals, of_assistant
 
 REFUSED, ANSWERED, ACCEPTED = 0.05, 0.8, 0.95
@@ -164,7 +165,7 @@ def outcomes(
         [one.intent is not None and bool(own.intents) for one, own in zip(questions, found, strict=True)]
     )
     if known.any():
-        named = np.array([one.intent in [*own.intents][:1] for one, own in zip(questions, found, strict=True)])
+        named = np.array([one.intent == own.intent for one, own in zip(questions, decisions, strict=True)])
         out["intent accuracy in scope"] = share(named[known])
     return out
 

@@ -37,11 +37,11 @@ class Inbox:
         """What is open, in order, each with the replies and intents that fit best; and all intents."""
         items = self.store.handed_over(decided=False, after=after, limit=limit)
         found = self.assistant.find([item["asked"] or " " for item in items])
-        replies = self.assistant.knowledge.replies
+        replies, ranking = self.assistant.knowledge.replies, self.assistant.policy.ranking
         for item, known in zip(items, found, strict=True):
-            targets = dict.fromkeys(match.target for match in known.matches if match.target in replies)
+            targets = [target for target in ranking.order(known) if target in replies]
             item["intents"] = [*known.intents][:BEST]
-            item["replies"] = [{"id": target, "text": replies[target].text} for target in [*targets][:BEST]]
+            item["replies"] = [{"id": target, "text": replies[target].text} for target in targets[:BEST]]
             del item["decision"]
         return {"items": items, "intents": self.assistant.knowledge.intents}
 

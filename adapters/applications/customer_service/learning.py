@@ -316,8 +316,8 @@ class CustomerService(Making):
         halves = [(half, assistant.find([one.text for one in half])) for half in self.halves]
         assistant.policy = Policy.tuned(self.knowledge, halves, settings)
         if self.knowledge.intents:
-            decides = "the likeliest intent decides" if assistant.policy.by_intent else "what matches best decides"
-            self.note(f"{decides}: dev has it right at least as often")
+            intents, matches = assistant.policy.ranking.weights
+            self.note(f"answers are ranked by {intents:.2f} × log probability of the intent + {matches:.1f} × match")
         self.note(*_promises(assistant.policy, settings))
         return assistant
 

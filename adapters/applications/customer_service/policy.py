@@ -11,52 +11,20 @@ import numpy as np
 from adapters.applications.customer_service.conversation import readable
 from adapters.applications.customer_service.gate import Gate, fitted, with_threshold
 from adapters.applications.customer_service.knowledge import IN, Knowledge, Question
+from adapters.applications.customer_service.ranking import EXTREME, Found, Ranking
 from adapters.applications.customer_service.retriever import Match
 from adapters.core.errors import ArtifactError
 
 ANSWER, ASK, HAND_OVER = "answer", "ask", "hand_over"
-SIGNALS = ("intent", "margin", "score", "gap", "cosine", "lexical", "agreement")
-"""Numbers of a question: log odds of the likeliest intent; log of its probability over the second's; the best match's
-score, its distance to the next target's, its cosine and BM25 share; whether its intent is the likeliest one."""
+SIGNALS = ("lead", "intent", "margin", "score", "gap", "cosine", "lexical", "agreement")
+"""Numbers of a question: log of the probability of the target that answers over the next one's; log odds of the
+likeliest intent; log of its probability over the second's; the best match's score, its distance to the next target's,
+its cosine and BM25 share; whether its intent is the likeliest one."""
 MAIN, TWO = "the answer", "one of two"
 GATES = (MAIN, TWO)
 """The answer is right; one of the two likeliest intents is (of replies, where these have no intents)."""
-EXTREME = 1e-6
 LONGEST_LABEL = 120
 """Characters of a past question that is shown as a choice."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What was found for a question.
-
-    Attributes:
-        intents: probability by intent, the likeliest first; empty where intents were not learned.
-        matches: replies (or intents, where no replies are known), the best first.
-        passages: of documents, the best first.
-    """
-
-    intents: Mapping[str, float] = field(default_factory=dict)
-    matches: Sequence[Match] = ()
-    passages: Sequence[Match] = ()
-
-    def signals(self, intent_of: Mapping[str, str], known: bool) -> list[float]:
-        """The numbers of `SIGNALS`. `known`: whether targets are replies, else they are intents."""
-        shares = [*self.intents.values()]
-        first = min(max(shares[0], EXTREME), 1 - EXTREME) if shares else 0.5
-        second = max(shares[1], EXTREME) if len(shares) > 1 else first
-        scores = [match.score for match in self.matches[:2]]
-        best = self.matches[0] if self.matches else None
-        own = None if best is None else intent_of.get(best.target) if known else best.target
-        return [
-            float(np.log(first / (1 - first))),
-            float(np.log(first / second)),
-            scores[0] if scores else 0.0,
-            scores[0] - scores[1] if len(scores) > 1 else 0.0,
-            best.cosine if best else 0.0,
-            best.lexical if best else 0.0,
-            float(bool(shares) and own == next(iter(self.intents))),
-        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,32 +51,26 @@ class Decision:
 
 
 class Policy:
-    """Two gates on what is found for a question."""
+    """A ranking of what can answer, and two gates."""
 
-    def __init__(self, gates: Mapping[str, Gate], knowledge: Knowledge, *, by_intent: bool = True) -> None:
+    def __init__(self, gates: Mapping[str, Gate], knowledge: Knowledge, ranking: Ranking | None = None) -> None:
         """Args:
         gates: by name.
         knowledge: of the assistant.
-        by_intent: whether the likeliest intent decides where it says the answer (a template, or the intent itself);
-            else what matches best does.
+        ranking: of targets; one with the usual weights if it is not given.
         """
-        self.gates, self.knowledge, self.by_intent = dict(gates), knowledge, by_intent
-        self.intent_of = knowledge.intent_of_targets()
-        self.replies_of: dict[str, list[str]] = {}
-        for target, intent in self.intent_of.items():
-            self.replies_of.setdefault(intent, []).append(target)
+        self.gates, self.knowledge, self.ranking = dict(gates), knowledge, ranking or Ranking(knowledge)
+        self.intent_of = self.ranking.intent_of
 
     @classmethod
     def tuned(
         cls, knowledge: Knowledge, halves: Sequence[tuple[Sequence[Question], Sequence[Found]]], settings: Any
     ) -> Policy:
-        """Gates fitted to the first half of dev, with thresholds from the second.
+        """The ranking and gates fitted to the first half of dev, with thresholds from the second.
 
-        What the likeliest intent says is preferred to what matches best if the first half has it right as often. The
-        threshold of asking back is set on what is not answered of the second half.
+        The threshold of asking back is set on what is not answered of the second half.
         """
-        by_intent, by_match = (cls({}, knowledge, by_intent=first) for first in (True, False))
-        policy = max(by_intent, by_match, key=lambda one: one.examples(MAIN, *halves[0])[1].sum())
+        policy = cls({}, knowledge, Ranking.fitted(knowledge, *halves[0]))
         left = np.ones(len(halves[1][0]), bool)
         for name, most in ((MAIN, settings.max_wrong), (TWO, settings.max_wrong_asked)):
             (values, right), (others, of_others) = (policy.examples(name, *half) for half in halves)
@@ -128,7 +90,18 @@ class Policy:
 
     def signals(self, found: Found) -> list[float]:
         """The numbers of `SIGNALS` of what was found."""
-        return found.signals(self.intent_of, bool(self.knowledge.replies))
+        shares, joined = [*found.intents.values()], [*self.ranking.order(found).values()]
+        first = min(max(shares[0], EXTREME), 1 - EXTREME) if shares else 0.5
+        best = found.matches[0] if found.matches else None
+        agrees = bool(shares) and best is not None and self.intent_of.get(best.target) == next(iter(found.intents))
+        own = {
+            "lead": _lead(joined),
+            "intent": float(np.log(first / (1 - first))),
+            "margin": _lead(shares),
+            "agreement": float(agrees),
+            **_of_match(found.matches),
+        }
+        return [own[name] for name in SIGNALS]
 
     def right(self, name: str, question: Question, found: Found) -> bool:
         """Whether what a gate would let through is right; nothing is, out of scope."""
@@ -141,20 +114,13 @@ class Policy:
         return own is not None and own in self.two(found)
 
     def reply(self, found: Found) -> str | None:
-        """The target that would answer: what the likeliest intent says, or what matches best."""
-        first = next(iter(found.intents), None) if self.by_intent else None
-        if first is not None and not self.knowledge.replies:
-            return first
-        own = self.replies_of.get(first or "", ())
-        if len(own) == 1 and self.knowledge.replies[own[0]].intent is not None:  # a template
-            return own[0]
-        return found.matches[0].target if found.matches else None
+        """The target that would answer."""
+        return next(iter(self.ranking.order(found)), None)
 
     def two(self, found: Found) -> list[str]:
-        """The two likeliest intents, or those of what matches best; where replies have no intents, two replies."""
-        if self.by_intent and found.intents:
-            return [*found.intents][:2]
-        return [*dict.fromkeys(self.intent_of.get(match.target, match.target) for match in found.matches)][:2]
+        """The two intents that are likeliest to be right; where replies have no intents, two replies."""
+        intents = (self.intent_of.get(target, target) for target in self.ranking.order(found))
+        return [*dict.fromkeys([*intents, *found.intents])][:2]
 
     def label(self, choice: str) -> str:
         """How a choice is shown: an intent by its name, a reply by the first question that it answered."""
@@ -169,7 +135,7 @@ class Policy:
         confidence = {name: float(gate.confidence(values)[0]) for name, gate in self.gates.items()}
         opens = {name: confidence[name] > gate.threshold for name, gate in self.gates.items()}
         two, target = self.two(found), self.reply(found)
-        intent = next(iter(found.intents), None)
+        intent = next((name for name in two if name in found.intents), None)
         numbers = {
             **dict(zip(SIGNALS, map(float, values[0]), strict=True)),
             **{f"confidence of {name}": value for name, value in confidence.items()},
@@ -201,20 +167,37 @@ class Policy:
         if not found.passages:
             return None
         gate = self.gates[MAIN]
-        own = dict(zip(SIGNALS, Found(matches=found.passages).signals({}, True), strict=True))
-        about = {"score", "gap", "cosine", "lexical"}
-        values = [own[name] if name in about else mean for name, mean in zip(SIGNALS, gate.mean, strict=True)]
+        own = _of_match(found.passages)
+        values = [own.get(name, mean) for name, mean in zip(SIGNALS, gate.mean, strict=True)]
         return int(found.passages[0].target) if gate.confidence(np.array([values]))[0] > gate.threshold else None
 
     def record(self) -> dict[str, Any]:
-        """As JSON: the gates, and what decides."""
-        return {"by_intent": self.by_intent, "gates": {name: gate.record() for name, gate in self.gates.items()}}
+        """As JSON: the weights of the ranking, and the gates."""
+        gates = {name: gate.record() for name, gate in self.gates.items()}
+        return {"weights": list(self.ranking.weights), "gates": gates}
 
     @classmethod
     def of_record(cls, given: Mapping[str, Any], knowledge: Knowledge) -> Policy:
         """From `record`. Raises ArtifactError."""
         try:
             gates = {name: Gate.of_record(given["gates"][name]) for name in GATES}
-            return cls(gates, knowledge, by_intent=bool(given["by_intent"]))
-        except (KeyError, TypeError) as error:
+            intents, matches = given["weights"]
+            return cls(gates, knowledge, Ranking(knowledge, (intents, matches)))
+        except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"the thresholds of the assistant are damaged ({error}). Learn it again.") from error
+
+
+def _lead(shares: Sequence[float]) -> float:
+    """Log of the first probability over the second; 0 where there are not two."""
+    return float(np.log(max(shares[0], EXTREME) / max(shares[1], EXTREME))) if len(shares) > 1 else 0.0
+
+
+def _of_match(matches: Sequence[Match]) -> dict[str, float]:
+    """The numbers of `SIGNALS` that are about the best match."""
+    scores = [match.score for match in matches[:2]]
+    return {
+        "score": scores[0] if scores else 0.0,
+        "gap": scores[0] - scores[1] if len(scores) > 1 else 0.0,
+        "cosine": matches[0].cosine if matches else 0.0,
+        "lexical": matches[0].lexical if matches else 0.0,
+    }

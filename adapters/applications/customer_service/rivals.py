@@ -11,7 +11,8 @@ import numpy as np
 
 from adapters.applications.customer_service.assistant import Assistant
 from adapters.applications.customer_service.knowledge import Knowledge, Question
-from adapters.applications.customer_service.policy import MAIN, Found
+from adapters.applications.customer_service.policy import MAIN
+from adapters.applications.customer_service.ranking import Found
 from adapters.applications.customer_service.retriever import RANK_CONSTANT, Retriever
 from adapters.applications.customer_service.settings import PROMPTED, TASK
 from adapters.experiments.run import Run
@@ -43,8 +44,8 @@ def of_assistant(assistant: Assistant, found: Sequence[Found], gold: Sequence[st
     targets = [policy.reply(one) for one in found]
     known = len(assistant.replies.targets) if assistant.replies else 0
     ranks = []
-    for one, target, own in zip(found, targets, gold, strict=True):
-        names = list(dict.fromkeys([target, *(match.target for match in one.matches)]))
+    for one, own in zip(found, gold, strict=True):
+        names = [*policy.ranking.order(one)]
         ranks.append(names.index(own) + 1 if own in names else known + 1)
     confidence = policy.gates[MAIN].confidence(values)
     return Answers(name="assistant", targets=targets, confidence=confidence, ranks=np.array(ranks))

@@ -15,13 +15,15 @@ from conftest import FIRST
 from desk import FAQ, NoAdapters, assistant, policy
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 
 from adapters.applications.customer_service import templates
 from adapters.applications.customer_service.assistant import NER, Assistant
 from adapters.applications.customer_service.conversation import LONGEST, Session, sound
 from adapters.applications.customer_service.evaluation import evaluate
 from adapters.applications.customer_service.knowledge import Knowledge, Question, Questions, Reply
-from adapters.applications.customer_service.policy import GATES, MAIN, TWO, Found, Policy
+from adapters.applications.customer_service.policy import GATES, MAIN, TWO, Policy
+from adapters.applications.customer_service.ranking import Found, Ranking
 from adapters.applications.customer_service.retriever import Match
 from adapters.applications.customer_service.store import Store
 from adapters.applications.customer_service.written import unsupported, written
@@ -83,15 +85,43 @@ TEMPLATES = Knowledge(
 )
 
 
-@pytest.mark.parametrize(("right", "by_intent"), [("t2", True), ("t1", False)])
-def test_what_has_more_of_dev_right_decides_the_intent_or_the_match(right: str, by_intent: bool) -> None:
+@pytest.mark.parametrize("right", ["t2", "t1"])
+def test_dev_weighs_the_intent_against_the_match(right: str) -> None:
     found = Found(intents={"refund": 0.9, "card_lost": 0.1}, matches=[match("t1", 0.9), match("t2", 0.1)])
     intent = {"t1": "card_lost", "t2": "refund"}[right]
     asked = [Question(text="x", intent=intent, reply=right)] * 3
     half = (asked, [found] * 3)
     tuned = Policy.tuned(TEMPLATES, [half, half], settings(max_wrong=0.05, max_wrong_asked=0.2, promise=0.95))
-    assert tuned.by_intent == by_intent and tuned.reply(found) == right
-    assert tuned.two(found)[0] == intent
+    assert tuned.reply(found) == right and tuned.two(found)[0] == tuned.decide(found).intent == intent
+
+
+def test_weights_are_those_of_the_highest_likelihood() -> None:
+    """Drawn with known weights; a choice of two is scikit-learn's logistic regression."""
+    generator, true, rows = np.random.default_rng(0), (0.6, 12.0), 20000
+    shares, scores = generator.uniform(0.05, 0.95, rows), generator.uniform(0, 1, (rows, 2)) / 4
+    values = np.stack([np.log(shares / (1 - shares)), scores[:, 0] - scores[:, 1]], -1)
+    first = generator.random(rows) < 1 / (1 + np.exp(-values @ np.array(true)))
+    found = [
+        Found(intents={"card_lost": p, "refund": 1 - p}, matches=[match("card_lost", a), match("refund", b)])
+        for p, (a, b) in zip(shares, scores, strict=True)
+    ]
+    asked = [Question(text="x", intent="card_lost" if one else "refund") for one in first]
+    weights = Ranking.fitted(INTENTS, asked, found).weights
+    logistic = LogisticRegression(C=np.inf, fit_intercept=False).fit(values, first)
+    np.testing.assert_allclose(weights, logistic.coef_[0], rtol=0.01)
+    np.testing.assert_allclose(weights, true, rtol=0.05)
+
+
+def test_without_questions_of_dev_both_count_and_an_intent_without_a_template_leaves_it_to_the_matches() -> None:
+    both = Found(intents={"refund": 0.6, "card_lost": 0.4}, matches=[match("card_lost", 0.5), match("refund", 0.4)])
+    assert [*Ranking.fitted(INTENTS, [], []).order(both)] == ["card_lost", "refund"]
+    assert sum(Ranking(INTENTS).order(both).values()) == pytest.approx(1)
+    several = Knowledge(
+        questions=Questions([Question(text=name, intent="refund", reply=name) for name in ("r1", "r2")]),
+        replies={name: Reply(id=name, versions=(name,)) for name in ("r1", "r2")},
+    )
+    assert [*Ranking(several).order(replace(both, matches=[match("r2", 0.5)]))] == ["r2"]
+    assert Ranking(several).order(Found()) == {}
 
 
 def test_asking_back_is_set_on_what_is_not_answered() -> None:

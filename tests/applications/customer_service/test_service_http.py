@@ -317,7 +317,7 @@ def test_conversations_answered_together_go_as_each_does_alone(sayings: list[lis
                 replace(outcome, numbers={}, reason=""),
                 alone[number],
             )
-            assert result[0].numbers == pytest.approx(outcome.numbers, abs=1e-6)  # other shapes round otherwise
+            assert result[0].numbers == pytest.approx(outcome.numbers, abs=1e-4)  # other shapes round otherwise
             together[number] = result[1]
 
 

@@ -63,7 +63,7 @@ def opened(assistant: Assistant, *names: str) -> Assistant:
             for name, gate in assistant.policy.gates.items()
         },
         assistant.knowledge,
-        by_intent=assistant.policy.by_intent,
+        assistant.policy.ranking,
     )
     return dataclasses.replace(assistant, policy=policy)
 

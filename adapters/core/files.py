@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -161,3 +162,28 @@ def free_folder(path: Path) -> Path:
         number += 1
         candidate = path.with_name(f"{path.name}-{number}")
     return candidate
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[int | None]:
+    """Wait for the lock of a file; yields a handle that a process must inherit to keep it, None without POSIX's locks.
+
+    A killed comparison leaves its current run running. The lock lives as long as that process, so the next comparison
+    waits for it and finds the run finished; otherwise both would write into one folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield None
+        return
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print(f"waiting for another process, which works on {path.with_suffix('')}", file=sys.stderr, flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield handle
+    finally:
+        os.close(handle)

@@ -119,8 +119,10 @@ def _label_studio_choices(
             chosen, name = _choices(result), str(result.get("from_name"))
             if chosen is None or name not in columns:
                 faults.note("results of Label Studio other than choices left out")
+            elif "start" in result["value"]:
+                faults.note("choices for a part of the text left out")
             else:
-                values[columns[name]] = chosen
+                values[columns[name]] = [*values.get(columns[name], ()), *chosen]
         yield Row(row.file, row.line, row.line_step, values)
 
 

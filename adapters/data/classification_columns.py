@@ -148,20 +148,14 @@ def first_values(source: RowSource, count: int = FIRST_ROWS) -> list[Mapping[str
     return [row.values for row in first_rows(source, count)]
 
 
-def find_classification_columns(roles: ColumnRoles, like: ClassificationColumns | None = None) -> ClassificationColumns:
-    """The columns that the user named, else those with the usual names, else in a table of two columns by contents.
+def find_classification_columns(roles: ColumnRoles) -> ClassificationColumns:
+    """The columns named by the user, else train's, else with the usual names, else by contents in a table of two.
 
     A pair is found without being named only where both columns have the names of one (`sentence1, sentence2`).
 
-    Args:
-        roles: the source, and the columns that the user named.
-        like: the columns of train, which are read in other splits that have them all.
-
     Raises: DataError that lists the columns.
     """
-    text, pair, labels = _like(roles, like) if like is not None else (None, None, ())
-    if text is None:
-        text, pair, labels = _by_names(roles)
+    text, pair, labels = _by_names(roles)
     if text is None or not labels:
         text, labels = _by_contents(roles, text, labels)
     if not labels and text is not None:
@@ -169,9 +163,6 @@ def find_classification_columns(roles: ColumnRoles, like: ClassificationColumns 
     if text is None or not labels:
         lacking = {"text": ("texts", TEXTS)} if text is None else {}
         raise roles.missing(lacking if labels else {**lacking, "label": ("labels", LABELS)})
-    if like is not None and (pair is None) != (like.pair is None):
-        wanted = like.pair if pair is None else f"{like.text} alone, as in train; found the pair {text}, {pair}"
-        raise missing_column(roles.source, f"column {wanted!r} as in train" if pair is None else f"column {wanted}")
     decision = _decision(roles)
     if pair is None and not roles.given.get("text"):
         roles.notes += [
@@ -180,19 +171,6 @@ def find_classification_columns(roles: ColumnRoles, like: ClassificationColumns 
         ]
     _note_disagreement(roles, labels)
     return ClassificationColumns(text=text, pair=pair, labels=labels, decision=decision)
-
-
-def _like(roles: ColumnRoles, like: ClassificationColumns) -> tuple[str | None, str | None, tuple[str, ...]]:
-    """The columns of train, if this source has them; what the user named is the same for all splits."""
-    names = [like.text, *([like.pair] if like.pair is not None else []), *like.labels]
-    if not all(name in roles.source.columns for name in names):
-        return None, None, ()
-    given = roles.given
-    roles.use("text", like.text, usual=() if given.get("text") else TEXTS)
-    if like.pair is not None:
-        roles.use("text_pair", like.pair)
-    roles.use("label", *like.labels, usual=() if given.get("label") else LABELS)
-    return like.text, like.pair, like.labels
 
 
 def find_text_columns(roles: ColumnRoles) -> tuple[str, str | None]:
@@ -207,10 +185,17 @@ def find_text_columns(roles: ColumnRoles) -> tuple[str, str | None]:
 
 
 def _look_for_texts(roles: ColumnRoles) -> tuple[str | None, str | None]:
-    named = roles.given.get("text") or roles.given.get("text_pair")
-    both = None if named else next((names for names in PAIRS if len(roles.matching(names)) == 2), None)
+    known = roles.given.get("text") or roles.given.get("text_pair") or roles.of_lead("text")
+    both = None if known else next((names for names in PAIRS if len(roles.matching(names)) == 2), None)
     text = roles.look("text", TEXTS if both is None else both[:1])
-    return text, roles.look("text_pair", () if both is None else both[1:])
+    pair = roles.look("text_pair", () if both is None else both[1:])
+    lead = roles.lead.columns if roles.lead is not None else None
+    if lead is not None and pair is None and "text_pair" in lead:
+        raise missing_column(roles.source, f"column {lead['text_pair'][0]!r} as in train")
+    if lead is not None and pair is not None and "text_pair" not in lead:
+        only = lead["text"][0]
+        raise missing_column(roles.source, f"column {only} alone, as in train; found the pair {text}, {pair}")
+    return text, pair
 
 
 def _by_names(roles: ColumnRoles) -> tuple[str | None, str | None, tuple[str, ...]]:

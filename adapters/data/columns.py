@@ -6,7 +6,7 @@ A role is called as its flag is: `text` is named by `--text_column_name`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,12 +30,14 @@ class ColumnRoles:
     Attributes:
         source: the rows.
         given: by role, the column that the user named, or several; None where none was. Each must exist.
+        lead: of the leading split (train), whose columns this one has in the same roles, if it has them at all.
         columns: by role, the columns found so far.
         notes: what else is to be said of this choice.
     """
 
     source: RowSource
     given: Mapping[str, str | Sequence[str] | None] = field(default_factory=dict)
+    lead: ColumnRoles | None = None
     columns: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _usual: dict[str, Sequence[str]] = field(default_factory=dict, init=False)
@@ -55,7 +57,7 @@ class ColumnRoles:
                 )
 
     def find(self, role: str, usual: Sequence[str], *, what: str, any_case: bool = True) -> str:
-        """The column of a role: the one named, else the first of the usual names that exists and has no other role.
+        """The column of a role: the one named, else the leading split's, else the first usual name without a role.
 
         Args:
             role: `text`, say.
@@ -84,17 +86,27 @@ class ColumnRoles:
     def look(self, role: str, usual: Sequence[str], *, any_case: bool = True) -> str | None:
         """As `find`, but None where there is no such column."""
         named = _several(self.given.get(role))
-        found = named[0] if named else next(iter(self.matching(usual, any_case=any_case)), None)
+        found = named[0] if named else self.of_lead(role) or next(iter(self.matching(usual, any_case=any_case)), None)
         if found is not None:
             self.use(role, found, usual=() if named else usual)
         return found
 
+    def of_lead(self, role: str) -> str | None:
+        """The leading split's column of a role, if it has one there, and that is a free column here."""
+        names = self.lead.columns.get(role, ()) if self.lead is not None else ()
+        return next((name for name in names[:1] if name in self._free()), None)
+
     def matching(self, usual: Sequence[str], *, any_case: bool = True) -> list[str]:
-        """The columns with one of the usual names that have no other role, the likeliest first."""
+        """The columns with one of the usual names that have no other role: the leading split's, then the likeliest."""
+        free = {plain(name) if any_case else name: name for name in reversed(self._free())}
+        known = {name for names in self.lead.columns.values() for name in names} if self.lead is not None else set()
+        return sorted((free[name] for name in usual if name in free), key=lambda name: name not in known)
+
+    def _free(self) -> list[str]:
+        """The columns that have no role, and are named for none."""
         named = [_several(names) for role, names in self.given.items() if role != DOCUMENT]
         taken = {name for names in (*self.columns.values(), *named) for name in names}
-        free = {plain(name) if any_case else name: name for name in reversed(self.source.columns) if name not in taken}
-        return [free[name] for name in usual if name in free]
+        return [name for name in self.source.columns if name not in taken]
 
     def use(self, role: str, *columns: str, usual: Sequence[str] = ()) -> None:
         """Give columns a role. `usual`: names of other columns that might have it as well, which is then said."""
@@ -122,13 +134,29 @@ class ColumnRoles:
         for role, usual in self._usual.items():
             plausible = [name for name in self.matching(usual) if name in unused]
             if plausible:
-                chosen = ", ".join(columns[role])
-                others.append(
-                    f"{role} is read from {chosen}, the likeliest name; it could also be {' or '.join(plausible)} "
-                    f"(--{role}_column_name)"
-                )
+                chosen, names = ", ".join(columns[role]), " or ".join(plausible)
+                known = self.lead is not None and self.columns[role] == self.lead.columns.get(role)
+                why = "as in train" if known else "the likeliest name"
+                others.append(f"{role} is read from {chosen}, {why}; it could also be {names} (--{role}_column_name)")
         notes = [*notes_of(self.source), *self.notes, *others]
         return {"format": format_of(self.source), "columns": columns, "unused": unused, "notes": notes}
+
+
+def roles_of_splits(sources: Mapping[str, RowSource], given: Mapping[str, Any]) -> dict[str, ColumnRoles]:
+    """By split, the roles of its columns: train's (or else the first split's) come first, and lead the others'.
+
+    The columns of the leading split must be found before those of another: in the order of what is returned.
+    """
+    name = leading(sources)
+    lead = ColumnRoles(sources[name], given)
+    others = {other: ColumnRoles(source, given, lead) for other, source in sources.items() if other != name}
+    return {name: lead, **others}
+
+
+def leading(splits: Iterable[str]) -> str:
+    """The split by which the others are read: train, else the first."""
+    names = [*splits]
+    return "train" if "train" in names else names[0]
 
 
 def given_columns(settings: Any, *roles: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ A reader is a file of `readers/` that offers what `Reader` lists; nothing else h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -187,8 +187,7 @@ def open_splits(
         raise SourceError(f"--dataset_name {folder}: no such folder. Check the path, or give --train_file.")
     if hub_id or (folder and hub.recognises(folder, "")):
         sources = hub.load_hub(hub_id, config, revision) if hub_id else hub.load_saved(folder)
-        parts = {name: re.split(f"_(?={MATCHED}|{MISMATCHED})", name) for name in sources}
-        chosen, notes = _choose(str(hub_id or folder), parts, given)
+        chosen, notes = chosen_splits(str(hub_id or folder), sources, given)
         found = {split: sources[name] for split, name in chosen.items()}
     elif folder:
         found, notes = _open_folder(folder, config, given, options)
@@ -238,6 +237,22 @@ def _open_folder(
         more = ", …" if len(left) > _MAX_LISTED else ""
         notes = [*notes, f"not used of {folder}: {', '.join(left[:_MAX_LISTED])}{more}"]
     return found, notes
+
+
+def chosen_splits(origin: str, names: Iterable[str], given: Collection[str] = ()) -> tuple[dict[str, str], list[str]]:
+    """Of a data set with splits of these names, the name for each split, and what is to be said of the choice.
+
+    Args:
+        origin: the data set, for messages.
+        names: as it has them (`dev`, `validation_matched`).
+        given: splits that are given otherwise.
+
+    Raises: DataError where several names are one split, or none is train or test.
+    """
+    parts = {name: re.split(f"_(?={MATCHED}|{MISMATCHED})", name) for name in names}
+    chosen, notes = _choose(origin, parts, given)
+    left = [name for name in parts if name not in chosen.values() and not any(name in note for note in notes)]
+    return chosen, [*notes, *([f"not used of {origin}: {', '.join(left)}"] if left else [])]
 
 
 def _split_words(name: str) -> set[str]:

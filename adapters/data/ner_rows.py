@@ -141,7 +141,7 @@ def _choose(roles: ColumnRoles, sample: Sequence[Row]) -> NerColumns | None:
         given = roles.given.get(role)
         if given:
             return given if isinstance(given, str) else given[0]
-        names = roles.matching(usual)
+        names = [*filter(None, [roles.of_lead(role)]), *roles.matching(usual)]
         return next(filter(fits, names), next(iter(names), None))
 
     def columns(texts: tuple[str, ...], marks: tuple[str, ...], *, tagged: bool) -> NerColumns | None:

@@ -238,7 +238,12 @@ def _listed(
     related: dict[tuple[int, int], list[str]] = {}
     for head, tail, label in map(_triple, relations):
         both = _entity(head, entities, columns.entities), _entity(tail, entities, columns.entities)
-        related.setdefault(both, []).append(_label(label, columns.label))
+        if both[0] == both[1]:
+            own = entities[both[0]]
+            raise DataError(f"a relation between an entity and itself, {text[own.start : own.end]!r:.60}")
+        named = _label(label, columns.label)
+        if named not in related.setdefault(both, []):
+            related[both].append(named)
     for one, other in permutations(range(len(entities)), 2):
         if (entities[one].start, entities[one].end) == (entities[other].start, entities[other].end):
             if (one, other) in related:

@@ -97,9 +97,11 @@ def find_relation_form(
             )
     if negative is None and columns.entities is None:
         counts: Counter[str] = Counter()
-        for row in first_rows(roles.source):
+        for row in roles.source.rows(Faults(roles.source.name)):  # all of them: files are often sorted by label
+            label = row.values.get(columns.label)
             try:
-                counts.update(str(pair.label) for pair in pairs_of_row(row.values, columns, ends))
+                pairs = pairs_of_row(row.values, columns, ends) if columns.relations else None
+                counts.update([str(label).strip()] if pairs is None else [str(pair.label) for pair in pairs])
             except DataError:  # reported when all rows are read
                 continue
         by_case = {name.lower(): name for name in counts}

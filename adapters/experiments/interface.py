@@ -22,6 +22,7 @@ from adapters.core import arguments, discovery
 from adapters.core.errors import SettingsError
 from adapters.core.files import free_folder
 from adapters.core.settings import CommonSettings, join
+from adapters.data.dataset_files import chosen_splits
 from adapters.data.in_memory import write_rows
 from adapters.experiments import run_folder
 from adapters.experiments.comparison.comparison import Comparison
@@ -33,8 +34,6 @@ from adapters.models import devices
 from adapters.serving.bank.bank import AdapterBank
 from adapters.tasks.base import examples
 from adapters.tasks.base.requests import example_of, request_of
-
-SPLITS = ("train", "validation", "test")
 
 
 def train(
@@ -314,8 +313,9 @@ def _data_settings(folder: Path, data: Any, splits: Mapping[str, Any]) -> dict[s
         extra = sorted(set(given) - {"train"})
         if extra:
             raise SettingsError(f"A DatasetDict has all splits; leave out {', '.join(extra)}.")
-        given = {name: whole[name] for name in SPLITS if name in whole}
-        data = None
+        names, notes = chosen_splits("the DatasetDict", whole)
+        print("".join(f"{note}\n" for note in notes), end="", file=sys.stderr, flush=True)
+        given, data = {split: whole[name] for split, name in names.items()}, None
     if data is not None:
         if not isinstance(data, str | Path):
             raise SettingsError(

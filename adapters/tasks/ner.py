@@ -12,7 +12,7 @@ import numpy as np
 
 from adapters.core.errors import DataError, SettingsError
 from adapters.data.class_labels import label_names
-from adapters.data.columns import ColumnRoles, given_columns
+from adapters.data.columns import given_columns, leading, roles_of_splits
 from adapters.data.entity_spans import SpanRules
 from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.ner_rows import find_ner_columns, find_tag_form, stored_sentences
@@ -117,9 +117,9 @@ class Task(base.PromptableTask):
         rules = SpanRules(
             spans=settings.spans, ends=settings.span_ends, names=names, characters=bool(settings.by_character)
         )
-        roles = {name: ColumnRoles(source, given) for name, source in sources.items()}
+        roles = roles_of_splits(sources, given)
         columns = {name: find_ner_columns(found) for name, found in roles.items()}
-        main = "train" if "train" in sources else next(iter(sources))
+        main = leading(sources)
         form = find_tag_form(
             roles[main].source,
             columns[main],

@@ -10,7 +10,7 @@ import numpy as np
 
 from adapters.core.errors import DataError, ModelError, SettingsError
 from adapters.core.settings import require
-from adapters.data.columns import ColumnRoles, given_columns
+from adapters.data.columns import ColumnRoles, given_columns, roles_of_splits
 from adapters.data.labels import LabelSet
 from adapters.data.regression_rows import LabelRange, find_regression_columns, numbers_of, stored_numbers
 from adapters.data.rows import RowSource
@@ -70,7 +70,7 @@ class Task(TextTask):
         """Read splits of texts with numbers. Raises DataError where there is nothing to learn or to score."""
         require(settings.long_texts in ("truncate", "window"), "long_texts", settings.long_texts, "truncate or window")
         given = given_columns(settings, "text", "text_pair", "label")
-        roles = {name: ColumnRoles(source, given) for name, source in sources.items()}
+        roles = roles_of_splits(sources, given)
         columns = {name: find_regression_columns(found) for name, found in roles.items()}
         splits = {name: Examples(name, *_stored(cls, roles[name], columns[name])) for name in sources}
         first = splits.get("train") or next(iter(splits.values()))

@@ -20,7 +20,7 @@ import numpy as np
 from adapters.core.errors import DataError
 from adapters.core.settings import require
 from adapters.data.classification_rows import in_order
-from adapters.data.columns import ColumnRoles, given_columns
+from adapters.data.columns import given_columns, leading, roles_of_splits
 from adapters.data.entity_spans import EXCLUSIVE
 from adapters.data.labels import LabelSet, refuse_unknown
 from adapters.data.related_pairs import MARKS, Argument, RelatedPair, located_pair, pair_in_marks, with_marks
@@ -120,9 +120,9 @@ class Task(LabelAnswerTask):
         markers = settings.entity_markers
         require(markers in (None, TYPED, PLAIN), "entity_markers", markers, f"{TYPED} or {PLAIN}")
         given = given_columns(settings, "text", "head", "tail", "label", "entities")
-        roles = {name: ColumnRoles(source, given) for name, source in sources.items()}
+        roles = roles_of_splits(sources, given)
         columns = {name: find_relation_columns(found) for name, found in roles.items()}
-        lead = "train" if "train" in sources else next(iter(sources))
+        lead = leading(sources)
         form = find_relation_form(
             roles[lead], columns[lead], ends=settings.argument_ends, negative=settings.no_relation_label
         )

@@ -17,7 +17,8 @@ from adapters.tasks.base.example import Example
 from adapters.tasks.base.generation_task import GenerationTask
 from adapters.tasks.base.text_answer_task import GenerationSettings
 
-PROMPTS = ("text", "prompt", "instruction", "input", "question")
+PROMPTS = ("prompt", "instruction", "text", "input", "question")
+"""Before `text`, as that is a whole example in some data of instructions (Alpaca's), the completion included."""
 COMPLETIONS = ("completion", "response", "output", "target", "answer")
 INPUTS = ("input", "context")
 """Columns that belong to an `instruction` (Alpaca's and Dolly's); often empty."""
@@ -31,7 +32,7 @@ class Settings(GenerationSettings):
     """Text generation."""
 
     prompt_column_name: str | None = None
-    """Column of the prompt. Default: text, prompt, instruction (with input or context after it), input, …; or messages,
+    """Column of the prompt. Default: prompt, instruction (with input or context after it), text, input, …; or messages,
     of which the last is the completion."""
     completion_column_name: str | None = None
     """Column of the completion, which follows the prompt as it is, without a blank between them. Default: completion,

@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.core.errors import DataError, SettingsError
 from adapters.data.cell_values import parse_cell
-from adapters.data.columns import ColumnRoles
+from adapters.data.columns import ColumnRoles, plain
 from adapters.data.generation_rows import GenerationRow
 from adapters.data.rows import Row
 from adapters.tasks.base.example import Example
@@ -115,7 +115,7 @@ class Task(GenerationTask):
             for side, _ in sides.values():
                 roles.use(side, BOTH)
             return {name: f"{BOTH}.{lang}" for name, (_, lang) in sides.items()}
-        return {name: roles.find(side, (lang.lower(),), what=lang) for name, (side, lang) in sides.items()}
+        return {name: roles.find(side, (plain(lang),), what=lang) for name, (side, lang) in sides.items()}
 
     @classmethod
     def row(cls, row: Row, columns: Mapping[str, str], settings: Any) -> GenerationRow:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+UNMOVED = 3
+"""Equal dev scores in a row that are no chance."""
+
 
 @dataclass(kw_only=True)
 class History:
@@ -21,6 +24,15 @@ class History:
     stopped_early: bool = False
     out_of_time: bool = False
     warnings: list[str] = field(default_factory=list)
+
+    def idle(self) -> str:
+        """What dev scores say of a training that learned nothing; empty where they say no such thing."""
+        found = {one["score"] for one in self.scores}
+        if found == {0}:
+            return "the dev score stayed 0, the model finds nothing"
+        if len(self.scores) >= UNMOVED and len(found) == 1 and found != {1}:
+            return f"the dev score stayed {100 * found.pop():.1f}, the model may answer everything alike"
+        return ""
 
     def record(self) -> dict[str, Any]:
         """For scores.json."""

@@ -148,9 +148,9 @@ class Trainer:
                     self._save_checkpoint(bar, stopped=bool(signal))
                 if signal:
                     end_by_signal(signal)
-            if history.best_score == 0:
+            if idle := history.idle():
                 lower = f"lower --learning_rate (it is {self.settings.learning_rate}) or train longer"
-                self.warnings.append(f"the dev score stayed 0, the model finds nothing: {lower}")
+                self.warnings.append(f"{idle}: {lower}")
                 bar.say(f"warning: {self.warnings[-1]}.")
         history.warnings = self.warnings
         self._save_trained()

@@ -184,8 +184,9 @@ def test_each_question_of_label_studios_full_json_is_a_column(tmp_path: Path) ->
     def result(name: str, choice: str) -> dict[str, Any]:
         return {"type": "choices", "from_name": name, "value": {"choices": [choice]}}
 
+    region = {**result("mood", "bad"), "value": {"choices": ["bad"], "start": 0, "end": 1, "text": "a"}}
     rows = [
-        {"data": {"text": "a"}, "annotations": [{"result": [result("mood", "good"), result("topic", "film")]}]},
+        {"data": {"text": "a"}, "annotations": [{"result": [result("mood", "good"), result("topic", "film"), region]}]},
         {
             "data": {"text": "b"},
             "annotations": [
@@ -195,14 +196,20 @@ def test_each_question_of_label_studios_full_json_is_a_column(tmp_path: Path) ->
             ],
         },
         {"data": {"text": "c"}, "annotations": []},
+        {"data": {"text": "d"}, "annotations": [{"result": [result("mood", "good"), result("mood", "bad")]}]},
     ]
     source = choices_as_labels(roles_of(tmp_path, rows).source)
     faults = Faults("x")
     values = [row.values for row in source.rows(faults)]
     assert source.columns == ["text", "mood", "topic"] and faults.count == 0
-    assert values == [{"text": "a", "mood": ["good"], "topic": ["film"]}, {"text": "b", "mood": ["bad"]}]
+    assert values == [
+        {"text": "a", "mood": ["good"], "topic": ["film"]},
+        {"text": "b", "mood": ["bad"]},
+        {"text": "d", "mood": ["good", "bad"]},
+    ]
     assert set(faults.notes) == {
         "tasks without an annotation, or with cancelled ones alone, left out",
         "annotations left out: one of a task is read, the ground truth, else the first",
         "results of Label Studio other than choices left out",
+        "choices for a part of the text left out",
     }

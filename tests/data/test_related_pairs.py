@@ -44,6 +44,17 @@ def test_marks_in_a_text_are_taken_out_and_their_places_kept(text: str) -> None:
     assert (plain[head.start : head.end], plain[tail.start : tail.end]) == ("child", "cradle")
 
 
+LISTED = RelationColumns(text="text", label="relations", entities="entities", relations=True)
+
+
+def test_a_relation_of_an_entity_with_itself_is_refused_and_one_given_twice_counts_once() -> None:
+    entities = [[0, 3, "PER"], [8, 10, "PER"]]
+    row = {"text": "Ada met Bo", "entities": entities, "relations": [[0, 1, "knows"], [0, 1, "knows"]]}
+    assert [one[-1] for one in read(row, LISTED)] == ["knows", NO_RELATION]
+    with pytest.raises(DataError, match="a relation between an entity and itself, 'Bo'"):
+        read({**row, "relations": [[1, 1, "knows"]]}, LISTED)
+
+
 def test_marks_may_nest_and_come_in_either_order() -> None:
     plain, head, tail = marked_pair("<e2>University of <e1>Oslo</e1></e2> is old") or ("", None, None)
     assert head is not None and tail is not None

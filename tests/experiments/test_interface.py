@@ -57,7 +57,7 @@ def test_what_was_trained_is_loaded_and_called_with_a_text_or_a_list(result, tin
     assert answer["output"]["tags"] == one["tags"]
 
 
-def test_frames_and_datasets_are_read_as_lists_are(tiny_bert, tmp_path, result):
+def test_frames_and_datasets_are_read_as_lists_are(tiny_bert, tmp_path, result, capsys):
     import datasets
     import pandas
 
@@ -65,11 +65,23 @@ def test_frames_and_datasets_are_read_as_lists_are(tiny_bert, tmp_path, result):
     dataset = datasets.Dataset.from_list(ROWS[40:])
     made = adapters.train(task="ner", method="lora", train=frame, test=dataset, **short(tiny_bert, tmp_path / "frame"))
     assert made is not None and made.score == result.score
-    splits = datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS[:40]), test=dataset)
+    rest = datasets.Dataset.from_list(ROWS[:1])
+    splits = datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS[:40]), test=dataset, spare=rest)
     again = adapters.train(task="ner", method="lora", data=splits, **short(tiny_bert, tmp_path / "splits"))
+    assert "not used of the DatasetDict: spare" in capsys.readouterr().err
     assert again is not None and [line["prediction"] for line in again.predictions] == [
         line["prediction"] for line in made.predictions
     ]
+
+
+def test_the_splits_of_a_dataset_dict_have_their_usual_names(tmp_path):
+    import datasets
+
+    reviews = [{"text": f"{'good' if n % 2 else 'bad'} film {n}", "label": str(n % 2)} for n in range(20)]
+    made = datasets.DatasetDict({name: datasets.Dataset.from_list(reviews) for name in ("train", "dev", "test")})
+    run = adapters.train(task="classification", method="tfidf", data=made, output_dir=tmp_path / "out")
+    assert run is not None and run.record["dataset"]["n"] == 20
+    assert (tmp_path / "out" / "data" / "validation.jsonl").is_file()
 
 
 def test_runs_of_one_process_have_each_their_own_precision(tiny_bert, tmp_path):

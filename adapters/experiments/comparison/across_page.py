@@ -12,6 +12,7 @@ from adapters.evaluation.report import critical_difference, html
 from adapters.evaluation.report.tables import (
     Column,
     html_table,
+    interval,
     markdown_table,
     markdown_text,
     number_column,
@@ -69,7 +70,7 @@ def set_columns(title: str) -> list[Column]:
         Column(title="method", shown=lambda row: row["method"]),
         Column(title="base", shown=lambda row: ", ".join(filter(None, (_short(row["base"]), row["size"])))),
         Column(title=title, shown=lambda row: points(row["value"]), key=lambda row: row["value"]),
-        Column(title="95 % interval", shown=lambda row: f"{points(row['low'])} to {points(row['high'])}"),
+        Column(title="95 % interval", shown=lambda row: interval(row["low"], row["high"])),
         Column(title="seeds", shown=lambda row: f"{len(row['seeds'])}{' (incomplete)' if row['incomplete'] else ''}"),
         number_column("rank", "rank", "g"),
     ]

@@ -268,7 +268,7 @@ class Comparison(Experiment):
     def _tuning(self, method: str, base: str) -> dict[str, Any] | None:
         """The search of a method on a base, as JSON; None without one."""
         for search in self.searches:
-            if (search.method, search.base) == (method, base) and search.space:
+            if (search.method, search.base) == (method, base) and search.searched:
                 settings = self._settings_of(method, {**search.chosen().settings, "model_name_or_path": base})
                 dev = self._dev_examples(load_method(method, self.plugins))
                 return {**search.record(spaces.values(settings, search.space)), "dev_examples": dev}

@@ -7,13 +7,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapters.core.files import digest_value, write_json, write_text
+from adapters.core.files import digest_value, locked, write_json, write_text
 from adapters.core.settings import INCIDENTAL
 from adapters.core.signals import SignalGuard
 
@@ -107,7 +107,7 @@ def run_folder(run: PlannedRun, folder: Path) -> Path:
 
 
 def ended(folder: Path) -> bool:
-    """Whether nothing is left to do for a run: it has finished, or is a trial that failed."""
+    """Whether nothing is left to do for a run: it has finished, or failed and is not tried again."""
     return finished(folder) or failure(folder).is_file()
 
 
@@ -137,16 +137,17 @@ def write_settings(run: PlannedRun, folder: Path) -> None:
     write_json(folder / "runs" / f"{run.name}.json", settings)
 
 
-def execute_written(name: str, folder: Path, processes: int) -> tuple[int, str]:
+def execute_written(name: str, folder: Path, processes: int, *, once: bool = False) -> tuple[int, str]:
     """Run a run whose settings are written, unless it is finished; returns exit code and reason of failure.
 
     Args:
         name: of the run.
         folder: of the comparison.
         processes: number of processes of the run.
+        once: whether a failure is kept, as that of a trial always is, so that the run is not tried again.
     """
     runs = folder / "runs"
-    with _lock(runs / f"{name}.lock") as held:
+    with locked(runs / f"{name}.lock") as held:
         if finished(runs / name):
             return 0, ""
         settings, failed = runs / f"{name}.json", failure(runs / name)
@@ -158,37 +159,14 @@ def execute_written(name: str, folder: Path, processes: int) -> tuple[int, str]:
         code, error = _run_alone(settings, runs / f"{name}.log", processes, held, given.get("command", "train"))
         if code in FAILED and given.get("trial"):
             write_text(failed, error)
+        elif code in FAILED and once:
+            write_text(failed, f"{error} (To run it again, delete {failed}.)")
         return code, error
 
 
 def failure(folder: Path) -> Path:
-    """The file that holds the reason where a trial has failed by itself: it would fail again, and a search goes on."""
+    """The file that holds the reason where a run has failed by itself and is not tried again."""
     return folder.with_name(f"{folder.name}.failed")
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[int | None]:
-    """Wait until no process works on the run; yields a handle that the run's process must inherit to keep the lock.
-
-    A killed comparison leaves its current run running. The lock lives as long as that process, so the next comparison
-    waits for it and finds the run finished; otherwise both would write into one folder. POSIX only.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:
-        yield None
-        return
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            print(f"waiting for {path.stem}, which an earlier comparison left running", file=sys.stderr, flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield handle
-    finally:
-        os.close(handle)
 
 
 def _run_alone(settings: Path, log: Path, processes: int, held: int | None, verb: str = "train") -> tuple[int, str]:

@@ -93,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one run; returns its exit code as a shell would."""
     exit_on_sigterm()
     folder, name, processes = argv
-    code, error = execute_written(name, Path(folder), int(processes))
+    code, error = execute_written(name, Path(folder), int(processes), once=True)
     if error:
         print(f"{name}: {error}", file=sys.stderr)
     return code if code >= 0 else 128 - code

@@ -130,6 +130,11 @@ class Search:
         self.costs: dict[str, tuple[float, int]] = {}
         """By run, seconds and tokens trained on."""
 
+    @property
+    def searched(self) -> bool:
+        """Whether anything was tried; one trial is the method's own settings, which are not tried first."""
+        return any(trial.scores or trial.error for trial in self.trials)
+
     def propose(self, trials: int) -> Iterator[Trial]:
         """Settings of further trials until there are so many, or the space has no others."""
         while len(self.trials) < trials and (settings := self.tuner.propose()) is not None:
@@ -174,7 +179,7 @@ class Search:
     def sentence(self) -> str:
         """What came of it."""
         where = f"{self.method} on {self.base}: "
-        if not self.space:
+        if not self.searched:
             return f"{where}nothing to search"
         trial, failed = self.chosen(), sum(bool(trial.error) for trial in self.trials)
         if not trial.scores:

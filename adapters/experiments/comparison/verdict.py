@@ -124,9 +124,9 @@ def _needs_base(summary: Mapping[str, Any], base: str, own: Sequence[int]) -> li
     """Whether a base model is needed at all, by the tests against the best method without one."""
     rows = summary["rows"]
     without, on_it = ([i for i in own if bool(rows[i]["base"]) == has] for has in (False, True))
-    if not without or not on_it:
+    advice = next((one for one in summary["advice"] if one["base"] == base), None)
+    if not without or not on_it or advice is None:  # nothing is tested where documents are too few
         return []
-    advice = next(one for one in summary["advice"] if one["base"] == base)
     if enough := [i for i in advice["non_inferior"] if i in without]:
         named = f"{_listed(rows, enough)} {'is' if len(enough) == 1 else 'are'}"
         return [f"No base model is needed: {named} non-inferior {within(advice)} to every other method."]

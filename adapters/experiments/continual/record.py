@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def finish(run: SequenceRun) -> dict[str, Any]:
         "tasks": {one.name: {**one.record(trial=run.trial), "label_names": run.label_names(one)} for one in run.tasks},
         "matrix": matrix,
         "routed": routed,
-        "untrained": stages[0].get("untrained", [None] * len(run.tasks)),
+        "untrained": [one for one, _ in zip_longest(stages[0].get("untrained", ()), run.tasks)],  # later ones: None
         "stages": [{k: v for k, v in stage.items() if k not in ("row", "untrained")} for stage in stages],
         "main": {
             "metric": first.metric.name,

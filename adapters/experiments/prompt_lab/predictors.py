@@ -60,8 +60,8 @@ def grid(prompts: Sequence[str], shots: Sequence[int], seeds: int) -> list[Promp
 
 
 def ensembles(conditions: Sequence[PromptCondition], kinds: Sequence[str]) -> list[PromptCondition]:
-    """Ensembles of conditions with equal shots: of one prompt (seeds), of one seed (prompts), or of all."""
-    out = []
+    """Ensembles of conditions with equal shots: of one prompt (seeds), of one seed (prompts), or of all; each once."""
+    out: dict[tuple[PromptCondition, ...], PromptCondition] = {}
     for kind in dict.fromkeys(kinds):
         over = kind.split("+")
         together: dict[tuple[Any, ...], list[PromptCondition]] = {}
@@ -77,8 +77,9 @@ def ensembles(conditions: Sequence[PromptCondition], kinds: Sequence[str]) -> li
             name = " + ".join(dict.fromkeys(Path(condition.prompt).stem for condition in members))
             name += f" x {seeds} seeds" if seeds > 1 else ""
             if len(members) > 1:
-                out.append(PromptCondition(prompt=name, shots=shots, seed=seed, members=tuple(members)))
-    return out
+                one = PromptCondition(prompt=name, shots=shots, seed=seed, members=tuple(members))
+                out.setdefault(one.members, one)
+    return [*out.values()]
 
 
 def method_of(settings: Any, task: str, condition: PromptCondition, calibration: Calibration | None = None) -> Any:

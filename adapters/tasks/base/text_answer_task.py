@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from adapters.core.errors import DataError
 from adapters.core.settings import require
-from adapters.data.columns import ColumnRoles, given_columns
+from adapters.data.columns import ColumnRoles, given_columns, roles_of_splits
 from adapters.data.generation_rows import GenerationRow, shape, stored_generation_rows
 from adapters.data.labels import LabelSet
 from adapters.data.rows import Row, RowSource
@@ -87,11 +87,12 @@ class TextAnswerTask(Task):
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[Task, dict[str, Examples]]:
         """Read the splits. Raises DataError for a missing column, and for texts that are missing or empty."""
         options = cls.options_of(settings)
-        return cls(**options), {name: cls._split(name, source, settings) for name, source in sources.items()}
+        roles = roles_of_splits(sources, given_columns(settings, *cls.roles))
+        splits = {name: cls._split(name, own, settings) for name, own in roles.items()}
+        return cls(**options), {name: splits[name] for name in sources}
 
     @classmethod
-    def _split(cls, name: str, source: RowSource, settings: Any) -> Examples:
-        roles = ColumnRoles(source, given_columns(settings, *cls.roles))
+    def _split(cls, name: str, roles: ColumnRoles, settings: Any) -> Examples:
         columns = cls.find_columns(roles, settings)
         dataset, notes = stored_generation_rows(
             roles,

@@ -101,7 +101,12 @@ def test_what_is_missing_or_incomplete_anywhere_has_no_rank_and_is_named() -> No
     assert across_page.picture(summary) == ""
     page = across_page.page(summary, [{"data_set": "x", "why": "no <data>"}], Path("out"), {})
     assert "no &lt;data&gt;" in page and 'href="../runs/set0/comparison.html"' in page
-    assert "| lora | base | 99.0 | 97.0 to 101.0 | 2 (incomplete) | – |" in across_page.markdown(summary, [])
+    assert "| lora | base | 99.0 | 97.0–101.0 | 2 (incomplete) | – |" in across_page.markdown(summary, [])
+
+
+def test_a_data_set_of_few_documents_has_no_intervals() -> None:
+    summary = summarise([data_set(n, [row("lora", 0.7, low=None, high=None), row("tfidf", 0.6)]) for n in range(2)])
+    assert "| lora | base | 70.0 | – | 2 | 1 |" in across_page.markdown(summary, [])
 
 
 def test_bases_of_the_same_last_name_are_told_apart_and_rows_of_two_bases_warned_of() -> None:

@@ -172,6 +172,10 @@ def test_an_element_ends_with_the_exit_code_and_the_reason_of_its_run(place: Pat
     assert written.returncode == 0, written.stderr
     failed = element_here(place / "failing", 0)
     assert failed.returncode == 2 and "there are 60 training examples" in failed.stderr
+    collected = start(words)
+    (kept,) = (place / "failing" / "runs").glob("few_shot-*.failed")
+    assert collected.returncode == 1 and f"To run it again, delete {kept}" in " ".join(collected.stderr.split())
+    kept.unlink()
     again = start(words)
     assert again.returncode == 0 and not ended_runs(place / "failing")
     (log,) = (place / "failing" / "runs").glob("few_shot-*.log")

@@ -339,6 +339,12 @@ def test_of_few_documents_no_test_is_made_and_no_interval_is_given(rows: list[re
     assert "There are only 12 documents" in (tmp_path / "out" / "comparison.html").read_text()
 
 
+def test_of_few_documents_nothing_is_said_of_whether_a_base_is_needed(tmp_path: Path) -> None:
+    rows = in_documents([row for row in rivals(tmp_path, 0.1) if row.base in ("", "mini/bert")], 12)
+    said = " ".join(save_and_print(rows, tmp_path / "out", command="c", resample="documents")["verdict"])
+    assert "There are only 12 documents" in said and "base model pays" not in said and "needed" not in said
+
+
 def test_documents_that_are_not_known_alike_are_not_resampled(rows: list[results.Row]) -> None:
     rows = in_documents(rows, 40)
     for line in rows[0].records[0].lines:

@@ -135,6 +135,12 @@ def test_a_budget_below_one_more_trial_leaves_the_default_settings(tmp_path: Pat
     assert len(search.trials) == 1 and [len(batch) for batch in launcher.batches if batch] == [1]
 
 
+def test_one_trial_is_no_search(tmp_path: Path) -> None:
+    search, launcher = searched(tmp_path, near, 1)
+    assert not search.searched and not [batch for batch in launcher.batches if batch]
+    assert search.sentence().endswith("nothing to search")
+
+
 def test_a_search_left_to_a_scheduler_ends_where_its_runs_have_not_ended(tmp_path: Path) -> None:
     launcher = Launcher(tmp_path, near)
     search = tuning.Search("lora", "minilm", SPACE, tuner("random", SPACE, 0, 5, lambda _: True))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 
 import pytest
 from sequences import sequence_run, things_and_looks, write_texts
@@ -52,7 +53,7 @@ def test_a_task_is_added_published_and_rolled_back(finished, run_folder, tiny_be
     assert (publish.current(run, "things") / "card.json").read_bytes() == things
     record = json.loads((run / "updates" / "0002" / "scores.json").read_text())
     assert record["order"] == ["things", "looks", "more"]
-    assert len(record["matrix"]) == 3
+    assert len(record["matrix"]) == len(record["untrained"]) == 3
     answer = adapters.load(publish.current(run, "more"), base=str(tiny_bert))("the apple is here")
     assert answer["label"] in ("fruit", "tool")
     with pytest.raises(SettingsError, match="another task is called more"):
@@ -75,10 +76,29 @@ def test_a_task_that_costs_too_much_of_an_earlier_one_is_not_published(finished,
     assert pointers(run) == {"things": 1, "looks": 1}
     gate = json.loads((run / "updates" / "refused" / "gate.json").read_text())
     assert gate["open"] is False
-    assert update.update(UpdateSettings(run=run, add=more, max_drop=5.1)) == 0
+    assert update.update(UpdateSettings(run=run, add=more, max_drop=5)) == 0, "not more than that, but for rounding"
     assert pointers(run) == {"things": 2, "looks": 2, "more": 1}
     assert update.update(UpdateSettings(run=run, rollback=True)) == 0
     assert pointers(run) == {"things": 1, "looks": 1}
+
+
+def test_of_two_updates_at_a_time_the_second_waits(finished, run_folder, monkeypatch):
+    run, more = run_folder("sequential"), finished[1]
+    held, waiting = threading.Event(), threading.Event()
+
+    def in_use(*_):
+        held.set()
+        assert waiting.wait(60), "the other one does not wait"
+        return 0
+
+    monkeypatch.setattr(update, "_add", in_use)
+    first = threading.Thread(target=update.update, args=(UpdateSettings(run=run, add=more),))
+    first.start()
+    assert held.wait(60)
+    monkeypatch.setattr("builtins.print", lambda *words, **_: waiting.set() if "another process" in words[0] else None)
+    monkeypatch.setattr(update, "_add", lambda *_: 7)
+    assert update.update(UpdateSettings(run=run, add=more)) == 7
+    first.join()
 
 
 class Killed(BaseException):

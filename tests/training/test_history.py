@@ -1,0 +1,24 @@
+"""What dev scores say of a training that learned nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from adapters.training.history import History
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ([], ""),
+        ([0.0], "stayed 0, the model finds nothing"),
+        ([0.0, 0.1], ""),
+        ([0.315] * 2, ""),
+        ([0.315] * 3, "stayed 31.5, the model may answer everything alike"),
+        ([0.315, 0.32, 0.315], ""),
+        ([1.0] * 3, ""),
+    ],
+)
+def test_a_dev_score_that_does_not_move_is_reported(scores: list[float], said: str) -> None:
+    history = History(scores=[{"step": n, "score": score} for n, score in enumerate(scores)])
+    assert said in history.idle() and bool(said) == bool(history.idle())

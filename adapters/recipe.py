@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.core import arguments
+from adapters.core import flags
 from adapters.core.exit_codes import exit_codes
 from adapters.experiments.run import DryRunEnded, Run, open_run
 
@@ -40,7 +40,7 @@ def start(
     with command():
         argv = list(sys.argv[1:] if argv is None else argv)
         if not isinstance(method, str):
-            method, argv = arguments.choose(argv, "method", method)
+            method, argv = flags.choose(argv, "method", method)
         yield open_run(task, method, defaults, argv, (doc or "").strip())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
-from adapters.core import arguments, discovery
+from adapters.core import arguments, discovery, flags, settings_files
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import SettingsError
 
@@ -57,11 +57,11 @@ def settings() -> type:
 
 def run(argv: Sequence[str]) -> int:
     """Run `taskswap compare`."""
-    if not arguments.is_file(argv) and "tasks" in arguments.given(argv) and not {"-h", "--help"} & {*argv}:
+    if not settings_files.is_file(argv) and "tasks" in flags.given(argv) and not flags.asks_for_help(argv):
         return _compare_across(argv)
-    if arguments.is_file(argv) or "task" in arguments.given(argv):
+    if settings_files.is_file(argv) or "task" in flags.given(argv):
         return _run_and_compare(argv)
-    only = sorted(arguments.given(argv) - {field.name for field in fields(Settings)})
+    only = sorted(flags.given(argv) - {field.name for field in fields(Settings)})
     if only and only[0] in {field.name for field in fields(settings())}:
         raise SettingsError(f"--{only[0]}: only where the methods are run as well. Add --task, and name the data.")
     if not argv:
@@ -92,8 +92,8 @@ def _run_and_compare(argv: Sequence[str]) -> int:
     """Run the methods that are compared, as a recipe for comparisons does."""
     from adapters.recipe import compare
 
-    tasks = discovery.names("tasks", arguments.peek(argv, "plugin_dir"))
-    task, argv = arguments.choose(argv, "task", tasks, needed=True)
+    tasks = discovery.names("tasks", flags.peek(argv, "plugin_dir"))
+    task, argv = flags.choose(argv, "task", tasks, needed=True)
     doc, defaults = f"Compare methods on the task {task}.", {"output_dir": f"runs/compare_{task}"}
     with compare(doc, task=task, defaults=defaults, argv=argv) as comparison:
         comparison.check()
@@ -106,7 +106,7 @@ def _compare_across(argv: Sequence[str]) -> int:
     """Compare the same methods over several data sets."""
     from adapters.experiments.comparison.across_tasks import AcrossTasks
 
-    comparisons = AcrossTasks(*arguments.take(argv, "tasks"))
+    comparisons = AcrossTasks(*flags.take(argv, "tasks"))
     comparisons.check()
     comparisons.run_all()
     comparisons.save_and_print()

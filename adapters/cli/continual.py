@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from adapters.core import arguments
+from adapters.core import arguments, flags, settings_files
 
 HELP = "learn task after task without forgetting: strategies compared on a sequence"
 GROUP = "Train and compare"
@@ -36,9 +36,9 @@ def settings() -> type:
 
 def run(argv: Sequence[str]) -> int:
     """Run `taskswap continual`."""
-    if arguments.is_file(argv) and "strategy" in arguments.read_file(Path(argv[0])):
+    if settings_files.is_file(argv) and "strategy" in flags.read_file(Path(argv[0])):
         return _run_one(Path(argv[0]))
-    if arguments.is_about_a_folder(argv, {"add", "rollback"}):
+    if flags.is_about_a_folder(argv, {"add", "rollback"}):
         from adapters.experiments.continual.update import UpdateSettings, update
 
         return update(arguments.parse(UpdateSettings, {}, DESCRIPTION, argv, program="taskswap continual"))
@@ -57,7 +57,7 @@ def _run_one(path: Path) -> int:
     from adapters.experiments.continual.sequence_run import SequenceRun
     from adapters.experiments.continual.settings import run_settings
 
-    given = arguments.read_file(path)
+    given = flags.read_file(path)
     task, method, strategy = (str(given[name]) for name in ("task", "method", "strategy"))
     kind = run_settings(task, method, strategy, given["plugin_dir"])
     names = set(kind.__dataclass_fields__)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from adapters.core import arguments
+from adapters.core import arguments, flags
 from adapters.core.arguments import POSITIONAL, WHOLE
 from adapters.core.errors import SettingsError
 
@@ -55,7 +55,7 @@ def settings() -> type:
 
 def run(argv: Sequence[str]) -> int:
     """Run `taskswap customer_service`."""
-    if arguments.is_about_a_folder(argv, {"ask"}):
+    if flags.is_about_a_folder(argv, {"ask"}):
         return _ask(arguments.parse(AskSettings, {}, DESCRIPTION, argv, program="taskswap customer_service"))
     from adapters.applications.customer_service.learning import CustomerService
 

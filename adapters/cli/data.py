@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from adapters.core import arguments, discovery
+from adapters.core import arguments, discovery, flags
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import DataError, UserError, numbered
 from adapters.core.settings import CommonSettings, DataSettings, join, require
@@ -60,7 +60,7 @@ def _settings(tasks: Sequence[str], plugins: Sequence[str] = ()) -> type:
 
 def run(argv: Sequence[str]) -> int:
     """Run `taskswap data`."""
-    plugins = arguments.peek([*argv, "--"], "plugin_dir")
+    plugins = flags.peek([*argv, "--"], "plugin_dir")
     known = discovery.names("tasks", plugins)
     given: Any = arguments.parse(_settings(known, plugins), {}, DESCRIPTION, argv, program="taskswap data")
     require(given.examples >= 0, "examples", given.examples, "0 or more")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from adapters.core import arguments, discovery
+from adapters.core import arguments, discovery, flags
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import SettingsError, did_you_mean
 from adapters.core.settings import CommonSettings, join
@@ -135,7 +135,7 @@ def _read_data(prompt: str, argv: Sequence[str]) -> tuple[Any, Any, dict[str, An
     from adapters.tasks.base.reading import reading_lines
     from adapters.tasks.base.task import promptable
 
-    plugins = arguments.peek(argv, "plugin_dir")
+    plugins = flags.peek(argv, "plugin_dir")
     known = template.paths(plugins)
     path = template.path_of(prompt, known)
     if path is None:

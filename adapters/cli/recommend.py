@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from adapters.core import arguments
+from adapters.core import arguments, flags
 from adapters.core.arguments import POSITIONAL
 
 HELP = "train a recommender from texts and events, or ask it"
@@ -67,7 +67,7 @@ def settings() -> type:
 
 def run(argv: Sequence[str]) -> int:
     """Run `taskswap recommend`."""
-    if arguments.is_about_a_folder(argv, ASKS):
+    if flags.is_about_a_folder(argv, ASKS):
         return _ask(arguments.parse(RecommendSettings, {}, DESCRIPTION, argv, program="taskswap recommend"))
     from adapters.applications.recommendation.learning import Recommendation
 

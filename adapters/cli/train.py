@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from adapters.core import arguments, discovery
+from adapters.core import arguments, discovery, flags
 from adapters.core.settings import CommonSettings, join
 
 HELP = "run a method on a task: train it, score it, save the artifact"
@@ -35,12 +35,12 @@ def run(argv: Sequence[str]) -> int:
     """Run `taskswap train`."""
     from adapters.recipe import start
 
-    plugins = arguments.peek(argv, "plugin_dir")
+    plugins = flags.peek(argv, "plugin_dir")
     tasks, methods = discovery.names("tasks", plugins), discovery.names("methods", plugins)
-    if {"-h", "--help"} & set(argv) and not {"task", "method"} <= arguments.given(argv):
+    if flags.asks_for_help(argv) and not {"task", "method"} <= flags.given(argv):
         return _show_pairs(tasks, methods)
-    task, argv = arguments.choose(argv, "task", tasks, needed=True)
-    method, argv = arguments.choose(argv, "method", methods, needed=True)
+    task, argv = flags.choose(argv, "task", tasks, needed=True)
+    method, argv = flags.choose(argv, "method", methods, needed=True)
     doc, defaults = f"The method {method} on the task {task}.", {"output_dir": f"runs/{method}_{task}"}
     with start(doc, task=task, method=method, defaults=defaults, argv=argv) as started:
         read = started.read_task()

@@ -7,19 +7,20 @@ import contextlib
 import dataclasses
 import inspect
 import io
-import json
 import shlex
 import sys
 import textwrap
 import types
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 from adapters.core.errors import SettingsError, did_you_mean
+from adapters.core.flags import GUARD, HELP, as_item, given, is_flag, items, name_of, unguarded
 from adapters.core.settings import OWN_DEFAULTS, shortest
+from adapters.core.settings_files import FILES, RECORDED, is_file, read
 
 POSITIONAL = "positional"
 """Marks a field of a settings class as a positional argument, as in `artifact: Annotated[str, POSITIONAL]`. A list
@@ -27,7 +28,6 @@ takes all the words that are left, and needs at least one unless it has a defaul
 WHOLE = "whole"
 """Marks a field of a settings class as a list of sentences, which commas do not separate."""
 
-ALIASES = {"max_seq_length": "max_length"}
 ELSEWHERE = {
     "base": ("model_name_or_path", ""),
     "model": ("model_name_or_path", ""),
@@ -49,12 +49,6 @@ needs none, and what to do."""
 LISTED = 20
 """Flags that a message lists, at most; longer lists are in --help."""
 _TRUE, _FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
-_GUARD = "\N{WORD JOINER}"
-"""Before texts that begin with a dash, such as the label `-`, while they pass through the parser, which has flags only;
-and before items of a list that came as a list, so that their commas do not separate them."""
-FILES = (".toml", ".yaml", ".yml", ".json")
-# What a run's own settings.json records besides its settings, so that it can be passed back unchanged.
-_RECORDED = frozenset({"format", "task", "method", "reading", "given", "defaults"})
 
 
 def parse(
@@ -104,7 +98,7 @@ def parse(
         if stop.code in (0, None):
             raise
         raise SettingsError(_plain(shown.getvalue())) from None
-    return kind(**{field.name: _unguarded(getattr(found, field.name)) for field in dataclasses.fields(kind)})
+    return kind(**{field.name: unguarded(getattr(found, field.name)) for field in dataclasses.fields(kind)})
 
 
 def parse_training(kind: type, defaults: Mapping[str, Any], description: str, argv: Sequence[str]) -> Any:
@@ -241,16 +235,17 @@ def _normal(
     """Flags in the one form that the parser takes (`--name value…`, underscores, lists and booleans spelled out), and
     the positional arguments.
 
-    Where there are positional arguments, a flag takes no more words than it needs, and `--` ends the flags. Commas do
-    not separate the values of flags that are `whole`.
+    Where there are positional arguments, a flag takes no more words than it needs, and `--` ends the flags. A list that
+    is given in several parts is joined; of other flags the last one counts. Commas do not separate the values of flags
+    that are `whole`.
     """
-    flags: list[str] = []
+    found: dict[str, list[str]] = {}
     positional: list[str] = []
     words = list(argv)
     while words:
         word = words.pop(0)
-        if word in ("-h", "--help"):
-            flags.append("--help")
+        if word in HELP:
+            found["help"] = []
             continue
         if places and word == "--":
             positional += words
@@ -266,16 +261,17 @@ def _normal(
                 "spaces or commas.)"
             )
         name, equals, value = word[2:].partition("=")
-        name = _name(name)
+        name = name_of(name)
         values = [value] if equals else _following(words, hints.get(name), greedy=not places)
         if name.startswith("no_") and _is_boolean(hints.get(name[3:])) and not values:
             name, values = name[3:], ["false"]
         if name not in hints or name in places:
             raise SettingsError(f"--{name}: there is no such flag{_instead(name, hints, places)}")
         if name in whole:
-            values = [_GUARD + value for value in values]
-        flags += [f"--{name}", *_values(name, values, hints[name])]
-    return flags, positional
+            values = [GUARD + value for value in values]
+        own = _values(name, values, hints[name])
+        found[name] = [*found.get(name, ()), *own] if typing.get_origin(hints[name]) is list else own
+    return [word for name, values in found.items() for word in (f"--{name}", *values)], positional
 
 
 def _instead(name: str, hints: Mapping[str, Any], places: Sequence[str]) -> str:
@@ -288,56 +284,22 @@ def _instead(name: str, hints: Mapping[str, Any], places: Sequence[str]) -> str:
     return f": {near}" if "did you mean" in near or len(known) <= LISTED else f". --help lists all {len(known)} flags."
 
 
-def _unguarded(value: Any) -> Any:
-    """A parsed value as the user wrote it."""
-    if isinstance(value, list):
-        return [_unguarded(item) for item in value]
-    return value.removeprefix(_GUARD) if isinstance(value, str) else value
-
-
 def _following(words: list[str], hint: Any, *, greedy: bool) -> list[str]:
     """The values after a flag, taken from the front of `words`; greedy: every word up to the next flag."""
     if greedy or typing.get_origin(hint) is list:
-        end = next((i for i, word in enumerate(words) if _is_flag(word)), len(words))
+        end = next((i for i, word in enumerate(words) if is_flag(word)), len(words))
     elif _is_boolean(hint):
         end = int(bool(words) and words[0].lower() in _TRUE | _FALSE)
     else:
-        end = int(hint is not None and bool(words) and not _is_flag(words[0]))
+        end = int(hint is not None and bool(words) and not is_flag(words[0]))
     values, words[:] = words[:end], words[end:]
     return values
-
-
-def _name(written: str) -> str:
-    """The setting that a flag or a line of a file means."""
-    name = written.replace("-", "_")
-    return ALIASES.get(name, name)
-
-
-def is_file(argv: Sequence[str]) -> bool:
-    """Whether a single settings file replaces all flags."""
-    return len(argv) == 1 and not argv[0].startswith("-") and argv[0].lower().endswith(FILES)
-
-
-def is_about_a_folder(argv: Sequence[str], names: Collection[str]) -> bool:
-    """Whether a command that makes a folder is asked about one: that is named first, or flags of a question are given.
-
-    Args:
-        argv: the arguments without the program's name.
-        names: of the flags that only such questions have.
-    """
-    named = bool(argv) and not argv[0].startswith("-") and not argv[0].lower().endswith(FILES)
-    return (named or not given(argv).isdisjoint(names)) and not {"-h", "--help"} & {*argv}
-
-
-def _is_flag(word: str) -> bool:
-    """`--name` is a flag, and so are `--` and `-h`; `-4` is a value."""
-    return word.startswith("--") or word == "-h"
 
 
 def _values(name: str, values: list[str], hint: Any) -> list[str]:
     """The values of one flag in the form that the parser takes."""
     texts = str in (hint, *typing.get_args(hint))
-    return [_GUARD + value if texts and value.startswith("-") else value for value in _plain_values(name, values, hint)]
+    return [GUARD + value if texts and value.startswith("-") else value for value in _plain_values(name, values, hint)]
 
 
 def _plain_values(name: str, values: list[str], hint: Any) -> list[str]:
@@ -349,49 +311,9 @@ def _plain_values(name: str, values: list[str], hint: Any) -> list[str]:
             raise SettingsError(f"--{name} {' '.join(values)}: must be true or false (or use --{name}, --no_{name}).")
         return ["True" if word in _TRUE else "False"]
     if typing.get_origin(hint) is list:
-        return [item for value in values for item in _items(value)]
+        return [item for value in values for item in items(value)]
     if len(values) != 1:
         raise SettingsError(f"--{name} takes one value, found {len(values)}{': ' if values else ''}{' '.join(values)}.")
-    return values
-
-
-def _items(value: str) -> list[str]:
-    """The items of a list that one word of a command names, separated by commas; one that came as an item is whole."""
-    if value.startswith(_GUARD):
-        return [value]
-    if "," not in value:
-        return [value] if value else []
-    return [item.strip() for item in value.split(",") if item.strip()]
-
-
-def _as_item(value: object) -> str:
-    """An item of a list as a word of a command."""
-    return f"{_GUARD}{value}" if "," in str(value) else str(value)
-
-
-def _read(path: Path, kind: str) -> dict[str, Any]:
-    """The contents of a settings file of a kind of `FILES`. Raises SettingsError."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
-        raise SettingsError(f"{path}: cannot be read ({why}). Give a .toml, .yaml or .json of settings.") from error
-    try:
-        if kind == ".toml":
-            import tomllib
-
-            values = tomllib.loads(text)
-        elif kind == ".json":
-            values = json.loads(text)
-        else:
-            import yaml
-
-            # Every value stays a string, as on the command line: `mixed_precision: no` is not a boolean.
-            values = yaml.BaseLoader(text).get_single_data()
-    except Exception as error:  # each parser has exceptions of its own, all of them caused by the file
-        raise SettingsError(f"{path}: not valid {kind[1:]}: {error}") from error
-    if not isinstance(values, dict):
-        raise SettingsError(f"{path}: must contain settings by name, found {type(values).__name__}.")
     return values
 
 
@@ -399,18 +321,18 @@ def _from_file(path: Path, hints: Mapping[str, Any]) -> list[str]:
     """The contents of a settings file as flags, so that both pass the same checks."""
     kind = path.suffix.lower()
     flags: list[str] = []
-    for name, value in _read(path, kind).items():
-        hint = hints.get(_name(str(name)))
-        if hint is None and name in _RECORDED:
+    for name, value in read(path).items():
+        hint = hints.get(name_of(str(name)))
+        if hint is None and name in RECORDED:
             continue
         if value is None or (kind in (".yaml", ".yml") and value in ("", "~", "null", "Null", "NULL")):
             if hint is not None and typing.get_origin(hint) is not list and types.NoneType not in typing.get_args(hint):
                 raise SettingsError(f"{path}: {name}: must not be empty. Remove the line to use the default.")
             value = [] if typing.get_origin(hint) is list else "None"
-        items = value if isinstance(value, list) else [value]
-        if any(item is None or isinstance(item, (dict, list)) for item in items):
+        several = value if isinstance(value, list) else [value]
+        if any(item is None or isinstance(item, (dict, list)) for item in several):
             raise SettingsError(f"{path}: {name}: must be a value or a list of values, found {str(value)[:60]}.")
-        flags += [f"--{name}", *map(_as_item if isinstance(value, list) else str, items)]
+        flags += [f"--{name}", *map(as_item if isinstance(value, list) else str, several)]
     return flags
 
 
@@ -423,83 +345,3 @@ def _plain(boxed: str) -> str:
 def as_dict(settings: Any) -> dict[str, Any]:
     """Settings by name, as settings.json contains them."""
     return dataclasses.asdict(settings)
-
-
-def main_exit(code: int, message: str) -> typing.NoReturn:
-    """Print a message on stderr and end the process with the exit code."""
-    print(message, file=sys.stderr, flush=True)
-    raise SystemExit(code)
-
-
-def given(argv: Sequence[str]) -> set[str]:
-    """Names of the settings that were given as flags or in a settings file."""
-    words = _from_file(Path(argv[0]), {}) if is_file(argv) else argv
-    names = {_name(word[2:].partition("=")[0]) for word in words if _is_flag(word)}
-    return names | {name[3:] for name in names if name.startswith("no_")}
-
-
-def choose(argv: Sequence[str], name: str, known: Sequence[str], *, needed: bool = False) -> tuple[str, list[str]]:
-    """The value of a flag that decides which other flags exist, and the remaining arguments.
-
-    In a settings file it is the entry of that name, which stays in the file.
-
-    Args:
-        argv: the arguments without the program's name: flags, or a settings file.
-        name: name of the flag.
-        known: its allowed values, the default first.
-        needed: whether the flag is required.
-
-    Raises:
-        SettingsError: the value is not an allowed one, or a required flag is missing.
-    """
-    chosen, rest = "" if needed else known[0], list(argv)
-    if is_file(argv):
-        chosen = str(_read(Path(argv[0]), Path(argv[0]).suffix.lower()).get(name, chosen))
-    else:
-        at = next((i for i, word in enumerate(rest) if word.partition("=")[0] == f"--{name}"), None)
-        if at is not None:
-            word = rest.pop(at)
-            chosen = word.partition("=")[2] or (rest.pop(at) if at < len(rest) and not _is_flag(rest[at]) else "")
-    if not chosen:
-        raise SettingsError(f"--{name} is missing: choose from {', '.join(known)}.")
-    if chosen not in known:
-        raise SettingsError(f"--{name} {chosen}: {did_you_mean(chosen, known)}")
-    return chosen, rest
-
-
-def peek(argv: Sequence[str], name: str) -> list[str]:
-    """The values of one list flag before the other flags are known: `--plugin_dir` decides which flags exist."""
-    return take(_from_file(Path(argv[0]), {}) if is_file(argv) else argv, name)[0]
-
-
-def take(argv: Sequence[str], name: str) -> tuple[list[str], list[str]]:
-    """The values of one list flag, and the remaining arguments."""
-    out: list[str] = []
-    rest: list[str] = []
-    taking = False
-    for word in argv:
-        value = word
-        if _is_flag(word):
-            key, _, value = word.partition("=")
-            taking = _name(key[2:]) == name
-        if taking:
-            out += map(_unguarded, _items(value))
-        else:
-            rest.append(word)
-    return out, rest
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """The settings of a .toml, .yaml or .json file by name. Raises SettingsError."""
-    return {_name(str(name)): value for name, value in _read(path, path.suffix.lower()).items()}
-
-
-def as_flags(settings: Mapping[str, Any]) -> list[str]:
-    """Settings by name as the flags that a command would be given."""
-    argv: list[str] = []
-    for name, value in settings.items():
-        if isinstance(value, list | tuple):
-            argv += [f"--{name}", *map(_as_item, value)]
-        else:
-            argv += [f"--{name}", "none" if value is None else str(value)]
-    return argv

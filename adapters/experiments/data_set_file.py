@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from adapters.core import arguments
+from adapters.core import flags
 from adapters.core.errors import SettingsError
 
 PATHS = (
@@ -33,12 +33,12 @@ def flags_of_file(path: Path, replaced: Collection[str]) -> list[str]:
     """
     if path.suffix.lower() != ".toml":
         raise SettingsError(f"--tasks {path}: must be a .toml of settings, or the folder of a finished comparison.")
-    own = {name: value for name, value in arguments.read_file(path).items() if name not in replaced}
+    own = {name: value for name, value in flags.read_file(path).items() if name not in replaced}
     for name, value in own.items():
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, dict | list):
                 raise SettingsError(f"{path}: {name}: must be a value or a list of values, found {str(value)[:60]}.")
-    return arguments.as_flags({name: _located(name, value, path.parent) for name, value in own.items()})
+    return flags.as_flags({name: _located(name, value, path.parent) for name, value in own.items()})
 
 
 def _located(name: str, value: Any, folder: Path) -> Any:

@@ -18,7 +18,7 @@ from adapters.artifacts.explaining.base.attribution import Options
 from adapters.artifacts.explaining.base.explanation import Explanation
 from adapters.artifacts.explaining.base.neighbours import Neighbours
 from adapters.artifacts.loaded import LoadedArtifact
-from adapters.core import arguments, discovery
+from adapters.core import discovery, flags
 from adapters.core.errors import SettingsError
 from adapters.core.files import free_folder
 from adapters.core.settings import CommonSettings, join
@@ -73,7 +73,7 @@ def train(
     folder = _folder(output_dir, f"{method}_{task}")
     with in_words_of_the_call(folder):
         given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
-        run = open_run(task, method, {"output_dir": str(folder)}, arguments.as_flags(given))
+        run = open_run(task, method, {"output_dir": str(folder)}, flags.as_flags(given))
         try:
             read = run.read_task()
             return run.save_and_print(run.evaluate(run.fit(read, run.build_method())))
@@ -115,7 +115,7 @@ def compare(
         given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
         if methods is not None:
             given["methods"] = list(methods)
-        comparison = Comparison(None, task=task, defaults={"output_dir": str(folder)}, argv=arguments.as_flags(given))
+        comparison = Comparison(None, task=task, defaults={"output_dir": str(folder)}, argv=flags.as_flags(given))
         comparison.check()
         comparison.run_all()
         return comparison.save_and_print()

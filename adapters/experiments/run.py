@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.core import arguments, discovery
+from adapters.core import arguments, discovery, flags, settings_files
 from adapters.core.errors import CheckpointError, DataError, SettingsError
 from adapters.core.files import write_json, write_text
 from adapters.core.processes import is_first
@@ -71,13 +71,13 @@ def open_run(task: str, method: str, defaults: Mapping[str, Any], argv: Sequence
     Raises:
         SettingsError: an unknown task, method or flag, or a value that cannot work.
     """
-    plugins = arguments.peek(argv, "plugin_dir")
+    plugins = flags.peek(argv, "plugin_dir")
     parts = [discovery.load("tasks", task, plugins), discovery.load("methods", method, plugins)]
     kind = join(CommonSettings, *(part.Settings for part in parts))
     settings = arguments.parse_training(kind, defaults, description, argv)
     settings.check()
-    if not arguments.is_file(argv):  # a run's own settings.json has all settings
-        check_tracking(settings, arguments.given(argv))
+    if not settings_files.is_file(argv):  # a run's own settings.json has all settings
+        check_tracking(settings, flags.given(argv))
     return Run(task, method, settings)
 
 

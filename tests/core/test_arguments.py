@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.core import arguments
+from adapters.core import arguments, flags
 from adapters.core.errors import SettingsError
 from adapters.core.files import write_json
 from adapters.core.settings import CommonSettings
@@ -69,6 +69,7 @@ def changed(found: Any) -> dict[str, Any]:
         ("--seed 3", {"seed": 3}),
         ("--seed=3", {"seed": 3}),
         ("--seed 3 --seed 4", {"seed": 4}),
+        ("--seeds 3 --seed 4 --seeds=5,6", {"seeds": [3, 5, 6], "seed": 4}),
         ("--seed -3", {"seed": -3}),
         ("--seed=-3", {"seed": -3}),
         ("--learning_rate 5e-5", {"learning_rate": 5e-5}),
@@ -338,9 +339,9 @@ def test_commas_separate_words_of_a_command_and_not_what_came_as_a_list(tmp_path
     assert parse(str(path)).metrics == ["yes, please", "no"]
     path.write_text('metrics = "a,b"\n')
     assert parse(str(path)).metrics == ["a", "b"]
-    flags = arguments.as_flags({"metrics": ["yes, please", "-,-"], "seed": 3})
-    assert (found := parse(*flags)).metrics == ["yes, please", "-,-"] and found.seed == 3
-    assert arguments.peek(flags, "metrics") == ["yes, please", "-,-"]
+    words = flags.as_flags({"metrics": ["yes, please", "-,-"], "seed": 3})
+    assert (found := parse(*words)).metrics == ["yes, please", "-,-"] and found.seed == 3
+    assert flags.peek(words, "metrics") == ["yes, please", "-,-"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -371,22 +372,15 @@ def test_commas_do_not_separate_sentences() -> None:
     ],
 )
 def test_a_list_can_be_peeked_at_before_the_other_flags_are_known(line: str, expected: list[str]) -> None:
-    assert arguments.peek(line.split(), "plugin_dir") == expected
+    assert flags.peek(line.split(), "plugin_dir") == expected
 
 
 def test_a_list_can_be_peeked_at_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_text('plugin_dir = ["a", "b"]\nseed = 1\n')
-    assert arguments.peek([str(path)], "plugin_dir") == ["a", "b"]
+    assert flags.peek([str(path)], "plugin_dir") == ["a", "b"]
     path.write_text("seed = 1\n")
-    assert arguments.peek([str(path)], "plugin_dir") == []
-
-
-def test_a_message_ends_the_process_with_a_code(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        arguments.main_exit(2, "No.")
-    assert stop.value.code == 2
-    assert capsys.readouterr() == ("", "No.\n")
+    assert flags.peek([str(path)], "plugin_dir") == []
 
 
 # positional arguments -------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, TypeGuard
 
-from adapters.core import arguments
+from adapters.core import flags
 from adapters.core.errors import DataError, did_you_mean
 
 LONGEST = 200
@@ -63,7 +63,7 @@ def read_slots(path: str | None, entity_types: Collection[str] | None) -> dict[s
         DataError: what is not a slot, a pattern that is none, an entity type that the adapter lacks.
     """
     slots = {}
-    for name, given in (arguments.read_file(Path(path)) if path else {}).items():
+    for name, given in (flags.read_file(Path(path)) if path else {}).items():
         where = f"{path}: slot {name}"
         known = ("pattern", "entity", "ask")
         if not isinstance(given, dict) or set(given) - {*known} or not all(isinstance(v, str) for v in given.values()):
@@ -85,7 +85,7 @@ def read_slots(path: str | None, entity_types: Collection[str] | None) -> dict[s
 def read_templates(path: str | None) -> dict[str, tuple[str, ...]]:
     """By intent, the versions of its template, the newest last. Raises DataError."""
     found: dict[str, tuple[str, ...]] = {}
-    for intent, given in (arguments.read_file(Path(path)) if path else {}).items():
+    for intent, given in (flags.read_file(Path(path)) if path else {}).items():
         versions = [given] if isinstance(given, str) else given
         if (
             not isinstance(versions, list)

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from adapters.core import arguments, discovery
+from adapters.core import arguments, discovery, flags
 from adapters.core.errors import ComparisonError, SettingsError, UserError
 from adapters.core.files import write_json, write_text
 from adapters.evaluation.report.tables import natural_width, rich_table
@@ -52,7 +52,7 @@ class AcrossTasks:
             tasks: paths of .toml files of settings, or of folders of finished comparisons.
             argv: flags that are common to all comparisons; they replace the settings of the files.
         """
-        given, common = arguments.take(argv, "output_dir")
+        given, common = flags.take(argv, "output_dir")
         paths = {Path(task).resolve().name.removesuffix(".toml"): Path(task) for task in tasks}
         if len(paths) < len(tasks):
             raise SettingsError(
@@ -81,12 +81,12 @@ class AcrossTasks:
         """The comparison of one data set, in a folder of its name."""
         assert self.folder is not None
         with _named(name):
-            flags = [*flags_of_file(path, arguments.given(common) | {"output_dir"}), *common]
-            names = discovery.names("tasks", arguments.peek(flags, "plugin_dir"))
-            task, flags = arguments.choose(flags, "task", names, needed=True)
+            words = [*flags_of_file(path, flags.given(common) | {"output_dir"}), *common]
+            names = discovery.names("tasks", flags.peek(words, "plugin_dir"))
+            task, words = flags.choose(words, "task", names, needed=True)
             out = str(self.folder / name)
             doc = f"Compare methods on the task {task}."
-            return Comparison(doc, task=task, defaults={"output_dir": out}, argv=[*flags, "--output_dir", out])
+            return Comparison(doc, task=task, defaults={"output_dir": out}, argv=[*words, "--output_dir", out])
 
     @property
     def failed(self) -> bool:

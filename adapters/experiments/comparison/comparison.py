@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.core import arguments, discovery
+from adapters.core import arguments, discovery, flags
 from adapters.core.errors import DataError, ModelError, UserError
 from adapters.core.files import digest_file, digest_value
 from adapters.core.settings import INCIDENTAL, CommonSettings, check_tracking, join, join_methods, require
@@ -47,7 +47,7 @@ class Comparison(Experiment):
             argv: the flags; None takes those of the process.
         """
         argv = list(sys.argv[1:] if argv is None else argv)
-        self.plugins = arguments.peek(argv, "plugin_dir")
+        self.plugins = flags.peek(argv, "plugin_dir")
         self.task_settings = discovery.load("tasks", task, self.plugins).Settings
         common = join(CommonSettings, self.task_settings)
         kind = join_methods(common, all_settings(self.plugins), CompareSettings)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from adapters.core import arguments
+from adapters.core import arguments, flags, settings_files
 from adapters.core.errors import ComparisonError, SettingsError
 from adapters.core.files import write_json
 from adapters.core.processes import is_first
@@ -122,10 +122,10 @@ def given_of(
     Where `argv` is the settings.json of an experiment, they are those that it records, and what was changed in it: each
     method takes what was not given from its own defaults.
     """
-    recorded = arguments.read_file(Path(argv[0])) if arguments.is_file(argv) else {}
+    recorded = flags.read_file(Path(argv[0])) if settings_files.is_file(argv) else {}
     given, recipe = recorded.get("given"), recorded.get("defaults")
     if not isinstance(given, list) or not isinstance(recipe, dict):
-        return arguments.given(argv), defaults
+        return flags.given(argv), defaults
     usual = arguments.as_dict(type(settings)(**recipe))
     return {*given, *(name for name, value in arguments.as_dict(settings).items() if value != usual[name])}, recipe
 

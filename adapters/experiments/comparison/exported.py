@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from adapters.core import arguments, discovery
+from adapters.core import discovery, flags
 from adapters.core.environment import hardware, versions
 from adapters.core.errors import ModelError
 from adapters.core.files import digest_value, write_json
@@ -96,7 +96,7 @@ def _score(folder: Path, places: Sequence[Path]) -> None:
 def _settings(folder: Path) -> Any:
     """The settings of a finished run."""
     argv = [str(folder / "settings.json")]
-    plugins = arguments.peek(argv, "plugin_dir")
-    task, argv = arguments.choose(argv, "task", discovery.names("tasks", plugins), needed=True)
-    method, argv = arguments.choose(argv, "method", discovery.names("methods", plugins), needed=True)
+    plugins = flags.peek(argv, "plugin_dir")
+    task, argv = flags.choose(argv, "task", discovery.names("tasks", plugins), needed=True)
+    method, argv = flags.choose(argv, "method", discovery.names("methods", plugins), needed=True)
     return run.open_run(task, method, {}, argv).settings

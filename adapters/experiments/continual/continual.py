@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.core import arguments, discovery
+from adapters.core import arguments, discovery, flags, settings_files
 from adapters.core.errors import ModelError, SettingsError
 from adapters.core.files import digest_value
 from adapters.core.search_space import Space
@@ -72,11 +72,11 @@ class Continual(Experiment):
             argv: flags, or one settings file; None takes those of the process.
         """
         argv = list(sys.argv[1:] if argv is None else argv)
-        if arguments.is_file(argv) and argv[0].lower().endswith(".toml"):
+        if settings_files.is_file(argv) and argv[0].lower().endswith(".toml"):
             argv = flags_of_file(Path(argv[0]), {"task"})
-        self.plugins = arguments.peek(argv, "plugin_dir")
-        paths = arguments.peek(argv, "tasks")
-        if not task and not {"-h", "--help"} & {*argv}:
+        self.plugins = flags.peek(argv, "plugin_dir")
+        paths = flags.peek(argv, "tasks")
+        if not task and not flags.asks_for_help(argv):
             if not paths:
                 self._check_flags(argv)
                 raise SettingsError("--tasks is missing: name a .toml of each task of the sequence.")

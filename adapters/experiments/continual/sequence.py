@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.core import arguments, discovery
+from adapters.core import arguments, discovery, flags
 from adapters.core.errors import DataError, ModelError, SettingsError, UserError, did_you_mean
 from adapters.core.settings import DataSettings, join
 from adapters.evaluation.evaluate import split_digest
@@ -97,7 +97,7 @@ def names_of(paths: Sequence[str]) -> dict[str, Path]:
 
 def task_of(path: Path) -> str:
     """The kind of task in a .toml. Raises SettingsError."""
-    settings = arguments.read_file(path)
+    settings = flags.read_file(path)
     if "task" not in settings:
         raise SettingsError(f'{path}: task is missing; add a line such as task = "classification".')
     return str(settings["task"])
@@ -119,15 +119,15 @@ def read_task(name: str, path: Path, task: str, common: Any, given: Collection[s
         own = discovery.load("tasks", task, common.plugin_dir).Settings
         kind = join(DataSettings, own)
         names = {field.name for field in dataclasses.fields(kind)}
-        file_only = set(arguments.read_file(path)) - names - {"task"}
+        file_only = set(flags.read_file(path)) - names - {"task"}
         if file_only:
             unknown = sorted(file_only)[0]
             raise SettingsError(
                 f"{path}: {unknown}: a task's file says which data, and how they are read: "
                 f"{did_you_mean(unknown, names)} Give settings of the training as flags."
             )
-        flags = flags_of_file(path, {*given, "task"})
-        settings = arguments.parse(kind, {one: getattr(common, one) for one in names}, "", flags)
+        words = flags_of_file(path, {*given, "task"})
+        settings = arguments.parse(kind, {one: getattr(common, one) for one in names}, "", words)
         settings.check()
         found, splits, _ = read_splits(task, settings)
         if "train" not in splits:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.core import arguments, discovery
+from adapters.core import arguments, discovery, flags
 from adapters.core.errors import DataError, SettingsError
 from adapters.core.files import write_json
 from adapters.core.settings import CommonSettings, join, require
@@ -38,10 +38,10 @@ class Lab:
             argv: the flags; None takes those of the process.
         """
         argv = list(sys.argv[1:] if argv is None else argv)
-        plugins = arguments.peek(argv, "plugin_dir")
+        plugins = flags.peek(argv, "plugin_dir")
         known = discovery.names("tasks", plugins)
         others = [name for name in known if name != FIRST_TASK]
-        self.task_name, argv = arguments.choose(argv, "task", [FIRST_TASK, *others])
+        self.task_name, argv = flags.choose(argv, "task", [FIRST_TASK, *others])
         usual = {name: value for name, value in defaults.items() if name not in known}
         task = discovery.load("tasks", self.task_name, plugins).Settings
         kind = join(CommonSettings, task, LabSettings)

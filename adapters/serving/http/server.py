@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from adapters.core import arguments
+from adapters.core import arguments, flags
 from adapters.core.environment import install_command
 from adapters.core.errors import SettingsError
 from adapters.serving.http.settings import Settings
 
 if TYPE_CHECKING:
     from adapters.serving.http.application import Find
-
-REPEATED = ("--adapter", "--application", "--plugin_dir", "--plugin-dir")
 
 
 def serve(argv: Sequence[str], find: Find | None = None) -> int:
@@ -33,7 +31,7 @@ def serve(argv: Sequence[str], find: Find | None = None) -> int:
     Raises:
         UserError: a setting, the base or an adapter cannot be used, or a package of the extra `serve` is missing.
     """
-    settings: Settings = arguments.parse(Settings, {}, __doc__ or "", _joined_lists(argv))
+    settings: Settings = arguments.parse(Settings, {}, __doc__ or "", argv)
     settings.check()
     try:  # after the flags: these imports take longer than --help may
         from adapters.serving.http.application import base_of, found
@@ -46,7 +44,7 @@ def serve(argv: Sequence[str], find: Find | None = None) -> int:
         raise SettingsError(f"serve needs {error.name}: {install_command('serve')}.") from error
     applications = found(settings, find)
     base = base_of(applications)
-    if base is not None and "base" not in arguments.given(_joined_lists(argv)):
+    if base is not None and "base" not in flags.given(argv):
         settings = replace(settings, base=base)
     log_to(sys.stderr)
     if LISTENER in os.environ:  # a worker: its supervisor has bound the port
@@ -74,21 +72,3 @@ def bound_socket(settings: Settings) -> socket.socket:
             f"--host {settings.host} --port {settings.port}: cannot listen on it ({error}). Choose another address."
         ) from error
     return listener
-
-
-def _joined_lists(argv: Sequence[str]) -> list[str]:
-    """The flags, with a list that was given in several parts joined into one."""
-    parts: dict[str, list[str]] = {}
-    out: list[str] = []
-    name = ""
-    for word in argv:
-        flag, equals, value = word.partition("=")
-        if word.startswith("--") and flag in REPEATED:
-            name = flag.replace("-", "_").replace("__", "--", 1)
-            parts.setdefault(name, []).extend([value] if equals else [])
-        elif word.startswith("--") or not name:
-            name = ""
-            out.append(word)
-        else:
-            parts[name].append(word)
-    return out + [word for flag, values in parts.items() for word in (flag, *values)]

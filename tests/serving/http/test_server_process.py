@@ -23,7 +23,6 @@ from forked import Forked
 from servers import TEXT, until
 
 from adapters.serving.http.client import Client
-from adapters.serving.http.server import _joined_lists
 
 pytestmark = pytest.mark.slow
 
@@ -228,10 +227,3 @@ def test_an_adapter_that_is_damaged_ends_the_server_with_2(tiny_bert: Path, tmp_
     assert ended.returncode == 2
     assert "contains no card.json" in ended.stderr
     assert "Traceback" not in ended.stderr
-
-
-def test_lists_may_be_given_in_several_parts() -> None:
-    argv = ["--base", "b", "--adapter", "a=1", "--port", "3", "--adapter=b=2", "c=3", "--log_texts", "--adapter", "d=4"]
-    assert _joined_lists(argv) == ["--base", "b", "--port", "3", "--log_texts", "--adapter", "a=1", "b=2", "c=3", "d=4"]
-    assert _joined_lists(["--plugin-dir", "x", "--plugin_dir", "y"]) == ["--plugin_dir", "x", "y"]
-    assert _joined_lists(["server.toml"]) == ["server.toml"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from adapters.core import arguments, discovery, flags
-from adapters.core.arguments import POSITIONAL
+from adapters.core.arguments import POSITIONAL, UNUSED
 from adapters.core.errors import DataError, UserError, numbered
 from adapters.core.settings import CommonSettings, DataSettings, join, require
 
@@ -44,8 +44,7 @@ class Settings:
     """Number of examples to show."""
     model_name_or_path: str | None = None
     """Base model whose tokenizer counts tokens, and whose unknown tokens are counted. Default: words only."""
-    dataset_name: str | None = None
-    """Not used here: the data is the command's argument."""
+    dataset_name: Annotated[str | None, UNUSED] = None
 
 
 def settings() -> type:

@@ -27,6 +27,8 @@ POSITIONAL = "positional"
 takes all the words that are left, and needs at least one unless it has a default."""
 WHOLE = "whole"
 """Marks a field of a settings class as a list of sentences, which commas do not separate."""
+UNUSED = "unused"
+"""Marks a field of a settings class that has another one's in it as no flag of this command."""
 
 ELSEWHERE = {
     "base": ("model_name_or_path", ""),
@@ -73,6 +75,7 @@ def parse(
     hints = typing.get_type_hints(kind)
     unknown = set(defaults) - set(hints)
     assert not unknown, f"a recipe's defaults name no setting: {unknown}"
+    hints = {name: hint for name, hint in hints.items() if name not in _marked_as(kind, UNUSED)}
     places = positionals(kind)
     program = program or _program()
     if is_file(argv) and not places:
@@ -120,8 +123,8 @@ def _marked_as(kind: type, mark: str) -> list[str]:
 
 def flags_of(kind: type) -> list[str]:
     """Every flag of a settings class, --help included."""
-    places = positionals(kind)
-    return [*(f"--{field.name}" for field in dataclasses.fields(kind) if field.name not in places), "--help"]
+    others = {*positionals(kind), *_marked_as(kind, UNUSED)}
+    return [*(f"--{field.name}" for field in dataclasses.fields(kind) if field.name not in others), "--help"]
 
 
 def _program() -> str:
@@ -164,8 +167,11 @@ def _marked(
     """The class with its positional arguments marked as tyro marks them, and every field as --help shows it."""
     import tyro
 
-    marked = []
+    marked: list[tuple[str, Any, Any]] = []
     for field in dataclasses.fields(kind):
+        if field.name not in hints:
+            marked.append((field.name, Annotated[Any, tyro.conf.Suppress], dataclasses.field(default=field.default)))
+            continue
         name, hint = field.name, hints[field.name]
         is_list, optional = typing.get_origin(hint) is list, name not in required
         if name in places:

@@ -474,3 +474,19 @@ def test_help_shows_positional_arguments_and_no_empty_defaults(capsys: pytest.Ca
     assert shown.startswith("usage: taskswap do [-h]") and "ARTIFACT [TEXT …]" in shown
     assert "--json [true|false]" in shown and "(default: )" not in shown and "None" not in shown
     assert arguments.flags_of(Places) == ["--seed", "--json", "--labels", "--help"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Without(Sample):
+    """A setting of another class is no flag here."""
+
+    seed: Annotated[int, arguments.UNUSED] = 7
+
+
+def test_a_setting_that_a_command_does_not_use_is_no_flag_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert arguments.parse(Without, {}, "", []).seed == 7
+    with pytest.raises(SettingsError, match="--seed: there is no such flag"):
+        arguments.parse(Without, {}, "", ["--seed", "3"])
+    with pytest.raises(SystemExit):
+        arguments.parse(Without, {}, "", ["--help"])
+    assert "--seed " not in capsys.readouterr().out and "--seed" not in arguments.flags_of(Without)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from adapters.core import discovery
+from adapters.core.arguments import UNUSED
 from adapters.core.environment import require_libraries
 from adapters.core.settings import CommonSettings, join, require
 
@@ -22,8 +23,7 @@ SESSIONS, DECIDED = "sessions.db", "decided.jsonl"
 class CustomerServiceSettings:
     """Past questions with their intents and replies, and when an assistant may answer."""
 
-    dataset_name: str | None = None
-    """Not used: name the files of the questions."""
+    dataset_name: Annotated[str | None, UNUSED] = None
     question_column_name: str | None = None
     """Column of the question. Default: question, query, utterance, instruction, message, text."""
     intent_column_name: str | None = None

@@ -68,7 +68,7 @@ class NoAdapters:
     def stats(self) -> Any:
         return SimpleNamespace(resident=0, known=0, evictions=0)
 
-    def write(self, requests: Sequence[Any], sampling: Any) -> list[dict[str, Any]]:
+    def generate(self, requests: Sequence[Any], sampling: Any) -> list[dict[str, Any]]:
         return [{"output": {"completion": self.text}}]
 
 

@@ -201,7 +201,7 @@ def bank_answers(bank: Any, asked: Sequence[tuple[str, Foreign, str]]) -> list[n
     from adapters.serving.bank.mixed_inference import _Row
 
     writing = [(name, text) for name, made, text in asked if made.task == "CAUSAL_LM"]
-    written = iter(bank.write([Request(*one) for one in writing], Sampling(max_new_tokens=8)) if writing else ())
+    written = iter(bank.generate([Request(*one) for one in writing], Sampling(max_new_tokens=8)) if writing else ())
     rows: list[Any] = []
     with bank.lease(*dict.fromkeys(name for name, _, _ in asked)) as leased:
         for name, made, text in asked:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.core.errors import SettingsError
 from adapters.models.batching import by_length
 from adapters.models.decoding import continued
-from adapters.models.greedy_search import filled, own_ends, search, writer_of
+from adapters.models.greedy_search import filled, generating_model, own_ends, search
 
 if TYPE_CHECKING:
     import torch
@@ -70,13 +70,13 @@ class Continuation:
     seed: int | None
 
 
-def write(
+def generate(
     model: Any,
     tokenizer: PreTrainedTokenizerFast,
     rows: Sequence[Sequence[int]],
     sampling: Sequence[Sampling],
-    listen: Callable[[int, str], bool] | None = None,
-    finished: Callable[[int, Continuation], None] | None = None,
+    on_text: Callable[[int, str], bool] | None = None,
+    on_complete: Callable[[int, Continuation], None] | None = None,
     *,
     tokens: int,
     more: Callable[[], tuple[Sequence[int], Sampling] | None] = lambda: None,
@@ -84,23 +84,23 @@ def write(
     """Continue rows, each with its own sampling. A row's draws depend on its seed alone, not on the rows beside it.
 
     Args:
-        model: causal, with its language-model head; a `decoding.Writer`.
+        model: causal, with its language-model head; a `decoding.GeneratingModel`.
         tokenizer: of the model.
         rows: tokens of each input, of any length. Shorter ones that are done make room for those that wait.
         sampling: of each row.
-        listen: called after each token with the number of a row and the new part of its text, which may be empty;
+        on_text: called after each token with the number of a row and the new part of its text, which may be empty;
             returns whether to go on with it.
-        finished: called with the number of a row and its continuation as soon as it ends, before longer rows do.
+        on_complete: called with the number of a row and its continuation as soon as it ends, before longer rows do.
         tokens: at a time, as of `decoding.continued`.
         more: returns a row that has come meanwhile, as of `decoding.continued`, and its sampling. Its number follows
             those of the others.
     """
-    writers: list[_Writer] = []
+    generations: list[_Generation] = []
 
     def begin(one: Sampling) -> None:
-        number = len(writers)
-        told = partial(listen, number) if listen else None
-        writers.append(_Writer(tokenizer, one, told, partial(finished, number) if finished else None))
+        number = len(generations)
+        heard = partial(on_text, number) if on_text else None
+        generations.append(_Generation(tokenizer, one, heard, partial(on_complete, number) if on_complete else None))
 
     def begin_more() -> tuple[Sequence[int], int] | None:
         found = more()
@@ -115,31 +115,31 @@ def write(
 
     def take(number: int, logits: torch.Tensor) -> int | None:
         """The next token of a row; None after its last one."""
-        token = writers[number].choose(logits)
-        return None if writers[number].add(token, ends) else token
+        token = generations[number].choose(logits)
+        return None if generations[number].add(token, ends) else token
 
     most = [one.max_new_tokens for one in sampling]
     rows = filled(rows, tokenizer)
     limits: dict[str, Any] = {"tokens": tokens, "more": begin_more}
-    writer = writer_of(model, rows, None)
-    if writer is None or not continued(writer, rows, take, pad=int(tokenizer.pad_token_id), most=most, **limits):
-        _write_together(model, tokenizer, rows, writers, ends, tokens=tokens)
-    return [writer.continuation() for writer in writers]
+    rowwise = generating_model(model, rows, None)
+    if rowwise is None or not continued(rowwise, rows, take, pad=int(tokenizer.pad_token_id), most=most, **limits):
+        _generate_together(model, tokenizer, rows, generations, ends, tokens=tokens)
+    return [one.continuation() for one in generations]
 
 
-def _write_together(
+def _generate_together(
     model: Any,
     tokenizer: PreTrainedTokenizerFast,
     rows: Sequence[Sequence[int]],
-    writers: Sequence[_Writer],
+    generations: Sequence[_Generation],
     ends: set[int],
     *,
     tokens: int,
 ) -> None:
     """Continue rows in batches that end with their longest row, by transformers' own loop, whatever the cache."""
-    lengths = [len(row) + one.sampling.max_new_tokens for row, one in zip(rows, writers, strict=True)]
+    lengths = [len(row) + one.sampling.max_new_tokens for row, one in zip(rows, generations, strict=True)]
     for batch in by_length(lengths, tokens=tokens, rows=None):
-        own = [writers[i] for i in batch]
+        own = [generations[i] for i in batch]
         _write_batch(model.of(batch), tokenizer, [rows[i] for i in batch], own, ends)
 
 
@@ -147,40 +147,40 @@ def _write_batch(
     model: Any,
     tokenizer: PreTrainedTokenizerFast,
     rows: Sequence[Sequence[int]],
-    writers: Sequence[_Writer],
+    generations: Sequence[_Generation],
     ends: set[int],
 ) -> None:
     """Continue the rows of one batch."""
 
     def choose(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Leave the chosen token alone possible."""
-        chosen = [writer.choose(row) for writer, row in zip(writers, scores, strict=True)]
+        chosen = [one.choose(row) for one, row in zip(generations, scores, strict=True)]
         only = scores.new_full(scores.shape, float("-inf"))
         only[range(len(chosen)), chosen] = 0.0
         return only
 
     def done(ids: torch.Tensor, scores: Any, **named: Any) -> torch.Tensor:
         return ids.new_tensor(
-            [w.add(token, ends) for w, token in zip(writers, ids[:, -1].tolist(), strict=True)]
+            [w.add(token, ends) for w, token in zip(generations, ids[:, -1].tolist(), strict=True)]
         ).bool()
 
-    most = max(one.sampling.max_new_tokens for one in writers)
+    most = max(one.sampling.max_new_tokens for one in generations)
     search(model, tokenizer, rows, max_new_tokens=most, criteria=[done], processors=[choose])
 
 
-class _Writer:
+class _Generation:
     """One row while it is continued."""
 
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerFast,
         sampling: Sampling,
-        listen: Callable[[str], bool] | None = None,
-        finished: Callable[[Continuation], None] | None = None,
+        on_text: Callable[[str], bool] | None = None,
+        on_complete: Callable[[Continuation], None] | None = None,
     ) -> None:
         import torch
 
-        self.tokenizer, self.sampling, self.listen, self.finished = tokenizer, sampling, listen, finished
+        self.tokenizer, self.sampling, self.on_text, self.on_complete = tokenizer, sampling, on_text, on_complete
         self.tokens: list[int] = []
         self.text = ""
         self.heard = 0
@@ -218,8 +218,8 @@ class _Writer:
             self._finish("stop")
         else:
             self._add_text()
-        if self.finish_reason and self.finished is not None:
-            self.finished(self.continuation())
+        if self.finish_reason and self.on_complete is not None:
+            self.on_complete(self.continuation())
 
     def _add_text(self) -> None:
         self.text = self.tokenizer.decode(self.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -248,7 +248,7 @@ class _Writer:
     def _tell(self, end: int) -> bool:
         """Let the listener hear the text up to `end`; returns whether to go on."""
         new, self.heard = self.text[self.heard : end], max(self.heard, end)
-        return self.listen is None or self.listen(new)
+        return self.on_text is None or self.on_text(new)
 
     def continuation(self) -> Continuation:
         """What was written."""

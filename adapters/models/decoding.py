@@ -33,7 +33,7 @@ UNSEEN = 16
 """Columns of the cache that no row needs, from which they are taken out."""
 
 
-class Writer(Protocol):
+class GeneratingModel(Protocol):
     """A causal model with its language-model head, whose rows may differ in what is added to it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Writer(Protocol):
 
 
 def continued(
-    writer: Writer,
+    model: GeneratingModel,
     rows: Sequence[Sequence[int]],
     choose: Choose,
     *,
@@ -65,7 +65,7 @@ def continued(
     """Continue rows until each is done, those that may be the shortest first.
 
     Args:
-        writer: the model.
+        model: whose rows may differ.
         rows: tokens of each.
         choose: chooses the next token of a row.
         pad: token that fills shorter rows.
@@ -82,7 +82,7 @@ def continued(
 
     rows, most = list(rows), list(most)
     waiting = deque(sorted(range(len(rows)), key=lambda i: len(rows[i]) + most[i]))  # alike rows need little padding
-    batch = _Batch(writer, pad)
+    batch = _Batch(model, pad)
 
     def fit() -> int:
         """How many of those that wait may be begun: not few beside many, as each beginning reads all weights."""
@@ -138,8 +138,8 @@ class _Row:
 class _Batch:
     """The rows that are continued, with their keys and values, each row's own columns alone visible to it."""
 
-    def __init__(self, writer: Writer, pad: int) -> None:
-        self.writer, self.pad = writer, pad
+    def __init__(self, generating: GeneratingModel, pad: int) -> None:
+        self.generating, self.pad = generating, pad
         self.numbers: list[int] = []
         self.rows: list[_Row] = []
         self.cache: Any = None
@@ -159,7 +159,7 @@ class _Batch:
         ]
         seen = [[1] * (1 + longest - fill) + [0] * fill for fill in filling]
         self.mask = torch.cat([self.mask, torch.tensor(seen, device=device)], 1)
-        with self.writer.rows(self.numbers) as model:
+        with self.generating.rows(self.numbers) as model:
             out = model(
                 input_ids=torch.tensor(ids, device=device),
                 attention_mask=self.mask,
@@ -174,13 +174,13 @@ class _Batch:
         import torch
         from transformers import DynamicCache
 
-        cache, before = self.writer.prefixes(numbers)
-        own, device = [row.tokens[self.writer.shared :] for row in rows], before.device
+        cache, before = self.generating.prefixes(numbers)
+        own, device = [row.tokens[self.generating.shared :] for row in rows], before.device
         longest = max(map(len, own))
         ids = torch.tensor([[self.pad] * (longest - len(row)) + [*row] for row in own], device=device)
         seen = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in own], device=device)
         mask = torch.cat([before, seen], 1)
-        with self.writer.rows(numbers) as model:
+        with self.generating.rows(numbers) as model:
             out = model(
                 input_ids=ids,
                 attention_mask=mask,
@@ -189,7 +189,7 @@ class _Batch:
                 use_cache=True,
                 logits_to_keep=1,
             )
-        new = _Batch(self.writer, self.pad)
+        new = _Batch(self.generating, self.pad)
         new.numbers, new.rows, new.mask, new.cache = list(numbers), list(rows), mask, out.past_key_values
         if not exchangeable(new.cache):
             return False

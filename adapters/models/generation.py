@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.models.batching import by_length
 from adapters.models.decoding import continued
-from adapters.models.greedy_search import filled, own_ends, search, writer_of
+from adapters.models.greedy_search import filled, generating_model, own_ends, search
 from adapters.models.prefix_cache import PrefixCache
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def generate(
         return None
 
     most, pad = [max_new_tokens] * len(rows), int(tokenizer.pad_token_id)
-    writer = writer_of(model, rows, prefixes)
+    rowwise = generating_model(model, rows, prefixes)
     limits: dict[str, Any] = {"tokens": tokens, "together": together}
-    if writer is not None and continued(writer, rows, take, pad=pad, most=most, **limits):
+    if rowwise is not None and continued(rowwise, rows, take, pad=pad, most=most, **limits):
         return answers
     lengths, rows_alone = [len(row) + max_new_tokens for row in rows], together or len(rows)
     for batch in by_length(lengths, tokens=tokens, rows=rows_alone if tokens is None else None):

@@ -1,4 +1,4 @@
-"""What answers and continuations share: a writer of rows of one adapter, and transformers' own greedy search."""
+"""What answers and continuations share: the rows of one model, and transformers' own greedy search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.models.batching import common_prefix
-from adapters.models.decoding import Writer, continuable
+from adapters.models.decoding import GeneratingModel, continuable
 from adapters.models.prefix_cache import PrefixCache
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ _CHANGE_THE_LIKELIEST = (
 
 
 class _Alike:
-    """A model that answers all rows alike: their common prefix is computed once. A `decoding.Writer`."""
+    """A model that answers all rows alike: their common prefix is computed once. A `decoding.GeneratingModel`."""
 
     def __init__(self, model: Any, rows: Sequence[Sequence[int]], prefixes: PrefixCache | None) -> None:
         """Args: a causal model with its language-model head, the tokens of all rows, the cache of earlier ones."""
@@ -82,14 +82,14 @@ class _Alike:
         return self.cache.repeated(len(numbers)) if self.shared else None, seen
 
 
-def writer_of(model: Any, rows: Sequence[Sequence[int]], prefixes: PrefixCache | None) -> Writer | None:
+def generating_model(model: Any, rows: Sequence[Sequence[int]], prefixes: PrefixCache | None) -> GeneratingModel | None:
     """What `continued` continues rows with; None where the model needs transformers' own loop."""
     if model.config.is_encoder_decoder or any(
         getattr(model.generation_config, name, None) is not None for name in _CHANGE_THE_LIKELIEST
     ):
         return None
     if getattr(model, "rows_differ", False):
-        own: Writer = model
+        own: GeneratingModel = model
         return own if continuable(model.model) else None
     return _Alike(model, rows, prefixes) if continuable(model) and not needs_own_prefix(model) else None
 

@@ -63,6 +63,6 @@ for seed in range(2):
 # %%
 bank = adapters.AdapterBank("smollm2")
 requests = [{"adapter": None, "inputs": text} for text in ("The capital of France is", "Roses are")]
-greedy = bank.write(requests, adapters.Sampling(max_new_tokens=12))
-drawn = bank.write(requests, adapters.Sampling(max_new_tokens=12, temperature=0.8, top_p=0.95, seed=1))
+greedy = bank.generate(requests, adapters.Sampling(max_new_tokens=12))
+drawn = bank.generate(requests, adapters.Sampling(max_new_tokens=12, temperature=0.8, top_p=0.95, seed=1))
 [answer["output"]["text"] for answer in (*greedy, *drawn)]

@@ -178,7 +178,7 @@ def throughput(base: Base, root: Path, rounds: int, rows: int) -> list[dict[str,
 
 
 def writing(causal: str, root: Path, rounds: int, rows: int, length: int) -> dict[str, Any]:
-    """Texts continued greedily, each under an adapter of its own: `bank.write`, and stock PEFT's `generate` in a loop.
+    """Texts continued greedily, each under its own adapter: `bank.generate`, and stock PEFT's `generate` in a loop.
 
     The adapters are drawn, and small enough for the texts to differ without being noise.
     """
@@ -209,7 +209,7 @@ def writing(causal: str, root: Path, rounds: int, rows: int, length: int) -> dic
     sampling = Sampling(max_new_tokens=length)
 
     def ours() -> list[str]:
-        return [answer["output"]["completion"] for answer in bank.write(requests, sampling)]
+        return [answer["output"]["completion"] for answer in bank.generate(requests, sampling)]
 
     @torch.inference_mode()
     def loop() -> list[str]:

@@ -37,7 +37,7 @@ def written(bank: AdapterBank, question: str, passages: Sequence[Passage]) -> st
     shown = "\n".join(f"[{number}] {passage.text}" for number, passage in enumerate(passages, 1))
     prompt = PROMPT.format(passages=shown, question=" ".join(question.split()))
     sampling = Sampling(max_new_tokens=NEW_TOKENS, stop=("\n", "Question:"))
-    (answer,) = bank.write([Request(None, prompt)], sampling)
+    (answer,) = bank.generate([Request(None, prompt)], sampling)
     if "error" in answer:
         return None
     text = str(answer["output"]["completion"]).strip()

@@ -36,7 +36,7 @@ from adapters.serving.bank.explaining import BankReader
 from adapters.serving.bank.mixed_inference import MixedInference, ResidentAdapter
 from adapters.serving.bank.mixed_model import NO_ADAPTER, MixedModel
 from adapters.serving.bank.routing import Routing, with_adapters
-from adapters.serving.bank.writing import Finished, Listener, More, Writing
+from adapters.serving.bank.text_generation import NextRequest, OnComplete, OnText, TextGeneration
 from adapters.tasks.base.embedding import EMBEDDED_TOKENS
 from adapters.tasks.base.embedding import Task as Embedding
 from adapters.tasks.base.example import Example, Prediction
@@ -110,7 +110,7 @@ class AdapterBank:
         )
         self._inference = MixedInference(model, self.base, self.mixed, batch_tokens=batch_tokens)
         self._cache = AdapterCache(self.mixed, self._loader.read, capacity=capacity, max_bytes=max_bytes)
-        self._writing = Writing(self._cache, self._inference)
+        self._generation = TextGeneration(self._cache, self._inference)
         embedding = Embedding()
         self._base_alone = ResidentAdapter(
             slot=NO_ADAPTER,
@@ -397,15 +397,15 @@ class AdapterBank:
         self._routing.label(chosen, answers, faults)
         return [answers[number] for number in range(len(parsed))]
 
-    def write(
+    def generate(
         self,
         requests: Sequence[Request | Mapping[str, Any]],
         sampling: Sampling | Sequence[Sampling] | None = None,
         *,
         faults: dict[int, UserError] | None = None,
-        listen: Listener | None = None,
-        finished: Finished | None = None,
-        more: More = lambda may_join: None,
+        on_text: OnText | None = None,
+        on_complete: OnComplete | None = None,
+        more: NextRequest = lambda may_join: None,
     ) -> list[dict[str, Any]]:
         """Continue texts, in mixed batches: each under its own adapter, one that generates, or the base alone.
 
@@ -414,9 +414,9 @@ class AdapterBank:
             sampling: of all requests, or of each: length, stop texts, temperature, top-p, seed. Default: the likeliest
                 64 tokens.
             faults: receives the exceptions by the number of their request.
-            listen: called after each token with the number of a request and the new part of its text, which may be
+            on_text: called after each token with the number of a request and the new part of its text, which may be
                 empty; returns whether to go on.
-            finished: called with the number of a request and its answer as soon as that is complete.
+            on_complete: called with the number of a request and its answer as soon as that is complete.
             more: is asked between two tokens for a request that has come meanwhile, while there is room: with a
                 function that says whether one may join, it returns the next request and its sampling, or None. Its
                 number follows those of the others. One may join whose adapter is in memory; the others wait.
@@ -441,7 +441,7 @@ class AdapterBank:
         following = itertools.count(len(parsed))
         for numbers, names in self._cache.groups({i: request.adapter for i, request in enumerate(parsed)}):
             chosen = {i: (parsed[i], each[i]) for i in numbers}
-            answers.update(self._writing.answers(chosen, names, faults, listen, finished, more, following))
+            answers.update(self._generation.answers(chosen, names, faults, on_text, on_complete, more, following))
         return [answers[number] for number in range(len(answers))]
 
     def explain(

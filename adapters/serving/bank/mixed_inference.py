@@ -15,7 +15,7 @@ import numpy as np
 from adapters.artifacts.heads import Head
 from adapters.core.errors import DataError, ModelError
 from adapters.models.batching import by_length, collate
-from adapters.models.continuation import Continuation, Sampling, write
+from adapters.models.continuation import Continuation, Sampling, generate
 from adapters.models.tokenizer import valid_text
 from adapters.serving.bank.mixed_generation import MixedGenerator
 from adapters.serving.bank.mixed_model import MixedModel
@@ -255,16 +255,16 @@ class MixedInference:
             )
         return list(ids)
 
-    def write(
+    def generate(
         self,
         slots: Sequence[int],
         rows: Sequence[Sequence[int]],
         sampling: Sequence[Sampling],
-        listen: Callable[[int, str], bool] | None = None,
-        finished: Callable[[int, Continuation], None] | None = None,
+        on_text: Callable[[int, str], bool] | None = None,
+        on_complete: Callable[[int, Continuation], None] | None = None,
         more: Callable[[], tuple[int, Sequence[int], Sampling] | None] = lambda: None,
     ) -> list[Continuation]:
-        """Continuations of rows of `prompt`, each under its own adapter; the rest as `models.continuation.write`.
+        """Continuations of rows of `prompt`, each under its own adapter; the rest as `models.continuation.generate`.
 
         `more` returns a row with its slot. It is not asked where the body cannot keep rows apart.
         """
@@ -283,13 +283,13 @@ class MixedInference:
                 group.append(len(group))
                 return joining[1:]
 
-            written = write(
+            written = generate(
                 generator,
                 self.base.tokenizer,
                 [rows[i] for i in group],
                 [sampling[i] for i in group],
-                None if listen is None else partial(_renumbered, listen, group),
-                None if finished is None else partial(_renumbered, finished, group),
+                None if on_text is None else partial(_renumbered, on_text, group),
+                None if on_complete is None else partial(_renumbered, on_complete, group),
                 tokens=WRITTEN * self.batch_tokens,
                 more=another,
             )

@@ -17,13 +17,13 @@ from starlette.exceptions import HTTPException
 from adapters.core.environment import versions
 from adapters.serving.http import schema
 from adapters.serving.http.application import Application
+from adapters.serving.http.generator import GenerationStream
 from adapters.serving.http.limits import Limits
 from adapters.serving.http.openapi_page import page_headers, page_of
 from adapters.serving.http.refusal import Refusal, misfit, shown
 from adapters.serving.http.service import READY, Service
 from adapters.serving.http.stream import Stream
 from adapters.serving.http.telemetry import RequestLogging
-from adapters.serving.http.writer import WrittenLines
 
 PAGE = Path(__file__).with_name("page")
 FILES = {
@@ -207,12 +207,12 @@ def _add_generation(app: FastAPI, service: Service) -> None:
         service.ready_bank()
         seconds = service.seconds(request.headers.get("x-timeout-ms"))
         given, log = service.parser.parse_generate(await request.body()), request.scope["log"]
-        text, sampling = service.to_write(given, log), given.sampling()
+        text, sampling = service.generation_request(given, log), given.sampling()
         if given.stream:
-            return WrittenLines(service.writer, text, sampling, seconds, log)
+            return GenerationStream(service.generator, text, sampling, seconds, log)
         gone = asyncio.ensure_future(request.receive())
         try:
-            return _json(await service.writer.answer(text, sampling, seconds, gone, log))
+            return _json(await service.generator.answer(text, sampling, seconds, gone, log))
         finally:
             gone.cancel()
 

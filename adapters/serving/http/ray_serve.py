@@ -24,11 +24,11 @@ from starlette.types import Receive, Scope, Send
 from adapters.core.errors import UserError
 from adapters.serving.bank.adapter_name import NAME
 from adapters.serving.http.auth import Tokens
+from adapters.serving.http.generator import GenerationStream
 from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.service import Service
 from adapters.serving.http.settings import Settings
 from adapters.serving.http.telemetry import RequestLog, request_id
-from adapters.serving.http.writer import WrittenLines
 
 CAPACITY = 64
 """Adapters in memory in one replica, for Ray's router and for the bank."""
@@ -77,10 +77,10 @@ class Replica:
         service = self.service
         given = service.parser.parse_generate(await request.body())
         await self._have(given.adapter)
-        text, seconds = service.to_write(given, log), service.settings.timeout_ms / 1000
+        text, seconds = service.generation_request(given, log), service.settings.timeout_ms / 1000
         if given.stream:
-            return _Lines(WrittenLines(service.writer, text, given.sampling(), seconds, log))
-        answer = await service.writer.answer(text, given.sampling(), seconds, None, log)
+            return _Lines(GenerationStream(service.generator, text, given.sampling(), seconds, log))
+        answer = await service.generator.answer(text, given.sampling(), seconds, None, log)
         return Response(orjson.dumps(answer), 200, media_type="application/json")
 
     async def _have(self, name: str | None) -> None:
@@ -93,7 +93,7 @@ class Replica:
 class _Lines(Response):
     """A text as it is written, or why it cannot be: here no middleware answers a refusal."""
 
-    def __init__(self, lines: WrittenLines) -> None:
+    def __init__(self, lines: GenerationStream) -> None:
         super().__init__()
         self.lines = lines
 

@@ -17,6 +17,7 @@ from adapters.serving.http.auth import Tokens
 from adapters.serving.http.batcher import Answers, Batcher, Job, JobSlice
 from adapters.serving.http.drift import Drift
 from adapters.serving.http.explainer import Explainer
+from adapters.serving.http.generator import Generator
 from adapters.serving.http.masking import masked_values
 from adapters.serving.http.refusal import Refusal, busy, shown, unanswered
 from adapters.serving.http.request_parser import RequestParser
@@ -24,7 +25,6 @@ from adapters.serving.http.schema import GenerateRequest, LoadRequest
 from adapters.serving.http.settings import RUNTIMES, Settings
 from adapters.serving.http.telemetry import RequestLog, ServerMetrics
 from adapters.serving.http.watch import Watch
-from adapters.serving.http.writer import Writer
 from adapters.tasks.base.requests import Request
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Service:
         self.metrics = ServerMetrics()
         self.parser = RequestParser(settings)
         self.batcher = Batcher(self._predict, settings, self._count_batch)
-        self.writer = Writer(settings, self.metrics, self.without_root)
+        self.generator = Generator(settings, self.metrics, self.without_root)
         self.explainer = Explainer(settings, self.without_root)
         self.loading = ThreadPoolExecutor(1, "loading")
         self.drift = Drift(settings, self.metrics)
@@ -135,7 +135,7 @@ class Service:
         self.bank = bank
         self.metrics.count_adapters(bank)
         self.batcher.start(threads)
-        self.writer.start(bank, threads)
+        self.generator.start(bank, threads)
         self.drift.start()
         self.watch.start(bank)
         if self.status == WARMING:
@@ -166,7 +166,7 @@ class Service:
         self.status = DRAINING
         self.watch.close()
         self.batcher.close()
-        self.writer.close()
+        self.generator.close()
         self.explainer.close()
         self.loading.shutdown()
         self.drift.close()
@@ -208,7 +208,7 @@ class Service:
 
     def count_waiting(self) -> None:
         """Count the texts that wait."""
-        self.metrics.queue.set(self.batcher.waiting + self.writer.batcher.waiting)
+        self.metrics.queue.set(self.batcher.waiting + self.generator.batcher.waiting)
 
     def seconds(self, header: str | None) -> float:
         """A request's time limit: the client's, at most the server's. Raises Refusal."""
@@ -248,7 +248,7 @@ class Service:
             raise refusal
         return job
 
-    def to_write(self, given: GenerateRequest, log: RequestLog) -> Request:
+    def generation_request(self, given: GenerateRequest, log: RequestLog) -> Request:
         """The request for a text to be written.
 
         Raises Refusal: the server is not ready, its base cannot write, the queue is full, or the adapter is unknown.
@@ -263,7 +263,7 @@ class Service:
                 expected="a server with a causal base",
                 found=f"a base of kind {bank.base.kind}",
             )
-        self.writer.check_room()
+        self.generator.check_room()
         if request.adapter is not None:
             try:
                 bank.info(request.adapter)

@@ -129,7 +129,7 @@ def test_a_folder_of_a_writer_loads_alone_and_by_another_task(tmp_path: Path) ->
         bank.load("z", made.folder, multi_label=True)
     loaded = adapters.load(made.folder, base=str(base), device="cpu")
     text = foreign.TEXTS[2]
-    (written,) = bank.write([Request("x", text)])
+    (written,) = bank.generate([Request("x", text)])
     assert loaded(text)["completion"] == written["output"]["completion"].strip()
 
 

@@ -75,7 +75,7 @@ def test_the_page_says_why(served_bank: Any) -> None:
 def test_the_page_shows_what_the_bank_writes(tmp_path: Path, one_thread: None) -> None:
     bank = servers.writing_bank(tmp_path)
     sampling = Sampling(max_new_tokens=20, temperature=0.9, seed=7)
-    poet, scribe = bank.write([Request(name, TEXT) for name in ("poet", "scribe")], sampling)
+    poet, scribe = bank.generate([Request(name, TEXT) for name in ("poet", "scribe")], sampling)
     with chromium() as chrome, servers.Running(bank) as running:
         page = Page(chrome, pages.Server(), f"{running.url}/").open()
         page.choose("mood", "poet", "scribe")

@@ -87,7 +87,7 @@ def test_replicas_load_the_adapters_that_requests_name_and_answer_as_the_server_
     assert ["output" in answer for answer in answers] == [True, True, False, False]
     assert results["unknown"][0] == 404 and results["wrong"][0] == 422
     assert results["replicas"] == 2
-    (expected,) = bank.write(
+    (expected,) = bank.generate(
         [{"adapter": "poet", "inputs": servers.TEXT}], Sampling(max_new_tokens=8, seed=1, temperature=1)
     )
     assert results["written"] == [200, [expected]]

@@ -48,7 +48,7 @@ class Paced:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.bank, name)
 
-    def write(self, requests: Any, sampling: Any, *, faults: Any, listen: Any, finished: Any, more: Any) -> Any:
+    def generate(self, requests: Any, sampling: Any, *, faults: Any, on_text: Any, on_complete: Any, more: Any) -> Any:
         texts = [request.inputs for request in requests]
         self.batches.append(texts)
 
@@ -61,11 +61,13 @@ class Paced:
             self.heard += 1
             if self.heard == self.breaks_at:
                 raise RuntimeError("broken midway")
-            going = bool(listen(number, text))
+            going = bool(on_text(number, text))
             assert self.gates.get(texts[number], self.go).wait(60)
-            return going and bool(listen(number, ""))
+            return going and bool(on_text(number, ""))
 
-        answers = self.bank.write(requests, sampling, faults=faults, listen=paced, finished=finished, more=joining)
+        answers = self.bank.generate(
+            requests, sampling, faults=faults, on_text=paced, on_complete=on_complete, more=joining
+        )
         self.answers += answers
         return answers
 
@@ -99,7 +101,7 @@ def lines(connection: Any) -> Iterator[dict[str, Any]]:
 def test_an_answer_is_what_the_bank_writes_and_a_stream_is_its_parts(
     site: Site, bank: AdapterBank, adapter: str | None, options: Mapping[str, Any]
 ) -> None:
-    (expected,) = bank.write([Request(adapter, TEXT)], Sampling(**options))
+    (expected,) = bank.generate([Request(adapter, TEXT)], Sampling(**options))
     response = generate(site, {"adapter": adapter, "inputs": TEXT, **options})
     assert response.status_code == 200 and response.json() == expected
     assert "seed" in expected["output"] or not options
@@ -112,7 +114,7 @@ def test_an_answer_is_what_the_bank_writes_and_a_stream_is_its_parts(
 
 
 def test_a_stop_text_ends_it_and_an_unseeded_draw_tells_its_seed(site: Site, bank: AdapterBank) -> None:
-    whole = bank.write([Request("poet", TEXT)])[0]["output"]["completion"]
+    whole = bank.generate([Request("poet", TEXT)])[0]["output"]["completion"]
     stop = whole[10:13]
     found = generate(site, {"adapter": "poet", "inputs": TEXT, "stop": ["never written", stop]}).json()["output"]
     assert found["completion"] == whole[: whole.index(stop)] and found["finish_reason"] == "stop"
@@ -131,7 +133,7 @@ def test_texts_of_several_clients_are_written_in_one_batch_and_predictions_do_no
             asyncio.create_task(site.send("POST", PATH, json={"adapter": name, "inputs": TEXT, "max_new_tokens": 8}))
             for name in ("poet", "scribe", None)
         ]
-        await asyncio.to_thread(until, lambda: site.service.writer.batcher.waiting == 3)
+        await asyncio.to_thread(until, lambda: site.service.generator.batcher.waiting == 3)
         predicted = await site.send("POST", "/v1/predict", json=[{"adapter": "mood", "inputs": TEXT}])
         assert predicted.status_code == 200 and len(paced.batches) == 1
         paced.go.set()
@@ -143,7 +145,9 @@ def test_texts_of_several_clients_are_written_in_one_batch_and_predictions_do_no
         generated = site.service.metrics.generated.labels
         until(lambda: generated("")._value.get() and generated("poet")._value.get() == 108)  # counted after the answer
         metrics = site.ask("GET", "/metrics").text.splitlines()
-    expected = bank.write([Request(name, TEXT, "0") for name in ("poet", "scribe", None)], Sampling(max_new_tokens=8))
+    expected = bank.generate(
+        [Request(name, TEXT, "0") for name in ("poet", "scribe", None)], Sampling(max_new_tokens=8)
+    )
     assert [response.json() for response in found] == expected
     assert 'taskswap_generated_tokens_total{adapter="poet"} 108.0' in metrics
     assert 'taskswap_generated_tokens_total{adapter=""} 8.0' in metrics
@@ -162,7 +166,7 @@ def test_a_short_text_is_answered_while_the_long_one_of_its_batch_is_written(pac
             request = {"adapter": "poet", "inputs": text, "max_new_tokens": most}
             tasks.append(asyncio.create_task(site.send("POST", PATH, json=request)))
             waiting = len(tasks) - 1
-            await asyncio.to_thread(until, lambda: paced.heard and site.service.writer.batcher.waiting == waiting)  # noqa: B023
+            await asyncio.to_thread(until, lambda: paced.heard and site.service.generator.batcher.waiting == waiting)  # noqa: B023
         first.set()
         short = await tasks.pop(1)
         assert not tasks[1].done() and paced.batches == [["first", "short", "long"]]
@@ -189,7 +193,7 @@ def test_a_text_that_joins_others_is_written_by_the_newest_version_in_memory(pac
             given = {"adapter": request.adapter, "inputs": request.inputs, "max_new_tokens": 3}
             tasks.append(asyncio.create_task(site.send("POST", PATH, json=given)))
             waiting = number
-            await asyncio.to_thread(until, lambda: paced.heard and site.service.writer.batcher.waiting == waiting)  # noqa: B023
+            await asyncio.to_thread(until, lambda: paced.heard and site.service.generator.batcher.waiting == waiting)  # noqa: B023
             if number == 0:
                 bank.reload("three", poet)
         paced.go.set()
@@ -200,7 +204,7 @@ def test_a_text_that_joins_others_is_written_by_the_newest_version_in_memory(pac
     assert [answer.json()["output"]["completion_tokens"] for answer in found] == [3] * 4
     assert [answer.json()["version"] for answer in found] == [1, 2, 1, 1]
     assert paced.batches == [["first", "joins"], ["waits", "behind it"]]
-    alone = [paced.bank.write([Request(name, text)], Sampling(max_new_tokens=3)) for name, text in
+    alone = [paced.bank.generate([Request(name, text)], Sampling(max_new_tokens=3)) for name, text in
              (("three", "joins"), ("one", "waits"))]  # fmt: skip
     assert [one[0]["output"] for one in alone] == [found[1].json()["output"], found[2].json()["output"]]
     for name in ("one", "two", "three"):
@@ -217,7 +221,7 @@ def test_texts_that_have_joined_fail_with_their_batch_and_leave_no_lease(
         for name in ("scribe", None):
             request = {"adapter": name, "inputs": TEXT, "max_new_tokens": 50}
             tasks.append(asyncio.create_task(site.send("POST", PATH, json=request)))
-        await asyncio.to_thread(until, lambda: site.service.writer.batcher.waiting == 2)
+        await asyncio.to_thread(until, lambda: site.service.generator.batcher.waiting == 2)
         paced.breaks_at = 12
         paced.go.set()
         return await asyncio.gather(*tasks)
@@ -239,13 +243,13 @@ def test_who_hangs_up_ends_its_row_alone(paced: Paced, stream: bool) -> None:
             if stream:
                 assert next(lines(gone))["text"]
             other.sendall(post({**LONG, "max_new_tokens": 3}, PATH))
-            until(lambda: live.service.writer.batcher.waiting == 1)
+            until(lambda: live.service.generator.batcher.waiting == 1)
             gone.close()
             until(lambda: paced.heard)
             with live.connect() as waits:  # its text is dropped before anything is written
                 waits.sendall(post({**LONG, "inputs": "dropped"}, PATH))
-                until(lambda: live.service.writer.batcher.waiting == 2)
-            until(lambda: live.service.writer.batcher.waiting == 1)
+                until(lambda: live.service.generator.batcher.waiting == 2)
+            until(lambda: live.service.generator.batcher.waiting == 1)
             paced.go.set()
             assert json.loads(answer(other)[2])["output"]["completion_tokens"] == 3
         until(lambda: len(paced.answers) == 2)
@@ -280,7 +284,7 @@ def test_a_full_queue_refuses_and_a_server_that_stops_finishes_what_it_has_admit
         admitted = [asyncio.create_task(site.send("POST", PATH, json=LONG))]
         await asyncio.to_thread(until, lambda: paced.heard)
         admitted.append(asyncio.create_task(site.send("POST", PATH, json={**LONG, "stream": True})))
-        await asyncio.to_thread(until, lambda: site.service.writer.batcher.waiting == 1)
+        await asyncio.to_thread(until, lambda: site.service.generator.batcher.waiting == 1)
         full = await site.send("POST", PATH, json=LONG)
         site.service.drain()
         stopping = await site.send("POST", PATH, json=LONG)
@@ -357,7 +361,7 @@ def test_a_fault_of_ours_midway_is_not_told_twice(paced: Paced, caplog: pytest.L
     with servers.site(paced) as site:
         assert generate(site, LONG).status_code == 500
         assert generate(site, LONG).status_code == 200
-        assert site.service.writer.batcher.waiting == 0
+        assert site.service.generator.batcher.waiting == 0
     assert "broken midway" in caplog.text and len(paced.batches) == 2
 
 
@@ -367,7 +371,7 @@ def test_extremes_that_the_schema_allows_are_written(site: Site) -> None:
 
 
 def test_the_client_generates_and_streams(bank: AdapterBank) -> None:
-    (expected,) = bank.write([Request("poet", TEXT)], Sampling(max_new_tokens=12, temperature=1, seed=4))
+    (expected,) = bank.generate([Request("poet", TEXT)], Sampling(max_new_tokens=12, temperature=1, seed=4))
     options: dict[str, Any] = {"max_new_tokens": 12, "temperature": 1, "seed": 4}
     with Running(bank) as live, Client(live.url) as client:
         assert client.generate("poet", TEXT, **options) == expected

@@ -72,9 +72,9 @@ def test_each_text_is_continued_as_its_adapter_does_alone_in_stock_peft(
     house = houses(kind)
     names: list[str | None] = [None, *METHODS]
     requests = [Request(name, text) for name in names for text in TEXTS]
-    written = completions(house.bank.write(requests, Sampling(max_new_tokens=12)))
+    written = completions(house.bank.generate(requests, Sampling(max_new_tokens=12)))
     house.bank._inference.batch_tokens = 1
-    assert completions(house.bank.write(requests, Sampling(max_new_tokens=12))) == written, "one at a time"
+    assert completions(house.bank.generate(requests, Sampling(max_new_tokens=12))) == written, "one at a time"
     house.bank._inference.batch_tokens = 1024
     tokenizer = AutoTokenizer.from_pretrained(house.folder)
     wanted = []
@@ -92,22 +92,22 @@ def test_each_text_is_continued_as_its_adapter_does_alone_in_stock_peft(
 def test_draws_depend_on_the_seed_alone_and_not_on_other_rows(houses: Callable[[str], House]) -> None:
     house = houses("llama")
     drawn = [Sampling(max_new_tokens=16, temperature=1.2, top_p=0.9, seed=seed) for seed in (1, 2, 1)]
-    together = house.bank.write([Request("lora", TEXTS[0])] * 3, drawn)
-    alone = house.bank.write([Request("lora", TEXTS[0])], drawn[0])
-    beside = house.bank.write([Request("dora", TEXTS[1]), Request("lora", TEXTS[0])], [drawn[1], drawn[0]])
+    together = house.bank.generate([Request("lora", TEXTS[0])] * 3, drawn)
+    alone = house.bank.generate([Request("lora", TEXTS[0])], drawn[0])
+    beside = house.bank.generate([Request("dora", TEXTS[1]), Request("lora", TEXTS[0])], [drawn[1], drawn[0]])
     texts = completions(together)
     assert texts[0] == texts[2] == completions(alone)[0] == completions(beside)[1]
     assert texts[0] != texts[1]
     assert [answer["output"]["seed"] for answer in together] == [1, 2, 1]
-    (unseeded,) = house.bank.write([Request("lora", TEXTS[0])], Sampling(temperature=1.0))
+    (unseeded,) = house.bank.generate([Request("lora", TEXTS[0])], Sampling(temperature=1.0))
     again = Sampling(temperature=1.0, seed=unseeded["output"]["seed"])
-    assert completions(house.bank.write([Request("lora", TEXTS[0])], again)) == completions([unseeded])
+    assert completions(house.bank.generate([Request("lora", TEXTS[0])], again)) == completions([unseeded])
 
 
 def test_a_stop_text_ends_and_is_left_out_and_what_was_heard_is_the_text(houses: Callable[[str], House]) -> None:
     house = houses("llama")
     requests = [Request(name, text) for name in (None, "lora", "prefix") for text in TEXTS]
-    free = completions(house.bank.write(requests, Sampling(max_new_tokens=20)))
+    free = completions(house.bank.generate(requests, Sampling(max_new_tokens=20)))
     chosen = [text[5:8] if text.isascii() else text[3:5] for text in free]
     heard: dict[int, list[str]] = {}
 
@@ -116,12 +116,12 @@ def test_a_stop_text_ends_and_is_left_out_and_what_was_heard_is_the_text(houses:
         return True
 
     each = [Sampling(max_new_tokens=20, stop=(stop, "never written")) for stop in chosen]
-    answers = house.bank.write(requests, each, listen=listen)
+    answers = house.bank.generate(requests, each, on_text=listen)
     for number, (answer, stop, whole) in enumerate(zip(answers, chosen, free, strict=True)):
         output = answer["output"]
         assert output["completion"] == whole[: whole.index(stop)] and output["finish_reason"] == "stop"
         assert "".join(heard.get(number, [])) == output["completion"]
-    lengths = house.bank.write(requests, Sampling(max_new_tokens=3))
+    lengths = house.bank.generate(requests, Sampling(max_new_tokens=3))
     assert {answer["output"]["finish_reason"] for answer in lengths} == {"length"}
     assert {answer["output"]["completion_tokens"] for answer in lengths} == {3}
 
@@ -129,8 +129,8 @@ def test_a_stop_text_ends_and_is_left_out_and_what_was_heard_is_the_text(houses:
 def test_a_listener_ends_its_row_alone(houses: Callable[[str], House]) -> None:
     house = houses("llama")
     requests = [Request("lora", TEXTS[0]), Request("dora", TEXTS[1])]
-    whole = completions(house.bank.write(requests, Sampling(max_new_tokens=20)))
-    answers = house.bank.write(requests, Sampling(max_new_tokens=20), listen=lambda number, text: number != 0)
+    whole = completions(house.bank.generate(requests, Sampling(max_new_tokens=20)))
+    answers = house.bank.generate(requests, Sampling(max_new_tokens=20), on_text=lambda number, text: number != 0)
     assert answers[0]["output"]["finish_reason"] == "cancelled"
     assert answers[0]["output"]["completion_tokens"] < 20
     assert completions(answers)[1] == whole[1]
@@ -150,7 +150,7 @@ def test_a_short_text_is_complete_before_the_long_one_of_its_batch(houses: Calla
 
     requests = [Request("lora", TEXTS[0]), Request("mood", TEXTS[0]), Request("dora", TEXTS[1])]
     each = [Sampling(max_new_tokens=20), Sampling(), Sampling(max_new_tokens=2)]
-    answers = houses("llama").bank.write(requests, each, listen=listen, finished=finished)
+    answers = houses("llama").bank.generate(requests, each, on_text=listen, on_complete=finished)
     assert events[0] == ("finished", 1), "what cannot be written waits for nobody"
     assert events.count(("heard", 0)) == 20 and events.count(("heard", 2)) == 2, "after each token"
     assert events.index(("finished", 2)) < events.index(("finished", 0)) == len(events) - 1
@@ -159,15 +159,15 @@ def test_a_short_text_is_complete_before_the_long_one_of_its_batch(houses: Calla
 
 def test_a_temperature_next_to_nothing_takes_the_likeliest_token(houses: Callable[[str], House]) -> None:
     bank, requests = houses("llama").bank, [Request("lora", TEXTS[0])]
-    greedy = completions(bank.write(requests))
-    assert completions(bank.write(requests, Sampling(temperature=5e-324, seed=1))) == greedy
+    greedy = completions(bank.generate(requests))
+    assert completions(bank.generate(requests, Sampling(temperature=5e-324, seed=1))) == greedy
 
 
 def test_sampling_takes_the_tokens_that_transformers_top_p_keeps() -> None:
     import torch
     from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 
-    from adapters.models.continuation import _Writer
+    from adapters.models.continuation import _Generation
 
     torch.manual_seed(0)
     for temperature, top_p in ((1.0, 0.3), (0.7, 0.8), (2.0, 0.95), (1.0, 1.0)):
@@ -175,7 +175,7 @@ def test_sampling_takes_the_tokens_that_transformers_top_p_keeps() -> None:
         warped = TemperatureLogitsWarper(temperature)(None, logits[None])
         warped = TopPLogitsWarper(top_p)(None, warped) if top_p < 1 else warped
         shares = torch.softmax(warped[0], -1)
-        writer = _Writer(None, Sampling(temperature=temperature, top_p=top_p, seed=3), None)  # type: ignore[arg-type]
+        writer = _Generation(None, Sampling(temperature=temperature, top_p=top_p, seed=3), None)  # type: ignore[arg-type]
         drawn = torch.bincount(torch.tensor([writer.choose(logits) for _ in range(4000)]), minlength=30) / 4000
         assert set(drawn.nonzero().flatten().tolist()) <= set(shares.nonzero().flatten().tolist())
         assert (drawn - shares).abs().max() < 0.04
@@ -203,7 +203,7 @@ def test_a_request_may_choose_another_task_for_an_adapter_that_generates(houses:
 def test_what_cannot_be_written_is_an_answer_of_its_own(houses: Callable[[str], House], tiny_bert: Path) -> None:
     bank = houses("llama").bank
     faults: dict[int, Any] = {}
-    answers = bank.write(
+    answers = bank.generate(
         [
             Request("lora", "Ada " * 400),
             Request("mood", "Ada"),
@@ -224,9 +224,9 @@ def test_what_cannot_be_written_is_an_answer_of_its_own(houses: Callable[[str], 
         Sampling(max_new_tokens=0), Sampling(temperature=-1), Sampling(top_p=0), Sampling(stop=("",)), Sampling(seed=-1)
     ):  # fmt: skip
         with pytest.raises(SettingsError, match="must be"):
-            bank.write([Request("lora", "Ada")], wrong)
+            bank.generate([Request("lora", "Ada")], wrong)
     with pytest.raises(BankError, match="cannot generate"):
-        AdapterBank(str(tiny_bert)).write([Request(None, "Ada")])
+        AdapterBank(str(tiny_bert)).generate([Request(None, "Ada")])
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
@@ -251,11 +251,11 @@ def test_a_text_that_ends_makes_room_for_the_next_while_others_go_on(
     requests = [Request(name, TEXTS[number % len(TEXTS)]) for number, name in enumerate(names)]
     each = [Sampling(max_new_tokens=2 + number) for number in range(len(names))]
     order: list[int] = []
-    answers = bank.write(requests, each, finished=lambda number, _: order.append(number))
+    answers = bank.generate(requests, each, on_complete=lambda number, _: order.append(number))
     assert sorted(order) == list(range(len(names)))
     assert going_on[0] == 0 and any(going_on), "some were admitted beside others that went on"
     monkeypatch.undo()
-    alone = [house.bank.write([request], one)[0] for request, one in zip(requests, each, strict=True)]
+    alone = [house.bank.generate([request], one)[0] for request, one in zip(requests, each, strict=True)]
     assert completions(answers) == completions(alone)
 
 
@@ -263,8 +263,8 @@ def test_a_cache_whose_rows_cannot_be_exchanged_is_written_in_whole_batches(
     houses: Callable[[str], House], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bank, requests = houses("llama").bank, [Request(name, text) for name, text in zip(METHODS, TEXTS, strict=True)]
-    wanted = completions(bank.write(requests))
+    wanted = completions(bank.generate(requests))
     monkeypatch.setattr("adapters.models.decoding.exchangeable", lambda cache: False)
     heard: list[int] = []
-    answers = bank.write(requests, listen=lambda number, _: not heard.append(number))
+    answers = bank.generate(requests, on_text=lambda number, _: not heard.append(number))
     assert completions(answers) == wanted and {*heard} == {0, 1, 2, 3}

@@ -15,19 +15,19 @@ from adapters.tasks.base.embedding import text_of
 from adapters.tasks.base.requests import Request, inputs_of
 
 TASK = "text_generation"
-Listener = Callable[[int, str], bool]
+OnText = Callable[[int, str], bool]
 """Is called after each token with the number of a request and the new part of its text, which may be empty; returns
 whether to go on with it."""
-Finished = Callable[[int, dict[str, Any]], None]
+OnComplete = Callable[[int, dict[str, Any]], None]
 """Is called with the number of a request and its answer as soon as that is complete, before longer ones are."""
 
 
-More = Callable[[Callable[[Request], bool]], "tuple[Request, Sampling] | None"]
+NextRequest = Callable[[Callable[[Request], bool]], "tuple[Request, Sampling] | None"]
 """Takes the next request that has come meanwhile, with its sampling, where what it is given says that it may join; None
 where it may not, or where there is none."""
 
 
-class Writing:
+class TextGeneration:
     """Writes for requests whose adapters fit into memory together."""
 
     def __init__(self, cache: AdapterCache, inference: MixedInference) -> None:
@@ -39,9 +39,9 @@ class Writing:
         requests: Mapping[int, tuple[Request, Sampling]],
         names: Sequence[str],
         faults: dict[int, UserError],
-        listen: Listener | None,
-        finished: Finished | None,
-        more: More,
+        on_text: OnText | None,
+        on_complete: OnComplete | None,
+        more: NextRequest,
         following: Iterator[int],
     ) -> dict[int, dict[str, Any]]:
         """An answer for each request, by its number.
@@ -50,12 +50,12 @@ class Writing:
             requests: by number, with their sampling.
             names: of their adapters.
             faults: receives the exceptions by number.
-            listen, finished: called with a request's number.
+            on_text, on_complete: called with a request's number.
             more: requests that may join; one does whose adapter is in memory, or unknown.
             following: numbers of these.
         """
         leased, errors = self.cache.acquire(names)
-        call = _Call(self.inference, self.cache.release, faults, listen, finished)
+        call = _Call(self.inference, self.cache.release, faults, on_text, on_complete)
         joining: list[LoadedAdapter | UserError | None] = []
 
         def may_join(request: Request) -> bool:
@@ -89,7 +89,7 @@ class Writing:
             rows = [row for row in begun if row is not None]
             if rows:
                 slots, prompts, samplings = zip(*rows, strict=True)
-                self.inference.write(slots, prompts, samplings, call.hear, call.complete, another)
+                self.inference.generate(slots, prompts, samplings, call.take, call.complete, another)
             return call.answers
         finally:
             for lease in (*call.leases.values(), *joining):
@@ -106,11 +106,11 @@ class _Call:
         inference: MixedInference,
         release: Callable[[Sequence[LoadedAdapter]], None],
         faults: dict[int, UserError],
-        listen: Listener | None,
-        finished: Finished | None,
+        on_text: OnText | None,
+        on_complete: OnComplete | None,
     ) -> None:
         self.inference, self.release, self.faults = inference, release, faults
-        self.listen, self.finished = listen, finished
+        self.on_text, self.on_complete = on_text, on_complete
         self.answers: dict[int, dict[str, Any]] = {}
         self.rows: list[tuple[int, list[int]]] = []
         """The number of each row's request, and its tokens."""
@@ -144,9 +144,9 @@ class _Call:
         self.rows.append((number, prompt))
         return slot, prompt, sampling
 
-    def hear(self, row: int, text: str) -> bool:
+    def take(self, row: int, text: str) -> bool:
         """Tell the listener what was written of a row."""
-        return self.listen is None or self.listen(self.rows[row][0], text)
+        return self.on_text is None or self.on_text(self.rows[row][0], text)
 
     def complete(self, row: int, written: Continuation) -> None:
         """Complete the answer of a row."""
@@ -163,8 +163,8 @@ class _Call:
     def _end(self, number: int) -> None:
         if number in self.leases:
             self.release([self.leases.pop(number)])
-        if self.finished is not None:
-            self.finished(number, self.answers[number])
+        if self.on_complete is not None:
+            self.on_complete(number, self.answers[number])
 
 
 def _slot(request: Request, adapter: LoadedAdapter | UserError | None) -> int:

@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from adapters.serving.bank.bank import AdapterBank
 
 
-class Draft:
-    """A text while it is written: filled by a thread of the writer, read in the event loop.
+class PendingText:
+    """A text while it is written: filled by a thread of the generator, read in the event loop.
 
     Attributes:
         new: text that has not been read. A client that reads slowly finds more of it at a time.
         answer: the whole answer, once the text is complete.
         fault: why there is none.
         changed: set when there is something to read.
-        told: whether some text has been written.
+        begun: whether some text has been written.
         left: whether nobody waits for the text any more.
     """
 
@@ -50,17 +50,17 @@ class Draft:
         self.new = ""
         self.answer: Mapping[str, Any] | None = None
         self.fault: UserError | None = None
-        self.told = self.left = False
+        self.begun = self.left = False
 
-    def hear(self, text: str) -> bool:
-        """Take a new part of the text; returns whether to go on. Called in a thread of the writer."""
+    def add(self, text: str) -> bool:
+        """Take a new part of the text; returns whether to go on. Called in a thread of the generator."""
         if text:
-            self.told = True
+            self.begun = True
             self._soon(self._add, text)
         return not self.left
 
     def finish(self, answer: Mapping[str, Any], fault: UserError | None) -> None:
-        """Take the answer. Called in a thread of the writer."""
+        """Take the answer. Called in a thread of the generator."""
         self._soon(self._end, answer, fault)
 
     def _soon(self, work: Callable[..., None], *given: Any) -> None:
@@ -77,11 +77,11 @@ class Draft:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WriteRequest(Request):
+class GenerationRequest(Request):
     """A text to continue, how, and the draft that receives it."""
 
     sampling: Sampling
-    draft: Draft
+    draft: PendingText
 
     @property
     def size(self) -> int:
@@ -89,7 +89,7 @@ class WriteRequest(Request):
         return tokens(self.inputs) + self.sampling.max_new_tokens
 
 
-class Writer:
+class Generator:
     """Writes texts for clients, in batches of its own, so that predictions do not wait for them."""
 
     def __init__(self, settings: Settings, metrics: ServerMetrics, shown: Callable[[str], str]) -> None:
@@ -99,7 +99,7 @@ class Writer:
         shown: an error's message as clients may see it.
         """
         self.metrics, self.shown = metrics, shown
-        self.batcher = Batcher(self._write, settings, self._count, size=lambda request: request.size)
+        self.batcher = Batcher(self._generate, settings, self._count, size=lambda request: request.size)
         self.bank: AdapterBank | None = None
         self.log = logging.getLogger("adapters.serving")
 
@@ -142,8 +142,8 @@ class Writer:
         Raises:
             Refusal: there is no room, the time is over, the client has disconnected, or it cannot be written.
         """
-        draft = Draft()
-        row = WriteRequest(request.adapter, request.inputs, request.id, sampling=sampling, draft=draft)
+        draft = PendingText()
+        row = GenerationRequest(request.adapter, request.inputs, request.id, sampling=sampling, draft=draft)
         job = asyncio.create_task(self.batcher.submit([row], seconds, gone))
 
         def ended(job: asyncio.Task[Any]) -> None:
@@ -173,15 +173,15 @@ class Writer:
             draft.left = True
             job.cancel()
 
-    # in the writer's threads ------------------------------------------------------------------------------------------
+    # in the generator's threads ---------------------------------------------------------------------------------------
 
-    def _write(self, requests: Sequence[WriteRequest]) -> Answers:
+    def _generate(self, requests: Sequence[GenerationRequest]) -> Answers:
         assert self.bank is not None
-        if any(one.draft.told for one in requests):  # their batch failed midway, and no text may be told twice
-            raise RuntimeError("not written again: the exception before this one says why")
+        if any(one.draft.begun for one in requests):  # their batch failed midway, and no text may begin twice
+            raise RuntimeError("not generated again: the exception before this one says why")
         faults: dict[int, UserError] = {}
         drafts = [one.draft for one in requests]
-        joined: dict[int, tuple[JobSlice[WriteRequest], float]] = {}
+        joined: dict[int, tuple[JobSlice[GenerationRequest], float]] = {}
 
         def more(may_join: Callable[[Request], bool]) -> tuple[Request, Sampling] | None:
             part = self.batcher.take(may_join)
@@ -192,7 +192,7 @@ class Writer:
             drafts.append(request.draft)
             return request, request.sampling
 
-        def finished(number: int, answer: dict[str, Any]) -> None:
+        def on_complete(number: int, answer: dict[str, Any]) -> None:
             fault = faults.get(number)
             if fault is not None:
                 answer["error"] = self.shown(answer["error"])
@@ -203,12 +203,12 @@ class Writer:
                 self.batcher.finish([part], [result], time.perf_counter() - begun)
 
         try:
-            answers = self.bank.write(
+            answers = self.bank.generate(
                 requests,
                 [one.sampling for one in requests],
                 faults=faults,
-                listen=lambda number, text: drafts[number].hear(text),
-                finished=finished,
+                on_text=lambda number, text: drafts[number].add(text),
+                on_complete=on_complete,
                 more=more,
             )
         except Exception as error:
@@ -218,22 +218,24 @@ class Writer:
             raise
         return answers[: len(requests)], {i: fault for i, fault in faults.items() if i < len(requests)}
 
-    def _count(self, batch: Sequence[JobSlice[WriteRequest]], seconds: float) -> None:
+    def _count(self, batch: Sequence[JobSlice[GenerationRequest]], seconds: float) -> None:
         assert self.bank is not None
         rows = [(one, answer) for part in batch for one, answer in zip(part.requests, part.answers, strict=True)]
         written = [answer.get("output", {}).get("completion_tokens", 0) for _, answer in rows]
         self.metrics.count_texts([one.adapter for one, _ in rows], self.bank, written)
 
 
-class WrittenLines(Response):
+class GenerationStream(Response):
     """A text as lines of JSON while it is written: `{id, adapter, text}` for each new part, then the answer."""
 
     media_type = "application/x-ndjson"
 
-    def __init__(self, writer: Writer, request: Request, sampling: Sampling, seconds: float, log: RequestLog) -> None:
-        """Args: the writer, and what `Writer.parts` needs."""
+    def __init__(
+        self, generator: Generator, request: Request, sampling: Sampling, seconds: float, log: RequestLog
+    ) -> None:
+        """Args: the generator, and what `Generator.parts` needs."""
         super().__init__()
-        self.writer, self.request, self.sampling, self.seconds, self.log = writer, request, sampling, seconds, log
+        self.generator, self.request, self.sampling, self.seconds, self.log = generator, request, sampling, seconds, log
         del self.headers["content-length"]
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -241,7 +243,9 @@ class WrittenLines(Response):
         begun, names = False, {"id": self.request.id, "adapter": self.request.adapter}
         gone = asyncio.ensure_future(receive())
         try:
-            async with aclosing(self.writer.parts(self.request, self.sampling, self.seconds, gone, self.log)) as parts:
+            async with aclosing(
+                self.generator.parts(self.request, self.sampling, self.seconds, gone, self.log)
+            ) as parts:
                 async for part in parts:
                     if not begun:
                         begun = True
@@ -250,7 +254,7 @@ class WrittenLines(Response):
         except Refusal as refusal:
             if not begun or refusal.status == 499:
                 raise
-            self.writer.metrics.refusals.labels(refusal.reason).inc()
+            self.generator.metrics.refusals.labels(refusal.reason).inc()
             self.log.fields["refused"] = refusal.reason
             await send(_line({**names, "error": str(refusal)}))
         finally:

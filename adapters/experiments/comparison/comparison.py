@@ -12,6 +12,7 @@ from adapters.core import arguments, discovery, flags
 from adapters.core.errors import DataError, ModelError, UserError
 from adapters.core.files import digest_file, digest_value
 from adapters.core.settings import INCIDENTAL, CommonSettings, check_tracking, join, join_methods, require
+from adapters.core.sources.resolve import base_defaults
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.metric import task_metrics
 from adapters.experiments.comparison import exported, launchers, output, results, spaces, tuners, tuning
@@ -351,11 +352,12 @@ class Comparison(Experiment):
         return limit
 
     def _settings_of(self, method: str, varied: Mapping[str, Any]) -> Any:
-        """Settings of a run of one method: its own defaults, then the recipe's, the given, and those of this run."""
+        """Settings of a run of one method: its defaults on the base, the recipe's, the given, and those of this run."""
         kind = join(CommonSettings, self.task_settings, discovery.load("methods", method, self.plugins).Settings)
         names = {field.name for field in dataclasses.fields(kind)}
         given = {name: getattr(self.settings, name) for name in self.given & names}
-        settings = kind(**{**{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
+        own = base_defaults(varied.get("model_name_or_path"), method)
+        settings = kind(**{**own, **{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
         settings = self._lengthened(settings, varied)
         settings.check()
         return settings

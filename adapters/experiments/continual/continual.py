@@ -14,6 +14,7 @@ from adapters.core.errors import ModelError, SettingsError
 from adapters.core.files import digest_value
 from adapters.core.search_space import Space
 from adapters.core.settings import INCIDENTAL, require
+from adapters.core.sources.resolve import base_defaults
 from adapters.experiments.comparison import launchers, tuners, tuning
 from adapters.experiments.comparison.experiment import Experiment, given_of
 from adapters.experiments.comparison.runs import PlannedRun
@@ -261,7 +262,8 @@ class Continual(Experiment):
         kind = own_settings.run_settings(self.task_name, condition.method, condition.strategy, self.plugins)
         names = {field.name for field in dataclasses.fields(kind)}
         given = {name: getattr(self.settings, name) for name in self.given & names}
-        settings = kind(**{**{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
+        own = base_defaults(self.settings.model_name_or_path, condition.method)
+        settings = kind(**{**own, **{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
         settings.check()
         return settings
 

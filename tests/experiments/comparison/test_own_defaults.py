@@ -9,8 +9,10 @@ import pytest
 
 from adapters.core.arguments import as_dict
 from adapters.core.errors import SettingsError
+from adapters.core.sources.resolve import base_defaults
 from adapters.experiments.comparison.comparison import Comparison
 from adapters.experiments.continual.continual import Continual
+from adapters.experiments.run import open_run
 
 METHODS = ("full", "lora", "head", "tfidf", "setfit")
 OWN = {"full": 1e-4, "lora": 2e-3, "head": 3e-2, "tfidf": 1e-4, "setfit": 2e-5}
@@ -45,6 +47,17 @@ def test_a_value_that_is_given_is_that_of_every_method(tmp_path: Path) -> None:
     assert set(rates(made).values()) == {2e-5}
     made.begin()
     assert set(rates(comparison(str(tmp_path / "settings.json"))).values()) == {2e-5}
+
+
+def test_a_method_has_its_own_defaults_on_a_base_unless_a_value_is_given(tmp_path: Path) -> None:
+    on_e5 = {**OWN, "full": base_defaults("e5", "full")["learning_rate"]}
+    assert on_e5["full"] != OWN["full"]
+    bases = ["--model_name_or_path", "e5"]
+    assert rates(comparison(*flags(tmp_path, *bases))) == on_e5
+    assert set(rates(comparison(*flags(tmp_path, *bases, "--learning_rate", "0.5"))).values()) == {0.5}
+    words = ["--train_file", "none.csv", "--output_dir", str(tmp_path), *bases]
+    assert open_run("classification", "full", {}, words).settings.learning_rate == on_e5["full"]
+    assert open_run("classification", "full", {"learning_rate": 0.5}, words).settings.learning_rate == 0.5
 
 
 def test_a_value_that_is_changed_in_the_file_is_given_and_none_is_each_methods_own(tmp_path: Path) -> None:

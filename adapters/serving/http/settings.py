@@ -95,8 +95,8 @@ class Settings:
     log_texts: bool = False
     """Write the texts of requests to the log; emails, card and phone numbers in them are masked."""
     watch: float = 0.0
-    """Seconds between two looks at the adapters whose folder is a link, or has a current.json: where it names another
-    folder, that is loaded as a new version. 0 never looks."""
+    """Polling interval, in seconds, for new versions of adapters whose folder is a link or has a current.json; 0
+    disables polling."""
     drift_window: int = 1000
     """Answers of an adapter that are compared with those on dev (labels, confidence, unknown tokens), again and again;
     0 compares none."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from adapters.applications.news_monitor.items import ItemError
-from adapters.applications.news_monitor.monitor import Given
+from adapters.applications.news_monitor.monitor import IncomingItem
 from adapters.core.errors import DataError
 
 CHUNK = 1 << 16
@@ -27,7 +27,7 @@ class Arrival:
         settled: called with what became of each item, when that is on disk, or with the error that kept it from there.
     """
 
-    given: tuple[Given, ...]
+    given: tuple[IncomingItem, ...]
     marks: Mapping[str, Any]
     settled: Callable[[list[str] | Exception], None] | None = None
 
@@ -55,7 +55,7 @@ class GrowingFile:
 
     def arrival(self, most: int, *, last: bool = False) -> Arrival:
         """The next lines, so many at most. Args: last: nothing more is written, so that a line may lack its end."""
-        found: list[Given] = []
+        found: list[IncomingItem] = []
         while len(found) < most:
             line = self.stream.readline(self.longest + 1)
             if not line or (not line.endswith(b"\n") and len(line) <= self.longest and not last):
@@ -68,7 +68,7 @@ class GrowingFile:
             self.offset, self.line = self.stream.tell(), self.line + 1
             if line.strip():
                 item = ItemError(f"longer than {self.longest:,} bytes") if len(line) > self.longest else line
-                found.append(Given(where=f"{self.path}:{self.line}", item=item))
+                found.append(IncomingItem(where=f"{self.path}:{self.line}", item=item))
         mark = {"offset": self.offset, "line": self.line, "inode": self.inode}
         return Arrival(given=tuple(found), marks={self.name: mark} if found else {})
 
@@ -103,7 +103,7 @@ class Pipe(threading.Thread):
                 while not line.endswith(b"\n") and (line := self.stream.readline(CHUNK)):
                     pass
             if isinstance(item, ItemError) or item.strip():
-                self.into.put(Arrival(given=(Given(where=f"standard input:{number}", item=item),), marks={}))
+                self.into.put(Arrival(given=(IncomingItem(where=f"standard input:{number}", item=item),), marks={}))
 
 
 def drained(waiting: queue.Queue[Arrival], most: int, seconds: float) -> list[Arrival]:

@@ -45,9 +45,8 @@ SETTINGS, LOCK = "settings.json", "monitor.lock"
 OURS = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOG, REPORT, TEXT, SETTINGS, LOCK)
 """All that is written into the folder of a monitor."""
 READ = "input"
-"""Name under which the store has which file is replayed."""
+"""Name under which the store keeps the path of the replayed file."""
 LABELLED = {"text": ("text", "headline", "title", "sentence", "content"), "label": ("label",)}
-IDLE_SECONDS = 0.5
 
 
 class NewsMonitor:
@@ -79,7 +78,7 @@ class NewsMonitor:
         if settings.overwrite_output_dir:
             for name in set(OURS) - {LOCK}:
                 (self.folder / name).unlink(missing_ok=True)
-        self.monitor = opened(self.folder, settings, reader, self._tell)
+        self.monitor = opened(self.folder, settings, reader, self._on_event)
         write_json(self.folder / SETTINGS, kept_settings(settings))
         return self.monitor
 
@@ -113,7 +112,7 @@ class NewsMonitor:
         self.lock.release()
 
     def _replay(self, path: Path) -> None:
-        """Read a file to its end, from where it was read to. Raises DataError where there is nothing to read in it."""
+        """Read a file to its end, from where the last run stopped. Raises DataError where it has nothing to read."""
         assert self.monitor is not None
         store, settings = self.monitor.store, self.settings
         other = store.get(READ, str(path.absolute()))
@@ -150,25 +149,25 @@ class NewsMonitor:
         try:
             stream.run(threading.Event())
         except KeyboardInterrupt:
-            _say("stopped; the same command goes on from here")
+            _say("stopped; the same command continues from here")
         finally:
             stream.close()
             if waiting := self.monitor.store.waiting():
-                _say(f"{waiting:,} events wait for {self.settings.webhook}; they are sent when it goes on")
+                _say(f"{waiting:,} events wait for {self.settings.webhook}; they are sent when it continues")
 
-    def _tell(self, event: Mapping[str, Any]) -> None:
+    def _on_event(self, event: Mapping[str, Any]) -> None:
         log_event(self.folder, event)
-        _say(told(event))
+        _say(in_a_line(event))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """What reads items.
+    """Reads items.
 
     Attributes:
         understand: reads them.
-        digests: of its adapters: what was learned with one reader is not continued with another.
-        correction: its errors on `--labelled_file`.
+        digests: of its adapters: the state learned with one reader is not continued with another.
+        correction: for its errors on `--labelled_file`.
     """
 
     understand: Understand
@@ -203,7 +202,7 @@ class Reader:
 
 
 def _correction(settings: NewsMonitorSettings, understand: Understand) -> Correction | None:
-    """The errors of what reads items, which are said."""
+    """The correction for the errors of `understand`, which are reported."""
     if settings.labelled_file is None:
         return None
     rows = _labelled(settings.labelled_file)
@@ -234,16 +233,16 @@ def hold(folder: Path) -> BaseFileLock:
 
 
 def opened(
-    folder: Path, settings: NewsMonitorSettings, reader: Reader, tell: Callable[[Mapping[str, Any]], None]
+    folder: Path, settings: NewsMonitorSettings, reader: Reader, on_event: Callable[[Mapping[str, Any]], None]
 ) -> Monitor:
-    """The monitor of a folder, whose log has the events so far. Args: tell: is handed those that come.
+    """The monitor of a folder, whose log has the events so far. Args: on_event: called with later ones.
 
     Raises SettingsError where the folder's was made with other settings, SessionError where it cannot be read.
     """
     store = Store(folder / DATABASE)
     try:
         made = Monitor(
-            settings, store, reader.understand, correction=reader.correction, reader=reader.digests, told=tell
+            settings, store, reader.understand, correction=reader.correction, reader=reader.digests, on_event=on_event
         )
         write_text(folder / LOG, "".join(f"{line}\n" for line in store.events()))
     except BaseException:
@@ -267,7 +266,7 @@ def kept_settings(settings: NewsMonitorSettings) -> dict[str, Any]:
     return found
 
 
-def told(event: Mapping[str, Any]) -> str:
+def in_a_line(event: Mapping[str, Any]) -> str:
     """An event in a line."""
     numbers = f"{event['negative']} of {event['items']} negative, {event['expected']:g} expected, p = {event['p']:g}"
     why = f": {event['reason']}" if event.get("reason") else ""

@@ -1,7 +1,8 @@
 """All that a monitor must not forget, in one SQLite file: each batch is written whole, or not at all.
 
-Items, counts, windows, alarms, what is to be delivered, how far each input was read, and the state of the watch change
-in one transaction, written ahead (WAL) and flushed at its end. So a monitor that was killed goes on where it was.
+Items, counts, windows, alarms, pending deliveries, the read position of each input, and the state of the detector
+change in one transaction, written ahead (WAL) and flushed at its end. So a monitor that was killed continues where it
+was.
 """
 
 from __future__ import annotations
@@ -128,10 +129,6 @@ class Store(SqliteFile):
             "WHERE counts.window >= ? AND counts.window < ? AND series = ? ORDER BY negative DESC, at DESC LIMIT ?"
         )
         return [dict(zip(names, row, strict=True)) for row in self._rows(chosen, [begin, end, series, most])]
-
-    def version(self) -> int:
-        """Another number than before where another connection has written since."""
-        return int(self._rows("PRAGMA data_version")[0][0])
 
     def add_windows(self, rows: Iterable[Mapping[str, object]]) -> None:
         """Add windows of series, with a value for each of the table's columns."""

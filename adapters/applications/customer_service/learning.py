@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.applications.base.making import Making
+from adapters.applications.base.builder import ApplicationBuilder
 from adapters.applications.customer_service import documents, reading, templates
 from adapters.applications.customer_service.assistant import (
     INTENTS,
@@ -25,10 +25,10 @@ from adapters.applications.customer_service.assistant import (
     filled_bank,
     passage_entries,
 )
+from adapters.applications.customer_service.baselines import Answers, prompted
 from adapters.applications.customer_service.knowledge import IN, Knowledge, Questions, Reply, with_versions
 from adapters.applications.customer_service.policy import TWO, Policy
 from adapters.applications.customer_service.retriever import Retriever, best_weight, ranks
-from adapters.applications.customer_service.rivals import Answers, prompted
 from adapters.applications.customer_service.settings import (
     ADAPTER,
     AUTO,
@@ -75,11 +75,11 @@ Labelled = tuple[str, str | None]
 """A text and its label."""
 
 
-class CustomerService(Making):
-    """One assistant in the making: `read`, `learn`, `tune`, then `evaluate` and `save_and_print`."""
+class CustomerService(ApplicationBuilder):
+    """Builds an assistant: `read`, `learn`, `tune`, then `evaluate` and `save_and_print`."""
 
     def __init__(self, doc: str | None, defaults: Mapping[str, Any], argv: Sequence[str] | None = None) -> None:
-        """Parse the flags. The arguments are those of `Making`."""
+        """Parse the flags. The arguments are those of `ApplicationBuilder`."""
         super().__init__(all_settings(), doc, defaults, argv)
         check_installed()
         self.splits: dict[str, Questions] = {}
@@ -324,7 +324,7 @@ class CustomerService(Making):
     # results ----------------------------------------------------------------------------------------------------------
 
     def evaluate(self, assistant: Assistant) -> dict[str, Any]:
-        """Score the assistant and its rivals on test, or on dev's second half where there is no test."""
+        """Score the assistant and its baselines on test, or on dev's second half where there is no test."""
         from adapters.applications.customer_service.evaluation import evaluate
 
         split = TEST if TEST in self.splits else DEV

@@ -22,6 +22,7 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
+from adapters.applications.base.serving import batch_counter, refusal
 from adapters.applications.customer_service.assistant import Assistant, Outcome, saved_record
 from adapters.applications.customer_service.conversation import Session
 from adapters.applications.customer_service.inbox import Inbox
@@ -32,8 +33,8 @@ from adapters.core.errors import DataError, SessionError, UserError
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.app import SECURED, refusals
 from adapters.serving.http.application import EVENTS, PRIVATE, event, private
-from adapters.serving.http.batcher import Answers, Batcher, JobSlice
-from adapters.serving.http.refusal import Refusal, busy, unfit
+from adapters.serving.http.batcher import Answers, Batcher
+from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.service import Service, without_paths
 from adapters.tasks.base.requests import Request as BankRequest
 
@@ -174,12 +175,7 @@ class CustomerServiceSite:
     def routes(self, service: Service) -> APIRouter:
         """Conversations, the inbox, and deletion."""
         router = APIRouter(prefix="/v1")
-
-        def counted(batch: Sequence[JobSlice[MessageOf]], seconds: float) -> None:
-            service.metrics.batch_rows.observe(sum(len(part.requests) for part in batch))
-            service.metrics.batch_seconds.observe(seconds)
-
-        self.batcher = Batcher(self.answer, service.settings, counted)
+        self.batcher = Batcher(self.answer, service.settings, batch_counter(service))
         self._add_conversations(router, service, self.batcher)
         self._add_inbox(router, service)
         return router
@@ -330,15 +326,10 @@ def owner_of(key: str) -> str:
 
 
 def _refusal(error: UserError) -> Refusal:
-    """How a message or a decision is refused. What is wrong with the database is the log's alone."""
-    if isinstance(error, Refusal):
-        return error
+    """The refusal for the error of a message or a decision."""
     if isinstance(error, TakenError):
         return Refusal(409, "turn", str(error), expected="one message at a time", found="two")
-    if isinstance(error, SessionError):
-        logging.getLogger("adapters.serving").error("customer service: %s", error)
-        return busy("sessions", "It could not be read or written, and nothing of the message was kept.")
-    return unfit("message", error)
+    return refusal(error, application="customer service", stored="sessions", request="message")
 
 
 async def _events(work: asyncio.Task[dict[str, Any]], service: Service) -> AsyncIterator[bytes]:
@@ -351,9 +342,9 @@ async def _events(work: asyncio.Task[dict[str, Any]], service: Service) -> Async
                 break
         try:
             yield event("answer", orjson.dumps(work.result()))
-        except Refusal as refusal:
-            service.metrics.refusals.labels(refusal.reason).inc()
-            yield event("error", orjson.dumps(refusal.body))
+        except Refusal as refused:
+            service.metrics.refusals.labels(refused.reason).inc()
+            yield event("error", orjson.dumps(refused.body))
         except Exception:
             logging.getLogger("adapters.serving").exception("a message could not be answered")
             yield event("error", orjson.dumps({"error": "Internal error; the server's log has details."}))

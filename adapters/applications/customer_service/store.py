@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from adapters.applications.base.sqlite_file import WAIT_SECONDS, make_durable
 from adapters.applications.customer_service.conversation import Session, sound
 from adapters.applications.customer_service.policy import HAND_OVER
 from adapters.core.environment import install_command
 from adapters.core.errors import SessionError, SettingsError
 
-WAIT_SECONDS = 30
 LONGEST_NAME = 200
 """Characters of a session's id and of an owner."""
 Turn = tuple[Session, str, Mapping[str, Any]]
@@ -241,7 +241,4 @@ def _opened(id: str, owner: str, row: Any) -> Session | SessionError:
 
 def _durable(connection: Any, record: object) -> None:
     """SQLite's settings of a new connection."""
-    cursor = connection.cursor()
-    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
-        cursor.execute(f"PRAGMA {setting}")
-    cursor.close()
+    make_durable(connection, ["foreign_keys=ON"])

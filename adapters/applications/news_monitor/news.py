@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapters.applications.base.builder import ApplicationBuilder, say
 from adapters.applications.news_monitor.correction import Correction
 from adapters.applications.news_monitor.inputs import GrowingFile
 from adapters.applications.news_monitor.items import Item
@@ -49,18 +49,15 @@ READ = "input"
 LABELLED = {"text": ("text", "headline", "title", "sentence", "content"), "label": ("label",)}
 
 
-class NewsMonitor:
-    """One monitor: `open`, `watch`, then `save_and_print`."""
+class NewsMonitor(ApplicationBuilder):
+    """Builds and runs a monitor: `open`, `watch`, then `save_and_print`."""
+
+    settings: NewsMonitorSettings
 
     def __init__(self, doc: str | None, defaults: Mapping[str, Any], argv: Sequence[str] | None = None) -> None:
-        """Parse the flags. Args: doc: printed by --help; defaults: of flags; argv: None takes the process's."""
-        words = list(sys.argv[1:] if argv is None else argv)
-        self.settings: NewsMonitorSettings = arguments.parse(
-            NewsMonitorSettings, dict(defaults), (doc or "").strip(), words
-        )
-        self.settings.check()
+        """Parse the flags. The arguments are those of `ApplicationBuilder`."""
+        super().__init__(NewsMonitorSettings, doc, defaults, argv)
         check_installed()
-        self.folder = Path(self.settings.output_dir)
         self.monitor: Monitor | None = None
 
     def open(self) -> Monitor:
@@ -101,9 +98,9 @@ class NewsMonitor:
         write_text(self.folder / TEXT, shown)
         write_text(self.folder / REPORT, page(self.monitor, arguments.as_dict(self.settings)))
         print(shown)
-        _say(f"written to {self.folder}/")
+        say(f"written to {self.folder}/")
         if self.settings.push:
-            _say(f"taskswap serve --application news_monitor={self.folder} takes items by POST /v1/news")
+            say(f"taskswap serve --application news_monitor={self.folder} takes items by POST /v1/news")
         self._close()
 
     def _close(self) -> None:
@@ -140,7 +137,7 @@ class NewsMonitor:
         self.monitor.finish()
         file.close()
         seconds = max(time.perf_counter() - begin, 1e-9)
-        _say(f"{path}: {count:,} lines in {seconds:.1f} s ({60 * count / seconds:,.0f} a minute)")
+        say(f"{path}: {count:,} lines in {seconds:.1f} s ({60 * count / seconds:,.0f} a minute)")
 
     def _stream(self) -> None:
         """Read all inputs until standard input ends, if there is no other, or until Ctrl-C."""
@@ -149,15 +146,15 @@ class NewsMonitor:
         try:
             stream.run(threading.Event())
         except KeyboardInterrupt:
-            _say("stopped; the same command continues from here")
+            say("stopped; the same command continues from here")
         finally:
             stream.close()
             if waiting := self.monitor.store.waiting():
-                _say(f"{waiting:,} events wait for {self.settings.webhook}; they are sent when it continues")
+                say(f"{waiting:,} events wait for {self.settings.webhook}; they are sent when it continues")
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         log_event(self.folder, event)
-        _say(in_a_line(event))
+        say(in_a_line(event))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +204,7 @@ def _correction(settings: NewsMonitorSettings, understand: Understand) -> Correc
         return None
     rows = _labelled(settings.labelled_file)
     found = Correction.of(confusion(understand, rows, settings.negative_labels))
-    _say(
+    say(
         f"{settings.labelled_file}: of the negative items {found.sensitivity:.1%} are read as negative, "
         f"of the others {1 - found.specificity:.1%}"
     )
@@ -271,10 +268,6 @@ def in_a_line(event: Mapping[str, Any]) -> str:
     numbers = f"{event['negative']} of {event['items']} negative, {event['expected']:g} expected, p = {event['p']:g}"
     why = f": {event['reason']}" if event.get("reason") else ""
     return f"{event['begin']} {event['event']}: {event['series']} ({numbers}){why}"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _labelled(path: str) -> list[Item]:

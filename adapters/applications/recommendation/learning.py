@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapters.applications.base.making import Making, say
-from adapters.applications.recommendation import reading, rivals
+from adapters.applications.base.builder import ApplicationBuilder, say
+from adapters.applications.recommendation import baselines, reading
 from adapters.applications.recommendation.behaviour import Behaviour, half_life_of
 from adapters.applications.recommendation.events import Case, Events, cases, cut_times
 from adapters.applications.recommendation.settings import METHOD, all_settings, check_installed
@@ -48,11 +48,11 @@ TITLES = {"full": "full fine-tuning", "head": "frozen base, trained user tower"}
 """What rows of other methods are called; else by the method's name."""
 
 
-class Recommendation(Making):
-    """One recommender in the making: `read`, `learn`, `rank`, then `evaluate` and `save_and_print`."""
+class Recommendation(ApplicationBuilder):
+    """Builds a recommender: `read`, `learn`, `rank`, then `evaluate` and `save_and_print`."""
 
     def __init__(self, doc: str | None, defaults: Mapping[str, Any], argv: Sequence[str] | None = None) -> None:
-        """Parse the flags. The arguments are those of `Making`."""
+        """Parse the flags. The arguments are those of `ApplicationBuilder`."""
         super().__init__(all_settings(), doc, defaults, argv)
         check_installed()
         self.towers: dict[str, Towers] = {}
@@ -264,13 +264,13 @@ class Recommendation(Making):
                 if case.history
                 else np.zeros(len(frozen))
             ),
-            "popularity": rivals.popularity(behaviour),
-            "item-kNN": rivals.item_knn(behaviour),
-            "BM25 on the history": rivals.bm25(self.catalogue),
+            "popularity": baselines.popularity(behaviour),
+            "item-kNN": baselines.item_knn(behaviour),
+            "BM25 on the history": baselines.bm25(self.catalogue),
         }
         if settings.als:
             before = self.events.before(self.test_begins)
-            others["ALS"] = rivals.als(before, len(self.catalogue), settings.seed)
+            others["ALS"] = baselines.als(before, len(self.catalogue), settings.seed)
         for name, score in others.items():
             systems[name] = lambda case, among, score=score: score(case)
         return systems

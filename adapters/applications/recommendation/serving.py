@@ -19,16 +19,17 @@ from fastapi import Path as InPath
 from fastapi import Request as HttpRequest
 from pydantic import BaseModel, ConfigDict, Field
 
+from adapters.applications.base.serving import batch_counter, refusal
 from adapters.applications.recommendation.catalogue import Item
 from adapters.applications.recommendation.recommender import MOST, Recommender, Request, saved_record
 from adapters.applications.recommendation.store import Event
-from adapters.core.errors import SessionError, UserError
+from adapters.core.errors import UserError
 from adapters.data.times import seconds_since_1970
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.app import SECURED, refusals
 from adapters.serving.http.application import private
-from adapters.serving.http.batcher import Answers, Batcher, JobSlice
-from adapters.serving.http.refusal import Refusal, busy, unfit
+from adapters.serving.http.batcher import Answers, Batcher
+from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.service import Service
 from adapters.tasks.base.requests import Request as BankRequest
 
@@ -184,12 +185,7 @@ class RecommendationSite:
     def routes(self, service: Service) -> APIRouter:
         """Recommendations, events, items."""
         router = APIRouter(prefix="/v1/recommend")
-
-        def counted(batch: Sequence[JobSlice[Work]], seconds: float) -> None:
-            service.metrics.batch_rows.observe(sum(len(part.requests) for part in batch))
-            service.metrics.batch_seconds.observe(seconds)
-
-        batcher = self.batcher = Batcher(self.answer, service.settings, counted)
+        batcher = self.batcher = Batcher(self.answer, service.settings, batch_counter(service))
 
         async def done(request: HttpRequest, text: str, do: Callable[[Recommender], dict[str, Any]]) -> Response:
             """The answer of some work. Raises Refusal."""
@@ -205,7 +201,7 @@ class RecommendationSite:
             finally:
                 gone.cancel()
             if job.faults:
-                raise _refusal(job.faults[0])
+                raise refusal(job.faults[0], application=self.name, stored="events", request="request")
             return private(job.answers[0])
 
         def check(request: HttpRequest) -> None:
@@ -282,12 +278,3 @@ def _seconds(value: float | str | None, name: str, default: float) -> float:
     except ValueError as error:
         expected = "ISO 8601, or seconds since 1970"
         raise Refusal(422, name, f"{name}: {error}", expected=expected, found=str(value)[:80]) from None
-
-
-def _refusal(error: UserError) -> Refusal:
-    """How work is refused. What is wrong with the file is the log's alone."""
-    if isinstance(error, Refusal):
-        return error
-    if isinstance(error, SessionError):
-        return busy("events", "The events could not be read or written, and nothing of the request was kept.")
-    return unfit("request", error)

@@ -210,7 +210,7 @@ class Assistant:
         )
 
     def _again(self, session: Session, given: Mapping[str, str], *, corrected: bool) -> str | None:
-        """The target whose template is filled anew: it waited for a slot that was given, or one was corrected."""
+        """The target whose template is filled again: it waited for a slot that was given, or one was corrected."""
         if session.waiting in self.knowledge.replies:
             return None if self._missing(str(session.waiting), session) else session.waiting
         reply = self.knowledge.replies.get(session.target or "")
@@ -348,8 +348,8 @@ class Assistant:
         changed = [name for name, digest in adapters.items() if bank.card(name)["digest"] != digest]
         if changed:
             raise ArtifactError(
-                f"{folder}: {', '.join(changed)} was learned anew since the assistant was tuned. Give the command that "
-                "learned it once more."
+                f"{folder}: {', '.join(changed)} was learned again since the assistant was tuned. Give the command "
+                "that learned it once more."
             )
         entries = {"replies": [*knowledge.entries()], "passages": passage_entries(knowledge)}
         built: dict[str, Retriever | None] = {}
@@ -364,7 +364,7 @@ class Assistant:
 
 
 def saved_record(folder: Path) -> dict[str, Any]:
-    """What was written beside an assistant: `base` is how its base is found again. Raises ArtifactError."""
+    """The record saved with an assistant: `base` is how its base is found. Raises ArtifactError."""
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return {**record, "base": str(record["base"])}
@@ -384,7 +384,7 @@ def filled_bank(folder: Path, bank: AdapterBank, adapters: Sequence[str]) -> tup
 
 
 def passage_entries(knowledge: Knowledge) -> list[tuple[str, str]]:
-    """(text, number) of each passage, with the heading under which it stands."""
+    """(text, number) of each passage, with its heading."""
     return [(f"{one.place} {one.text}".strip(), str(number)) for number, one in enumerate(knowledge.passages)]
 
 

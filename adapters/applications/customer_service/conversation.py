@@ -115,7 +115,7 @@ def meant(session: Session, text: str, labels: Sequence[str] = ()) -> Meant:
 
 
 def added(session: Session, text: str) -> str | None:
-    """The last question with a short message added to it; None where it stands for itself."""
+    """The last question with a short message added to it; None where it is complete by itself."""
     if not session.question or len(words(text)) > SHORT:
         return None
     return f"{session.question} {text}"

@@ -182,7 +182,7 @@ class CustomerService(ApplicationBuilder):
             self.note(f"the only intent is {knowledge.intents[0]}: intents are not learned, replies alone decide")
         if not any(one.scope != IN for one in self.splits[DEV]):
             self.note(
-                "dev has no out-of-scope questions: the thresholds promise nothing of questions that no reply answers. "
+                "dev has no out-of-scope questions: the thresholds guarantee nothing for questions without a reply. "
                 f"Add some with the intent {self.settings.out_of_scope_intent}"
             )
 
@@ -318,7 +318,7 @@ class CustomerService(ApplicationBuilder):
         if self.knowledge.intents:
             intents, matches = assistant.policy.ranking.weights
             self.note(f"answers are ranked by {intents:.2f} × log probability of the intent + {matches:.1f} × match")
-        self.note(*_promises(assistant.policy, settings))
+        self.note(*_guarantees(assistant.policy, settings))
         return assistant
 
     # results ----------------------------------------------------------------------------------------------------------
@@ -366,8 +366,8 @@ class CustomerService(ApplicationBuilder):
         self.note(f'written to {self.folder}/. Try: taskswap customer_service {self.folder} --ask "…"')
 
 
-def _promises(policy: Policy, settings: Any) -> list[str]:
-    """What the threshold of each gate that is used promises."""
+def _guarantees(policy: Policy, settings: Any) -> list[str]:
+    """The guarantee of each gate's threshold, in words."""
     lines = []
     for name, gate in policy.gates.items():
         asked = name == TWO
@@ -375,11 +375,13 @@ def _promises(policy: Policy, settings: Any) -> list[str]:
         of = ", of what is not answered," if asked else ","
         seen = f"above confidence {gate.threshold:.3f}{of} {gate.wrong:,} of {gate.passed:,} were wrong on dev"
         if gate.promised:
-            lines.append(f"{name}: {seen}: at most {most} of such questions, with probability {settings.promise:g}")
+            lines.append(
+                f"{name}: {seen}. Guarantee: at most {most} of such questions, at confidence level {settings.promise:g}"
+            )
         elif gate.threshold <= 1:
             lines.append(
-                f"{name}: {seen}. This is an estimate: that at most {most} are wrong cannot be promised. It takes "
-                f"{gate.needed:,} answers without an error, or more with some, in half of dev"
+                f"{name}: {seen}. This is an estimate, without a guarantee that at most {most} are wrong. A "
+                f"guarantee takes {gate.needed:,} answers without an error, or more with some, in half of dev"
             )
         else:
             lines.append(f"{name}: none passes, as dev has no confidence above which at most {most} are wrong")

@@ -161,8 +161,8 @@ class Policy:
     def _passage(self, found: Found) -> int | None:
         """The best passage, if it matches the question at least as well as a reply must.
 
-        What intents say is left at its mean over dev. Dev has no answers in documents: what the gate promises of
-        replies is not promised of passages.
+        The signals of intents are at their mean over dev. Dev has no answers in documents: the gate's guarantee for
+        replies does not hold for passages.
         """
         if not found.passages:
             return None

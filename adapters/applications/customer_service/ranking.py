@@ -1,4 +1,4 @@
-"""What is found for a question, and the targets in order: what intents and matches say of each, in a weighted sum."""
+"""What is found for a question, and the targets in order of a weighted sum of intents and matches."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Ranking:
     """A conditional logit of the right target (McFadden 1974).
 
     A target's log odds are its intent's log probability and its score as a match, each times a weight of at least 0.
-    The candidates are the matches, and what the two likeliest intents say: the intent itself, where no replies are
+    The candidates are the matches, and those of the two likeliest intents: the intent itself, where no replies are
     known, or its template.
     """
 

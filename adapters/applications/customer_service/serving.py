@@ -40,7 +40,7 @@ from adapters.tasks.base.requests import Request as BankRequest
 
 _KEY = re.compile(r"[!-~]{16,200}")
 BEAT_SECONDS = 5.0
-"""Between two events that say that the answer is being made: what is between must not take the line for dead."""
+"""Between two `typing` events, which keep proxies from closing the connection."""
 SHOWN = 20
 """Things of the inbox at a time."""
 Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Of the customer's own choice.")]
@@ -165,10 +165,10 @@ class CustomerServiceSite:
     def public(self, outcome: dict[str, Any]) -> dict[str, Any]:
         """What a customer sees of an outcome: reason and numbers are the staff's, and folders nobody's."""
         assert self.inbox is not None
-        told = {name: outcome[name] for name in ("kind", "text", "intent", "slot")}
+        seen = {name: outcome[name] for name in ("kind", "text", "intent", "slot")}
         choices = [self.inbox.assistant.policy.label(choice) for choice in outcome["choices"]]
         confidence = outcome["numbers"].get(f"confidence of {MAIN}")
-        return {**told, "source": without_paths(outcome["source"]), "confidence": confidence, "choices": choices}
+        return {**seen, "source": without_paths(outcome["source"]), "confidence": confidence, "choices": choices}
 
     # routes -----------------------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class CustomerServiceSite:
     def _add_conversations(self, router: APIRouter, service: Service, batcher: Batcher[MessageOf]) -> None:
         @router.post(
             "/conversations/{id}",
-            summary="Say something in a conversation",
+            summary="Send a message in a conversation",
             responses={
                 200: {"description": "The answer; of `Accept: text/event-stream`, events.", "content": {EVENTS: {}}},
                 **refusals(400, 401, 408, 409, 413, 422, 503, 504),
@@ -284,8 +284,8 @@ class CustomerServiceSite:
     def _turn(self, turn: dict[str, Any]) -> dict[str, Any]:
         """A turn as its customer sees it."""
         written = (turn["decision"] or {}).get("answer")
-        told = {name: turn[name] for name in ("number", "at", "asked")}
-        return {**told, **self.public(turn["outcome"]), "staff": written}
+        seen = {name: turn[name] for name in ("number", "at", "asked")}
+        return {**seen, **self.public(turn["outcome"]), "staff": written}
 
     async def _said(
         self, batcher: Batcher[MessageOf], message: MessageOf, seconds: float, gone: asyncio.Future[Any] | None = None

@@ -132,8 +132,8 @@ class Store:
             keys = ("id", "owner") if session.turns == 1 else ("its_id", "its_owner")
             row = {**dict(zip(keys, names, strict=True)), "updated": session.updated, "state": state}
             rows["begun" if session.turns == 1 else "changed"].append(row)
-            told = {"asked": sound(asked), "outcome": json.dumps(outcome, ensure_ascii=False)}
-            rows["turns"].append({"session": session.id, "number": session.turns, "at": session.updated, **told})
+            texts = {"asked": sound(asked), "outcome": json.dumps(outcome, ensure_ascii=False)}
+            rows["turns"].append({"session": session.id, "number": session.turns, "at": session.updated, **texts})
             if outcome.get("kind") == HAND_OVER:
                 rows["inbox"].append({"session": session.id, "number": session.turns})
         named = self.sessions.c.id == sql.bindparam("its_id"), self.sessions.c.owner == sql.bindparam("its_owner")
@@ -158,7 +158,7 @@ class Store:
         Args:
             decided: what the staff has decided, or what is open.
             after: the id after which to begin.
-            limit: at most so many.
+            limit: maximum number.
         """
         state = self.inbox.c.decided.is_not(None) if decided else self.inbox.c.decided.is_(None)
         return self._read((self.inbox.c.id > after) & state, self.inbox.c.id, limit)
@@ -174,9 +174,9 @@ class Store:
 
     def decide(self, id: int, decision: Mapping[str, Any], now: float) -> None:
         """Write what the staff has decided. A later decision takes the place of an earlier one."""
-        told = {"decided": now, "decision": json.dumps(decision, ensure_ascii=False)}
+        values = {"decided": now, "decision": json.dumps(decision, ensure_ascii=False)}
         with self._failures(), self.engine.begin() as connection:
-            connection.execute(self.inbox.update().where(self.inbox.c.id == id).values(**told))
+            connection.execute(self.inbox.update().where(self.inbox.c.id == id).values(**values))
 
     def _read(self, which: Any, order: Any, limit: int | None = None) -> list[dict[str, Any]]:
         """Turns with what the inbox has of them."""
@@ -202,7 +202,7 @@ class Store:
             for table in (self.inbox, self.turns):
                 connection.execute(table.delete().where(table.c.session.in_(own)))
             count = connection.execute(self.sessions.delete().where(self.sessions.c.owner == owner)).rowcount
-        if self.engine.dialect.name == "sqlite":  # the log that is written ahead has the texts until it begins anew
+        if self.engine.dialect.name == "sqlite":  # the write-ahead log has the texts until it is reset
             with self._failures(), self.engine.connect() as connection:
                 connection.execute(sql.text("PRAGMA wal_checkpoint(TRUNCATE)"))
         return int(count)

@@ -36,7 +36,7 @@ class Correction:
         if found.sensitivity + found.specificity <= 1:
             raise DataError(
                 f"on the labelled items, {found.sensitivity:.1%} of the negative ones and {1 - found.specificity:.1%} "
-                "of the others are read as negative: this sentiment says nothing. Train another, or see whether "
+                "of the others are read as negative: this sentiment has no information. Train another, or see whether "
                 "--negative_labels are right."
             )
         return found

@@ -33,7 +33,7 @@ class Feed(threading.Thread):
         self.stopped = threading.Event()
 
     def run(self) -> None:
-        """Poll until stopped. What goes wrong is said, and tried again."""
+        """Poll until stopped. A failure is reported, and the feed polled again."""
         while not self.stopped.is_set():
             try:
                 arrival = self.poll()

@@ -33,7 +33,7 @@ class Arrival:
 
 
 class GrowingFile:
-    """Lines of a file from where it was read to; complete ones only, until the end is said to be one."""
+    """Lines of a file from its read position on; complete ones only, unless the end of the file is final."""
 
     def __init__(self, path: Path, mark: Mapping[str, Any] | None, longest: int) -> None:
         """Args: path: of the file; mark: what `arrival` gave last; longest: bytes of a line.
@@ -54,7 +54,7 @@ class GrowingFile:
         self.stream.seek(self.offset)
 
     def arrival(self, most: int, *, last: bool = False) -> Arrival:
-        """The next lines, so many at most. Args: last: nothing more is written, so that a line may lack its end."""
+        """At most `most` next lines. Args: last: nothing more is written, so that a line may lack its end."""
         found: list[IncomingItem] = []
         while len(found) < most:
             line = self.stream.readline(self.longest + 1)
@@ -107,7 +107,7 @@ class Pipe(threading.Thread):
 
 
 def drained(waiting: queue.Queue[Arrival], most: int, seconds: float) -> list[Arrival]:
-    """What waits in a queue, until it is so many items; waits so long for the first."""
+    """The arrivals in a queue, up to `most` items; waits up to `seconds` for the first."""
     found: list[Arrival] = []
     try:
         while sum(len(one.given) for one in found) < most:

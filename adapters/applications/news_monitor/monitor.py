@@ -217,7 +217,7 @@ class Monitor:
         return rows, counted
 
     def _read(self, rows: dict[str, dict[str, Any]], items: Sequence[Item]) -> list[tuple[int, str, str, int]]:
-        """What the items say: (window, series, item, negative); sentiment and status of the rows are filled in."""
+        """The counts of the items: (window, series, item, negative); sentiment and status of the rows are filled in."""
         counts = []
         for item, reading in zip(items, self.understand(items) if items else [], strict=True):
             if not isinstance(reading, Reading):

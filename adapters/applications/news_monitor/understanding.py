@@ -1,4 +1,4 @@
-"""What an item says: its sentiment, its topics, and the entities in it, each with whether it is negative."""
+"""The reading of an item: its sentiment, its topics, and the entities in it, each with whether it is negative."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Understand(Protocol):
     """What reads items."""
 
     def __call__(self, items: Sequence[Item]) -> list[Reading | str]:
-        """For each item what it says, or why that is not known."""
+        """The reading of each item, or why there is none."""
 
 
 class Recorded:
@@ -55,7 +55,7 @@ class Recorded:
         return [self.reading(item.given) for item in items]
 
     def reading(self, given: Mapping[str, Any]) -> Reading | str:
-        """What a row's sentiment, topics and entities (a list, or an object with a sentiment for each) say."""
+        """The reading of a row's sentiment, topics and entities (a list, or an object with a sentiment for each)."""
         sentiment, topics, entities = (given.get(name) for name in (SENTIMENT, TOPICS, ENTITIES))
         if not isinstance(sentiment, str) or not sentiment:
             return "no sentiment: give --sentiment_adapter, or a sentiment in the row"
@@ -96,7 +96,7 @@ class Adapters:
             _check(bank, name, entity_types if name == ENTITIES else () if name == TOPICS else negative)
 
     def __call__(self, items: Sequence[Item]) -> list[Reading | str]:
-        """For each item what the adapters say, in one mixed batch; then the sentiment of each entity, in another."""
+        """The adapters' reading of each item, in one mixed batch; then the sentiment of each entity, in another."""
         requests = [{"adapter": name, "inputs": {"text": item.text}} for item in items for name in self.names]
         answers = iter(self.bank.predict(requests))
         read: list[tuple[dict[str, Any], str]] = []

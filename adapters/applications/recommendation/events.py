@@ -20,7 +20,7 @@ class Events:
         users: int64 `[events]`, numbers of users.
         items: int64 `[events]`, numbers of items.
         times: float64 `[events]`, seconds.
-        liked: bool `[events]`, whether the event says that the user likes the item, and not only that it was seen.
+        liked: bool `[events]`, whether the event is a like, and not only a view.
         names: of the users.
     """
 

@@ -363,7 +363,7 @@ class Recommendation(ApplicationBuilder):
 
 
 def drawn(given: Sequence[Case], most: int) -> list[Case]:
-    """So many cases at most, by a hash of the user's name: the same in every run."""
+    """A sample of the cases, by a hash of the user's name: the same in every run."""
     return list(given) if len(given) <= most else sorted(given, key=lambda case: digest_value(case.user))[:most]
 
 

@@ -95,7 +95,7 @@ class Ranker:
 def retrieved(found: Found, allowed: np.ndarray, most: int) -> np.ndarray:
     """Numbers of the allowed items with the highest values of any searched signal, each once, in ascending order.
 
-    A signal of 0 says nothing of an item, but for the similarity.
+    A signal of 0 carries no information on an item, except for the similarity.
 
     Args:
         found: signals of all items.

@@ -148,7 +148,7 @@ class Recommender:
         return {"items": items, "basis": basis, **({"note": note} if note else {})}
 
     def _unknown_tags(self, request: Request) -> list[str]:
-        """What is said of tags that no item has."""
+        """The note on tags that no item has."""
         unknown = [tag for tag in (*request.tags, *request.without_tags) if not self.signals.having([tag])][:3]
         known = self.signals.tags() if unknown else []
         near = {tag: did_you_mean(tag.lower(), known) if len(known) < MOST else "check the tag" for tag in unknown}
@@ -446,7 +446,7 @@ def cut(base: Base, texts: Sequence[str], most: int) -> list[str]:
 
 
 def saved_record(folder: Path) -> dict[str, Any]:
-    """What was written beside a recommender: `base` is how its base is found again. Raises ArtifactError."""
+    """The record saved with a recommender: `base` is how its base is found. Raises ArtifactError."""
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return {**record, "base": str(record["base"])}

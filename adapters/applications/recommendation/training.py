@@ -322,7 +322,7 @@ class Loop:
         try:
             read = checkpoints.find(LATEST, say)
         except CheckpointError:
-            say(f"{checkpoints.folder} has no complete checkpoint: the training begins anew")
+            say(f"{checkpoints.folder} has no complete checkpoint: the training starts from scratch")
             return None
         towers, tensors, state = self.towers, read.tensors, read.state
         set_parameters(self.both, tensors["model"])
@@ -388,7 +388,7 @@ class Loop:
         return torch.from_numpy(self.towers.vectors[numbers] * mask[..., None]), torch.from_numpy(mask)
 
     def _log_chance(self, items: np.ndarray, draws: int) -> np.ndarray:
-        """The logarithm of the chance that a batch of so many draws has each of some items."""
+        """The logarithm of the chance that a batch of this size has each of some items."""
         each = self.settings.events_per_item
         counts = np.bincount(self.examples.items)
         shares = np.ceil(counts / each)

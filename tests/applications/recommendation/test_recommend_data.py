@@ -120,7 +120,7 @@ def test_what_can_be_used_is_used_and_the_rest_is_counted(tmp_path: Path) -> Non
             {"signal_kinds": ["clck"]},
             "no event has this kind. Kinds found: view",
         ),
-        (ITEMS, [{"user": "u", "item": "a", "time": 1, "rating": 3}], {"min_rating": 4}, "no event says that a user"),
+        (ITEMS, [{"user": "u", "item": "a", "time": 1, "rating": 3}], {"min_rating": 4}, "no event is a like"),
         (
             ITEMS,
             [{"user": "u", "item": "a", "time": 1, "rating": "x"}],

@@ -38,7 +38,7 @@ function show(answer) {
   $("turns").lastElementChild.scrollIntoView({ block: "nearest" });
 }
 
-/** Says something, and shows what is answered. */
+/** Sends a message, and shows the answer. */
 function say(text) {
   return busy($("send"), async () => {
     if (!text.trim()) return;

@@ -569,7 +569,7 @@ def surged_stream(
     from adapters.applications.news_monitor.monitor import IncomingItem, Monitor
     from adapters.applications.news_monitor.settings import NewsMonitorSettings
     from adapters.applications.news_monitor.store import Store
-    from adapters.applications.news_monitor.understanding import Recorded
+    from adapters.applications.news_monitor.understanding import RecordedPredictions
 
     long = 60 * plan_["window_minutes"]
     sizes = Counter(int(at // long) for at, _, _ in items)
@@ -589,7 +589,7 @@ def surged_stream(
             settings = NewsMonitorSettings(
                 replay="-", min_sources=1, quiet_windows=1, false_alarms_per_month=stated, **plan_
             )
-            monitor = Monitor(settings, Store(Path(folder) / "dated.db"), Recorded(["negative"]))
+            monitor = Monitor(settings, Store(Path(folder) / "dated.db"), RecordedPredictions(["negative"]))
             given = []
             for number, (at, body, said) in enumerate(items):
                 if int(at // long) in surged and said != "negative" and draw.random() < (lift - share) / (1 - share):

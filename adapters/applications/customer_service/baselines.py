@@ -12,7 +12,7 @@ import numpy as np
 from adapters.applications.customer_service.assistant import Assistant
 from adapters.applications.customer_service.knowledge import Knowledge, Question
 from adapters.applications.customer_service.policy import MAIN
-from adapters.applications.customer_service.ranking import Found
+from adapters.applications.customer_service.ranking import SearchResult
 from adapters.applications.customer_service.retriever import Retriever, reciprocal_rank_fusion
 from adapters.applications.customer_service.settings import PROMPTED, TASK
 from adapters.experiments.run import Run
@@ -37,7 +37,7 @@ class Answers:
     ranks: np.ndarray | None = None
 
 
-def of_assistant(assistant: Assistant, found: Sequence[Found], gold: Sequence[str | None]) -> Answers:
+def of_assistant(assistant: Assistant, found: Sequence[SearchResult], gold: Sequence[str | None]) -> Answers:
     """The assistant's own answers, all of them, with the confidence of its gate."""
     policy = assistant.policy
     values = np.array([policy.signals(one) for one in found])
@@ -51,7 +51,7 @@ def of_assistant(assistant: Assistant, found: Sequence[Found], gold: Sequence[st
     return Answers(name="assistant", targets=targets, confidence=confidence, ranks=np.array(ranks))
 
 
-def baselines(assistant: Assistant, questions: Sequence[Question], found: Sequence[Found]) -> list[Answers]:
+def baselines(assistant: Assistant, questions: Sequence[Question], found: Sequence[SearchResult]) -> list[Answers]:
     """The answers of all baselines, from the same questions and the same knowledge."""
     gold = [assistant.knowledge.target(one) for one in questions]
     texts = [one.text for one in questions]

@@ -76,7 +76,7 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meant:
+class Interpretation:
     """What a message means in its conversation.
 
     Attributes:
@@ -95,7 +95,7 @@ def sound(text: str) -> str:
     return _CONTROL.sub(" ", text[:LONGEST])
 
 
-def meant(session: Session, text: str, labels: Sequence[str] = ()) -> Meant:
+def interpret(session: Session, text: str, labels: Sequence[str] = ()) -> Interpretation:
     """What a message means: a choice, a correction of the last answer, or a question.
 
     Args:
@@ -105,13 +105,13 @@ def meant(session: Session, text: str, labels: Sequence[str] = ()) -> Meant:
     """
     chosen = _choice(labels, text)
     if chosen is not None:
-        return Meant(question=session.question or text, chosen=chosen)
+        return Interpretation(question=session.question or text, chosen=chosen)
     start = _CORRECTION.match(text)
     if start is None or not session.question:
-        return Meant(question=text)
+        return Interpretation(question=text)
     rest = text[start.end() :].strip()
     without = tuple(name for name in (session.target, session.intent) if name is not None)
-    return Meant(question=f"{session.question} {rest}".strip(), without=without)
+    return Interpretation(question=f"{session.question} {rest}".strip(), without=without)
 
 
 def added(session: Session, text: str) -> str | None:

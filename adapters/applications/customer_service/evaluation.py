@@ -13,7 +13,7 @@ from adapters.applications.customer_service.assistant import Assistant
 from adapters.applications.customer_service.baselines import Answers, baselines, of_assistant
 from adapters.applications.customer_service.knowledge import FAR, IN, NEAR, Question
 from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, TWO, Policy
-from adapters.applications.customer_service.ranking import Found
+from adapters.applications.customer_service.ranking import SearchResult
 
 REFUSED, ANSWERED, ACCEPTED = 0.05, 0.8, 0.95
 """Shares of in-scope questions: refused, where out-of-scope recall is read; answered; accepted, for the false-positive
@@ -141,7 +141,7 @@ def outcomes(
     policy: Policy,
     questions: Sequence[Question],
     gold: Sequence[str | None],
-    found: Sequence[Found],
+    found: Sequence[SearchResult],
 ) -> dict[str, Any]:
     """What the thresholds do: shares of the outcomes in and out of scope, and of wrong answers among those given."""
     decisions = [policy.decide(one) for one in found]

@@ -71,7 +71,7 @@ OURS = (
 MOST_ANSWERS = 5000
 """Answers that the retriever's head names, at most: its training draws from the first ones."""
 MIN_TEXTS = 2
-Labelled = tuple[str, str | None]
+LabelledText = tuple[str, str | None]
 """A text and its label."""
 
 
@@ -102,7 +102,7 @@ class CustomerService(ApplicationBuilder):
         if settings.generate:
             _check_generates(settings.model_name_or_path)
         files = {TRAIN: settings.train_file, DEV: settings.validation_file, TEST: settings.test_file}
-        asked: list[tuple[str, reading.Asked]] = []
+        asked: list[tuple[str, reading.QuestionAnswer]] = []
         for name, path in files.items():
             if path is not None:
                 found, lines = reading.read(path, settings, f"--{name}_file")
@@ -193,8 +193,8 @@ class CustomerService(ApplicationBuilder):
         calibrate, _ = self.halves
         train = self.splits[TRAIN]
         if len(self.knowledge.intents) > 1:
-            rows: list[Labelled] = [(one.text, one.intent) for one in train if one.intent is not None]
-            dev: list[Labelled] = [
+            rows: list[LabelledText] = [(one.text, one.intent) for one in train if one.intent is not None]
+            dev: list[LabelledText] = [
                 (one.text, one.intent) for one in calibrate if one.scope == IN and one.intent is not None
             ]
             self._run(INTENTS, rows, dev)
@@ -219,7 +219,7 @@ class CustomerService(ApplicationBuilder):
         """Dev, to calibrate and to set thresholds."""
         return self.splits[DEV].halves()
 
-    def _alike(self, calibrate: Questions) -> tuple[list[Labelled], list[Labelled]]:
+    def _alike(self, calibrate: Questions) -> tuple[list[LabelledText], list[LabelledText]]:
         """(text, answer) of texts to learn from and of dev; none where no two texts have one answer."""
         rows = list(dict.fromkeys(self.knowledge.entries()))
         kept = set(list(dict.fromkeys(target for _, target in rows))[:MOST_ANSWERS])
@@ -231,10 +231,10 @@ class CustomerService(ApplicationBuilder):
         if len(counts) > len(kept):
             self.note(f"the retriever learns from the texts of the first {len(kept):,} of {len(counts):,} answers")
         dev = [(one.text, self.knowledge.target(one)) for one in calibrate]
-        chosen: list[Labelled] = [(text, target) for text, target in rows if target in kept]
+        chosen: list[LabelledText] = [(text, target) for text, target in rows if target in kept]
         return chosen, [(text, target) for text, target in dev if target in kept]
 
-    def _run(self, name: str, rows: Sequence[Labelled], dev: Sequence[Labelled]) -> None:
+    def _run(self, name: str, rows: Sequence[LabelledText], dev: Sequence[LabelledText]) -> None:
         """An ordinary run of classification, on files of its own."""
         from adapters.applications.customer_service.contrast import ContrastiveLora
 

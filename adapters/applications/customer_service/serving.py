@@ -28,7 +28,7 @@ from adapters.applications.customer_service.conversation import Session
 from adapters.applications.customer_service.inbox import Inbox
 from adapters.applications.customer_service.policy import MAIN
 from adapters.applications.customer_service.settings import DECIDED, SESSIONS
-from adapters.applications.customer_service.store import Store, TakenError
+from adapters.applications.customer_service.store import ConflictError, Store
 from adapters.core.errors import DataError, SessionError, UserError
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.app import SECURED, refusals
@@ -47,7 +47,7 @@ Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Of 
 Key = Annotated[str, Header(alias="X-Customer-Key", description="The customer's secret: 16 characters or more.")]
 
 
-class Said(BaseModel):
+class MessageBody(BaseModel):
     """A message of a customer."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -55,15 +55,15 @@ class Said(BaseModel):
     text: str = Field(min_length=1, description="What the customer writes.", examples=["Where is my card?"])
 
 
-class Part(BaseModel):
-    """Which part of the inbox is listed."""
+class InboxQuery(BaseModel):
+    """A page of the inbox."""
 
     model_config = ConfigDict(extra="forbid")
 
     after: int = Field(0, ge=0, lt=2**31, description="Id after which to begin.")
 
 
-class Decision(BaseModel):
+class DecisionBody(BaseModel):
     """What the right answer to a question is: an intent, a reply, a new answer, or none."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -76,7 +76,7 @@ class Decision(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MessageOf(BankRequest):
+class MessageRequest(BankRequest):
     """A message in a customer's conversation."""
 
     owner: str
@@ -98,7 +98,7 @@ class CustomerServiceSite:
         """Args: the assistant's folder; its base; where conversations are kept. Default: a file in the folder."""
         self.folder, self.base, self.database = folder, base, database
         self.inbox: Inbox | None = None
-        self.batcher: Batcher[MessageOf] | None = None
+        self.batcher: Batcher[MessageRequest] | None = None
 
     def open(self, bank: AdapterBank) -> None:
         """Load the assistant's adapters, and open the conversations. Raises UserError."""
@@ -119,7 +119,7 @@ class CustomerServiceSite:
 
     # answers ----------------------------------------------------------------------------------------------------------
 
-    def answer(self, messages: Sequence[MessageOf]) -> Answers:
+    def answer(self, messages: Sequence[MessageRequest]) -> Answers:
         """Answers to messages of any conversations: a batch of their next messages, then one of those after, …"""
         answers: list[dict[str, Any]] = [{} for _ in messages]
         faults: dict[int, UserError] = {}
@@ -134,7 +134,7 @@ class CustomerServiceSite:
         return answers, faults
 
     def _answer(
-        self, messages: dict[int, MessageOf], answers: list[dict[str, Any]], faults: dict[int, UserError]
+        self, messages: dict[int, MessageRequest], answers: list[dict[str, Any]], faults: dict[int, UserError]
     ) -> None:
         """Answer a message of each conversation, and write the turns; fills answers and faults."""
         assert self.inbox is not None
@@ -180,7 +180,7 @@ class CustomerServiceSite:
         self._add_inbox(router, service)
         return router
 
-    def _add_conversations(self, router: APIRouter, service: Service, batcher: Batcher[MessageOf]) -> None:
+    def _add_conversations(self, router: APIRouter, service: Service, batcher: Batcher[MessageRequest]) -> None:
         @router.post(
             "/conversations/{id}",
             summary="Send a message in a conversation",
@@ -190,26 +190,26 @@ class CustomerServiceSite:
             },
             openapi_extra=SECURED,
         )
-        async def say(id: Name, said: Said, request: Request, key: Key = "") -> Response:
+        async def say(id: Name, body: MessageBody, request: Request, key: Key = "") -> Response:
             """Begins the conversation, or goes on with it. The turn is on disk before it is answered. As events:
             `typing` at once and every few seconds, then `answer`, or `error` with what is wrong."""
             owner = customer(service, request, key)
             service.ready_bank()
             most = service.settings.max_characters
-            if len(said.text) > most:
-                what = f"{len(said.text):,} characters"
+            if len(body.text) > most:
+                what = f"{len(body.text):,} characters"
                 raise Refusal(413, "text", "The message is too long.", expected=f"at most {most:,}", found=what)
             if batcher.room <= 0:
                 raise batcher.full()
-            message = MessageOf(None, said.text, "0", owner=owner, conversation=f"{owner}/{id}")
+            message = MessageRequest(None, body.text, "0", owner=owner, conversation=f"{owner}/{id}")
             service.log_texts([message], request.scope["log"])
             seconds = service.seconds(request.headers.get("x-timeout-ms"))
             if EVENTS in request.headers.get("accept", ""):
-                work = asyncio.create_task(self._said(batcher, message, seconds))
+                work = asyncio.create_task(self._answered(batcher, message, seconds))
                 return StreamingResponse(_events(work, service), media_type=EVENTS, headers=PRIVATE)
             gone = asyncio.ensure_future(request.receive())
             try:
-                return private(await self._said(batcher, message, seconds, gone))
+                return private(await self._answered(batcher, message, seconds, gone))
             finally:
                 gone.cancel()
 
@@ -254,10 +254,10 @@ class CustomerServiceSite:
             responses=refusals(401, 403, 422, 503),
             openapi_extra=SECURED,
         )
-        async def inbox(request: Request, part: Annotated[Part, Query()]) -> Response:
+        async def inbox(request: Request, query: Annotated[InboxQuery, Query()]) -> Response:
             """What is open, the oldest first, at most 20 at a time; each with the intents and replies that fit best."""
             staff(request)
-            found = await self._in_thread(service, lambda inbox: inbox.items(part.after, SHOWN))
+            found = await self._in_thread(service, lambda inbox: inbox.items(query.after, SHOWN))
             items = [{**item, "session": item["session"].partition("/")[2]} for item in found["items"]]
             return private({**found, "items": items})
 
@@ -267,17 +267,17 @@ class CustomerServiceSite:
             responses=refusals(400, 401, 403, 404, 422, 503),
             openapi_extra=SECURED,
         )
-        async def decide(id: Annotated[int, InPath(ge=1, lt=2**31)], given: Decision, request: Request) -> Response:
+        async def decide(id: Annotated[int, InPath(ge=1, lt=2**31)], body: DecisionBody, request: Request) -> Response:
             """Ends it in the inbox, and adds a row to the file that the next training reads."""
             staff(request)
-            chosen: dict[str, Any] = given.model_dump(exclude={"out_of_scope"})
+            chosen: dict[str, Any] = body.model_dump(exclude={"out_of_scope"})
 
             def work(inbox: Inbox) -> Any:
                 try:
                     inbox.store.item(id)
                 except SessionError as error:
                     raise Refusal(404, "inbox", str(error), expected="a number of the inbox", found=str(id)) from None
-                return inbox.decide(id, outside=given.out_of_scope, **chosen)
+                return inbox.decide(id, outside=body.out_of_scope, **chosen)
 
             return private(await self._in_thread(service, work))
 
@@ -287,8 +287,12 @@ class CustomerServiceSite:
         seen = {name: turn[name] for name in ("number", "at", "asked")}
         return {**seen, **self.public(turn["outcome"]), "staff": written}
 
-    async def _said(
-        self, batcher: Batcher[MessageOf], message: MessageOf, seconds: float, gone: asyncio.Future[Any] | None = None
+    async def _answered(
+        self,
+        batcher: Batcher[MessageRequest],
+        message: MessageRequest,
+        seconds: float,
+        gone: asyncio.Future[Any] | None = None,
     ) -> dict[str, Any]:
         """The answer to a message. `gone`: done when the client has disconnected. Raises Refusal."""
         job = await batcher.submit([message], seconds, gone)
@@ -327,7 +331,7 @@ def owner_of(key: str) -> str:
 
 def _refusal(error: UserError) -> Refusal:
     """The refusal for the error of a message or a decision."""
-    if isinstance(error, TakenError):
+    if isinstance(error, ConflictError):
         return Refusal(409, "turn", str(error), expected="one message at a time", found="two")
     return refusal(error, application="customer service", stored="sessions", request="message")
 

@@ -24,7 +24,7 @@ Turn = tuple[Session, str, Mapping[str, Any]]
 """A session after a turn, what the customer wrote, and the outcome as JSON."""
 
 
-class TakenError(SessionError):
+class ConflictError(SessionError):
     """Another turn of this number was written."""
 
 
@@ -140,7 +140,7 @@ class Store:
         if rows["changed"]:
             changed = connection.execute(self.sessions.update().where(*named), rows["changed"]).rowcount
             if changed != len(rows["changed"]):  # what was forgotten must not come back with the state of a turn
-                raise TakenError("This conversation was deleted meanwhile. Begin another one.")
+                raise ConflictError("This conversation was deleted meanwhile. Begin another one.")
         for name, table in (("begun", self.sessions), ("turns", self.turns), ("inbox", self.inbox)):
             if rows[name]:
                 connection.execute(table.insert(), rows[name])
@@ -219,7 +219,9 @@ class Store:
         try:
             yield
         except IntegrityError as error:
-            raise TakenError("Another message of this session was answered at the same time. Send it again.") from error
+            raise ConflictError(
+                "Another message of this session was answered at the same time. Send it again."
+            ) from error
         except SQLAlchemyError as error:
             why = str(getattr(error, "orig", None) or error)[:200]
             raise SessionError(

@@ -1,6 +1,6 @@
 """The monitor: items in, once each; windows closed as time passes; alarms raised, updated and ended. All is stored.
 
-monitor = Monitor(settings, Store(path), Recorded(["negative"]))
+monitor = Monitor(settings, Store(path), RecordedPredictions(["negative"]))
 monitor.take([IncomingItem(where="news.jsonl:1", item=b'{"time": …}')])      # lines of JSON, or objects
 monitor.alarms()
 """

@@ -25,7 +25,7 @@ from adapters.applications.news_monitor.understanding import (
     SENTIMENT,
     TOPICS,
     Adapters,
-    Recorded,
+    RecordedPredictions,
     Understand,
     confusion,
 )
@@ -184,7 +184,7 @@ class Reader:
             ENTITY_SENTIMENT: settings.entity_sentiment_adapter,
         }
         folders = {name: folder for name, folder in given.items() if folder is not None}
-        understand: Understand = Recorded(settings.negative_labels)
+        understand: Understand = RecordedPredictions(settings.negative_labels)
         digests = "rows"
         if folders:
             if bank is None:

@@ -57,8 +57,8 @@ MOST_SERIES, MOST_ITEMS, MOST_ALARMS, MOST_EVENTS = 200, 100, 100, 100
 SERIES = Annotated[str, Query(max_length=300, description="`all`, `topic: …` or `entity: …`.")]
 
 
-class Span(BaseModel):
-    """Windows of a series."""
+class ItemsQuery(BaseModel):
+    """The windows whose items are listed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -323,10 +323,12 @@ class NewsMonitorSite:
             return private(await self._read(service, lambda store: self.windows(store, series)))
 
         @router.get("/items", summary="List the items of some windows", **common)
-        async def items(request: Request, span: Annotated[Span, Query()]) -> Response:
+        async def items(request: Request, query: Annotated[ItemsQuery, Query()]) -> Response:
             """At most 100: negative ones first, of each kind the latest first."""
             check(request)
-            found = await self._read(service, lambda store: store.items(span.series, span.begin, span.end, MOST_ITEMS))
+            found = await self._read(
+                service, lambda store: store.items(query.series, query.begin, query.end, MOST_ITEMS)
+            )
             return private([{**row, "at": iso_time(row["at"]), "negative": bool(row["negative"])} for row in found])
 
         @router.get("/alarms", summary="List alarms", **common)

@@ -43,7 +43,7 @@ class Understand(Protocol):
         """The reading of each item, or why there is none."""
 
 
-class Recorded:
+class RecordedPredictions:
     """Takes the predictions in the rows."""
 
     def __init__(self, negative: Sequence[str]) -> None:
@@ -87,7 +87,7 @@ class Adapters:
 
         Raises SettingsError where an adapter is of another task, or lacks a label.
         """
-        self.bank, self.recorded = bank, Recorded(negative)
+        self.bank, self.recorded = bank, RecordedPredictions(negative)
         known = [name for name in names if name in bank.names()]
         self.names = [name for name in known if name != ENTITY_SENTIMENT]
         self.pairs = ENTITY_SENTIMENT in known

@@ -26,7 +26,7 @@ from adapters.models.base_model import ENCODER
 
 if TYPE_CHECKING:
     from adapters.applications.recommendation.ranker import Ranker
-    from adapters.applications.recommendation.signals import Found, Signals
+    from adapters.applications.recommendation.signals import ItemSignals, Signals
     from adapters.applications.recommendation.training import Towers
     from adapters.models.base_model import Base
     from adapters.training.checkpoint import Checkpoints
@@ -275,7 +275,7 @@ class Recommendation(ApplicationBuilder):
             systems[name] = lambda case, among, score=score: score(case)
         return systems
 
-    def _whole(self, name: str, found: Callable[[Case], Found]) -> Any:
+    def _whole(self, name: str, found: Callable[[Case], ItemSignals]) -> Any:
         from adapters.applications.recommendation.ranker import ranked
 
         signals, ranker = self.ranked[name]
@@ -285,13 +285,13 @@ class Recommendation(ApplicationBuilder):
 
         return system
 
-    def _alone(self, found: Callable[[Case], Found]) -> Any:
+    def _alone(self, found: Callable[[Case], ItemSignals]) -> Any:
         def system(case: Case, among: np.ndarray) -> np.ndarray:
             return found(case).searched["similarity"]
 
         return system
 
-    def _found(self, name: str) -> Callable[[Case], Found]:
+    def _found(self, name: str) -> Callable[[Case], ItemSignals]:
         """From a case of the test to its signals by some towers; the user tower reads all histories at once."""
         from adapters.applications.recommendation.signals import Profile
 

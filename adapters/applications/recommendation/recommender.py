@@ -25,7 +25,7 @@ from adapters.applications.recommendation.ranker import Ranker, highest, ranked
 from adapters.applications.recommendation.settings import check_installed
 from adapters.applications.recommendation.signals import Profile, Signals
 from adapters.applications.recommendation.store import Event, NewItem, Store, digest_of
-from adapters.applications.recommendation.towers import Encode, Encoded, UserTower
+from adapters.applications.recommendation.towers import Encode, ItemVectors, UserTower
 from adapters.core.errors import ArtifactError, DataError, UserError, cause, did_you_mean
 from adapters.core.files import new_file, write_json
 from adapters.models.base_model import Base
@@ -422,7 +422,7 @@ def encoder(bank: AdapterBank, most: int) -> Encode:
         most: tokens of a text that are read.
     """
 
-    def encode(texts: Sequence[str]) -> Encoded:
+    def encode(texts: Sequence[str]) -> ItemVectors:
         read = cut(bank.base, texts, most)
         answers = bank.predict([{"adapter": ADAPTER, "inputs": {"text": text}} for text in read])
         failed = [answer["error"] for answer in answers if "error" in answer]

@@ -36,7 +36,7 @@ from adapters.tasks.base.requests import Request as BankRequest
 AHEAD_SECONDS = 86_400.0
 """So far ahead of this machine's clock an event may be: recent popularity is as of the last one."""
 AT_ONCE = 1000
-"""Events or items of a request."""
+"""Maximum number of events or items in a request."""
 FOUND = 10
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -51,8 +51,8 @@ class Filters(BaseModel):
     max_price: float | None = Field(None, ge=0, description="Items without a price are then left out.")
 
 
-class Asked(BaseModel):
-    """What is to be recommended, and to whom."""
+class RecommendBody(BaseModel):
+    """A request for recommendations."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -74,8 +74,8 @@ class Asked(BaseModel):
         return Request(**values)
 
 
-class Done(BaseModel):
-    """What a user did."""
+class EventBody(BaseModel):
+    """An event of a user."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -86,15 +86,15 @@ class Done(BaseModel):
     liked: bool | None = Field(None, description="Default: as --signal_kinds said of the kind.")
 
 
-class Events(BaseModel):
-    """Events, taken in together or not at all."""
+class EventsBody(BaseModel):
+    """Events, stored together or not at all."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    events: list[Done] = Field(min_length=1, max_length=AT_ONCE)
+    events: list[EventBody] = Field(min_length=1, max_length=AT_ONCE)
 
 
-class Added(BaseModel):
+class ItemBody(BaseModel):
     """A new item."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -107,12 +107,12 @@ class Added(BaseModel):
     published: float | str | None = Field(None, description="ISO 8601, or seconds since 1970.")
 
 
-class Items(BaseModel):
-    """New items, taken in together or not at all."""
+class ItemsBody(BaseModel):
+    """New items, stored together or not at all."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    items: list[Added] = Field(min_length=1, max_length=AT_ONCE)
+    items: list[ItemBody] = Field(min_length=1, max_length=AT_ONCE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,14 +173,14 @@ class RecommendationSite:
                 faults[number] = error
         return answers, faults
 
-    def event(self, done: Done) -> Event:
+    def event(self, body: EventBody) -> Event:
         """An event as the recommender takes it. Raises Refusal."""
         now = time.time()
-        at = _seconds(done.time, "time", now)
+        at = _seconds(body.time, "time", now)
         if at > now + AHEAD_SECONDS:
-            raise Refusal(422, "time", "The event is in the future.", expected="a time until now", found=str(done.time))
-        liked = not self.signal_kinds or done.kind in self.signal_kinds
-        return Event(user=done.user, item=done.item, time=at, liked=liked if done.liked is None else done.liked)
+            raise Refusal(422, "time", "The event is in the future.", expected="a time until now", found=str(body.time))
+        liked = not self.signal_kinds or body.kind in self.signal_kinds
+        return Event(user=body.user, item=body.item, time=at, liked=liked if body.liked is None else body.liked)
 
     def routes(self, service: Service) -> APIRouter:
         """Recommendations, events, items."""
@@ -210,15 +210,15 @@ class RecommendationSite:
         usual = refusals(400, 401, 408, 413, 422, 503, 504)
 
         @router.post("", summary="Recommend items", responses=usual, openapi_extra=SECURED)
-        async def recommend(asked: Asked, request: HttpRequest) -> Response:
+        async def recommend(body: RecommendBody, request: HttpRequest) -> Response:
             """The best items for a user, a history or wishes: `{items: [{id, title, score, why}], basis, note?}`. `why`
             has the items of the history that each is nearest to."""
             check(request)
-            wanted = asked.request()
-            return await done(request, asked.wishes or "", lambda recommender: recommender.recommend(wanted))
+            wanted = body.request()
+            return await done(request, body.wishes or "", lambda recommender: recommender.recommend(wanted))
 
-        @router.post("/events", summary="Take in what users did", responses=usual, openapi_extra=SECURED)
-        async def events(given: Events, request: HttpRequest) -> Response:
+        @router.post("/events", summary="Add events of users", responses=usual, openapi_extra=SECURED)
+        async def events(given: EventsBody, request: HttpRequest) -> Response:
             """They are on disk, and in every later answer, when it returns."""
             check(request)
             taken = [self.event(one) for one in given.events]
@@ -241,7 +241,7 @@ class RecommendationSite:
             responses=refusals(400, 401, 403, 408, 413, 422, 503, 504),
             openapi_extra=SECURED,
         )
-        async def items(given: Items, request: HttpRequest) -> Response:
+        async def items(given: ItemsBody, request: HttpRequest) -> Response:
             """They can be recommended from their texts when it returns. It needs the token of the staff."""
             service.tokens.check_staff(request.headers.get("authorization"))
             new = [_item(one) for one in given.items]
@@ -261,7 +261,7 @@ class RecommendationSite:
         return router
 
 
-def _item(given: Added) -> Item:
+def _item(given: ItemBody) -> Item:
     """An item as the recommender takes it. Raises Refusal."""
     published = None if given.published is None else _seconds(given.published, "published", 0.0)
     text = " ".join(f"{given.title} {given.text}".split())

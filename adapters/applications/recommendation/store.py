@@ -46,13 +46,13 @@ class NewItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forgotten:
+class UserDeletion:
     """A user is forgotten: the one whose name has this hash."""
 
     digest: str
 
 
-Change = Event | NewItem | Forgotten
+Change = Event | NewItem | UserDeletion
 
 
 class Store(SqliteFile):
@@ -111,6 +111,6 @@ def _change(kind: str, user: str, item: str, time: float, liked: int, vector: by
     if kind == EVENT:
         return Event(user=user, item=item, time=time, liked=bool(liked))
     if kind == FORGOTTEN:
-        return Forgotten(digest=item)
+        return UserDeletion(digest=item)
     found: Any = item_of(json.loads(item))
     return NewItem(item=found, vector=np.frombuffer(vector, "<f4"), weight=weight)

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 HEAD_WIDTH = 16
 """Dimensions of a head of the self-attention, as in NRMS."""
-Encoded = tuple[np.ndarray, np.ndarray]
+ItemVectors = tuple[np.ndarray, np.ndarray]
 """Of texts, vectors float32 `[texts, hidden]` of length 1, and weights float32 `[texts]`."""
-Encode = Callable[[Sequence[str]], Encoded]
+Encode = Callable[[Sequence[str]], ItemVectors]
 
 
 def item_task() -> Task:

@@ -59,7 +59,7 @@ class Settings:
     """File with the bearer token that requests need. Default: TASKSWAP_PREDICT_TOKEN in the environment, else none."""
     admin_token_file: str | None = None
     """File with the bearer token that loading and unloading need, from this machine as well. Default:
-    TASKSWAP_ADMIN_TOKEN, else one that is made up and shown at start."""
+    TASKSWAP_ADMIN_TOKEN, else one that is generated and shown at start."""
     staff_token_file: str | None = None
     """File with the bearer token of people who work with what an application hands over. Default:
     TASKSWAP_STAFF_TOKEN, else the admin token alone."""

@@ -1,4 +1,4 @@
-"""The news monitor's alarms on streams whose truth is known, beside other detectors; what survives kill -9; memory.
+"""The news monitor's alarms on streams of known truth, compared with other detectors; what survives kill -9; memory.
 
     python tests/benchmarks/news_monitor.py                            # all parts; an hour or two on two cores
     python tests/benchmarks/news_monitor.py --only stable power peers --months 200
@@ -9,7 +9,7 @@ Parts:
               hours that differ; shares that are more spread than chance; ten topics together; few items; slow drift
     power     the share of surges found within one window, by items a window and by strength, at one false alarm a
               month; and where the classifier errs (--sensitivity, --specificity)
-    peers     the same surges beside river's ADWIN and Page-Hinkley, and a threshold on the share of a window, each
+    peers     the same surges with river's ADWIN and Page-Hinkley, and a threshold on the share of a window, each
               tuned to as many false alarms on streams of its own; on a level stream and on one with days and hours
     gold      gold headlines by date, with their own labels: alarms at 0.1 a month in windows of a
               week, and surges injected at drawn times
@@ -152,7 +152,7 @@ def stable(months: int, seed: int, only: list[str] | None = None) -> list[dict[s
 
 
 def learned(stream: Stream, series: int, seed: int, days: int = 28) -> tuple[AlarmDetector, Draws]:
-    """A detector after so many days, each series with a budget of its own."""
+    """A detector after this number of days, each series with a budget of its own."""
     draws, detector = Draws(stream, series, seed), AlarmDetector(plan(), series, series)
     rows = np.arange(series)
     for number in range(days * 24):
@@ -506,7 +506,7 @@ def read_by_adapters(args: argparse.Namespace, texts: list[str]) -> dict[str, An
         "words, mean": round(words_, 1),
         "minutes": round(seconds / 60, 2),
         "a minute": round(60 * len(chosen) / seconds),
-        "a minute, without the start": round(60 * len(chosen) / max(reading_alone, 0.1)),  # it is said in tenths
+        "a minute, without the start": round(60 * len(chosen) / max(reading_alone, 0.1)),  # it is printed in tenths
     }
 
 

@@ -26,7 +26,7 @@ _CORRECTION = re.compile(
     r"^\s*(?:(?:不是|不对|不，|我是说|我指的是|我说的是)[\s，。,.!！]*)+",
     re.IGNORECASE,
 )
-"""How a correction begins. A message that begins with "no" and goes on otherwise is a question: no refund came."""
+"""How a correction begins. Another message that begins with "no" is a question: no refund came."""
 _OTHER = re.compile(r"^(?:the )?other(?: one)?[.! ]*$|^另一个[。！ ]*$", re.IGNORECASE)
 _PLACES = (("1", "first", "former", "一", "前者", "第一个"), ("2", "second", "latter", "二", "后者", "第二个"))
 

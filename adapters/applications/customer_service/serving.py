@@ -42,8 +42,8 @@ _KEY = re.compile(r"[!-~]{16,200}")
 BEAT_SECONDS = 5.0
 """Between two `typing` events, which keep proxies from closing the connection."""
 SHOWN = 20
-"""Things of the inbox at a time."""
-Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Of the customer's own choice.")]
+"""Entries of the inbox in one answer."""
+Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Chosen by the customer.")]
 Key = Annotated[str, Header(alias="X-Customer-Key", description="The customer's secret: 16 characters or more.")]
 
 
@@ -64,14 +64,14 @@ class InboxQuery(BaseModel):
 
 
 class DecisionBody(BaseModel):
-    """What the right answer to a question is: an intent, a reply, a new answer, or none."""
+    """The right answer to a question: an intent, a reply, a new answer, or none."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    question: str | None = Field(None, max_length=4000, description="As it is learned. Default: as it was asked.")
+    question: str | None = Field(None, max_length=4000, description="The question to learn. Default: as it was asked.")
     intent: str | None = Field(None, description="One of the known intents.")
     reply: str | None = Field(None, description="Id of a known reply.")
-    answer: str | None = Field(None, max_length=4000, description="A new reply; the customer reads it, too.")
+    answer: str | None = Field(None, max_length=4000, description="A new reply, which the customer also reads.")
     out_of_scope: bool = Field(False, description="It must not be answered.")
 
 
@@ -163,7 +163,7 @@ class CustomerServiceSite:
                 answers[number] = {"number": after.turns, **self.public(outcome)}
 
     def public(self, outcome: dict[str, Any]) -> dict[str, Any]:
-        """What a customer sees of an outcome: reason and numbers are the staff's, and folders nobody's."""
+        """The part of an outcome that a customer sees: without reason, numbers and folders."""
         assert self.inbox is not None
         seen = {name: outcome[name] for name in ("kind", "text", "intent", "slot")}
         choices = [self.inbox.assistant.policy.label(choice) for choice in outcome["choices"]]
@@ -191,7 +191,7 @@ class CustomerServiceSite:
             openapi_extra=SECURED,
         )
         async def say(id: Name, body: MessageBody, request: Request, key: Key = "") -> Response:
-            """Begins the conversation, or goes on with it. The turn is on disk before it is answered. As events:
+            """Begins or continues the conversation. The turn is on disk before it is answered. As events:
             `typing` at once and every few seconds, then `answer`, or `error` with what is wrong."""
             owner = customer(service, request, key)
             service.ready_bank()
@@ -220,7 +220,7 @@ class CustomerServiceSite:
             openapi_extra=SECURED,
         )
         async def history(id: Name, request: Request, key: Key = "") -> Response:
-            """Its turns, in order, with what the staff has written since; none where the customer has no such
+            """Its turns, in order, with later replies of the staff; none where the customer has no such
             conversation."""
             owner = customer(service, request, key)
             turns = await self._in_thread(service, lambda inbox: inbox.store.history(f"{owner}/{id}", owner))
@@ -235,8 +235,8 @@ class CustomerServiceSite:
         async def forget(
             owner: Annotated[str, InPath(pattern="^(me|[0-9a-f]{32})$")], request: Request, key: Key = ""
         ) -> Response:
-            """Conversations, what is in the inbox, and what was decided about it. `me` is the customer whose key is
-            sent; for others, by the id that the inbox shows, it needs the staff's token."""
+            """Conversations, their entries in the inbox, and the decisions about these. `me` is the customer whose key
+            is sent; for others, by the id that the inbox shows, it needs the staff's token."""
             if owner == "me":
                 owner = customer(service, request, key)
             else:
@@ -250,12 +250,12 @@ class CustomerServiceSite:
 
         @router.get(
             "/inbox",
-            summary="List what was handed over",
+            summary="List the questions handed over",
             responses=refusals(401, 403, 422, 503),
             openapi_extra=SECURED,
         )
         async def inbox(request: Request, query: Annotated[InboxQuery, Query()]) -> Response:
-            """What is open, the oldest first, at most 20 at a time; each with the intents and replies that fit best."""
+            """The open ones, the oldest first, at most 20 at a time; each with the best intents and replies."""
             staff(request)
             found = await self._in_thread(service, lambda inbox: inbox.items(query.after, SHOWN))
             items = [{**item, "session": item["session"].partition("/")[2]} for item in found["items"]]
@@ -263,12 +263,12 @@ class CustomerServiceSite:
 
         @router.put(
             "/inbox/{id}",
-            summary="Decide what the right answer is",
+            summary="Decide a question",
             responses=refusals(400, 401, 403, 404, 422, 503),
             openapi_extra=SECURED,
         )
         async def decide(id: Annotated[int, InPath(ge=1, lt=2**31)], body: DecisionBody, request: Request) -> Response:
-            """Ends it in the inbox, and adds a row to the file that the next training reads."""
+            """Closes its entry in the inbox, and adds a row to the file that the next training reads."""
             staff(request)
             chosen: dict[str, Any] = body.model_dump(exclude={"out_of_scope"})
 

@@ -111,7 +111,7 @@ def run_settings(settings: Any, folder: Path, method: str = METHOD, **changes: A
     given = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name in own}
     limits = dict.fromkeys(("max_train_samples", "max_eval_samples", "max_predict_samples", "train_draw"))
     data = {"dataset_name": None, "output_dir": str(folder), "encoding": "utf-8"}
-    resumed = LATEST if (folder / "checkpoints").is_dir() else None  # goes on where a stopped one left off
+    resumed = LATEST if (folder / "checkpoints").is_dir() else None  # continues a run that was stopped
     again = {"resume_from_checkpoint": resumed, "overwrite_output_dir": True}
     found = kind(**{**given, **limits, **columns, **data, **again, **changes})
     found.check()

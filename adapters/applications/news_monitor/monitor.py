@@ -86,7 +86,7 @@ class Monitor:
         self._continue(reader)
 
     def _continue(self, reader: str) -> None:
-        """Take up what the store has."""
+        """Continue from the stored state."""
         made_by = {"reader": reader, **{name: getattr(self.settings, name) for name in LASTING}}
         known = self.store.get(MADE_BY)
         if known is None:
@@ -95,7 +95,7 @@ class Monitor:
         elif known != made_by:
             changed = ", ".join(f"{name} {known.get(name)!r}" for name in made_by if known.get(name) != made_by[name])
             raise SettingsError(
-                f"{self.store.path}: what was learned there was learned with {changed}. Give the same again, another "
+                f"{self.store.path}: its state was learned with {changed}. Give the same values, another "
                 "--output_dir, or --overwrite_output_dir."
             )
         if (state := self.store.get(DETECTOR)) is not None:
@@ -166,7 +166,7 @@ class Monitor:
         return self.store.alarms()
 
     def _new(self, given: Sequence[IncomingItem], latest: float) -> list[Item]:
-        """The items that are none of before."""
+        """The items that are new."""
         items: dict[str, Item] = {}
         found = []
         for one in given:

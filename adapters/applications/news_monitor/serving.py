@@ -221,7 +221,7 @@ class NewsMonitorSite:
         return found
 
     async def _read(self, service: Service, work: Callable[[Store], Any]) -> Any:
-        """What some work with the store returns. Raises Refusal."""
+        """The result of some work with the store. Raises Refusal."""
         service.ready_bank()
         try:
             return await asyncio.get_running_loop().run_in_executor(self.reading, lambda: work(self._its_store()))
@@ -233,7 +233,7 @@ class NewsMonitorSite:
         return self.store
 
     def _refused(self, error: Exception) -> Refusal:
-        """How what a request needed has failed. What is wrong with the file is the log's alone."""
+        """The refusal for the error of a request. What is wrong with the file is only logged."""
         if isinstance(error, Refusal):
             return error
         self.log.error("news monitor: %s", error)
@@ -266,7 +266,7 @@ class NewsMonitorSite:
         async def push(request: Request) -> Response:
             """A JSON object, a list of them, or one on each line (`application/x-ndjson`). When it is answered, they
             are on disk. After an error, post them again: what is known by its id is not counted twice. Needs the
-            staff's token: news raise alarms."""
+            staff's token, as news raise alarms."""
             service.tokens.check_staff(request.headers.get("authorization"))
             service.ready_bank()
             given = _items(await request.body(), request.headers.get("content-type", ""), next(self.numbers))

@@ -1,4 +1,4 @@
-"""All that a monitor must not forget, in one SQLite file: each batch is written whole, or not at all.
+"""The state of a monitor in one SQLite file: each batch is written whole, or not at all.
 
 Items, counts, windows, alarms, pending deliveries, the read position of each input, and the state of the detector
 change in one transaction, written ahead (WAL) and flushed at its end. So a monitor that was killed continues where it
@@ -157,7 +157,7 @@ class Store(SqliteFile):
     # alarms -----------------------------------------------------------------------------------------------------------
 
     def put_alarm(self, record: Mapping[str, Any]) -> None:
-        """Add an alarm, or replace what was known of it."""
+        """Add an alarm, or replace its record."""
         values = [record["id"], record["series"], record["state"] != "ended", json.dumps(record, ensure_ascii=False)]
         self.connection.execute("INSERT OR REPLACE INTO alarms VALUES (?, ?, ?, ?)", values)
 
@@ -169,7 +169,7 @@ class Store(SqliteFile):
     # deliveries -------------------------------------------------------------------------------------------------------
 
     def post(self, event: Mapping[str, Any]) -> None:
-        """Add what is to be delivered."""
+        """Add an event to be delivered."""
         self.connection.execute("INSERT INTO outbox (body) VALUES (?)", [json.dumps(event, ensure_ascii=False)])
 
     def due(self, now: float) -> tuple[int, str, int] | None:

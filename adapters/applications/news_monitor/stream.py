@@ -1,4 +1,4 @@
-"""A stream that goes on: all inputs of a monitor, read in turn by one thread; alarms are delivered in another."""
+"""Continuous operation: one thread reads all inputs of a monitor in turn; alarms are delivered in another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users did with items, in order of time; and cases, which ask for what a user did after a moment.
+"""Events of users with items, in order of time; and cases, which ask for a user's likes after a moment.
 
 No case looks ahead: its history ends before its first target begins, and what is learned from ends before both.
 """

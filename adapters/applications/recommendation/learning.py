@@ -154,7 +154,7 @@ class Recommendation(ApplicationBuilder):
             )
 
     def _checkpoints(self, name: str, texts: Sequence[str], train: Events) -> Checkpoints:
-        """Where a training is kept while the recommender is made: by what it depends on, so that no other goes on."""
+        """Checkpoints of a training, under a digest of all that it depends on, so that no other continues it."""
         from adapters.training.checkpoint import Checkpoints
 
         settings = {key: value for key, value in arguments.as_dict(self.settings).items() if key not in NOT_LEARNED}
@@ -228,7 +228,7 @@ class Recommendation(ApplicationBuilder):
     # results ----------------------------------------------------------------------------------------------------------
 
     def evaluate(self) -> dict[str, Any]:
-        """Score the recommender and all that it is compared with on the test's cases."""
+        """Score the recommender and its baselines on the test's cases."""
         from adapters.applications.recommendation.evaluation import evaluate, slices
 
         if not self.test:

@@ -1,4 +1,4 @@
-"""The recommender: items, the signals of users' behaviour, a ranker, and what users have done since it was made.
+"""The recommender: items, the signals of users' behaviour, a ranker, and later events.
 
 recommender = Recommender.load("runs/recommend")
 recommender.recommend(Request(user="17", number=10))         # items with scores and reasons
@@ -89,7 +89,7 @@ class UserEvents:
     seen: set[int] = field(default_factory=set)
 
     def take(self, item: int, at: float, liked: bool) -> None:
-        """Take in an event. An item that is liked again is as recent as its last like."""
+        """Add an event. An item that is liked again is as recent as its last like."""
         self.seen.add(item)
         if liked:
             at = max(at, self.liked.pop(item, -math.inf))
@@ -247,7 +247,7 @@ class Recommender:
     # what comes in ----------------------------------------------------------------------------------------------------
 
     def take(self, events: Sequence[Event]) -> None:
-        """Take in events at once: they are on disk, and histories and popularity have them, when it returns.
+        """Add events: they are on disk, and histories and popularity have them, when it returns.
 
         Raises:
             DataError: an unknown item, or a time that is no number; then none is taken in.
@@ -262,7 +262,7 @@ class Recommender:
         self.read_changes()
 
     def add_items(self, items: Sequence[Item]) -> None:
-        """Take in new items: they can be recommended from their text when it returns.
+        """Add new items: they can be recommended from their text when it returns.
 
         Raises:
             DataError: an id that is there already, or twice; then none is taken in.
@@ -295,7 +295,7 @@ class Recommender:
         return count
 
     def read_changes(self) -> None:
-        """Take in what came into the store since the last time, by whoever wrote it. Raises SessionError."""
+        """Apply all changes of the store since the last call, from any process. Raises SessionError."""
         items: list[NewItem] = []
         for number, change in self.store.after(self._number):
             if isinstance(change, NewItem):

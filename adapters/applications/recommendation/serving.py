@@ -1,4 +1,4 @@
-"""Recommendations over HTTP: what to recommend and why, events taken in at once, new items, and a page to try it.
+"""Recommendations with their reasons over HTTP, events and new items, which take effect at once, and a page to try it.
 
 All that reads or changes the recommender goes through one batcher of one thread, in the order in which it came: so an
 event that was acknowledged is in every later answer.
@@ -34,7 +34,7 @@ from adapters.serving.http.service import Service
 from adapters.tasks.base.requests import Request as BankRequest
 
 AHEAD_SECONDS = 86_400.0
-"""So far ahead of this machine's clock an event may be: recent popularity is as of the last one."""
+"""Tolerated clock skew of an event's time: recent popularity is as of the last one."""
 AT_ONCE = 1000
 """Maximum number of events or items in a request."""
 FOUND = 10
@@ -82,8 +82,8 @@ class EventBody(BaseModel):
     user: Id
     item: Id
     time: float | str | None = Field(None, description="ISO 8601, or seconds since 1970. Default: now.")
-    kind: str | None = Field(None, max_length=200, description="As in the events that it was trained on.")
-    liked: bool | None = Field(None, description="Default: as --signal_kinds said of the kind.")
+    kind: str | None = Field(None, max_length=200, description="As in the training events.")
+    liked: bool | None = Field(None, description="Default: by --signal_kinds.")
 
 
 class EventsBody(BaseModel):
@@ -154,7 +154,7 @@ class RecommendationSite:
             self.batcher.start()
 
     def close(self) -> None:
-        """Do what waits, and close the events' file."""
+        """Finish pending work, and close the events' file."""
         if self.batcher is not None:
             self.batcher.close()
         if self.recommender is not None:

@@ -1,4 +1,4 @@
-"""What speaks for an item to a user at a moment: similarity, words, behaviour, popularity, age, tags and price."""
+"""The signals of an item for a user at a moment: similarity, words, behaviour, popularity, age, tags and price."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class Signals:
         return found
 
     def add(self, numbers: Sequence[int], vectors: np.ndarray, weights: np.ndarray) -> None:
-        """Take in items that the catalogue has at its end."""
+        """Add the items at the end of the catalogue."""
         self.vectors, self.weights = np.vstack([self.vectors, vectors]), np.append(self.weights, weights)
         items = [self.catalogue.items[number] for number in numbers]
         self._words.add([item.text for item in items])
@@ -215,7 +215,7 @@ class TfidfIndex:
                 self._later.setdefault(word, []).append(number)
 
     def add(self, items: Sequence[Any]) -> None:
-        """Take in further items."""
+        """Add further items."""
         from scipy.sparse import vstack
 
         self._note(items, self._count)

@@ -152,7 +152,7 @@ def learn(
         events: to learn from.
         score: of towers on dev, higher is better.
         say: prints a line.
-        checkpoints: of this training, one for each epoch, from the newest of which it goes on; None keeps none.
+        checkpoints: of this training, one for each epoch; it continues from the newest. None keeps none.
 
     Raises:
         CheckpointError: one cannot be written; earlier ones remain.
@@ -316,7 +316,7 @@ class Loop:
         checkpoints.save(found.epoch, tensors, state)
 
     def _resumed(self, checkpoints: Checkpoints | None, say: Callable[[str], None]) -> Progress | None:
-        """Go on from the newest checkpoint; None where there is no whole one."""
+        """The state of the newest complete checkpoint; None where there is none."""
         if checkpoints is None or not checkpoints.any():
             return None
         try:

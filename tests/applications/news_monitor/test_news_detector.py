@@ -1,4 +1,4 @@
-"""The baseline predicts as its references do, and alarms are as seldom, and surges found as often, as is said."""
+"""The baseline predicts as its references do, and the rates of false alarms and of found surges are the stated ones."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def given_files(folder: Path, items: list[dict[str, Any]], events: list[dict[str
 
 
 def read(folder: Path, items: list[dict[str, Any]], events: list[dict[str, Any]], **more: Any) -> tuple[Any, ...]:
-    """Catalogue, events, and all that is said."""
+    """Catalogue, events, and all lines that are printed."""
     settings = given_files(folder, items, events, **more)
     catalogue, first = reading.read_items(settings)
     found, second = reading.read_events(settings, catalogue)

@@ -80,7 +80,7 @@ $("text").addEventListener("keydown", (event) => {
   event.preventDefault();
   say($("text").value);
 });
-$("anew").addEventListener("click", () => {
+$("new").addEventListener("click", () => {
   sessionStorage.removeItem("conversation");
   $("turns").replaceChildren();
   $("text").focus();

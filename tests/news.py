@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from adapters.applications.news_monitor.monitor import Given, Monitor
+from adapters.applications.news_monitor.monitor import IncomingItem, Monitor
 from adapters.applications.news_monitor.settings import NewsMonitorSettings
 from adapters.applications.news_monitor.store import Store
-from adapters.applications.news_monitor.understanding import Recorded
+from adapters.applications.news_monitor.understanding import RecordedPredictions
 
 START = 1_600_002_000
 """Beginning of a window of an hour."""
@@ -39,12 +39,12 @@ def monitor(path: Path, **settings: Any) -> Monitor:
     """A monitor of recorded predictions, with a store of its own or that of before."""
     given = NewsMonitorSettings(input="-", **{**FAST, **settings})
     given.check()
-    return Monitor(given, Store(path), Recorded(["negative"]))
+    return Monitor(given, Store(path), RecordedPredictions(["negative"]))
 
 
 def taken(found: Monitor, items: Iterable[Any], batch: int = 64, now: float | None = None) -> Monitor:
     """The monitor after these items."""
-    given = [Given(where=f"news:{number}", item=item) for number, item in enumerate(items, 1)]
+    given = [IncomingItem(where=f"news:{number}", item=item) for number, item in enumerate(items, 1)]
     for begin in range(0, len(given), batch):
         found.take(given[begin : begin + batch], now=now)
     return found

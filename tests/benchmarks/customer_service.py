@@ -179,7 +179,7 @@ def banking(folder: Path) -> Files:
 
 
 def few(files: Files, shots: int, seed: int) -> Files:
-    """So many training questions of each intent, and as many others as dev, drawn."""
+    """`shots` training questions of each intent, and as many others as dev, drawn."""
     by_intent: dict[str | None, list[Row]] = {}
     for one in files["train"]:
         by_intent.setdefault(one["intent"], []).append(one)
@@ -240,7 +240,7 @@ def side(text: str) -> int:
 
 
 def cut(rows: list[Row], count: int | None) -> list[Row]:
-    """So many rows, evenly from all."""
+    """A number of rows, evenly from all."""
     return rows if count is None else rows[:: max(len(rows) // count, 1)]
 
 

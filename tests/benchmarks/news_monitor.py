@@ -1,4 +1,4 @@
-"""The news monitor's alarms on streams whose truth is known, beside other detectors; what survives kill -9; memory.
+"""The news monitor's alarms on streams of known truth, compared with other detectors; what survives kill -9; memory.
 
     python tests/benchmarks/news_monitor.py                            # all parts; an hour or two on two cores
     python tests/benchmarks/news_monitor.py --only stable power peers --months 200
@@ -9,7 +9,7 @@ Parts:
               hours that differ; shares that are more spread than chance; ten topics together; few items; slow drift
     power     the share of surges found within one window, by items a window and by strength, at one false alarm a
               month; and where the classifier errs (--sensitivity, --specificity)
-    peers     the same surges beside river's ADWIN and Page-Hinkley, and a threshold on the share of a window, each
+    peers     the same surges with river's ADWIN and Page-Hinkley, and a threshold on the share of a window, each
               tuned to as many false alarms on streams of its own; on a level stream and on one with days and hours
     gold      gold headlines by date, with their own labels: alarms at 0.1 a month in windows of a
               week, and surges injected at drawn times
@@ -49,7 +49,7 @@ import numpy as np
 import psutil
 
 from adapters.applications.news_monitor.baseline import When
-from adapters.applications.news_monitor.watch import Plan, Watch
+from adapters.applications.news_monitor.detector import AlarmDetector, Plan
 
 MONTH = 720
 """Windows of an hour in 30 days."""
@@ -67,7 +67,7 @@ class Stream:
         daily, weekly: of the share, in logits, over hours and weekdays; the volume varies by half with the hour.
         spread: precision of the share from window to window; 0: none but chance.
         drift: standard deviation of the level's daily step, in logits.
-        topics: of one account.
+        topics: of one stream.
     """
 
     volume: float = 60
@@ -126,18 +126,18 @@ def stable(months: int, seed: int, only: list[str] | None = None) -> list[dict[s
     for name, stream in STABLE.items():
         if only and name not in only:
             continue
-        accounts = min(100, months)
-        series = accounts * stream.topics
-        draws, watch = Draws(stream, series, seed), Watch(plan(), series, accounts)
+        streams = min(100, months)
+        series = streams * stream.topics
+        draws, detector = Draws(stream, series, seed), AlarmDetector(plan(), series, streams)
         rows, by_month = np.arange(series), []
-        windows = LEARNING + MONTH * max(months // accounts, 1)
+        windows = LEARNING + MONTH * max(months // streams, 1)
         for number in range(windows):
             share, n = draws.next(number)
-            seen = watch.window(rows, n, draws.draw.binomial(n, share), when(number))
+            seen = detector.window(rows, n, draws.draw.binomial(n, share), when(number))
             if number >= LEARNING:
                 by_month.append(seen.raised.sum())
-        simulated = accounts * (windows - LEARNING) / MONTH
-        first = float(sum(by_month[:MONTH])) / accounts
+        simulated = streams * (windows - LEARNING) / MONTH
+        first = float(sum(by_month[:MONTH])) / streams
         found.append(
             {
                 "stream": name,
@@ -151,14 +151,14 @@ def stable(months: int, seed: int, only: list[str] | None = None) -> list[dict[s
     return found
 
 
-def learned(stream: Stream, series: int, seed: int, days: int = 28) -> tuple[Watch, Draws]:
-    """A watch after so many days, each series with an account of its own."""
-    draws, watch = Draws(stream, series, seed), Watch(plan(), series, series)
+def learned(stream: Stream, series: int, seed: int, days: int = 28) -> tuple[AlarmDetector, Draws]:
+    """A detector after this number of days, each series with a budget of its own."""
+    draws, detector = Draws(stream, series, seed), AlarmDetector(plan(), series, series)
     rows = np.arange(series)
     for number in range(days * 24):
         share, n = draws.next(number)
-        watch.window(rows, n, draws.draw.binomial(n, share), when(number))
-    return watch, draws
+        detector.window(rows, n, draws.draw.binomial(n, share), when(number))
+    return detector, draws
 
 
 def seen_share(share: np.ndarray[Any, Any] | float, rates: tuple[float, float]) -> Any:
@@ -170,11 +170,11 @@ def power(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Shares of surges found within their window, at each hour of the day after 28."""
     found = []
     for volume in args.volumes:
-        watch, _ = learned(Stream(volume=volume), args.streams, args.seed)
+        detector, _ = learned(Stream(volume=volume), args.streams, args.seed)
         erring = learned_erring(volume, args)
         for strength in args.strengths:
             own = {"items": volume, "strength": strength}
-            for name, base, rates in (("right", watch, (1.0, 1.0)), ("erring", erring, errors(args))):
+            for name, base, rates in (("right", detector, (1.0, 1.0)), ("erring", erring, errors(args))):
                 share = seen_share(min(BASE * strength, 1.0), rates)
                 own[f"found, {name} classifier"] = round(surges(base, volume, share, args.seed), 4)
             found.append(own)
@@ -187,26 +187,26 @@ def errors(args: argparse.Namespace) -> tuple[float, float]:
     return args.sensitivity, args.specificity
 
 
-def learned_erring(volume: int, args: argparse.Namespace) -> Watch:
-    """A watch of a classifier that errs."""
-    watch, draw = Watch(plan(), args.streams, args.streams), np.random.default_rng(args.seed)
+def learned_erring(volume: int, args: argparse.Namespace) -> AlarmDetector:
+    """A detector on a classifier with errors."""
+    detector, draw = AlarmDetector(plan(), args.streams, args.streams), np.random.default_rng(args.seed)
     rows, share = np.arange(args.streams), seen_share(BASE, errors(args))
     for number in range(28 * 24):
         n = draw.poisson(volume, args.streams)
-        watch.window(rows, n, draw.binomial(n, share), when(number))
-    return watch
+        detector.window(rows, n, draw.binomial(n, share), when(number))
+    return detector
 
 
-def surges(watch: Watch, volume: int, share: float, seed: int) -> float:
+def surges(detector: AlarmDetector, volume: int, share: float, seed: int) -> float:
     """The share of the series that raise an alarm in the window of a surge, at each hour of a day."""
-    draw, rows = np.random.default_rng(seed + 1), np.arange(len(watch.open))
-    closed = copy.deepcopy(watch)
+    draw, rows = np.random.default_rng(seed + 1), np.arange(len(detector.open))
+    closed = copy.deepcopy(detector)
     closed.open[:] = False
     raised = []
     for hour in range(24):
         n = np.full(len(rows), volume)
         trial = copy.deepcopy(closed)
-        trial.last = closed.last + hour  # the account pays in one window, not those of the hours between
+        trial.last = closed.last + hour  # the budget accrues for one window, not for those of the hours between
         raised.append(trial.window(rows, n, draw.binomial(n, share), when(closed.last + 1 + hour)).raised.mean())
     return float(np.mean(raised))
 
@@ -304,10 +304,10 @@ def peers(args: argparse.Namespace) -> list[dict[str, Any]]:
     found = []
     for kind in ("level", "days and hours"):
         stream = STABLE[kind]
-        watch, _ = learned(stream, args.streams, args.seed)
+        detector, _ = learned(stream, args.streams, args.seed)
         odds = Stream(volume=60, daily=stream.daily, weekly=stream.weekly)
         for strength in args.peer_strengths:
-            ours = surges_of(watch, odds, strength, args)
+            ours = surges_of(detector, odds, strength, args)
             found.append({"stream": kind, "strength": strength, "system": "news monitor", "found": ours})
         for name, (make, _, _) in PEERS.items():
             setting = tuned(name, stream, args.peer_months, args.seed)
@@ -322,10 +322,10 @@ def peers(args: argparse.Namespace) -> list[dict[str, Any]]:
     return found
 
 
-def surges_of(watch: Watch, stream: Stream, strength: float, args: argparse.Namespace) -> float:
+def surges_of(detector: AlarmDetector, stream: Stream, strength: float, args: argparse.Namespace) -> float:
     """As `surges`, with each hour's own share multiplied."""
-    rows, raised = np.arange(len(watch.open)), []
-    closed = copy.deepcopy(watch)
+    rows, raised = np.arange(len(detector.open)), []
+    closed = copy.deepcopy(detector)
     closed.open[:] = False
     draws = Draws(stream, len(rows), args.seed + 2)
     for hour in range(24):
@@ -506,7 +506,7 @@ def read_by_adapters(args: argparse.Namespace, texts: list[str]) -> dict[str, An
         "words, mean": round(words_, 1),
         "minutes": round(seconds / 60, 2),
         "a minute": round(60 * len(chosen) / seconds),
-        "a minute, without the start": round(60 * len(chosen) / max(reading_alone, 0.1)),  # it is said in tenths
+        "a minute, without the start": round(60 * len(chosen) / max(reading_alone, 0.1)),  # it is printed in tenths
     }
 
 
@@ -566,10 +566,10 @@ def surged_stream(
         least: items of a window with a surge.
         plan_: further settings of the monitor.
     """
-    from adapters.applications.news_monitor.monitor import Given, Monitor
+    from adapters.applications.news_monitor.monitor import IncomingItem, Monitor
     from adapters.applications.news_monitor.settings import NewsMonitorSettings
     from adapters.applications.news_monitor.store import Store
-    from adapters.applications.news_monitor.understanding import Recorded
+    from adapters.applications.news_monitor.understanding import RecordedPredictions
 
     long = 60 * plan_["window_minutes"]
     sizes = Counter(int(at // long) for at, _, _ in items)
@@ -589,13 +589,13 @@ def surged_stream(
             settings = NewsMonitorSettings(
                 replay="-", min_sources=1, quiet_windows=1, false_alarms_per_month=stated, **plan_
             )
-            monitor = Monitor(settings, Store(Path(folder) / "dated.db"), Recorded(["negative"]))
+            monitor = Monitor(settings, Store(Path(folder) / "dated.db"), RecordedPredictions(["negative"]))
             given = []
             for number, (at, body, said) in enumerate(items):
                 if int(at // long) in surged and said != "negative" and draw.random() < (lift - share) / (1 - share):
                     said = "negative"
                 row = {"id": str(number), "time": at, "text": body, "sentiment": said}
-                given.append(Given(where=f"item:{number}", item=row))
+                given.append(IncomingItem(where=f"item:{number}", item=row))
             for begin in range(0, len(given), 200):
                 monitor.take(given[begin : begin + 200])
             monitor.finish()

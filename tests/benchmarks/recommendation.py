@@ -14,8 +14,8 @@ there, and the part is left out the next time. Parts:
                 wishes, with filters and diversity
     training    seconds for the towers to learn from --events events of MovieLens, and how often items are encoded
 
-Each is beside popularity, item-kNN, BM25 on the history, implicit's ALS, full fine-tuning and the frozen base, with
-intervals over users and paired tests. Prints a table of nDCG@10 for each slice, and one JSON line last.
+Each is compared with popularity, item-kNN, BM25 on the history, implicit's ALS, full fine-tuning and the frozen base,
+with intervals over users and paired tests. Prints a table of nDCG@10 for each slice, and one JSON line last.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ _WIDE = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 
 
 def words(text: str) -> list[str]:
-    """Words in lower case; of Chinese and Japanese, pairs of neighbouring characters (a single one stands alone)."""
+    """Words in lower case; of Chinese and Japanese, pairs of neighbouring characters (a single one by itself)."""
     out: list[str] = []
     for run in _WORD.findall(text.lower()):
         if _WIDE.match(run) and len(run) > 1:
@@ -28,8 +28,8 @@ def words(text: str) -> list[str]:
 class Lexical:
     """BM25 scores of texts for a question (Robertson et al. 1994; Lucene's form, k1 = 1.5, b = 0.75).
 
-    They are divided by what a text would have that has every word of the question often, the sum of their inverse
-    document frequencies: a word that no text has counts against all of them.
+    They are divided by their upper bound, the sum of the inverse document frequencies of the question's words: a word
+    that no text has counts against all of them.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:

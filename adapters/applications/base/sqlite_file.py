@@ -11,13 +11,22 @@ from typing import Any, ClassVar
 from adapters.core.errors import SessionError
 
 WAIT_SECONDS = 30
+"""For another connection's lock."""
+DURABLE = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON")
+"""Writes ahead, flushes at each commit, overwrites what is deleted."""
+
+
+def make_durable(connection: Any, more: Sequence[str] = ()) -> None:
+    """Set `DURABLE`, and more pragmas, for a connection to SQLite."""
+    cursor = connection.cursor()
+    for setting in (*DURABLE, *more):
+        cursor.execute(f"PRAGMA {setting}")
+    cursor.close()
 
 
 class SqliteFile:
-    """One file. One thread at a time uses an object; several objects may use one file.
-
-    It writes ahead (WAL), flushes at each commit, and overwrites what is deleted.
-    """
+    """One file, with the settings of `DURABLE`. One thread at a time uses an object; several objects may use one
+    file."""
 
     schema: ClassVar[str]
     """SQL that makes the tables that are not there."""
@@ -28,8 +37,7 @@ class SqliteFile:
         with self._failures():
             path.parent.mkdir(parents=True, exist_ok=True)
             self.connection = sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None, check_same_thread=False)
-            for setting in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-                self.connection.execute(f"PRAGMA {setting}")
+            make_durable(self.connection)
             self.connection.executescript(self.schema)
 
     def close(self) -> None:

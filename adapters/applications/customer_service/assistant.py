@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from adapters.applications.customer_service import templates
-from adapters.applications.customer_service.conversation import LONGEST, Session, added, meant, readable, sound
+from adapters.applications.customer_service.conversation import LONGEST, Session, added, interpret, readable, sound
 from adapters.applications.customer_service.knowledge import Knowledge
 from adapters.applications.customer_service.phrases import (
     ASK_BACK,
@@ -29,7 +29,7 @@ from adapters.applications.customer_service.phrases import (
     phrase,
 )
 from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, Decision, Policy
-from adapters.applications.customer_service.ranking import Found
+from adapters.applications.customer_service.ranking import SearchResult
 from adapters.applications.customer_service.retriever import Embed, Match, Retriever
 from adapters.applications.customer_service.settings import check_installed
 from adapters.applications.customer_service.written import written
@@ -102,7 +102,7 @@ class Assistant:
 
     # single questions -------------------------------------------------------------------------------------------------
 
-    def find(self, questions: Sequence[str]) -> list[Found]:
+    def find(self, questions: Sequence[str]) -> list[SearchResult]:
         """What is known of each question."""
         if not questions:
             return []
@@ -110,7 +110,9 @@ class Assistant:
         shares = self._intents(asked) if INTENTS in self.bank.names() else [{} for _ in asked]
         replies = self.replies.rank(asked) if self.replies else [[] for _ in asked]
         passages = self.passages.rank(asked) if self.passages else [[] for _ in asked]
-        return [Found(intents=i, matches=r, passages=p) for i, r, p in zip(shares, replies, passages, strict=True)]
+        return [
+            SearchResult(intents=i, matches=r, passages=p) for i, r, p in zip(shares, replies, passages, strict=True)
+        ]
 
     def _intents(self, questions: Sequence[str]) -> list[dict[str, float]]:
         """The probabilities of all intents, the likeliest first."""
@@ -155,7 +157,7 @@ class Assistant:
         now = time.time() if now is None else now
         turns = [self._turn(session, text, now) for session, text in messages]
         answered: dict[int, tuple[Outcome, Session] | UserError] = {}
-        found: dict[int, Found | None] = dict.fromkeys(range(len(turns)))
+        found: dict[int, SearchResult | None] = dict.fromkeys(range(len(turns)))
         while found:  # twice at most: a question, and the question with the one before it
             asked: dict[int, str] = {}
             for number, known in found.items():
@@ -168,7 +170,7 @@ class Assistant:
             found = dict(zip(asked, self.find([*asked.values()]), strict=True))
         return [answered[number] for number in range(len(turns))]
 
-    def _turn(self, session: Session, text: str, now: float) -> Generator[str, Found, tuple[Outcome, Session]]:
+    def _turn(self, session: Session, text: str, now: float) -> Generator[str, SearchResult, tuple[Outcome, Session]]:
         """A turn of `respond`: yields the questions to look up, receives what was found, returns the result."""
         text = sound(text)
         if not text.strip():
@@ -176,7 +178,7 @@ class Assistant:
         session = session.at(now, self.minutes)
         given = self._slots_in(text)
         session = replace(session, slots={**session.slots, **given}, turns=session.turns + 1, updated=now)
-        said = meant(session, text, [self.policy.label(choice) for choice in session.choices])
+        said = interpret(session, text, [self.policy.label(choice) for choice in session.choices])
         again = self._again(session, given, corrected=bool(said.without))
         if again is not None:
             outcome = self._reply(again, text, session, "the slot of its template was given.", {})
@@ -210,7 +212,7 @@ class Assistant:
         )
 
     def _again(self, session: Session, given: Mapping[str, str], *, corrected: bool) -> str | None:
-        """The target whose template is filled anew: it waited for a slot that was given, or one was corrected."""
+        """The target whose template is filled again: it waited for a slot that was given, or one was corrected."""
         if session.waiting in self.knowledge.replies:
             return None if self._missing(str(session.waiting), session) else session.waiting
         reply = self.knowledge.replies.get(session.target or "")
@@ -227,7 +229,7 @@ class Assistant:
         found = {name: slot.value(text[:LONGEST], entities) for name, slot in self.slots.items()}
         return {name: value for name, value in found.items() if value is not None}
 
-    def _chosen(self, choice: str, found: Found) -> Decision:
+    def _chosen(self, choice: str, found: SearchResult) -> Decision:
         """The decision for a reply or an intent that the customer has chosen: of an intent, its best reply."""
         reason = "the customer chose between two."
         if choice in self.knowledge.replies:
@@ -348,8 +350,8 @@ class Assistant:
         changed = [name for name, digest in adapters.items() if bank.card(name)["digest"] != digest]
         if changed:
             raise ArtifactError(
-                f"{folder}: {', '.join(changed)} was learned anew since the assistant was tuned. Give the command that "
-                "learned it once more."
+                f"{folder}: {', '.join(changed)} was learned again since the assistant was tuned. Give the command "
+                "that learned it once more."
             )
         entries = {"replies": [*knowledge.entries()], "passages": passage_entries(knowledge)}
         built: dict[str, Retriever | None] = {}
@@ -364,7 +366,7 @@ class Assistant:
 
 
 def saved_record(folder: Path) -> dict[str, Any]:
-    """What was written beside an assistant: `base` is how its base is found again. Raises ArtifactError."""
+    """The record saved with an assistant: `base` is how its base is found. Raises ArtifactError."""
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return {**record, "base": str(record["base"])}
@@ -384,11 +386,11 @@ def filled_bank(folder: Path, bank: AdapterBank, adapters: Sequence[str]) -> tup
 
 
 def passage_entries(knowledge: Knowledge) -> list[tuple[str, str]]:
-    """(text, number) of each passage, with the heading under which it stands."""
+    """(text, number) of each passage, with its heading."""
     return [(f"{one.place} {one.text}".strip(), str(number)) for number, one in enumerate(knowledge.passages)]
 
 
-def _without(found: Found, names: Sequence[str]) -> Found:
+def _without(found: SearchResult, names: Sequence[str]) -> SearchResult:
     """What was found, without the targets and intents that were corrected."""
     if not names:
         return found
@@ -396,4 +398,4 @@ def _without(found: Found, names: Sequence[str]) -> Found:
     whole = sum(left.values()) or 1.0
     left = {name: share / whole for name, share in left.items()}
     matches: list[Match] = [match for match in found.matches if match.target not in names]
-    return Found(intents=left, matches=matches, passages=found.passages)
+    return SearchResult(intents=left, matches=matches, passages=found.passages)

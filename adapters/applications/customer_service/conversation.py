@@ -26,7 +26,7 @@ _CORRECTION = re.compile(
     r"^\s*(?:(?:不是|不对|不，|我是说|我指的是|我说的是)[\s，。,.!！]*)+",
     re.IGNORECASE,
 )
-"""How a correction begins. A message that begins with "no" and goes on otherwise is a question: no refund came."""
+"""How a correction begins. Another message that begins with "no" is a question: no refund came."""
 _OTHER = re.compile(r"^(?:the )?other(?: one)?[.! ]*$|^另一个[。！ ]*$", re.IGNORECASE)
 _PLACES = (("1", "first", "former", "一", "前者", "第一个"), ("2", "second", "latter", "二", "后者", "第二个"))
 
@@ -76,7 +76,7 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Meant:
+class Interpretation:
     """What a message means in its conversation.
 
     Attributes:
@@ -95,7 +95,7 @@ def sound(text: str) -> str:
     return _CONTROL.sub(" ", text[:LONGEST])
 
 
-def meant(session: Session, text: str, labels: Sequence[str] = ()) -> Meant:
+def interpret(session: Session, text: str, labels: Sequence[str] = ()) -> Interpretation:
     """What a message means: a choice, a correction of the last answer, or a question.
 
     Args:
@@ -105,17 +105,17 @@ def meant(session: Session, text: str, labels: Sequence[str] = ()) -> Meant:
     """
     chosen = _choice(labels, text)
     if chosen is not None:
-        return Meant(question=session.question or text, chosen=chosen)
+        return Interpretation(question=session.question or text, chosen=chosen)
     start = _CORRECTION.match(text)
     if start is None or not session.question:
-        return Meant(question=text)
+        return Interpretation(question=text)
     rest = text[start.end() :].strip()
     without = tuple(name for name in (session.target, session.intent) if name is not None)
-    return Meant(question=f"{session.question} {rest}".strip(), without=without)
+    return Interpretation(question=f"{session.question} {rest}".strip(), without=without)
 
 
 def added(session: Session, text: str) -> str | None:
-    """The last question with a short message added to it; None where it stands for itself."""
+    """The last question with a short message added to it; None where it is complete by itself."""
     if not session.question or len(words(text)) > SHORT:
         return None
     return f"{session.question} {text}"

@@ -10,10 +10,10 @@ import numpy as np
 
 from adapters.applications.base.scores import RESAMPLES, Score, mean
 from adapters.applications.customer_service.assistant import Assistant
+from adapters.applications.customer_service.baselines import Answers, baselines, of_assistant
 from adapters.applications.customer_service.knowledge import FAR, IN, NEAR, Question
 from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, TWO, Policy
-from adapters.applications.customer_service.ranking import Found
-from adapters.applications.customer_service.rivals import Answers, all_rivals, of_assistant
+from adapters.applications.customer_service.ranking import SearchResult
 
 REFUSED, ANSWERED, ACCEPTED = 0.05, 0.8, 0.95
 """Shares of in-scope questions: refused, where out-of-scope recall is read; answered; accepted, for the false-positive
@@ -25,11 +25,11 @@ TIMED = 50
 def evaluate(
     assistant: Assistant, questions: Sequence[Question], *, others: Sequence[Answers] = (), seed: int = 0
 ) -> dict[str, Any]:
-    """All scores, as JSON: of the assistant and its rivals (and others), of its outcomes, and its latency."""
+    """All scores, as JSON: of the assistant and its baselines (and others), of its outcomes, and its latency."""
     found = assistant.find([one.text for one in questions])
     gold = [assistant.knowledge.target(one) for one in questions]
     own = of_assistant(assistant, found, gold)
-    systems = [own, *all_rivals(assistant, questions, found), *others]
+    systems = [own, *baselines(assistant, questions, found), *others]
     return {
         "questions": {
             scope: sum(one.scope == scope for one in questions) for scope in sorted({q.scope for q in questions})
@@ -141,7 +141,7 @@ def outcomes(
     policy: Policy,
     questions: Sequence[Question],
     gold: Sequence[str | None],
-    found: Sequence[Found],
+    found: Sequence[SearchResult],
 ) -> dict[str, Any]:
     """What the thresholds do: shares of the outcomes in and out of scope, and of wrong answers among those given."""
     decisions = [policy.decide(one) for one in found]

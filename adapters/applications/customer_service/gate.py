@@ -3,11 +3,12 @@
 The confidence is scikit-learn's logistic regression of being right, on a few numbers of a question, fitted to one half
 of dev (Platt 1999, of several scores). On the other half, thresholds are tested from a strict one on, each letting more
 questions through, by the exact binomial p-value of "of what passes, more than --max_wrong is wrong". The last threshold
-before the first that is not rejected is taken: with probability --promise over the draw of dev, at most --max_wrong of
-the answers to questions like those of dev are wrong (Learn then Test with fixed-sequence testing, Angelopoulos et al.
-2021, arXiv:2110.01052: as the order does not depend on the errors, no adjustment is needed). Where the first is not
-rejected, as dev is too small or the answers too often wrong, nothing is promised: the threshold is then one above
-which at most --max_wrong are wrong of dev's answers and one more wrong one, and is called an estimate.
+before the first that is not rejected is taken. The guarantee: at confidence level --promise (1 − δ, over the draw of
+dev), at most --max_wrong of the answers to questions like those of dev are wrong (Learn then Test with fixed-sequence
+testing, Angelopoulos et al. 2021, arXiv:2110.01052: as the order does not depend on the errors, no adjustment is
+needed). Where the first is not rejected, as dev is too small or the answers too often wrong, there is no guarantee: the
+threshold is then one above which at most --max_wrong are wrong of dev's answers and one more wrong one, and is called
+an estimate.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 STEPS = 20
-"""Thresholds that are tried, at most; each lets a twentieth of the questions more through."""
+"""Maximum number of thresholds that are tested; each lets a twentieth of the questions more through."""
 FIRST = 0.2
 """Share of the questions that the strictest lets through, or more where that is too few for a wrong one among them."""
 CLOSED = 2.0
@@ -37,10 +38,11 @@ class Gate:
         mean, scale, weight: of each of them.
         bias: of the logistic regression.
         threshold: confidences above it pass; above `CLOSED` is none.
-        promised: whether the threshold was tested; else it is an estimate.
+        promised: whether the threshold has the guarantee; else it is an estimate.
         passed, wrong: how many questions of dev passed, and how many of their answers were wrong.
-        bound: upper Clopper-Pearson bound of the share of wrong answers, one-sided, at the level of `promise`.
-        needed: questions that must pass without an error before anything can be promised.
+        bound: upper Clopper-Pearson bound of the share of wrong answers, one-sided, at the confidence level
+            `promise`.
+        needed: questions that must pass without an error for a guarantee.
     """
 
     signals: tuple[str, ...]
@@ -109,8 +111,8 @@ def with_threshold(gate: Gate, values: np.ndarray, right: np.ndarray, *, max_wro
         gate: fitted to other questions than these.
         values: `[questions, signals]`.
         right: bool `[questions]`.
-        max_wrong: share of the answers given that may be wrong.
-        promise: probability with which it must hold.
+        max_wrong: maximum share of wrong answers among those given.
+        promise: confidence level (1 − δ) of the guarantee.
     """
     confidence = gate.confidence(values) if len(values) else np.zeros(0)
     needed = enough(0, max_wrong, promise)
@@ -133,7 +135,7 @@ def with_threshold(gate: Gate, values: np.ndarray, right: np.ndarray, *, max_wro
 
 
 def enough(wrong: int, max_wrong: float, promise: float) -> int:
-    """The least number of answers of which so many may be wrong for a threshold to be safe."""
+    """The least number of answers for a threshold to be safe, where `wrong` of them are wrong."""
     count = wrong + 1
     while not _safe(wrong, count, max_wrong, promise):
         count += 1
@@ -168,7 +170,7 @@ def _counts(threshold: float, confidence: np.ndarray, right: np.ndarray) -> tupl
 
 
 def _safe(wrong: int, passed: int, max_wrong: float, promise: float) -> bool:
-    """Whether so few wrong answers would be too unlikely if more than `max_wrong` were."""
+    """Whether the hypothesis that more than `max_wrong` are wrong is rejected at level 1 - `promise`."""
     from scipy.stats import binom
 
     return passed > 0 and float(binom.cdf(wrong, passed, max_wrong)) <= 1 - promise

@@ -1,7 +1,7 @@
 """What was handed over, for the staff: what fits each question, and decisions, which the next training reads.
 
 All decisions are in one JSONL file, a row each: question, intent, answer, scope, as `--train_file` takes them. The file
-is written anew from the database at each change, so that what a customer had deleted is in neither.
+is rewritten from the database at each change, so that what a customer had deleted is in neither.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Inbox:
 
         Args:
             id: of the item.
-            question: as it is to be learned, where what was asked does not stand for itself.
+            question: as it is to be learned, where the one asked is not complete by itself.
             intent: the right one, of those that are known.
             reply: id of the right one.
             answer: a new reply, which the customer reads as well.

@@ -64,7 +64,7 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Passage:
-    """A part of a document: its text, its file, and the heading or page where it stands."""
+    """A part of a document: its text, its file, and its heading or page."""
 
     text: str
     file: str
@@ -166,7 +166,7 @@ def with_versions(given: Iterable[tuple[Question, str | None]]) -> tuple[Questio
         given: questions with the text of their reply, or None.
     """
     rows = list(given)
-    texts: dict[str, dict[str, str]] = {}  # by question: where each of its replies stands, in order
+    texts: dict[str, dict[str, str]] = {}  # by question: where each of its replies is, in order
     for question, answer in rows:
         if answer is not None:
             texts.setdefault(normal(question.text), {})[answer] = question.where

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.applications.base.making import Making
+from adapters.applications.base.builder import ApplicationBuilder
 from adapters.applications.customer_service import documents, reading, templates
 from adapters.applications.customer_service.assistant import (
     INTENTS,
@@ -25,10 +25,10 @@ from adapters.applications.customer_service.assistant import (
     filled_bank,
     passage_entries,
 )
+from adapters.applications.customer_service.baselines import Answers, prompted
 from adapters.applications.customer_service.knowledge import IN, Knowledge, Questions, Reply, with_versions
 from adapters.applications.customer_service.policy import TWO, Policy
 from adapters.applications.customer_service.retriever import Retriever, best_weight, ranks
-from adapters.applications.customer_service.rivals import Answers, prompted
 from adapters.applications.customer_service.settings import (
     ADAPTER,
     AUTO,
@@ -71,15 +71,15 @@ OURS = (
 MOST_ANSWERS = 5000
 """Answers that the retriever's head names, at most: its training draws from the first ones."""
 MIN_TEXTS = 2
-Labelled = tuple[str, str | None]
+LabelledText = tuple[str, str | None]
 """A text and its label."""
 
 
-class CustomerService(Making):
-    """One assistant in the making: `read`, `learn`, `tune`, then `evaluate` and `save_and_print`."""
+class CustomerService(ApplicationBuilder):
+    """Builds an assistant: `read`, `learn`, `tune`, then `evaluate` and `save_and_print`."""
 
     def __init__(self, doc: str | None, defaults: Mapping[str, Any], argv: Sequence[str] | None = None) -> None:
-        """Parse the flags. The arguments are those of `Making`."""
+        """Parse the flags. The arguments are those of `ApplicationBuilder`."""
         super().__init__(all_settings(), doc, defaults, argv)
         check_installed()
         self.splits: dict[str, Questions] = {}
@@ -102,7 +102,7 @@ class CustomerService(Making):
         if settings.generate:
             _check_generates(settings.model_name_or_path)
         files = {TRAIN: settings.train_file, DEV: settings.validation_file, TEST: settings.test_file}
-        asked: list[tuple[str, reading.Asked]] = []
+        asked: list[tuple[str, reading.QuestionAnswer]] = []
         for name, path in files.items():
             if path is not None:
                 found, lines = reading.read(path, settings, f"--{name}_file")
@@ -182,7 +182,7 @@ class CustomerService(Making):
             self.note(f"the only intent is {knowledge.intents[0]}: intents are not learned, replies alone decide")
         if not any(one.scope != IN for one in self.splits[DEV]):
             self.note(
-                "dev has no out-of-scope questions: the thresholds promise nothing of questions that no reply answers. "
+                "dev has no out-of-scope questions: the thresholds guarantee nothing for questions without a reply. "
                 f"Add some with the intent {self.settings.out_of_scope_intent}"
             )
 
@@ -193,8 +193,8 @@ class CustomerService(Making):
         calibrate, _ = self.halves
         train = self.splits[TRAIN]
         if len(self.knowledge.intents) > 1:
-            rows: list[Labelled] = [(one.text, one.intent) for one in train if one.intent is not None]
-            dev: list[Labelled] = [
+            rows: list[LabelledText] = [(one.text, one.intent) for one in train if one.intent is not None]
+            dev: list[LabelledText] = [
                 (one.text, one.intent) for one in calibrate if one.scope == IN and one.intent is not None
             ]
             self._run(INTENTS, rows, dev)
@@ -219,7 +219,7 @@ class CustomerService(Making):
         """Dev, to calibrate and to set thresholds."""
         return self.splits[DEV].halves()
 
-    def _alike(self, calibrate: Questions) -> tuple[list[Labelled], list[Labelled]]:
+    def _alike(self, calibrate: Questions) -> tuple[list[LabelledText], list[LabelledText]]:
         """(text, answer) of texts to learn from and of dev; none where no two texts have one answer."""
         rows = list(dict.fromkeys(self.knowledge.entries()))
         kept = set(list(dict.fromkeys(target for _, target in rows))[:MOST_ANSWERS])
@@ -231,10 +231,10 @@ class CustomerService(Making):
         if len(counts) > len(kept):
             self.note(f"the retriever learns from the texts of the first {len(kept):,} of {len(counts):,} answers")
         dev = [(one.text, self.knowledge.target(one)) for one in calibrate]
-        chosen: list[Labelled] = [(text, target) for text, target in rows if target in kept]
+        chosen: list[LabelledText] = [(text, target) for text, target in rows if target in kept]
         return chosen, [(text, target) for text, target in dev if target in kept]
 
-    def _run(self, name: str, rows: Sequence[Labelled], dev: Sequence[Labelled]) -> None:
+    def _run(self, name: str, rows: Sequence[LabelledText], dev: Sequence[LabelledText]) -> None:
         """An ordinary run of classification, on files of its own."""
         from adapters.applications.customer_service.contrast import ContrastiveLora
 
@@ -318,13 +318,13 @@ class CustomerService(Making):
         if self.knowledge.intents:
             intents, matches = assistant.policy.ranking.weights
             self.note(f"answers are ranked by {intents:.2f} × log probability of the intent + {matches:.1f} × match")
-        self.note(*_promises(assistant.policy, settings))
+        self.note(*_guarantees(assistant.policy, settings))
         return assistant
 
     # results ----------------------------------------------------------------------------------------------------------
 
     def evaluate(self, assistant: Assistant) -> dict[str, Any]:
-        """Score the assistant and its rivals on test, or on dev's second half where there is no test."""
+        """Score the assistant and its baselines on test, or on dev's second half where there is no test."""
         from adapters.applications.customer_service.evaluation import evaluate
 
         split = TEST if TEST in self.splits else DEV
@@ -366,8 +366,8 @@ class CustomerService(Making):
         self.note(f'written to {self.folder}/. Try: taskswap customer_service {self.folder} --ask "…"')
 
 
-def _promises(policy: Policy, settings: Any) -> list[str]:
-    """What the threshold of each gate that is used promises."""
+def _guarantees(policy: Policy, settings: Any) -> list[str]:
+    """The guarantee of each gate's threshold, in words."""
     lines = []
     for name, gate in policy.gates.items():
         asked = name == TWO
@@ -375,11 +375,13 @@ def _promises(policy: Policy, settings: Any) -> list[str]:
         of = ", of what is not answered," if asked else ","
         seen = f"above confidence {gate.threshold:.3f}{of} {gate.wrong:,} of {gate.passed:,} were wrong on dev"
         if gate.promised:
-            lines.append(f"{name}: {seen}: at most {most} of such questions, with probability {settings.promise:g}")
+            lines.append(
+                f"{name}: {seen}. Guarantee: at most {most} of such questions, at confidence level {settings.promise:g}"
+            )
         elif gate.threshold <= 1:
             lines.append(
-                f"{name}: {seen}. This is an estimate: that at most {most} are wrong cannot be promised. It takes "
-                f"{gate.needed:,} answers without an error, or more with some, in half of dev"
+                f"{name}: {seen}. This is an estimate, without a guarantee that at most {most} are wrong. A "
+                f"guarantee takes {gate.needed:,} answers without an error, or more with some, in half of dev"
             )
         else:
             lines.append(f"{name}: none passes, as dev has no confidence above which at most {most} are wrong")

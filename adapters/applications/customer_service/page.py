@@ -37,7 +37,8 @@ HOW = [
         "Out of scope",
         "AUROC: the probability that an in-scope question has a higher confidence than an out-of-scope one. FPR at "
         "95 %: the share of out-of-scope questions above the confidence that 95 % of the in-scope ones reach. Refused: "
-        "the share of out-of-scope questions below the confidence at which so many in-scope ones are answered.",
+        "the share of out-of-scope questions below the confidence at which the stated share of in-scope ones is "
+        "answered.",
     ),
     (
         "curve",
@@ -103,8 +104,8 @@ def page(scores: Mapping[str, Any], notes: Sequence[str], record: Mapping[str, A
 def plot(scores: Mapping[str, Any]) -> str:
     """SVG of the curves."""
     curves = scores["curves"]
-    told = "; ".join(f"{name}: {points(curve[-1][1])} of all" for name, curve in curves.items())
-    return drawn(lambda axes: _curves(axes, curves), title="Accuracy by share answered", description=told)
+    description = "; ".join(f"{name}: {points(curve[-1][1])} of all" for name, curve in curves.items())
+    return drawn(lambda axes: _curves(axes, curves), title="Accuracy by share answered", description=description)
 
 
 def _curves(axes: Axes, curves: Mapping[str, Sequence[Sequence[float]]]) -> None:

@@ -1,4 +1,4 @@
-"""What the assistant says of its own, in the language of the message: Chinese where it has Chinese characters."""
+"""The assistant's own phrases, in the language of the message: Chinese where it has Chinese characters."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _CHINESE = {
 _HAN = regex.compile(r"\p{Han}")
 _PART = regex.compile(r"谢谢|多谢|感谢|再见|好的|非常|[\p{Han}]|[^\W\d_\p{Han}]+|\d+")
 _THANKS = {"thanks", "thank", "thx", "cheers", "bye", "goodbye", "谢谢", "多谢", "感谢", "再见"}
-_BESIDE = {
+_WITH_THANKS = {
     *("ok", "okay", "great", "perfect", "good", "fine", "super", "many", "you", "a", "lot", "so", "very", "much"),
     *("for", "your", "the", "help", "all", "and"),
     *("好的", "非常", "好", "您", "你", "了", "啊", "太"),
 }
-"""Words that may stand beside thanks and add no question."""
+"""Words that may accompany thanks without adding a question."""
 SHORT = 60
-"""Characters of a message that only says thanks, at most."""
+"""Maximum number of characters of a message that only says thanks."""
 
 
 def phrase(name: str, message: str, *values: str) -> str:
@@ -38,4 +38,4 @@ def phrase(name: str, message: str, *values: str) -> str:
 def only_thanks(message: str) -> bool:
     """Whether a message says thanks or goodbye, and nothing else."""
     parts = set(_PART.findall(message.lower())) if len(message) <= SHORT else set()
-    return bool(parts & _THANKS) and parts <= _THANKS | _BESIDE and "?" not in message and "？" not in message
+    return bool(parts & _THANKS) and parts <= _THANKS | _WITH_THANKS and "?" not in message and "？" not in message

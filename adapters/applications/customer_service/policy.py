@@ -11,7 +11,7 @@ import numpy as np
 from adapters.applications.customer_service.conversation import readable
 from adapters.applications.customer_service.gate import Gate, fitted, with_threshold
 from adapters.applications.customer_service.knowledge import IN, Knowledge, Question
-from adapters.applications.customer_service.ranking import EXTREME, Found, Ranking
+from adapters.applications.customer_service.ranking import EXTREME, Ranking, SearchResult
 from adapters.applications.customer_service.retriever import Match
 from adapters.core.errors import ArtifactError
 
@@ -64,7 +64,7 @@ class Policy:
 
     @classmethod
     def tuned(
-        cls, knowledge: Knowledge, halves: Sequence[tuple[Sequence[Question], Sequence[Found]]], settings: Any
+        cls, knowledge: Knowledge, halves: Sequence[tuple[Sequence[Question], Sequence[SearchResult]]], settings: Any
     ) -> Policy:
         """The ranking and gates fitted to the first half of dev, with thresholds from the second.
 
@@ -81,14 +81,14 @@ class Policy:
         return policy
 
     def examples(
-        self, name: str, questions: Sequence[Question], found: Sequence[Found]
+        self, name: str, questions: Sequence[Question], found: Sequence[SearchResult]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Signals `[questions, signals]`, and whether each question's answer by a gate would be right."""
         values = np.array([self.signals(one) for one in found]).reshape(-1, len(SIGNALS))
         right = [self.right(name, question, one) for question, one in zip(questions, found, strict=True)]
         return values, np.array(right, bool)
 
-    def signals(self, found: Found) -> list[float]:
+    def signals(self, found: SearchResult) -> list[float]:
         """The numbers of `SIGNALS` of what was found."""
         shares, joined = [*found.intents.values()], [*self.ranking.order(found).values()]
         first = min(max(shares[0], EXTREME), 1 - EXTREME) if shares else 0.5
@@ -103,7 +103,7 @@ class Policy:
         }
         return [own[name] for name in SIGNALS]
 
-    def right(self, name: str, question: Question, found: Found) -> bool:
+    def right(self, name: str, question: Question, found: SearchResult) -> bool:
         """Whether what a gate would let through is right; nothing is, out of scope."""
         if question.scope != IN:
             return False
@@ -113,11 +113,11 @@ class Policy:
         own = wanted if question.intent is None else question.intent
         return own is not None and own in self.two(found)
 
-    def reply(self, found: Found) -> str | None:
+    def reply(self, found: SearchResult) -> str | None:
         """The target that would answer."""
         return next(iter(self.ranking.order(found)), None)
 
-    def two(self, found: Found) -> list[str]:
+    def two(self, found: SearchResult) -> list[str]:
         """The two intents that are likeliest to be right; where replies have no intents, two replies."""
         intents = (self.intent_of.get(target, target) for target in self.ranking.order(found))
         return [*dict.fromkeys([*intents, *found.intents])][:2]
@@ -129,7 +129,7 @@ class Policy:
         asked = (one.text for one in self.knowledge.questions if one.reply == choice)
         return f"“{next(asked, self.knowledge.replies[choice].text)[:LONGEST_LABEL]}”"
 
-    def decide(self, found: Found) -> Decision:
+    def decide(self, found: SearchResult) -> Decision:
         """What is done with a question."""
         values = np.array([self.signals(found)])
         confidence = {name: float(gate.confidence(values)[0]) for name, gate in self.gates.items()}
@@ -158,11 +158,11 @@ class Policy:
     def _least(self, name: str) -> str:
         return f"{self.gates[name].threshold:.2f}"
 
-    def _passage(self, found: Found) -> int | None:
+    def _passage(self, found: SearchResult) -> int | None:
         """The best passage, if it matches the question at least as well as a reply must.
 
-        What intents say is left at its mean over dev. Dev has no answers in documents: what the gate promises of
-        replies is not promised of passages.
+        The signals of intents are at their mean over dev. Dev has no answers in documents: the gate's guarantee for
+        replies does not hold for passages.
         """
         if not found.passages:
             return None

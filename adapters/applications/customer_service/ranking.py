@@ -1,4 +1,4 @@
-"""What is found for a question, and the targets in order: what intents and matches say of each, in a weighted sum."""
+"""What is found for a question, and the targets in order of a weighted sum of intents and matches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ probability e times as high."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SearchResult:
     """What was found for a question.
 
     Attributes:
@@ -35,7 +35,7 @@ class Ranking:
     """A conditional logit of the right target (McFadden 1974).
 
     A target's log odds are its intent's log probability and its score as a match, each times a weight of at least 0.
-    The candidates are the matches, and what the two likeliest intents say: the intent itself, where no replies are
+    The candidates are the matches, and those of the two likeliest intents: the intent itself, where no replies are
     known, or its template.
     """
 
@@ -55,7 +55,7 @@ class Ranking:
                 self.said[intent] = own[0]
 
     @classmethod
-    def fitted(cls, knowledge: Knowledge, questions: Sequence[Question], found: Sequence[Found]) -> Ranking:
+    def fitted(cls, knowledge: Knowledge, questions: Sequence[Question], found: Sequence[SearchResult]) -> Ranking:
         """With the likeliest weights, of questions whose answers are known and of a Gaussian prior at `USUAL`.
 
         A question tells nothing if it is out of scope, or if the right target is not among its candidates.
@@ -76,7 +76,7 @@ class Ranking:
         scale = minimize(loss, np.ones(len(USUAL)), bounds=[(0, None)] * len(USUAL)).x if rows else np.ones(len(USUAL))
         return cls(knowledge, (scale * USUAL).tolist())
 
-    def order(self, found: Found) -> dict[str, float]:
+    def order(self, found: SearchResult) -> dict[str, float]:
         """Probability by candidate, the likeliest first."""
         targets, values = self._candidates(found)
         if not targets:
@@ -85,7 +85,7 @@ class Ranking:
         shares = np.exp(odds - np.logaddexp.reduce(odds))
         return {targets[at]: float(shares[at]) for at in np.argsort(-odds, kind="stable")}
 
-    def _candidates(self, found: Found) -> tuple[list[str], np.ndarray]:
+    def _candidates(self, found: SearchResult) -> tuple[list[str], np.ndarray]:
         """Targets, and of each the log probability of its intent and its score, `[targets, 2]`.
 
         A target without an intent has the probability of one of all intents at random, one that does not match the

@@ -22,11 +22,11 @@ SAID = ("text", "content", "message", "body", "utterance", "value")
 CUSTOMERS = ("user", "customer", "client", "human", "visitor", "caller")
 STAFF = ("assistant", "agent", "staff", "support", "operator", "bot", "gpt", "company")
 IGNORED = ("system", "tool", "note")
-Asked = tuple[Question, str | None]
+QuestionAnswer = tuple[Question, str | None]
 """A question, and the text of the reply to it."""
 
 
-def read(path: str, settings: Any, flag: str) -> tuple[list[Asked], list[str]]:
+def read(path: str, settings: Any, flag: str) -> tuple[list[QuestionAnswer], list[str]]:
     """The questions of a file with the texts of their replies, and what was understood, in lines.
 
     Raises:
@@ -57,7 +57,7 @@ def read(path: str, settings: Any, flag: str) -> tuple[list[Asked], list[str]]:
 _ROLES = ("question", "intent", "answer", "scope")
 
 
-def _rows(roles: ColumnRoles, outside: str, faults: Faults) -> Iterator[Asked]:
+def _rows(roles: ColumnRoles, outside: str, faults: Faults) -> Iterator[QuestionAnswer]:
     """One question a row."""
     asked = roles.find("question", QUESTIONS, what="questions")
     intent, answer = roles.look("intent", INTENTS), roles.look("answer", ANSWERS)
@@ -100,7 +100,7 @@ def _is_log(source: RowSource) -> bool:
     return first is not None and isinstance(first.values.get(listed[0]), list)
 
 
-def _turns(roles: ColumnRoles, faults: Faults) -> Iterator[Asked]:
+def _turns(roles: ColumnRoles, faults: Faults) -> Iterator[QuestionAnswer]:
     """Of each conversation, what a customer said with what the staff said next."""
     for turns in _conversations(roles, faults):
         asked: tuple[str, str] | None = None

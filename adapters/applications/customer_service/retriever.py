@@ -109,8 +109,8 @@ def ranks(retriever: Retriever, questions: Sequence[str], targets: Sequence[str]
             place = number_of.get(own)
             for weight in WEIGHTS:
                 out[weight].append(_rank(retriever.of_targets(weight * cosine + (1 - weight) * share), place))
-            by_rank = sum(1 / (RANK_CONSTANT + _places(retriever.of_targets(one))) for one in (cosine, share))
-            out["reciprocal"].append(_rank(np.asarray(by_rank), place))
+            fused = reciprocal_rank_fusion(*map(retriever.of_targets, (cosine, share)))
+            out["reciprocal"].append(_rank(fused, place))
     return {name: np.array(found, np.int64) for name, found in out.items()}
 
 
@@ -129,8 +129,9 @@ def _rank(scores: np.ndarray, place: int | None) -> int:
     return above + 1 + equal // 2
 
 
-def _places(scores: np.ndarray) -> np.ndarray:
-    """Each target's place, from 1."""
-    out = np.empty(len(scores), np.int64)
-    out[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
-    return out
+def reciprocal_rank_fusion(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Two scores of targets, `[targets]` each, fused by their ranks (Cormack et al. 2009)."""
+    fused = np.zeros(len(first))
+    for scores in (first, second):
+        fused[np.argsort(-scores, kind="stable")] += 1 / (RANK_CONSTANT + np.arange(1, len(scores) + 1))
+    return fused

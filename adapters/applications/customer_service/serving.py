@@ -22,31 +22,32 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
+from adapters.applications.base.serving import batch_counter, refusal
 from adapters.applications.customer_service.assistant import Assistant, Outcome, saved_record
 from adapters.applications.customer_service.conversation import Session
 from adapters.applications.customer_service.inbox import Inbox
 from adapters.applications.customer_service.policy import MAIN
 from adapters.applications.customer_service.settings import DECIDED, SESSIONS
-from adapters.applications.customer_service.store import Store, TakenError
+from adapters.applications.customer_service.store import ConflictError, Store
 from adapters.core.errors import DataError, SessionError, UserError
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.app import SECURED, refusals
 from adapters.serving.http.application import EVENTS, PRIVATE, event, private
-from adapters.serving.http.batcher import Answers, Batcher, JobSlice
-from adapters.serving.http.refusal import Refusal, busy, unfit
+from adapters.serving.http.batcher import Answers, Batcher
+from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.service import Service, without_paths
 from adapters.tasks.base.requests import Request as BankRequest
 
 _KEY = re.compile(r"[!-~]{16,200}")
 BEAT_SECONDS = 5.0
-"""Between two events that say that the answer is being made: what is between must not take the line for dead."""
+"""Between two `typing` events, which keep proxies from closing the connection."""
 SHOWN = 20
-"""Things of the inbox at a time."""
-Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Of the customer's own choice.")]
+"""Entries of the inbox in one answer."""
+Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Chosen by the customer.")]
 Key = Annotated[str, Header(alias="X-Customer-Key", description="The customer's secret: 16 characters or more.")]
 
 
-class Said(BaseModel):
+class MessageBody(BaseModel):
     """A message of a customer."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -54,28 +55,28 @@ class Said(BaseModel):
     text: str = Field(min_length=1, description="What the customer writes.", examples=["Where is my card?"])
 
 
-class Part(BaseModel):
-    """Which part of the inbox is listed."""
+class InboxQuery(BaseModel):
+    """A page of the inbox."""
 
     model_config = ConfigDict(extra="forbid")
 
     after: int = Field(0, ge=0, lt=2**31, description="Id after which to begin.")
 
 
-class Decision(BaseModel):
-    """What the right answer to a question is: an intent, a reply, a new answer, or none."""
+class DecisionBody(BaseModel):
+    """The right answer to a question: an intent, a reply, a new answer, or none."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    question: str | None = Field(None, max_length=4000, description="As it is learned. Default: as it was asked.")
+    question: str | None = Field(None, max_length=4000, description="The question to learn. Default: as it was asked.")
     intent: str | None = Field(None, description="One of the known intents.")
     reply: str | None = Field(None, description="Id of a known reply.")
-    answer: str | None = Field(None, max_length=4000, description="A new reply; the customer reads it, too.")
+    answer: str | None = Field(None, max_length=4000, description="A new reply, which the customer also reads.")
     out_of_scope: bool = Field(False, description="It must not be answered.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MessageOf(BankRequest):
+class MessageRequest(BankRequest):
     """A message in a customer's conversation."""
 
     owner: str
@@ -97,7 +98,7 @@ class CustomerServiceSite:
         """Args: the assistant's folder; its base; where conversations are kept. Default: a file in the folder."""
         self.folder, self.base, self.database = folder, base, database
         self.inbox: Inbox | None = None
-        self.batcher: Batcher[MessageOf] | None = None
+        self.batcher: Batcher[MessageRequest] | None = None
 
     def open(self, bank: AdapterBank) -> None:
         """Load the assistant's adapters, and open the conversations. Raises UserError."""
@@ -118,7 +119,7 @@ class CustomerServiceSite:
 
     # answers ----------------------------------------------------------------------------------------------------------
 
-    def answer(self, messages: Sequence[MessageOf]) -> Answers:
+    def answer(self, messages: Sequence[MessageRequest]) -> Answers:
         """Answers to messages of any conversations: a batch of their next messages, then one of those after, …"""
         answers: list[dict[str, Any]] = [{} for _ in messages]
         faults: dict[int, UserError] = {}
@@ -133,7 +134,7 @@ class CustomerServiceSite:
         return answers, faults
 
     def _answer(
-        self, messages: dict[int, MessageOf], answers: list[dict[str, Any]], faults: dict[int, UserError]
+        self, messages: dict[int, MessageRequest], answers: list[dict[str, Any]], faults: dict[int, UserError]
     ) -> None:
         """Answer a message of each conversation, and write the turns; fills answers and faults."""
         assert self.inbox is not None
@@ -162,58 +163,53 @@ class CustomerServiceSite:
                 answers[number] = {"number": after.turns, **self.public(outcome)}
 
     def public(self, outcome: dict[str, Any]) -> dict[str, Any]:
-        """What a customer sees of an outcome: reason and numbers are the staff's, and folders nobody's."""
+        """The part of an outcome that a customer sees: without reason, numbers and folders."""
         assert self.inbox is not None
-        told = {name: outcome[name] for name in ("kind", "text", "intent", "slot")}
+        seen = {name: outcome[name] for name in ("kind", "text", "intent", "slot")}
         choices = [self.inbox.assistant.policy.label(choice) for choice in outcome["choices"]]
         confidence = outcome["numbers"].get(f"confidence of {MAIN}")
-        return {**told, "source": without_paths(outcome["source"]), "confidence": confidence, "choices": choices}
+        return {**seen, "source": without_paths(outcome["source"]), "confidence": confidence, "choices": choices}
 
     # routes -----------------------------------------------------------------------------------------------------------
 
     def routes(self, service: Service) -> APIRouter:
         """Conversations, the inbox, and deletion."""
         router = APIRouter(prefix="/v1")
-
-        def counted(batch: Sequence[JobSlice[MessageOf]], seconds: float) -> None:
-            service.metrics.batch_rows.observe(sum(len(part.requests) for part in batch))
-            service.metrics.batch_seconds.observe(seconds)
-
-        self.batcher = Batcher(self.answer, service.settings, counted)
+        self.batcher = Batcher(self.answer, service.settings, batch_counter(service))
         self._add_conversations(router, service, self.batcher)
         self._add_inbox(router, service)
         return router
 
-    def _add_conversations(self, router: APIRouter, service: Service, batcher: Batcher[MessageOf]) -> None:
+    def _add_conversations(self, router: APIRouter, service: Service, batcher: Batcher[MessageRequest]) -> None:
         @router.post(
             "/conversations/{id}",
-            summary="Say something in a conversation",
+            summary="Send a message in a conversation",
             responses={
                 200: {"description": "The answer; of `Accept: text/event-stream`, events.", "content": {EVENTS: {}}},
                 **refusals(400, 401, 408, 409, 413, 422, 503, 504),
             },
             openapi_extra=SECURED,
         )
-        async def say(id: Name, said: Said, request: Request, key: Key = "") -> Response:
-            """Begins the conversation, or goes on with it. The turn is on disk before it is answered. As events:
+        async def say(id: Name, body: MessageBody, request: Request, key: Key = "") -> Response:
+            """Begins or continues the conversation. The turn is on disk before it is answered. As events:
             `typing` at once and every few seconds, then `answer`, or `error` with what is wrong."""
             owner = customer(service, request, key)
             service.ready_bank()
             most = service.settings.max_characters
-            if len(said.text) > most:
-                what = f"{len(said.text):,} characters"
+            if len(body.text) > most:
+                what = f"{len(body.text):,} characters"
                 raise Refusal(413, "text", "The message is too long.", expected=f"at most {most:,}", found=what)
             if batcher.room <= 0:
                 raise batcher.full()
-            message = MessageOf(None, said.text, "0", owner=owner, conversation=f"{owner}/{id}")
+            message = MessageRequest(None, body.text, "0", owner=owner, conversation=f"{owner}/{id}")
             service.log_texts([message], request.scope["log"])
             seconds = service.seconds(request.headers.get("x-timeout-ms"))
             if EVENTS in request.headers.get("accept", ""):
-                work = asyncio.create_task(self._said(batcher, message, seconds))
+                work = asyncio.create_task(self._answered(batcher, message, seconds))
                 return StreamingResponse(_events(work, service), media_type=EVENTS, headers=PRIVATE)
             gone = asyncio.ensure_future(request.receive())
             try:
-                return private(await self._said(batcher, message, seconds, gone))
+                return private(await self._answered(batcher, message, seconds, gone))
             finally:
                 gone.cancel()
 
@@ -224,7 +220,7 @@ class CustomerServiceSite:
             openapi_extra=SECURED,
         )
         async def history(id: Name, request: Request, key: Key = "") -> Response:
-            """Its turns, in order, with what the staff has written since; none where the customer has no such
+            """Its turns, in order, with later replies of the staff; none where the customer has no such
             conversation."""
             owner = customer(service, request, key)
             turns = await self._in_thread(service, lambda inbox: inbox.store.history(f"{owner}/{id}", owner))
@@ -239,8 +235,8 @@ class CustomerServiceSite:
         async def forget(
             owner: Annotated[str, InPath(pattern="^(me|[0-9a-f]{32})$")], request: Request, key: Key = ""
         ) -> Response:
-            """Conversations, what is in the inbox, and what was decided about it. `me` is the customer whose key is
-            sent; for others, by the id that the inbox shows, it needs the staff's token."""
+            """Conversations, their entries in the inbox, and the decisions about these. `me` is the customer whose key
+            is sent; for others, by the id that the inbox shows, it needs the staff's token."""
             if owner == "me":
                 owner = customer(service, request, key)
             else:
@@ -254,45 +250,49 @@ class CustomerServiceSite:
 
         @router.get(
             "/inbox",
-            summary="List what was handed over",
+            summary="List the questions handed over",
             responses=refusals(401, 403, 422, 503),
             openapi_extra=SECURED,
         )
-        async def inbox(request: Request, part: Annotated[Part, Query()]) -> Response:
-            """What is open, the oldest first, at most 20 at a time; each with the intents and replies that fit best."""
+        async def inbox(request: Request, query: Annotated[InboxQuery, Query()]) -> Response:
+            """The open ones, the oldest first, at most 20 at a time; each with the best intents and replies."""
             staff(request)
-            found = await self._in_thread(service, lambda inbox: inbox.items(part.after, SHOWN))
+            found = await self._in_thread(service, lambda inbox: inbox.items(query.after, SHOWN))
             items = [{**item, "session": item["session"].partition("/")[2]} for item in found["items"]]
             return private({**found, "items": items})
 
         @router.put(
             "/inbox/{id}",
-            summary="Decide what the right answer is",
+            summary="Decide a question",
             responses=refusals(400, 401, 403, 404, 422, 503),
             openapi_extra=SECURED,
         )
-        async def decide(id: Annotated[int, InPath(ge=1, lt=2**31)], given: Decision, request: Request) -> Response:
-            """Ends it in the inbox, and adds a row to the file that the next training reads."""
+        async def decide(id: Annotated[int, InPath(ge=1, lt=2**31)], body: DecisionBody, request: Request) -> Response:
+            """Closes its entry in the inbox, and adds a row to the file that the next training reads."""
             staff(request)
-            chosen: dict[str, Any] = given.model_dump(exclude={"out_of_scope"})
+            chosen: dict[str, Any] = body.model_dump(exclude={"out_of_scope"})
 
             def work(inbox: Inbox) -> Any:
                 try:
                     inbox.store.item(id)
                 except SessionError as error:
                     raise Refusal(404, "inbox", str(error), expected="a number of the inbox", found=str(id)) from None
-                return inbox.decide(id, outside=given.out_of_scope, **chosen)
+                return inbox.decide(id, outside=body.out_of_scope, **chosen)
 
             return private(await self._in_thread(service, work))
 
     def _turn(self, turn: dict[str, Any]) -> dict[str, Any]:
         """A turn as its customer sees it."""
         written = (turn["decision"] or {}).get("answer")
-        told = {name: turn[name] for name in ("number", "at", "asked")}
-        return {**told, **self.public(turn["outcome"]), "staff": written}
+        seen = {name: turn[name] for name in ("number", "at", "asked")}
+        return {**seen, **self.public(turn["outcome"]), "staff": written}
 
-    async def _said(
-        self, batcher: Batcher[MessageOf], message: MessageOf, seconds: float, gone: asyncio.Future[Any] | None = None
+    async def _answered(
+        self,
+        batcher: Batcher[MessageRequest],
+        message: MessageRequest,
+        seconds: float,
+        gone: asyncio.Future[Any] | None = None,
     ) -> dict[str, Any]:
         """The answer to a message. `gone`: done when the client has disconnected. Raises Refusal."""
         job = await batcher.submit([message], seconds, gone)
@@ -330,15 +330,10 @@ def owner_of(key: str) -> str:
 
 
 def _refusal(error: UserError) -> Refusal:
-    """How a message or a decision is refused. What is wrong with the database is the log's alone."""
-    if isinstance(error, Refusal):
-        return error
-    if isinstance(error, TakenError):
+    """The refusal for the error of a message or a decision."""
+    if isinstance(error, ConflictError):
         return Refusal(409, "turn", str(error), expected="one message at a time", found="two")
-    if isinstance(error, SessionError):
-        logging.getLogger("adapters.serving").error("customer service: %s", error)
-        return busy("sessions", "It could not be read or written, and nothing of the message was kept.")
-    return unfit("message", error)
+    return refusal(error, application="customer service", stored="sessions", request="message")
 
 
 async def _events(work: asyncio.Task[dict[str, Any]], service: Service) -> AsyncIterator[bytes]:
@@ -351,9 +346,9 @@ async def _events(work: asyncio.Task[dict[str, Any]], service: Service) -> Async
                 break
         try:
             yield event("answer", orjson.dumps(work.result()))
-        except Refusal as refusal:
-            service.metrics.refusals.labels(refusal.reason).inc()
-            yield event("error", orjson.dumps(refusal.body))
+        except Refusal as refused:
+            service.metrics.refusals.labels(refused.reason).inc()
+            yield event("error", orjson.dumps(refused.body))
         except Exception:
             logging.getLogger("adapters.serving").exception("a message could not be answered")
             yield event("error", orjson.dumps({"error": "Internal error; the server's log has details."}))

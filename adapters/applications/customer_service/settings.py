@@ -16,7 +16,7 @@ TASK, METHOD, PROMPTED = "classification", "lora", "few_shot"
 LIBRARIES = ("bm25s", "pypdf", "sqlalchemy")
 ADAPTER, FROZEN, AUTO = "adapter", "base", "auto"
 SESSIONS, DECIDED = "sessions.db", "decided.jsonl"
-"""In an assistant's folder: conversations, and what the staff has decided, which is the next training's."""
+"""In an assistant's folder: conversations, and the staff's decisions, which are training data of the next run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +31,10 @@ class CustomerServiceSettings:
     answer_column_name: str | None = None
     """Column of the reply. Default: answer, reply, response."""
     scope_column_name: str | None = None
-    """Column that says how far out of scope a question is: in, near, far. Default: scope."""
+    """Column of a question's scope: in, near, far or out. Default: scope."""
     out_of_scope_intent: str = "oos"
-    """Intent of questions that must not be answered. They set and test the thresholds, and teach no intent."""
+    """Intent of out-of-scope questions, which must not be answered. They set and test the thresholds, and train no
+    intent."""
     templates_file: str | None = None
     """.toml, .yaml or .json with the reply of each intent, which may have slots: "Your order {order_number} is …"."""
     slots_file: str | None = None
@@ -41,27 +42,27 @@ class CustomerServiceSettings:
     ner_adapter: str | None = None
     """Artifact of the task ner on the same base, whose entities fill slots."""
     documents: str | None = None
-    """Folder of Markdown, text, HTML and PDF files in which is looked up what no reply answers."""
+    """Folder of Markdown, text, HTML and PDF files, which are searched where no reply answers the question."""
     passage_words: int = 120
-    """Words of a passage of a document, at most."""
+    """Maximum number of words of a passage of a document."""
     retriever: str = AUTO
     """Embeddings by which replies are found: of an adapter trained by contrast, of the frozen base, or auto: the
     adapter's if they rank dev better."""
     pairs_per_batch: int = 32
-    """Pairs of texts in a training batch of the retriever: each text has the other pairs' as negatives."""
+    """Number of text pairs in a training batch of the retriever. The texts of the other pairs are the negatives."""
     pair_tokens: int = 64
-    """Tokens that are read of each text of a pair in training; in service, all of a text is read."""
+    """Maximum number of tokens of each text of a pair in training. In service, all of a text is read."""
     max_wrong: float = 0.05
-    """Share of the answers given that may be wrong."""
+    """Maximum share of wrong answers among the answers given."""
     max_wrong_asked: float = 0.2
-    """Share of the questions asked back in which neither of the two is right, at most."""
+    """Maximum share of the questions asked back in which neither choice is right."""
     promise: float = 0.95
-    """Probability, over the draw of dev, with which --max_wrong must hold."""
+    """Confidence level (1 − δ) of the guarantee on --max_wrong, over the draw of dev."""
     generate: bool = False
-    """With a causal base: write an answer from the documents' passages, instead of quoting one."""
+    """Generate answers from the documents' passages instead of quoting one. Needs a causal base."""
     prompted_base: str | None = None
-    """Causal base that names the intents of the questions by few-shot prompting, as one more system to compare with. It
-    takes long with many intents. Default: none."""
+    """Causal base whose few-shot classification of intents is a further baseline. Slow with many intents. Default:
+    none."""
     validation_split_percentage: int = 20
     """Percentage of the training questions used as dev if there is no dev file: half to calibrate, half to set the
     thresholds."""
@@ -110,7 +111,7 @@ def run_settings(settings: Any, folder: Path, method: str = METHOD, **changes: A
     given = {field.name: getattr(settings, field.name) for field in fields(settings) if field.name in own}
     limits = dict.fromkeys(("max_train_samples", "max_eval_samples", "max_predict_samples", "train_draw"))
     data = {"dataset_name": None, "output_dir": str(folder), "encoding": "utf-8"}
-    resumed = LATEST if (folder / "checkpoints").is_dir() else None  # goes on where a stopped one left off
+    resumed = LATEST if (folder / "checkpoints").is_dir() else None  # continues a run that was stopped
     again = {"resume_from_checkpoint": resumed, "overwrite_output_dir": True}
     found = kind(**{**given, **limits, **columns, **data, **again, **changes})
     found.check()

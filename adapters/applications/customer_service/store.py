@@ -12,19 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from adapters.applications.base.sqlite_file import WAIT_SECONDS, make_durable
 from adapters.applications.customer_service.conversation import Session, sound
 from adapters.applications.customer_service.policy import HAND_OVER
 from adapters.core.environment import install_command
 from adapters.core.errors import SessionError, SettingsError
 
-WAIT_SECONDS = 30
 LONGEST_NAME = 200
 """Characters of a session's id and of an owner."""
 Turn = tuple[Session, str, Mapping[str, Any]]
 """A session after a turn, what the customer wrote, and the outcome as JSON."""
 
 
-class TakenError(SessionError):
+class ConflictError(SessionError):
     """Another turn of this number was written."""
 
 
@@ -132,15 +132,15 @@ class Store:
             keys = ("id", "owner") if session.turns == 1 else ("its_id", "its_owner")
             row = {**dict(zip(keys, names, strict=True)), "updated": session.updated, "state": state}
             rows["begun" if session.turns == 1 else "changed"].append(row)
-            told = {"asked": sound(asked), "outcome": json.dumps(outcome, ensure_ascii=False)}
-            rows["turns"].append({"session": session.id, "number": session.turns, "at": session.updated, **told})
+            texts = {"asked": sound(asked), "outcome": json.dumps(outcome, ensure_ascii=False)}
+            rows["turns"].append({"session": session.id, "number": session.turns, "at": session.updated, **texts})
             if outcome.get("kind") == HAND_OVER:
                 rows["inbox"].append({"session": session.id, "number": session.turns})
         named = self.sessions.c.id == sql.bindparam("its_id"), self.sessions.c.owner == sql.bindparam("its_owner")
         if rows["changed"]:
             changed = connection.execute(self.sessions.update().where(*named), rows["changed"]).rowcount
             if changed != len(rows["changed"]):  # what was forgotten must not come back with the state of a turn
-                raise TakenError("This conversation was deleted meanwhile. Begin another one.")
+                raise ConflictError("This conversation was deleted meanwhile. Begin another one.")
         for name, table in (("begun", self.sessions), ("turns", self.turns), ("inbox", self.inbox)):
             if rows[name]:
                 connection.execute(table.insert(), rows[name])
@@ -158,7 +158,7 @@ class Store:
         Args:
             decided: what the staff has decided, or what is open.
             after: the id after which to begin.
-            limit: at most so many.
+            limit: maximum number.
         """
         state = self.inbox.c.decided.is_not(None) if decided else self.inbox.c.decided.is_(None)
         return self._read((self.inbox.c.id > after) & state, self.inbox.c.id, limit)
@@ -174,9 +174,9 @@ class Store:
 
     def decide(self, id: int, decision: Mapping[str, Any], now: float) -> None:
         """Write what the staff has decided. A later decision takes the place of an earlier one."""
-        told = {"decided": now, "decision": json.dumps(decision, ensure_ascii=False)}
+        values = {"decided": now, "decision": json.dumps(decision, ensure_ascii=False)}
         with self._failures(), self.engine.begin() as connection:
-            connection.execute(self.inbox.update().where(self.inbox.c.id == id).values(**told))
+            connection.execute(self.inbox.update().where(self.inbox.c.id == id).values(**values))
 
     def _read(self, which: Any, order: Any, limit: int | None = None) -> list[dict[str, Any]]:
         """Turns with what the inbox has of them."""
@@ -202,7 +202,7 @@ class Store:
             for table in (self.inbox, self.turns):
                 connection.execute(table.delete().where(table.c.session.in_(own)))
             count = connection.execute(self.sessions.delete().where(self.sessions.c.owner == owner)).rowcount
-        if self.engine.dialect.name == "sqlite":  # the log that is written ahead has the texts until it begins anew
+        if self.engine.dialect.name == "sqlite":  # the write-ahead log has the texts until it is reset
             with self._failures(), self.engine.connect() as connection:
                 connection.execute(sql.text("PRAGMA wal_checkpoint(TRUNCATE)"))
         return int(count)
@@ -219,7 +219,9 @@ class Store:
         try:
             yield
         except IntegrityError as error:
-            raise TakenError("Another message of this session was answered at the same time. Send it again.") from error
+            raise ConflictError(
+                "Another message of this session was answered at the same time. Send it again."
+            ) from error
         except SQLAlchemyError as error:
             why = str(getattr(error, "orig", None) or error)[:200]
             raise SessionError(
@@ -241,7 +243,4 @@ def _opened(id: str, owner: str, row: Any) -> Session | SessionError:
 
 def _durable(connection: Any, record: object) -> None:
     """SQLite's settings of a new connection."""
-    cursor = connection.cursor()
-    for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
-        cursor.execute(f"PRAGMA {setting}")
-    cursor.close()
+    make_durable(connection, ["foreign_keys=ON"])

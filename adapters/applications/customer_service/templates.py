@@ -40,7 +40,7 @@ class Slot:
     ask: str = ""
 
     def value(self, text: str, entities: Mapping[str, str]) -> str | None:
-        """Its value in a text, the last one that stands there.
+        """Its value in a text, the last one in it.
 
         Args:
             text: what the customer wrote.
@@ -107,7 +107,7 @@ def slots_of(template: str) -> list[str]:
 
 
 def _simple(name: str | None, spec: str | None, conversion: str | None) -> TypeGuard[str]:
-    """Whether a field is a name. Raises ValueError for what Python's formats could do besides."""
+    """Whether a field is a name. Raises ValueError for what else Python's formats could do."""
     if name is None:
         return False
     if not name.isidentifier() or spec or conversion:

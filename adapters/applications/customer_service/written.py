@@ -24,7 +24,7 @@ must my no not of on or our she should so than that the their them then there th
 to us was we were what when where which who will with would yes you your
 """
 COMMON = frozenset(_COMMON.split())
-"""English words that say nothing by themselves. Of another language, every word must be in a passage."""
+"""English words without content of their own. Of another language, every word must be in a passage."""
 
 
 def written(bank: AdapterBank, question: str, passages: Sequence[Passage]) -> str | None:

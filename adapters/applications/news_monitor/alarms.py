@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from adapters.applications.news_monitor.correction import Correction
+from adapters.applications.news_monitor.detector import EXCESS, WindowResult
 from adapters.applications.news_monitor.store import Store
-from adapters.applications.news_monitor.watch import EXCESS, Seen
 from adapters.data.times import iso_time
 
 RAISED, UPDATED, ENDED = "raised", "updated", "ended"
@@ -16,7 +16,7 @@ CALM, SETTLED = "as expected again", "it lasts: the new level"
 
 
 def alarm_events(
-    store: Store, correction: Correction | None, begin: float, end: float, names: list[str], seen: Seen
+    store: Store, correction: Correction | None, begin: float, end: float, names: list[str], result: WindowResult
 ) -> list[dict[str, Any]]:
     """The events of a window, stored with their alarms.
 
@@ -24,13 +24,13 @@ def alarm_events(
         store: in a transaction.
         correction: of shares that are shown.
         begin, end: of the window, in seconds.
-        names: of the series of `seen`, what was seen in it.
+        names: of the series of `result`, in order.
     """
     known = {alarm["series"]: alarm for alarm in store.alarms(only_open=True)}
     window = round(begin / (end - begin))
     events = []
     for place, name in enumerate(names):
-        if seen.raised[place]:
+        if result.raised[place]:
             alarm: dict[str, Any] = {
                 "id": f"{name}@{iso_time(begin)}",
                 "series": name,
@@ -40,20 +40,20 @@ def alarm_events(
             }
             state = RAISED
         elif name in known:
-            alarm, ends = known[name], seen.ended[place] or seen.settled[place]
-            state = ENDED if ends else UPDATED if seen.p[place] <= EXCESS else ""
+            alarm, ends = known[name], result.ended[place] or result.settled[place]
+            state = ENDED if ends else UPDATED if result.p[place] <= EXCESS else ""
         else:
             continue
         evidence = {
             "begin": iso_time(begin),
             "end": iso_time(end),
-            **_numbers(seen, place, correction),
+            **_numbers(result, place, correction),
             **_behind(store, window, name),
         }
         alarm["windows"].append({key: evidence[key] for key in ("begin", "items", "negative", "expected", "p")})
         alarm.update(state=state or alarm["state"])
         if state == ENDED:
-            alarm.update(until=iso_time(end), reason=SETTLED if seen.settled[place] else CALM)
+            alarm.update(until=iso_time(end), reason=SETTLED if result.settled[place] else CALM)
         if state == RAISED or (state == UPDATED and evidence["p"] < alarm["evidence"]["p"]):
             alarm["evidence"] = evidence
         if state:
@@ -65,10 +65,10 @@ def alarm_events(
     return events
 
 
-def _numbers(seen: Seen, place: int, correction: Correction | None) -> dict[str, Any]:
+def _numbers(result: WindowResult, place: int, correction: Correction | None) -> dict[str, Any]:
     """The counts of a series."""
-    n, k, expected = int(seen.n[place]), int(seen.k[place]), float(seen.expected[place])
-    p = float(f"{seen.p[place]:.3g}")
+    n, k, expected = int(result.n[place]), int(result.k[place]), float(result.expected[place])
+    p = float(f"{result.p[place]:.3g}")
     found: dict[str, Any] = {"items": n, "negative": k, "expected": round(expected, 2), "p": p}
     if correction is not None and n:
         shares = {"share": correction.share(k, n), "expected": correction.share(expected, n)}

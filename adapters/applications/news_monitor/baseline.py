@@ -19,9 +19,9 @@ HOURS, DAYS, MEANS = 24, 7, 3
 PHI = (1e6, 1000.0, 500.0, 250.0, 125.0, 60.0, 30.0, 15.0)
 """Precisions of the share from window to window: 1e6 is none but chance's."""
 SHRUNK = 20.0
-"""Items that the level is worth as the prior of an hour's or weekday's share."""
+"""Weight, in items, of the level as the prior of an hour's or weekday's share."""
 RECENT = 14
-"""By so much the last days' memory is shorter."""
+"""Factor by which the memory of the last days is shorter."""
 EXPERTS = MEANS * len(PHI)
 MOST_CELLS = 4_000_000
 """Of one array; more series are predicted in parts."""
@@ -41,7 +41,7 @@ class Baseline:
     """What was learned of each series.
 
     Attributes:
-        memory: windows after which an item counts half.
+        memory: half-life of an item's weight, in windows.
         items: by hour, [series, 24]; `negative` the same.
         day_items: by weekday, [series, 7]; `day_negative` the same.
         recent: of the last days, items, negative ones, and how many by hour and weekday were expected, [series, 3].
@@ -59,7 +59,7 @@ class Baseline:
         self.born = np.full((series, 1), -1.0)
 
     def grow(self, series: int) -> None:
-        """Add series about which nothing is known, until there are so many."""
+        """Add series of which nothing is known, up to this number."""
         for name in FIELDS:
             own = getattr(self, name)
             more = np.full((series - len(own), own.shape[1]), -1.0 if name == "born" else 0.0)
@@ -89,11 +89,6 @@ class Baseline:
         weights /= weights.sum(-1, keepdims=True)
         return np.einsum("rj,rjk->rk", weights, each), each
 
-    def expected(self, rows: Array, n: Array, when: When) -> Array:
-        """The mixture's mean number of negative items, [rows]."""
-        mixture, _ = self.predict(rows, n, when)
-        return mixture @ np.arange(mixture.shape[1])
-
     def learn(self, rows: Array, n: Array, k: Array, when: When, each: Array) -> None:
         """Add a window. Args: as of `predict`; k: negative items, [rows]; each: what `predict` gave of experts."""
         self._age(when.number)
@@ -107,7 +102,7 @@ class Baseline:
         self.recent[rows] += np.stack([n, k, n * _share(expected)], axis=1)
 
     def learn_alarm(self, rows: Array, least: Array, each: Array) -> None:
-        """Learn of windows that raised an alarm only that they had at least so many: a censored likelihood.
+        """Learn of windows that raised an alarm only that they had at least `least`: a censored likelihood.
 
         Without it the largest windows were missing where the experts are weighted, and the spread was taken for smaller
         than it is; with their counts, a true surge would be taken for spread.
@@ -165,7 +160,7 @@ class Baseline:
         return {"last": self.last, **{name: getattr(self, name).tolist() for name in FIELDS}}
 
     def restore(self, record: dict[str, Any]) -> None:
-        """Take what `record` gave."""
+        """Continue from a `record`."""
         self.last = int(record["last"])
         for name in FIELDS:
             own = getattr(self, name)

@@ -1,4 +1,4 @@
-"""Near copies of items, found by MinHash over shingles of characters and locality-sensitive hashing (datasketch)."""
+"""Near-duplicates of items, by MinHash over shingles of characters and locality-sensitive hashing (datasketch)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The share of negative items that there would be without the classifier's errors.
+"""The share of negative items, corrected for the classifier's errors.
 
-Alarms do not need it: they compare what the classifier says in a window with what it says in the baseline, and both
-have the same errors. It is for people: Rogan and Gladen (1978), (share + specificity - 1) / (sensitivity + specificity
+Alarms do not need it: they compare the classifier's predictions in a window with those in the baseline, and both have
+the same errors. It is for readers: Rogan and Gladen (1978), (share + specificity - 1) / (sensitivity + specificity
 - 1), cut to 0 and 1.
 """
 
@@ -27,7 +27,7 @@ class Correction:
 
     @classmethod
     def of(cls, counts: Mapping[tuple[bool, bool], int]) -> Correction:
-        """From numbers of items that are (negative, read as negative). Raises DataError where nothing can be told."""
+        """From numbers of (negative, read as negative) items. Raises DataError where a rate cannot be estimated."""
         right, missed = counts.get((True, True), 0), counts.get((True, False), 0)
         wrong, passed = counts.get((False, True), 0), counts.get((False, False), 0)
         if not right + missed or not wrong + passed:
@@ -36,7 +36,7 @@ class Correction:
         if found.sensitivity + found.specificity <= 1:
             raise DataError(
                 f"on the labelled items, {found.sensitivity:.1%} of the negative ones and {1 - found.specificity:.1%} "
-                "of the others are read as negative: this sentiment says nothing. Train another, or see whether "
+                "of the others are read as negative: this sentiment has no information. Train another, or see whether "
                 "--negative_labels are right."
             )
         return found

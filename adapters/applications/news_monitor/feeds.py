@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters.applications.news_monitor.inputs import Arrival
-from adapters.applications.news_monitor.monitor import Given
+from adapters.applications.news_monitor.monitor import IncomingItem
 
 TIMEOUT_SECONDS = 30
 LARGEST = 10_000_000
@@ -33,7 +33,7 @@ class Feed(threading.Thread):
         self.stopped = threading.Event()
 
     def run(self) -> None:
-        """Poll until stopped. What goes wrong is said, and tried again."""
+        """Poll until stopped. A failure is reported, and the feed polled again."""
         while not self.stopped.is_set():
             try:
                 arrival = self.poll()
@@ -55,17 +55,17 @@ class Feed(threading.Thread):
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
                 body = answer.read(LARGEST)
                 mark = {"etag": answer.headers.get("ETag"), "modified": answer.headers.get("Last-Modified")}
-                told = {"content-type": answer.headers.get("Content-Type", "")}
+                headers = {"content-type": answer.headers.get("Content-Type", "")}
         except urllib.error.HTTPError as error:
             if error.code == 304:
                 return Arrival(given=(), marks={})
             raise
-        found = feedparser.parse(body, response_headers=told)
+        found = feedparser.parse(body, response_headers=headers)
         if not found.version:
             raise ValueError(f"no feed ({found.get('bozo_exception', 'neither RSS nor Atom')})")
         title = str(found.feed.get("title", "")) or self.url
         given = tuple(
-            Given(where=f"{self.url}: entry {number}", item=_item(entry, title))
+            IncomingItem(where=f"{self.url}: entry {number}", item=_item(entry, title))
             for number, entry in enumerate(found.entries, 1)
         )
         self.mark = mark

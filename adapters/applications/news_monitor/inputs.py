@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from adapters.applications.news_monitor.items import ItemError
-from adapters.applications.news_monitor.monitor import Given
+from adapters.applications.news_monitor.monitor import IncomingItem
 from adapters.core.errors import DataError
 
 CHUNK = 1 << 16
@@ -27,13 +27,13 @@ class Arrival:
         settled: called with what became of each item, when that is on disk, or with the error that kept it from there.
     """
 
-    given: tuple[Given, ...]
+    given: tuple[IncomingItem, ...]
     marks: Mapping[str, Any]
     settled: Callable[[list[str] | Exception], None] | None = None
 
 
 class GrowingFile:
-    """Lines of a file from where it was read to; complete ones only, until the end is said to be one."""
+    """Lines of a file from its read position on; complete ones only, unless the end of the file is final."""
 
     def __init__(self, path: Path, mark: Mapping[str, Any] | None, longest: int) -> None:
         """Args: path: of the file; mark: what `arrival` gave last; longest: bytes of a line.
@@ -54,8 +54,8 @@ class GrowingFile:
         self.stream.seek(self.offset)
 
     def arrival(self, most: int, *, last: bool = False) -> Arrival:
-        """The next lines, so many at most. Args: last: nothing more is written, so that a line may lack its end."""
-        found: list[Given] = []
+        """At most `most` next lines. Args: last: nothing more is written, so that a line may lack its end."""
+        found: list[IncomingItem] = []
         while len(found) < most:
             line = self.stream.readline(self.longest + 1)
             if not line or (not line.endswith(b"\n") and len(line) <= self.longest and not last):
@@ -68,7 +68,7 @@ class GrowingFile:
             self.offset, self.line = self.stream.tell(), self.line + 1
             if line.strip():
                 item = ItemError(f"longer than {self.longest:,} bytes") if len(line) > self.longest else line
-                found.append(Given(where=f"{self.path}:{self.line}", item=item))
+                found.append(IncomingItem(where=f"{self.path}:{self.line}", item=item))
         mark = {"offset": self.offset, "line": self.line, "inode": self.inode}
         return Arrival(given=tuple(found), marks={self.name: mark} if found else {})
 
@@ -103,11 +103,11 @@ class Pipe(threading.Thread):
                 while not line.endswith(b"\n") and (line := self.stream.readline(CHUNK)):
                     pass
             if isinstance(item, ItemError) or item.strip():
-                self.into.put(Arrival(given=(Given(where=f"standard input:{number}", item=item),), marks={}))
+                self.into.put(Arrival(given=(IncomingItem(where=f"standard input:{number}", item=item),), marks={}))
 
 
 def drained(waiting: queue.Queue[Arrival], most: int, seconds: float) -> list[Arrival]:
-    """What waits in a queue, until it is so many items; waits so long for the first."""
+    """The arrivals in a queue, up to `most` items; waits up to `seconds` for the first."""
     found: list[Arrival] = []
     try:
         while sum(len(one.given) for one in found) < most:

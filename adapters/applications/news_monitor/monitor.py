@@ -1,7 +1,7 @@
 """The monitor: items in, once each; windows closed as time passes; alarms raised, updated and ended. All is stored.
 
-monitor = Monitor(settings, Store(path), Recorded(["negative"]))
-monitor.take([Given(where="news.jsonl:1", item=b'{"time": …}')])      # lines of JSON, or objects
+monitor = Monitor(settings, Store(path), RecordedPredictions(["negative"]))
+monitor.take([IncomingItem(where="news.jsonl:1", item=b'{"time": …}')])      # lines of JSON, or objects
 monitor.alarms()
 """
 
@@ -21,26 +21,26 @@ from adapters.applications.news_monitor.alarms import alarm_events
 from adapters.applications.news_monitor.baseline import When
 from adapters.applications.news_monitor.copies import Copies
 from adapters.applications.news_monitor.correction import Correction
+from adapters.applications.news_monitor.detector import AlarmDetector, Plan
 from adapters.applications.news_monitor.items import Item, ItemError, item_of
 from adapters.applications.news_monitor.settings import LASTING, MINUTES_PER_MONTH, NewsMonitorSettings
 from adapters.applications.news_monitor.store import COPY, COUNTED, LATE, UNREAD, Store
 from adapters.applications.news_monitor.understanding import Reading, Understand
-from adapters.applications.news_monitor.watch import Plan, Watch
 from adapters.core.errors import SettingsError
 
 PLACES = 4
-"""That are kept of each reason for which items are refused."""
+"""Kept for each reason for which items are refused."""
 MOST_REASONS = 100
 SUPPORT = 0.05
-"""An alarm's window without its largest source must still be as unlikely as this."""
+"""Largest p of an alarm's window without its largest source of negative items."""
 REFUSED = "refused"
-CLOCK, NEXT, WATCH, SERIES, TALLY, MADE_BY = "clock", "next window", "watch", "series", "tally", "made by"
-"""Names of what the store keeps besides items, windows and alarms."""
+CLOCK, NEXT, DETECTOR, SERIES, TALLY, MADE_BY = "clock", "next window", "watch", "series", "tally", "made by"
+"""Names of the values that the store keeps in addition to items, windows and alarms."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
-    """What came in: where it was read (no two of a batch at one place), and a line of JSON, an object, or why there is
+class IncomingItem:
+    """An item as it came: where it was read (unique in its batch), and a line of JSON, an object, or why there is
     neither."""
 
     where: str
@@ -58,25 +58,25 @@ class Monitor:
         *,
         correction: Correction | None = None,
         reader: str = "",
-        told: Callable[[Mapping[str, Any]], None] | None = None,
+        on_event: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
         """Args:
         settings: checked.
         store: empty, or that of a monitor with the same settings, which is continued.
         understand: reads items.
         correction: of shares that are shown.
-        reader: what `understand` is (digests of adapters); another one needs another folder.
-        told: is handed each event of an alarm, after it was stored.
+        reader: identifies `understand` (digests of adapters); another one needs another folder.
+        on_event: called with each event of an alarm, after it was stored.
 
         Raises SettingsError where the store was made with other settings.
         """
         self.settings, self.store, self.understand = settings, store, understand
-        self.correction, self.told = correction, told
+        self.correction, self.on_event = correction, on_event
         self.zone = ZoneInfo(settings.time_zone)
         self.seconds = 60.0 * settings.window_minutes
         self.plan = plan_of(settings)
         self.series: list[str] = store.get(SERIES, [])
-        self.watch = Watch(self.plan, len(self.series))
+        self.detector = AlarmDetector(self.plan, len(self.series))
         self.copies = Copies(settings.copy_similarity, 3600 * settings.copy_hours)
         self.clock: float | None = store.get(CLOCK)
         self.next: int | None = store.get(NEXT)
@@ -86,7 +86,7 @@ class Monitor:
         self._continue(reader)
 
     def _continue(self, reader: str) -> None:
-        """Take up what the store has."""
+        """Continue from the stored state."""
         made_by = {"reader": reader, **{name: getattr(self.settings, name) for name in LASTING}}
         known = self.store.get(MADE_BY)
         if known is None:
@@ -95,18 +95,18 @@ class Monitor:
         elif known != made_by:
             changed = ", ".join(f"{name} {known.get(name)!r}" for name in made_by if known.get(name) != made_by[name])
             raise SettingsError(
-                f"{self.store.path}: what was learned there was learned with {changed}. Give the same again, another "
+                f"{self.store.path}: its state was learned with {changed}. Give the same values, another "
                 "--output_dir, or --overwrite_output_dir."
             )
-        if (state := self.store.get(WATCH)) is not None:
-            self.watch.restore(state)
+        if (state := self.store.get(DETECTOR)) is not None:
+            self.detector.restore(state)
         for id, sketch, at in self.store.sketches():
             self.copies.add(id, sketch, at)
 
     # items ------------------------------------------------------------------------------------------------------------
 
     def take(
-        self, given: Sequence[Given], marks: Mapping[str, Any] | None = None, now: float | None = None
+        self, given: Sequence[IncomingItem], marks: Mapping[str, Any] | None = None, now: float | None = None
     ) -> list[str]:
         """Read items, count them, and close the windows that they end. When it returns, all is on disk.
 
@@ -135,7 +135,7 @@ class Monitor:
             events = self._close()
             self.store.put(TALLY, self.tally)
             self.store.put(CLOCK, self.clock)
-        self._tell(events)
+        self._announce(events)
         return [self.became[one.where] for one in given]
 
     def advance(self, now: float) -> None:
@@ -151,7 +151,7 @@ class Monitor:
         with self.store.transaction():
             events = self._close()
             self.store.put(CLOCK, self.clock)
-        self._tell(events)
+        self._announce(events)
 
     def finish(self) -> None:
         """Close all windows with items: nothing more comes."""
@@ -159,14 +159,14 @@ class Monitor:
             return
         with self.store.transaction():
             events = self._close(everything=True)
-        self._tell(events)
+        self._announce(events)
 
     def alarms(self) -> list[dict[str, Any]]:
         """All alarms, in the order in which they were raised."""
         return self.store.alarms()
 
-    def _new(self, given: Sequence[Given], latest: float) -> list[Item]:
-        """The items that are none of before."""
+    def _new(self, given: Sequence[IncomingItem], latest: float) -> list[Item]:
+        """The items that are new."""
         items: dict[str, Item] = {}
         found = []
         for one in given:
@@ -217,7 +217,7 @@ class Monitor:
         return rows, counted
 
     def _read(self, rows: dict[str, dict[str, Any]], items: Sequence[Item]) -> list[tuple[int, str, str, int]]:
-        """What the items say: (window, series, item, negative); sentiment and status of the rows are filled in."""
+        """The counts of the items: (window, series, item, negative); sentiment and status of the rows are filled in."""
         counts = []
         for item, reading in zip(items, self.understand(items) if items else [], strict=True):
             if not isinstance(reading, Reading):
@@ -265,14 +265,14 @@ class Monitor:
         while window < until:
             events += self._close_one(window)
             window += 1
-            if not self.watch.open.any():
+            if not self.detector.open.any():
                 following = self.store.next_window(window)
                 window = until if following is None else min(following, until)
         if self.next is None or until > self.next:
             self.next = until
             self.store.put(NEXT, until)
         if begin < until:
-            self.store.put(WATCH, self.watch.record())
+            self.store.put(DETECTOR, self.detector.record())
             self.store.put(SERIES, self.series)
             oldest = until * self.seconds
             self.copies.forget(oldest - self.copies.seconds)
@@ -284,7 +284,7 @@ class Monitor:
 
     def _first(self, until: int) -> int:
         """The first window to close."""
-        if self.next is not None and self.watch.open.any():
+        if self.next is not None and self.detector.open.any():
             return self.next
         following = self.store.next_window(-(10**12) if self.next is None else self.next)
         return until if following is None else following
@@ -299,8 +299,8 @@ class Monitor:
                 self.series.append(name)
             elif name not in number:
                 self._count("of topics and entities beyond --max_series", name)
-        self.watch.grow(len(self.series))
-        still = {self.series[i]: (0, 0) for i in np.flatnonzero(self.watch.open)}
+        self.detector.grow(len(self.series))
+        still = {self.series[i]: (0, 0) for i in np.flatnonzero(self.detector.open)}
         chosen = sorted((number[name], *own) for name, own in {**still, **counts}.items() if name in number)
         rows, n, k = (np.array([one[i] for one in chosen], int) for i in range(3))
         when = self.when(window)
@@ -310,17 +310,17 @@ class Monitor:
             every, negative = self.store.sources(window, names[place])
             return self._supported(int(rows[place]), when, every, negative)
 
-        seen = self.watch.window(rows, n, k, when, supported)
+        result = self.detector.window(rows, n, k, when, supported)
         self.store.add_windows(
             {
-                **{"series": names[i], "window": window, "n": int(seen.n[i]), "k": int(seen.k[i])},
-                **{"expected": float(seen.expected[i]), "low": int(seen.band[i, 0]), "high": int(seen.band[i, 1])},
-                **{"p": float(seen.p[i]), "tested": int(seen.tested[i])},
+                **{"series": names[i], "window": window, "n": int(result.n[i]), "k": int(result.k[i])},
+                **{"low": int(result.band[i, 0]), "high": int(result.band[i, 1])},
+                **{"expected": float(result.expected[i]), "p": float(result.p[i]), "tested": int(result.tested[i])},
             }
-            for i in np.flatnonzero(seen.n)
+            for i in np.flatnonzero(result.n)
         )
         begin, end = window * self.seconds, (window + 1) * self.seconds
-        return alarm_events(self.store, self.correction, begin, end, names, seen)
+        return alarm_events(self.store, self.correction, begin, end, names, result)
 
     def _supported(self, row: int, when: When, every: Counter[str], negative: Counter[str]) -> bool:
         """Whether a window would be an excess without its largest source of negative items, too."""
@@ -330,13 +330,13 @@ class Monitor:
             return False
         largest, most = negative.most_common(1)[0]
         n, k = every.total() - every[largest], negative.total() - most
-        mixture, _ = self.watch.baseline.predict(np.array([row]), np.array([n]), when)
+        mixture, _ = self.detector.baseline.predict(np.array([row]), np.array([n]), when)
         return float(mixture[0, k:].sum()) <= SUPPORT
 
-    def _tell(self, events: Sequence[Mapping[str, Any]]) -> None:
-        for event in events if self.told else ():
-            assert self.told is not None
-            self.told(event)
+    def _announce(self, events: Sequence[Mapping[str, Any]]) -> None:
+        if self.on_event is not None:
+            for event in events:
+                self.on_event(event)
 
 
 def plan_of(settings: NewsMonitorSettings) -> Plan:

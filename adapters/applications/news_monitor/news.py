@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import queue
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapters.applications.base.builder import ApplicationBuilder, say
 from adapters.applications.news_monitor.correction import Correction
 from adapters.applications.news_monitor.inputs import GrowingFile
 from adapters.applications.news_monitor.items import Item
@@ -25,7 +25,7 @@ from adapters.applications.news_monitor.understanding import (
     SENTIMENT,
     TOPICS,
     Adapters,
-    Recorded,
+    RecordedPredictions,
     Understand,
     confusion,
 )
@@ -45,23 +45,19 @@ SETTINGS, LOCK = "settings.json", "monitor.lock"
 OURS = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOG, REPORT, TEXT, SETTINGS, LOCK)
 """All that is written into the folder of a monitor."""
 READ = "input"
-"""Name under which the store has which file is replayed."""
+"""Name under which the store keeps the path of the replayed file."""
 LABELLED = {"text": ("text", "headline", "title", "sentence", "content"), "label": ("label",)}
-IDLE_SECONDS = 0.5
 
 
-class NewsMonitor:
-    """One monitor: `open`, `watch`, then `save_and_print`."""
+class NewsMonitor(ApplicationBuilder):
+    """Builds and runs a monitor: `open`, `watch`, then `save_and_print`."""
+
+    settings: NewsMonitorSettings
 
     def __init__(self, doc: str | None, defaults: Mapping[str, Any], argv: Sequence[str] | None = None) -> None:
-        """Parse the flags. Args: doc: printed by --help; defaults: of flags; argv: None takes the process's."""
-        words = list(sys.argv[1:] if argv is None else argv)
-        self.settings: NewsMonitorSettings = arguments.parse(
-            NewsMonitorSettings, dict(defaults), (doc or "").strip(), words
-        )
-        self.settings.check()
+        """Parse the flags. The arguments are those of `ApplicationBuilder`."""
+        super().__init__(NewsMonitorSettings, doc, defaults, argv)
         check_installed()
-        self.folder = Path(self.settings.output_dir)
         self.monitor: Monitor | None = None
 
     def open(self) -> Monitor:
@@ -79,7 +75,7 @@ class NewsMonitor:
         if settings.overwrite_output_dir:
             for name in set(OURS) - {LOCK}:
                 (self.folder / name).unlink(missing_ok=True)
-        self.monitor = opened(self.folder, settings, reader, self._tell)
+        self.monitor = opened(self.folder, settings, reader, self._on_event)
         write_json(self.folder / SETTINGS, kept_settings(settings))
         return self.monitor
 
@@ -102,9 +98,9 @@ class NewsMonitor:
         write_text(self.folder / TEXT, shown)
         write_text(self.folder / REPORT, page(self.monitor, arguments.as_dict(self.settings)))
         print(shown)
-        _say(f"written to {self.folder}/")
+        say(f"written to {self.folder}/")
         if self.settings.push:
-            _say(f"taskswap serve --application news_monitor={self.folder} takes items by POST /v1/news")
+            say(f"taskswap serve --application news_monitor={self.folder} takes items by POST /v1/news")
         self._close()
 
     def _close(self) -> None:
@@ -113,7 +109,7 @@ class NewsMonitor:
         self.lock.release()
 
     def _replay(self, path: Path) -> None:
-        """Read a file to its end, from where it was read to. Raises DataError where there is nothing to read in it."""
+        """Read a file to its end, from where the last run stopped. Raises DataError where it has nothing to read."""
         assert self.monitor is not None
         store, settings = self.monitor.store, self.settings
         other = store.get(READ, str(path.absolute()))
@@ -141,7 +137,7 @@ class NewsMonitor:
         self.monitor.finish()
         file.close()
         seconds = max(time.perf_counter() - begin, 1e-9)
-        _say(f"{path}: {count:,} lines in {seconds:.1f} s ({60 * count / seconds:,.0f} a minute)")
+        say(f"{path}: {count:,} lines in {seconds:.1f} s ({60 * count / seconds:,.0f} a minute)")
 
     def _stream(self) -> None:
         """Read all inputs until standard input ends, if there is no other, or until Ctrl-C."""
@@ -150,25 +146,25 @@ class NewsMonitor:
         try:
             stream.run(threading.Event())
         except KeyboardInterrupt:
-            _say("stopped; the same command goes on from here")
+            say("stopped; the same command continues from here")
         finally:
             stream.close()
             if waiting := self.monitor.store.waiting():
-                _say(f"{waiting:,} events wait for {self.settings.webhook}; they are sent when it goes on")
+                say(f"{waiting:,} events wait for {self.settings.webhook}; they are sent when it continues")
 
-    def _tell(self, event: Mapping[str, Any]) -> None:
+    def _on_event(self, event: Mapping[str, Any]) -> None:
         log_event(self.folder, event)
-        _say(told(event))
+        say(in_a_line(event))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """What reads items.
+    """Reads items.
 
     Attributes:
         understand: reads them.
-        digests: of its adapters: what was learned with one reader is not continued with another.
-        correction: its errors on `--labelled_file`.
+        digests: of its adapters: the state learned with one reader is not continued with another.
+        correction: for its errors on `--labelled_file`.
     """
 
     understand: Understand
@@ -188,7 +184,7 @@ class Reader:
             ENTITY_SENTIMENT: settings.entity_sentiment_adapter,
         }
         folders = {name: folder for name, folder in given.items() if folder is not None}
-        understand: Understand = Recorded(settings.negative_labels)
+        understand: Understand = RecordedPredictions(settings.negative_labels)
         digests = "rows"
         if folders:
             if bank is None:
@@ -203,12 +199,12 @@ class Reader:
 
 
 def _correction(settings: NewsMonitorSettings, understand: Understand) -> Correction | None:
-    """The errors of what reads items, which are said."""
+    """The correction for the errors of `understand`, which are reported."""
     if settings.labelled_file is None:
         return None
     rows = _labelled(settings.labelled_file)
     found = Correction.of(confusion(understand, rows, settings.negative_labels))
-    _say(
+    say(
         f"{settings.labelled_file}: of the negative items {found.sensitivity:.1%} are read as negative, "
         f"of the others {1 - found.specificity:.1%}"
     )
@@ -234,16 +230,16 @@ def hold(folder: Path) -> BaseFileLock:
 
 
 def opened(
-    folder: Path, settings: NewsMonitorSettings, reader: Reader, tell: Callable[[Mapping[str, Any]], None]
+    folder: Path, settings: NewsMonitorSettings, reader: Reader, on_event: Callable[[Mapping[str, Any]], None]
 ) -> Monitor:
-    """The monitor of a folder, whose log has the events so far. Args: tell: is handed those that come.
+    """The monitor of a folder, whose log has the events so far. Args: on_event: called with later ones.
 
     Raises SettingsError where the folder's was made with other settings, SessionError where it cannot be read.
     """
     store = Store(folder / DATABASE)
     try:
         made = Monitor(
-            settings, store, reader.understand, correction=reader.correction, reader=reader.digests, told=tell
+            settings, store, reader.understand, correction=reader.correction, reader=reader.digests, on_event=on_event
         )
         write_text(folder / LOG, "".join(f"{line}\n" for line in store.events()))
     except BaseException:
@@ -267,15 +263,11 @@ def kept_settings(settings: NewsMonitorSettings) -> dict[str, Any]:
     return found
 
 
-def told(event: Mapping[str, Any]) -> str:
+def in_a_line(event: Mapping[str, Any]) -> str:
     """An event in a line."""
     numbers = f"{event['negative']} of {event['items']} negative, {event['expected']:g} expected, p = {event['p']:g}"
     why = f": {event['reason']}" if event.get("reason") else ""
     return f"{event['begin']} {event['event']}: {event['series']} ({numbers}){why}"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _labelled(path: str) -> list[Item]:

@@ -1,4 +1,4 @@
-"""What a monitor prints of a period, and its page: alarms with their evidence, and mood over time with bands."""
+"""What a monitor prints of a period, and its page: alarms with their evidence, and sentiment over time with bands."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_PLOTS = 12
 MOST_SENTIMENTS = 8
 MOST_POINTS = 240
-"""Of a plot; windows are added up to so many."""
+"""Maximum of a plot; windows are aggregated to it."""
 WIDTH = 3.92
 """Standard deviations in a band of 95 %."""
 SIZE = (9.0, 2.6)
@@ -29,21 +29,21 @@ HOW = [
     (
         "expected",
         "Expected",
-        "The number of negative items that a window of so many should have: learned from the windows before it, by "
-        "hour and weekday, with the spread that they had from window to window. Windows of an alarm teach nothing.",
+        "The number of negative items expected in a window with this number of items: learned from the windows before "
+        "it, by hour and weekday, with their spread from window to window. Windows of an alarm are not learned.",
     ),
     (
         "p",
         "p",
-        "The probability of so many negative items or more, if nothing has changed. An alarm is raised where it is so "
-        "small that, over all topics and entities together, --false_alarms_per_month alarms in 30 days are expected "
-        "where nothing changes.",
+        "The probability of at least this number of negative items if nothing has changed. An alarm is raised where p "
+        "is so small that --false_alarms_per_month alarms are expected in 30 days where nothing changes, over all "
+        "topics and entities together.",
     ),
     (
         "corrected",
         "Corrected shares",
-        "The share of negative items that there would be without the classifier's errors (Rogan and Gladen 1978), "
-        "which were counted on --labelled_file. Alarms need no correction: the baseline has the same errors.",
+        "The share of negative items, corrected for the classifier's errors (Rogan and Gladen 1978), whose rates are "
+        "estimated on --labelled_file. Alarms need no correction: the baseline has the same errors.",
     ),
     (
         "band",
@@ -91,7 +91,7 @@ def tallied(monitor: Monitor) -> list[str]:
 
 
 def page(monitor: Monitor, settings: Mapping[str, Any]) -> str:
-    """The page: alarms, then the mood of those series that had one, and of the largest."""
+    """The page: alarms, then the sentiment of the series that had one, and of the largest."""
     alarms = monitor.alarms()
     names = list(dict.fromkeys(alarm["series"] for alarm in alarms))
     names = list(dict.fromkeys([*names, *(row[0] for row in monitor.store.totals())]))[:MOST_PLOTS]
@@ -105,7 +105,7 @@ def page(monitor: Monitor, settings: Mapping[str, Any]) -> str:
         html_table(_alarm_columns(monitor), alarms) if alarms else "<p>None.</p>",
         '<p class="dim"><a href="#how">How each number was made</a></p>',
         *evidence,
-        "<h2>Mood</h2>",
+        "<h2>Sentiment</h2>",
         *(html.figure(name, plot(monitor, name, [a for a in alarms if a["series"] == name])) for name in names),
         html.folded("What was read", ["<ul>", *(f"<li>{escape(line)}</li>" for line in tallied(monitor)), "</ul>"]),
         html.how_made(HOW),
@@ -117,18 +117,18 @@ def page(monitor: Monitor, settings: Mapping[str, Any]) -> str:
 def plot(monitor: Monitor, name: str, alarms: Sequence[Mapping[str, Any]]) -> str:
     """SVG of a series' share of negative items over time."""
     found = grouped(monitor.store.history(name))
-    told = "; ".join(f"alarm from {alarm['since']}" for alarm in alarms) or "no alarm"
+    description = "; ".join(f"alarm from {alarm['since']}" for alarm in alarms) or "no alarm"
     marks = [(_seconds(alarm["since"]), _seconds(alarm.get("until"))) for alarm in alarms]
     return drawn(
         lambda axes: _curve(axes, found, marks, monitor.seconds),
         size=SIZE,
         title=f"Share of negative items: {name}",
-        description=told,
+        description=description,
     )
 
 
 def grouped(windows: Sequence[Mapping[str, Any]], most: int = MOST_POINTS) -> list[dict[str, float]]:
-    """Windows added up to at most so many points: the windows from `window` up to `end`, share, low and high of the
+    """Windows aggregated to at most `most` points: the windows from `window` up to `end`, share, low and high of the
     band, expected share, and their items."""
     size = max(math.ceil(len(windows) / most), 1)
     points_ = []

@@ -1,4 +1,4 @@
-"""A news monitor over HTTP: items are posted, and a live page shows moods and alarms, on a server's bank.
+"""A news monitor over HTTP: items are posted, and a live page shows sentiment and alarms, on a server's bank.
 
 One thread has the monitor, and reads what is posted, the feeds and the file that grows. Pages read the folder's file
 through a connection of their own, so they show what is on disk.
@@ -26,7 +26,7 @@ from starlette.responses import StreamingResponse
 
 from adapters.applications.news_monitor.inputs import Arrival
 from adapters.applications.news_monitor.items import ItemError
-from adapters.applications.news_monitor.monitor import CLOCK, NEXT, TALLY, Given
+from adapters.applications.news_monitor.monitor import CLOCK, NEXT, TALLY, IncomingItem
 from adapters.applications.news_monitor.news import DATABASE, SETTINGS, Reader, hold, log_event, opened
 from adapters.applications.news_monitor.page import grouped
 from adapters.applications.news_monitor.settings import STDIN, NewsMonitorSettings, check_installed
@@ -44,21 +44,21 @@ from adapters.serving.http.service import DRAINING, Service
 
 LINES = "application/x-ndjson"
 LOOK_SECONDS = 1.0
-"""Between two looks for what has changed, of one page."""
+"""Polling interval of one page's event stream."""
 BEAT_SECONDS = 15.0
-"""Of silence, after which a page is told that the line is alive."""
+"""Of silence, after which a keep-alive comment is sent to a page."""
 AGAIN_SECONDS = 5.0
-"""Before a monitor that could not write is opened again."""
+"""Delay before a monitor that could not write is opened again."""
 MOST_WAITING = 64
-"""Requests with items that wait at a time."""
+"""Maximum number of waiting requests with items."""
 MOST_PAGES = 100
-"""Pages that are told of changes at a time."""
+"""Maximum number of open event streams."""
 MOST_SERIES, MOST_ITEMS, MOST_ALARMS, MOST_EVENTS = 200, 100, 100, 100
 SERIES = Annotated[str, Query(max_length=300, description="`all`, `topic: …` or `entity: …`.")]
 
 
-class Span(BaseModel):
-    """Windows of a series."""
+class ItemsQuery(BaseModel):
+    """The windows whose items are listed."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -114,7 +114,7 @@ class NewsMonitorSite:
     # the stream -------------------------------------------------------------------------------------------------------
 
     def open(self, bank: AdapterBank) -> None:
-        """Load the adapters into the bank, and begin to watch. Raises UserError."""
+        """Load the adapters into the bank, and start monitoring. Raises UserError."""
         key = secret_of(self.settings.webhook_secret_file) if self.settings.webhook else b""
         reader = Reader.of(self.settings, bank)
         began: Future[None] = Future()
@@ -136,11 +136,11 @@ class NewsMonitorSite:
         self.reading.submit(self._open_store).result()
 
     def _watch(self, reader: Reader, key: bytes, began: Future[None]) -> None:
-        """Watch until stopped; a monitor that fails is opened again from what is on disk."""
+        """Monitor until stopped; after a failure, the monitor is opened again from what is on disk."""
         while not self.stopped.is_set():
             monitor = stream = None
             try:
-                monitor = opened(self.folder, self.settings, reader, self._tell)
+                monitor = opened(self.folder, self.settings, reader, self._on_event)
                 stream = Stream(monitor, self.waiting, key)
                 if not began.done():
                     began.set_result(None)
@@ -158,13 +158,13 @@ class NewsMonitorSite:
                 if monitor is not None:
                     monitor.store.close()
 
-    def _tell(self, event: Any) -> None:
+    def _on_event(self, event: Any) -> None:
         log_event(self.folder, event)
         fields = {name: event[name] for name in ("event", "series", "items", "negative", "expected", "p")}
         self.log.info("alarm", extra={"fields": fields})
 
     def close(self) -> None:
-        """Stop to watch; what waits is refused, and comes again. Blocks."""
+        """Stop monitoring; waiting requests are refused. Blocks."""
         self.stopped.set()
         if self.thread is not None:
             self.thread.join()
@@ -181,7 +181,7 @@ class NewsMonitorSite:
     # what pages show --------------------------------------------------------------------------------------------------
 
     def state(self, store: Store) -> dict[str, Any]:
-        """How far the monitor is, and all series with whether an alarm is on."""
+        """The progress of the monitor, and all series with whether an alarm is on."""
         following = store.get(NEXT)
         if following != self.totals.next or following is None:
             self.totals = Totals(next=following, rows=store.totals())
@@ -221,7 +221,7 @@ class NewsMonitorSite:
         return found
 
     async def _read(self, service: Service, work: Callable[[Store], Any]) -> Any:
-        """What some work with the store returns. Raises Refusal."""
+        """The result of some work with the store. Raises Refusal."""
         service.ready_bank()
         try:
             return await asyncio.get_running_loop().run_in_executor(self.reading, lambda: work(self._its_store()))
@@ -233,7 +233,7 @@ class NewsMonitorSite:
         return self.store
 
     def _refused(self, error: Exception) -> Refusal:
-        """How what a request needed has failed. What is wrong with the file is the log's alone."""
+        """The refusal for the error of a request. What is wrong with the file is only logged."""
         if isinstance(error, Refusal):
             return error
         self.log.error("news monitor: %s", error)
@@ -266,14 +266,14 @@ class NewsMonitorSite:
         async def push(request: Request) -> Response:
             """A JSON object, a list of them, or one on each line (`application/x-ndjson`). When it is answered, they
             are on disk. After an error, post them again: what is known by its id is not counted twice. Needs the
-            staff's token: news raise alarms."""
+            staff's token, as news raise alarms."""
             service.tokens.check_staff(request.headers.get("authorization"))
             service.ready_bank()
             given = _items(await request.body(), request.headers.get("content-type", ""), next(self.numbers))
             became = await self._taken(given, service.seconds(request.headers.get("x-timeout-ms")))
             return private({"items": len(became), "became": became})
 
-    async def _taken(self, given: tuple[Given, ...], seconds: float) -> list[str]:
+    async def _taken(self, given: tuple[IncomingItem, ...], seconds: float) -> list[str]:
         """What became of items. Raises Refusal."""
         if self.stopped.is_set():
             raise busy("stopping", "The server stops.")
@@ -310,8 +310,8 @@ class NewsMonitorSite:
 
         @router.get("/series", summary="List topics and entities", **common)
         async def state(request: Request) -> Response:
-            """How far the monitor is, what became of the items, and its series: those with an alarm first, then those
-            with most items."""
+            """The progress of the monitor, what became of the items, and its series: those with an alarm first, then
+            those with most items."""
             check(request)
             return private(await self._read(service, self.state))
 
@@ -323,10 +323,12 @@ class NewsMonitorSite:
             return private(await self._read(service, lambda store: self.windows(store, series)))
 
         @router.get("/items", summary="List the items of some windows", **common)
-        async def items(request: Request, span: Annotated[Span, Query()]) -> Response:
+        async def items(request: Request, query: Annotated[ItemsQuery, Query()]) -> Response:
             """At most 100: negative ones first, of each kind the latest first."""
             check(request)
-            found = await self._read(service, lambda store: store.items(span.series, span.begin, span.end, MOST_ITEMS))
+            found = await self._read(
+                service, lambda store: store.items(query.series, query.begin, query.end, MOST_ITEMS)
+            )
             return private([{**row, "at": iso_time(row["at"]), "negative": bool(row["negative"])} for row in found])
 
         @router.get("/alarms", summary="List alarms", **common)
@@ -337,7 +339,7 @@ class NewsMonitorSite:
 
         @router.get(
             "/events",
-            summary="Be told of alarms and changes",
+            summary="Stream alarms and changes",
             responses={200: {"description": "Events.", "content": {EVENTS: {}}}, **refusals(401, 422, 503)},
             openapi_extra=SECURED,
         )
@@ -345,8 +347,8 @@ class NewsMonitorSite:
             request: Request, last: Annotated[int | None, Header(alias="Last-Event-ID", ge=0, lt=2**60)] = None
         ) -> Response:
             """Server-sent events: `alarm` with each event of an alarm, and `changed` where items were counted or a
-            window was closed. `Last-Event-ID` goes on after an alarm that was seen; without it, those of before are
-            left out."""
+            window was closed. `Last-Event-ID` continues after an alarm that was received; without it, earlier ones
+            are left out."""
             check(request)
             begin = await self._read(service, Store.last_event) if last is None else last
             if self.pages >= MOST_PAGES:
@@ -391,8 +393,8 @@ def _clock(store: Store) -> str | None:
     return None if found is None else iso_time(found)
 
 
-def _items(body: bytes, kind: str, number: int) -> tuple[Given, ...]:
-    """The items of a body. Raises Refusal where it is none; what is wrong with one item is said of that."""
+def _items(body: bytes, kind: str, number: int) -> tuple[IncomingItem, ...]:
+    """The items of a body. Raises Refusal where it is none; what is wrong with one item is reported for that item."""
     kind = kind.partition(";")[0].strip().lower()
     rows: Sequence[Any]
     if kind == LINES:
@@ -409,7 +411,7 @@ def _items(body: bytes, kind: str, number: int) -> tuple[Given, ...]:
     if not rows:
         raise Refusal(422, "items", "There is no item.", expected="at least one", found="none")
     return tuple(
-        Given(
+        IncomingItem(
             where=f"POST /v1/news {number}, item {place}",
             item=row if isinstance(row, bytes | dict) else ItemError("not a JSON object"),
         )

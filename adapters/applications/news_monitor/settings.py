@@ -15,25 +15,26 @@ MINUTES_PER_MONTH = 30 * 24 * 60
 MINUTES_PER_DAY = 24 * 60
 STDIN = "-"
 LASTING = ("window_minutes", "time_zone", "delay_minutes", "memory_days", "learning_days", "copy_similarity")
-"""Settings that what was learned depends on: a folder keeps them."""
+"""Settings on which the learned state depends: the folder records them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewsMonitorSettings:
-    """A stream of news, how it is read, and when it raises an alarm."""
+    """A stream of news, how it is read, and when an alarm is raised."""
 
     input: str | None = None
-    """File of items that grows, a JSON object on each line; - is standard input."""
+    """File of items, one JSON object per line, that is followed as it grows; - is standard input."""
     feeds: list[str] = field(default_factory=list)
-    """RSS or Atom feeds, by URL, that are polled."""
+    """URLs of the RSS and Atom feeds to poll."""
     push: bool = False
-    """Items are posted to a server: make the folder for `taskswap serve --application news_monitor=FOLDER`, and end."""
+    """Create the folder for a server that takes items over HTTP (`taskswap serve --application news_monitor=FOLDER`),
+    and exit."""
     replay: str | None = None
-    """File of a past period, read once, as fast as possible; then the report is written."""
+    """File of a past period, which is read once, as fast as possible; then the report is written."""
     output_dir: str = "runs/news_monitor"
     """Folder of the monitor: its state, its log and its report."""
     overwrite_output_dir: bool = False
-    """Forget what the folder has, and begin anew."""
+    """Delete the state in the folder and start from scratch."""
     model_name_or_path: str = "minilm"
     """Base model of the adapters: a path, an alias or a Hub id."""
     sentiment_adapter: str | None = None
@@ -45,51 +46,54 @@ class NewsMonitorSettings:
     entity_sentiment_adapter: str | None = None
     """Artifact of the task classification of pairs: a text, and an entity in it. Default: the sentiment of the item."""
     entity_types: list[str] = field(default_factory=list)
-    """Types of entities that are watched. Default: all."""
+    """Entity types that are monitored. Default: all."""
     negative_labels: list[str] = field(default_factory=lambda: ["negative"])
-    """Labels of sentiment that count as negative."""
+    """Sentiment labels that count as negative."""
     labelled_file: str | None = None
-    """Items with a column label, from which the classifier's errors are learned. Shares are then corrected for them."""
+    """File of labelled items (a column label), on which the classifier's error rates are estimated. Shares are then
+    corrected for them."""
     device: str = "auto"
     """auto (cuda, mps or cpu), or the name of a device."""
     batch_items: int = 64
-    """Items that are read and written together, at most."""
+    """Maximum number of items in a batch, which is read and stored as one."""
     window_minutes: int = 60
     """Length of a window in minutes."""
     time_zone: str = "UTC"
-    """Of times that name none, and of the day and hour that the baseline learns: Europe/Berlin."""
+    """IANA time zone of timestamps without one, and of the baseline's hours and weekdays, as in Europe/Berlin."""
     delay_minutes: float = 30.0
-    """So much later than the newest item an item may come and still be counted."""
+    """Maximum lateness of an item in minutes, relative to the newest one. A window is closed this long after its
+    end."""
     ahead_minutes: float = 10.0
-    """So far ahead of this machine's clock a time may be."""
+    """Tolerated clock skew in minutes: an item whose time is further ahead of this machine's clock is refused."""
     copy_similarity: float = 0.8
-    """Jaccard similarity of two texts' five-character shingles from which the later one is a copy."""
+    """Minimum Jaccard similarity of two texts' five-character shingles at which the later one counts as a copy."""
     copy_hours: float = 48.0
-    """Between copies, at most."""
+    """Hours within which a near-duplicate counts as a copy."""
     max_item_bytes: int = 1_000_000
-    """Longer lines are refused, unread."""
+    """Maximum length of a line in bytes. Longer ones are refused, unread."""
     false_alarms_per_month: float = 1.0
-    """Alarms in 30 days of a stream in which nothing changes, over all topics and entities, on average."""
+    """Expected number of false alarms in 30 days, over all topics and entities together."""
     memory_days: float = 28.0
-    """After so long, an item counts half in the baseline."""
+    """Half-life of an item's weight in the baseline, in days."""
     learning_days: float = 7.0
-    """So long a new topic or entity is only learned."""
+    """Warm-up in days before a new series (all, a topic or an entity) can raise an alarm."""
     quiet_windows: int = 2
-    """So many windows without an excess end an alarm."""
+    """Consecutive windows without an excess after which an alarm ends."""
     longest_days: float = 7.0
-    """After so long, an alarm ends as the new level, which is learned anew."""
+    """Maximum duration of an alarm in days. After it, the new level is taken as normal and learned from scratch."""
     min_sources: int = 2
-    """Sources with negative items that an alarm needs; with 2 or more, it must also hold without its largest one."""
+    """Minimum number of sources of an alarm's negative items. With 2 or more, the excess must remain without the
+    largest source."""
     max_series: int = 1000
-    """Topics and entities that are watched, the first ones."""
+    """Maximum number of series (all, topics and entities). Those that appear later are not monitored."""
     keep_days: float = 90.0
-    """So long items are kept. Windows and alarms stay."""
+    """Retention of items, in days. Windows and alarms are kept."""
     poll_seconds: float = 300.0
-    """Between two polls of a feed."""
+    """Polling interval of feeds, in seconds."""
     webhook: str | None = None
     """URL to which alarms are posted as JSON, signed."""
     webhook_secret_file: str | None = None
-    """File with the key of the signature. Default: the variable TASKSWAP_WEBHOOK_SECRET."""
+    """File with the signing key. Default: TASKSWAP_WEBHOOK_SECRET in the environment."""
 
     def check(self) -> None:
         """Check all values before anything is read. Raises SettingsError that names the flag."""

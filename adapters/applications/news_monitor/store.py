@@ -1,7 +1,8 @@
-"""All that a monitor must not forget, in one SQLite file: each batch is written whole, or not at all.
+"""The state of a monitor in one SQLite file: each batch is written whole, or not at all.
 
-Items, counts, windows, alarms, what is to be delivered, how far each input was read, and the state of the watch change
-in one transaction, written ahead (WAL) and flushed at its end. So a monitor that was killed goes on where it was.
+Items, counts, windows, alarms, pending deliveries, the read position of each input, and the state of the detector
+change in one transaction, written ahead (WAL) and flushed at its end. So a monitor that was killed continues where it
+was.
 """
 
 from __future__ import annotations
@@ -129,10 +130,6 @@ class Store(SqliteFile):
         )
         return [dict(zip(names, row, strict=True)) for row in self._rows(chosen, [begin, end, series, most])]
 
-    def version(self) -> int:
-        """Another number than before where another connection has written since."""
-        return int(self._rows("PRAGMA data_version")[0][0])
-
     def add_windows(self, rows: Iterable[Mapping[str, object]]) -> None:
         """Add windows of series, with a value for each of the table's columns."""
         names = ":series, :window, :n, :k, :expected, :low, :high, :p, :tested"
@@ -160,7 +157,7 @@ class Store(SqliteFile):
     # alarms -----------------------------------------------------------------------------------------------------------
 
     def put_alarm(self, record: Mapping[str, Any]) -> None:
-        """Add an alarm, or replace what was known of it."""
+        """Add an alarm, or replace its record."""
         values = [record["id"], record["series"], record["state"] != "ended", json.dumps(record, ensure_ascii=False)]
         self.connection.execute("INSERT OR REPLACE INTO alarms VALUES (?, ?, ?, ?)", values)
 
@@ -172,7 +169,7 @@ class Store(SqliteFile):
     # deliveries -------------------------------------------------------------------------------------------------------
 
     def post(self, event: Mapping[str, Any]) -> None:
-        """Add what is to be delivered."""
+        """Add an event to be delivered."""
         self.connection.execute("INSERT INTO outbox (body) VALUES (?)", [json.dumps(event, ensure_ascii=False)])
 
     def due(self, now: float) -> tuple[int, str, int] | None:

@@ -1,4 +1,4 @@
-"""A stream that goes on: all inputs of a monitor, read in turn by one thread; alarms are delivered in another."""
+"""Continuous operation: one thread reads all inputs of a monitor in turn; alarms are delivered in another."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Stream:
                 self.monitor.advance(time.time())
 
     def _take(self, arrivals: Sequence[Arrival]) -> None:
-        """Take several arrivals as one batch, and say of each what became of it."""
+        """Take several arrivals as one batch, and report what became of each."""
         given = [one for arrival in arrivals for one in arrival.given]
         marks = {name: value for arrival in arrivals for name, value in arrival.marks.items()}
         try:

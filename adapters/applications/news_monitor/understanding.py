@@ -1,4 +1,4 @@
-"""What an item says: its sentiment, its topics, and the entities in it, each with whether it is negative."""
+"""The reading of an item: its sentiment, its topics, and the entities in it, each with whether it is negative."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Understand(Protocol):
     """What reads items."""
 
     def __call__(self, items: Sequence[Item]) -> list[Reading | str]:
-        """For each item what it says, or why that is not known."""
+        """The reading of each item, or why there is none."""
 
 
-class Recorded:
+class RecordedPredictions:
     """Takes the predictions in the rows."""
 
     def __init__(self, negative: Sequence[str]) -> None:
@@ -55,7 +55,7 @@ class Recorded:
         return [self.reading(item.given) for item in items]
 
     def reading(self, given: Mapping[str, Any]) -> Reading | str:
-        """What a row's sentiment, topics and entities (a list, or an object with a sentiment for each) say."""
+        """The reading of a row's sentiment, topics and entities (a list, or an object with a sentiment for each)."""
         sentiment, topics, entities = (given.get(name) for name in (SENTIMENT, TOPICS, ENTITIES))
         if not isinstance(sentiment, str) or not sentiment:
             return "no sentiment: give --sentiment_adapter, or a sentiment in the row"
@@ -87,7 +87,7 @@ class Adapters:
 
         Raises SettingsError where an adapter is of another task, or lacks a label.
         """
-        self.bank, self.recorded = bank, Recorded(negative)
+        self.bank, self.recorded = bank, RecordedPredictions(negative)
         known = [name for name in names if name in bank.names()]
         self.names = [name for name in known if name != ENTITY_SENTIMENT]
         self.pairs = ENTITY_SENTIMENT in known
@@ -96,7 +96,7 @@ class Adapters:
             _check(bank, name, entity_types if name == ENTITIES else () if name == TOPICS else negative)
 
     def __call__(self, items: Sequence[Item]) -> list[Reading | str]:
-        """For each item what the adapters say, in one mixed batch; then the sentiment of each entity, in another."""
+        """The adapters' reading of each item, in one mixed batch; then the sentiment of each entity, in another."""
         requests = [{"adapter": name, "inputs": {"text": item.text}} for item in items for name in self.names]
         answers = iter(self.bank.predict(requests))
         read: list[tuple[dict[str, Any], str]] = []

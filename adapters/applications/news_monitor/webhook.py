@@ -1,4 +1,4 @@
-"""Alarms posted to a URL: signed, in order, again until they arrive. What waits is in the store.
+"""Alarms posted to a URL: signed, in order, with retries until they arrive. Pending events are in the store.
 
 The header `Taskswap-Signature: t=<seconds>,v1=<hex>` has HMAC-SHA256 of `<seconds>.<body>` under the shared key. An
 event may come twice, if the answer to its first delivery was lost: it has its id.
@@ -28,7 +28,7 @@ TIMEOUT_SECONDS = 10
 FIRST_SECONDS, LAST_SECONDS = 1.0, 3600.0
 """Before an event is sent again: doubled each time, up to the second."""
 LOOK_SECONDS = 0.5
-"""Between looks at the store."""
+"""Polling interval of the store."""
 
 
 def secret_of(path: str | None) -> bytes:

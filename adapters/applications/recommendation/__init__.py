@@ -1,1 +1,1 @@
-"""Recommendations from the texts of items and what users did with them."""
+"""Recommendations from the texts of items and the events of users."""

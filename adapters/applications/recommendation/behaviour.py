@@ -1,4 +1,4 @@
-"""What all users did by a moment: how popular each item is, of late, and which items the same users like."""
+"""All users' events up to a moment: recent popularity of the items, and which items the same users like."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHRINK = 5.0
 
 
 class Behaviour:
-    """Counts of likes, which go on, and the cosines of items' users, which stay as of a moment."""
+    """Counts of likes, which are updated, and the cosines of items' users, which stay as of a moment."""
 
     def __init__(self, count: np.ndarray, recent: np.ndarray, at: np.ndarray, half_life: float, together: Any) -> None:
         """Args:

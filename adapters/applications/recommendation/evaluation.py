@@ -115,7 +115,7 @@ def case_scores(scores: np.ndarray, among: np.ndarray, targets: Sequence[int], t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class SystemScores:
     """A system on a slice.
 
     Attributes:
@@ -129,7 +129,7 @@ class Scored:
     diversity: float
 
 
-def scored(system: System, part: Slice, frozen: np.ndarray, seed: int) -> Scored:
+def scored(system: System, part: Slice, frozen: np.ndarray, seed: int) -> SystemScores:
     """Score a system on a slice.
 
     Args:
@@ -148,7 +148,7 @@ def scored(system: System, part: Slice, frozen: np.ndarray, seed: int) -> Scored
         ranked |= among
     shown = np.unique(np.concatenate(lists))
     diverse = [1 - _mean_cosine(frozen[one]) for one in lists if len(one) > 1]
-    return Scored(
+    return SystemScores(
         values=np.stack(rows),
         coverage=len(shown) / max(int(ranked.sum()), 1),
         diversity=float(np.mean(diverse)) if diverse else float("nan"),

@@ -1,4 +1,4 @@
-"""What users did with items, in order of time; and cases, which ask for what a user did after a moment.
+"""Events of users with items, in order of time; and cases, which ask for a user's likes after a moment.
 
 No case looks ahead: its history ends before its first target begins, and what is learned from ends before both.
 """
@@ -20,7 +20,7 @@ class Events:
         users: int64 `[events]`, numbers of users.
         items: int64 `[events]`, numbers of items.
         times: float64 `[events]`, seconds.
-        liked: bool `[events]`, whether the event says that the user likes the item, and not only that it was seen.
+        liked: bool `[events]`, whether the event is a like, and not only a view.
         names: of the users.
     """
 

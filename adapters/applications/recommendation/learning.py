@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapters.applications.base.making import Making, say
-from adapters.applications.recommendation import reading, rivals
+from adapters.applications.base.builder import ApplicationBuilder, say
+from adapters.applications.recommendation import baselines, reading
 from adapters.applications.recommendation.behaviour import Behaviour, half_life_of
 from adapters.applications.recommendation.events import Case, Events, cases, cut_times
 from adapters.applications.recommendation.settings import METHOD, all_settings, check_installed
@@ -26,7 +26,7 @@ from adapters.models.base_model import ENCODER
 
 if TYPE_CHECKING:
     from adapters.applications.recommendation.ranker import Ranker
-    from adapters.applications.recommendation.signals import Found, Signals
+    from adapters.applications.recommendation.signals import ItemSignals, Signals
     from adapters.applications.recommendation.training import Towers
     from adapters.models.base_model import Base
     from adapters.training.checkpoint import Checkpoints
@@ -48,11 +48,11 @@ TITLES = {"full": "full fine-tuning", "head": "frozen base, trained user tower"}
 """What rows of other methods are called; else by the method's name."""
 
 
-class Recommendation(Making):
-    """One recommender in the making: `read`, `learn`, `rank`, then `evaluate` and `save_and_print`."""
+class Recommendation(ApplicationBuilder):
+    """Builds a recommender: `read`, `learn`, `rank`, then `evaluate` and `save_and_print`."""
 
     def __init__(self, doc: str | None, defaults: Mapping[str, Any], argv: Sequence[str] | None = None) -> None:
-        """Parse the flags. The arguments are those of `Making`."""
+        """Parse the flags. The arguments are those of `ApplicationBuilder`."""
         super().__init__(all_settings(), doc, defaults, argv)
         check_installed()
         self.towers: dict[str, Towers] = {}
@@ -154,7 +154,7 @@ class Recommendation(Making):
             )
 
     def _checkpoints(self, name: str, texts: Sequence[str], train: Events) -> Checkpoints:
-        """Where a training is kept while the recommender is made: by what it depends on, so that no other goes on."""
+        """Checkpoints of a training, under a digest of all that it depends on, so that no other continues it."""
         from adapters.training.checkpoint import Checkpoints
 
         settings = {key: value for key, value in arguments.as_dict(self.settings).items() if key not in NOT_LEARNED}
@@ -228,7 +228,7 @@ class Recommendation(Making):
     # results ----------------------------------------------------------------------------------------------------------
 
     def evaluate(self) -> dict[str, Any]:
-        """Score the recommender and all that it is compared with on the test's cases."""
+        """Score the recommender and its baselines on the test's cases."""
         from adapters.applications.recommendation.evaluation import evaluate, slices
 
         if not self.test:
@@ -264,18 +264,18 @@ class Recommendation(Making):
                 if case.history
                 else np.zeros(len(frozen))
             ),
-            "popularity": rivals.popularity(behaviour),
-            "item-kNN": rivals.item_knn(behaviour),
-            "BM25 on the history": rivals.bm25(self.catalogue),
+            "popularity": baselines.popularity(behaviour),
+            "item-kNN": baselines.item_knn(behaviour),
+            "BM25 on the history": baselines.bm25(self.catalogue),
         }
         if settings.als:
             before = self.events.before(self.test_begins)
-            others["ALS"] = rivals.als(before, len(self.catalogue), settings.seed)
+            others["ALS"] = baselines.als(before, len(self.catalogue), settings.seed)
         for name, score in others.items():
             systems[name] = lambda case, among, score=score: score(case)
         return systems
 
-    def _whole(self, name: str, found: Callable[[Case], Found]) -> Any:
+    def _whole(self, name: str, found: Callable[[Case], ItemSignals]) -> Any:
         from adapters.applications.recommendation.ranker import ranked
 
         signals, ranker = self.ranked[name]
@@ -285,13 +285,13 @@ class Recommendation(Making):
 
         return system
 
-    def _alone(self, found: Callable[[Case], Found]) -> Any:
+    def _alone(self, found: Callable[[Case], ItemSignals]) -> Any:
         def system(case: Case, among: np.ndarray) -> np.ndarray:
             return found(case).searched["similarity"]
 
         return system
 
-    def _found(self, name: str) -> Callable[[Case], Found]:
+    def _found(self, name: str) -> Callable[[Case], ItemSignals]:
         """From a case of the test to its signals by some towers; the user tower reads all histories at once."""
         from adapters.applications.recommendation.signals import Profile
 
@@ -363,7 +363,7 @@ class Recommendation(Making):
 
 
 def drawn(given: Sequence[Case], most: int) -> list[Case]:
-    """So many cases at most, by a hash of the user's name: the same in every run."""
+    """A sample of the cases, by a hash of the user's name: the same in every run."""
     return list(given) if len(given) <= most else sorted(given, key=lambda case: digest_value(case.user))[:most]
 
 

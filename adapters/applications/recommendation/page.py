@@ -88,12 +88,12 @@ def _verdict(scores: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, part in scores["slices"].items():
         own, *others = part["systems"]
-        told: dict[str, list[str]] = {"better": [], "worse": []}
+        differs: dict[str, list[str]] = {"better": [], "worse": []}
         for other in others:
             test = other.get("difference") or {}
             if test.get("p_adjusted", 1) < 0.05:
-                told["better" if test["value"] > 0 else "worse"].append(other["name"])
-        said = "; ".join(f"significantly {how} than {', '.join(names)}" for how, names in told.items() if names)
+                differs["better" if test["value"] > 0 else "worse"].append(other["name"])
+        said = "; ".join(f"significantly {how} than {', '.join(names)}" for how, names in differs.items() if names)
         where = "Among all items" if name == ALL else f"{name[:1].upper()}{name[1:]}"
         lines.append(f"{where}: {MAIN} {in_words(own[MAIN])}; {said or 'no significant difference'}.")
     return lines

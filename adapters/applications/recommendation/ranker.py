@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.applications.recommendation.signals import FEATURES, SEARCHED, Found, Signals
+from adapters.applications.recommendation.signals import FEATURES, SEARCHED, ItemSignals, Signals
 from adapters.core.errors import ArtifactError
 
 OPTIONS = {
@@ -92,10 +92,10 @@ class Ranker:
             raise ArtifactError(f"{path}: no ranker of a recommender ({error!r:.200}). Train it again.") from error
 
 
-def retrieved(found: Found, allowed: np.ndarray, most: int) -> np.ndarray:
+def retrieved(found: ItemSignals, allowed: np.ndarray, most: int) -> np.ndarray:
     """Numbers of the allowed items with the highest values of any searched signal, each once, in ascending order.
 
-    A signal of 0 says nothing of an item, but for the similarity.
+    A signal of 0 carries no information on an item, except for the similarity.
 
     Args:
         found: signals of all items.
@@ -117,7 +117,7 @@ def highest(values: np.ndarray, most: int) -> np.ndarray:
     return finite
 
 
-def ranked(signals: Signals, ranker: Ranker, found: Found, allowed: np.ndarray, most: int) -> np.ndarray:
+def ranked(signals: Signals, ranker: Ranker, found: ItemSignals, allowed: np.ndarray, most: int) -> np.ndarray:
     """float64 `[items]`: scores of all allowed items, -inf of the others.
 
     What was retrieved has the ranker's scores, above all others, which follow in the order of their similarity. Where

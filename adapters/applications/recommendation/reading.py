@@ -170,7 +170,7 @@ def read_events(settings: Any, catalogue: Catalogue) -> tuple[Events, list[str]]
     if missing:
         raise DataError(f"--signal_kinds {missing[0]}: no event has this kind. Kinds found: {', '.join(kinds)}.")
     if not any(liked for _, _, _, liked in rows):
-        raise DataError(f"{source.name}: no event says that a user likes an item. Lower --min_rating, or give events.")
+        raise DataError(f"{source.name}: no event is a like. Lower --min_rating, or give events.")
     events = Events.of(rows)
     lines = _lines(roles, faults, len(events), "events")
     events, left = events.last_of_each(settings.max_events_per_user)

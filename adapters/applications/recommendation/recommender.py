@@ -1,4 +1,4 @@
-"""The recommender: items, the signals of users' behaviour, a ranker, and what users have done since it was made.
+"""The recommender: items, the signals of users' behaviour, a ranker, and later events.
 
 recommender = Recommender.load("runs/recommend")
 recommender.recommend(Request(user="17", number=10))         # items with scores and reasons
@@ -25,7 +25,7 @@ from adapters.applications.recommendation.ranker import Ranker, highest, ranked
 from adapters.applications.recommendation.settings import check_installed
 from adapters.applications.recommendation.signals import Profile, Signals
 from adapters.applications.recommendation.store import Event, NewItem, Store, digest_of
-from adapters.applications.recommendation.towers import Encode, Encoded, UserTower
+from adapters.applications.recommendation.towers import Encode, ItemVectors, UserTower
 from adapters.core.errors import ArtifactError, DataError, UserError, cause, did_you_mean
 from adapters.core.files import new_file, write_json
 from adapters.models.base_model import Base
@@ -89,7 +89,7 @@ class UserEvents:
     seen: set[int] = field(default_factory=set)
 
     def take(self, item: int, at: float, liked: bool) -> None:
-        """Take in an event. An item that is liked again is as recent as its last like."""
+        """Add an event. An item that is liked again is as recent as its last like."""
         self.seen.add(item)
         if liked:
             at = max(at, self.liked.pop(item, -math.inf))
@@ -148,7 +148,7 @@ class Recommender:
         return {"items": items, "basis": basis, **({"note": note} if note else {})}
 
     def _unknown_tags(self, request: Request) -> list[str]:
-        """What is said of tags that no item has."""
+        """The note on tags that no item has."""
         unknown = [tag for tag in (*request.tags, *request.without_tags) if not self.signals.having([tag])][:3]
         known = self.signals.tags() if unknown else []
         near = {tag: did_you_mean(tag.lower(), known) if len(known) < MOST else "check the tag" for tag in unknown}
@@ -247,7 +247,7 @@ class Recommender:
     # what comes in ----------------------------------------------------------------------------------------------------
 
     def take(self, events: Sequence[Event]) -> None:
-        """Take in events at once: they are on disk, and histories and popularity have them, when it returns.
+        """Add events: they are on disk, and histories and popularity have them, when it returns.
 
         Raises:
             DataError: an unknown item, or a time that is no number; then none is taken in.
@@ -262,7 +262,7 @@ class Recommender:
         self.read_changes()
 
     def add_items(self, items: Sequence[Item]) -> None:
-        """Take in new items: they can be recommended from their text when it returns.
+        """Add new items: they can be recommended from their text when it returns.
 
         Raises:
             DataError: an id that is there already, or twice; then none is taken in.
@@ -295,7 +295,7 @@ class Recommender:
         return count
 
     def read_changes(self) -> None:
-        """Take in what came into the store since the last time, by whoever wrote it. Raises SessionError."""
+        """Apply all changes of the store since the last call, from any process. Raises SessionError."""
         items: list[NewItem] = []
         for number, change in self.store.after(self._number):
             if isinstance(change, NewItem):
@@ -422,7 +422,7 @@ def encoder(bank: AdapterBank, most: int) -> Encode:
         most: tokens of a text that are read.
     """
 
-    def encode(texts: Sequence[str]) -> Encoded:
+    def encode(texts: Sequence[str]) -> ItemVectors:
         read = cut(bank.base, texts, most)
         answers = bank.predict([{"adapter": ADAPTER, "inputs": {"text": text}} for text in read])
         failed = [answer["error"] for answer in answers if "error" in answer]
@@ -446,7 +446,7 @@ def cut(base: Base, texts: Sequence[str], most: int) -> list[str]:
 
 
 def saved_record(folder: Path) -> dict[str, Any]:
-    """What was written beside a recommender: `base` is how its base is found again. Raises ArtifactError."""
+    """The record saved with a recommender: `base` is how its base is found. Raises ArtifactError."""
     try:
         record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return {**record, "base": str(record["base"])}

@@ -1,4 +1,4 @@
-"""Recommendations over HTTP: what to recommend and why, events taken in at once, new items, and a page to try it.
+"""Recommendations with their reasons over HTTP, events and new items, which take effect at once, and a page to try it.
 
 All that reads or changes the recommender goes through one batcher of one thread, in the order in which it came: so an
 event that was acknowledged is in every later answer.
@@ -19,23 +19,24 @@ from fastapi import Path as InPath
 from fastapi import Request as HttpRequest
 from pydantic import BaseModel, ConfigDict, Field
 
+from adapters.applications.base.serving import batch_counter, refusal
 from adapters.applications.recommendation.catalogue import Item
 from adapters.applications.recommendation.recommender import MOST, Recommender, Request, saved_record
 from adapters.applications.recommendation.store import Event
-from adapters.core.errors import SessionError, UserError
+from adapters.core.errors import UserError
 from adapters.data.times import seconds_since_1970
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.app import SECURED, refusals
 from adapters.serving.http.application import private
-from adapters.serving.http.batcher import Answers, Batcher, JobSlice
-from adapters.serving.http.refusal import Refusal, busy, unfit
+from adapters.serving.http.batcher import Answers, Batcher
+from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.service import Service
 from adapters.tasks.base.requests import Request as BankRequest
 
 AHEAD_SECONDS = 86_400.0
-"""So far ahead of this machine's clock an event may be: recent popularity is as of the last one."""
+"""Tolerated clock skew of an event's time: recent popularity is as of the last one."""
 AT_ONCE = 1000
-"""Events or items of a request."""
+"""Maximum number of events or items in a request."""
 FOUND = 10
 Id = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -50,8 +51,8 @@ class Filters(BaseModel):
     max_price: float | None = Field(None, ge=0, description="Items without a price are then left out.")
 
 
-class Asked(BaseModel):
-    """What is to be recommended, and to whom."""
+class RecommendBody(BaseModel):
+    """A request for recommendations."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -73,27 +74,27 @@ class Asked(BaseModel):
         return Request(**values)
 
 
-class Done(BaseModel):
-    """What a user did."""
+class EventBody(BaseModel):
+    """An event of a user."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     user: Id
     item: Id
     time: float | str | None = Field(None, description="ISO 8601, or seconds since 1970. Default: now.")
-    kind: str | None = Field(None, max_length=200, description="As in the events that it was trained on.")
-    liked: bool | None = Field(None, description="Default: as --signal_kinds said of the kind.")
+    kind: str | None = Field(None, max_length=200, description="As in the training events.")
+    liked: bool | None = Field(None, description="Default: by --signal_kinds.")
 
 
-class Events(BaseModel):
-    """Events, taken in together or not at all."""
+class EventsBody(BaseModel):
+    """Events, stored together or not at all."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    events: list[Done] = Field(min_length=1, max_length=AT_ONCE)
+    events: list[EventBody] = Field(min_length=1, max_length=AT_ONCE)
 
 
-class Added(BaseModel):
+class ItemBody(BaseModel):
     """A new item."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -106,12 +107,12 @@ class Added(BaseModel):
     published: float | str | None = Field(None, description="ISO 8601, or seconds since 1970.")
 
 
-class Items(BaseModel):
-    """New items, taken in together or not at all."""
+class ItemsBody(BaseModel):
+    """New items, stored together or not at all."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    items: list[Added] = Field(min_length=1, max_length=AT_ONCE)
+    items: list[ItemBody] = Field(min_length=1, max_length=AT_ONCE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +154,7 @@ class RecommendationSite:
             self.batcher.start()
 
     def close(self) -> None:
-        """Do what waits, and close the events' file."""
+        """Finish pending work, and close the events' file."""
         if self.batcher is not None:
             self.batcher.close()
         if self.recommender is not None:
@@ -172,24 +173,19 @@ class RecommendationSite:
                 faults[number] = error
         return answers, faults
 
-    def event(self, done: Done) -> Event:
+    def event(self, body: EventBody) -> Event:
         """An event as the recommender takes it. Raises Refusal."""
         now = time.time()
-        at = _seconds(done.time, "time", now)
+        at = _seconds(body.time, "time", now)
         if at > now + AHEAD_SECONDS:
-            raise Refusal(422, "time", "The event is in the future.", expected="a time until now", found=str(done.time))
-        liked = not self.signal_kinds or done.kind in self.signal_kinds
-        return Event(user=done.user, item=done.item, time=at, liked=liked if done.liked is None else done.liked)
+            raise Refusal(422, "time", "The event is in the future.", expected="a time until now", found=str(body.time))
+        liked = not self.signal_kinds or body.kind in self.signal_kinds
+        return Event(user=body.user, item=body.item, time=at, liked=liked if body.liked is None else body.liked)
 
     def routes(self, service: Service) -> APIRouter:
         """Recommendations, events, items."""
         router = APIRouter(prefix="/v1/recommend")
-
-        def counted(batch: Sequence[JobSlice[Work]], seconds: float) -> None:
-            service.metrics.batch_rows.observe(sum(len(part.requests) for part in batch))
-            service.metrics.batch_seconds.observe(seconds)
-
-        batcher = self.batcher = Batcher(self.answer, service.settings, counted)
+        batcher = self.batcher = Batcher(self.answer, service.settings, batch_counter(service))
 
         async def done(request: HttpRequest, text: str, do: Callable[[Recommender], dict[str, Any]]) -> Response:
             """The answer of some work. Raises Refusal."""
@@ -205,7 +201,7 @@ class RecommendationSite:
             finally:
                 gone.cancel()
             if job.faults:
-                raise _refusal(job.faults[0])
+                raise refusal(job.faults[0], application=self.name, stored="events", request="request")
             return private(job.answers[0])
 
         def check(request: HttpRequest) -> None:
@@ -214,15 +210,15 @@ class RecommendationSite:
         usual = refusals(400, 401, 408, 413, 422, 503, 504)
 
         @router.post("", summary="Recommend items", responses=usual, openapi_extra=SECURED)
-        async def recommend(asked: Asked, request: HttpRequest) -> Response:
+        async def recommend(body: RecommendBody, request: HttpRequest) -> Response:
             """The best items for a user, a history or wishes: `{items: [{id, title, score, why}], basis, note?}`. `why`
             has the items of the history that each is nearest to."""
             check(request)
-            wanted = asked.request()
-            return await done(request, asked.wishes or "", lambda recommender: recommender.recommend(wanted))
+            wanted = body.request()
+            return await done(request, body.wishes or "", lambda recommender: recommender.recommend(wanted))
 
-        @router.post("/events", summary="Take in what users did", responses=usual, openapi_extra=SECURED)
-        async def events(given: Events, request: HttpRequest) -> Response:
+        @router.post("/events", summary="Add events of users", responses=usual, openapi_extra=SECURED)
+        async def events(given: EventsBody, request: HttpRequest) -> Response:
             """They are on disk, and in every later answer, when it returns."""
             check(request)
             taken = [self.event(one) for one in given.events]
@@ -245,7 +241,7 @@ class RecommendationSite:
             responses=refusals(400, 401, 403, 408, 413, 422, 503, 504),
             openapi_extra=SECURED,
         )
-        async def items(given: Items, request: HttpRequest) -> Response:
+        async def items(given: ItemsBody, request: HttpRequest) -> Response:
             """They can be recommended from their texts when it returns. It needs the token of the staff."""
             service.tokens.check_staff(request.headers.get("authorization"))
             new = [_item(one) for one in given.items]
@@ -265,7 +261,7 @@ class RecommendationSite:
         return router
 
 
-def _item(given: Added) -> Item:
+def _item(given: ItemBody) -> Item:
     """An item as the recommender takes it. Raises Refusal."""
     published = None if given.published is None else _seconds(given.published, "published", 0.0)
     text = " ".join(f"{given.title} {given.text}".split())
@@ -282,12 +278,3 @@ def _seconds(value: float | str | None, name: str, default: float) -> float:
     except ValueError as error:
         expected = "ISO 8601, or seconds since 1970"
         raise Refusal(422, name, f"{name}: {error}", expected=expected, found=str(value)[:80]) from None
-
-
-def _refusal(error: UserError) -> Refusal:
-    """How work is refused. What is wrong with the file is the log's alone."""
-    if isinstance(error, Refusal):
-        return error
-    if isinstance(error, SessionError):
-        return busy("events", "The events could not be read or written, and nothing of the request was kept.")
-    return unfit("request", error)

@@ -20,11 +20,11 @@ class RecommendationSettings:
     """Items with their texts, what users did with them, and how both are learned."""
 
     items_file: str | None = None
-    """Items: a row each with an id and a text, and if known tags, a price and a date; CSV, JSONL, Parquet, …"""
+    """File of items, one per row: an id, a text, and optionally tags, a price and a date; CSV, JSONL, Parquet, …"""
     events_file: str | None = None
-    """Events: a row each with a user, an item and a time, and if known a kind or a rating."""
+    """File of events, one per row: a user, an item, a time, and optionally a kind or a rating."""
     test_file: str | None = None
-    """Cases of the test, JSONL: {"user", "history", "target"} and if wanted "candidates", by ids of items, the oldest
+    """File of test cases, JSONL: {"user", "history", "target"} and optionally "candidates", by item id, the oldest
     first. All of --events_file is then train and dev. Default: the last events by time are the test."""
     item_column_name: str | None = None
     """Column of the item's id. Default: item_id, item, product_id, movieId, asin, sku, article_id, news_id, id."""
@@ -47,54 +47,52 @@ class RecommendationSettings:
     published_column_name: str | None = None
     """Column of the date since which an item exists. Default: published, published_at, release_date, date, year."""
     slice_column_name: str | None = None
-    """Column of the items whose values are slices of the report: the items of each are ranked apart, too."""
+    """Column of the items whose values are slices of the report: the items of each are also ranked separately."""
     signal_kinds: list[str] = field(default_factory=list)
-    """Kinds of events that say that a user likes an item. Of others it is only known that the user has seen it.
-    Default: all."""
+    """Kinds of events that count as likes. The others only mark the item as seen. Default: all."""
     min_rating: float | None = None
-    """Ratings from which a user likes an item. Default: every rating is a sign of interest."""
+    """Minimum rating that counts as a like. Default: any rating does."""
     encoding: str = "utf-8"
     """Encoding of the files."""
     test_percentage: float = 20.0
-    """Share of the events, the last ones of all users by time, that is the test."""
+    """Percentage of the events, the last ones of all users by time, used as test."""
     dev_percentage: float = 10.0
-    """Share of the events, those before the test, from which the ranker learns and by which an epoch is chosen."""
+    """Percentage of the events, those before the test, used to fit the ranker and to choose the epoch."""
     new_user_clicks: int = 5
-    """Of a user without earlier events, so many first ones are the history; the later ones are to be found."""
+    """Number of first events of a new user given as history; the later ones are the targets."""
     model_name_or_path: str = "minilm"
     """Path, Hub id or alias (minilm, e5) of the base model, an encoder."""
     max_item_tokens: int = 96
-    """Tokens of an item's text that are read."""
+    """Maximum number of tokens of an item's text."""
     history_items: int = 30
-    """Items of a user's history that the user tower reads, the last ones."""
+    """Number of last items of a user's history that the user tower reads."""
     num_train_epochs: float = 3.0
-    """Number of training epochs: each event is learned from once in an epoch."""
+    """Number of training epochs. Each event is used once per epoch."""
     max_train_steps: int | None = None
     """Number of optimizer steps; overrides --num_train_epochs."""
     batch_items: int = 96
-    """Draws of items in a batch. Each item is encoded once, and is a negative for the events of the others."""
+    """Number of items drawn per batch. Each is encoded once, and is a negative for the events of the others."""
     events_per_item: int = 8
-    """Events that learn from one encoding of their item, at most."""
+    """Maximum number of events that share one encoding of their item."""
     temperature: float = 0.07
-    """Divides the cosine of user and item."""
+    """Temperature by which the cosine of user and item is divided."""
     user_learning_rate: float = 1e-3
     """Peak learning rate of the user tower."""
     attention_heads: int = 8
-    """Heads of the self-attention over a history, of 16 dimensions each."""
+    """Number of heads of the self-attention over a history, of 16 dimensions each."""
     max_events_per_user: int = 1000
-    """Events of a user that are used, the last ones."""
+    """Maximum number of events of a user. The last ones are used."""
     max_train_events: int | None = None
-    """Events to learn from, the last ones. Default: all."""
+    """Maximum number of training events. The last ones are used. Default: all."""
     half_life_days: float | None = None
-    """After so long an event counts half in an item's recent popularity. Default: a tenth of the time that the training
-    events span."""
+    """Half-life of an event's weight in an item's recent popularity, in days. Default: a tenth of the time that the
+    training events span."""
     retrieved: int = 200
-    """Items that each of the searches hands to the ranker."""
+    """Number of items that each retriever passes to the ranker."""
     compared_methods: list[str] = field(default_factory=list)
-    """Methods that adapt the base instead, each with towers and ranker of its own, to compare with: full (fine-tuning),
-    head (the frozen base)."""
+    """Methods to compare with, each with towers and a ranker of its own: full (fine-tuning), head (the frozen base)."""
     als: bool = False
-    """Compare with implicit's ALS, too (pip install implicit)."""
+    """Also compare with the ALS of implicit (pip install implicit)."""
     mixed_precision: str = "auto"
     """no, bf16, fp16, or auto: bf16 if it is faster on this machine."""
     device: str = "auto"

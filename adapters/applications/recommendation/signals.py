@@ -1,4 +1,4 @@
-"""What speaks for an item to a user at a moment: similarity, words, behaviour, popularity, age, tags and price."""
+"""The signals of an item for a user at a moment: similarity, words, behaviour, popularity, age, tags and price."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Profile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class ItemSignals:
     """The signals of all items for one user.
 
     Attributes:
@@ -93,8 +93,8 @@ class Signals:
         """Weigh words and tags by how rare they are among the items that the recommender was made of."""
         first = range(self.trained)
         items = self.catalogue.items
-        self._words = Weighed(words, [items[n].text for n in first], [item.text for item in items])
-        self._tags = Weighed(list, [items[n].tags for n in first], [item.tags for item in items])
+        self._words = TfidfIndex(words, [items[n].text for n in first], [item.text for item in items])
+        self._tags = TfidfIndex(list, [items[n].tags for n in first], [item.tags for item in items])
         self._read_facts()
 
     def _read_facts(self) -> None:
@@ -121,7 +121,7 @@ class Signals:
         return found
 
     def add(self, numbers: Sequence[int], vectors: np.ndarray, weights: np.ndarray) -> None:
-        """Take in items that the catalogue has at its end."""
+        """Add the items at the end of the catalogue."""
         self.vectors, self.weights = np.vstack([self.vectors, vectors]), np.append(self.weights, weights)
         items = [self.catalogue.items[number] for number in numbers]
         self._words.add([item.text for item in items])
@@ -144,7 +144,7 @@ class Signals:
         """float32 `[profiles, hidden]`: what the user tower makes of each, in large batches."""
         return self.user.vectors(self.near(profile) for profile in profiles)
 
-    def of(self, profile: Profile, at: float, user: np.ndarray | None = None) -> Found:
+    def of(self, profile: Profile, at: float, user: np.ndarray | None = None) -> ItemSignals:
         """The signals of all items.
 
         Args:
@@ -165,9 +165,9 @@ class Signals:
             "together": self.behaviour.with_history(recent),
             "recent": np.log1p(self.behaviour.popularity(at)).astype(np.float32),
         }
-        return Found(searched=searched, cosine=cosine, near=near, wished=wished, profile=profile, at=at)
+        return ItemSignals(searched=searched, cosine=cosine, near=near, wished=wished, profile=profile, at=at)
 
-    def rows(self, found: Found, numbers: np.ndarray) -> np.ndarray:
+    def rows(self, found: ItemSignals, numbers: np.ndarray) -> np.ndarray:
         """float32 `[items, features]`: the features of some items, in the order of `FEATURES`; nan is not known."""
         history = list(found.profile.history)
         near = self.vectors[numbers] @ found.near.T if len(found.near) else np.zeros((len(numbers), 1))
@@ -187,7 +187,7 @@ class Signals:
         return np.stack(columns, 1).astype(np.float32)
 
 
-class Weighed:
+class TfidfIndex:
     """Words or tags of items as sparse vectors of length 1, weighed by how rare they are (scikit-learn's TF-IDF)."""
 
     def __init__(self, analyzer: Any, first: Sequence[Any], all_items: Sequence[Any]) -> None:
@@ -215,7 +215,7 @@ class Weighed:
                 self._later.setdefault(word, []).append(number)
 
     def add(self, items: Sequence[Any]) -> None:
-        """Take in further items."""
+        """Add further items."""
         from scipy.sparse import vstack
 
         self._note(items, self._count)

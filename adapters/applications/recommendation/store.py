@@ -1,4 +1,4 @@
-"""What users did, and items that came later, in one SQLite file: what is acknowledged stays, what is forgotten goes.
+"""Events and later items in one SQLite file: acknowledged changes are durable, deleted users are erased.
 
 All changes have a number, in one order. So several servers may use one file: each takes in what the others wrote.
 """
@@ -28,7 +28,7 @@ COLUMNS = "kind, user, item, time, liked, vector, weight"
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """What a user did: `liked` is False where the item was only seen. `time` is in seconds since 1970."""
+    """An event of a user: `liked` is False where the item was only seen. `time` is in seconds since 1970."""
 
     user: str
     item: str
@@ -46,13 +46,13 @@ class NewItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forgotten:
-    """A user is forgotten: the one whose name has this hash."""
+class UserDeletion:
+    """The events of the user whose name has this hash are deleted."""
 
     digest: str
 
 
-Change = Event | NewItem | Forgotten
+Change = Event | NewItem | UserDeletion
 
 
 class Store(SqliteFile):
@@ -111,6 +111,6 @@ def _change(kind: str, user: str, item: str, time: float, liked: int, vector: by
     if kind == EVENT:
         return Event(user=user, item=item, time=time, liked=bool(liked))
     if kind == FORGOTTEN:
-        return Forgotten(digest=item)
+        return UserDeletion(digest=item)
     found: Any = item_of(json.loads(item))
     return NewItem(item=found, vector=np.frombuffer(vector, "<f4"), weight=weight)

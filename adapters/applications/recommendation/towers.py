@@ -1,7 +1,7 @@
-"""Two towers on one base: an item is its text, a user is what the items of the history say.
+"""Two towers on one base: an item is its text, a user is the items of the history.
 
 Item tower: the mean of the last hidden states of the item's text, under the adapter, at length 1; and the head's one
-output, the item's weight, which says how likely it is whoever the user is. User tower: self-attention over the vectors
+output, the item's weight: how likely it is, whoever the user is. User tower: self-attention over the vectors
 of the history, then additive attention into one vector (NRMS: Wu et al. 2019, "Neural news recommendation with
 multi-head self-attention", sec. 3.2), at length 1. The score of an item is cosine / temperature + weight.
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 HEAD_WIDTH = 16
 """Dimensions of a head of the self-attention, as in NRMS."""
-Encoded = tuple[np.ndarray, np.ndarray]
+ItemVectors = tuple[np.ndarray, np.ndarray]
 """Of texts, vectors float32 `[texts, hidden]` of length 1, and weights float32 `[texts]`."""
-Encode = Callable[[Sequence[str]], Encoded]
+Encode = Callable[[Sequence[str]], ItemVectors]
 
 
 def item_task() -> Task:
@@ -79,7 +79,7 @@ class UserTower(torch.nn.Module):
     def vectors(self, histories: Iterable[np.ndarray], *, at_once: int = 512) -> np.ndarray:
         """float32 `[users, hidden]`: of histories `[items, hidden]` each, the oldest item first; 0 of an empty one.
 
-        So many are held at once, as those of 100,000 users are gigabytes.
+        They are computed in parts, as those of 100,000 users are gigabytes.
         """
         found, given = [np.zeros((0, self.out.out_features), np.float32)], iter(histories)
         while part := list(islice(given, at_once)):

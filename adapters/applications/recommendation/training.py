@@ -152,7 +152,7 @@ def learn(
         events: to learn from.
         score: of towers on dev, higher is better.
         say: prints a line.
-        checkpoints: of this training, one for each epoch, from the newest of which it goes on; None keeps none.
+        checkpoints: of this training, one for each epoch; it continues from the newest. None keeps none.
 
     Raises:
         CheckpointError: one cannot be written; earlier ones remain.
@@ -316,13 +316,13 @@ class Loop:
         checkpoints.save(found.epoch, tensors, state)
 
     def _resumed(self, checkpoints: Checkpoints | None, say: Callable[[str], None]) -> Progress | None:
-        """Go on from the newest checkpoint; None where there is no whole one."""
+        """The state of the newest complete checkpoint; None where there is none."""
         if checkpoints is None or not checkpoints.any():
             return None
         try:
             read = checkpoints.find(LATEST, say)
         except CheckpointError:
-            say(f"{checkpoints.folder} has no complete checkpoint: the training begins anew")
+            say(f"{checkpoints.folder} has no complete checkpoint: the training starts from scratch")
             return None
         towers, tensors, state = self.towers, read.tensors, read.state
         set_parameters(self.both, tensors["model"])
@@ -388,7 +388,7 @@ class Loop:
         return torch.from_numpy(self.towers.vectors[numbers] * mask[..., None]), torch.from_numpy(mask)
 
     def _log_chance(self, items: np.ndarray, draws: int) -> np.ndarray:
-        """The logarithm of the chance that a batch of so many draws has each of some items."""
+        """The logarithm of the chance that a batch of this size has each of some items."""
         each = self.settings.events_per_item
         counts = np.bincount(self.examples.items)
         shares = np.ceil(counts / each)

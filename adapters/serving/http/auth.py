@@ -16,8 +16,8 @@ PREDICT, ADMIN, STAFF = "TASKSWAP_PREDICT_TOKEN", "TASKSWAP_ADMIN_TOKEN", "TASKS
 MIN_CHARACTERS = 8
 
 
-def made_up() -> str:
-    """A token that nobody guesses."""
+def generate_token() -> str:
+    """A random token (192 bits)."""
     return secrets.token_urlsafe(24)
 
 
@@ -30,13 +30,13 @@ class Tokens:
         admin: for loading and unloading. There always is one: who sends a request from this machine may be a proxy that
             passes on those of others.
         staff: for what an application hands over to people, or is fed; None leaves that to the admin token.
-        made: the admin token was made up at start, and must be shown.
+        generated: the admin token was generated at start, and must be shown.
     """
 
     predict: bytes | None = None
-    admin: bytes = field(default_factory=lambda: made_up().encode())
+    admin: bytes = field(default_factory=lambda: generate_token().encode())
     staff: bytes | None = None
-    made: bool = False
+    generated: bool = False
 
     @classmethod
     def of(cls, settings: Settings) -> Tokens:
@@ -44,9 +44,9 @@ class Tokens:
         admin = _token(settings.admin_token_file, "--admin_token_file", ADMIN)
         return cls(
             predict=_token(settings.predict_token_file, "--predict_token_file", PREDICT),
-            admin=made_up().encode() if admin is None else admin,
+            admin=generate_token().encode() if admin is None else admin,
             staff=_token(settings.staff_token_file, "--staff_token_file", STAFF),
-            made=admin is None,
+            generated=admin is None,
         )
 
     def check_predict(self, authorization: str | None) -> None:

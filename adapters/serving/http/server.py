@@ -51,7 +51,7 @@ def serve(argv: Sequence[str], find: Find | None = None) -> int:
         return run(settings, socket.socket(fileno=int(os.environ[LISTENER])), applications)
     with bound_socket(settings) as listener:
         if settings.workers > 1:
-            if (tokens := Tokens.of(settings)).made:  # one for all of them
+            if (tokens := Tokens.of(settings)).generated:  # one for all of them
                 os.environ[ADMIN] = tokens.admin.decode()
                 show(tokens)
             return supervise(settings.workers, argv, listener)

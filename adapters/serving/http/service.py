@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import ArtifactError, BankError, ModelError, SettingsError, UnknownAdapterError, UserError
 from adapters.core.memory import release_fragmented_memory
+from adapters.serving.http.adapter_poller import AdapterPoller
 from adapters.serving.http.auth import Tokens
 from adapters.serving.http.batcher import Answers, Batcher, Job, JobSlice
 from adapters.serving.http.drift import Drift
@@ -24,7 +25,6 @@ from adapters.serving.http.request_parser import RequestParser
 from adapters.serving.http.schema import GenerateRequest, LoadRequest
 from adapters.serving.http.settings import RUNTIMES, Settings
 from adapters.serving.http.telemetry import RequestLog, ServerMetrics
-from adapters.serving.http.watch import Watch
 from adapters.tasks.base.requests import Request
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Service:
         self.explainer = Explainer(settings, self.without_root)
         self.loading = ThreadPoolExecutor(1, "loading")
         self.drift = Drift(settings, self.metrics)
-        self.watch = Watch(settings.watch, self._count_adapters)
+        self.poller = AdapterPoller(settings.watch, self._count_adapters)
         self.bank: AdapterBank | None = None
         self.on_start: list[Callable[[AdapterBank], None]] = []
         """Called with the bank before the server is ready: what applications open."""
@@ -137,7 +137,7 @@ class Service:
         self.batcher.start(threads)
         self.generator.start(bank, threads)
         self.drift.start()
-        self.watch.start(bank)
+        self.poller.start(bank)
         if self.status == WARMING:
             self.status = READY
 
@@ -164,7 +164,7 @@ class Service:
     def close(self) -> None:
         """Answer the requests that wait, then end the threads. Blocks."""
         self.status = DRAINING
-        self.watch.close()
+        self.poller.close()
         self.batcher.close()
         self.generator.close()
         self.explainer.close()

@@ -59,7 +59,7 @@ class Settings:
     """File with the bearer token that requests need. Default: TASKSWAP_PREDICT_TOKEN in the environment, else none."""
     admin_token_file: str | None = None
     """File with the bearer token that loading and unloading need, from this machine as well. Default:
-    TASKSWAP_ADMIN_TOKEN, else one that is made up and shown at start."""
+    TASKSWAP_ADMIN_TOKEN, else one that is generated and shown at start."""
     staff_token_file: str | None = None
     """File with the bearer token of people who work with what an application hands over. Default:
     TASKSWAP_STAFF_TOKEN, else the admin token alone."""
@@ -95,8 +95,8 @@ class Settings:
     log_texts: bool = False
     """Write the texts of requests to the log; emails, card and phone numbers in them are masked."""
     watch: float = 0.0
-    """Seconds between two looks at the adapters whose folder is a link, or has a current.json: where it names another
-    folder, that is loaded as a new version. 0 never looks."""
+    """Polling interval, in seconds, for new versions of adapters whose folder is a link or has a current.json; 0
+    disables polling."""
     drift_window: int = 1000
     """Answers of an adapter that are compared with those on dev (labels, confidence, unknown tokens), again and again;
     0 compares none."""

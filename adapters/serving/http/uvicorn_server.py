@@ -72,7 +72,7 @@ class Server(uvicorn.Server):
         host, port = (sockets or [])[0].getsockname()[:2]
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self.log.info("listening", extra={"fields": {"url": where, "process": os.getpid()}})
-        if self.service.tokens.made:
+        if self.service.tokens.generated:
             show(self.service.tokens)
         self.service.open_in_background(self._opened)
 

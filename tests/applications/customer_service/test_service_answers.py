@@ -23,7 +23,7 @@ from adapters.applications.customer_service.conversation import LONGEST, Session
 from adapters.applications.customer_service.evaluation import evaluate
 from adapters.applications.customer_service.knowledge import Knowledge, Question, Questions, Reply
 from adapters.applications.customer_service.policy import GATES, MAIN, TWO, Policy
-from adapters.applications.customer_service.ranking import Found, Ranking
+from adapters.applications.customer_service.ranking import Ranking, SearchResult
 from adapters.applications.customer_service.retriever import Match
 from adapters.applications.customer_service.store import Store
 from adapters.applications.customer_service.written import unsupported, written
@@ -38,8 +38,8 @@ def match(target: str, score: float) -> Match:
     return Match(target=target, score=score, cosine=score, lexical=score, text=f"text of {target}")
 
 
-FOUND = Found(matches=[match("r2", 0.9), match("r1", 0.8), match("r3", 0.1)], passages=[match("0", 0.5)])
-NAMED = Found(intents={"refund": 0.6, "card_lost": 0.4}, matches=[match("refund", 0.9)])
+FOUND = SearchResult(matches=[match("r2", 0.9), match("r1", 0.8), match("r3", 0.1)], passages=[match("0", 0.5)])
+NAMED = SearchResult(intents={"refund": 0.6, "card_lost": 0.4}, matches=[match("refund", 0.9)])
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ NAMED = Found(intents={"refund": 0.6, "card_lost": 0.4}, matches=[match("refund"
         (FAQ, FOUND, [MAIN], "answer", "r2"),
         (FAQ, FOUND, [TWO], "ask", ("r2", "r1")),
         (FAQ, FOUND, [], "hand_over", None),
-        (FAQ, Found(), [MAIN], "hand_over", None),
+        (FAQ, SearchResult(), [MAIN], "hand_over", None),
         (INTENTS, NAMED, [MAIN], "answer", "refund"),
         (INTENTS, NAMED, [TWO], "ask", ("refund", "card_lost")),
         (INTENTS, NAMED, [], "hand_over", None),
     ],
 )
 def test_the_first_gate_that_opens_decides(
-    knowledge: Knowledge, found: Found, opened: Sequence[str], kind: str, what: Any
+    knowledge: Knowledge, found: SearchResult, opened: Sequence[str], kind: str, what: Any
 ) -> None:
     decision = policy(knowledge, *opened).decide(found)
     assert (decision.kind, decision.choices or decision.target) == (kind, what)
@@ -87,7 +87,7 @@ TEMPLATES = Knowledge(
 
 @pytest.mark.parametrize("right", ["t2", "t1"])
 def test_dev_weighs_the_intent_against_the_match(right: str) -> None:
-    found = Found(intents={"refund": 0.9, "card_lost": 0.1}, matches=[match("t1", 0.9), match("t2", 0.1)])
+    found = SearchResult(intents={"refund": 0.9, "card_lost": 0.1}, matches=[match("t1", 0.9), match("t2", 0.1)])
     intent = {"t1": "card_lost", "t2": "refund"}[right]
     asked = [Question(text="x", intent=intent, reply=right)] * 3
     half = (asked, [found] * 3)
@@ -102,7 +102,7 @@ def test_weights_are_those_of_the_highest_likelihood() -> None:
     values = np.stack([np.log(shares / (1 - shares)), scores[:, 0] - scores[:, 1]], -1)
     first = generator.random(rows) < 1 / (1 + np.exp(-values @ np.array(true)))
     found = [
-        Found(intents={"card_lost": p, "refund": 1 - p}, matches=[match("card_lost", a), match("refund", b)])
+        SearchResult(intents={"card_lost": p, "refund": 1 - p}, matches=[match("card_lost", a), match("refund", b)])
         for p, (a, b) in zip(shares, scores, strict=True)
     ]
     asked = [Question(text="x", intent="card_lost" if one else "refund") for one in first]
@@ -113,7 +113,9 @@ def test_weights_are_those_of_the_highest_likelihood() -> None:
 
 
 def test_without_questions_of_dev_both_count_and_an_intent_without_a_template_leaves_it_to_the_matches() -> None:
-    both = Found(intents={"refund": 0.6, "card_lost": 0.4}, matches=[match("card_lost", 0.5), match("refund", 0.4)])
+    both = SearchResult(
+        intents={"refund": 0.6, "card_lost": 0.4}, matches=[match("card_lost", 0.5), match("refund", 0.4)]
+    )
     assert [*Ranking.fitted(INTENTS, [], []).order(both)] == ["card_lost", "refund"]
     assert sum(Ranking(INTENTS).order(both).values()) == pytest.approx(1)
     several = Knowledge(
@@ -121,19 +123,19 @@ def test_without_questions_of_dev_both_count_and_an_intent_without_a_template_le
         replies={name: Reply(id=name, versions=(name,)) for name in ("r1", "r2")},
     )
     assert [*Ranking(several).order(replace(both, matches=[match("r2", 0.5)]))] == ["r2"]
-    assert Ranking(several).order(Found()) == {}
+    assert Ranking(several).order(SearchResult()) == {}
 
 
 def test_asking_back_is_set_on_what_is_not_answered() -> None:
     generator = np.random.default_rng(0)
 
-    def half(count: int) -> tuple[list[Question], list[Found]]:
+    def half(count: int) -> tuple[list[Question], list[SearchResult]]:
         """Questions of which the surest are answered right, the next are of the second reply, others of none."""
         questions, found = [], []
         for score in generator.random(count):
             own = "r2" if score > 0.6 else "r1" if score > 0.3 else "r3"
             questions.append(Question(text="x", reply=own))
-            found.append(Found(matches=[match("r2", score), match("r1", score / 2), match("r3", 0.0)]))
+            found.append(SearchResult(matches=[match("r2", score), match("r1", score / 2), match("r3", 0.0)]))
         return questions, found
 
     asked = settings(max_wrong=0.05, max_wrong_asked=0.2, promise=0.95)
@@ -141,7 +143,7 @@ def test_asking_back_is_set_on_what_is_not_answered() -> None:
     assert tuned.gates[MAIN].promised and tuned.gates[TWO].promised
     assert tuned.gates[MAIN].passed + tuned.gates[TWO].passed < 400
     scores = (0.05, 0.55, 0.95)
-    found = [Found(matches=[match("r2", s), match("r1", s / 2), match("r3", 0.0)]) for s in scores]
+    found = [SearchResult(matches=[match("r2", s), match("r1", s / 2), match("r3", 0.0)]) for s in scores]
     kinds = {tuned.decide(one).kind: score for one, score in zip(found, scores, strict=True)}
     assert kinds == {"hand_over": 0.05, "ask": 0.55, "answer": 0.95}
 

@@ -1,4 +1,4 @@
-"""Thresholds promise what they say, confidences are scikit-learn's, and scores out of scope are scikit-learn's too."""
+"""The guarantees of thresholds hold, confidences are scikit-learn's, and scores out of scope are scikit-learn's too."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_bound_is_clopper_and_pearsons():
 
 
 @pytest.mark.parametrize("max_wrong", [0.15, 0.25])
-def test_what_is_promised_is_broken_no_more_often_than_is_said(max_wrong):
+def test_a_guarantee_is_broken_no_more_often_than_its_level(max_wrong):
     generator = np.random.default_rng(3)
     gate = fitted(["a", "b"], *draws(generator, 300))
     many, right = draws(generator, 200_000)
@@ -41,7 +41,7 @@ def test_what_is_promised_is_broken_no_more_often_than_is_said(max_wrong):
     assert binomtest(broken, 300, 0.2, alternative="greater").pvalue > 0.01
 
 
-def test_too_few_questions_promise_nothing_and_say_how_many_it_takes():
+def test_too_few_questions_guarantee_nothing_and_report_how_many_it_takes():
     values = np.linspace(-1, 1, 30)[:, None]
     gate = fitted(["a"], values, values[:, 0] > -0.5)
     own = with_threshold(gate, values, values[:, 0] > -0.5, max_wrong=0.05, promise=0.95)

@@ -23,7 +23,7 @@ def settings(**changes: Any) -> Any:
     return all_settings()(train_file="t", **changes)
 
 
-def read(tmp_path: Path, rows: list[dict[str, Any]], **changes: Any) -> list[reading.Asked]:
+def read(tmp_path: Path, rows: list[dict[str, Any]], **changes: Any) -> list[reading.QuestionAnswer]:
     return reading.read(str(customers.write(tmp_path / "rows.jsonl", rows)), settings(**changes), "--train_file")[0]
 
 

@@ -85,7 +85,7 @@ def test_what_it_leaves_are_ordinary_artifacts_scores_and_a_page(learned):
     assert "<svg" in page and "http://" not in page.replace("http://www.w3.org", "")
     notes = json.loads((learned / "assistant.json").read_text())["notes"]
     assert any("old.pdf: cannot be read" in line for line in notes)
-    assert any("cannot be promised" in line or "none passes" in line for line in notes)
+    assert any("without a guarantee" in line or "none passes" in line for line in notes)
 
 
 def test_a_loaded_assistant_finds_what_the_learned_one_found(assistant, learned):
@@ -282,7 +282,7 @@ def test_an_assistant_of_other_adapters_or_damaged_files_is_refused(learned, tmp
         shutil.copytree(learned, folder)
         path = folder / name
         path.write_bytes(path.read_bytes().replace(text.encode(), text.encode() + b"0") if text else b"0" * 9)
-        with pytest.raises(ArtifactError, match="was learned anew" if text else "holds no assistant"):
+        with pytest.raises(ArtifactError, match="was learned again" if text else "holds no assistant"):
             Assistant.load(folder)
 
 

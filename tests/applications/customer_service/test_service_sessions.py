@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
-from adapters.applications.customer_service.conversation import Session, added, meant
+from adapters.applications.customer_service.conversation import Session, added, interpret
 from adapters.applications.customer_service.phrases import only_thanks, phrase
 from adapters.applications.customer_service.store import Store
 from adapters.core.errors import SessionError, SettingsError
@@ -41,8 +41,8 @@ ASKED = Session(
     ],
 )
 def test_a_choice_is_understood_by_place_or_by_name(text, chosen):
-    assert meant(ASKED, text, ["card lost", "card late"]).chosen == chosen
-    assert meant(ASKED, text).chosen is None
+    assert interpret(ASKED, text, ["card lost", "card late"]).chosen == chosen
+    assert interpret(ASKED, text).chosen is None
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_choice_is_understood_by_place_or_by_name(text, chosen):
     ],
 )
 def test_a_correction_keeps_the_question_and_leaves_out_the_answer(text, question):
-    said = meant(replace(ASKED, choices=()), text)
+    said = interpret(replace(ASKED, choices=()), text)
     assert (said.question, said.without) == (question, ("r1", "card_lost"))
 
 
@@ -70,12 +70,12 @@ def test_a_correction_keeps_the_question_and_leaves_out_the_answer(text, questio
     ],
 )
 def test_other_messages_are_questions(text):
-    assert meant(replace(ASKED, choices=()), text).question == text
+    assert interpret(replace(ASKED, choices=()), text).question == text
 
 
 def test_a_correction_of_nothing_is_a_question_and_short_messages_add_to_the_last():
     fresh = Session(id="s", owner="ada")
-    assert meant(fresh, "no, the other card").question == "no, the other card"
+    assert interpret(fresh, "no, the other card").question == "no, the other card"
     assert added(ASKED, "the blue one") == "where is my card the blue one"
     assert added(ASKED, "how long does a refund take") is None and added(fresh, "why") is None
 

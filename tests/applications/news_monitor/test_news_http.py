@@ -246,7 +246,7 @@ def test_events_come_as_they_happen_and_go_on_after_the_last_one_that_was_seen(
 
 
 @pytest.mark.slow
-def test_the_page_shows_moods_alarms_and_the_items_behind_a_point(
+def test_the_page_shows_sentiment_alarms_and_the_items_behind_a_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "LOOK_SECONDS", 0.05)

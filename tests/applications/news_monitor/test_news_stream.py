@@ -192,7 +192,7 @@ def test_shares_are_corrected_as_rogan_and_gladen_do():
     true = 0.37
     assert found.share(1000 * (true * 0.8 + (1 - true) * 0.1), 1000) == pytest.approx(true)
     assert found.share(0, 10) == 0 and found.share(10, 10) == 1
-    with pytest.raises(DataError, match="says nothing"):
+    with pytest.raises(DataError, match="has no information"):
         Correction.of({(True, True): 1, (True, False): 9, (False, True): 2, (False, False): 8})
 
 

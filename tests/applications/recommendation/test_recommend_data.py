@@ -31,7 +31,7 @@ def given_files(folder: Path, items: list[dict[str, Any]], events: list[dict[str
 
 
 def read(folder: Path, items: list[dict[str, Any]], events: list[dict[str, Any]], **more: Any) -> tuple[Any, ...]:
-    """Catalogue, events, and all that is said."""
+    """Catalogue, events, and all lines that are printed."""
     settings = given_files(folder, items, events, **more)
     catalogue, first = reading.read_items(settings)
     found, second = reading.read_events(settings, catalogue)
@@ -120,7 +120,7 @@ def test_what_can_be_used_is_used_and_the_rest_is_counted(tmp_path: Path) -> Non
             {"signal_kinds": ["clck"]},
             "no event has this kind. Kinds found: view",
         ),
-        (ITEMS, [{"user": "u", "item": "a", "time": 1, "rating": 3}], {"min_rating": 4}, "no event says that a user"),
+        (ITEMS, [{"user": "u", "item": "a", "time": 1, "rating": 3}], {"min_rating": 4}, "no event is a like"),
         (
             ITEMS,
             [{"user": "u", "item": "a", "time": 1, "rating": "x"}],

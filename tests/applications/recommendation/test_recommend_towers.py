@@ -104,7 +104,7 @@ def test_each_event_is_in_one_draw_and_a_draw_is_of_one_item(items: list[int], e
 def learn(
     base: Path, folder: Path, score: Any = None, checkpoints: Checkpoints | None = None, **changes: Any
 ) -> tuple[training.Towers, Any, list[str]]:
-    """Towers on the shop's events, their settings, and what is said."""
+    """Towers on the shop's events, their settings, and the lines printed."""
     given_ = {**shop.files(folder), "model_name_or_path": str(base), "mixed_precision": "no", "attention_heads": 2}
     small = {"batch_items": 8, "events_per_item": 2, "max_item_tokens": 12, "num_train_epochs": 1.0}
     own = all_settings()(**{**given_, **small, **changes})

@@ -143,12 +143,12 @@ def test_a_watched_folder_is_followed_and_a_broken_pointer_is_logged_once(
     messages = [record.message for record in caplog.records if record.name == "adapters.serving"]
     assert sum("stays as it is" in message for message in messages) == 1
     assert any(message.startswith("x: version 2, from ") for message in messages)
-    assert site.service.watch.thread is not None and not site.service.watch.thread.is_alive()
+    assert site.service.poller.thread is not None and not site.service.poller.thread.is_alive()
 
 
 def test_without_watch_nothing_looks(bank: Any) -> None:
     with servers.site(bank) as site:
-        assert site.service.watch.thread is None
+        assert site.service.poller.thread is None
 
 
 def test_a_server_opened_with_a_link_below_its_root_follows_it(tiny_bert: Path, published: Path) -> None:

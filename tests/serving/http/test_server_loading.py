@@ -211,7 +211,7 @@ def test_each_path_asks_for_its_token(served_bank: Any, method: str, path: str, 
 def test_loading_needs_a_token_from_this_machine_as_well(served_bank: Any, served_root: Path, host: str) -> None:
     """A proxy on the same machine passes on what others send, under its own address and whatever name."""
     made = Tokens.of(Settings())
-    assert made.made and len(made.admin) >= 32 and made.admin != Tokens.of(Settings()).admin
+    assert made.generated and len(made.admin) >= 32 and made.admin != Tokens.of(Settings()).admin
     with servers.site(served_bank, tokens=made, adapter_root=str(served_root)) as mine:
         for token, status in (("", 401), ("predict-token", 401), (made.admin.decode(), 422)):
             headers = {"host": host, "x-forwarded-for": "127.0.0.1", **(bearing(token) if token else {})}
@@ -240,7 +240,7 @@ def test_tokens_come_from_files_or_the_environment_and_weak_ones_are_refused(
     monkeypatch.setenv("TASKSWAP_PREDICT_TOKEN", "from-the-environment")
     monkeypatch.setenv("TASKSWAP_ADMIN_TOKEN", "another-one")
     found = Tokens.of(Settings(predict_token_file=str(tmp_path / "token")))
-    assert (found.predict, found.admin, found.made) == (b"from-a-file", b"another-one", False)
+    assert (found.predict, found.admin, found.generated) == (b"from-a-file", b"another-one", False)
     assert "from-a-file" not in repr(found)
     with pytest.raises(SettingsError, match="cannot be read"):
         Tokens.of(Settings(admin_token_file=str(tmp_path / "none")))

@@ -38,7 +38,7 @@ function show(answer) {
   $("turns").lastElementChild.scrollIntoView({ block: "nearest" });
 }
 
-/** Says something, and shows what is answered. */
+/** Sends a message, and shows the answer. */
 function say(text) {
   return busy($("send"), async () => {
     if (!text.trim()) return;
@@ -80,7 +80,7 @@ $("text").addEventListener("keydown", (event) => {
   event.preventDefault();
   say($("text").value);
 });
-$("anew").addEventListener("click", () => {
+$("new").addEventListener("click", () => {
   sessionStorage.removeItem("conversation");
   $("turns").replaceChildren();
   $("text").focus();

@@ -1,4 +1,4 @@
-// The live page: alarms, moods over time with their bands, and the items behind a point. The server says what has changed.
+// The live page: alarms, sentiment over time with its bands, and the items behind a point. The server streams the changes.
 
 import { $, busy, events, node, request } from "../talk.js";
 
@@ -56,8 +56,8 @@ function plot(found) {
   const middle = (one) => x((one.window + one.end) / 2);
   const line = (name) => points.map((one) => `${middle(one)},${y(one[name])}`).join(" ");
   const band = [...points.map((one) => `${middle(one)},${y(one.high)}`), ...points.toReversed().map((one) => `${middle(one)},${y(one.low)}`)];
-  const told = `${found.series}: share of negative items from ${when(begin * seconds)} to ${when(end * seconds)}; ${alarms.length} alarms`;
-  const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": told });
+  const label = `${found.series}: share of negative items from ${when(begin * seconds)} to ${when(end * seconds)}; ${alarms.length} alarms`;
+  const svg = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label });
   for (const share of [0, most / 2, most]) {
     const words = shape("text", { x: left - 6, y: y(share) + 4, "text-anchor": "end" }, [`${Math.round(100 * share)} %`]);
     svg.append(shape("line", { class: "grid", x1: left, x2: width - right, y1: y(share), y2: y(share) }), words);
@@ -110,7 +110,7 @@ async function alarms() {
   }));
 }
 
-/** Shows how far the monitor is, and its series. */
+/** Shows the progress of the monitor, and its series. */
 async function state() {
   const found = await read("series");
   seconds = found.window_seconds;
@@ -134,14 +134,14 @@ async function state() {
   }));
 }
 
-/** Reads all anew. */
+/** Reads everything again. */
 async function load() {
   await state();
   await alarms();
   await draw();
 }
 
-/** Follows the server's events, and begins again where the line breaks. */
+/** Follows the server's events, and reconnects after a failure. */
 async function follow() {
   for (;;) {
     try {

@@ -1,10 +1,14 @@
-"""Which windows of which series are alarms, at a rate of false ones that the user states.
+"""Which windows of which series are alarms, at a stated rate of false alarms.
 
-The rate is kept by an account. Every window pays in its share of the rate; an outcome (a series, and a number of
-negative items or more) that would be an alarm costs its probability under the baseline, before it is known whether it
-happens. Outcomes are bought from the least likely upwards, over all series together, as long as the account covers
-them; what is left is carried over. So the expected number of false alarms is what was paid in, less the rest: counts
-are discrete, but nothing is lost to that, no draw decides, and a series too small to show anything costs nothing.
+The false-alarm budget accrues at rate α per window, up to 24 windows' worth. The rejection region of a window is a set
+of outcomes: a series, and a number of its negative items from which on there is an alarm. An outcome in the region
+costs its null probability, that under the baseline, whether it occurs or not. The region is filled greedily from the
+least likely outcome, over all series together, while the budget covers it; the rest is carried over. So the expected
+number of false alarms is the accrued budget less what is left. Counts are discrete, but none of the rate is lost to
+that, nothing is randomized, and a series with too few items to reject costs nothing.
+
+Alpha investing (Foster and Stine 2008) also spends a budget of error probability on a sequence of tests; there it grows
+by rejections, here by time.
 """
 
 from __future__ import annotations
@@ -17,23 +21,23 @@ import numpy as np
 
 from adapters.applications.news_monitor.baseline import EXPERTS, MOST_CELLS, Array, Baseline, When
 
-CARRIED = 24
-"""Windows whose share of the rate the account holds, at most: a quiet night does not pay for a rash morning."""
+MAX_BUDGET_WINDOWS = 24
+"""Windows whose accrual the budget holds at most, so that a quiet night does not loosen the test of the morning."""
 EXCESS = 0.1
-"""An alarm goes on in a window at least as unlikely as this."""
+"""Largest p of a window with an excess: an alarm continues."""
 STATE = ("open", "quiet", "since", "first")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How a stream is watched, in windows.
+    """How a stream is monitored. Durations are in windows.
 
     Attributes:
-        rate: false alarms a window, over all series of an account.
-        memory: after so many, an item counts half.
-        learning: so many pass between a series' first item and its first test.
-        quiet: so many without an excess end an alarm.
-        longest: after so many, an alarm is the new level.
+        rate: α, expected false alarms per window, over all series of a stream.
+        memory: half-life of an item's weight.
+        learning: warm-up, from a series' first item to its first test.
+        quiet: consecutive windows without an excess that end an alarm.
+        longest: maximum duration of an alarm, after which its level is the new one.
     """
 
     rate: float
@@ -44,55 +48,49 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """A window of some series: all of [rows].
+class WindowResult:
+    """The test of a window of some series: all of [rows].
 
     Attributes:
-        rows: numbers of the series.
         n: items; `k`: negative ones.
         expected: negative ones, by the baseline.
         p: probability of k or more, by the baseline.
         band: counts between which 95 % of windows are, [rows, 2].
-        tested: whether it could have been an alarm at all.
-        over: it is as unlikely as an alarm has to be.
+        tested: whether the series was tested, that is, after its warm-up and without an alarm.
         raised, ended, settled: an alarm begins; ends; ends as the new level.
-        open: an alarm is on after the window.
     """
 
-    rows: Array
     n: Array
     k: Array
     expected: Array
     p: Array
     band: Array
     tested: Array
-    over: Array
     raised: Array
     ended: Array
     settled: Array
-    open: Array
 
 
-class Watch:
-    """All series of a stream, or (for simulations) of many streams with an account each.
+class AlarmDetector:
+    """Tests all series of a stream, or (for simulations) of several streams, each with a budget of its own.
 
     Attributes:
-        baseline: what each series should have.
-        account: what may be spent, [accounts].
+        baseline: predicts the negative items of each series.
+        budget: unspent false-alarm probability, [streams].
         last: number of the last window.
         open, quiet, since, first: of each series, whether an alarm is on, windows without an excess, the window in
             which it began, and the window of the first item (-1: none).
     """
 
-    def __init__(self, plan: Plan, series: int = 0, accounts: int = 1) -> None:
+    def __init__(self, plan: Plan, series: int = 0, streams: int = 1) -> None:
         self.plan = plan
         self.baseline = Baseline(series, plan.memory)
-        self.account, self.last = np.zeros(accounts), -1
+        self.budget, self.last = np.zeros(streams), -1
         self.open, self.quiet = np.zeros(series, bool), np.zeros(series, int)
         self.since, self.first = np.zeros(series, int), np.full(series, -1)
 
     def grow(self, series: int) -> None:
-        """Add series, until there are so many."""
+        """Add series up to this number."""
         more = series - len(self.open)
         self.baseline.grow(series)
         for name, fill in (("open", False), ("quiet", 0), ("since", 0), ("first", -1)):
@@ -100,31 +98,32 @@ class Watch:
             setattr(self, name, np.concatenate([own, np.full(more, fill, own.dtype)]))
 
     def forget(self, chosen: Array) -> None:
-        """Begin anew with these series."""
+        """Reset these series: nothing is known of them."""
         self.baseline.forget(chosen)
         self.open[chosen], self.quiet[chosen], self.first[chosen] = False, 0, -1
 
     def window(
         self, rows: Array, n: Array, k: Array, when: When, supported: Callable[[int], bool] | None = None
-    ) -> Seen:
+    ) -> WindowResult:
         """Test a window, then learn it where no alarm is on.
 
         Args:
-            rows: series, in ascending order; the accounts have equal parts of all series, in order.
+            rows: series, in ascending order; the streams have equal parts of all series, in order.
             n: their items; 0 where an alarm is on and there are none.
             k: their negative ones.
-            when: which window, a later one than the last; those between had no items, and no alarm was on.
-            supported: whether an alarm of the row at this place would rest on more than one source; None: all do.
+            when: the window, after the last one; those between had no items, and no alarm was on.
+            supported: whether an alarm of the row at this index would rest on more than one source; None: all do.
         """
         plan = self.plan
-        self.account = np.minimum(self.account + (when.number - self.last) * plan.rate, CARRIED * plan.rate)
+        accrued = self.budget + (when.number - self.last) * plan.rate
+        self.budget = np.minimum(accrued, MAX_BUDGET_WINDOWS * plan.rate)
         self.last = when.number
         self.first[rows] = np.where(self.first[rows] < 0, when.number, self.first[rows])
         ready = (when.number - self.first[rows] >= plan.learning) & ~self.open[rows]
         mixture, parts = self._predict(rows, n, when)
         tail = np.cumsum(mixture[:, ::-1], axis=1)[:, ::-1]
         at = np.arange(len(rows)), k
-        least = self._bought(rows, mixture, tail, ready)
+        least = self._rejection_region(rows, mixture, tail, ready)
         over = k >= least
         raised = over.copy()
         if supported is not None:
@@ -144,19 +143,16 @@ class Watch:
         self.forget(rows[settled])
         below = np.cumsum(mixture, axis=1)
         band = np.stack([(below < edge).sum(1) for edge in (0.025, 0.975)], axis=1)
-        return Seen(
-            rows=rows,
+        return WindowResult(
             n=n,
             k=k,
             expected=mixture @ np.arange(mixture.shape[1]),
             p=p,
             band=np.minimum(band, n[:, None]),
             tested=ready,
-            over=over,
             raised=raised,
             ended=ended,
             settled=settled,
-            open=self.open[rows],
         )
 
     def _predict(self, rows: Array, n: Array, when: When) -> tuple[Array, list[tuple[Array, Array]]]:
@@ -173,22 +169,22 @@ class Watch:
             parts.append((part, each))
         return mixture, parts
 
-    def _bought(self, rows: Array, mixture: Array, tail: Array, ready: Array) -> Array:
-        """For each row the least number of negative items that is an alarm; spends what that costs."""
+    def _rejection_region(self, rows: Array, mixture: Array, tail: Array, ready: Array) -> Array:
+        """The smallest number of negative items that is an alarm, for each row; takes the cost off the budget."""
         least = np.full(len(rows), mixture.shape[1] + 1)
-        accounts = rows * len(self.account) // max(len(self.open), 1)
-        row, count = np.nonzero((tail <= self.account[accounts][:, None]) & (mixture > 0) & ready[:, None])
-        group = accounts[row]
+        streams = rows * len(self.budget) // max(len(self.open), 1)
+        row, count = np.nonzero((tail <= self.budget[streams][:, None]) & (mixture > 0) & ready[:, None])
+        group = streams[row]
         order = np.lexsort((tail[row, count], group))
         row, count, group = row[order], count[order], group[order]
         spent = np.cumsum(mixture[row, count])
         before = np.concatenate([[0.0], spent])[np.searchsorted(group, group)]
         spent = spent - before
-        paid = spent <= self.account[group]
-        np.minimum.at(least, row[paid], count[paid])
-        cost = np.zeros_like(self.account)
-        np.maximum.at(cost, group[paid], spent[paid])
-        self.account = self.account - cost
+        covered = spent <= self.budget[group]
+        np.minimum.at(least, row[covered], count[covered])
+        cost = np.zeros_like(self.budget)
+        np.maximum.at(cost, group[covered], spent[covered])
+        self.budget = self.budget - cost
         return least
 
     # as it is stored --------------------------------------------------------------------------------------------------
@@ -196,11 +192,11 @@ class Watch:
     def record(self) -> dict[str, Any]:
         """As JSON."""
         arrays = {name: getattr(self, name).tolist() for name in STATE}
-        return {"account": self.account.tolist(), "last": self.last, "baseline": self.baseline.record(), **arrays}
+        return {"account": self.budget.tolist(), "last": self.last, "baseline": self.baseline.record(), **arrays}
 
     def restore(self, record: dict[str, Any]) -> None:
-        """Take what `record` gave."""
-        self.account, self.last = np.asarray(record["account"], float), int(record["last"])
+        """Continue from a `record`."""
+        self.budget, self.last = np.asarray(record["account"], float), int(record["last"])
         self.baseline.restore(record["baseline"])
         for name in STATE:
             setattr(self, name, np.asarray(record[name], getattr(self, name).dtype))

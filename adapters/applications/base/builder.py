@@ -1,4 +1,4 @@
-"""What the verbs of an application share: its settings, its folder, and what was said."""
+"""The base class of what builds an application: its settings, its folder, and its notes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from adapters.core import arguments
 
 
-class Making:
-    """One application in the making, with settings that are read from flags.
+class ApplicationBuilder:
+    """Builds an application from settings that are read from flags.
 
     Attributes:
         settings: checked.
-        folder: where it is written.
-        notes: what was said of what was read and learned, for the record.
+        folder: the application's.
+        notes: lines that were printed about what was read and learned, for the record.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class Making:
         self.notes: list[str] = []
 
     def note(self, *lines: str) -> None:
-        """Say something, and keep it for the record."""
+        """Print lines, and keep them for the record."""
         self.notes += lines
         for line in lines:
             say(line)
 
 
 def say(line: str) -> None:
-    """Print a line that is no result."""
+    """Print a line that is no result, to stderr."""
     print(line, file=sys.stderr, flush=True)

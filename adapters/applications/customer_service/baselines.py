@@ -1,4 +1,4 @@
-"""What an assistant is compared with: search by words or embeddings alone, intents alone, TF-IDF, prompting."""
+"""The baselines of an assistant: search by words or embeddings alone, intents alone, TF-IDF, prompting."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from adapters.applications.customer_service.assistant import Assistant
 from adapters.applications.customer_service.knowledge import Knowledge, Question
 from adapters.applications.customer_service.policy import MAIN
-from adapters.applications.customer_service.ranking import Found
-from adapters.applications.customer_service.retriever import RANK_CONSTANT, Retriever
+from adapters.applications.customer_service.ranking import SearchResult
+from adapters.applications.customer_service.retriever import Retriever, reciprocal_rank_fusion
 from adapters.applications.customer_service.settings import PROMPTED, TASK
 from adapters.experiments.run import Run
 from adapters.tasks.base.example import Example
@@ -37,7 +37,7 @@ class Answers:
     ranks: np.ndarray | None = None
 
 
-def of_assistant(assistant: Assistant, found: Sequence[Found], gold: Sequence[str | None]) -> Answers:
+def of_assistant(assistant: Assistant, found: Sequence[SearchResult], gold: Sequence[str | None]) -> Answers:
     """The assistant's own answers, all of them, with the confidence of its gate."""
     policy = assistant.policy
     values = np.array([policy.signals(one) for one in found])
@@ -51,8 +51,8 @@ def of_assistant(assistant: Assistant, found: Sequence[Found], gold: Sequence[st
     return Answers(name="assistant", targets=targets, confidence=confidence, ranks=np.array(ranks))
 
 
-def all_rivals(assistant: Assistant, questions: Sequence[Question], found: Sequence[Found]) -> list[Answers]:
-    """All that the assistant is compared with, on the same questions and the same knowledge."""
+def baselines(assistant: Assistant, questions: Sequence[Question], found: Sequence[SearchResult]) -> list[Answers]:
+    """The answers of all baselines, from the same questions and the same knowledge."""
     gold = [assistant.knowledge.target(one) for one in questions]
     texts = [one.text for one in questions]
     out: list[Answers] = []
@@ -76,10 +76,8 @@ def _searches(retriever: Retriever, texts: Sequence[str], gold: Sequence[str | N
         cosines, shares = retriever.parts(texts[begin : begin + 64])
         for cosine, share, own in zip(cosines, shares, gold[begin : begin + 64], strict=True):
             words, vectors = map(retriever.of_targets, (share, cosine))
-            both = sum(
-                1 / (RANK_CONSTANT + 1 + np.argsort(np.argsort(-one, kind="stable"))) for one in (words, vectors)
-            )
-            for name, scores in zip(names, (words, vectors, np.asarray(both)), strict=True):
+            both = reciprocal_rank_fusion(words, vectors)
+            for name, scores in zip(names, (words, vectors, both), strict=True):
                 rows[name].append(_best(retriever.targets, scores, numbers.get(own or "")))
     return [_answers(name, own) for name, own in rows.items()]
 
@@ -141,7 +139,7 @@ def prompted(knowledge: Knowledge, texts: Sequence[str], settings: Any) -> Answe
 
 
 def _of_intents(name: str, knowledge: Knowledge, named: Sequence[str], confidence: np.ndarray) -> Answers:
-    """What answers by the intent alone: the intent, or the reply that most of its questions had."""
+    """Answers by the intent alone: the intent, or the most frequent reply to its questions."""
     if not knowledge.replies:
         return Answers(name=name, targets=named, confidence=confidence)
     counts: dict[str, Counter[str]] = {}

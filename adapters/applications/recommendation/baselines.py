@@ -1,4 +1,4 @@
-"""What a recommender is compared with: popularity, item-kNN, BM25 on the history, and implicit's ALS."""
+"""The baselines of a recommender: popularity, item-kNN, BM25 on the history, and implicit's ALS."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def page(
     if others:
         further = "".join(f"<h3>{escape(_order(one))}</h3>{_tables(summary, one)}" for one in others)
         parts.append(html.folded("The matrices of the other orders", [further]))
-    parts.append(html.folded("Each task in the end", [said, html_table(task_columns(summary), rows)]))
+    parts.append(html.folded("Final score on each task", [said, html_table(task_columns(summary), rows)]))
     storage = plots.storage(rows, title)
     if storage is not None:
         parts.append(html.folded("Score against storage", [html.figure(f"Final average {title}, by storage", storage)]))

@@ -50,7 +50,7 @@ class Record:
         folder: of the run.
         scores: contents of scores.json.
         counts: `[n, width]` by `final/TASK`, of the metric after the last stage; by `routed/TASK`, the same of answers
-            without the task's name; and int64 `[n]` by `documents/TASK`, the number of each example's document.
+            without the task identity; and int64 `[n]` by `documents/TASK`, the number of each example's document.
     """
 
     folder: Path
@@ -74,12 +74,12 @@ class Record:
 
     @property
     def routed(self) -> bool:
-        """Whether it has answers without the task's name, too."""
+        """Whether it has answers without the task identity, too."""
         return bool(self.scores.get("routed"))
 
     @property
     def named(self) -> bool:
-        """Whether the scores of `matrix` are of answers with the task's name given.
+        """Whether the scores of `matrix` are of answers with the task identity given.
 
         Said by the strategy (`strategy_notes`, `named`). Else: in a task-incremental run the name chooses among the
         labels, and a run that routes has it before routing.
@@ -128,7 +128,7 @@ class Condition:
 
     @property
     def routed(self) -> bool:
-        """Whether all runs have answers without the task's name, too."""
+        """Whether all runs have answers without the task identity, too."""
         return all(record.routed for record in self.records)
 
     def tasks(self, units: Mapping[str, Units], *, routed: bool = False) -> list[TaskCounts]:

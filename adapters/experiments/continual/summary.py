@@ -28,7 +28,7 @@ ACROSS_RUNS = ("learning_accuracy", "forgetting", "backward", "forward", "intran
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The answers of a condition: as its runs give them, or without the task's name, by routing."""
+    """The answers of a condition: as its runs give them, or without the task identity, by routing."""
 
     condition: Condition
     name: str
@@ -41,7 +41,7 @@ class Row:
 
     @property
     def named(self) -> bool:
-        """Whether the task's name is given with each example."""
+        """Whether the task identity is given with each example."""
         return not self.routed and self.first.named
 
     @property
@@ -220,7 +220,7 @@ def _measures(record: Record, row: Row, joint: Mapping[tuple[str, bool], Mapping
 
 
 def _joint(rows: Sequence[Row]) -> dict[tuple[str, bool], dict[str, float]]:
-    """By method, and by whether the task's name is given: each task's score by a model that learned all at once.
+    """By method, and by whether the task identity is given: each task's score by a model that learned all at once.
 
     Where there are several such conditions, that of the highest average.
     """
@@ -235,7 +235,7 @@ def _joint(rows: Sequence[Row]) -> dict[tuple[str, bool], dict[str, float]]:
 
 
 def _by_task(records: Sequence[Record], *, routed: bool) -> dict[str, float]:
-    """Each task's score in the end, the mean over runs."""
+    """Each task's final score, the mean over runs."""
     ends = [dict(zip(record.order, record.matrix(routed=routed)[-1].tolist(), strict=True)) for record in records]
     return {task: float(np.mean([own[task] for own in ends])) for task in records[0].order}
 
@@ -278,7 +278,7 @@ def _listed(matrix: np.ndarray) -> list[list[float | None]]:
 
 
 def _routing(records: Sequence[Record]) -> dict[str, Any]:
-    """The share of examples that were sent to their own task, after each stage and in the end."""
+    """The share of examples that were sent to their own task, after each stage, and the final one."""
     shares = [record.scores["routed"].get("accuracy") or [None] for record in records]
     return {
         "kind": records[0].scores["routed"].get("kind"),
@@ -325,7 +325,7 @@ def _cost(records: Sequence[Record], of: Callable[[Sequence[Mapping[str, Any]]],
 
 
 def entered(table: Sequence[Mapping[str, Any]], *, named: bool) -> list[int]:
-    """The complete rows that learn task after task, with the task's name or without."""
+    """The complete rows that learn task after task, with the task identity or without."""
     return [i for i, row in enumerate(table) if row["named"] == named and not row["bound"] and not row["incomplete"]]
 
 

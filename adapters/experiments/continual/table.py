@@ -32,7 +32,7 @@ def test_note(summary: Mapping[str, Any]) -> str:
 
 
 def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows with what decides: with the task's name or without, as `verdict.kinds` has them; the best row first.
+    """The rows with what decides: with the task identity or without, as `verdict.kinds` has them; the best row first.
 
     Each has the keys of `deciding.against`: it is compared with the best row that learns task after task and is given
     as much; a row of which there is no such other one is not tested.
@@ -56,7 +56,7 @@ def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def group(entry: Mapping[str, Any]) -> str:
     """Words above rows that are compared with one another, and above those that bound them."""
-    return f"{given(entry['named'])}{': not learned task after task' if entry['bound'] else ''}"
+    return f"{given(entry['named'])}{': reference (not sequential)' if entry['bound'] else ''}"
 
 
 def columns(found: Rows, title: str, *, narrow: bool = False) -> list[Column]:
@@ -71,7 +71,7 @@ def columns(found: Rows, title: str, *, narrow: bool = False) -> list[Column]:
     out = [Column(title="Strategy", shown=lambda row: row["name"], about="strategy"), *scored]
     out.append(_points("Forgetting", "forgetting"))
     if any(row["routing"] for row in found):
-        out.append(Column(title="Routed right", shown=_routed, key=_routed_share, about="routing", wide=True))
+        out.append(Column(title="Routing accuracy", shown=_routed, key=_routed_share, about="routing", wide=True))
     return [
         *out,
         _bytes("Stored beyond the base", "storage", lambda row: row["artifact_bytes"], wide=True),
@@ -88,12 +88,12 @@ def measured_columns(summary: Mapping[str, Any]) -> list[Column]:
         Column(title="95 % interval", shown=lambda row: interval(row["low"], row["high"]), about="score"),
         replace(number_column("Sd of runs", "sd", ".2f", 100), about="runs"),
         Column(title="Runs", shown=_runs, key=lambda row: len(row["runs"]), about="runs"),
-        _points("When just learned", "learning_accuracy", about="learning"),
+        _points("Learning accuracy", "learning_accuracy", about="learning"),
         _points("Forgetting", "forgetting"),
         _points("Backward transfer", "backward"),
         _points("Forward transfer", "forward"),
         _points("Intransigence", "intransigence"),
-        Column(title="Routed right", shown=_routed, key=_routed_share, about="routing"),
+        Column(title="Routing accuracy", shown=_routed, key=_routed_share, about="routing"),
     ]
     return _with_numbers(out, rows)
 
@@ -128,7 +128,7 @@ def pair_columns(summary: Mapping[str, Any]) -> list[Column]:
 
 
 def task_columns(summary: Mapping[str, Any]) -> list[Column]:
-    """The columns of the rows' scores on each task in the end, and of their mean."""
+    """The columns of the rows' final scores on each task, and of their mean."""
 
     def of(task: str) -> Column:
         return Column(
@@ -207,7 +207,7 @@ def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Seque
     lines += [*markdown_table([name, Column(title="Answers", shown=group), *others], found), ""]
     parts: list[tuple[str, Sequence[Column], Rows]] = [
         ("All scores", measured_columns(summary), rows),
-        ("Each task in the end", task_columns(summary), rows),
+        ("Final score on each task", task_columns(summary), rows),
         ("Cost", cost_columns(summary), rows),
         ("Significance tests", pair_columns(summary), summary["tests"]),
     ]

@@ -62,7 +62,7 @@ def write_run(
         seed: of the run.
         fresh: score of a task when just learned; from there it falls evenly to its end.
         at_once: whether all tasks are learned in one stage.
-        routed: what share of the score is left without the task's name; None: it is not routed.
+        routed: what share of the score is left without the task identity; None: it is not routed.
         stored: bytes beyond the base.
         sizes: test examples of each task.
         notes: of the strategy.

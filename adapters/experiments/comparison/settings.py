@@ -60,7 +60,7 @@ class CompareSettings:
     margin: float = 1.0
     """Points by which a method may score lower and still be called non-inferior."""
     cost: str = "storage"
-    """What decides between non-inferior methods: storage, training (time), latency or memory."""
+    """Tie-breaker between non-inferior methods: storage, training (time), latency or memory."""
     tuning_trials: int = 6
     """Settings that each method tries on dev, its own among them, before it runs with the best ones; 0: none, all
     methods run at their default settings."""

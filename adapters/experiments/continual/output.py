@@ -33,7 +33,7 @@ def save_and_print(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
-    """Summarise the conditions, write the four files into the folder (if any), print what decides and the verdict.
+    """Summarise the conditions, write the four files into the folder (if any), print the results and the verdict.
 
     Args:
         conditions: of runs that are alike.

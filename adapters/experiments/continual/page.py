@@ -35,7 +35,7 @@ def page(
     failures: Sequence[tuple[str, str]],
     repeat: Mapping[str, Any],
 ) -> str:
-    """The page: the answer, the table that decides and a picture; everything else is folded below.
+    """The page: the answer, the table of results and a picture; everything else is folded below.
 
     Args:
         summary: of `summary.summarise`.
@@ -51,7 +51,7 @@ def page(
         f'<p class="dim">{escape(made_of(summary))}</p>',
         html.verdict(verdict),
         html.failed(failures),
-        "<h2>What decides</h2>",
+        "<h2>Results</h2>",
         html_table(columns(found, title), found, group=group, cards=True),
         f'<p class="dim">{HOW}</p>',
         html.figure(f"{average} ({summary['scenario']})", plots.averages(rows, title)),

@@ -1,4 +1,4 @@
-"""The tables of a continual experiment: what decides, all columns, tests, matrices; and continual.md."""
+"""The tables of a continual experiment: results, all columns, tests, matrices; and continual.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from adapters.core.errors import numbered
 from adapters.evaluation.report.svg import amount
 from adapters.evaluation.report.tables import Column, interval, markdown_table, markdown_text, number_column, points
-from adapters.experiments.comparison import deciding
+from adapters.experiments.comparison import results_table
 from adapters.experiments.comparison.table import test_columns
 from adapters.experiments.continual.verdict import best_of, given, kinds, scenario_sentence, test_of
 
@@ -32,10 +32,10 @@ def test_note(summary: Mapping[str, Any]) -> str:
 
 
 def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows with what decides: with the task identity or without, as `verdict.kinds` has them; the best row first.
+    """The rows of the table of results: with or without the task identity, as in `verdict.kinds`; the best row first.
 
-    Each has the keys of `deciding.against`: it is compared with the best row that learns task after task and is given
-    as much; a row of which there is no such other one is not tested.
+    Each has the keys of `results_table.against`: it is compared with the best row that learns sequentially under the
+    same condition; a row of which there is no such other one is not tested.
     """
     rows, first = summary["rows"], kinds(summary)[0]
     order = sorted(
@@ -46,11 +46,11 @@ def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     for i in order:
         best = best_of(rows, named=rows[i]["named"])
         if best is None:
-            result = deciding.INCOMPLETE if rows[i]["incomplete"] else deciding.UNTESTED
+            result = results_table.INCOMPLETE if rows[i]["incomplete"] else results_table.UNTESTED
             nothing = dict.fromkeys(("best", "difference", "difference_low", "difference_high"))
             out.append({**rows[i], **nothing, "result": result})
         else:
-            out.append(deciding.against(rows, i, best, test_of(summary, i, best)))
+            out.append(results_table.against(rows, i, best, test_of(summary, i, best)))
     return out
 
 
@@ -60,14 +60,14 @@ def group(entry: Mapping[str, Any]) -> str:
 
 
 def columns(found: Rows, title: str, *, narrow: bool = False) -> list[Column]:
-    """The columns that decide.
+    """The columns of the table of results.
 
     Args:
         found: of `entries`.
         title: the main score in words.
         narrow: for 80 characters.
     """
-    scored = deciding.score_columns(found, "Average" if narrow else f"Final average {title}", narrow=narrow)
+    scored = results_table.score_columns(found, "Average" if narrow else f"Final average {title}", narrow=narrow)
     out = [Column(title="Strategy", shown=lambda row: row["name"], about="strategy"), *scored]
     out.append(_points("Forgetting", "forgetting"))
     if any(row["routing"] for row in found):
@@ -199,7 +199,7 @@ def heading(summary: Mapping[str, Any]) -> str:
 
 
 def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Sequence[tuple[str, str]]) -> str:
-    """continual.md: verdict, what decides, all columns, the tasks, the tests."""
+    """continual.md: verdict, results, all columns, the tasks, the tests."""
     found, rows = entries(summary), summary["rows"]
     lines = [f"# {markdown_text(heading(summary))}", "", *(f"{markdown_text(line)}\n" for line in verdict)]
     lines += [markdown_text(made_of(summary)), ""]
@@ -244,7 +244,7 @@ def _bytes(title: str, about: str, of: Any, *, wide: bool = False) -> Column:
 
 def _seconds(title: str, about: str, name: str) -> Column:
     def shown(row: Mapping[str, Any]) -> str:
-        return "–" if row[name] is None else deciding.duration(row[name])
+        return "–" if row[name] is None else results_table.duration(row[name])
 
     return Column(title=title, shown=shown, key=lambda row: _known(row[name]), about=about, wide=True)
 

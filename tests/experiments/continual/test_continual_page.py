@@ -1,4 +1,4 @@
-"""The page of a continual experiment: the answer first, what decides, and nothing that runs off a screen."""
+"""The page of a continual experiment: the answer first, the results, and nothing that runs off a screen."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def test_nothing_runs_off_a_wide_or_a_narrow_screen(
             chrome.get(path.as_uri())
             for _ in range(2):  # as it is opened, and then with all that is folded
                 across, table, room = chrome.execute_script(
-                    "const deciding = document.querySelector('.scroll');"
-                    "return [document.documentElement.scrollWidth, deciding.scrollWidth, deciding.clientWidth]"
+                    "const results = document.querySelector('.scroll');"
+                    "return [document.documentElement.scrollWidth, results.scrollWidth, results.clientWidth]"
                 )
                 assert across <= width and table <= room, (name, width, across, table, room)
                 chrome.execute_script("document.querySelectorAll('details').forEach((part) => (part.open = true))")

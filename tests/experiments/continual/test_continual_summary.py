@@ -10,7 +10,7 @@ import pytest
 from continual_runs import TASKS, write_run
 
 from adapters.evaluation.significance import holm
-from adapters.experiments.comparison import deciding
+from adapters.experiments.comparison import results_table
 from adapters.experiments.continual.output import save_and_print
 from adapters.experiments.continual.results import Condition, grouped, load
 from adapters.experiments.continual.summary import summarise
@@ -96,7 +96,7 @@ def test_all_pairs_of_complete_rows_are_adjusted_together(summary: dict[str, Any
 
 def test_an_incomplete_condition_is_shown_and_in_no_test(summary: dict[str, Any]) -> None:
     found = {entry["name"]: entry for entry in entries(summary)}
-    assert found["ewc"]["result"] == deciding.INCOMPLETE and found["ewc"]["difference"] is None
+    assert found["ewc"]["result"] == results_table.INCOMPLETE and found["ewc"]["difference"] is None
     told = " ".join(sentences(summary))
     assert "ewc is incomplete (2 runs finished, others failed), so it is in no test." in told
     assert "ewc (" not in told
@@ -105,12 +105,12 @@ def test_an_incomplete_condition_is_shown_and_in_no_test(summary: dict[str, Any]
 def test_each_row_is_compared_with_the_best_strategy_that_is_told_as_much(summary: dict[str, Any]) -> None:
     found = entries(summary)
     assert [(group(one), one["name"], one["result"]) for one in found] == [
-        ("With the task identity given", "adapter_per_task", deciding.BEST),
-        ("With the task identity given", "replay", deciding.NOT_SIGNIFICANT),
-        ("With the task identity given", "sequential", deciding.SIGNIFICANT),
-        ("With the task identity given", "ewc", deciding.INCOMPLETE),
+        ("With the task identity given", "adapter_per_task", results_table.BEST),
+        ("With the task identity given", "replay", results_table.NOT_SIGNIFICANT),
+        ("With the task identity given", "sequential", results_table.SIGNIFICANT),
+        ("With the task identity given", "ewc", results_table.INCOMPLETE),
         ("With the task identity given: reference (not sequential)", "joint", found[4]["result"]),
-        ("Without task identity", "routed adapter_per_task", deciding.BEST),
+        ("Without task identity", "routed adapter_per_task", results_table.BEST),
     ]
     assert found[1]["best"]["name"] == found[4]["best"]["name"] == "adapter_per_task"
     assert found[1]["difference_low"] <= found[1]["difference"] <= found[1]["difference_high"]
@@ -211,10 +211,10 @@ def test_with_growing_labels_a_routed_strategy_competes_with_those_that_need_no_
     summary = summarise(grouped([load(run) for run in runs]), resamples=400)
     named, without = "With the task identity given", "Without task identity"
     assert [(group(one), one["name"], one["result"]) for one in entries(summary)] == [
-        (without, "routed adapter_per_task", deciding.BEST),
-        (without, "replay", deciding.SIGNIFICANT),
-        (f"{without}: reference (not sequential)", "joint", deciding.SIGNIFICANT),
-        (named, "adapter_per_task", deciding.BEST),
+        (without, "routed adapter_per_task", results_table.BEST),
+        (without, "replay", results_table.SIGNIFICANT),
+        (f"{without}: reference (not sequential)", "joint", results_table.SIGNIFICANT),
+        (named, "adapter_per_task", results_table.BEST),
     ]
     first, second, *_ = sentences(summary)
     assert first.startswith("Without task identity, routed adapter_per_task (79.3) has the highest final average")

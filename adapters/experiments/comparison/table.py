@@ -57,10 +57,6 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
     return out
 
 
-def _interval(row: Mapping[str, Any]) -> str:
-    return "–" if row["low"] is None else f"{points(row['low'])} to {points(row['high'])}"
-
-
 def _seeds(row: Mapping[str, Any]) -> str:
     return f"{len(row['seeds'])}{' (incomplete)' if row['incomplete'] else ''}"
 

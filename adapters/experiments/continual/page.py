@@ -11,6 +11,7 @@ from adapters.evaluation.report.tables import Column, html_table
 from adapters.experiments.continual import plots
 from adapters.experiments.continual.definitions import paragraphs
 from adapters.experiments.continual.table import (
+    TEST_NOTE,
     columns,
     cost_columns,
     entries,
@@ -22,7 +23,6 @@ from adapters.experiments.continual.table import (
     measured_columns,
     pair_columns,
     task_columns,
-    test_note,
     under,
 )
 
@@ -68,7 +68,7 @@ def page(
     measured, cost = (html_table(chosen, rows) for chosen in (measured_columns(summary), cost_columns(summary)))
     parts.append(html.folded("All scores, and cost", [said, measured, "<h3>Cost</h3>", cost]))
     if summary["tests"]:
-        tests, note = html_table(pair_columns(summary), summary["tests"]), escape(test_note(summary))
+        tests, note = html_table(pair_columns(summary), summary["tests"]), escape(TEST_NOTE)
         parts.append(html.folded("Significance tests", [said, tests, f'<p class="dim">{note}</p>']))
     parts += [_confusion(one) for one in summary["confusions"]]
     parts.append(html.how_made(paragraphs(summary)))

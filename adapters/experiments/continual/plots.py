@@ -197,4 +197,4 @@ def storage(rows: Rows, title: str) -> str | None:
 def _row_name(row: Mapping[str, Any]) -> str:
     """A row's name at a point, whose marker tells the method."""
     routed = "routed " if row["routed"] else ""
-    return f"{routed}{row['strategy']}{' ' if row['variant'] else ''}{row['variant']}"
+    return f"{routed}{row['strategy']}"

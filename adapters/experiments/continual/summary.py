@@ -54,8 +54,6 @@ def summarise(
     conditions: Sequence[Condition],
     *,
     margin: float = MARGIN,
-    resample: str = "auto",
-    by_draw: bool = True,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
@@ -64,19 +62,15 @@ def summarise(
     Args:
         conditions: at least one.
         margin: a strategy that scores less by no more than this is non-inferior.
-        resample: a value of --resample: whether whole documents are resampled.
-        by_draw: whether runs of the same order and seed are compared run by run, as they share their luck; else as two
-            samples, whose spreads borrow degrees of freedom from one another.
         seed: of the resampling.
         resamples: number of resamples, drawn once for all rows and tests.
 
     Raises:
         ComparisonError: runs are not alike.
-        DataError: whole documents are to be resampled, and are not known.
     """
     records = [record for condition in conditions for record in condition.records]
     check_alike(records)
-    units = units_of(records, resample)
+    units = units_of(records)
     rows = [
         Row(condition=condition, name=f"routed {name}" if routed else name, routed=routed)
         for condition, name in zip(conditions, names(conditions), strict=True)
@@ -84,7 +78,7 @@ def summarise(
     ]
     numbers = {draw: number for number, draw in enumerate(sorted({record.draw for record in records}))}
     counts = [row.condition.tasks(units, routed=row.routed) for row in rows]
-    draws = [[numbers[record.draw] for record in row.condition.records] if by_draw else [] for row in rows]
+    draws = [[numbers[record.draw] for record in row.condition.records] for row in rows]
     found = moderated([mean_over_tasks.effects(own, draws=of) for own, of in zip(counts, draws, strict=True)])
     resampled = mean_over_tasks.resampled_scores(counts, seed=seed, resamples=resamples)
     joint = _joint(rows)
@@ -93,16 +87,9 @@ def summarise(
         {**_row(row, conditions.index(row.condition), joint), **_scored(own, drawn, limits)}
         for row, own, drawn in zip(rows, found, resampled.T, strict=True)
     ]
-    enough = all(own.enough for own in units.values())
-    tests, advice = [], []
-    if enough:
-        complete = [i for i, row in enumerate(rows) if not row.condition.incomplete]
-        pairs = list(combinations(complete, 2))
-        compared = dict(zip(pairs, differences(found, resampled, pairs, seed=seed, resamples=resamples), strict=True))
-        tests = test_records(table[0]["base"], compared, found)
-        advice = [one for named in (True, False) for one in _advice(table, compared, named=named, margin=margin)]
-    else:
-        table = [{**row, "low": None, "high": None, "standard_errors": None} for row in table]
+    complete = [i for i, row in enumerate(rows) if not row.condition.incomplete]
+    pairs = list(combinations(complete, 2))
+    compared = dict(zip(pairs, differences(found, resampled, pairs, seed=seed, resamples=resamples), strict=True))
     first = records[0].scores
     about = first["tasks"]
     return {
@@ -123,10 +110,10 @@ def summarise(
             "on_dev": [name for name, task in about.items() if task["split"] != "test"],
         },
         "resampled": _resampled(units),
-        "by_draw": by_draw,
+        "by_draw": True,
         "rows": table,
-        "tests": tests,
-        "advice": advice,
+        "tests": test_records(table[0]["base"], compared, found),
+        "advice": [one for named in (True, False) for one in _advice(table, compared, named=named, margin=margin)],
         "confusions": _confusions(rows),
         "machines": len({json.dumps(record.scores.get("hardware"), sort_keys=True) for record in records}),
         "versions": first.get("versions"),
@@ -135,13 +122,12 @@ def summarise(
 
 
 def names(conditions: Sequence[Condition]) -> list[str]:
-    """A name for each condition: strategy, then method and settings as far as these tell it from others."""
+    """A name for each condition: strategy, and method where there are several."""
     methods = {condition.scores["method"] for condition in conditions}
     out = []
     for condition in conditions:
         method = f" with {condition.scores['method']}" if len(methods) > 1 else ""
-        variant = f" at {condition.variant}" if condition.variant else ""
-        out.append(f"{condition.scores['strategy']}{method}{variant}")
+        out.append(f"{condition.scores['strategy']}{method}")
     return [f"{name} [{out[:i].count(name) + 1}]" if out.count(name) > 1 else name for i, name in enumerate(out)]
 
 
@@ -181,7 +167,6 @@ def _row(row: Row, number: int, joint: Mapping[tuple[str, bool], Mapping[str, fl
         "method": scores["method"],
         "base": scores["base"],
         "size": "",
-        "variant": row.condition.variant,
         "routed": row.routed,
         "named": row.named,
         "bound": row.first.bound,

@@ -19,16 +19,14 @@ WITH_INTERVALS = 6
 Rows = Sequence[Mapping[str, Any]]
 
 
-def test_note(summary: Mapping[str, Any]) -> str:
-    """How the tests were made."""
-    runs = "by differences of runs of the same order and seed" if summary["by_draw"] else "as two samples"
-    return (
-        "All pairs of complete rows. Tested is the difference of the final averages, the mean over tasks and runs. p "
-        "and interval cover the draw of the test examples within each task (paired: random swaps, bootstrap) and of "
-        f"the runs (t, {runs}); with one run the examples alone. The tasks are no sample: the tests are about these "
-        "tasks. Significant: Holm-adjusted p < 0.05, over all pairs. A true difference of the smallest detectable size "
-        "would be significant four times out of five."
-    )
+TEST_NOTE = (
+    "All pairs of complete rows. Tested is the difference of the final averages, the mean over tasks and runs. p and "
+    "interval cover the draw of the test examples within each task (paired: random swaps, bootstrap) and of the runs "
+    "(t, by differences of runs of the same order and seed); with one run the examples alone. The tasks are no sample: "
+    "the tests are about these tasks. Significant: Holm-adjusted p < 0.05, over all pairs. A true difference of the "
+    "smallest detectable size would be significant four times out of five."
+)
+"""How the tests were made."""
 
 
 def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -214,7 +212,7 @@ def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Seque
     for title, chosen, own in parts:
         lines += [f"## {title}", "", f"{under(summary)}.", "", *markdown_table(chosen, own), ""]
     lines += [
-        test_note(summary),
+        TEST_NOTE,
         *(f"\n**{markdown_text(run)} failed:** {markdown_text(why)}" for run, why in failures),
     ]
     return "\n".join(lines) + "\n"

@@ -76,7 +76,7 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             "Intransigence",
             "The mean over tasks of the score of a model that learned all tasks at once with the same method, minus "
             "the learning accuracy (Chaudhry et al. 2018), in points; – where there is no such model. In the "
-            "paper that model has learned the tasks so far; here, all of them.",
+            "paper that model has learned the tasks so far; in this table, all of them.",
         ),
         (
             "storage",

@@ -550,7 +550,7 @@ def test_a_crossing_outside_the_sizes_is_said_to_be_outside(
 def test_curves_that_cannot_be_told_apart_cross_nowhere_in_particular(tmp_path: Path) -> None:
     rows = [*sized(tmp_path, "full", (0.5, 0.5, 0.5)), *sized(tmp_path, "lora", (0.52, 0.48, 0.51))]
     said = sentences(summarise(rows, resamples=300))
-    assert any("cannot be told from these data: " in line for line in said)
+    assert any("cannot be determined from these data: " in line for line in said)
     assert not any("passes" in line for line in said)
 
 

@@ -45,8 +45,8 @@ class CustomerServiceSettings:
     passage_words: int = 120
     """Words of a passage of a document, at most."""
     retriever: str = AUTO
-    """Embeddings by which replies are found: of an adapter trained by contrast, of the frozen base, or auto: the
-    adapter's if they rank dev better."""
+    """Embeddings by which replies are found: adapter (contrastively trained), base (frozen), or auto (whichever ranks
+    dev better)."""
     pairs_per_batch: int = 32
     """Pairs of texts in a training batch of the retriever: each text has the other pairs' as negatives."""
     pair_tokens: int = 64

@@ -62,5 +62,5 @@ adapters.explain(simple.artifact, text)
 # ## Are such explanations true?
 #
 # `taskswap explain RUN --evaluate` tests them: do they add up, does the answer change without the words that are said
-# to matter (beside random words and long ones), does a model with random weights get others, and do they agree with
-# what people have marked.
+# to matter (compared with random words and long ones), does a model with random weights get others, and do they agree
+# with what people have marked.

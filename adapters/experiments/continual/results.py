@@ -89,7 +89,7 @@ class Record:
 
     @property
     def bound(self) -> str:
-        """How it differs from learning task after task, in words; empty where it does not.
+        """How it differs from sequential learning, in words; empty where it does not.
 
         Said by the strategy (`strategy_notes`, `bound`); a run of several tasks in one stage has all at once.
         """

@@ -310,7 +310,7 @@ def _cost(records: Sequence[Record], of: Callable[[Sequence[Mapping[str, Any]]],
 
 
 def entered(table: Sequence[Mapping[str, Any]], *, named: bool) -> list[int]:
-    """The complete rows that learn task after task, with the task identity or without."""
+    """The complete rows that learn sequentially, with the task identity or without."""
     return [i for i, row in enumerate(table) if row["named"] == named and not row["bound"] and not row["incomplete"]]
 
 

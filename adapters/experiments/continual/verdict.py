@@ -60,7 +60,7 @@ def test_of(summary: Mapping[str, Any], i: int, j: int) -> Mapping[str, Any] | N
 
 
 def best_of(rows: Rows, *, named: bool) -> int | None:
-    """The row of the highest final average among those that learn task after task."""
+    """The row of the highest final average among those that learn sequentially."""
     return max(entered(rows, named=named), key=lambda i: rows[i]["value"], default=None)
 
 
@@ -103,7 +103,7 @@ def _of_kind(summary: Mapping[str, Any], named: bool) -> str:
 
 
 def _bound(summary: Mapping[str, Any], i: int, best: int) -> str:
-    """A row that does not learn task after task, against the best that does."""
+    """A row that does not learn sequentially, against the best that does."""
     rows = summary["rows"]
     head = f"Reference (not sequential): {_scored(rows[i])}, {rows[i]['bound']}"
     test = test_of(summary, i, best)

@@ -1,8 +1,8 @@
-"""Prompts, numbers of shots and calibrations compared, with the spread over seeds: what is luck, what is skill.
+"""Prompts, numbers of shots and calibrations compared, with the variation over seeds.
 
     accelerate launch recipes/prompt_lab.py
     python recipes/prompt_lab.py --prompts mine.toml,classification_few --shots 0,16 --calibration none,domain+mean
-    python recipes/prompt_lab.py --optimise --budget 8000 --output_dir runs/chosen
+    python recipes/prompt_lab.py --optimize --budget 8000 --output_dir runs/chosen
     python recipes/prompt_lab.py --task ner --shots 1,4 --output_dir runs/lab_ner
 
 Expect 18 rows, a highest mean accuracy of about 84 on 100 reviews, and a page, in 7 minutes of one CPU core.

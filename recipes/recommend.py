@@ -3,7 +3,7 @@
     accelerate launch recipes/recommend.py --items_file items.jsonl --events_file events.jsonl
     python recipes/recommend.py --items_file movies.csv --events_file ratings.csv --min_rating 4
 
-Expect nDCG@10 and recall@50 of all items by time, beside popularity, item-kNN, BM25 and what is asked for besides
+Expect nDCG@10 and recall@50 of all items by time, compared with popularity, item-kNN, BM25 and what else is asked for
 (tests/benchmarks/recommendation.py --only movielens).
 """
 

@@ -36,7 +36,7 @@ class Settings:
     margin: float = 1.0
     """Points by which a method may score lower and still be called non-inferior."""
     cost: str = "storage"
-    """What decides between non-inferior methods: storage, training (time), latency or memory."""
+    """Tie-breaker between non-inferior methods: storage, training (time), latency or memory."""
     resample: str = "auto"
     """What intervals and tests resample: whole documents, single examples, or auto: documents where every scored
     example knows its own, and there are at least 30 of them."""

@@ -24,7 +24,7 @@ DEFAULTS: Mapping[str, Any] = {
         "calibration": ["none", "contextual", "channel"],
     },
 }
-"""Those of recipes/prompt_lab.py."""
+"""Those of recipes/prompt_lab.py, with an output folder of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

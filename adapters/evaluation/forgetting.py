@@ -19,11 +19,11 @@ class Measures:
     Attributes:
         final_average: mean of the last row.
         averages: after each stage, the mean over the tasks learned so far.
-        learning_accuracy: mean of the tasks' scores when just learned.
+        learning_accuracy: mean over tasks of the score directly after the task was learned (diagonal of the matrix).
         forgetting: mean drop from a task's best earlier score; above 0 where something was lost.
         backward: mean change since a task was learned; below 0 where something was lost.
         forward: how far a task's score before it is learned is above that of an untrained model.
-        intransigence: how far a task's score when just learned is below that of a model trained on all tasks.
+        intransigence: how far the learning accuracy is below the score of a model trained on all tasks.
         gaps: what is missing, in words.
     """
 
@@ -78,7 +78,7 @@ def averages(matrix: np.ndarray, *, learned: Sequence[int] | None = None) -> tup
 
 
 def learning_accuracy(matrix: np.ndarray, *, learned: Sequence[int] | None = None) -> float | None:
-    """The mean of the tasks' scores when just learned, a[j][j] (Riemer et al. 2019, arXiv:1810.11910, LA)."""
+    """The mean score on task j directly after learning it, a[j][j] (LA; Riemer et al. 2019, arXiv:1810.11910)."""
     return _mean(_just_learned(matrix, learned))
 
 

@@ -51,7 +51,7 @@ def train(
     """Train a method for a task, score it, and write its run's folder.
 
     Args:
-        task: name of a task: ner, classification, question_answering, summarization, translation, or a plugin's.
+        task: name of a task (`taskswap train --help` lists them), or a plugin's.
         method: name of a method: full, lora, prefix, few_shot, …
         train: training examples: a path, an alias, a Hub id, a list of dicts, a pandas DataFrame or a datasets.Dataset;
             or a DatasetDict with all splits.

@@ -10,7 +10,7 @@ from typing import Any
 from adapters.evaluation.metrics.base.any_metric import Section
 from adapters.evaluation.report.run_report import bootstrap_of, number_cells, on_base
 from adapters.evaluation.report.tables import Column, html_table
-from adapters.experiments.comparison import deciding
+from adapters.experiments.comparison import results_table
 
 
 def run_table(record: Mapping[str, Any], curve: str | None) -> str:
@@ -41,15 +41,15 @@ def run_table(record: Mapping[str, Any], curve: str | None) -> str:
 
 
 def comparison_table(record: Mapping[str, Any]) -> str:
-    """A comparison's verdict and what decides.
+    """A comparison's verdict and its table of results.
 
     Args:
         record: contents of comparison.json.
     """
     verdict = "".join(f"<p>{escape(line)}</p>" for line in record["verdict"])
     failed = "".join(f"<p>failed: {escape(one['run'])}: {escape(one['reason'])}</p>" for one in record["failures"])
-    found = deciding.entries(record)
-    return verdict + html_table(deciding.columns(found, record["title"]), found, sortable=False) + failed
+    found = results_table.entries(record)
+    return verdict + html_table(results_table.columns(found, record["title"]), found, sortable=False) + failed
 
 
 def _section(section: Mapping[str, Any]) -> str:

@@ -300,7 +300,7 @@ class Run:
         except (CheckpointError, SettingsError) as error:
             if not self.settings.overwrite_output_dir or requested != LATEST:
                 raise
-            self._say(f"{error} As --overwrite_output_dir is given, the run begins anew.")
+            self._say(f"{error} As --overwrite_output_dir is given, the run starts from scratch.")
             if self.accelerator.is_main_process:
                 trainer.checkpoints.remove()
             return

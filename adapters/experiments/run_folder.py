@@ -44,8 +44,8 @@ def check(folder: Path, settings: CommonSettings) -> None:
     if stopped and not resumed and not settings.overwrite_output_dir:
         raise SettingsError(
             f"--output_dir {folder}: holds a run that was stopped. Add "
-            "--resume_from_checkpoint latest to go on with it, or --overwrite_output_dir to begin "
-            "anew."
+            "--resume_from_checkpoint latest to go on with it, or --overwrite_output_dir to start "
+            "from scratch."
         )
     unfinished = set(there) <= {"settings.json"} or (resumed and (stopped or "scores.json" not in there))
     if unfinished or settings.overwrite_output_dir:

@@ -27,7 +27,7 @@ mood(text)
 # ## Words
 #
 # Integrated gradients go from the text without words to the text, in steps. Their values add up to the difference of
-# the two scores; by how much they do not is said. Blue speaks for the answer, orange against it.
+# the two scores; by how much they do not is printed. Blue speaks for the answer, orange against it.
 
 # %%
 adapters.explain(mood, text)
@@ -61,6 +61,6 @@ adapters.explain(simple.artifact, text)
 # %% [markdown]
 # ## Are such explanations true?
 #
-# `taskswap explain RUN --evaluate` tests them: do they add up, does the answer change without the words that are said
-# to matter (beside random words and long ones), does a model with random weights get others, and do they agree with
-# what people have marked.
+# `taskswap explain RUN --evaluate` tests them: do they add up, does the answer change without the words that are
+# reported to matter (compared with random words and long ones), does a model with random weights get others, and do
+# they agree with what people have marked.

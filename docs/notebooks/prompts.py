@@ -34,7 +34,7 @@ mood = adapters.load(few.artifact)
 mood("A warm, funny film with a splendid cast.")
 
 # %% [markdown]
-# ## How much of it is luck?
+# ## How much does the score vary?
 #
 # Other shots give another score, and often another bias towards one label, which calibration takes out (Zhao et al.
 # 2021, arXiv:2102.09690).

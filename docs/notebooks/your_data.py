@@ -17,7 +17,7 @@ SIZE = {}  # flags of every training, such as max_train_steps
 # %% [markdown]
 # ## A frame
 #
-# Columns are found by their names, and what was read as what is said.
+# Columns are found by their names, and what was read as what is reported.
 
 # %%
 import pandas

@@ -35,7 +35,7 @@ def test_the_recipe_compares_strategies_tuned_on_the_first_two_tasks(
     assert "sequential-lora on " in said.err
     record = json.loads((tmp_path / "out" / "continual.json").read_text())
     names = [row["name"] for row in record["rows"]]
-    assert len(names) == 3  # adapters answer with the task's name, and routed
+    assert len(names) == 3  # adapters answer with the task identity, and routed
     assert all(row["value"] is not None for row in record["rows"])
     trials = [*(tmp_path / "out" / "runs").glob("*-trial-*/scores.json")]
     assert len(trials) == 2 * (3 + 1)

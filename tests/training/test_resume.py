@@ -135,7 +135,7 @@ def test_a_run_with_other_settings_is_told_what_differs(run_recipe: Any, tmp_pat
     assert "has no complete checkpoint" in capsys.readouterr().err
     both = ("--resume_from_checkpoint", "latest", "--overwrite_output_dir")
     assert run_recipe("lora_ner", *FLAGS, "--output_dir", str(damaged), *both) == 0
-    assert "As --overwrite_output_dir is given, the run begins anew" in capsys.readouterr().err
+    assert "As --overwrite_output_dir is given, the run starts from scratch" in capsys.readouterr().err
 
 
 def test_a_loss_that_is_no_number_stops_before_the_update_and_names_the_examples(

@@ -46,8 +46,8 @@ class CustomerServiceSettings:
     passage_words: int = 120
     """Maximum number of words of a passage of a document."""
     retriever: str = AUTO
-    """Embeddings by which replies are found: of an adapter trained by contrast, of the frozen base, or auto: the
-    adapter's if they rank dev better."""
+    """Embeddings by which replies are found: adapter (contrastively trained), base (frozen), or auto (whichever ranks
+    dev better)."""
     pairs_per_batch: int = 32
     """Number of text pairs in a training batch of the retriever. The texts of the other pairs are the negatives."""
     pair_tokens: int = 64

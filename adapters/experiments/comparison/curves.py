@@ -91,7 +91,9 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         if any(one["of_one_model"] for one in summary["crossings"]):
             out[-1] += " With one seed, the crossings are those of these trained models, not of the methods."
     if unknown:
-        out.append(f"Which is above from which size on cannot be told from these data: {'; '.join(unknown)}.")
+        out.append(
+            f"From which size on one scores above the other cannot be determined from these data: {'; '.join(unknown)}."
+        )
     return out
 
 

@@ -19,7 +19,7 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             "Method",
             "A row is a method on a base model, with one run for each seed. All rows were scored by the same code on "
             f"the same {data['n']:,} examples of the {data['split']} split, in the same order. Rows on different base "
-            "models stand apart: they differ in the base as well as in the method.",
+            "models are listed separately: they differ in the base as well as in the method.",
         ),
         (
             "score",

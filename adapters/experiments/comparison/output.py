@@ -12,7 +12,7 @@ from rich.console import Console
 from adapters.core.files import write_json, write_text
 from adapters.data.word_splitter import joined
 from adapters.evaluation.report.tables import Column, natural_width, rich_table
-from adapters.experiments.comparison import deciding, plots, results
+from adapters.experiments.comparison import plots, results, results_table
 from adapters.experiments.comparison.page import page
 from adapters.experiments.comparison.summary import MARGIN, summarise
 from adapters.experiments.comparison.table import markdown, warnings
@@ -33,7 +33,7 @@ def save_and_print(
     resample: str = "auto",
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Summarise the rows, write the four files into the folder (if any) and print what decides with the verdict.
+    """Summarise the rows, write the four files into the folder (if any) and print the results and the verdict.
 
     Args:
         rows: of records that are alike.
@@ -62,9 +62,9 @@ def save_and_print(
         write_text(folder / "comparison.svg", plots.pictures(summary["rows"], summary["title"])[0][1])
         write_text(folder / "comparison.md", markdown(summary, verdict, failures))
         write_text(folder / "comparison.html", page(summary, verdict, failures, disagreements(rows), repeat))
-    found = deciding.entries(summary)
-    wide, narrow = (deciding.columns(found, summary["title"], base=False, narrow=short) for short in (False, True))
-    print_tables(found, wide, narrow, deciding.group)
+    found = results_table.entries(summary)
+    wide, narrow = (results_table.columns(found, summary["title"], base=False, narrow=short) for short in (False, True))
+    print_tables(found, wide, narrow, results_table.group)
     print_sentences(verdict, failures)
     for warning in warnings(summary["rows"]):
         print(f"warning of {warning}")
@@ -86,7 +86,7 @@ def print_tables(
     narrow: Sequence[Column],
     group: Callable[[Mapping[str, Any]], str],
 ) -> None:
-    """What decides, a table for each group; in a file as wide as it needs.
+    """The table of results, one for each group; in a file as wide as it needs.
 
     Args:
         found: entries, those of a group together.

@@ -9,7 +9,7 @@ from typing import Any
 from adapters.core.errors import numbered
 from adapters.evaluation.report import html
 from adapters.evaluation.report.tables import Column, html_table, number_column
-from adapters.experiments.comparison import deciding, plots
+from adapters.experiments.comparison import plots, results_table
 from adapters.experiments.comparison.definitions import paragraphs
 from adapters.experiments.comparison.table import TEST_NOTE, columns, overlap_sentence, test_columns, warnings
 
@@ -21,7 +21,7 @@ def page(
     examples: Sequence[Mapping[str, Any]],
     repeat: Mapping[str, Any],
 ) -> str:
-    """The page: the answer, the table that decides and a picture; everything else is folded below.
+    """The page: the answer, the table of results and a picture; everything else is folded below.
 
     Args:
         summary: of `summary.summarise`.
@@ -38,8 +38,8 @@ def page(
         f'<p class="dim">{escape(_scored_on(summary))}</p>',
         html.verdict(verdict),
         html.failed(failures),
-        "<h2>What decides</h2>",
-        _deciding(summary),
+        "<h2>Results</h2>",
+        _results(summary),
         f'<p class="dim">{escape(overlap_sentence(summary))} <a href="#how">How each number was made</a></p>',
         *(f'<p class="dim">Warning of {escape(warning)}</p>' for warning in warnings(rows)),
         html.figure(*first),
@@ -66,11 +66,11 @@ def _scored_on(summary: Mapping[str, Any]) -> str:
     return f"{summary['title']} on the {data['split']} split, n = {data['n']:,}; {seeds}"
 
 
-def _deciding(summary: Mapping[str, Any]) -> str:
-    """The table that decides, the rows of each base below its name."""
-    found = deciding.entries(summary)
-    chosen = deciding.columns(found, summary["title"], base=False)
-    return html_table(chosen, found, group=deciding.group, cards=True)
+def _results(summary: Mapping[str, Any]) -> str:
+    """The table of results, the rows of each base below its name."""
+    found = results_table.entries(summary)
+    chosen = results_table.columns(found, summary["title"], base=False)
+    return html_table(chosen, found, group=results_table.group, cards=True)
 
 
 def _by_label(rows: Sequence[Mapping[str, Any]], score: str) -> list[str]:
@@ -101,7 +101,7 @@ def _searches(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         Column(title="Trials", shown=lambda row: str(row["tuning"]["trials"]), key=lambda row: row["tuning"]["trials"]),
         Column(
             title="Time",
-            shown=lambda row: deciding.duration(row["tuning"]["seconds"]),
+            shown=lambda row: results_table.duration(row["tuning"]["seconds"]),
             key=lambda row: row["tuning"]["seconds"],
         ),
     ]

@@ -11,7 +11,7 @@ from adapters.evaluation.report.labels import Label, at_ends, at_points
 from adapters.evaluation.report.svg import COLOURS, DIM, SIZE, amount, drawn, score_axis
 from adapters.evaluation.report.tables import points
 from adapters.experiments.comparison import curve_plots
-from adapters.experiments.comparison.deciding import interval_ends
+from adapters.experiments.comparison.results_table import interval_ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -61,11 +61,6 @@ class Row:
         return () if None in drawn else tuple(drawn)
 
     @property
-    def name(self) -> str:
-        """The row's name in a sentence."""
-        return f"{self.method}{f' at {self.size}' if self.size else ''}"
-
-    @property
     def labels(self) -> int:
         """Labelled examples that it took: those it learned from, and those of dev that its settings were chosen on."""
         scores = self.records[0].scores

@@ -1,4 +1,4 @@
-"""The settings of a comparison, and what of them cannot be."""
+"""The settings of a comparison, and which of them are invalid."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class CompareSettings:
     seeds: int = 3
     """Seeds of each method: 0, 1, …; a deterministic method runs once."""
     redraw: list[str] = field(default_factory=list)
-    """What a seed draws anew besides the head, the order and dropout: train (with --max_train_samples or --train_sizes,
-    each seed learns from other examples, the same for all methods)."""
+    """What a seed draws in addition to the head, the order and dropout: train (with --max_train_samples or
+    --train_sizes, each seed learns from other examples, the same for all methods)."""
     prompt_model_name_or_path: str | None = None
     """Base model of the prompted methods. Default: --model_name_or_path."""
     also_on_prompt_base: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ class CompareSettings:
     margin: float = 1.0
     """Points by which a method may score lower and still be called non-inferior."""
     cost: str = "storage"
-    """What decides between non-inferior methods: storage, training (time), latency or memory."""
+    """Tie-breaker between non-inferior methods: storage, training (time), latency or memory."""
     tuning_trials: int = 6
     """Settings that each method tries on dev, its own among them, before it runs with the best ones; 0: none, all
     methods run at their default settings."""
@@ -98,7 +98,7 @@ class CompareSettings:
 
 
 def check_advice(settings: Any) -> None:
-    """Raises SettingsError for a margin, a cost or a way of resampling that cannot be."""
+    """Raises SettingsError for a margin, a cost or a way of resampling that is invalid."""
     require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
     require(settings.cost in COSTS, "cost", settings.cost, " or ".join(COSTS))
     require(settings.resample in RESAMPLE, "resample", settings.resample, " or ".join(RESAMPLE))
@@ -113,7 +113,7 @@ def check_exports(settings: Any) -> None:
 
 
 def check_tuning(settings: Any) -> None:
-    """Raises SettingsError for a search that cannot be."""
+    """Raises SettingsError for a search that is invalid."""
     require(settings.tuning_trials >= 0, "tuning_trials", settings.tuning_trials, "0 (no search) or more")
     require(settings.tuner in tuners.NAMES, "tuner", settings.tuner, " or ".join(tuners.NAMES))
     by_scores = settings.tuner != "random" and settings.launcher == "slurm"

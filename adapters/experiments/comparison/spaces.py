@@ -48,7 +48,7 @@ def of_file(space: Space, settings: type, check: Check, where: str) -> dict[str,
             try:
                 check(search_space.value(name, value))
             except UserError as error:
-                raise SettingsError(f"{where} {name} = {value!r} cannot be: {error}") from error
+                raise SettingsError(f"{where} {name} = {value!r} is invalid: {error}") from error
     return dict(space)
 
 
@@ -64,7 +64,7 @@ def of_method(space: Space, check: Check, say: Callable[[str], None]) -> dict[st
             except UserError:
                 refused.append(value)
         if refused:
-            say(f"{name}: {', '.join(map(str, refused))} left out, as not possible here")
+            say(f"{name}: {', '.join(map(str, refused))} left out, as invalid for these data or this base")
         if "values" not in dimension.record():
             found |= {} if refused else {name: dimension}
         elif len(fitting) > 1:

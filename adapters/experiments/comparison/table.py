@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.evaluation.report.tables import Column, interval, markdown_table, markdown_text, number_column, points
-from adapters.experiments.comparison import deciding, plots
+from adapters.experiments.comparison import plots, results_table
 from adapters.experiments.comparison.verdict import sample_size
 
 TEST_NOTE = (
@@ -55,10 +55,6 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
         prompted = {"Truncated": "truncated", "Shots dropped": "shots_dropped"}
         out += [number_column(title, name, ",.0f") for title, name in prompted.items()]
     return out
-
-
-def _interval(row: Mapping[str, Any]) -> str:
-    return "–" if row["low"] is None else f"{points(row['low'])} to {points(row['high'])}"
 
 
 def _seeds(row: Mapping[str, Any]) -> str:
@@ -137,12 +133,12 @@ def warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Sequence[tuple[str, str]]) -> str:
-    """comparison.md: verdict, what decides, all columns, tests."""
+    """comparison.md: verdict, results, all columns, tests."""
     data = summary["dataset"]
     title = f"# {summary['task']} on {data['name']} ({data['split']}, n = {data['n']:,})"
     lines = [markdown_text(title), "", *(f"{markdown_text(line)}\n" for line in verdict)]
-    found = deciding.entries(summary)
-    lines += [*markdown_table(deciding.columns(found, summary["title"]), found), ""]
+    found = results_table.entries(summary)
+    lines += [*markdown_table(results_table.columns(found, summary["title"]), found), ""]
     lines += ["## All columns", "", *markdown_table(columns(summary["rows"], summary["title"]), summary["rows"]), ""]
     lines += ["## Significance tests", "", *markdown_table(test_columns(summary), summary["tests"]), "", TEST_NOTE]
     lines += [f"\n**{name} failed:** {markdown_text(why)}" for name, why in failures]

@@ -98,7 +98,7 @@ def _of_base(summary: Mapping[str, Any], base: str) -> str:
     if base and not rows[best]["base"]:
         among = f"Of the methods on {base} and those without a base model, "
     alike = [i for i in own if abs(rows[i]["value"] - rows[best]["value"]) < SAME]
-    out = [f"{among}{_listed(rows, alike)} score highest, alike" if alike[1:] else f"{among}{name} scores highest"]
+    out = [f"{among}{_listed(rows, alike)} tie for the highest score" if alike[1:] else f"{among}{name} scores highest"]
     if lower and not tied and len(made) == len(tests):
         out[0] += "; every other method scores significantly lower (Holm-adjusted p < 0.05)"
     elif lower:
@@ -133,12 +133,15 @@ def _needs_base(summary: Mapping[str, Any], base: str, own: Sequence[int]) -> li
     best = max(without, key=lambda i: rows[i]["value"])
     tests = {i: test_between(summary, i, best, base) for i in on_it if rows[i]["value"] > rows[best]["value"]}
     higher = [i for i, test in tests.items() if test is not None and test["differs"]]
-    than = f"significantly higher than the best method without one ({_scored(rows[best])})"
+    than = (
+        f"significantly higher than the best method without one ({rows[best]['method']}, {points(rows[best]['value'])})"
+    )
+    listed, score = _listed(rows, higher, last=" and "), "scores" if len(higher) == 1 else "score"
     if len(higher) == len(on_it):
-        return [f"A base model pays: every method with it scores {than}."]
+        return [f"Using a base model improves the score: {listed} {score} {than}."]
     if higher:
-        return [f"A base model pays with {_listed(rows, higher)}: {than}."]
-    return [f"It is not shown that a base model pays: no method with it scores {than}."]
+        return [f"Using a base model improves the score with {listed}: {than}."]
+    return [f"No significant improvement from using a base model: no method on one scores {than}."]
 
 
 def _advised(rows: Sequence[Mapping[str, Any]], advice: Mapping[str, Any], best: int) -> str:
@@ -148,7 +151,7 @@ def _advised(rows: Sequence[Mapping[str, Any]], advice: Mapping[str, Any], best:
     if chosen is None:
         needed = advice["needed"]
         ways = [f"about {needed[kind]:,} {kind}" for kind in ("examples", "documents", "seeds") if needed.get(kind)]
-        enough = f"{' or '.join(ways)} would tell" if ways else "more examples and more seeds would be needed"
+        enough = f"{' or '.join(ways)} would be needed" if ways else "more examples and more seeds would be needed"
         return f"For no method can non-inferiority {near} to every other one be concluded: {enough}."
     name = _name(rows[chosen])
     if len(advice["non_inferior"]) == 1:
@@ -175,9 +178,12 @@ def detectable_words(difference: float) -> str:
     return f"smallest detectable difference {points(difference)} points"
 
 
-def _listed(rows: Sequence[Mapping[str, Any]], chosen: Sequence[int]) -> str:
+def _listed(rows: Sequence[Mapping[str, Any]], chosen: Sequence[int], *, last: str = ", ") -> str:
+    """Rows with their scores, the best first, at most `SHOWN`; `last` is written before the last of them."""
     names = [_scored(rows[i]) for i in sorted(chosen, key=lambda i: -rows[i]["value"])]
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    if len(names) > SHOWN:
+        return f"{', '.join(names[:SHOWN])} and {len(names) - SHOWN} more"
+    return last.join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -143,7 +143,7 @@ class Continual(Experiment):
             if same and Condition(same, condition.method) in self.conditions:
                 self.say(
                     f"left out: {condition.strategy} with {condition.method}: {same} trains the same models, and its "
-                    "row with the task's name is the same"
+                    "row with the task identity is the same"
                 )
                 continue
             fitting.append(condition)

@@ -15,9 +15,9 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             "Strategy",
             "A row is a strategy with a method: how a model that has learned some tasks learns the next one. Its runs "
             "differ in the order of the tasks and in the seed. All rows were scored by the same code on the same test "
-            "examples of each task. Rows that were given the task's name with each example are compared with one "
-            "another, and so are rows that were not. Rows that do not learn task after task (all tasks at once, a "
-            "model for each task) bound what the others can reach.",
+            "examples of each task. Rows that were given the task identity with each example are compared with one "
+            "another, and so are rows that were not. Rows that do not learn sequentially (all tasks at once, a "
+            "model for each task) are references: they bound what the others can reach.",
         ),
         (
             "score",
@@ -32,9 +32,9 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         (
             "difference",
             "Difference to best",
-            "The row's final average minus that of the best row that learns task after task and is given as much (the "
-            "task's name, or not), in points, with an interval of the difference, on the same examples, at the level "
-            "of its test in Holm's procedure (95 % or more, the more pairs are tested).",
+            "The row's final average minus that of the best row that learns sequentially under the same condition "
+            "(with or without the task identity), in points, with an interval of the difference, on the same examples, "
+            "at the level of its test in Holm's procedure (95 % or more, the more pairs are tested).",
         ),
         (
             "result",
@@ -47,21 +47,22 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             "forgetting",
             "Forgetting",
             "The mean, over all tasks but those of the last stage, of the best score that a task had after an earlier "
-            "stage minus its score in the end (Chaudhry et al. 2018, arXiv:1801.10112), in points; the mean over runs. "
+            "stage minus its final score (Chaudhry et al. 2018, arXiv:1801.10112), in points; the mean over runs. "
             "0: nothing was lost; below 0: the tasks gained. It is not tested.",
         ),
         (
             "learning",
-            "When just learned",
-            "The mean over tasks of the score right after the stage that learned the task: how well new tasks are "
-            "learned, whatever becomes of them (learning accuracy; Riemer et al. 2019, arXiv:1810.11910).",
+            "Learning accuracy",
+            "The mean accuracy (or other main score) on task j directly after learning task j (the diagonal of the "
+            "accuracy matrix; Riemer et al. 2019, arXiv:1810.11910): how well new tasks are learned, whether or not "
+            "they are forgotten later.",
         ),
         (
             "backward",
             "Backward transfer",
-            "The mean, over all tasks but those of the last stage, of a task's score in the end minus its score when "
-            "just learned (Lopez-Paz & Ranzato 2017, arXiv:1706.08840), in points. Below 0: learning later tasks cost "
-            "earlier ones.",
+            "The mean, over all tasks but those of the last stage, of a task's final score minus its score directly "
+            "after it was learned (Lopez-Paz & Ranzato 2017, arXiv:1706.08840), in points. Below 0: learning later "
+            "tasks cost earlier ones.",
         ),
         (
             "forward",
@@ -74,8 +75,8 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             "intransigence",
             "Intransigence",
             "The mean over tasks of the score of a model that learned all tasks at once with the same method, minus "
-            "the score when just learned (Chaudhry et al. 2018), in points; – where there is no such model. In the "
-            "paper that model has learned the tasks so far; here, all of them.",
+            "the learning accuracy (Chaudhry et al. 2018), in points; – where there is no such model. In the "
+            "paper that model has learned the tasks so far; in this table, all of them.",
         ),
         (
             "storage",
@@ -110,10 +111,10 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         out.append(
             (
                 "routing",
-                "Routed right",
-                "The share of the test examples that a router, which was not told the task's name, sends to their own "
-                "task, after the last stage. A routed row answers with what the router chose, so its final average has "
-                "the router's errors in it.",
+                "Routing accuracy",
+                "The share of the test examples that the router, which is not given the task identity, sends to their "
+                "own task, after the last stage. A routed row answers with what the router chose, so its final average "
+                "has the router's errors in it.",
             )
         )
     return out

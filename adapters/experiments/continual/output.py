@@ -28,12 +28,10 @@ def save_and_print(
     settings: Mapping[str, Any] | None = None,
     failures: Sequence[tuple[str, str]] = (),
     margin: float = MARGIN,
-    resample: str = "auto",
-    by_draw: bool = True,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
-    """Summarise the conditions, write the four files into the folder (if any), print what decides and the verdict.
+    """Summarise the conditions, write the four files into the folder (if any), print the results and the verdict.
 
     Args:
         conditions: of runs that are alike.
@@ -42,12 +40,10 @@ def save_and_print(
         settings: of the experiment, for the page.
         failures: (run, reason) of each failed run.
         margin: see `summary.summarise`.
-        resample: the same.
-        by_draw: the same.
         seed: of the resampling.
         resamples: number of resamples.
     """
-    summary = summarise(conditions, margin=margin, resample=resample, by_draw=by_draw, seed=seed, resamples=resamples)
+    summary = summarise(conditions, margin=margin, seed=seed, resamples=resamples)
     verdict = sentences(summary)
     summary.update(verdict=verdict, failures=[{"run": run, "reason": why} for run, why in failures])
     if folder is not None:

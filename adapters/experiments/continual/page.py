@@ -11,6 +11,7 @@ from adapters.evaluation.report.tables import Column, html_table
 from adapters.experiments.continual import plots
 from adapters.experiments.continual.definitions import paragraphs
 from adapters.experiments.continual.table import (
+    TEST_NOTE,
     columns,
     cost_columns,
     entries,
@@ -22,7 +23,6 @@ from adapters.experiments.continual.table import (
     measured_columns,
     pair_columns,
     task_columns,
-    test_note,
     under,
 )
 
@@ -35,7 +35,7 @@ def page(
     failures: Sequence[tuple[str, str]],
     repeat: Mapping[str, Any],
 ) -> str:
-    """The page: the answer, the table that decides and a picture; everything else is folded below.
+    """The page: the answer, the table of results and a picture; everything else is folded below.
 
     Args:
         summary: of `summary.summarise`.
@@ -51,7 +51,7 @@ def page(
         f'<p class="dim">{escape(made_of(summary))}</p>',
         html.verdict(verdict),
         html.failed(failures),
-        "<h2>What decides</h2>",
+        "<h2>Results</h2>",
         html_table(columns(found, title), found, group=group, cards=True),
         f'<p class="dim">{HOW}</p>',
         html.figure(f"{average} ({summary['scenario']})", plots.averages(rows, title)),
@@ -61,14 +61,14 @@ def page(
     if others:
         further = "".join(f"<h3>{escape(_order(one))}</h3>{_tables(summary, one)}" for one in others)
         parts.append(html.folded("The matrices of the other orders", [further]))
-    parts.append(html.folded("Each task in the end", [said, html_table(task_columns(summary), rows)]))
+    parts.append(html.folded("Final score on each task", [said, html_table(task_columns(summary), rows)]))
     storage = plots.storage(rows, title)
     if storage is not None:
         parts.append(html.folded("Score against storage", [html.figure(f"Final average {title}, by storage", storage)]))
     measured, cost = (html_table(chosen, rows) for chosen in (measured_columns(summary), cost_columns(summary)))
     parts.append(html.folded("All scores, and cost", [said, measured, "<h3>Cost</h3>", cost]))
     if summary["tests"]:
-        tests, note = html_table(pair_columns(summary), summary["tests"]), escape(test_note(summary))
+        tests, note = html_table(pair_columns(summary), summary["tests"]), escape(TEST_NOTE)
         parts.append(html.folded("Significance tests", [said, tests, f'<p class="dim">{note}</p>']))
     parts += [_confusion(one) for one in summary["confusions"]]
     parts.append(html.how_made(paragraphs(summary)))

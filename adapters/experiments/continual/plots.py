@@ -96,7 +96,7 @@ def heatmaps(found: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> list
 
 def _heatmap(name: str, found: Mapping[str, Any], title: str, ends: tuple[float, float]) -> str:
     last = zip(found["order"], found["matrix"][-1], strict=True)
-    told = "In the end: " + ", ".join(f"{task} {_cell(value, 1)}" for task, value in last)
+    told = "Final: " + ", ".join(f"{task} {_cell(value, 1)}" for task, value in last)
     stages, tasks = len(found["matrix"]), len(found["order"])
     upright = max(map(len, found["order"])) > 34 // tasks
     height = 0.5 + 0.3 * stages + (0.9 if upright else 0.2)
@@ -197,4 +197,4 @@ def storage(rows: Rows, title: str) -> str | None:
 def _row_name(row: Mapping[str, Any]) -> str:
     """A row's name at a point, whose marker tells the method."""
     routed = "routed " if row["routed"] else ""
-    return f"{routed}{row['strategy']}{' ' if row['variant'] else ''}{row['variant']}"
+    return f"{routed}{row['strategy']}"

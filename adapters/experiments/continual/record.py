@@ -87,7 +87,7 @@ def finish(run: SequenceRun) -> dict[str, Any]:
 
 
 def strategy_notes(run: SequenceRun) -> dict[str, Any]:
-    """The strategy's own settings; what it is a bound of; whether the task's name is known when it answers."""
+    """The strategy's own settings; what it is a bound of; whether the task identity is known when it answers."""
     own = discovery.load("strategies", run.strategy.name, run.settings.plugin_dir).Settings
     notes = {field.name: getattr(run.settings, field.name) for field in dataclasses.fields(own)}
     notes |= {"bound": run.strategy.bound} if run.strategy.bound else {}

@@ -50,7 +50,7 @@ class Record:
         folder: of the run.
         scores: contents of scores.json.
         counts: `[n, width]` by `final/TASK`, of the metric after the last stage; by `routed/TASK`, the same of answers
-            without the task's name; and int64 `[n]` by `documents/TASK`, the number of each example's document.
+            without the task identity; and int64 `[n]` by `documents/TASK`, the number of each example's document.
     """
 
     folder: Path
@@ -74,12 +74,12 @@ class Record:
 
     @property
     def routed(self) -> bool:
-        """Whether it has answers without the task's name, too."""
+        """Whether it has answers without the task identity, too."""
         return bool(self.scores.get("routed"))
 
     @property
     def named(self) -> bool:
-        """Whether the scores of `matrix` are of answers with the task's name given.
+        """Whether the scores of `matrix` are of answers with the task identity given.
 
         Said by the strategy (`strategy_notes`, `named`). Else: in a task-incremental run the name chooses among the
         labels, and a run that routes has it before routing.
@@ -89,7 +89,7 @@ class Record:
 
     @property
     def bound(self) -> str:
-        """How it differs from learning task after task, in words; empty where it does not.
+        """How it differs from sequential learning, in words; empty where it does not.
 
         Said by the strategy (`strategy_notes`, `bound`); a run of several tasks in one stage has all at once.
         """
@@ -111,8 +111,6 @@ class Condition:
     """Runs of one strategy with one method, which differ in the order of the tasks and in the seed."""
 
     records: Sequence[Record]
-    variant: str = ""
-    """Settings that tell it from others of the same method and strategy, in words."""
     planned: int = 0
     """Runs that were to be made; some may have failed."""
 
@@ -128,7 +126,7 @@ class Condition:
 
     @property
     def routed(self) -> bool:
-        """Whether all runs have answers without the task's name, too."""
+        """Whether all runs have answers without the task identity, too."""
         return all(record.routed for record in self.records)
 
     def tasks(self, units: Mapping[str, Units], *, routed: bool = False) -> list[TaskCounts]:
@@ -290,52 +288,12 @@ def _task_differences(task: str, one: Record, other: Record) -> Iterator[str]:
         yield f"{task}: its examples are of other documents in {one.folder} and {other.folder}"
 
 
-def grouped(records: Sequence[Record]) -> list[Condition]:
-    """Conditions of records that differ only in order and seed, in the order of their first records.
-
-    Raises ComparisonError where two runs of a condition have the same order and seed.
-    """
-    groups: dict[tuple[str, str, str], list[Record]] = {}
-    for record in records:
-        scores = record.scores
-        groups.setdefault((scores["method"], scores["strategy"], scores["row_digest"]), []).append(record)
-    for own in groups.values():
-        draws = {record.draw: record for record in own}
-        for record in own:
-            if draws[record.draw] is not record:
-                raise ComparisonError(
-                    f"{record.folder} and {draws[record.draw].folder}: the same strategy, order {record.draw[0]} and "
-                    f"seed {record.draw[1]}. Give each run once."
-                )
-    variants = _variants(groups)
-    return [
-        Condition(records=sorted(own, key=lambda record: record.draw), variant=variants[key])
-        for key, own in groups.items()
-    ]
-
-
-def _variants(groups: Mapping[tuple[str, str, str], Sequence[Record]]) -> dict[tuple[str, str, str], str]:
-    """The settings that differ between conditions of one method and strategy, in words."""
-    out = {}
-    for key in groups:
-        alike = [groups[other][0].scores["settings"] for other in groups if other[:2] == key[:2]]
-        own = groups[key][0].scores["settings"]
-        varied = [name for name in own if any(other.get(name) != own[name] for other in alike)]
-        varied = [name for name in varied if name not in ("seed", "order", "order_number", "output_dir")]
-        out[key] = " and ".join(f"{name} {_shown(own[name])}" for name in varied)
-    return out
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def units_of(records: Sequence[Record], resample: str) -> dict[str, Units]:
-    """What is resampled of each task, by name. Raises DataError where whole documents are to be, and are not known."""
+def units_of(records: Sequence[Record]) -> dict[str, Units]:
+    """What is resampled of each task, by name: whole documents where they are known and not too few, else examples."""
     out = {}
     for task in records[0].order:
         known = (record.counts.get(f"documents/{task}") for record in records)
         documents = next((found for found in known if found is not None), None)
         n = int(records[0].scores["tasks"][task]["n_test"])
-        out[task] = chosen_units([""] * n if documents is None else [str(number) for number in documents], resample)
+        out[task] = chosen_units([""] * n if documents is None else [str(number) for number in documents])
     return out

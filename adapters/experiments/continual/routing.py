@@ -88,7 +88,7 @@ def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarra
         "bytes": router.bytes,
     }
     run.say(
-        f"without the task's name ({run.settings.routing}): {accuracy[-1]:.1%} of the examples find their task, mean "
+        f"without task identity ({run.settings.routing}): {accuracy[-1]:.1%} of the examples find their task, mean "
         f"score {np.mean([one['value'] for one in matrix[-1] if one is not None]):.1%}"
     )
     return record, counts

@@ -90,7 +90,7 @@ def all_settings(task: str, plugins: Sequence[str]) -> Any:
 
 
 def check(settings: Any) -> None:
-    """Raises SettingsError for what cannot be."""
+    """Raises SettingsError for what is invalid."""
     require(0 <= settings.none_rate < 1, "none_rate", settings.none_rate, "from 0 to below 1")
     from adapters.serving.bank.router_kinds import KINDS  # it takes numpy and scipy, which --help can do without
 

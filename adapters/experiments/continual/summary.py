@@ -28,7 +28,7 @@ ACROSS_RUNS = ("learning_accuracy", "forgetting", "backward", "forward", "intran
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """The answers of a condition: as its runs give them, or without the task's name, by routing."""
+    """The answers of a condition: as its runs give them, or without the task identity, by routing."""
 
     condition: Condition
     name: str
@@ -41,7 +41,7 @@ class Row:
 
     @property
     def named(self) -> bool:
-        """Whether the task's name is given with each example."""
+        """Whether the task identity is given with each example."""
         return not self.routed and self.first.named
 
     @property
@@ -54,8 +54,6 @@ def summarise(
     conditions: Sequence[Condition],
     *,
     margin: float = MARGIN,
-    resample: str = "auto",
-    by_draw: bool = True,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
@@ -64,19 +62,15 @@ def summarise(
     Args:
         conditions: at least one.
         margin: a strategy that scores less by no more than this is non-inferior.
-        resample: a value of --resample: whether whole documents are resampled.
-        by_draw: whether runs of the same order and seed are compared run by run, as they share their luck; else as two
-            samples, whose spreads borrow degrees of freedom from one another.
         seed: of the resampling.
         resamples: number of resamples, drawn once for all rows and tests.
 
     Raises:
         ComparisonError: runs are not alike.
-        DataError: whole documents are to be resampled, and are not known.
     """
     records = [record for condition in conditions for record in condition.records]
     check_alike(records)
-    units = units_of(records, resample)
+    units = units_of(records)
     rows = [
         Row(condition=condition, name=f"routed {name}" if routed else name, routed=routed)
         for condition, name in zip(conditions, names(conditions), strict=True)
@@ -84,7 +78,7 @@ def summarise(
     ]
     numbers = {draw: number for number, draw in enumerate(sorted({record.draw for record in records}))}
     counts = [row.condition.tasks(units, routed=row.routed) for row in rows]
-    draws = [[numbers[record.draw] for record in row.condition.records] if by_draw else [] for row in rows]
+    draws = [[numbers[record.draw] for record in row.condition.records] for row in rows]
     found = moderated([mean_over_tasks.effects(own, draws=of) for own, of in zip(counts, draws, strict=True)])
     resampled = mean_over_tasks.resampled_scores(counts, seed=seed, resamples=resamples)
     joint = _joint(rows)
@@ -93,16 +87,9 @@ def summarise(
         {**_row(row, conditions.index(row.condition), joint), **_scored(own, drawn, limits)}
         for row, own, drawn in zip(rows, found, resampled.T, strict=True)
     ]
-    enough = all(own.enough for own in units.values())
-    tests, advice = [], []
-    if enough:
-        complete = [i for i, row in enumerate(rows) if not row.condition.incomplete]
-        pairs = list(combinations(complete, 2))
-        compared = dict(zip(pairs, differences(found, resampled, pairs, seed=seed, resamples=resamples), strict=True))
-        tests = test_records(table[0]["base"], compared, found)
-        advice = [one for named in (True, False) for one in _advice(table, compared, named=named, margin=margin)]
-    else:
-        table = [{**row, "low": None, "high": None, "standard_errors": None} for row in table]
+    complete = [i for i, row in enumerate(rows) if not row.condition.incomplete]
+    pairs = list(combinations(complete, 2))
+    compared = dict(zip(pairs, differences(found, resampled, pairs, seed=seed, resamples=resamples), strict=True))
     first = records[0].scores
     about = first["tasks"]
     return {
@@ -123,10 +110,10 @@ def summarise(
             "on_dev": [name for name, task in about.items() if task["split"] != "test"],
         },
         "resampled": _resampled(units),
-        "by_draw": by_draw,
+        "by_draw": True,
         "rows": table,
-        "tests": tests,
-        "advice": advice,
+        "tests": test_records(table[0]["base"], compared, found),
+        "advice": [one for named in (True, False) for one in _advice(table, compared, named=named, margin=margin)],
         "confusions": _confusions(rows),
         "machines": len({json.dumps(record.scores.get("hardware"), sort_keys=True) for record in records}),
         "versions": first.get("versions"),
@@ -135,13 +122,12 @@ def summarise(
 
 
 def names(conditions: Sequence[Condition]) -> list[str]:
-    """A name for each condition: strategy, then method and settings as far as these tell it from others."""
+    """A name for each condition: strategy, and method where there are several."""
     methods = {condition.scores["method"] for condition in conditions}
     out = []
     for condition in conditions:
         method = f" with {condition.scores['method']}" if len(methods) > 1 else ""
-        variant = f" at {condition.variant}" if condition.variant else ""
-        out.append(f"{condition.scores['strategy']}{method}{variant}")
+        out.append(f"{condition.scores['strategy']}{method}")
     return [f"{name} [{out[:i].count(name) + 1}]" if out.count(name) > 1 else name for i, name in enumerate(out)]
 
 
@@ -181,7 +167,6 @@ def _row(row: Row, number: int, joint: Mapping[tuple[str, bool], Mapping[str, fl
         "method": scores["method"],
         "base": scores["base"],
         "size": "",
-        "variant": row.condition.variant,
         "routed": row.routed,
         "named": row.named,
         "bound": row.first.bound,
@@ -220,7 +205,7 @@ def _measures(record: Record, row: Row, joint: Mapping[tuple[str, bool], Mapping
 
 
 def _joint(rows: Sequence[Row]) -> dict[tuple[str, bool], dict[str, float]]:
-    """By method, and by whether the task's name is given: each task's score by a model that learned all at once.
+    """By method, and by whether the task identity is given: each task's score by a model that learned all at once.
 
     Where there are several such conditions, that of the highest average.
     """
@@ -235,7 +220,7 @@ def _joint(rows: Sequence[Row]) -> dict[tuple[str, bool], dict[str, float]]:
 
 
 def _by_task(records: Sequence[Record], *, routed: bool) -> dict[str, float]:
-    """Each task's score in the end, the mean over runs."""
+    """Each task's final score, the mean over runs."""
     ends = [dict(zip(record.order, record.matrix(routed=routed)[-1].tolist(), strict=True)) for record in records]
     return {task: float(np.mean([own[task] for own in ends])) for task in records[0].order}
 
@@ -278,7 +263,7 @@ def _listed(matrix: np.ndarray) -> list[list[float | None]]:
 
 
 def _routing(records: Sequence[Record]) -> dict[str, Any]:
-    """The share of examples that were sent to their own task, after each stage and in the end."""
+    """The share of examples that were sent to their own task, after each stage, and the final one."""
     shares = [record.scores["routed"].get("accuracy") or [None] for record in records]
     return {
         "kind": records[0].scores["routed"].get("kind"),
@@ -325,7 +310,7 @@ def _cost(records: Sequence[Record], of: Callable[[Sequence[Mapping[str, Any]]],
 
 
 def entered(table: Sequence[Mapping[str, Any]], *, named: bool) -> list[int]:
-    """The complete rows that learn task after task, with the task's name or without."""
+    """The complete rows that learn sequentially, with the task identity or without."""
     return [i for i, row in enumerate(table) if row["named"] == named and not row["bound"] and not row["incomplete"]]
 
 

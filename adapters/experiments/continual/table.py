@@ -1,4 +1,4 @@
-"""The tables of a continual experiment: what decides, all columns, tests, matrices; and continual.md."""
+"""The tables of a continual experiment: results, all columns, tests, matrices; and continual.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from adapters.core.errors import numbered
 from adapters.evaluation.report.svg import amount
 from adapters.evaluation.report.tables import Column, interval, markdown_table, markdown_text, number_column, points
-from adapters.experiments.comparison import deciding
+from adapters.experiments.comparison import results_table
 from adapters.experiments.comparison.table import test_columns
 from adapters.experiments.continual.verdict import best_of, given, kinds, scenario_sentence, test_of
 
@@ -19,23 +19,21 @@ WITH_INTERVALS = 6
 Rows = Sequence[Mapping[str, Any]]
 
 
-def test_note(summary: Mapping[str, Any]) -> str:
-    """How the tests were made."""
-    runs = "by differences of runs of the same order and seed" if summary["by_draw"] else "as two samples"
-    return (
-        "All pairs of complete rows. Tested is the difference of the final averages, the mean over tasks and runs. p "
-        "and interval cover the draw of the test examples within each task (paired: random swaps, bootstrap) and of "
-        f"the runs (t, {runs}); with one run the examples alone. The tasks are no sample: the tests are about these "
-        "tasks. Significant: Holm-adjusted p < 0.05, over all pairs. A true difference of the smallest detectable size "
-        "would be significant four times out of five."
-    )
+TEST_NOTE = (
+    "All pairs of complete rows. Tested is the difference of the final averages, the mean over tasks and runs. p and "
+    "interval cover the draw of the test examples within each task (paired: random swaps, bootstrap) and of the runs "
+    "(t, by differences of runs of the same order and seed); with one run the examples alone. The tasks are no sample: "
+    "the tests are about these tasks. Significant: Holm-adjusted p < 0.05, over all pairs. A true difference of the "
+    "smallest detectable size would be significant four times out of five."
+)
+"""How the tests were made."""
 
 
 def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows with what decides: with the task's name or without, as `verdict.kinds` has them; the best row first.
+    """The rows of the table of results: with or without the task identity, as in `verdict.kinds`; the best row first.
 
-    Each has the keys of `deciding.against`: it is compared with the best row that learns task after task and is given
-    as much; a row of which there is no such other one is not tested.
+    Each has the keys of `results_table.against`: it is compared with the best row that learns sequentially under the
+    same condition; a row of which there is no such other one is not tested.
     """
     rows, first = summary["rows"], kinds(summary)[0]
     order = sorted(
@@ -46,32 +44,32 @@ def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     for i in order:
         best = best_of(rows, named=rows[i]["named"])
         if best is None:
-            result = deciding.INCOMPLETE if rows[i]["incomplete"] else deciding.UNTESTED
+            result = results_table.INCOMPLETE if rows[i]["incomplete"] else results_table.UNTESTED
             nothing = dict.fromkeys(("best", "difference", "difference_low", "difference_high"))
             out.append({**rows[i], **nothing, "result": result})
         else:
-            out.append(deciding.against(rows, i, best, test_of(summary, i, best)))
+            out.append(results_table.against(rows, i, best, test_of(summary, i, best)))
     return out
 
 
 def group(entry: Mapping[str, Any]) -> str:
     """Words above rows that are compared with one another, and above those that bound them."""
-    return f"{given(entry['named'])}{': not learned task after task' if entry['bound'] else ''}"
+    return f"{given(entry['named'])}{': reference (not sequential)' if entry['bound'] else ''}"
 
 
 def columns(found: Rows, title: str, *, narrow: bool = False) -> list[Column]:
-    """The columns that decide.
+    """The columns of the table of results.
 
     Args:
         found: of `entries`.
         title: the main score in words.
         narrow: for 80 characters.
     """
-    scored = deciding.score_columns(found, "Average" if narrow else f"Final average {title}", narrow=narrow)
+    scored = results_table.score_columns(found, "Average" if narrow else f"Final average {title}", narrow=narrow)
     out = [Column(title="Strategy", shown=lambda row: row["name"], about="strategy"), *scored]
     out.append(_points("Forgetting", "forgetting"))
     if any(row["routing"] for row in found):
-        out.append(Column(title="Routed right", shown=_routed, key=_routed_share, about="routing", wide=True))
+        out.append(Column(title="Routing accuracy", shown=_routed, key=_routed_share, about="routing", wide=True))
     return [
         *out,
         _bytes("Stored beyond the base", "storage", lambda row: row["artifact_bytes"], wide=True),
@@ -88,12 +86,12 @@ def measured_columns(summary: Mapping[str, Any]) -> list[Column]:
         Column(title="95 % interval", shown=lambda row: interval(row["low"], row["high"]), about="score"),
         replace(number_column("Sd of runs", "sd", ".2f", 100), about="runs"),
         Column(title="Runs", shown=_runs, key=lambda row: len(row["runs"]), about="runs"),
-        _points("When just learned", "learning_accuracy", about="learning"),
+        _points("Learning accuracy", "learning_accuracy", about="learning"),
         _points("Forgetting", "forgetting"),
         _points("Backward transfer", "backward"),
         _points("Forward transfer", "forward"),
         _points("Intransigence", "intransigence"),
-        Column(title="Routed right", shown=_routed, key=_routed_share, about="routing"),
+        Column(title="Routing accuracy", shown=_routed, key=_routed_share, about="routing"),
     ]
     return _with_numbers(out, rows)
 
@@ -128,7 +126,7 @@ def pair_columns(summary: Mapping[str, Any]) -> list[Column]:
 
 
 def task_columns(summary: Mapping[str, Any]) -> list[Column]:
-    """The columns of the rows' scores on each task in the end, and of their mean."""
+    """The columns of the rows' final scores on each task, and of their mean."""
 
     def of(task: str) -> Column:
         return Column(
@@ -199,7 +197,7 @@ def heading(summary: Mapping[str, Any]) -> str:
 
 
 def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Sequence[tuple[str, str]]) -> str:
-    """continual.md: verdict, what decides, all columns, the tasks, the tests."""
+    """continual.md: verdict, results, all columns, the tasks, the tests."""
     found, rows = entries(summary), summary["rows"]
     lines = [f"# {markdown_text(heading(summary))}", "", *(f"{markdown_text(line)}\n" for line in verdict)]
     lines += [markdown_text(made_of(summary)), ""]
@@ -207,14 +205,14 @@ def markdown(summary: Mapping[str, Any], verdict: Sequence[str], failures: Seque
     lines += [*markdown_table([name, Column(title="Answers", shown=group), *others], found), ""]
     parts: list[tuple[str, Sequence[Column], Rows]] = [
         ("All scores", measured_columns(summary), rows),
-        ("Each task in the end", task_columns(summary), rows),
+        ("Final score on each task", task_columns(summary), rows),
         ("Cost", cost_columns(summary), rows),
         ("Significance tests", pair_columns(summary), summary["tests"]),
     ]
     for title, chosen, own in parts:
         lines += [f"## {title}", "", f"{under(summary)}.", "", *markdown_table(chosen, own), ""]
     lines += [
-        test_note(summary),
+        TEST_NOTE,
         *(f"\n**{markdown_text(run)} failed:** {markdown_text(why)}" for run, why in failures),
     ]
     return "\n".join(lines) + "\n"
@@ -244,7 +242,7 @@ def _bytes(title: str, about: str, of: Any, *, wide: bool = False) -> Column:
 
 def _seconds(title: str, about: str, name: str) -> Column:
     def shown(row: Mapping[str, Any]) -> str:
-        return "–" if row[name] is None else deciding.duration(row[name])
+        return "–" if row[name] is None else results_table.duration(row[name])
 
     return Column(title=title, shown=shown, key=lambda row: _known(row[name]), about=about, wide=True)
 

@@ -130,7 +130,7 @@ def _add(given: UpdateSettings, record: dict[str, Any], version: int) -> int:
     if asked is not None and asked != settings["model_name_or_path"]:
         raise SettingsError(
             f"--model_name_or_path {asked}: {run} was learned on {settings['model_name_or_path']}; what it knows is of "
-            "no use on another base. Leave the flag out, or run the sequence anew on the other base."
+            "no use on another base. Leave the flag out, or run the sequence again on the other base."
         )
     assert given.add is not None
     paths = [*settings["tasks"], str(given.add.absolute())]
@@ -234,7 +234,7 @@ def _check_data(old: SequenceRun, record: dict[str, Any]) -> None:
             if found[key] != wanted[key]:
                 raise DataError(
                     f"{one.name}: its {what} have changed since it was learned, so its scores could not be compared. "
-                    "Restore the files, or run the sequence anew."
+                    "Restore the files, or run the sequence again."
                 )
 
 

@@ -13,7 +13,7 @@ from adapters.experiments.continual.summary import entered
 SHOWN = 6
 """Rows that a sentence names."""
 SCENARIO = {
-    "task-incremental": "each task has labels of its own, and the task's name is given with each example unless a "
+    "task-incremental": "each task has labels of its own, and the task identity is given with each example unless a "
     "row is routed",
     "domain-incremental": "all tasks share one set of labels",
     "class-incremental": "the labels of all tasks form one growing set",
@@ -50,8 +50,8 @@ def scenario_sentence(summary: Mapping[str, Any]) -> str:
 
 
 def given(named: bool) -> str:
-    """Words before what is said of rows with, or without, the task's name."""
-    return "With the task's name given" if named else "Without the task's name"
+    """Words before what is said of rows with, or without, the task identity."""
+    return "With the task identity given" if named else "Without task identity"
 
 
 def test_of(summary: Mapping[str, Any], i: int, j: int) -> Mapping[str, Any] | None:
@@ -60,26 +60,26 @@ def test_of(summary: Mapping[str, Any], i: int, j: int) -> Mapping[str, Any] | N
 
 
 def best_of(rows: Rows, *, named: bool) -> int | None:
-    """The row of the highest final average among those that learn task after task."""
+    """The row of the highest final average among those that learn sequentially."""
     return max(entered(rows, named=named), key=lambda i: rows[i]["value"], default=None)
 
 
 def kinds(summary: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether rows are given the task's name, those first that the scenario is about."""
+    """Whether rows are given the task identity, those first that the scenario is about."""
     named = summary["scenario"] == "task-incremental"
     return named, not named
 
 
 def _of_kind(summary: Mapping[str, Any], named: bool) -> str:
-    """Who ends highest among the rows with, or without, the task's name; then the bounds, and the advice."""
+    """Who ends highest among the rows with, or without, the task identity; then the bounds, and the advice."""
     rows = summary["rows"]
     best = best_of(rows, named=named)
     if best is None:
-        return f"{given(named)}, no strategy that learns task after task is complete."
+        return f"{given(named)}, no strategy that learns sequentially is complete."
     own = entered(rows, named=named)
     average = f"final average {summary['title']} over {numbered(len(summary['tasks']), 'tasks')}"
     if len(own) == 1:
-        out = [f"{given(named)}, only {_scored(rows[best])} learned task after task ({average})."]
+        out = [f"{given(named)}, only {_scored(rows[best])} learned the tasks sequentially ({average})."]
     else:
         tests = {i: test_of(summary, i, best) for i in own if i != best}
         lower = [i for i, test in tests.items() if test and test["differs"]]
@@ -103,9 +103,9 @@ def _of_kind(summary: Mapping[str, Any], named: bool) -> str:
 
 
 def _bound(summary: Mapping[str, Any], i: int, best: int) -> str:
-    """A row that does not learn task after task, against the best that does."""
+    """A row that does not learn sequentially, against the best that does."""
     rows = summary["rows"]
-    head = f"Not learned task after task: {_scored(rows[i])}, {rows[i]['bound']}"
+    head = f"Reference (not sequential): {_scored(rows[i])}, {rows[i]['bound']}"
     test = test_of(summary, i, best)
     if test is None:
         return f"{head}; not tested."
@@ -142,7 +142,7 @@ def _forgot(rows: Rows) -> list[str]:
 
 
 def _routed(summary: Mapping[str, Any], i: int) -> str:
-    """What routing costs against the same condition with the task's name."""
+    """What routing costs against the same condition with the task identity."""
     rows = summary["rows"]
     row = rows[i]
     named = next(j for j, other in enumerate(rows) if other["condition"] == row["condition"] and not other["routed"])
@@ -152,7 +152,7 @@ def _routed(summary: Mapping[str, Any], i: int) -> str:
     told = "not tested" if test is None else "significant" if test["differs"] else "no significant difference"
     return (
         f"{row['name']} ({row['routing']['kind']}): {sent}the final average is {points(row['value'])} instead of "
-        f"{points(rows[named]['value'])} with the name ({told})."
+        f"{points(rows[named]['value'])} with the task identity ({told})."
     )
 
 

@@ -88,12 +88,12 @@ class Lab:
                 method_of(self.settings, self.task_name, condition, calibration).check(self.run.base, self.task)
             self.prompts[prompt] = self._prompt(prompt)
         self.scored = "test" if "test" in self.splits else "validation"
-        if self.settings.optimise and self.scored != "test":
+        if self.settings.optimize and self.scored != "test":
             raise DataError(
-                "--optimise: chooses on dev and scores test once, and there is no test split. "
-                "Give --test_file, or leave --optimise out."
+                "--optimize: chooses on dev and scores test once, and there is no test split. "
+                "Give --test_file, or leave --optimize out."
             )
-        for name in {self.scored, "validation"} if self.settings.optimise else {self.scored}:
+        for name in {self.scored, "validation"} if self.settings.optimize else {self.scored}:
             if not len(self.splits.get(name, ())):
                 raise DataError(f"the {name} split has no examples; there is nothing to score.")
 
@@ -135,7 +135,7 @@ class Lab:
             balanced(self.train, 0, 0)
 
     def run_conditions(self) -> None:
-        """Score what is not scored yet; with --optimise, choose on dev first."""
+        """Score what is not scored yet; with --optimize, choose on dev first."""
         from adapters.experiments.prompt_lab.conditions import ConditionScorer
         from adapters.experiments.prompt_lab.journal import Journal
         from adapters.experiments.prompt_lab.predictors import PredictorFactory
@@ -148,14 +148,14 @@ class Lab:
                 (self.folder / name).unlink(missing_ok=True)
         write_json(self.folder / "settings.json", {"task": self.task_name, **arguments.as_dict(settings)})
         scorer = ConditionScorer(predictors, Journal(self.folder / "conditions.jsonl"), self.metrics, self.prompts)
-        if settings.optimise:
-            self._optimise(scorer)
+        if settings.optimize:
+            self._optimize(scorer)
             return
         shown = "test" if self.scored == "test" else "dev"
         examples = self.splits[self.scored][:]
         self.passes = self._score(scorer, "all conditions", self.conditions, self.calibrations, shown, examples)
 
-    def _optimise(self, scorer: ConditionScorer) -> None:
+    def _optimize(self, scorer: ConditionScorer) -> None:
         """Score every condition on as many dev examples as the budget allows, and the best one on test."""
         from adapters.experiments.prompt_lab import budget, summary
 

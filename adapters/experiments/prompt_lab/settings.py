@@ -38,10 +38,10 @@ class LabSettings:
     """Write prompts as turns of the base's chat template: auto (where its tokenizer has one), yes or no."""
     max_new_tokens: int = 64
     """Longest generated answer, in tokens."""
-    optimise: bool = False
+    optimize: bool = False
     """Choose prompt, shots and calibration on the dev split, and score them on test once."""
     budget: int | None = None
-    """Texts that the model may read to choose, with --optimise; each word of a channel counts."""
+    """Texts that the model may read to choose, with --optimize; each word of a channel counts."""
 
     def check_lab(self) -> list[Calibration]:
         """The calibrations. Raises SettingsError for values that cannot work, before anything is read."""
@@ -57,13 +57,13 @@ class LabSettings:
             require(kind in TOGETHER, "ensemble", kind, f"of {', '.join(TOGETHER)}")
         chosen = f"one of {', '.join(SELECTIONS)}"
         require(self.shot_selection in SELECTIONS, "shot_selection", self.shot_selection, chosen)
-        if self.optimise and self.budget is None:
+        if self.optimize and self.budget is None:
             raise SettingsError(
-                "--optimise: needs --budget, the number of texts that the model may read to choose, as in "
-                "--optimise --budget 5000."
+                "--optimize: needs --budget, the number of texts that the model may read to choose, as in "
+                "--optimize --budget 5000."
             )
-        if self.budget is not None and not self.optimise:
-            raise SettingsError(f"--budget {self.budget}: is for --optimise. Add --optimise, or leave it out.")
+        if self.budget is not None and not self.optimize:
+            raise SettingsError(f"--budget {self.budget}: is for --optimize. Add --optimize, or leave it out.")
         require(self.budget is None or self.budget >= 1, "budget", self.budget, "at least 1")
         found = parse(self.calibration, self.score)
         require(bool(found), "calibration", "", "none, or names of calibrations, as in none,contextual")

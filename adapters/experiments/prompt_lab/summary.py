@@ -106,11 +106,11 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
             f"The highest mean {score} on {first['split']} (n = {first['n']:,}): {_spread(top)}, by {_named(top)}."
         )
         if len(first["rows"]) > 1:
-            out.append(f"It was chosen on {first['split']} itself, so it is optimistic: --optimise chooses on dev.")
+            out.append(f"It was chosen on {first['split']} itself, so it is optimistic: --optimize chooses on dev.")
     wide = max((row for row in first["rows"] if row["sd"] is not None), key=lambda row: row["sd"], default=None)
     if wide is not None:
         out.append(
-            f"Luck: over the seeds, which draw and order the shots, {_named(wide)} scores from "
+            f"Variation over seeds (choice and order of demonstrations): {_named(wide)} scores from "
             f"{points(wide['worst'])} to {points(wide['best'])}."
         )
     if len(summary["calibrations"]) > 1:

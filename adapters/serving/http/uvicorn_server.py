@@ -102,7 +102,7 @@ class Server(uvicorn.Server):
 def show(tokens: Tokens) -> None:
     """Say which admin token was made up: nobody could load anything without it."""
     fields = {"admin_token": tokens.admin.decode(), "own": f"set {ADMIN}, or give --admin_token_file"}
-    logging.getLogger("adapters.serving").info("made an admin token for this start", extra={"fields": fields})
+    logging.getLogger("adapters.serving").info("generated an admin token for this start", extra={"fields": fields})
 
 
 def log_to(stream: Any) -> None:

@@ -198,7 +198,7 @@ def check(changes: Mapping[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[lora]\nlora_r = [0, 8]\n", r"\[lora\] lora_r = 0 cannot be: --lora_r 0: must be at least 1"),
+        ("[lora]\nlora_r = [0, 8]\n", r"\[lora\] lora_r = 0 is invalid: --lora_r 0: must be at least 1"),
         ("[lora]\nlora_rr = [4, 8]\n", r"\[lora\] lora_rr: no setting of it: .*lora_r"),
         ("[lora]\nlora_r = ['four']\n", r"\[lora\] lora_r = 'four'"),
         ("[lora]\nlearning_rate = {low = 0, high = 1}\n", r"\[lora\] learning_rate: .*above 0"),
@@ -229,7 +229,7 @@ def test_values_of_a_methods_own_space_that_do_not_fit_are_left_out_and_said() -
     said: list[str] = []
     found = spaces.of_method({"lora_r": Choice(0, 4, 8), "learning_rate": LogUniform(1e-3, 1e-2)}, check, said.append)
     assert found["lora_r"] == Choice(4, 8) and "learning_rate" in found
-    assert said == ["lora_r: 0 left out, as not possible here"]
+    assert said == ["lora_r: 0 left out, as invalid for these data or this base"]
 
 
 def test_what_the_user_gave_is_not_searched() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from adapters.evaluation.metrics.base.metric import load_metric
+from adapters.experiments.continual.results import Condition, Record, load
 
 TASKS = {"trec": 50, "agnews": 200, "dbpedia": 120}
 """Test examples of each task."""
@@ -30,6 +31,15 @@ def answers(task: str, n: int, rate: float, *, noise: float = 0.3, seed: int = 0
 
 def score(value: float | None) -> dict[str, float] | None:
     return None if value is None else {"value": value, "low": max(value - 0.05, 0), "high": min(value + 0.05, 1)}
+
+
+def conditions(runs: Sequence[Path], *, planned: int = 0) -> list[Condition]:
+    """Conditions of finished runs that differ only in order and seed, in the order of their first runs."""
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for record in map(load, runs):
+        key = (record.scores["method"], record.scores["strategy"], record.scores["row_digest"])
+        groups.setdefault(key, []).append(record)
+    return [Condition(records=own, planned=planned) for own in groups.values()]
 
 
 def write_run(
@@ -55,14 +65,14 @@ def write_run(
     Args:
         folder: of the run.
         strategy: its name.
-        ends: each task's score in the end.
+        ends: each task's final score.
         method: the same.
         order: of the tasks.
         number: of the order.
         seed: of the run.
-        fresh: score of a task when just learned; from there it falls evenly to its end.
+        fresh: score of a task directly after it is learned; from there it falls evenly to its end.
         at_once: whether all tasks are learned in one stage.
-        routed: what share of the score is left without the task's name; None: it is not routed.
+        routed: what share of the score is left without the task identity; None: it is not routed.
         stored: bytes beyond the base.
         sizes: test examples of each task.
         notes: of the strategy.

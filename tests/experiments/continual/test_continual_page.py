@@ -1,4 +1,4 @@
-"""The page of a continual experiment: the answer first, what decides, and nothing that runs off a screen."""
+"""The page of a continual experiment: the answer first, the results, and nothing that runs off a screen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from browser import chromium
-from continual_runs import TASKS, write_run
+from continual_runs import TASKS, conditions, write_run
 from rich.cells import cell_len
 from rich.console import Console
 from selenium import webdriver
@@ -17,7 +17,7 @@ from selenium import webdriver
 from adapters.evaluation.report.tables import rich_table
 from adapters.experiments.continual import plots
 from adapters.experiments.continual.page import page
-from adapters.experiments.continual.results import Condition, grouped, load
+from adapters.experiments.continual.results import Condition
 from adapters.experiments.continual.summary import summarise
 from adapters.experiments.continual.table import columns, cost_columns, entries, measured_columns
 from adapters.experiments.continual.verdict import sentences
@@ -41,7 +41,7 @@ def written(folder: Path, tasks: dict[str, int], kinds: list[dict[str, Any]], ru
         for number, kind in enumerate(kinds)
         for run in range(runs)
     ]
-    return [Condition(records=one.records, variant=one.variant, planned=runs) for one in grouped(map(load, made))]
+    return conditions(made, planned=runs)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +60,9 @@ def summaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         {"strategy": "joint", "level": 0.9, "at_once": True},
         {"strategy": "separate", "level": 0.86, "notes": {"bound": "a model for each task"}, "stored": 900_000_000},
     ]
-    conditions = written(folder / "many", TEN, many, 2)
-    conditions[0] = Condition(records=conditions[0].records[:1], planned=2)
-    found = {"few": written(folder / "few", TASKS, few, 1), "many": conditions}
+    large = written(folder / "many", TEN, many, 2)
+    large[0] = Condition(records=large[0].records[:1], planned=2)
+    found = {"few": written(folder / "few", TASKS, few, 1), "many": large}
     return {name: summarise(own, resamples=1000) for name, own in found.items()}
 
 
@@ -91,8 +91,8 @@ def test_nothing_runs_off_a_wide_or_a_narrow_screen(
             chrome.get(path.as_uri())
             for _ in range(2):  # as it is opened, and then with all that is folded
                 across, table, room = chrome.execute_script(
-                    "const deciding = document.querySelector('.scroll');"
-                    "return [document.documentElement.scrollWidth, deciding.scrollWidth, deciding.clientWidth]"
+                    "const results = document.querySelector('.scroll');"
+                    "return [document.documentElement.scrollWidth, results.scrollWidth, results.clientWidth]"
                 )
                 assert across <= width and table <= room, (name, width, across, table, room)
                 chrome.execute_script("document.querySelectorAll('details').forEach((part) => (part.open = true))")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from continual_runs import TASKS, write_run
 
-from adapters.core.errors import ComparisonError, DataError
-from adapters.experiments.continual.results import Condition, check_alike, grouped, load, units_of
+from adapters.core.errors import ComparisonError
+from adapters.experiments.continual.results import Condition, check_alike, load, units_of
 
 ENDS = dict.fromkeys(TASKS, 0.8)
 
@@ -127,21 +127,10 @@ def test_other_tasks_and_two_orders_of_one_number_are_not_compared(tmp_path: Pat
         check_alike([one, turned])
 
 
-def test_runs_are_gathered_by_all_but_order_and_seed_and_named_by_what_differs(tmp_path: Path) -> None:
-    runs = [
-        write_run(tmp_path / f"{memory}-{seed}", "replay", ends=ENDS, seed=seed, settings={"memory": memory})
-        for memory in (5, 20)
-        for seed in (1, 0)
-    ]
-    records = [load(run) for run in [*runs, write_run(tmp_path / "s", "sequential", ends=ENDS)]]
-    found = grouped(records)
-    assert [(one.scores["strategy"], one.variant) for one in found] == [
-        ("replay", "memory 5"), ("replay", "memory 20"), ("sequential", "")
-    ]  # fmt: skip
-    assert [record.draw for record in found[0].records] == [(0, 0), (0, 1)]
-    assert not found[0].incomplete and Condition(records=found[0].records, planned=3).incomplete
-    with pytest.raises(ComparisonError, match="Give each run once"):
-        grouped([records[0], load(write_run(tmp_path / "t", "replay", ends=ENDS, seed=1, settings={"memory": 5}))])
+def test_a_condition_of_which_runs_are_missing_is_incomplete(tmp_path: Path) -> None:
+    records = [load(write_run(tmp_path / str(seed), "replay", ends=ENDS, seed=seed)) for seed in range(2)]
+    assert not Condition(records=records, planned=2).incomplete
+    assert Condition(records=records, planned=3).incomplete
 
 
 def test_documents_are_resampled_whole_where_they_are_known(tmp_path: Path) -> None:
@@ -152,9 +141,7 @@ def test_documents_are_resampled_whole_where_they_are_known(tmp_path: Path) -> N
         counts = dict(stored)
     counts["documents/agnews"] = np.arange(200) // 5
     np.savez(folder / "counts.npz", **counts)
-    units = units_of([load(folder)], "auto")
+    units = units_of([load(folder)])
     assert {task: own.documents for task, own in units.items()} == {"trec": 0, "agnews": 40, "dbpedia": 0}
-    (condition,) = grouped([load(folder)])
+    condition = Condition(records=[load(folder)])
     assert [own.counts.shape for own in condition.tasks(units)] == [(1, 50, 9), (1, 40, 9), (1, 120, 9)]
-    with pytest.raises(DataError, match="have no document"):
-        units_of([load(folder)], "documents")

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from continual_runs import TASKS, write_run
+from continual_runs import conditions as gathered
 
 from adapters.evaluation.significance import holm
-from adapters.experiments.comparison import deciding
+from adapters.experiments.comparison import results_table
 from adapters.experiments.continual.output import save_and_print
-from adapters.experiments.continual.results import Condition, grouped, load
+from adapters.experiments.continual.results import Condition
 from adapters.experiments.continual.summary import summarise
 from adapters.experiments.continual.table import columns, entries, group
 from adapters.experiments.continual.verdict import sentences
@@ -38,8 +39,7 @@ def conditions(tmp_path_factory: pytest.TempPathFactory) -> list[Condition]:
         adapter = folder / f"adapter{number}"
         runs.append(write_run(adapter, "adapter_per_task", ends=ends(0.9), routed=0.8, stored=60_000, **given))
         runs.append(write_run(folder / f"joint{number}", "joint", ends=ends(0.92), at_once=True, **given))
-    found = grouped([load(run) for run in runs])
-    return [Condition(records=one.records, variant=one.variant, planned=3) for one in found]
+    return gathered(runs, planned=3)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_all_pairs_of_complete_rows_are_adjusted_together(summary: dict[str, Any
 
 def test_an_incomplete_condition_is_shown_and_in_no_test(summary: dict[str, Any]) -> None:
     found = {entry["name"]: entry for entry in entries(summary)}
-    assert found["ewc"]["result"] == deciding.INCOMPLETE and found["ewc"]["difference"] is None
+    assert found["ewc"]["result"] == results_table.INCOMPLETE and found["ewc"]["difference"] is None
     told = " ".join(sentences(summary))
     assert "ewc is incomplete (2 runs finished, others failed), so it is in no test." in told
     assert "ewc (" not in told
@@ -105,18 +105,18 @@ def test_an_incomplete_condition_is_shown_and_in_no_test(summary: dict[str, Any]
 def test_each_row_is_compared_with_the_best_strategy_that_is_told_as_much(summary: dict[str, Any]) -> None:
     found = entries(summary)
     assert [(group(one), one["name"], one["result"]) for one in found] == [
-        ("With the task's name given", "adapter_per_task", deciding.BEST),
-        ("With the task's name given", "replay", deciding.NOT_SIGNIFICANT),
-        ("With the task's name given", "sequential", deciding.SIGNIFICANT),
-        ("With the task's name given", "ewc", deciding.INCOMPLETE),
-        ("With the task's name given: not learned task after task", "joint", found[4]["result"]),
-        ("Without the task's name", "routed adapter_per_task", deciding.BEST),
+        ("With the task identity given", "adapter_per_task", results_table.BEST),
+        ("With the task identity given", "replay", results_table.NOT_SIGNIFICANT),
+        ("With the task identity given", "sequential", results_table.SIGNIFICANT),
+        ("With the task identity given", "ewc", results_table.INCOMPLETE),
+        ("With the task identity given: reference (not sequential)", "joint", found[4]["result"]),
+        ("Without task identity", "routed adapter_per_task", results_table.BEST),
     ]
     assert found[1]["best"]["name"] == found[4]["best"]["name"] == "adapter_per_task"
     assert found[1]["difference_low"] <= found[1]["difference"] <= found[1]["difference_high"]
     (first, *_) = sentences(summary)
     assert first.startswith(
-        "With the task's name given, adapter_per_task (88.3) has the highest final average Accuracy"
+        "With the task identity given, adapter_per_task (88.3) has the highest final average Accuracy"
     )
     assert "; significantly lower (Holm-adjusted p < 0.05): sequential (48.3)." in first
     assert "No significant difference from replay (82.3) (Holm-adjusted p ≥ 0.05, n = 370, " in first
@@ -140,7 +140,7 @@ def test_simultaneous_bounds_say_who_is_not_inferior_and_who_stores_least(
 
 def test_with_one_run_the_sentences_are_about_these_models_in_this_order(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / name, name, ends=ends(level)) for name, level in LEVELS.items()]
-    summary = summarise(grouped([load(run) for run in runs]), resamples=200)
+    summary = summarise(gathered(runs), resamples=200)
     told = " ".join(sentences(summary))
     assert "With one run, this is about these trained models, not about the strategies." in told
     assert "learned in one order alone" in told
@@ -154,7 +154,7 @@ def test_missing_scores_are_named_and_what_needs_them_is_left_open(tmp_path: Pat
     scores = json.loads((folder / "scores.json").read_text())
     scores["matrix"][1] = [None, None, None]
     (folder / "scores.json").write_text(json.dumps(scores))
-    summary = summarise(grouped([load(folder)]), resamples=100)
+    summary = summarise(gathered([folder]), resamples=100)
     (row,) = summary["rows"]
     assert (row["forgetting"], row["backward"], row["learning_accuracy"]) == (None, None, None)
     assert row["averages"] == pytest.approx([0.9, None, row["value"]])
@@ -167,7 +167,7 @@ def test_costs_that_were_not_measured_are_left_open(tmp_path: Path) -> None:
     scores = json.loads((run / "scores.json").read_text())
     scores["stages"] = [{"tasks": stage["tasks"]} for stage in scores["stages"]]
     (run / "scores.json").write_text(json.dumps(scores))
-    (row,) = summarise(grouped([load(run)]), resamples=50)["rows"]
+    (row,) = summarise(gathered([run]), resamples=50)["rows"]
     assert (row["artifact_bytes"], row["train_seconds"], row["peak_memory_bytes"]) == (None, None, None)
 
 
@@ -178,8 +178,8 @@ def test_conditions_of_several_methods_and_settings_have_names_of_their_own(tmp_
         {"strategy": "replay", "method": "full", "settings": {"memory": 20}},
     ]
     runs = [write_run(tmp_path / str(i), ends=ends(0.8), **kind) for i, kind in enumerate(kinds)]
-    summary = summarise(grouped([load(run) for run in runs]), resamples=50)
-    names = ["replay with lora at memory 5", "replay with lora at memory 20", "replay with full"]
+    summary = summarise(gathered(runs), resamples=50)
+    names = ["replay with lora [1]", "replay with lora [2]", "replay with full"]
     assert [row["name"] for row in summary["rows"]] == names
 
 
@@ -208,30 +208,30 @@ def test_with_growing_labels_a_routed_strategy_competes_with_those_that_need_no_
         write_run(tmp_path / "adapter", "adapter_per_task", ends=ends(0.9), routed=0.9, **given),
         write_run(tmp_path / "joint", "joint", ends=ends(0.92), at_once=True, **given),
     ]
-    summary = summarise(grouped([load(run) for run in runs]), resamples=400)
-    named, without = "With the task's name given", "Without the task's name"
+    summary = summarise(gathered(runs), resamples=400)
+    named, without = "With the task identity given", "Without task identity"
     assert [(group(one), one["name"], one["result"]) for one in entries(summary)] == [
-        (without, "routed adapter_per_task", deciding.BEST),
-        (without, "replay", deciding.SIGNIFICANT),
-        (f"{without}: not learned task after task", "joint", deciding.SIGNIFICANT),
-        (named, "adapter_per_task", deciding.BEST),
+        (without, "routed adapter_per_task", results_table.BEST),
+        (without, "replay", results_table.SIGNIFICANT),
+        (f"{without}: reference (not sequential)", "joint", results_table.SIGNIFICANT),
+        (named, "adapter_per_task", results_table.BEST),
     ]
     first, second, *_ = sentences(summary)
-    assert first.startswith("Without the task's name, routed adapter_per_task (79.3) has the highest final average")
-    assert second.startswith("With the task's name given, only adapter_per_task (88.3) learned task after task")
+    assert first.startswith("Without task identity, routed adapter_per_task (79.3) has the highest final average")
+    assert second.startswith(f"{named}, only adapter_per_task (88.3) learned the tasks sequentially")
     assert row_of(summary, "routed adapter_per_task")["intransigence"] is not None, "joint needs no name, either"
     assert row_of(summary, "adapter_per_task")["intransigence"] is None
 
 
-def test_runs_of_one_order_and_seed_share_their_luck_unless_they_are_taken_as_two_samples(tmp_path: Path) -> None:
-    """Two strategies that gain and lose alike from run to run: by draw, their difference hardly moves."""
+def test_runs_of_one_order_and_seed_are_compared_run_by_run(tmp_path: Path) -> None:
+    """Two strategies that gain and lose alike from run to run: their difference hardly moves."""
     runs = [
         write_run(tmp_path / f"{name}{seed}", name, ends=ends(level + 0.06 * seed), seed=seed)
         for name, level in (("replay", 0.7), ("ewc", 0.64))
         for seed in range(3)
     ]
-    found = grouped([load(run) for run in runs])
-    (paired,), (apart,) = (summarise(found, by_draw=by_draw, resamples=300)["tests"] for by_draw in (True, False))
-    assert paired["difference"] == apart["difference"] == pytest.approx(0.06, abs=0.01)
-    assert paired["standard_errors"]["seeds"] < 0.1 * apart["standard_errors"]["seeds"]
-    assert paired["differs"] and not apart["differs"]
+    summary = summarise(gathered(runs), resamples=300)
+    (test,) = summary["tests"]
+    assert test["difference"] == pytest.approx(0.06, abs=0.01) and test["differs"]
+    spread = summary["rows"][0]["standard_errors"]["runs"]
+    assert test["standard_errors"]["seeds"] < 0.1 * spread, "the runs vary, their differences do not"

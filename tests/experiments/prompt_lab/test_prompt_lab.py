@@ -1,4 +1,4 @@
-"""The prompt lab: every number is that of the condition run alone, nothing is read twice, and luck is shown."""
+"""The prompt lab: every number is that of the condition run alone, nothing is read twice, the variation is shown."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_optimising_keeps_its_budget_and_reads_test_once(
     monkeypatch.setattr(ConditionScorer, "score", watched)
     from adapters.tasks.base import examples
 
-    flags = ("--shots", "0,2", "--seeds", "3", "--calibration", "none,contextual", "--optimise", "--budget", "150")
+    flags = ("--shots", "0,2", "--seeds", "3", "--calibration", "none,contextual", "--optimize", "--budget", "150")
     _, lab_splits, _ = examples.read_splits("classification", lab(small, tmp_path / "other", *flags).settings)
     found = ran(small, tmp_path / "out", *flags)
     dev, test = found["tables"]
@@ -245,7 +245,7 @@ def test_optimising_keeps_its_budget_and_reads_test_once(
 
 
 def test_a_budget_larger_than_dev_is_not_spent(small: Path, tmp_path: Path) -> None:
-    flags = ("--shots", "1", "--seeds", "2", "--optimise", "--budget", "100000", "--calibration", "none,channel")
+    flags = ("--shots", "1", "--seeds", "2", "--optimize", "--budget", "100000", "--calibration", "none,channel")
     found = ran(small, tmp_path / "out", *flags)
     assert found["tables"][0]["n"] == 24
     # Of three words each is set in front of every text once.
@@ -261,7 +261,7 @@ def test_without_a_test_split_scores_are_named_dev(small: Path, tmp_path: Path) 
     found = ran(small, tmp_path / "out", *flags)
     assert found["tables"][0]["split"] == "dev" and "on dev (n = 24)" in found["verdict"][0]
     with pytest.raises(UserError, match="there is no test split"):
-        lab(small, tmp_path / "more", *flags, "--optimise", "--budget", "500").check()
+        lab(small, tmp_path / "more", *flags, "--optimize", "--budget", "500").check()
 
 
 @pytest.mark.parametrize(
@@ -278,9 +278,9 @@ def test_without_a_test_split_scores_are_named_dev(small: Path, tmp_path: Path) 
         (["--prompts", "clasification_few"], "did you mean 'classification_few'"),
         (["--task", "clasification"], "did you mean 'classification'"),
         (["--shot_selection", "best"], "--shot_selection best: must be one of random, balanced"),
-        (["--optimise"], "--optimise: needs --budget"),
-        (["--budget", "9"], "--budget 9: is for --optimise"),
-        (["--optimise", "--budget", "50", "--calibration", "none"], "--budget 50: must be at least 121 for"),
+        (["--optimize"], "--optimize: needs --budget"),
+        (["--budget", "9"], "--budget 9: is for --optimize"),
+        (["--optimize", "--budget", "50", "--calibration", "none"], "--budget 50: must be at least 121 for"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_model_reads(

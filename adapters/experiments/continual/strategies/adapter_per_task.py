@@ -1,4 +1,4 @@
-"""An adapter and a head for each task on one frozen base; without the task's name, a router chooses the adapter."""
+"""An adapter and a head for each task on one frozen base; without the task identity, a router chooses the adapter."""
 
 from __future__ import annotations
 

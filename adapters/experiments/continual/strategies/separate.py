@@ -1,4 +1,4 @@
-"""A model for each task, trained alone, answering with the task's name known: nothing is shared, nothing forgotten."""
+"""A model for each task, trained alone, answering with the task identity given: no sharing, no forgetting."""
 
 from __future__ import annotations
 

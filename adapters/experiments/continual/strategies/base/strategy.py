@@ -114,7 +114,7 @@ class Strategy(ABC):
 
     @classmethod
     def same_training(cls, method: type[Method]) -> str:
-        """The strategy that trains the same models by a method, and has the same row with the task's name; or ""."""
+        """The strategy that trains the same models by a method, and has the same row with the task identity; or ""."""
         return ""
 
     def method_settings(self, settings: Any, tasks: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The table that decides: each method's score, how far it is from the best one, and what it costs."""
+"""The table of results: each method's score, how far it is from the best one, and what it costs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NARROW = {NOT_SIGNIFICANT: "not significant"}
 
 
 def entries(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows with what decides: bases apart, in each the best row of the largest training size first.
+    """The rows of the table: bases apart, in each the best row of the largest training size first.
 
     Each has the row's keys and `best` (the row that it is compared with, None for an incomplete one), `difference`
     from it, `difference_low` and `difference_high` (None where it was not tested) and `result`.
@@ -88,7 +88,7 @@ def columns(found: Sequence[Mapping[str, Any]], score: str, *, base: bool = True
     Args:
         found: of `entries`.
         score: the main score in words.
-        base: whether the base is a column; False where rows stand below its name.
+        base: whether the base is a column; False where the rows are listed below its name.
         narrow: for 80 characters: differences without their intervals, and shorter words.
     """
     out = [Column(title="Method", shown=lambda row: row["method"], about="method")]

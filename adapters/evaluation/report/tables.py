@@ -50,6 +50,11 @@ def points(value: float) -> str:
     return f"{round(100 * value, 1) + 0.0:.1f}"  # and no negative zero
 
 
+def short_name(base: str | None) -> str:
+    """The last part of a base's Hub id or path; empty without one."""
+    return (base or "").rpartition("/")[2]
+
+
 def interval(low: float | None, high: float | None) -> str:
     """An interval of shares, in percent, as short as it can be read; a dash where it is not known."""
     if low is None or high is None:

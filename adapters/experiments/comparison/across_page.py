@@ -17,6 +17,7 @@ from adapters.evaluation.report.tables import (
     markdown_text,
     number_column,
     points,
+    short_name,
 )
 from adapters.experiments.comparison.across_summary import TEST_NOTE
 
@@ -68,7 +69,7 @@ def set_columns(title: str) -> list[Column]:
     """The columns of a data set's rows. `title`: its main score in words."""
     return [
         Column(title="method", shown=lambda row: row["method"]),
-        Column(title="base", shown=lambda row: ", ".join(filter(None, (_short(row["base"]), row["size"])))),
+        Column(title="base", shown=lambda row: ", ".join(filter(None, (short_name(row["base"]), row["size"])))),
         Column(title=title, shown=lambda row: points(row["value"]), key=lambda row: row["value"]),
         Column(title="95 % interval", shown=lambda row: interval(row["low"], row["high"])),
         Column(title="seeds", shown=lambda row: f"{len(row['seeds'])}{' (incomplete)' if row['incomplete'] else ''}"),
@@ -76,14 +77,10 @@ def set_columns(title: str) -> list[Column]:
     ]
 
 
-def _short(base: str | None) -> str:
-    return (base or "").rpartition("/")[2]
-
-
 def about(one: Mapping[str, Any]) -> str:
     """A data set's task, data, split and score in words."""
     data = one["dataset"]
-    return f"{one['task']} on {_short(data['name'])}, {data['split']}, n = {data['n']:,}; score: {one['title']}"
+    return f"{one['task']} on {short_name(data['name'])}, {data['split']}, n = {data['n']:,}; score: {one['title']}"
 
 
 def page(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from adapters.evaluation import ranks
+from adapters.evaluation.report.tables import short_name
 from adapters.evaluation.significance import holm
 from adapters.experiments.comparison.verdict import ACROSS
 
@@ -80,7 +81,7 @@ def _names(keys: Sequence[Key]) -> dict[Key, str]:
         about = ", ".join(part for part in (base, key[2]) if part)
         return f"{key[0]} ({about})" if about else key[0]
 
-    short = {key: name(key, (key[1] or "").rpartition("/")[2]) for key in keys}
+    short = {key: name(key, short_name(key[1])) for key in keys}
     return {key: short[key] if list(short.values()).count(short[key]) == 1 else name(key, key[1]) for key in keys}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.core.errors import numbered
 from adapters.evaluation.report import html
-from adapters.evaluation.report.tables import Column, html_table, number_column
+from adapters.evaluation.report.tables import Column, html_table, number_column, short_name
 from adapters.experiments.comparison import plots, results_table
 from adapters.experiments.comparison.definitions import paragraphs
 from adapters.experiments.comparison.table import TEST_NOTE, columns, overlap_sentence, test_columns, warnings
@@ -96,7 +96,7 @@ def _searches(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     shown = [
         Column(title="Method", shown=lambda row: row["method"]),
-        Column(title="Base", shown=lambda row: row["base"].rpartition("/")[2] or "–"),
+        Column(title="Base", shown=lambda row: short_name(row["base"]) or "–"),
         Column(title="Chosen settings", shown=_settings),
         Column(title="Trials", shown=lambda row: str(row["tuning"]["trials"]), key=lambda row: row["tuning"]["trials"]),
         Column(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.evaluation.report.labels import Label, at_ends, at_points
 from adapters.evaluation.report.svg import COLOURS, DIM, SIZE, amount, drawn, score_axis
-from adapters.evaluation.report.tables import points
+from adapters.evaluation.report.tables import points, short_name
 from adapters.experiments.comparison import curve_plots
 from adapters.experiments.comparison.results_table import interval_ends
 
@@ -98,7 +98,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 def name(row: Mapping[str, Any]) -> str:
     """A row's name where it stands alone: method, base and training size, as far as it has them."""
-    more = ", ".join(part for part in (row["base"].rpartition("/")[2], row["size"]) if part)
+    more = ", ".join(part for part in (short_name(row["base"]), row["size"]) if part)
     return f"{row['method']} ({more})" if more else str(row["method"])
 
 
@@ -179,9 +179,7 @@ def _bases(axes: Axes, rows: Rows) -> None:
     bases = list(dict.fromkeys(row["base"] for row in rows))
     if len(bases) > 1:
         keys = [
-            Line2D(
-                [], [], color=DIM, marker=_marker(rows, base), ls="", label=base.rpartition("/")[2] or "no base model"
-            )
+            Line2D([], [], color=DIM, marker=_marker(rows, base), ls="", label=short_name(base) or "no base model")
             for base in bases
         ]
         across = 2 if max(len(str(key.get_label())) for key in keys) > 18 else 3

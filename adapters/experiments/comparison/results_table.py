@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from adapters.evaluation.report.svg import COLOURS, amount
-from adapters.evaluation.report.tables import Column, interval, points
+from adapters.evaluation.report.tables import Column, interval, points, short_name
 from adapters.experiments.comparison.summary import compared_bases
 from adapters.experiments.comparison.verdict import test_between, where
 
@@ -93,7 +93,7 @@ def columns(found: Sequence[Mapping[str, Any]], score: str, *, base: bool = True
     """
     out = [Column(title="Method", shown=lambda row: row["method"], about="method")]
     if base:
-        out.append(Column(title="Base", shown=lambda row: row["base"].rpartition("/")[2] or "–"))
+        out.append(Column(title="Base", shown=lambda row: short_name(row["base"]) or "–"))
     if any(row["size"] for row in found):
         out.append(
             Column(

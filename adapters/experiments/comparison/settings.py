@@ -8,11 +8,10 @@ from typing import Any
 from adapters.core.environment import require_libraries
 from adapters.core.settings import INCIDENTAL, require
 from adapters.evaluation.documents import RESAMPLE
-from adapters.experiments.comparison import exported, tuners, tuning
+from adapters.experiments.comparison import exported, tuning
+from adapters.experiments.comparison.experiment_settings import LAUNCHING, ExperimentSettings, check_experiment
 from adapters.experiments.comparison.summary import COSTS
 
-LAUNCHING = frozenset({"launcher", "run_cpus", "run_gpus", "runs_at_once"})
-"""Settings of where runs run."""
 GROWING = frozenset(
     {
         "methods",
@@ -37,7 +36,7 @@ GROWING = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareSettings:
+class CompareSettings(ExperimentSettings):
     """What is compared."""
 
     methods: list[str] = field(
@@ -70,8 +69,6 @@ class CompareSettings:
     """Tokens that each method's trials may train on, instead of --tuning_trials."""
     tuning_prompt_samples: int = 50
     """Dev examples that a trial of a prompted method is scored on, at most."""
-    tuner: str = "random"
-    """Where the settings of trials come from: random draws, or optuna (its TPE sampler)."""
     search_space: str | None = None
     """TOML file with search spaces, a table for each method: [lora], learning_rate = {low = 1e-4, high = 1e-2},
     lora_r = [4, 8, 16]. Default: the methods' own."""
@@ -82,24 +79,10 @@ class CompareSettings:
     """Also score what was trained as exports, each a row of its own: onnx, onnx_int8 (needs the extra export)."""
     forbid_overlap: bool = False
     """Refuse a test split that shares an example with train."""
-    num_processes: int = 1
-    """Processes of each run."""
-    launcher: str = "local"
-    """Where runs run: local (this machine, one after the other), ray (tasks on the cluster of RAY_ADDRESS, or on
-    this machine's cores), or slurm (a job array: writes --output_dir/runs.sbatch to submit; the same command prints
-    the table when its jobs have ended). For ray and slurm, all machines share one file system."""
-    run_cpus: int = 1
-    """CPU cores of each run, with ray or slurm."""
-    run_gpus: float | None = None
-    """GPUs of each run, with ray (0.5: two runs share one) or slurm. Default: with ray one for each process if the
-    cluster has any; with slurm none."""
-    runs_at_once: int | None = None
-    """Runs at the same time, with slurm. Default: as many as it can start."""
 
 
 def check_advice(settings: Any) -> None:
-    """Raises SettingsError for a margin, a cost or a way of resampling that is invalid."""
-    require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
+    """Raises SettingsError for a cost or a way of resampling that is invalid."""
     require(settings.cost in COSTS, "cost", settings.cost, " or ".join(COSTS))
     require(settings.resample in RESAMPLE, "resample", settings.resample, " or ".join(RESAMPLE))
 
@@ -114,11 +97,7 @@ def check_exports(settings: Any) -> None:
 
 def check_tuning(settings: Any) -> None:
     """Raises SettingsError for a search that is invalid."""
-    require(settings.tuning_trials >= 0, "tuning_trials", settings.tuning_trials, "0 (no search) or more")
-    require(settings.tuner in tuners.NAMES, "tuner", settings.tuner, " or ".join(tuners.NAMES))
-    by_scores = settings.tuner != "random" and settings.launcher == "slurm"
-    needed = "random with --launcher slurm, as it needs the scores of earlier trials"
-    require(not by_scores, "tuner", settings.tuner, needed)
+    check_experiment(settings)
     require(
         settings.tuning_prompt_samples >= tuning.FEWEST,
         "tuning_prompt_samples",

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adapters.evaluation.report.tables import Column, interval, markdown_table, markdown_text, number_column, points
+from adapters.evaluation.report.tables import (
+    Column,
+    interval,
+    markdown_table,
+    markdown_text,
+    number_column,
+    points,
+    short_name,
+)
 from adapters.experiments.comparison import plots, results_table
 from adapters.experiments.comparison.verdict import sample_size
 
@@ -28,7 +36,7 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
     """
     out = [
         Column(title="Method", shown=lambda row: row["method"]),
-        Column(title="Base", shown=lambda row: row["base"].rpartition("/")[2] or "–"),
+        Column(title="Base", shown=lambda row: short_name(row["base"]) or "–"),
     ]
     if any(row["size"] for row in rows):
         out.append(number_column("Examples", "train_examples", ",.0f"))
@@ -82,7 +90,7 @@ def test_columns(summary: Mapping[str, Any]) -> list[Column]:
 
     def pair(test: Mapping[str, Any]) -> str:
         one, other = (rows[i] for i in test["rows"])
-        names, base = _pair(one, other), test["base"].rpartition("/")[2]
+        names, base = _pair(one, other), short_name(test["base"])
         if one["base"] or other["base"]:
             return f"{names} ({base})"
         return f"{names} (no base; adjusted with {base})" if len(bases) > 1 else f"{names} (no base)"

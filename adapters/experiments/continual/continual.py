@@ -17,6 +17,7 @@ from adapters.core.settings import INCIDENTAL, require
 from adapters.core.sources.resolve import base_defaults
 from adapters.experiments.comparison import launchers, tuners, tuning
 from adapters.experiments.comparison.experiment import Experiment, given_of
+from adapters.experiments.comparison.experiment_settings import LAUNCHING
 from adapters.experiments.comparison.runs import PlannedRun
 from adapters.experiments.continual import settings as own_settings
 from adapters.experiments.continual.sequence import (
@@ -36,7 +37,8 @@ from adapters.methods.base.method import load_method
 GROWING = frozenset(
     {
         *("methods", "strategies", "orders", "seeds", "tuning_trials", "tuner", "margin", "num_processes"),
-        *("launcher", "run_cpus", "run_gpus", "runs_at_once", *INCIDENTAL),
+        *LAUNCHING,
+        *INCIDENTAL,
     }
 )
 """Settings that may change when a comparison resumes: its finished runs stay valid."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.core import discovery
 from adapters.core.settings import CommonSettings, join, join_methods, require
-from adapters.experiments.comparison import tuners
+from adapters.experiments.comparison.experiment_settings import ExperimentSettings, check_experiment
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL
 from adapters.methods.base.method import all_settings as all_methods
 
@@ -38,7 +38,7 @@ class SequenceSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContinualSettings(SequenceSettings):
+class ContinualSettings(SequenceSettings, ExperimentSettings):
     """Strategies that are compared on a sequence."""
 
     strategies: list[str] = field(default_factory=lambda: ["sequential", "joint", "adapter_per_task", "replay"])
@@ -53,20 +53,8 @@ class ContinualSettings(SequenceSettings):
     tuning_trials: int = 0
     """Settings that each strategy tries on dev of the first two tasks, its own among them, before it runs with the
     best; 0: none."""
-    tuner: str = "random"
-    """Where the settings of trials come from: random draws, or optuna (its TPE sampler)."""
     margin: float = 1.0
     """Points by which a strategy may score lower and still be called non-inferior."""
-    num_processes: int = 1
-    """Processes of each run."""
-    launcher: str = "local"
-    """Where runs run: local, ray or slurm; as of a comparison."""
-    run_cpus: int = 1
-    """CPU cores of each run, with ray or slurm."""
-    run_gpus: float | None = None
-    """GPUs of each run, with ray or slurm."""
-    runs_at_once: int | None = None
-    """Runs at the same time, with slurm. Default: as many as it can start."""
 
 
 def run_settings(task: str, method: str, strategy: str, plugins: Sequence[str]) -> Any:
@@ -99,9 +87,4 @@ def check(settings: Any) -> None:
     needed = "left out: the trackers know nothing of tasks; each task's losses are in the run's log"
     require(not settings.with_tracking, "with_tracking", True, needed)
     require(settings.seeds >= 1, "seeds", settings.seeds, "at least 1")
-    require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
-    require(settings.tuning_trials >= 0, "tuning_trials", settings.tuning_trials, "0 (no search) or more")
-    require(settings.tuner in tuners.NAMES, "tuner", settings.tuner, " or ".join(tuners.NAMES))
-    by_scores = settings.tuner != "random" and settings.launcher == "slurm"
-    needed = "random with --launcher slurm, as it needs the scores of earlier trials"
-    require(not by_scores, "tuner", settings.tuner, needed)
+    check_experiment(settings)

@@ -9,7 +9,15 @@ from typing import Any
 
 from adapters.core.errors import numbered
 from adapters.evaluation.report.svg import amount
-from adapters.evaluation.report.tables import Column, interval, markdown_table, markdown_text, number_column, points
+from adapters.evaluation.report.tables import (
+    Column,
+    interval,
+    markdown_table,
+    markdown_text,
+    number_column,
+    points,
+    short_name,
+)
 from adapters.experiments.comparison import results_table
 from adapters.experiments.comparison.table import test_columns
 from adapters.experiments.continual.verdict import best_of, given, kinds, scenario_sentence, test_of
@@ -172,7 +180,7 @@ def stage_name(learned: Sequence[str], tasks: int) -> str:
 
 def made_of(summary: Mapping[str, Any]) -> str:
     """What was scored, in a line: the scenario in words, the tasks, the runs."""
-    base, n, on_dev = summary["base"].rpartition("/")[2], summary["dataset"]["n"], summary["dataset"]["on_dev"]
+    base, n, on_dev = short_name(summary["base"]), summary["dataset"]["n"], summary["dataset"]["on_dev"]
     split = "test" if not on_dev else "dev" if len(on_dev) == len(summary["tasks"]) else "test and dev"
     return (
         f"{scenario_sentence(summary)}. {numbered(len(summary['tasks']), 'tasks')}, n = {n:,} {split} examples, base "

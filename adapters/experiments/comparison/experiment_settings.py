@@ -1,0 +1,43 @@
+"""The settings of an experiment of many runs: where they run, and how their settings are searched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from adapters.core.settings import require
+from adapters.experiments.comparison import tuners
+
+LAUNCHING = frozenset({"launcher", "run_cpus", "run_gpus", "runs_at_once"})
+"""Settings of where runs run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentSettings:
+    """Where runs run, and how their settings are searched."""
+
+    tuner: str = "random"
+    """Where the settings of trials come from: random draws, or optuna (its TPE sampler)."""
+    num_processes: int = 1
+    """Processes of each run."""
+    launcher: str = "local"
+    """Where runs run: local (this machine, one after the other), ray (tasks on the cluster of RAY_ADDRESS, or on
+    this machine's cores), or slurm (a job array: writes --output_dir/runs.sbatch to submit; the same command prints
+    the table when its jobs have ended). For ray and slurm, all machines share one file system."""
+    run_cpus: int = 1
+    """CPU cores of each run, with ray or slurm."""
+    run_gpus: float | None = None
+    """GPUs of each run, with ray (0.5: two runs share one) or slurm. Default: with ray one for each process if the
+    cluster has any; with slurm none."""
+    runs_at_once: int | None = None
+    """Runs at the same time, with slurm. Default: as many as it can start."""
+
+
+def check_experiment(settings: Any) -> None:
+    """Raises SettingsError for a margin, a number of trials or a tuner that is invalid."""
+    require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
+    require(settings.tuning_trials >= 0, "tuning_trials", settings.tuning_trials, "0 (no search) or more")
+    require(settings.tuner in tuners.NAMES, "tuner", settings.tuner, " or ".join(tuners.NAMES))
+    by_scores = settings.tuner != "random" and settings.launcher == "slurm"
+    needed = "random with --launcher slurm, as it needs the scores of earlier trials"
+    require(not by_scores, "tuner", settings.tuner, needed)

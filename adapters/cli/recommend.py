@@ -18,7 +18,7 @@ DESCRIPTION = """Train a recommender from items with texts and what users did wi
 
 taskswap recommend --items_file items.jsonl --events_file events.jsonl
 
-taskswap recommend RUN --user 17: what a user will like, with reasons. --history ID … for a user without events,
+taskswap recommend RUN --user u1: what a user will like, with reasons. --history ID … for a user without events,
 --wishes "a slow film about the sea" for one without any. taskswap serve --application recommendation=RUN serves it."""
 ASKS = frozenset({"user", "history", "wishes", "candidates"})
 

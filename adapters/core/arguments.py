@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import inspect
 import io
+import re
 import shlex
 import sys
 import textwrap
@@ -48,6 +49,8 @@ ELSEWHERE = {
 }
 """By a flag of other commands or tools: the flag here that stands for it; or one by which the command is known that
 needs none, and what to do."""
+_COMMAND = re.compile(r"\n+(?=taskswap )")
+"""Before a line of a description that is a command, which the parser would join to the line above."""
 LISTED = 20
 """Flags that a message lists, at most; longer lists are in --help."""
 _TRUE, _FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
@@ -91,7 +94,7 @@ def parse(
                 _marked(kind, places, hints, required, defaults) if places or "--help" in flags else kind,
                 default=kind(**defaults, **dict.fromkeys(required, tyro.MISSING)),
                 args=[*flags, "--", *words] if words else flags,
-                description=description,
+                description=_COMMAND.sub("\n\n", description),
                 prog=program,
                 config=(tyro.conf.FlagConversionOff,),
                 use_underscores=True,

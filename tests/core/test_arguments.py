@@ -490,3 +490,11 @@ def test_a_setting_that_a_command_does_not_use_is_no_flag_of_it(capsys: pytest.C
     with pytest.raises(SystemExit):
         arguments.parse(Without, {}, "", ["--help"])
     assert "--seed " not in capsys.readouterr().out and "--seed" not in arguments.flags_of(Without)
+
+
+def test_commands_in_a_description_have_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "What.\n\ntaskswap a --b\ntaskswap c\n\n    python x.py\n    python y.py\n\nMore\nwords."
+    with pytest.raises(SystemExit):
+        arguments.parse(Sample, {}, text, ["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert {"taskswap a --b", "taskswap c", "    python x.py", "    python y.py", "More words."} <= set(lines)

@@ -190,8 +190,8 @@ TABLES = {
         "--test_file {data}/zh_resume_ner/test.char.bmes --repair_tags",
     ),
     "tnews": few("tnews", "--num_train_epochs 10"),
-    "eprstmt": few("eprstmt"),
-    "bustm": few("bustm"),
+    "eprstmt": few("eprstmt", "--num_train_epochs 20"),
+    "bustm": few("bustm", "--num_train_epochs 20"),
     "ocnli": Table(
         recipe="classification",
         flags="--train_file {data}/zh_ocnli/train_10k.jsonl --test_file {data}/zh_ocnli/dev.jsonl --drop_label -",

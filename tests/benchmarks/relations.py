@@ -77,7 +77,9 @@ def main() -> None:
         "--max_distance", type=int, default=60, help="a sentence of CoNLL04 may hold several full stops"
     )
     parser.add_argument("--folder", type=Path, help="kept, and taken up again (default: a temporary one)")
-    parser.add_argument("--more", nargs=argparse.REMAINDER, default=["--num_train_epochs", "15", "--learning_rate", "1e-3"])
+    parser.add_argument(
+        "--more", nargs=argparse.REMAINDER, default=["--num_train_epochs", "15", "--learning_rate", "1e-3"]
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.folder or Path(temporary)).absolute()

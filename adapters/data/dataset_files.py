@@ -250,7 +250,9 @@ def chosen_splits(origin: str, names: Iterable[str], given: Collection[str] = ()
     Raises: DataError where several names are one split, or none is train or test.
     """
     parts = {name: re.split(f"_(?={MATCHED}|{MISMATCHED})", name) for name in names}
-    chosen, notes = _choose(origin, parts, given)
+    exact = {split: split for split in SPLITS if split in parts and split not in given}
+    chosen, notes = _choose(origin, parts, {*given, *exact})
+    chosen |= exact
     left = [name for name in parts if name not in chosen.values() and not any(name in note for note in notes)]
     return chosen, [*notes, *([f"not used of {origin}: {', '.join(left)}"] if left else [])]
 

@@ -75,7 +75,8 @@ def open_run(task: str, method: str, defaults: Mapping[str, Any], argv: Sequence
     plugins = flags.peek(argv, "plugin_dir")
     parts = [discovery.load("tasks", task, plugins), discovery.load("methods", method, plugins)]
     kind = join(CommonSettings, *(part.Settings for part in parts))
-    base = next(iter(flags.peek(argv, "model_name_or_path")), None)
+    named = [defaults.get("model_name_or_path"), *flags.peek(argv, "model_name_or_path")]
+    base = named[-1]
     settings = arguments.parse_training(kind, {**base_defaults(base, method), **defaults}, description, argv)
     settings.check()
     if not settings_files.is_file(argv):  # a run's own settings.json has all settings

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 UNMOVED = 3
-"""Equal dev scores in a row that are no chance."""
+"""Equal dev scores in a row that are no chance, if the loss of training does not fall either."""
+LEARNED = 0.95
+"""Share of the first loss below which a loss has fallen."""
 
 
 @dataclass(kw_only=True)
@@ -30,7 +32,9 @@ class History:
         found = {one["score"] for one in self.scores}
         if found == {0}:
             return "the dev score stayed 0, the model finds nothing"
-        if len(self.scores) >= UNMOVED and len(found) == 1 and found != {1}:
+        if len(self.scores) < UNMOVED or len(found) > 1 or found == {1}:
+            return ""
+        if self.scores[-1]["loss"] > LEARNED * self.scores[0]["loss"]:
             return f"the dev score stayed {100 * found.pop():.1f}, the model may answer everything alike"
         return ""
 

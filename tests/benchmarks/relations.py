@@ -3,7 +3,8 @@
     python tests/benchmarks/relations.py                                  # minilm, three seeds, about an hour
     python tests/benchmarks/relations.py --base e5 --folder runs/conll04  # kept, and taken up again
 
-Both adapters are LoRA, trained for 15 epochs at 1e-3 (at 2e-3 relations are not learned), and share a bank. Prints a Markdown table, and one JSON line last:
+Both adapters are LoRA, trained for 15 epochs at 1e-3 (at 2e-3 relations are not learned), and share a bank. Prints a
+Markdown table, and one JSON line last:
 relations with gold entities; entities and relations of the pipeline, by the strict rule.
 """
 

@@ -74,14 +74,19 @@ def test_frames_and_datasets_are_read_as_lists_are(tiny_bert, tmp_path, result, 
     ]
 
 
-def test_the_splits_of_a_dataset_dict_have_their_usual_names(tmp_path):
+def test_the_splits_of_a_dataset_dict_have_their_usual_names(tmp_path, capsys):
     import datasets
 
     reviews = [{"text": f"{'good' if n % 2 else 'bad'} film {n}", "label": str(n % 2)} for n in range(20)]
-    made = datasets.DatasetDict({name: datasets.Dataset.from_list(reviews) for name in ("train", "dev", "test")})
+    named = {name: datasets.Dataset.from_list(reviews) for name in ("train", "dev", "test")}
+    made = datasets.DatasetDict(named)
     run = adapters.train(task="classification", method="tfidf", data=made, output_dir=tmp_path / "out")
     assert run is not None and run.record["dataset"]["n"] == 20
     assert (tmp_path / "out" / "data" / "validation.jsonl").is_file()
+    both = datasets.DatasetDict({**named, "validation": datasets.Dataset.from_list(reviews[:9])})
+    again = adapters.train(task="classification", method="tfidf", data=both, output_dir=tmp_path / "both")
+    assert again is not None and "not used of the DatasetDict: dev" in capsys.readouterr().err
+    assert len((tmp_path / "both" / "data" / "validation.jsonl").read_text().splitlines()) == 9
 
 
 def test_runs_of_one_process_have_each_their_own_precision(tiny_bert, tmp_path):

@@ -20,5 +20,10 @@ from adapters.training.history import History
     ],
 )
 def test_a_dev_score_that_does_not_move_is_reported(scores: list[float], said: str) -> None:
-    history = History(scores=[{"step": n, "score": score} for n, score in enumerate(scores)])
+    history = History(scores=[{"step": n, "score": score, "loss": 0.7 - n / 100} for n, score in enumerate(scores)])
     assert said in history.idle() and bool(said) == bool(history.idle())
+
+
+def test_equal_scores_of_a_model_that_learns_are_no_warning() -> None:
+    history = History(scores=[{"step": n, "score": 0.9, "loss": 0.5 / (n + 1)} for n in range(3)])
+    assert history.idle() == ""

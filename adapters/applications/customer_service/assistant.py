@@ -30,7 +30,7 @@ from adapters.applications.customer_service.phrases import (
 )
 from adapters.applications.customer_service.policy import ANSWER, ASK, HAND_OVER, Decision, Policy
 from adapters.applications.customer_service.ranking import SearchResult
-from adapters.applications.customer_service.retriever import Embed, Match, Retriever
+from adapters.applications.customer_service.retriever import Embed, Retriever
 from adapters.applications.customer_service.settings import check_installed
 from adapters.applications.customer_service.written import written
 from adapters.core.errors import ArtifactError, DataError, UserError, cause
@@ -190,7 +190,7 @@ class Assistant:
         if said.chosen is not None:
             decision = self._chosen(session.choices[said.chosen], found)
         else:
-            found = _without(found, said.without)
+            found = self._without(found, said.without)
             decision = self.policy.decide(found)
             if decision.kind != ANSWER and alone and only_thanks(text):
                 reason = "the message says thanks, and asks nothing."
@@ -228,6 +228,17 @@ class Assistant:
             entities = {one["label"]: one["text"] for one in answer.get("output", {}).get("entities", ())}
         found = {name: slot.value(text[:LONGEST], entities) for name, slot in self.slots.items()}
         return {name: value for name, value in found.items() if value is not None}
+
+    def _without(self, found: SearchResult, names: Sequence[str]) -> SearchResult:
+        """What was found, without the targets and intents that were corrected, nor other replies of these intents."""
+        if not names:
+            return found
+        left = {name: share for name, share in found.intents.items() if name not in names}
+        whole = sum(left.values()) or 1.0
+        left = {name: share / whole for name, share in left.items()}
+        of = self.policy.intent_of
+        matches = [one for one in found.matches if one.target not in names and of.get(one.target) not in names]
+        return SearchResult(intents=left, matches=matches, passages=found.passages)
 
     def _chosen(self, choice: str, found: SearchResult) -> Decision:
         """The decision for a reply or an intent that the customer has chosen: of an intent, its best reply."""
@@ -388,14 +399,3 @@ def filled_bank(folder: Path, bank: AdapterBank, adapters: Sequence[str]) -> tup
 def passage_entries(knowledge: Knowledge) -> list[tuple[str, str]]:
     """(text, number) of each passage, with its heading."""
     return [(f"{one.place} {one.text}".strip(), str(number)) for number, one in enumerate(knowledge.passages)]
-
-
-def _without(found: SearchResult, names: Sequence[str]) -> SearchResult:
-    """What was found, without the targets and intents that were corrected."""
-    if not names:
-        return found
-    left = {name: share for name, share in found.intents.items() if name not in names}
-    whole = sum(left.values()) or 1.0
-    left = {name: share / whole for name, share in left.items()}
-    matches: list[Match] = [match for match in found.matches if match.target not in names]
-    return SearchResult(intents=left, matches=matches, passages=found.passages)

@@ -135,7 +135,8 @@ class Policy:
         confidence = {name: float(gate.confidence(values)[0]) for name, gate in self.gates.items()}
         opens = {name: confidence[name] > gate.threshold for name, gate in self.gates.items()}
         two, target = self.two(found), self.reply(found)
-        intent = next((name for name in two if name in found.intents), None)
+        intent = self.intent_of.get(target or "")
+        intent = intent if intent in found.intents else next(iter(found.intents), None)
         numbers = {
             **dict(zip(SIGNALS, map(float, values[0]), strict=True)),
             **{f"confidence of {name}": value for name, value in confidence.items()},
@@ -179,6 +180,8 @@ class Policy:
     @classmethod
     def of_record(cls, given: Mapping[str, Any], knowledge: Knowledge) -> Policy:
         """From `record`. Raises ArtifactError."""
+        if "by_intent" in given:
+            raise ArtifactError("the assistant was learned by an earlier version. Learn it again, by the same command.")
         try:
             gates = {name: Gate.of_record(given["gates"][name]) for name in GATES}
             intents, matches = given["weights"]

@@ -33,9 +33,14 @@ class ExperimentSettings:
     """Runs at the same time, with slurm. Default: as many as it can start."""
 
 
+def check_margin(margin: float) -> None:
+    """Raises SettingsError for a margin of non-inferiority that is none."""
+    require(0 < margin < 100, "margin", margin, "a number of points above 0 (no data show equality)")
+
+
 def check_experiment(settings: Any) -> None:
     """Raises SettingsError for a margin, a number of trials or a tuner that is invalid."""
-    require(0 < settings.margin < 100, "margin", settings.margin, "a number of points above 0 (no data show equality)")
+    check_margin(settings.margin)
     require(settings.tuning_trials >= 0, "tuning_trials", settings.tuning_trials, "0 (no search) or more")
     require(settings.tuner in tuners.NAMES, "tuner", settings.tuner, " or ".join(tuners.NAMES))
     by_scores = settings.tuner != "random" and settings.launcher == "slurm"

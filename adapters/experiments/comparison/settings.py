@@ -9,7 +9,12 @@ from adapters.core.environment import require_libraries
 from adapters.core.settings import INCIDENTAL, require
 from adapters.evaluation.documents import RESAMPLE
 from adapters.experiments.comparison import exported, tuning
-from adapters.experiments.comparison.experiment_settings import LAUNCHING, ExperimentSettings, check_experiment
+from adapters.experiments.comparison.experiment_settings import (
+    LAUNCHING,
+    ExperimentSettings,
+    check_experiment,
+    check_margin,
+)
 from adapters.experiments.comparison.summary import COSTS
 
 GROWING = frozenset(
@@ -82,7 +87,8 @@ class CompareSettings(ExperimentSettings):
 
 
 def check_advice(settings: Any) -> None:
-    """Raises SettingsError for a cost or a way of resampling that is invalid."""
+    """Raises SettingsError for a margin, a cost or a way of resampling that is invalid."""
+    check_margin(settings.margin)
     require(settings.cost in COSTS, "cost", settings.cost, " or ".join(COSTS))
     require(settings.resample in RESAMPLE, "resample", settings.resample, " or ".join(RESAMPLE))
 

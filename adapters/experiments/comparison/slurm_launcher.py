@@ -53,7 +53,7 @@ def write_job_array(runs: Sequence[PlannedRun], folder: Path, resources: Resourc
         "at the same paths."
     )
     for log in started:
-        print(f"started before, failed or still running: see {log}")
+        print(f"started before, killed or still running: see {log}")
     return True
 
 
@@ -93,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one run; returns its exit code as a shell would."""
     exit_on_sigterm()
     folder, name, processes = argv
-    code, error = execute_written(name, Path(folder), int(processes), once=True)
+    code, error = execute_written(name, Path(folder), int(processes), once=processes == "1")
     if error:
         print(f"{name}: {error}", file=sys.stderr)
     return code if code >= 0 else 128 - code

@@ -52,8 +52,9 @@ def update(given: UpdateSettings) -> int:
     if given.rollback == (given.add is not None):
         raise SettingsError(f"What is to be done with {given.run}? Give one of --add NEW_TASK.toml and --rollback.")
     require(given.max_drop >= 0, "max_drop", given.max_drop, "0 or more")
-    run = only_run(given.run)
+    run = only_run(given.run).resolve()
     given = dataclasses.replace(given, run=run)
+    _record(run)  # before a lock is left beside what is no run
     with locked(run.parent / f"{run.name}.lock"):
         record = _record(run)
         version = current_version(run)

@@ -126,6 +126,31 @@ def test_without_questions_of_dev_both_count_and_an_intent_without_a_template_le
     assert Ranking(several).order(SearchResult()) == {}
 
 
+def test_an_intent_that_was_corrected_is_not_offered_again_by_another_of_its_replies() -> None:
+    replies = {"r1": "refund", "r2": "refund", "r3": "card_lost"}
+    knowledge = Knowledge(
+        questions=Questions([Question(text=name, intent=intent, reply=name) for name, intent in replies.items()]),
+        replies={name: Reply(id=name, versions=(name,)) for name in replies},
+    )
+    able = assistant(NoAdapters(), knowledge)
+    found = SearchResult(
+        intents={"refund": 0.9, "card_lost": 0.1}, matches=[match("r1", 0.8), match("r2", 0.79), match("r3", 0.5)]
+    )
+    left = able._without(found, ["r1", "refund"])
+    assert able.policy.reply(left) == "r3" and able.policy.two(left) == ["card_lost"]
+
+
+def test_the_intent_of_an_answer_is_its_own_or_else_the_likeliest() -> None:
+    knowledge = Knowledge(
+        questions=Questions([Question(text="a", reply="r1"), Question(text="b", intent="refund", reply="r2")]),
+        replies={name: Reply(id=name, versions=(name,)) for name in ("r1", "r2")},
+    )
+    found = SearchResult(intents={"card_lost": 0.9, "refund": 0.1}, matches=[match("r1", 0.9), match("r2", 0.1)])
+    assert policy(knowledge, MAIN).decide(found).intent == "card_lost"
+    other = SearchResult(intents={"card_lost": 0.9, "refund": 0.1}, matches=[match("r2", 0.9), match("r1", 0.1)])
+    assert policy(knowledge, MAIN).decide(other).intent == "refund"
+
+
 def test_asking_back_is_set_on_what_is_not_answered() -> None:
     generator = np.random.default_rng(0)
 

@@ -58,6 +58,10 @@ def test_a_method_has_its_own_defaults_on_a_base_unless_a_value_is_given(tmp_pat
     words = ["--train_file", "none.csv", "--output_dir", str(tmp_path), *bases]
     assert open_run("classification", "full", {}, words).settings.learning_rate == on_e5["full"]
     assert open_run("classification", "full", {"learning_rate": 0.5}, words).settings.learning_rate == 0.5
+    last = [*words, "--model_name_or_path", "minilm"]
+    assert open_run("classification", "full", {}, last).settings.learning_rate == OWN["full"]
+    recipe = {"model_name_or_path": "e5"}
+    assert open_run("classification", "full", recipe, words[:-2]).settings.learning_rate == on_e5["full"]
 
 
 def test_a_value_that_is_changed_in_the_file_is_given_and_none_is_each_methods_own(tmp_path: Path) -> None:

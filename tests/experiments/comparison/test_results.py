@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adapters.core.errors import ComparisonError, DataError
+from adapters.cli import compare
+from adapters.core.errors import ComparisonError, DataError, SettingsError
 from adapters.evaluation.metrics.base.metric import load_metric
 from adapters.evaluation.report.html import first_sentence
 from adapters.experiments.comparison import results
@@ -586,3 +587,10 @@ def test_where_two_methods_took_other_numbers_of_labels_training_examples_are_co
     (found,) = summary["crossings"]
     assert (found["counted"], found["sizes"]) == ("train_examples", [50, 200, 900])
     assert any("training examples on (interval of the crossing: " in line for line in sentences(summary))
+
+
+@pytest.mark.parametrize("margin", ["0", "-5", "500"])
+def test_a_margin_of_finished_runs_is_checked_as_that_of_a_comparison(margin: str, tmp_path: Path) -> None:
+    runs = [str(write_run(tmp_path / name, name, lost=0.2)) for name in ("full", "lora")]
+    with pytest.raises(SettingsError, match=r"margin .*must be a number of points above 0"):
+        compare.run([*runs, "--margin", margin])

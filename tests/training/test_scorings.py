@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ def test_patience_counts_scores_and_ends_nothing_before_the_least_number_of_step
 def test_a_training_of_few_steps_says_so_unless_they_were_asked_for(
     train: Train, changes: dict[str, Any], said: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    history = train(lambda: 0.5, **changes)
+    scores = itertools.count(1)
+    history = train(lambda: next(scores) / 9, **changes)
     assert history.steps == 6
     assert ("6 optimizer steps in all" in capsys.readouterr().err) is said
     assert bool(history.record()["warnings"]) is said

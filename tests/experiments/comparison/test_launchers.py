@@ -174,12 +174,12 @@ def test_an_element_ends_with_the_exit_code_and_the_reason_of_its_run(place: Pat
     assert failed.returncode == 2 and "there are 60 training examples" in failed.stderr
     collected = start(words)
     (kept,) = (place / "failing" / "runs").glob("few_shot-*.failed")
-    assert collected.returncode == 1 and f"To run it again, delete {kept}" in " ".join(collected.stderr.split())
+    assert collected.returncode == 2 and f"To run it again, delete {kept}" in " ".join(collected.stderr.split())
     kept.unlink()
     again = start(words)
     assert again.returncode == 0 and not ended_runs(place / "failing")
     (log,) = (place / "failing" / "runs").glob("few_shot-*.log")
-    assert f"started before, failed or still running: see {log}" in " ".join(again.stdout.split())
+    assert f"started before, killed or still running: see {log}" in " ".join(again.stdout.split())
 
 
 def test_the_job_array_asks_for_the_resources_of_a_run_and_is_sound_bash(tmp_path: Path) -> None:

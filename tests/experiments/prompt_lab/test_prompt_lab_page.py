@@ -61,7 +61,7 @@ def test_the_page_is_whole_and_shows_every_condition(small: Path, tmp_path: Path
     (tmp_path / f"{bad}.toml").write_text((small / "one.toml").read_text())
     before = [str(small / "two.toml"), str(tmp_path / f"{bad}.toml")]
     out = tmp_path / "out"
-    found = ran(small, out, "--prompts", *before, *GRID)
+    found = ran(small, out, "--prompts", *before, *GRID, prompts=())
     text = (out / "lab.html").read_text()
     page = Page()
     page.feed(text)

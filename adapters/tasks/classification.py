@@ -14,7 +14,7 @@ from adapters.core.settings import require
 from adapters.data.class_labels import label_names
 from adapters.data.classification_rows import balanced_weights, count_labels, holds_vectors, in_order, stored_texts
 from adapters.data.classification_splits import find_columns
-from adapters.data.columns import given_columns
+from adapters.data.columns import given_columns, leading
 from adapters.data.label_cells import LabelForm
 from adapters.data.label_checks import check_labels, unused_drops
 from adapters.data.labels import LabelSet, refuse_unknown
@@ -95,7 +95,7 @@ class Classification(TextTask):
             names=tuple(label_names(settings.label_names)),
             dropped=tuple(settings.drop_label),
         )
-        lead = "train" if "train" in sources else next(iter(sources))
+        lead = leading(sources)
         named = given_columns(settings, "text", "text_pair", "label")
         roles, columns, hidden = find_columns(sources, named, lead)
         first = columns[lead]

@@ -39,8 +39,7 @@ def check_margin(margin: float) -> None:
 
 
 def check_experiment(settings: Any) -> None:
-    """Raises SettingsError for a margin, a number of trials or a tuner that is invalid."""
-    check_margin(settings.margin)
+    """Raises SettingsError for a number of trials or a tuner that is invalid."""
     require(settings.tuning_trials >= 0, "tuning_trials", settings.tuning_trials, "0 (no search) or more")
     require(settings.tuner in tuners.NAMES, "tuner", settings.tuner, " or ".join(tuners.NAMES))
     by_scores = settings.tuner != "random" and settings.launcher == "slurm"

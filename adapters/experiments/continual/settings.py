@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.core import discovery
 from adapters.core.settings import CommonSettings, join, join_methods, require
-from adapters.experiments.comparison.experiment_settings import ExperimentSettings, check_experiment
+from adapters.experiments.comparison.experiment_settings import ExperimentSettings, check_experiment, check_margin
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL
 from adapters.methods.base.method import all_settings as all_methods
 
@@ -87,4 +87,5 @@ def check(settings: Any) -> None:
     needed = "left out: the trackers know nothing of tasks; each task's losses are in the run's log"
     require(not settings.with_tracking, "with_tracking", True, needed)
     require(settings.seeds >= 1, "seeds", settings.seeds, "at least 1")
+    check_margin(settings.margin)
     check_experiment(settings)

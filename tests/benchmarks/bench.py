@@ -57,8 +57,10 @@ def alternating(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str,
     return seconds
 
 
-def recorded(*words: str) -> dict[str, Any]:
-    """scores.json of a run that these words start; the output directory is a temporary one."""
+def recorded(*words: str, folder: Path | None = None) -> dict[str, Any]:
+    """scores.json of a run that these words start, kept in a folder if one is given, or else in a temporary one."""
+    if folder is not None:
+        return kept(folder, *words)
     with tempfile.TemporaryDirectory() as folder:
         command(*words, "--output_dir", f"{folder}/run")
         record: dict[str, Any] = json.loads(Path(f"{folder}/run/scores.json").read_text())
@@ -67,6 +69,7 @@ def recorded(*words: str) -> dict[str, Any]:
 
 def kept(folder: Path, *words: str) -> dict[str, Any]:
     """scores.json of a run in a folder of its own, which is run, or resumed, by these words unless it has ended."""
+    folder = folder.resolve()  # the command's own directory is the repository
     if not (folder / "scores.json").is_file():
         resumed = ["--resume_from_checkpoint", "latest"] if folder.exists() else []
         command(*words, "--output_dir", str(folder), *resumed)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import bench
@@ -48,10 +49,12 @@ def held(base: str, bits: str) -> int:
     return int(model.get_memory_footprint())
 
 
-def learned(base: str, bits: str, seed: int, more: list[str]) -> dict[str, Any]:
+def learned(base: str, bits: str, given: argparse.Namespace) -> dict[str, Any]:
     """scores.json of a run in a process of its own."""
-    flags = ["--task", "ner", "--method", "lora", "--model_name_or_path", base, "--seed", str(seed)]
-    return bench.recorded("-m", "adapters", "train", *flags, *OWN.get(base, []), *BITS[bits], *more)
+    flags = ["--task", "ner", "--method", "lora", "--model_name_or_path", base, "--seed", str(given.seed)]
+    runs = None if given.folder is None else given.folder / f"{Path(base).name}-{bits}-{given.seed}"
+    words = ["-m", "adapters", "train", *flags, *OWN.get(base, []), *BITS[bits], *given.more]
+    return bench.recorded(*words, folder=runs)
 
 
 def main() -> None:
@@ -61,6 +64,7 @@ def main() -> None:
     parser.add_argument("--bases", nargs="*", default=tuple(OWN), help="aliases, or folders")
     parser.add_argument("--bits", nargs="*", choices=tuple(BITS), default=tuple(BITS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="kept, and taken up again (default: a temporary one)")
     parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="last: further flags of every run")
     given = parser.parse_args()
     rows = []
@@ -73,7 +77,7 @@ def main() -> None:
                 row["mb"] = round(sizes[bits] / 1e6, 1)
                 row |= {f"of_{other}": round(sizes[bits] / sizes[other], 3) for other in ("32", "16") if other in sizes}
             if "f1" in given.only:
-                record = learned(base, bits, given.seed, given.more)
+                record = learned(base, bits, given)
                 dev = max(epoch["score"] for epoch in record["training"]["dev_scores"])
                 row |= {"dev_f1": round(100 * dev, 2), "test_f1": round(100 * record["main"]["value"], 2),
                         "tokens_per_second": round(record["cost"]["train_tokens_per_second"]),

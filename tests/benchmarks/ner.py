@@ -7,7 +7,8 @@
     python tests/benchmarks/ner.py --only prompted     # smollm2 asked, the first 300 test sentences
     python tests/benchmarks/ner.py --only startup
 
-Prints a Markdown table as it goes and one JSON line last. Run it with nothing else on the machine.
+Prints a Markdown table as it goes and one JSON line last. Run it with nothing else on the machine; with --folder, runs
+are kept, and those that have ended are not run again (the seconds of their commands are then unknown).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 import bench
@@ -25,14 +27,18 @@ CAUSAL_RATES = {"full_ner": "1e-4", "head_ner": "1e-2", "lora_ner": "1e-3", "pre
 FEW = ["--max_eval_samples", "8", "--max_predict_samples", "8"]
 
 
-def run_recipe(recipe: str, *flags: str) -> tuple[dict[str, Any], float]:
-    """Run a recipe by `accelerate launch`; returns its scores.json and the seconds of the whole command."""
+def run_recipe(recipe: str, folder: Path | None, *flags: str) -> tuple[dict[str, Any], float | None]:
+    """Run a recipe by `accelerate launch`; returns its scores.json and the seconds of the whole command.
+
+    The seconds are None where the folder had the run already.
+    """
+    there = folder is not None and folder.exists()
     begin = time.perf_counter()
-    record = bench.recorded("-m", "accelerate.commands.launch", f"recipes/{recipe}.py", *flags)
-    return record, time.perf_counter() - begin
+    record = bench.recorded("-m", "accelerate.commands.launch", f"recipes/{recipe}.py", *flags, folder=folder)
+    return record, None if there else time.perf_counter() - begin
 
 
-def row(name: str, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
+def row(name: str, scores: dict[str, Any], seconds: float | None) -> dict[str, Any]:
     """What is recorded of a run."""
     main, cost = scores["main"], scores["cost"]
     dev = max((epoch["score"] for epoch in scores["training"].get("dev_scores", ())), default=float("nan"))
@@ -43,7 +49,7 @@ def row(name: str, scores: dict[str, Any], seconds: float) -> dict[str, Any]:
         "test_f1": round(100 * main["value"], 2),
         "low": round(100 * main["low"], 2),
         "high": round(100 * main["high"], 2),
-        "command_seconds": round(seconds, 1),
+        "command_seconds": None if seconds is None else round(seconds, 1),
         "train_seconds": cost["train_seconds"],
         "tokens_per_second": cost["train_tokens_per_second"],
         "peak_memory_gib": round(cost["peak_memory_bytes"] / 1024**3, 2),
@@ -66,11 +72,14 @@ def header() -> None:
     print("| " + " | ".join(names) + " |\n|" + "---|" * len(names), flush=True)
 
 
-def table(name: str, recipes: list[str], seeds: list[int], *flags: str) -> list[dict[str, Any]]:
-    """Each recipe with some flags and each seed; mean and deviation over seeds."""
+def table(name: str, recipes: list[str], seeds: list[int], runs: Path | None, *flags: str) -> list[dict[str, Any]]:
+    """Each recipe with some flags and each seed; mean and deviation over seeds. Runs are kept in `runs`, if given."""
     rows: list[dict[str, Any]] = []
     for recipe in recipes:
-        own = [row(f"{recipe} {name}", *run_recipe(recipe, *flags, "--seed", str(seed))) for seed in seeds]
+        own = []
+        for seed in seeds:
+            folder = None if runs is None else runs / f"{recipe}-{name.replace(' ', '-')}-{seed}"
+            own.append(row(f"{recipe} {name}", *run_recipe(recipe, folder, *flags, "--seed", str(seed))))
         scores = [found["test_f1"] for found in own]
         if len(scores) > 1:
             print(f"{recipe} {name}: {statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f}", flush=True)
@@ -78,18 +87,21 @@ def table(name: str, recipes: list[str], seeds: list[int], *flags: str) -> list[
     return rows
 
 
-def causal(recipes: list[str], seeds: list[int], more: list[str]) -> list[dict[str, Any]]:
+def causal(recipes: list[str], seeds: list[int], runs: Path | None, more: list[str]) -> list[dict[str, Any]]:
     """smollm2 with a token head on the first 2,000 training sentences, at rates chosen on dev."""
     flags = ["--model_name_or_path", "smollm2", "--max_train_samples", "2000", "--max_eval_samples", "500"]
     rates = {recipe: ["--learning_rate", CAUSAL_RATES[recipe]] for recipe in recipes}
-    return [found for recipe in recipes for found in table("smollm2", [recipe], seeds, *flags, *rates[recipe], *more)]
+    rows = []
+    for recipe in recipes:
+        rows += table("smollm2", [recipe], seeds, runs, *flags, *rates[recipe], *more)
+    return rows
 
 
-def prompted(seeds: list[int], more: list[str]) -> list[dict[str, Any]]:
+def prompted(seeds: list[int], runs: Path | None, more: list[str]) -> list[dict[str, Any]]:
     """smollm2 asked with no shots and with five, over the prompts that come with the project."""
-    rows = table("zero_shot", ["prompt_ner"], [0], "--method", "zero_shot", *more)
+    rows = table("zero_shot", ["prompt_ner"], [0], runs, "--method", "zero_shot", *more)
     for prompt in ("ner_few", "ner_json", "ner_inline"):
-        rows += table(f"few_shot {prompt}", ["prompt_ner"], seeds, "--prompt", prompt, *more)
+        rows += table(f"few_shot {prompt}", ["prompt_ner"], seeds, runs, "--prompt", prompt, *more)
     return rows
 
 
@@ -116,22 +128,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", help="default: 0 1 2; on smollm2 with a head: 0")
     parser.add_argument("--recipes", nargs="*", default=TRAINING)
     parser.add_argument("--rounds", type=int, default=3, help="of the start")
+    parser.add_argument("--folder", type=Path, help="kept, and taken up again (default: a temporary one)")
     parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="last: further flags of every run")
     given = parser.parse_args()
     result: dict[str, Any] = {"benchmark": "ner"}
     if given.only in (None, "startup"):
         result["startup"] = startup(given.rounds, given.more)
     header()
-    seeds = given.seeds or [0, 1, 2]
+    seeds, runs = given.seeds or [0, 1, 2], given.folder
     if given.only in (None, "default"):
-        result["default"] = table("conll2003", given.recipes, seeds, *given.more)
+        result["default"] = table("conll2003", given.recipes, seeds, runs, *given.more)
     if given.only in (None, "wnut17"):
         data = bench.dataset(given.data)
-        result["wnut17"] = table("wnut17", given.recipes, seeds, "--dataset_name", data, *given.more)
+        result["wnut17"] = table("wnut17", given.recipes, seeds, runs, "--dataset_name", data, *given.more)
     if given.only in (None, "causal"):
-        result["causal"] = causal(given.recipes, given.seeds or [0], given.more)
+        result["causal"] = causal(given.recipes, given.seeds or [0], runs, given.more)
     if given.only in (None, "prompted"):
-        result["prompted"] = prompted(seeds, given.more)
+        result["prompted"] = prompted(seeds, runs, given.more)
     print(json.dumps(result))
 
 

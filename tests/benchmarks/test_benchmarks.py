@@ -34,7 +34,8 @@ SMALLEST = {
     "customer_service": "--only banking77_oos covid_faq large serving attack --data {data} --folder {data}/service "
     f"--base {{bert}} --stored 40 --seconds 0.3 --kills 2 --messages 20 --more {RUN} --allow_unknown_tokens",
     "data": "--rows 1000 --rounds 1",
-    "defaults": f"--data conll2003 --methods lora --seeds 0 --folder {{data}} --more {ON_BERT}",
+    "defaults": f"--sets conll2003 --methods lora --seeds 0 --data {{data}} --folder {{data}}/defaults --more "
+    f"{ON_BERT}",
     "explain": "--base {bert} --data {data} --examples 2 --seeds 1 --rounds 1 --methods lora tfidf --folder "
     f"{{data}}/explained --more {RUN} --allow_unknown_tokens",
     "foreign_adapters": "--bases bert --methods LoRA",
@@ -46,7 +47,8 @@ SMALLEST = {
     "llama": "--tokenizer {llama} --data {data}/conll2003 --layers 1 --hidden 64 --tokens 64 --seconds 0.1 "
     "--adapters 2 --bits 16 --lengths 8 --rounds 1",
     "mixed_batch": "--base {bert} --causal {llama} --rounds 1 --adapters 10 --rows 4 --new_tokens 4",
-    "ner": f"--only wnut17 --data {{data}}/conll2003 --seeds 0 --recipes lora_ner --more {ON_BERT}",
+    "ner": "--only wnut17 --data {data}/conll2003 --seeds 0 --recipes lora_ner --folder {data}/ner --more "
+    f"{ON_BERT}",
     "news_monitor": "--only stable power peers gold reuters kills memory headlines --months 1 --streams 4 --volumes 20 "
     "--strengths 4 --peer_months 1 --peer_trials 2 --peer_strengths 4 --surges 2 --kills 1 "
     "--kill_items 400 --items 400 --headlines 100 --base {bert} --data "
@@ -280,7 +282,7 @@ def test_a_benchmark_without_its_data_says_so_in_one_line(name, clean_process, m
         "customer_service": ["--data", str(tmp_path / "none")],
         "news_monitor": ["--only", "gold", "--data", str(tmp_path / "none")],
         "recommendation": ["--data", str(tmp_path / "none")],
-        "defaults": ["--data", "sst2", "--folder", str(tmp_path)],
+        "defaults": ["--sets", "sst2", "--data", str(tmp_path)],
         "prompt_scoring": ["--only", "grid", "--folder", str(tmp_path), "--base", str(places["llama"])],
     }
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *flags[name]])

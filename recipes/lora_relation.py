@@ -10,7 +10,7 @@ Expect F1 85.3 on SemEval-2010 task 8 (macro, by its own count), and a row for e
 
 from adapters.recipe import start  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .
 
-DEFAULTS = {"output_dir": "runs/lora_relation", "num_train_epochs": 5.0, "learning_rate": 1e-3}
+DEFAULTS = {"output_dir": "runs/lora_relation", "num_train_epochs": 5.0}
 
 
 def main() -> None:

@@ -29,10 +29,10 @@ MAX_ALPHA_PER_RANK = 1024
 class LoraFamilySettings:
     """Settings of LoRA and its variants."""
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     """Peak learning rate."""
     adam_beta2: float = 0.98
-    """AdamW's second-moment decay: 0.999 can diverge at this learning rate (see lora)."""
+    """AdamW's second-moment decay: 0.999 can diverge at twice this learning rate (see lora)."""
     lora_r: int = 12
     """LoRA rank."""
     lora_alpha: float = 24

@@ -15,7 +15,7 @@ from adapters.experiments.continual.continual import Continual
 from adapters.experiments.run import open_run
 
 METHODS = ("full", "lora", "head", "tfidf", "setfit")
-OWN = {"full": 1e-4, "lora": 2e-3, "head": 3e-2, "tfidf": 1e-4, "setfit": 2e-5}
+OWN = {"full": 1e-4, "lora": 1e-3, "head": 3e-2, "tfidf": 1e-4, "setfit": 2e-5}
 
 
 def comparison(*argv: str) -> Comparison:

@@ -1,8 +1,8 @@
 """LoRA (Hu et al. 2021, arXiv:2106.09685) by PEFT: low-rank updates of linear layers, and the task's head.
 
-The defaults adapt all linear layers of the body and train the pooler, if the task has one, in full. The learning rate was
-chosen on dev so that every set is learned (seed 0; entity F1, accuracy, macro F1 of relations; one text is read unless
-said otherwise; recipes with --learning_rate):
+The defaults adapt all linear layers of the body and train the pooler, if the task has one, in full. The learning rate
+was chosen on dev so that every set is learned (seed 0; entity F1, accuracy, macro F1 of relations; one text is read
+unless said otherwise; recipes with --learning_rate):
 
     base     set                                   steps   1e-3   1.5e-3   2e-3
     minilm   CoNLL04, relations                      400   53.8     12.4    0.0   (0.0 after 3,208)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
@@ -31,11 +31,12 @@ from adapters.applications.customer_service.settings import DECIDED, SESSIONS
 from adapters.applications.customer_service.store import ConflictError, Store
 from adapters.core.errors import DataError, SessionError, UserError
 from adapters.serving.bank.bank import AdapterBank
-from adapters.serving.http.app import SECURED, refusals
 from adapters.serving.http.application import EVENTS, PRIVATE, event, private
 from adapters.serving.http.batcher import Answers, Batcher
+from adapters.serving.http.openapi import refusals
 from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.service import Service, without_paths
+from adapters.serving.http.token_router import token_router
 from adapters.tasks.base.requests import Request as BankRequest
 
 _KEY = re.compile(r"[!-~]{16,200}")
@@ -45,6 +46,27 @@ SHOWN = 20
 """Entries of the inbox in one answer."""
 Name = Annotated[str, InPath(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Chosen by the customer.")]
 Key = Annotated[str, Header(alias="X-Customer-Key", description="The customer's secret: 16 characters or more.")]
+
+
+def owner_of(key: str) -> str:
+    """The id of the customer who has a key: a hash of it."""
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+async def customer(key: Key = "") -> str:
+    """Whose request it is: the hash of the key. Raises Refusal."""
+    if not _KEY.fullmatch(key):
+        raise Refusal(
+            401,
+            "customer",
+            "The request has no customer's key: a secret that is made up once for each customer, and kept.",
+            expected="the header X-Customer-Key with 16 to 200 visible ASCII characters",
+            found=f"{len(key)} characters" if key else "none",
+        )
+    return owner_of(key)
+
+
+Owner = Annotated[str, Depends(customer)]
 
 
 class MessageBody(BaseModel):
@@ -172,15 +194,14 @@ class CustomerServiceSite:
 
     # routes -----------------------------------------------------------------------------------------------------------
 
-    def routes(self, service: Service) -> APIRouter:
-        """Conversations, the inbox, and deletion."""
-        router = APIRouter(prefix="/v1")
+    def routes(self, service: Service) -> list[APIRouter]:
+        """What customers do with their own conversations, and what the staff does with all of them."""
         self.batcher = Batcher(self.answer, service.settings, batch_counter(service))
-        self._add_conversations(router, service, self.batcher)
-        self._add_inbox(router, service)
-        return router
+        return [self._conversations(service, self.batcher), self._inbox(service)]
 
-    def _add_conversations(self, router: APIRouter, service: Service, batcher: Batcher[MessageRequest]) -> None:
+    def _conversations(self, service: Service, batcher: Batcher[MessageRequest]) -> APIRouter:
+        router = token_router(service.tokens.check_predict, prefix="/v1")
+
         @router.post(
             "/conversations/{id}",
             summary="Send a message in a conversation",
@@ -188,12 +209,10 @@ class CustomerServiceSite:
                 200: {"description": "The answer; of `Accept: text/event-stream`, events.", "content": {EVENTS: {}}},
                 **refusals(400, 401, 408, 409, 413, 422, 503, 504),
             },
-            openapi_extra=SECURED,
         )
-        async def say(id: Name, body: MessageBody, request: Request, key: Key = "") -> Response:
+        async def say(id: Name, owner: Owner, body: MessageBody, request: Request) -> Response:
             """Begins or continues the conversation. The turn is on disk before it is answered. As events:
             `typing` at once and every few seconds, then `answer`, or `error` with what is wrong."""
-            owner = customer(service, request, key)
             service.ready_bank()
             most = service.settings.max_characters
             if len(body.text) > most:
@@ -217,46 +236,30 @@ class CustomerServiceSite:
             "/conversations/{id}",
             summary="Read one's own conversation",
             responses=refusals(401, 422, 503),
-            openapi_extra=SECURED,
         )
-        async def history(id: Name, request: Request, key: Key = "") -> Response:
+        async def history(id: Name, owner: Owner) -> Response:
             """Its turns, in order, with later replies of the staff; none where the customer has no such
             conversation."""
-            owner = customer(service, request, key)
             turns = await self._in_thread(service, lambda inbox: inbox.store.history(f"{owner}/{id}", owner))
             return private([self._turn(turn) for turn in turns])
 
-        @router.delete(
-            "/customers/{owner}",
-            summary="Delete all of a customer's data",
-            responses=refusals(401, 403, 422, 503),
-            openapi_extra=SECURED,
-        )
-        async def forget(
-            owner: Annotated[str, InPath(pattern="^(me|[0-9a-f]{32})$")], request: Request, key: Key = ""
-        ) -> Response:
-            """Conversations, their entries in the inbox, and the decisions about these. `me` is the customer whose key
-            is sent; for others, by the id that the inbox shows, it needs the staff's token."""
-            if owner == "me":
-                owner = customer(service, request, key)
-            else:
-                service.tokens.check_staff(request.headers.get("authorization"))
-            count = await self._in_thread(service, lambda inbox: inbox.forget(owner))
-            return private({"deleted": count})
+        @router.delete("/customers/me", summary="Delete all of one's own data", responses=refusals(401, 422, 503))
+        async def forget_me(owner: Owner) -> Response:
+            """Conversations, their entries in the inbox, and the decisions about these."""
+            return private(await self._forgotten(service, owner))
 
-    def _add_inbox(self, router: APIRouter, service: Service) -> None:
-        def staff(request: Request) -> None:
-            service.tokens.check_staff(request.headers.get("authorization"))
+        return router
+
+    def _inbox(self, service: Service) -> APIRouter:
+        router = token_router(service.tokens.check_staff, prefix="/v1")
 
         @router.get(
             "/inbox",
             summary="List the questions handed over",
             responses=refusals(401, 403, 422, 503),
-            openapi_extra=SECURED,
         )
-        async def inbox(request: Request, query: Annotated[InboxQuery, Query()]) -> Response:
+        async def inbox(query: Annotated[InboxQuery, Query()]) -> Response:
             """The open ones, the oldest first, at most 20 at a time; each with the best intents and replies."""
-            staff(request)
             found = await self._in_thread(service, lambda inbox: inbox.items(query.after, SHOWN))
             items = [{**item, "session": item["session"].partition("/")[2]} for item in found["items"]]
             return private({**found, "items": items})
@@ -265,11 +268,9 @@ class CustomerServiceSite:
             "/inbox/{id}",
             summary="Decide a question",
             responses=refusals(400, 401, 403, 404, 422, 503),
-            openapi_extra=SECURED,
         )
-        async def decide(id: Annotated[int, InPath(ge=1, lt=2**31)], body: DecisionBody, request: Request) -> Response:
+        async def decide(id: Annotated[int, InPath(ge=1, lt=2**31)], body: DecisionBody) -> Response:
             """Closes its entry in the inbox, and adds a row to the file that the next training reads."""
-            staff(request)
             chosen: dict[str, Any] = body.model_dump(exclude={"out_of_scope"})
 
             def work(inbox: Inbox) -> Any:
@@ -280,6 +281,19 @@ class CustomerServiceSite:
                 return inbox.decide(id, outside=body.out_of_scope, **chosen)
 
             return private(await self._in_thread(service, work))
+
+        @router.delete(
+            "/customers/{owner}", summary="Delete all of a customer's data", responses=refusals(401, 403, 422, 503)
+        )
+        async def forget(owner: Annotated[str, InPath(pattern="^[0-9a-f]{32}$")]) -> Response:
+            """As customers do it themselves, by the id that the inbox shows."""
+            return private(await self._forgotten(service, owner))
+
+        return router
+
+    async def _forgotten(self, service: Service, owner: str) -> dict[str, int]:
+        """Delete a customer's data; returns how many conversations there were. Raises Refusal."""
+        return {"deleted": await self._in_thread(service, lambda inbox: inbox.forget(owner))}
 
     def _turn(self, turn: dict[str, Any]) -> dict[str, Any]:
         """A turn as its customer sees it."""
@@ -308,25 +322,6 @@ class CustomerServiceSite:
             return await asyncio.get_running_loop().run_in_executor(None, work, self.inbox)
         except (SessionError, DataError) as error:
             raise _refusal(error) from None
-
-
-def customer(service: Service, request: Request, key: str) -> str:
-    """Whose request it is: the hash of the key. Raises Refusal."""
-    service.tokens.check_predict(request.headers.get("authorization"))
-    if not _KEY.fullmatch(key):
-        raise Refusal(
-            401,
-            "customer",
-            "The request has no customer's key: a secret that is made up once for each customer, and kept.",
-            expected="the header X-Customer-Key with 16 to 200 visible ASCII characters",
-            found=f"{len(key)} characters" if key else "none",
-        )
-    return owner_of(key)
-
-
-def owner_of(key: str) -> str:
-    """The id of the customer who has a key: a hash of it."""
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def _refusal(error: UserError) -> Refusal:

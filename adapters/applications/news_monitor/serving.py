@@ -37,10 +37,11 @@ from adapters.applications.news_monitor.webhook import secret_of
 from adapters.core.errors import ArtifactError, SessionError, SettingsError, UserError, cause
 from adapters.data.times import iso_time
 from adapters.serving.bank.bank import AdapterBank
-from adapters.serving.http.app import SECURED, refusals
 from adapters.serving.http.application import EVENTS, PRIVATE, event, private
+from adapters.serving.http.openapi import refusals
 from adapters.serving.http.refusal import Refusal, busy, shown
 from adapters.serving.http.service import DRAINING, Service
+from adapters.serving.http.token_router import token_router
 
 LINES = "application/x-ndjson"
 LOOK_SECONDS = 1.0
@@ -241,14 +242,12 @@ class NewsMonitorSite:
 
     # routes -----------------------------------------------------------------------------------------------------------
 
-    def routes(self, service: Service) -> APIRouter:
+    def routes(self, service: Service) -> list[APIRouter]:
         """Items in; series, items, alarms and events out."""
-        router = APIRouter(prefix="/v1/news")
-        self._add_push(router, service)
-        self._add_pages(router, service)
-        return router
+        return [self._push(service), self._pages(service)]
 
-    def _add_push(self, router: APIRouter, service: Service) -> None:
+    def _push(self, service: Service) -> APIRouter:
+        router = token_router(service.tokens.check_staff, prefix="/v1/news")
         example = {"id": "r-17", "time": "2026-03-02T13:00:00+01:00", "source": "Wire", "title": "Acme falls"}
         one = {"schema": {"type": "array", "items": {"type": "object"}}, "example": [example]}
         lines = {"schema": {"type": "string"}, "example": orjson.dumps(example).decode()}
@@ -261,17 +260,18 @@ class NewsMonitorSite:
                 200: {"description": "What became of each.", "content": {"application/json": {}}},
                 **refusals(400, 401, 403, 408, 413, 415, 422, 503, 504),
             },
-            openapi_extra={**body, **SECURED},
+            openapi_extra=body,
         )
         async def push(request: Request) -> Response:
             """A JSON object, a list of them, or one on each line (`application/x-ndjson`). When it is answered, they
             are on disk. After an error, post them again: what is known by its id is not counted twice. Needs the
             staff's token, as news raise alarms."""
-            service.tokens.check_staff(request.headers.get("authorization"))
             service.ready_bank()
             given = _items(await request.body(), request.headers.get("content-type", ""), next(self.numbers))
             became = await self._taken(given, service.seconds(request.headers.get("x-timeout-ms")))
             return private({"items": len(became), "became": became})
+
+        return router
 
     async def _taken(self, given: tuple[IncomingItem, ...], seconds: float) -> list[str]:
         """What became of items. Raises Refusal."""
@@ -302,58 +302,52 @@ class NewsMonitorSite:
         except Exception as error:
             raise self._refused(error) from None
 
-    def _add_pages(self, router: APIRouter, service: Service) -> None:
-        common: dict[str, Any] = {"responses": refusals(401, 422, 503), "openapi_extra": SECURED}
+    def _pages(self, service: Service) -> APIRouter:
+        router = token_router(service.tokens.check_predict, prefix="/v1/news")
+        usual = refusals(401, 422, 503)
 
-        def check(request: Request) -> None:
-            service.tokens.check_predict(request.headers.get("authorization"))
-
-        @router.get("/series", summary="List topics and entities", **common)
-        async def state(request: Request) -> Response:
+        @router.get("/series", summary="List topics and entities", responses=usual)
+        async def state() -> Response:
             """The progress of the monitor, what became of the items, and its series: those with an alarm first, then
             those with most items."""
-            check(request)
             return private(await self._read(service, self.state))
 
-        @router.get("/windows", summary="Read a series over time", **common)
-        async def windows(request: Request, series: SERIES = ALL) -> Response:
+        @router.get("/windows", summary="Read a series over time", responses=usual)
+        async def windows(series: SERIES = ALL) -> Response:
             """Shares of negative items with the band that was expected, at most 240 points; alarms; and the counts of
             windows that are not closed yet."""
-            check(request)
             return private(await self._read(service, lambda store: self.windows(store, series)))
 
-        @router.get("/items", summary="List the items of some windows", **common)
-        async def items(request: Request, query: Annotated[ItemsQuery, Query()]) -> Response:
+        @router.get("/items", summary="List the items of some windows", responses=usual)
+        async def items(query: Annotated[ItemsQuery, Query()]) -> Response:
             """At most 100: negative ones first, of each kind the latest first."""
-            check(request)
             found = await self._read(
                 service, lambda store: store.items(query.series, query.begin, query.end, MOST_ITEMS)
             )
             return private([{**row, "at": iso_time(row["at"]), "negative": bool(row["negative"])} for row in found])
 
-        @router.get("/alarms", summary="List alarms", **common)
-        async def alarms(request: Request) -> Response:
+        @router.get("/alarms", summary="List alarms", responses=usual)
+        async def alarms() -> Response:
             """The last 100, the latest first, each with its evidence."""
-            check(request)
             return private(await self._read(service, lambda store: store.alarms()[::-1][:MOST_ALARMS]))
 
         @router.get(
             "/events",
             summary="Stream alarms and changes",
-            responses={200: {"description": "Events.", "content": {EVENTS: {}}}, **refusals(401, 422, 503)},
-            openapi_extra=SECURED,
+            responses={200: {"description": "Events.", "content": {EVENTS: {}}}, **usual},
         )
         async def events(
-            request: Request, last: Annotated[int | None, Header(alias="Last-Event-ID", ge=0, lt=2**60)] = None
+            last: Annotated[int | None, Header(alias="Last-Event-ID", ge=0, lt=2**60)] = None,
         ) -> Response:
             """Server-sent events: `alarm` with each event of an alarm, and `changed` where items were counted or a
             window was closed. `Last-Event-ID` continues after an alarm that was received; without it, earlier ones
             are left out."""
-            check(request)
             begin = await self._read(service, Store.last_event) if last is None else last
             if self.pages >= MOST_PAGES:
                 raise busy("pages", f"{MOST_PAGES} pages are open already.", 30)
             return StreamingResponse(self._events(service, begin), media_type=EVENTS, headers=PRIVATE)
+
+        return router
 
     async def _events(self, service: Service, number: int) -> AsyncIterator[bytes]:
         """The events after a number, as they come."""

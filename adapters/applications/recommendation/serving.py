@@ -26,11 +26,12 @@ from adapters.applications.recommendation.store import Event
 from adapters.core.errors import UserError
 from adapters.data.times import seconds_since_1970
 from adapters.serving.bank.bank import AdapterBank
-from adapters.serving.http.app import SECURED, refusals
 from adapters.serving.http.application import private
 from adapters.serving.http.batcher import Answers, Batcher
+from adapters.serving.http.openapi import refusals
 from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.service import Service
+from adapters.serving.http.token_router import token_router
 from adapters.tasks.base.requests import Request as BankRequest
 
 AHEAD_SECONDS = 86_400.0
@@ -182,9 +183,10 @@ class RecommendationSite:
         liked = not self.signal_kinds or body.kind in self.signal_kinds
         return Event(user=body.user, item=body.item, time=at, liked=liked if body.liked is None else body.liked)
 
-    def routes(self, service: Service) -> APIRouter:
-        """Recommendations, events, items."""
-        router = APIRouter(prefix="/v1/recommend")
+    def routes(self, service: Service) -> list[APIRouter]:
+        """Recommendations, events and users; new items, which are the staff's."""
+        router = token_router(service.tokens.check_predict, prefix="/v1/recommend")
+        staff = token_router(service.tokens.check_staff, prefix="/v1/recommend")
         batcher = self.batcher = Batcher(self.answer, service.settings, batch_counter(service))
 
         async def done(request: HttpRequest, text: str, do: Callable[[Recommender], dict[str, Any]]) -> Response:
@@ -204,23 +206,18 @@ class RecommendationSite:
                 raise refusal(job.faults[0], application=self.name, stored="events", request="request")
             return private(job.answers[0])
 
-        def check(request: HttpRequest) -> None:
-            service.tokens.check_predict(request.headers.get("authorization"))
-
         usual = refusals(400, 401, 408, 413, 422, 503, 504)
 
-        @router.post("", summary="Recommend items", responses=usual, openapi_extra=SECURED)
+        @router.post("", summary="Recommend items", responses=usual)
         async def recommend(body: RecommendBody, request: HttpRequest) -> Response:
             """The best items for a user, a history or wishes: `{items: [{id, title, score, why}], basis, note?}`. `why`
             has the items of the history that each is nearest to."""
-            check(request)
             wanted = body.request()
             return await done(request, body.wishes or "", lambda recommender: recommender.recommend(wanted))
 
-        @router.post("/events", summary="Add events of users", responses=usual, openapi_extra=SECURED)
+        @router.post("/events", summary="Add events of users", responses=usual)
         async def events(given: EventsBody, request: HttpRequest) -> Response:
             """They are on disk, and in every later answer, when it returns."""
-            check(request)
             taken = [self.event(one) for one in given.events]
 
             def take(recommender: Recommender) -> dict[str, Any]:
@@ -229,21 +226,18 @@ class RecommendationSite:
 
             return await done(request, "", take)
 
-        @router.get("/items", summary="Search items by words", responses=usual, openapi_extra=SECURED)
+        @router.get("/items", summary="Search items by words", responses=usual)
         async def search(request: HttpRequest, words: Annotated[str, Query(min_length=1, max_length=200)]) -> Response:
             """The items whose texts have most of the words, at most 10."""
-            check(request)
             return await done(request, words, lambda recommender: {"items": recommender.search(words, FOUND)})
 
-        @router.post(
+        @staff.post(
             "/items",
             summary="Add new items",
             responses=refusals(400, 401, 403, 408, 413, 422, 503, 504),
-            openapi_extra=SECURED,
         )
         async def items(given: ItemsBody, request: HttpRequest) -> Response:
             """They can be recommended from their texts when it returns. It needs the token of the staff."""
-            service.tokens.check_staff(request.headers.get("authorization"))
             new = [_item(one) for one in given.items]
 
             def add(recommender: Recommender) -> dict[str, Any]:
@@ -252,13 +246,12 @@ class RecommendationSite:
 
             return await done(request, "", add)
 
-        @router.delete("/users/{user}", summary="Forget a user", responses=usual, openapi_extra=SECURED)
+        @router.delete("/users/{user}", summary="Forget a user", responses=usual)
         async def forget(user: Annotated[str, InPath(min_length=1, max_length=200)], request: HttpRequest) -> Response:
             """All events of the user are deleted, those from before the training as well."""
-            check(request)
             return await done(request, "", lambda recommender: {"deleted": recommender.forget(user)})
 
-        return router
+        return [router, staff]
 
 
 def _item(given: ItemBody) -> Item:

@@ -44,12 +44,13 @@ class Application(Protocol):
     base: str
     page: Path | None
 
-    def routes(self, service: Service) -> APIRouter:
+    def routes(self, service: Service) -> Sequence[APIRouter]:
         """Its paths, below `/v1/`. They are there before `open` was called: `service.ready_bank()` refuses till then.
 
-        A route checks the token itself (`service.tokens.check_predict`, `check_staff`, `check_admin`), refuses by
-        `Refusal`, and logs texts by `service.log_texts`, which masks personal data. Size and duration of requests are
-        bounded for all routes; several clients' requests share batches by a `Batcher` of the application's own.
+        Each group is made by `token_router`, with the token that it needs (`service.tokens.check_predict`,
+        `check_staff`, `check_admin`); the server includes no other. A route refuses by `Refusal`, and logs texts by
+        `service.log_texts`, which masks personal data. Size and duration of requests are bounded for all routes;
+        several clients' requests share batches by a `Batcher` of the application's own.
         """
 
     def open(self, bank: AdapterBank) -> None:

@@ -38,7 +38,8 @@ class Limits:
             return
         if sum(name == b"host" for name, _ in scope["headers"]) > 1:  # RFC 9112, 3.2: they could mean two servers
             raise Refusal(400, "host", "The request has two Host headers.", expected="one", found="several")
-        body = _Body(self, receive, streams=scope["path"] == STREAM)
+        declared, chunked = _declared(scope)
+        body = _Body(self, receive, declared, streams=scope["path"] == STREAM)
         seconds = self.settings.read_timeout_s
 
         async def sent(message: Message) -> None:
@@ -48,10 +49,7 @@ class Limits:
             except TimeoutError:
                 raise Refusal(499, "slow_reader", "The client does not read its answer.") from None
 
-        declared, chunked = _declared(scope)
         try:
-            if not body.streams:
-                body.check(declared)
             await self.app(scope, body.receive, sent)
         finally:
             self.bytes_in_memory -= body.size
@@ -61,8 +59,8 @@ class Limits:
 class _Body:
     """One request's body while it arrives."""
 
-    def __init__(self, limits: Limits, receive: Receive, *, streams: bool) -> None:
-        self.limits, self.read, self.streams = limits, receive, streams
+    def __init__(self, limits: Limits, receive: Receive, declared: int, *, streams: bool) -> None:
+        self.limits, self.read, self.declared, self.streams = limits, receive, declared, streams
         self.size = 0
         self.complete = False
         self.deadline: float | None = None
@@ -83,6 +81,8 @@ class _Body:
         """The next message. Raises Refusal if the body is too large, or does not arrive."""
         if self.complete:
             return await self.read()
+        if not self.streams:
+            self.check(self.declared)  # not before: who has no token learns that first
         seconds = self.limits.settings.read_timeout_s
         now = asyncio.get_running_loop().time()
         if self.deadline is None or self.streams:  # in a stream each message has its own; so have lines

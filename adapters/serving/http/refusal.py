@@ -91,6 +91,19 @@ def unfit(reason: str, error: UserError) -> Refusal:
     return Refusal(422, reason, str(error), expected="what the path's documentation says", found=found)
 
 
+def check_content_type(headers: Mapping[str, str], expected: str) -> None:
+    """Raises Refusal for another content type: without CORS a page of another site can only send simple ones."""
+    found = headers.get("content-type", "")
+    if found.partition(";")[0].strip().lower() != expected:
+        raise Refusal(
+            415,
+            "type",
+            f"The Content-Type must be {expected}: with curl, -H 'Content-Type: {expected}'.",
+            expected=expected,
+            found=shown(found),
+        )
+
+
 ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 """A valid request id; any other is not copied to logs and headers."""
 

@@ -24,7 +24,7 @@ HEADERS = {
     "host": "localhost",
     "X-Customer-Key": "a-secret-of-the-fuzzer",
 }
-OPERATIONS = 21
+OPERATIONS = 22
 
 
 def lines(_: Any, value: Any) -> bytes:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from servers import TEXT, Site
 
 from adapters.serving.http import schema
-from adapters.serving.http.app import POLICY
+from adapters.serving.http.routes.pages import POLICY
 from adapters.serving.http.telemetry import JsonLines
 
 SPACES = [
@@ -181,16 +181,32 @@ def test_another_content_type_is_refused_with_what_to_send(site: Site) -> None:
     assert "-H 'Content-Type: application/json'" in response.json()["error"]
 
 
-def test_a_body_that_is_too_large_is_refused_whatever_it_says_of_its_length(site: Site) -> None:
+READ_BY = [("POST", "/v1/predict"), ("PUT", "/v1/adapters/ner")]
+"""A route that reads its body, and one of which FastAPI does."""
+
+
+@pytest.mark.parametrize(("method", "path"), READ_BY)
+def test_a_body_that_is_too_large_is_refused_whatever_it_says_of_its_length(site: Site, method: str, path: str) -> None:
     async def tokens() -> Any:
         for _ in range(30):
             yield b" " * 100_000
 
     for body in (b" " * 1_000_001, tokens()):
-        response = site.ask("POST", "/v1/predict", headers={"content-type": "application/json"}, content=body)
+        response = site.ask(method, path, headers={"content-type": "application/json"}, content=body)
         assert response.status_code == 413
         assert response.json()["expected"] == "at most 1,000,000 bytes"
     assert _limits(site).bytes_in_memory == 0
+
+
+@pytest.mark.parametrize(("method", "path"), READ_BY)
+def test_a_body_that_does_not_arrive_is_refused(served_bank: Any, method: str, path: str) -> None:
+    async def begun() -> Any:
+        yield b"["
+        await asyncio.sleep(20)
+
+    with servers.site(served_bank, read_timeout_s=0.1) as site:
+        response = site.ask(method, path, headers={"content-type": "application/json"}, content=begun())
+        assert response.status_code == 408 and response.json()["expected"] == "all of it within 0.1 s"
 
 
 def _limits(site: Site) -> Any:

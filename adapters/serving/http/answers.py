@@ -1,0 +1,56 @@
+"""Answers in JSON: a route's, and those to requests that reach none or do not fit its schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from adapters.serving.http.refusal import misfit, shown
+
+
+def json_answer(value: Any, status: int = 200) -> Response:
+    """A value as JSON."""
+    return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+def answer_errors_in_json(app: FastAPI) -> None:
+    """Give FastAPI's own errors the body of this server's: `{error, expected, found}`."""
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+
+
+async def _of_http(request: Request, error: Exception) -> Response:
+    """No such route, or no such method of a route."""
+    assert isinstance(error, HTTPException)
+    path, method = request.url.path, request.method
+    messages = {
+        404: "No such path; /docs lists all.",
+        405: f"This path does not accept {method}.",
+        400: "The body cannot be read.",
+    }
+    found = f"{method} {shown(path)}"
+    allowed = (error.headers or {}).get("Allow", "")
+    body = {
+        "error": messages.get(error.status_code, str(error.detail)),
+        "expected": allowed or "a path of /openapi.json",
+        "found": found,
+    }
+    return Response(orjson.dumps(body), error.status_code, dict(error.headers or {}), "application/json")
+
+
+async def _of_validation(request: Request, error: Exception) -> Response:
+    """A path or a body that does not fit FastAPI's schema."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    malformed = first["type"] == "json_invalid"
+    message = f"The body is not JSON: {first['ctx']['error']}." if malformed else misfit(first, first["loc"][1:])
+    body = {
+        "error": message,
+        "expected": "what /docs documents for this path",
+        "found": shown(first.get("input")),
+    }
+    return json_answer(body, 400 if malformed else 422)

@@ -52,15 +52,19 @@ if TYPE_CHECKING:
 
 
 class AdapterBank:
-    """One base model and adapters on it. Several threads may call any method at once.
+    """One base model and adapters on it: a `ServedBank`. Several threads may call any method at once.
 
     Attributes:
         base: the base model.
         device: where it runs.
         dtype: number format of the base and the adapters.
         generates: whether the base has a language-model head.
+        explains: True.
+        loads: True.
         mixed: the base's body, which runs mixed batches.
     """
+
+    explains = loads = True
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from adapters.tasks.base.predictor import RowPredictor
 from adapters.tasks.base.requests import Request, answer, request_of
 from adapters.tasks.base.task import InferenceTask
 
-FIXED = "A server of exports (--runtime onnx) answers with the adapters that it was started with. Start it anew."
+FIXED = "Exports are those with which their bank was opened. Open another one."
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,16 @@ class ExportedBase:
 
 
 class ExportBank:
-    """Answers requests for exports. Several threads may call any method at once.
+    """Answers requests for exports: a `ServedBank`. Several threads may call any method at once.
 
     Attributes:
         base: of the first export; others may have another, as each has its own in it.
         generates: False: what generates is no export to ONNX.
+        explains: False.
+        loads: False: adapters are those of the exports that it was opened with.
     """
 
-    generates = False
+    generates = explains = loads = False
 
     def __init__(
         self, folders: Mapping[str, Path], *, threads: int | None = None, plugin_dirs: Sequence[str] = ()
@@ -148,14 +150,27 @@ class ExportBank:
                 given["version"] = self._known[request.adapter][0].version
         return answers
 
-    # what a bank of artifacts can do besides --------------------------------------------------------------------------
+    def router(self) -> None:
+        """None: a router reads the base's own vectors."""
 
     def moved(self) -> list[str]:
         """None: folders are read at the start alone."""
         return []
 
-    def router(self) -> None:
-        """None: a router reads the base's own vectors."""
+    def unload(self, name: str) -> None:
+        """Forget an adapter. Raises UnknownAdapterError."""
+        self._find(name)
+        self._known = {known: one for known, one in self._known.items() if known != name}
+
+    # what only a bank of artifacts can do -----------------------------------------------------------------------------
+
+    def generate(self, requests: Sequence[Request | Mapping[str, Any]], *_: Any, **__: Any) -> NoReturn:
+        """Raises BankError."""
+        raise BankError("Exports to ONNX do not generate.")
+
+    def explain(self, request: Request | Mapping[str, Any], **_: Any) -> NoReturn:
+        """Raises BankError."""
+        raise BankError("Exports are not explained. Explain the artifact that was exported.")
 
     def load(self, name: str, folder: str | Path, **_: Any) -> NoReturn:
         """Raises BankError."""
@@ -169,14 +184,9 @@ class ExportBank:
         """Raises BankError."""
         raise BankError(FIXED)
 
-    def unload(self, name: str) -> None:
-        """Forget an adapter. Raises UnknownAdapterError."""
-        self._find(name)
-        self._known = {known: one for known, one in self._known.items() if known != name}
-
     def load_router(self, folder: str | Path) -> NoReturn:
         """Raises BankError."""
-        raise BankError("A router reads the vectors of a base model, which a server of exports lacks.")
+        raise BankError("A router reads the vectors of a base model, which exports lack.")
 
     def unload_router(self) -> NoReturn:
         """Raises BankError."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from adapters.core.errors import UnknownAdapterError, UserError
 
 if TYPE_CHECKING:
-    from adapters.serving.bank.bank import AdapterBank
+    from adapters.serving.bank.served_bank import ServedBank
 
 
 class AdapterPoller:
@@ -27,7 +27,7 @@ class AdapterPoller:
         self.thread: threading.Thread | None = None
         self.failures: dict[str, str] = {}  # by adapter: the failure that was last logged
 
-    def start(self, bank: AdapterBank) -> None:
+    def start(self, bank: ServedBank) -> None:
         """Start polling a bank's adapters."""
         if self.seconds:
             self.thread = threading.Thread(target=self._work, args=(bank,), name="adapter poller", daemon=True)
@@ -39,14 +39,14 @@ class AdapterPoller:
         if self.thread is not None:
             self.thread.join()
 
-    def _work(self, bank: AdapterBank) -> None:
+    def _work(self, bank: ServedBank) -> None:
         while not self.stop.wait(self.seconds):
             try:
                 self.poll(bank)
             except Exception:  # the next poll may succeed
                 self.log.exception("the folders of the adapters could not be polled")
 
-    def poll(self, bank: AdapterBank) -> None:
+    def poll(self, bank: ServedBank) -> None:
         """Reload the adapters that have moved. A failure is logged once, and tried again at the next poll."""
         for name in bank.moved():
             try:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.artifacts.explaining.base.attribution import Options
 from adapters.core.errors import UserError
-from adapters.serving.http.refusal import Refusal, busy, unanswered
+from adapters.serving.http.refusal import Refusal, busy, of_exports, unanswered
 from adapters.serving.http.schema import ExplainRequest
 from adapters.serving.http.settings import Settings
 from adapters.tasks.base.explained import words_of
 
 if TYPE_CHECKING:
-    from adapters.serving.bank.bank import AdapterBank
+    from adapters.serving.bank.served_bank import ServedBank
 
 EXPECTED = "an adapter's name, inputs of its task, and a method and target that suit them"
 
@@ -40,7 +40,7 @@ class Explainer:
         """Finish the explanation that is being computed. Blocks."""
         self.thread.shutdown(cancel_futures=True)
 
-    async def answer(self, bank: AdapterBank, given: ExplainRequest, seconds: float) -> Mapping[str, Any]:
+    async def answer(self, bank: ServedBank, given: ExplainRequest, seconds: float) -> Mapping[str, Any]:
         """`{id, adapter, version, explanation}`.
 
         Args:
@@ -49,9 +49,11 @@ class Explainer:
             seconds: time limit.
 
         Raises:
-            Refusal: explanations are off, there is no room, the text is too long, the time is over, or the answer
-                cannot be explained.
+            Refusal: explanations are off or the bank has none, there is no room, the text is too long, the time is
+                over, or the answer cannot be explained.
         """
+        if not bank.explains:
+            raise of_exports("does not explain answers. Explain the artifact that was exported: taskswap explain.")
         self._check(given)
         work = self.thread.submit(self._explain, bank, given)
         self.waiting.add(work)
@@ -95,7 +97,7 @@ class Explainer:
                 found=f"{words:,} words",
             )
 
-    def _explain(self, bank: AdapterBank, given: ExplainRequest) -> dict[str, Any]:
+    def _explain(self, bank: ServedBank, given: ExplainRequest) -> dict[str, Any]:
         """In the thread."""
         request = given.request()
         version, found = bank.explain(

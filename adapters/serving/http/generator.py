@@ -29,7 +29,7 @@ from adapters.serving.http.token_estimate import tokens
 from adapters.tasks.base.requests import Request
 
 if TYPE_CHECKING:
-    from adapters.serving.bank.bank import AdapterBank
+    from adapters.serving.bank.served_bank import ServedBank
 
 
 class PendingText:
@@ -100,10 +100,10 @@ class Generator:
         """
         self.metrics, self.shown = metrics, shown
         self.batcher = Batcher(self._generate, settings, self._count, size=lambda request: request.size)
-        self.bank: AdapterBank | None = None
+        self.bank: ServedBank | None = None
         self.log = logging.getLogger("adapters.serving")
 
-    def start(self, bank: AdapterBank, threads: int) -> None:
+    def start(self, bank: ServedBank, threads: int) -> None:
         """Start to write with a bank, in a number of threads."""
         self.bank = bank
         self.batcher.start(threads)

@@ -85,6 +85,17 @@ def busy(reason: str, error: str, seconds: int = 1, found: str = "no room at pre
     )
 
 
+def of_exports(error: str) -> Refusal:
+    """The refusal of what a server of exports cannot do. Args: error: what follows on its name."""
+    return Refusal(
+        403,
+        "runtime",
+        f"A server of exports (--runtime onnx) {error}",
+        expected="a server with --runtime torch",
+        found="one with --runtime onnx",
+    )
+
+
 def unfit(reason: str, error: UserError) -> Refusal:
     """The refusal of a request that an application cannot use, by the error that says why."""
     found = str(error).partition(":")[0][:MAX_SHOWN]

@@ -20,7 +20,7 @@ from adapters.serving.http.drift import Drift
 from adapters.serving.http.explainer import Explainer
 from adapters.serving.http.generator import Generator
 from adapters.serving.http.masking import masked_values
-from adapters.serving.http.refusal import Refusal, busy, shown, unanswered
+from adapters.serving.http.refusal import Refusal, busy, of_exports, shown, unanswered
 from adapters.serving.http.request_parser import RequestParser
 from adapters.serving.http.schema import GenerateRequest, LoadRequest
 from adapters.serving.http.settings import RUNTIMES, Settings
@@ -30,6 +30,7 @@ from adapters.tasks.base.requests import Request
 if TYPE_CHECKING:
     from adapters.serving.bank.adapter_loader import LoadedAdapter
     from adapters.serving.bank.bank import AdapterBank
+    from adapters.serving.bank.served_bank import ServedBank
     from adapters.tasks.base.observation import Observation
 
 WARMING, READY, DRAINING = "warming", "ready", "draining"
@@ -59,7 +60,7 @@ class Service:
         self.loading = ThreadPoolExecutor(1, "loading")
         self.drift = Drift(settings, self.metrics)
         self.poller = AdapterPoller(settings.watch, self._count_adapters)
-        self.bank: AdapterBank | None = None
+        self.bank: ServedBank | None = None
         self.on_start: list[Callable[[AdapterBank], None]] = []
         """Called with the bank before the server is ready: what applications open."""
         self.on_close: list[Callable[[], None]] = []
@@ -111,9 +112,9 @@ class Service:
         threads = settings.threads or min(max(cores() // 2, 1), MAX_THREADS)
         each = max(1, cores() // threads)
         logging.getLogger("adapters.serving").info(f"ONNX Runtime on the CPU, {threads} × {each} threads")
-        # It has what a server asks of a bank.
-        bank: Any = ExportBank(settings.adapters(), threads=each, plugin_dirs=settings.plugin_dir)
-        self.start(bank, threads)
+        bank = ExportBank(settings.adapters(), threads=each, plugin_dirs=settings.plugin_dir)
+        self._warm_up(bank)
+        self._answer_with(bank, threads)
 
     def _share_cores(self, *, on_cpu: bool) -> int:
         """The number of threads that run batches; each thread's operations get its share of the cores.
@@ -128,10 +129,16 @@ class Service:
         return threads
 
     def start(self, bank: AdapterBank, threads: int = 1) -> None:
-        """Warm a bank up, then answer with it, in a number of threads."""
-        bank.predict([Request(name, text) for name in (None, *bank.names()) for text in WARM_UP_TEXTS])
+        """Warm a bank up, open the applications on it, then answer with it, in a number of threads."""
+        self._warm_up(bank)
         for opened in self.on_start:
             opened(bank)
+        self._answer_with(bank, threads)
+
+    def _warm_up(self, bank: ServedBank) -> None:
+        bank.predict([Request(name, text) for name in (None, *bank.names()) for text in WARM_UP_TEXTS])
+
+    def _answer_with(self, bank: ServedBank, threads: int) -> None:
         self.bank = bank
         self.metrics.count_adapters(bank)
         self.batcher.start(threads)
@@ -173,7 +180,7 @@ class Service:
         for closed in self.on_close:
             closed()
 
-    def ready_bank(self) -> AdapterBank:
+    def ready_bank(self) -> ServedBank:
         """The bank. Raises Refusal if the server is not ready."""
         if self.bank is None or self.status != READY:
             doing = "it loads its base and adapters" if self.status == WARMING else "it is about to stop"
@@ -259,9 +266,9 @@ class Service:
             raise Refusal(
                 422,
                 "base",
-                f"{bank.base.name} has no language-model head, so it cannot generate.",
-                expected="a server with a causal base",
-                found=f"a base of kind {bank.base.kind}",
+                f"{bank.base.name} has no language-model head here, so it cannot generate.",
+                expected="a server with a causal base and --runtime torch",
+                found=f"a base of kind {bank.base.kind}, --runtime {self.settings.runtime}",
             )
         self.generator.check_room()
         if request.adapter is not None:
@@ -283,9 +290,16 @@ class Service:
         """Run something slow in a thread, one after another."""
         return await asyncio.get_running_loop().run_in_executor(self.loading, work)
 
+    def _loading_bank(self) -> ServedBank:
+        """The bank, if it can load adapters. Raises Refusal."""
+        bank = self.ready_bank()
+        if not bank.loads:
+            raise of_exports("answers with the adapters that it was started with. Start it anew.")
+        return bank
+
     def load(self, name: str, request: LoadRequest) -> dict[str, Any]:
         """Load an adapter, or a new version of one. Returns its public info. Raises Refusal."""
-        bank = self.ready_bank()
+        bank = self._loading_bank()
         folder = self._below_root(request.folder)
         try:
             info = bank.load(
@@ -315,7 +329,7 @@ class Service:
 
     def rollback(self, name: str) -> dict[str, Any]:
         """Load the former version of an adapter again. Returns its public info. Raises Refusal."""
-        bank = self.ready_bank()
+        bank = self._loading_bank()
         try:
             info = bank.rollback(name)
         except UnknownAdapterError as error:
@@ -377,7 +391,7 @@ class Service:
 
     def load_router(self, folder: str) -> dict[str, Any]:
         """Load a router. Returns its public info. Raises Refusal."""
-        bank, resolved = self.ready_bank(), self._below_root(folder)
+        bank, resolved = self._loading_bank(), self._below_root(folder)
         try:
             return self.public_info(bank.load_router(resolved))
         except (ArtifactError, BankError) as error:

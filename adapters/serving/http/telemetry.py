@@ -21,7 +21,7 @@ from adapters.serving.http.masking import masked
 from adapters.serving.http.refusal import ID, Refusal
 
 if TYPE_CHECKING:
-    from adapters.serving.bank.bank import AdapterBank
+    from adapters.serving.bank.served_bank import ServedBank
     from adapters.tasks.base.observation import Observation
 
 JSON = [(b"content-type", b"application/json"), (b"x-content-type-options", b"nosniff")]
@@ -119,7 +119,7 @@ class ServerMetrics:
         )
         self.evicted = 0
 
-    def count_adapters(self, bank: AdapterBank) -> None:
+    def count_adapters(self, bank: ServedBank) -> None:
         """Count a bank's adapters and evictions."""
         stats = bank.stats()
         self.resident.set(stats.resident)
@@ -127,7 +127,7 @@ class ServerMetrics:
         self.evictions.inc(max(0, stats.evictions - self.evicted))
         self.evicted = stats.evictions
 
-    def count_batch(self, adapters: Sequence[str | None], share: float, seconds: float, bank: AdapterBank) -> None:
+    def count_batch(self, adapters: Sequence[str | None], share: float, seconds: float, bank: ServedBank) -> None:
         """Count a batch.
 
         Args:
@@ -148,7 +148,7 @@ class ServerMetrics:
                 self.routed.labels(answer["adapter"]).inc()
         self.unrouted.inc(sum(isinstance(fault, UnroutedError) for fault in faults))
 
-    def count_texts(self, adapters: Sequence[str | None], bank: AdapterBank, tokens: Sequence[int] = ()) -> None:
+    def count_texts(self, adapters: Sequence[str | None], bank: ServedBank, tokens: Sequence[int] = ()) -> None:
         """Count texts that a bank has answered.
 
         Args:

@@ -15,7 +15,7 @@ from servers import Site
 
 from adapters.artifacts import runtime
 from adapters.artifacts.export.base.export_format import ExportRequest, export
-from adapters.core.errors import SettingsError
+from adapters.core.errors import BankError, SettingsError
 from adapters.serving.bank.export_bank import ExportBank
 from adapters.serving.http.settings import Settings
 
@@ -79,6 +79,45 @@ def test_what_exports_cannot_do_is_said(site: Site) -> None:
     assert site.ask("POST", "/v1/generate", json={"adapter": "ner", "inputs": "a"}).status_code == 422
     assert site.ask("DELETE", "/v1/adapters/app-mood").status_code in (200, 204)
     assert "No adapter is called" in json.dumps(site.predict([{"adapter": "app-mood", "inputs": TEXT}]).json())
+
+
+REFUSED = [
+    ("PUT", "/v1/adapters/ner", {"folder": "one"}, "the adapters that it was started with"),
+    ("POST", "/v1/adapters/ner/rollback", None, "the adapters that it was started with"),
+    ("PUT", "/v1/router", {"folder": "router"}, "the adapters that it was started with"),
+    ("POST", "/v1/explain", {"adapter": "ner", "inputs": TEXT}, "taskswap explain"),
+]
+
+
+@pytest.mark.parametrize("root", [True, False])
+@pytest.mark.parametrize(("method", "path", "body", "said"), REFUSED)
+def test_what_only_a_server_of_artifacts_does_is_refused_by_what_this_one_is(
+    method: str, path: str, body: Any, said: str, root: bool, folders: dict[str, Path]
+) -> None:
+    more = {"adapter_root": str(folders["one"].parent)} if root else {}
+    site = Site(ExportBank({"ner": folders["one"]}), runtime="onnx", **more)
+    refused = site.ask(method, path, json=body)
+    assert refused.status_code == 403 and refused.json()["error"].startswith("A server of exports (--runtime onnx)")
+    assert said in refused.json()["error"] and refused.json()["expected"] == "a server with --runtime torch"
+    assert site.ask("GET", "/v1/router").json()["router"] is None
+    assert site.ask("DELETE", "/v1/router").status_code == 404
+    site.close()
+
+
+def test_a_bank_of_exports_says_itself_what_it_cannot_do(folders: dict[str, Path]) -> None:
+    bank = ExportBank({"ner": folders["one"]})
+    assert not (bank.generates or bank.explains or bank.loads) and bank.moved() == []
+    for call in (
+        lambda: bank.load("ner", folders["one"], replace=True),
+        lambda: bank.reload("ner"),
+        lambda: bank.rollback("ner"),
+        lambda: bank.load_router(folders["one"]),
+        bank.unload_router,
+        lambda: bank.generate([{"adapter": "ner", "inputs": TEXT}]),
+        lambda: bank.explain({"adapter": "ner", "inputs": TEXT}, method="occlusion"),
+    ):
+        with pytest.raises(BankError):
+            call()
 
 
 @pytest.mark.parametrize(

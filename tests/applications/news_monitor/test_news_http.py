@@ -166,9 +166,10 @@ def test_a_disk_that_is_full_refuses_the_items_and_the_monitor_goes_on_from_what
 def test_items_that_wait_too_long_are_refused_and_counted_once_when_they_come_again(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    go, take = threading.Event(), Monitor.take
+    begun, go, take = threading.Event(), threading.Event(), Monitor.take
 
     def slow(self: Monitor, *given: Any, **named: Any) -> list[str]:
+        begun.set()
         go.wait(20)
         return take(self, *given, **named)
 
@@ -176,6 +177,7 @@ def test_items_that_wait_too_long_are_refused_and_counted_once_when_they_come_ag
     rows = [*news.rows(3)]
     answer = served.push(rows, headers={"x-timeout-ms": "20"})
     assert answer.status_code == 504 and "Post them again" in answer.json()["error"]
+    assert begun.wait(20)  # else the monitor would take more of what waits at once
     waits = [Arrival(given=(), marks={}) for _ in range(serving.MOST_WAITING)]
     for one in waits:
         served.news.waiting.put(one)

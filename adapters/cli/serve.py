@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
 def application(name: str, folder: Path, database: str | None) -> Application:
     """The application of that name: its package has a file `serving.py`. Raises SettingsError."""
     root = Path(__file__).resolve().parents[1] / "applications"
-    known = sorted(path.parent.name for path in root.glob("*/serving.py"))
+    known = sorted({path.parent.name for path in root.glob("*/serving.py")} - {"base"})  # which is none, but shared
     if name not in known:
         raise SettingsError(f"--application {name}={folder}: no such application: {did_you_mean(name, known)}")
     made: Application = importlib.import_module(f"adapters.applications.{name}.serving").application(folder, database)

@@ -201,6 +201,7 @@ def test_the_command_serves_an_application_on_its_base(learned, tmp_path):
     ("name", "message"),
     [
         ("customer_servic", "no such application: did you mean 'customer_service'?"),
+        ("base", "no such application: "),
         ("customer_service", "holds no assistant"),
     ],
 )

@@ -12,7 +12,6 @@ from adapters.core import arguments, discovery, flags
 from adapters.core.errors import DataError, ModelError, UserError
 from adapters.core.files import digest_file, digest_value
 from adapters.core.settings import INCIDENTAL, CommonSettings, check_tracking, join, join_methods, require
-from adapters.core.sources.resolve import base_defaults
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.metric import task_metrics
 from adapters.experiments.comparison import exported, launchers, output, results, spaces, tuners, tuning
@@ -21,6 +20,7 @@ from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.comparison.runs import PlannedRun
 from adapters.experiments.comparison.settings import GROWING, CompareSettings, check_advice, check_exports, check_tuning
 from adapters.experiments.comparison.verdict import resampled_sentence
+from adapters.experiments.own_defaults import own_defaults
 from adapters.methods.base.method import Method, all_settings, load_method
 
 if TYPE_CHECKING:
@@ -356,7 +356,7 @@ class Comparison(Experiment):
         kind = join(CommonSettings, self.task_settings, discovery.load("methods", method, self.plugins).Settings)
         names = {field.name for field in dataclasses.fields(kind)}
         given = {name: getattr(self.settings, name) for name in self.given & names}
-        own = base_defaults(varied.get("model_name_or_path"), method)
+        own = own_defaults(self.task_name, method, varied.get("model_name_or_path"), self.plugins)
         settings = kind(**{**own, **{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
         settings = self._lengthened(settings, varied)
         settings.check()

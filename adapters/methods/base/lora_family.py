@@ -14,7 +14,7 @@ from adapters.methods.base.delta import AdaptedLayer, AdapterDelta, AdapterTenso
 from adapters.methods.base.peft_method import LAYER_OPTIONS, PeftMethod
 from adapters.models.layers import last_parts, layer_size, linear_layers, matches, poolers, require_layers
 from adapters.tasks.base.example import Example
-from adapters.tasks.base.task import Task
+from adapters.tasks.base.task import Task, load_task
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ class LoraFamilySettings:
     """Settings of LoRA and its variants."""
 
     learning_rate: float = 1e-3
-    """Peak learning rate."""
+    """Peak learning rate; 2e-3 by default where each token has a label."""
     adam_beta2: float = 0.98
     """AdamW's second-moment decay: 0.999 can diverge at twice this learning rate (see lora)."""
     lora_r: int = 12
@@ -68,6 +68,12 @@ class LoraFamilyMethod(PeftMethod):
         "bias",
         "lora_bias",
     }
+
+    @classmethod
+    def task_defaults(cls, task: str, plugin_dirs: Sequence[str] = ()) -> dict[str, Any]:
+        """Twice the learning rate where each token has a label: a step averages over many more of them (see lora)."""
+        labels_tokens = getattr(load_task(task, plugin_dirs), "answer", "") == "tags"
+        return {"learning_rate": 2 * LoraFamilySettings.learning_rate} if labels_tokens else {}
 
     @classmethod
     def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:

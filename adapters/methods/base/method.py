@@ -77,6 +77,11 @@ class Method(ABC):
         return cls.seeded
 
     @classmethod
+    def task_defaults(cls, task: str, plugin_dirs: Sequence[str] = ()) -> dict[str, Any]:
+        """Defaults of settings on a task, where they are not those of the method's `Settings`."""
+        return {}
+
+    @classmethod
     def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
         """The settings that a search tries, by name, for a task. Empty: there is nothing to tune."""
         return {}

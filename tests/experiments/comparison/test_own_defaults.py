@@ -101,3 +101,19 @@ def test_a_sequence_of_tasks_is_repeated_from_its_settings(tmp_path: Path) -> No
     assert as_dict(again.settings) == as_dict(before.settings) and again.settings.learning_rate is None
     assert again.given - again.growing == before.given - before.growing
     again.check_folder()
+
+
+def test_lora_trains_at_twice_the_rate_where_each_token_has_a_label(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--train_file", "none.csv", "--output_dir", str(tmp_path)]
+    for method in ("lora", "dora", "rslora"):
+        found = {task: open_run(task, method, {}, words).settings.learning_rate for task in ("ner", "classification")}
+        assert found == {"ner": 2e-3, "classification": 1e-3}
+    assert open_run("ner", "lora", {}, [*words, "--learning_rate", "0.5"]).settings.learning_rate == 0.5
+    assert open_run("ner", "full", {}, words).settings.learning_rate == OWN["full"]
+    with pytest.raises(SystemExit):
+        open_run("ner", "lora", {}, ["--help"])
+    assert "0.002" in capsys.readouterr().out
+    words += ["--methods", "lora", "--seeds", "1"]
+    assert set(rates(Comparison(None, task="ner", defaults={}, argv=words)).values()) == {2e-3}

@@ -48,6 +48,8 @@ class CustomerServiceSettings:
     retriever: str = AUTO
     """Embeddings by which replies are found: adapter (contrastively trained), base (frozen), or auto (whichever ranks
     dev better)."""
+    learning_rate: float = 2e-3
+    """Peak learning rate of both adapters: twice that of lora, as the questions are short and steps are few."""
     pairs_per_batch: int = 32
     """Number of text pairs in a training batch of the retriever. The texts of the other pairs are the negatives."""
     pair_tokens: int = 64

@@ -76,6 +76,8 @@ class RecommendationSettings:
     """Maximum number of events that share one encoding of their item."""
     temperature: float = 0.07
     """Temperature by which the cosine of user and item is divided."""
+    learning_rate: float = 2e-3
+    """Peak learning rate of the item tower."""
     user_learning_rate: float = 1e-3
     """Peak learning rate of the user tower."""
     attention_heads: int = 8

@@ -53,7 +53,9 @@ class SqliteFile:
                 yield
                 self.connection.execute("COMMIT")
             except BaseException:
-                self.connection.execute("ROLLBACK")
+                # SQLite may have rolled back by itself (a full disk), or Ctrl-C may have come after the commit.
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
                 raise
 
     @contextmanager

@@ -22,7 +22,8 @@ from conftest import REPOSITORY
 
 from adapters.applications.news_monitor.feeds import Feed
 from adapters.applications.news_monitor.inputs import GrowingFile, Pipe, drained
-from adapters.applications.news_monitor.store import Store
+from adapters.applications.news_monitor.monitor import TALLY
+from adapters.applications.news_monitor.store import COUNTED, Store
 from adapters.applications.news_monitor.webhook import SIGNATURE, Delivery, secret_of
 from adapters.core.errors import DataError, SettingsError
 
@@ -234,11 +235,17 @@ def test_a_file_that_grows_is_watched_and_no_alarm_is_lost_to_kill_9(server, tmp
     with path.open("a") as stream:
         stream.writelines(json.dumps(row) + "\n" for row in rows[20 * 61 + 5 :])
     process = forked.Forked(words, tmp_path / "second.log", environment=key)
-    process.until(lambda: any(b'"ended"' in body for _, body, code in server.posted if code == 200))
+    store = Store(folder / "monitor.db")
+
+    def finished() -> bool:
+        """All items are counted, and nothing waits to be delivered."""
+        counted = store.get(TALLY, {}).get(COUNTED, {}).get("count")
+        return counted == len(rows) and store.waiting() == 0
+
+    process.until(finished)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 0 and "1,440 counted" in (tmp_path / "second.log").read_text()
     arrived = [json.loads(body)["id"] for _, body, code in server.posted if code == 200]
-    store = Store(folder / "monitor.db")
     expected = [json.loads(line)["id"] for line in store.events()]
     store.close()
     assert list(dict.fromkeys(arrived)) == expected and expected[0] == "all@2020-09-16T01:00:00Z#1"

@@ -12,6 +12,7 @@ from adapters.core.search_space import Choice, LogUniform, Space
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdaptedLayer, AdapterDelta, AdapterTensors, LayerDelta
 from adapters.methods.base.peft_method import LAYER_OPTIONS, PeftMethod
+from adapters.models.base_model import ENCODER
 from adapters.models.layers import last_parts, layer_size, linear_layers, matches, poolers, require_layers
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import Task, load_task
@@ -30,7 +31,7 @@ class LoraFamilySettings:
     """Settings of LoRA and its variants."""
 
     learning_rate: float = 1e-3
-    """Peak learning rate; 2e-3 by default where each token has a label."""
+    """Peak learning rate; 2e-3 by default where the loss is over tokens: entities, texts that are generated."""
     adam_beta2: float = 0.98
     """AdamW's second-moment decay: 0.999 can diverge at twice this learning rate (see lora)."""
     lora_r: int = 12
@@ -71,9 +72,10 @@ class LoraFamilyMethod(PeftMethod):
 
     @classmethod
     def task_defaults(cls, task: str, plugin_dirs: Sequence[str] = ()) -> dict[str, Any]:
-        """Twice the learning rate where each token has a label: a step averages over many more of them (see lora)."""
-        labels_tokens = getattr(load_task(task, plugin_dirs), "answer", "") == "tags"
-        return {"learning_rate": 2 * LoraFamilySettings.learning_rate} if labels_tokens else {}
+        """Twice the learning rate where the loss is over tokens, of which a step has many (see lora)."""
+        kind = load_task(task, plugin_dirs)
+        over_tokens = kind.answer == "tags" or ENCODER not in kind.kinds  # which could not generate
+        return {"learning_rate": 2 * LoraFamilySettings.learning_rate} if over_tokens else {}
 
     @classmethod
     def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:

@@ -103,13 +103,15 @@ def test_a_sequence_of_tasks_is_repeated_from_its_settings(tmp_path: Path) -> No
     again.check_folder()
 
 
-def test_lora_trains_at_twice_the_rate_where_each_token_has_a_label(
+def test_lora_trains_at_twice_the_rate_where_the_loss_is_over_tokens(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--train_file", "none.csv", "--output_dir", str(tmp_path)]
+    wanted = {"ner": 2e-3, "text_generation": 2e-3, "summarization": 2e-3, "classification": 1e-3, "regression": 1e-3}
+    wanted |= {"question_answering": 1e-3, "relation_extraction": 1e-3}
     for method in ("lora", "dora", "rslora"):
-        found = {task: open_run(task, method, {}, words).settings.learning_rate for task in ("ner", "classification")}
-        assert found == {"ner": 2e-3, "classification": 1e-3}
+        found = {task: open_run(task, method, {}, words).settings.learning_rate for task in wanted}
+        assert found == wanted
     assert open_run("ner", "lora", {}, [*words, "--learning_rate", "0.5"]).settings.learning_rate == 0.5
     assert open_run("ner", "full", {}, words).settings.learning_rate == OWN["full"]
     with pytest.raises(SystemExit):

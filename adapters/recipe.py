@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.core import flags
 from adapters.core.exit_codes import exit_codes
+from adapters.core.garbage import look_seldom
 from adapters.experiments.run import DryRunEnded, Run, open_run
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def lab(doc: str | None, *, defaults: Mapping[str, Any], argv: Sequence[str] | N
 def command() -> Iterator[None]:
     """Check that the package is ours, and turn what ends the command early into its exit code."""
     _check_package()
+    look_seldom()
     with exit_codes():
         try:
             yield

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from adapters.core import garbage
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 LONGEST = (
@@ -27,6 +29,10 @@ LONGEST = (
 
 # Two workers with two threads each on two cores wait for one another: many times as slow as with one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# As a command does: imports and parsed sources make a million objects that stay, and looking for garbage among them
+# again and again takes a fifth of the time of imports, and more than parsing does.
+garbage.look_seldom()
 
 FIRST = ["Ada", "Alan", "Grace", "Emmy", "Kurt", "Rosa", "Niels", "Marie"]
 LAST = ["Lovelace", "Turing", "Hopper", "Noether", "Parks", "Bohr", "Curie"]

@@ -15,6 +15,7 @@ from types import ModuleType
 
 from adapters.core.errors import SettingsError, did_you_mean
 from adapters.core.exit_codes import exit_codes
+from adapters.core.garbage import look_seldom
 
 GROUPS = ("Train and compare", "Use artifacts", "Look inside")
 """Titles of the list of commands, in order."""
@@ -35,6 +36,7 @@ OPTIONS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 2 the user's input, 130 Ctrl-C, 143 SIGTERM."""
+    look_seldom()
     try:
         with exit_codes():
             return _run(list(sys.argv[1:] if argv is None else argv))

@@ -78,7 +78,8 @@ def parse(
     hints = typing.get_type_hints(kind)
     unknown = set(defaults) - set(hints)
     assert not unknown, f"a recipe's defaults name no setting: {unknown}"
-    hints = {name: hint for name, hint in hints.items() if name not in _marked_as(kind, UNUSED)}
+    unused = _marked_as(kind, UNUSED)
+    hints = {name: hint for name, hint in hints.items() if name not in unused}
     places = positionals(kind)
     program = program or _program()
     if is_file(argv) and not places:

@@ -15,8 +15,6 @@ import gc
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -106,7 +104,9 @@ def speed(given: argparse.Namespace, ner: Path) -> dict[str, Any]:
     }
     found: dict[str, Any] = {"vnni": has_vnni(), "threads": torch.get_num_threads()}
     for rows in (1, 32):
-        found[f"rows_{rows}"] = in_passes(ways, [TEXT] * rows, given.rounds if rows == 1 else given.rounds // 5 + 2)
+        found[f"rows_{rows}"] = in_passes(
+            ways, [TEXT] * rows, given.rounds if rows == 1 else given.rounds // 5 + 2, given.passes
+        )
     print(
         "| measured | bare | torch | onnx | int8 | onnx, × torch | int8, × torch |\n|---|---:|---:|---:|---:|---:|---:|"
     )
@@ -121,13 +121,15 @@ def speed(given: argparse.Namespace, ner: Path) -> dict[str, Any]:
     return found
 
 
-def in_passes(ways: dict[str, Callable[[], Any]], texts: list[str], rounds: int, passes: int = 3) -> dict[str, float]:
+def in_passes(ways: dict[str, Callable[[], Any]], texts: list[str], rounds: int, passes: int) -> dict[str, float]:
     """Median milliseconds of each way, made, measured and let go one after the other, in several passes.
 
     They are never in memory together: the threads of an ONNX Runtime session spin for a while after each answer, and
     torch's would wait for the cores.
     """
     times: dict[str, list[float]] = {name: [] for name in ways}
+    gc.collect()
+    gc.freeze()  # so that the collections below look through what a way has made, and nothing else
     for _ in range(passes):
         for name, make in ways.items():
             way = make()
@@ -165,15 +167,12 @@ def start(given: argparse.Namespace, ner: Path) -> dict[str, Any]:
         "onnx": ["onnx", str(full), TEXT],
         "int8": ["onnx", str(small), TEXT],
     }
-    paths = {"torch": bench.REPOSITORY, "onnx": tree, "int8": tree}
+    alone = {**os.environ, "PYTHONPATH": str(tree)}
     kept: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     for _ in range(given.starts):
         for name, words in ways.items():
-            environment = {**os.environ, "PYTHONPATH": str(paths[name])}
-            done = subprocess.run(
-                [sys.executable, "-c", RUNS, *words], capture_output=True, text=True, env=environment, check=False
-            )
-            kept[name].append(json.loads(bench.checked(words, done).stdout.splitlines()[-1]))
+            done = bench.command("-c", RUNS, *words, environment=None if name == "torch" else alone)
+            kept[name].append(json.loads(done.stdout.splitlines()[-1]))
     found = {name: {key: round(min(one[key] for one in own), 3) for key in own[0]} for name, own in kept.items()}
     for name, best in found.items():
         seconds = f"first answer after {best['seconds']:.2f} s (import {best['import']:.2f})"
@@ -192,7 +191,7 @@ def many(given: argparse.Namespace, artifacts: dict[str, Path]) -> dict[str, Any
         "single": lambda: runtime.load(single),
         "many": lambda: runtime.load(folder, "ner"),
     }
-    ms = in_passes(ways, [TEXT], given.rounds)
+    ms = in_passes(ways, [TEXT], given.rounds, given.passes)
     ratio = ms["many"] / ms["single"]
     print(f"single {ms['single']} ms, with {len(pairs)} adapters as inputs {ms['many']} ms: {ratio:.2f} ×")
     sizes = {path.stem: path.stat().st_size for path in (folder / "adapters").iterdir()}
@@ -229,6 +228,7 @@ def main() -> None:
         help="of runs and exports: kept, and taken up again",
     )
     parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--passes", type=int, default=3, help="in which the rounds are measured")
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="last: flags of the trainings")
     given = parser.parse_args()

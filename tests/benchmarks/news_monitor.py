@@ -288,7 +288,7 @@ def rate(make: Callable[[float, int], Detect], setting: float, stream: Stream, m
     return alarms / months
 
 
-def tuned(name: str, stream: Stream, months: int, seed: int, steps: int = 12) -> float:
+def tuned(name: str, stream: Stream, months: int, seed: int, steps: int) -> float:
     """The most sensitive setting with at most one alarm a month."""
     make, low, high = PEERS[name]
     wary = rate(make, float(np.exp(low)), stream, 1, seed) > 1  # which end raises more
@@ -310,7 +310,7 @@ def peers(args: argparse.Namespace) -> list[dict[str, Any]]:
             ours = surges_of(detector, odds, strength, args)
             found.append({"stream": kind, "strength": strength, "system": "news monitor", "found": ours})
         for name, (make, _, _) in PEERS.items():
-            setting = tuned(name, stream, args.peer_months, args.seed)
+            setting = tuned(name, stream, args.peer_months, args.seed, args.peer_steps)
             alarms = rate(make, setting, stream, args.peer_months, args.seed + 7)
             for strength in args.peer_strengths:
                 hits = [
@@ -616,6 +616,7 @@ def main() -> None:
     parser.add_argument("--sensitivity", type=float, default=0.85)
     parser.add_argument("--specificity", type=float, default=0.93)
     parser.add_argument("--peer_months", type=int, default=20)
+    parser.add_argument("--peer_steps", type=int, default=12, help="of the search for a setting")
     parser.add_argument("--peer_trials", type=int, default=200)
     parser.add_argument("--peer_strengths", type=float, nargs="+", default=[2.0, 3.0])
     parser.add_argument("--surges", type=int, default=40, help="of gold and reuters, a quarter of the windows at most")

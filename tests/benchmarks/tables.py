@@ -89,6 +89,8 @@ def measure(name: str, given: argparse.Namespace, folder: Path) -> dict[str, Any
         own.mkdir(parents=True, exist_ok=True)
         articles(given.data, own)
     words = flags.format(data=given.data, own=own).split()
+    if given.methods:
+        words[words.index("--methods") + 1] = ",".join(given.methods)
     before = processor_seconds()
     comparison = Comparison(
         None,
@@ -111,6 +113,7 @@ def main() -> None:
     parser.add_argument("tables", nargs="*", help=f"of {', '.join(TABLES)} (default: all)")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--folder", type=Path, help="kept, and taken up again (default: a temporary one)")
+    parser.add_argument("--methods", nargs="+", help="these alone, for a try")
     parser.add_argument("--more", nargs=argparse.REMAINDER, default=[], help="further flags of taskswap compare")
     given = parser.parse_args()
     if unknown := [name for name in given.tables if name not in TABLES]:

@@ -83,21 +83,21 @@ class Read:
             place += 2 + length + 21
 
     def tensor(self, name: str, width: int, rows: Any = None) -> np.ndarray:
-        """Some rows of a tensor, or all of it: value by value, as `deq_row` does."""
+        """Some rows of a tensor, or all of it, as `deq_row` reads them."""
         kind, values, offset = self.table[name]
         if kind == 0:
             all_rows = np.frombuffer(self.raw, "<f4", values, offset).reshape(-1, width)
             return all_rows if rows is None else all_rows[rows]
-        out = []
-        for row in range(values // width) if rows is None else rows:
-            begin = offset + row * width // 32 * 18
-            blocks = np.frombuffer(self.raw, np.uint8, width // 32 * 18, begin).reshape(-1, 18)
-            scale = blocks[:, :2].copy().view("<f2").astype(np.float64)
-            out.append(np.hstack([(blocks[:, 2:] & 0x0F) - 8.0, (blocks[:, 2:] >> 4) - 8.0]) * scale)
-        return np.array(out).reshape(-1, width)
+        blocks = np.frombuffer(self.raw, np.uint8, values // 32 * 18, offset).reshape(-1, width // 32, 18)
+        blocks = blocks if rows is None else blocks[rows]
+        scale = blocks[..., :2].copy().view("<f2").astype(np.float64)
+        digits = np.concatenate([blocks[..., 2:] & 0x0F, blocks[..., 2:] >> 4], axis=-1)
+        return ((digits - 8.0) * scale).reshape(-1, width)
 
     def hidden(self, ids: list[int]) -> np.ndarray:
         """The last hidden states of one text, as e5.c computes them, but of activations that are not quantized."""
+        from scipy.special import erf
+
         width, layers, heads, wide = self.sizes[:4]
 
         def norm(x: np.ndarray, name: str) -> np.ndarray:
@@ -119,7 +119,7 @@ class Read:
             mixed = (shares @ v).swapaxes(0, 1).reshape(len(ids), width)
             x = norm(x + linear(mixed, f"l{layer}.ao", width), f"l{layer}.aln")
             inner = linear(x, f"l{layer}.fi", wide)
-            inner = inner * 0.5 * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))
+            inner = inner * 0.5 * (1 + erf(inner / math.sqrt(2)))
             x = norm(x + linear(inner, f"l{layer}.fo", width), f"l{layer}.oln")
         return x
 

@@ -11,7 +11,7 @@ from conftest import FILLERS, FIRST, LAST, PLACES, build_tiny_bert
 
 def write(folder: Path) -> None:
     """minilm, smollm2, conll2003 and rotten_tomatoes."""
-    build_tiny_bert(folder / "minilm", hidden=64)
+    build_tiny_bert(folder / "minilm", layers=1, hidden=64)
     tiny.llama(folder / "smollm2")
     for name in ("conll2003", "rotten_tomatoes"):
         (folder / name).mkdir()

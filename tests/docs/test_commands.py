@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,16 @@ def run_here(words: list[str]) -> int:
     return call_recipe(Path(words[0]), words[1:]) if words[0].startswith("recipes/") else main(words)
 
 
+@pytest.fixture
+def small_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Python blocks train and compare, at two steps' size too."""
+    import adapters
+
+    for name, given in (("train", {}), ("compare", {"seeds": 1})):
+        call = partial(getattr(adapters, name), max_train_steps=2, mixed_precision="no", **given)
+        monkeypatch.setattr(adapters, name, call)
+
+
 def on_one_core() -> None:
     """Let this process run on one core: threads for all of them wait for those of the tests that run beside it."""
     if hasattr(os, "sched_setaffinity"):
@@ -285,7 +296,9 @@ def cells() -> dict[str, dict[str, object]]:
 @pytest.mark.parametrize(
     "number", range(len(PYTHON)), ids=[f"{b.page}:{b.body.split(chr(10))[-2][:30]}" for b in PYTHON]
 )
-def test_python_blocks_run_in_order(here: Path, number: int, cells: dict[str, dict[str, object]]) -> None:
+def test_python_blocks_run_in_order(
+    here: Path, small_calls: None, number: int, cells: dict[str, dict[str, object]]
+) -> None:
     block = PYTHON[number]
     names = cells.setdefault(block.page, {"__name__": "__main__"})
     code = block.body.replace("sentence-transformers/all-MiniLM-L6-v2", "minilm")

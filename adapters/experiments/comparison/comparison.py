@@ -63,6 +63,8 @@ class Comparison(Experiment):
         """Methods that are not run, with their base."""
         self.contents: Mapping[str, Any] = {}
         """Digest of each split's data."""
+        self.kinds = dict[str, Any]()
+        """The settings class of each method's runs, once it is made."""
         self.dev = 0
         """Dev examples that settings are chosen on."""
 
@@ -353,11 +355,14 @@ class Comparison(Experiment):
 
     def _settings_of(self, method: str, varied: Mapping[str, Any]) -> Any:
         """Settings of a run of one method: its defaults on the base, the recipe's, the given, and those of this run."""
-        kind = join(CommonSettings, self.task_settings, discovery.load("methods", method, self.plugins).Settings)
+        if method not in self.kinds:
+            own = discovery.load("methods", method, self.plugins).Settings
+            self.kinds[method] = join(CommonSettings, self.task_settings, own)
+        kind = self.kinds[method]
         names = {field.name for field in dataclasses.fields(kind)}
         given = {name: getattr(self.settings, name) for name in self.given & names}
-        own = own_defaults(self.task_name, method, varied.get("model_name_or_path"), self.plugins)
-        settings = kind(**{**own, **{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
+        of_method = own_defaults(self.task_name, method, varied.get("model_name_or_path"), self.plugins)
+        settings = kind(**{**of_method, **{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
         settings = self._lengthened(settings, varied)
         settings.check()
         return settings

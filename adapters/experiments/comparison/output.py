@@ -58,10 +58,11 @@ def save_and_print(
             "hardware": summary["hardware"],
             "runs": {plots.name(row): row["runs"] for row in summary["rows"]},
         }
+        pictures = plots.pictures(summary["rows"], summary["title"])
         write_json(folder / "comparison.json", {**summary, "command": command, "settings": settings})
-        write_text(folder / "comparison.svg", plots.pictures(summary["rows"], summary["title"])[0][1])
+        write_text(folder / "comparison.svg", pictures[0][1])
         write_text(folder / "comparison.md", markdown(summary, verdict, failures))
-        write_text(folder / "comparison.html", page(summary, verdict, failures, disagreements(rows), repeat))
+        write_text(folder / "comparison.html", page(summary, pictures, verdict, failures, disagreements(rows), repeat))
     found = results_table.entries(summary)
     wide, narrow = (results_table.columns(found, summary["title"], base=False, narrow=short) for short in (False, True))
     print_tables(found, wide, narrow, results_table.group)

@@ -16,6 +16,7 @@ from adapters.experiments.comparison.table import TEST_NOTE, columns, overlap_se
 
 def page(
     summary: Mapping[str, Any],
+    pictures: Sequence[tuple[str, str]],
     verdict: Sequence[str],
     failures: Sequence[tuple[str, str]],
     examples: Sequence[Mapping[str, Any]],
@@ -25,6 +26,7 @@ def page(
 
     Args:
         summary: of `summary.summarise`.
+        pictures: of `plots.pictures`.
         verdict: sentences.
         failures: (run, reason) of each failed run.
         examples: on which methods disagree most: `text`, `gold`, and `answers` by row.
@@ -32,7 +34,7 @@ def page(
     """
     data, rows, score = summary["dataset"], summary["rows"], summary["title"]
     title = f"{summary['task']} on {data['name']}"
-    first, *others = plots.pictures(rows, score)
+    first, *others = pictures
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="dim">{escape(_scored_on(summary))}</p>',

@@ -165,7 +165,18 @@ def compare(tmp_path: Path, runs_in_process: None) -> Compare:
     return run
 
 
-COMMON = ("--seeds", "1", "--max_train_steps", "2", "--mixed_precision", "no", "--output_dir", "out")
+COMMON = (
+    "--seeds",
+    "1",
+    "--tuning_trials",
+    "0",
+    "--max_train_steps",
+    "2",
+    "--mixed_precision",
+    "no",
+    "--output_dir",
+    "out",
+)
 
 
 @pytest.mark.slow

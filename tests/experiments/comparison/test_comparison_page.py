@@ -73,7 +73,8 @@ def made(summaries: dict[str, dict[str, Any]]) -> dict[str, str]:
         answers = {plots.name(row): "y" for row in summary["rows"]}
         example = {"text": "word " * 80, "gold": "x" * 200, "answers": answers}
         repeat = {"command": "python x.py", "settings": {"a": "b" * 300}}
-        out[name] = page(summary, sentences(summary), failures, [example], repeat)
+        pictures = plots.pictures(summary["rows"], summary["title"])
+        out[name] = page(summary, pictures, sentences(summary), failures, [example], repeat)
     return out
 
 

@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from adapters.core.processes import limit_spinning
+
 if TYPE_CHECKING:
     from adapters.artifacts.explaining.base.explanation import Explanation as Explanation
     from adapters.artifacts.loaded import LoadedArtifact as LoadedArtifact
@@ -50,6 +52,8 @@ _PUBLIC = {
 }
 
 __all__ = ["__version__", *_PUBLIC]
+
+limit_spinning()  # before torch is imported
 
 
 def __getattr__(name: str) -> Any:

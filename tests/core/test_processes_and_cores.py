@@ -106,3 +106,24 @@ def test_cores_are_those_that_this_process_may_use() -> None:
     )
     assert done.stdout.strip() == "1"
     assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, processes.SPINS), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "None")],
+)
+def test_threads_spin_briefly_unless_the_user_says_how_they_wait(given: dict[str, str], spins: str) -> None:
+    """In an interpreter of its own, where torch is not imported before."""
+    unset = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    code = "import os, sys, adapters; assert 'torch' not in sys.modules; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run([sys.executable, "-c", code], env={**unset, **given}, capture_output=True, text=True)
+    assert done.stdout.strip() == spins, done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="torch's OpenMP is GNU's on Linux only")
+def test_torchs_own_openmp_reads_how_long_threads_spin() -> None:
+    environment = {**os.environ, "OMP_DISPLAY_ENV": "VERBOSE"}
+    environment.pop("GOMP_SPINCOUNT", None), environment.pop("OMP_WAIT_POLICY", None)
+    code = [sys.executable, "-c", "import adapters, torch"]
+    done = subprocess.run(code, env=environment, capture_output=True, text=True)
+    assert f"GOMP_SPINCOUNT = '{processes.SPINS}'" in done.stderr

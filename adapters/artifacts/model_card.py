@@ -37,7 +37,7 @@ def run_model_card(
             *_front_matter(card, f"taskswap, {task}, {method}"),
             f"# {method} for {task}{on_base(base['name'] if base else '')}",
             "",
-            f"Made with taskswap from {record['dataset']['name']}{labels}.",
+            f"Made with taskswap from {record['dataset']['train'] or record['dataset']['name']}{labels}.",
             "",
             *_results(record, evaluation),
             *_training(record, base or {}),
@@ -154,7 +154,40 @@ def _use(card: Mapping[str, Any]) -> list[str]:
     """How it is used from Python, with a request that its task takes."""
     request = json.dumps(card.get("request", "A text."), ensure_ascii=False)
     call = f'print(adapters.load("this/folder")({request}))'
-    return ["## Use", "", "```python", "import adapters", "", call, "```", ""]
+    return ["## Use", "", "```python", "import adapters", "", call, "```", "", *_use_in_peft(card)]
+
+
+def _use_in_peft(card: Mapping[str, Any]) -> list[str]:
+    """How stock PEFT loads it; nothing where it can't."""
+    of_base = card["base"] or {}
+    if card["method"]["library"] != "peft" or "class" not in of_base:
+        return []
+    labels = card["task"]["labels"]
+    given = [f'    "{of_base["name"]}",']
+    if labels:
+        given += ["    num_labels=len(labels),", "    id2label=dict(enumerate(labels)),"]
+    elif "label_range" in card["task"]:
+        given += ["    num_labels=1,"]
+    return [
+        "In stock PEFT, without taskswap (without the Hub, give the folder of the base, which `taskswap inspect` prints):",
+        "",
+        "```python",
+        *(["import json", "from pathlib import Path", ""] if labels else []),
+        "from peft import PeftModel",
+        f"from transformers import {of_base['class']}",
+        "",
+        *(
+            ['labels = json.loads(Path("this/folder/card.json").read_text("utf-8"))["task"]["labels"]']
+            if labels
+            else []
+        ),
+        f"base = {of_base['class']}.from_pretrained(",
+        *given,
+        ")",
+        'model = PeftModel.from_pretrained(base, "this/folder")',
+        "```",
+        "",
+    ]
 
 
 def _scale(card: Mapping[str, Any]) -> list[str]:
@@ -185,6 +218,7 @@ def _front_matter(card: Mapping[str, Any], tags: str) -> list[str]:
 def _results(record: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
     main, metric = evaluation.main, evaluation.metrics[0]
     row = (
+        record["dataset"]["name"],
         evaluation.split,
         str(len(evaluation.examples)),
         score_title(metric),
@@ -194,7 +228,7 @@ def _results(record: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
     return [
         "## Results",
         "",
-        *markdown_lines(("split", "examples", "metric", "value", "95 % interval"), [row]),
+        *markdown_lines(("data", "split", "examples", "metric", "value", "95 % interval"), [row]),
         "",
         *section_tables(evaluation.tables(metric)),
         f"The interval is a bootstrap over {evaluation.units.name}. {record['overlap']['count']} of the examples are "

@@ -112,7 +112,7 @@ def _check_base(card: Mapping[str, Any], base: str | None) -> None:
         print(f"not checked: its base {card['base']['name']} was not found ({str(error).splitlines()[0]})")
         return
     artifact.check_base(card, found.name, found.digest, found.tokenizer_digest)
-    print(f"base: {found.name}, with the weights and the tokenizer that the artifact was trained on")
+    print(f"base: {found.name}, with the weights and the tokenizer that the artifact was trained on; in {found.folder}")
 
 
 def _inspect_plain(given: Settings) -> int:

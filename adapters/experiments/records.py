@@ -90,10 +90,12 @@ def quality_record(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _dataset(data: RunData, evaluation: Evaluation) -> dict[str, Any]:
-    """What was scored, so that other records can be held against it."""
+    """What was scored, so that other records can be held against it, and what was learned from."""
+    name = data.source("validation" if evaluation.split == "dev" else evaluation.split)
     return {
-        "name": data.name,
-        "revision": data.revision,
+        "name": name,
+        "train": data.name if "train" in data.splits else None,
+        "revision": data.revision if name == data.name else None,
         "split": evaluation.split,
         "n": len(evaluation.examples),
         "digest": split_digest(evaluation.examples),
@@ -130,7 +132,7 @@ def save_artifact(
         "method": {"name": fitted.method.name, "library": fitted.method.library, "settings": fitted.method.recorded()},
         "max_length": settings.max_length,
         "label_digest": fitted.task.labels.digest,
-        "base": None if base is None else of_base(base, settings),
+        "base": None if base is None else {**of_base(base, settings), "class": fitted.task.auto_class(base.kind)},
         "scores": {
             "dataset": record["dataset"]["name"],
             "split": evaluation.split,

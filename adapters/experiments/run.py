@@ -188,13 +188,29 @@ class Run:
             task, splits, source = examples.read_splits(self.task_name, self.settings)
             if "train" not in splits and self._method_class().trains:
                 raise DataError("There is no training split: give --train_file.")
-        self.data = RunData(name=self.dataset_name, revision=source.revision if source else None, splits=splits)
-        sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
+        self.data = RunData(
+            name=self.dataset_name,
+            revision=source.revision if source else None,
+            splits=splits,
+            files=self._files_of_splits(),
+        )
         labels = f"; {len(task.labels)} labels" if len(task.labels) else ""
-        self._say(f"data: {self.dataset_name}: {sizes}{labels}")
+        self._say(f"data: {self.data.in_words()}{labels}{self._default_data()}")
         for line in reading_lines(splits):
             self._say(line)
         return task
+
+    def _files_of_splits(self) -> dict[str, str]:
+        """The files of the splits beside train, as the user named them."""
+        files = {"validation": self.settings.validation_file, "test": self.settings.test_file}
+        return {split: str(path) for split, path in files.items() if path}
+
+    def _default_data(self) -> str:
+        """That nobody chose the data, where they are the task's default."""
+        default = next(field.default for field in dataclasses.fields(self.settings) if field.name == "dataset_name")
+        if self.settings.train_file or default is None or self.settings.dataset_name != default:
+            return ""
+        return " (the default data; for your own: --train_file, --test_file)"
 
     def build_method(self) -> Method:
         """The method with its settings, checked."""

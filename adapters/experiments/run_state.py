@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,14 +34,27 @@ class RunData:
     """The data of a run.
 
     Attributes:
-        name: the dataset as the user named it.
+        name: the dataset as the user named it, or its training file.
         revision: of the dataset, where its source has one.
         splits: by name: train, validation, test, as far as there are any.
+        files: those of the splits that have a file beside the dataset or the training file.
     """
 
     name: str
     revision: str | None
     splits: Mapping[str, Examples]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def source(self, split: str) -> str:
+        """The file or the dataset that a split was read from, or cut from."""
+        return self.files.get(split, self.name)
+
+    def in_words(self) -> str:
+        """`train.csv: 180 train, 20 validation; test.csv: 60 test`."""
+        sizes: dict[str, list[str]] = {}
+        for split, examples in self.splits.items():
+            sizes.setdefault(self.source(split), []).append(f"{len(examples):,} {split}")
+        return "; ".join(f"{source}: {', '.join(found)}" for source, found in sizes.items())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -350,6 +351,12 @@ def test_stock_peft_loads_the_lora_artifact_and_gives_the_same_logits(runs, tiny
     assert found.shape == (1, 8, 5)
     assert torch.allclose(found, stock_logits(ours, tiny_bert), rtol=0, atol=1e-6)
     assert not torch.allclose(found, before, rtol=0, atol=1e-2), "the adapter has changed what the base says"
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "PeftModel" in block]
+    names: dict[str, Any] = {}
+    exec(code.replace("this/folder", str(folder)).replace(f'"{tiny_bert.name}"', f'"{tiny_bert}"'), names)
+    assert torch.equal(stock_logits(names["model"], tiny_bert), found)
+    assert names["base"].config.id2label == dict(enumerate(["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]))
 
 
 def test_stock_transformers_loads_the_full_artifact_and_gives_the_same_logits(runs):
@@ -608,6 +615,9 @@ def test_predict_refuses_another_base_and_a_damaged_artifact(folder, tiny_bert, 
     assert main(["predict", str(tmp_path / "artifact"), TEXT]) == 2
     assert "none is ever read" in capsys.readouterr().err
     assert main(["predict", str(folder), TEXT, "--base", str(tiny_bert)]) == 0, "the folder of the run will do, too"
+    capsys.readouterr()
+    assert main(["inspect", str(folder / "artifact"), "--base", str(tiny_bert)]) == 0
+    assert f"that the artifact was trained on; in {tiny_bert}" in capsys.readouterr().out
 
 
 def test_inspect_prints_what_is_in_an_artifact(command, folder, method):

@@ -169,7 +169,7 @@ def _use_in_peft(card: Mapping[str, Any]) -> list[str]:
     elif "label_range" in card["task"]:
         given += ["    num_labels=1,"]
     return [
-        "In stock PEFT, without taskswap (without the Hub, give the folder of the base, which `taskswap inspect` prints):",
+        "In stock PEFT (without the Hub, give the folder of the base, which `taskswap inspect` prints):",
         "",
         "```python",
         *(["import json", "from pathlib import Path", ""] if labels else []),

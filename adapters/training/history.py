@@ -38,6 +38,13 @@ class History:
             return f"the dev score stayed {100 * found.pop():.1f}, the model may answer everything alike"
         return ""
 
+    def kept(self) -> str:
+        """Which weights are kept, and whether training ended early."""
+        epoch, score = next((one["epoch"], one["score"]) for one in self.scores if one["step"] == self.best_step)
+        said = f"kept the weights after epoch {epoch}, dev score {score:.2%}"
+        without = sum(one["step"] > self.best_step for one in self.scores)
+        return said + (f"; ended early: none of {without} later scores is higher" if self.stopped_early else "")
+
     def record(self) -> dict[str, Any]:
         """For scores.json."""
         return {

@@ -152,6 +152,7 @@ class Trainer:
                 lower = f"lower --learning_rate (it is {self.settings.learning_rate}) or train longer"
                 self.warnings.append(f"{idle}: {lower}")
                 bar.say(f"warning: {self.warnings[-1]}.")
+            bar.say(history.kept())
         history.warnings = self.warnings
         self._save_trained()
         set_parameters(self.unwrapped, self.best)

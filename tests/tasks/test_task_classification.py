@@ -16,6 +16,8 @@ from adapters.data.dataset_files import open_splits
 from adapters.data.labels import LabelSet
 from adapters.models.tokenizer import IGNORED
 from adapters.tasks.base.example import Encoded, Example
+from adapters.tasks.base.examples import read_named
+from adapters.tasks.base.reading import reading_lines
 from adapters.tasks.base.task import AnswerForm, PromptableTask
 from adapters.tasks.classification import MultiLabelTask, Settings, Task
 
@@ -252,3 +254,19 @@ def test_an_output_has_the_likeliest_labels_only():
         "score": 0.3,
         "scores": {"a": 0.3, "c": 0.25, "e": 0.2, "d": 0.1, "b": 0.05},
     }
+
+
+def test_a_text_with_two_labels_is_warned_of_within_a_split_and_across(tmp_path):
+    def written(name: str, *rows: str) -> str:
+        (tmp_path / name).write_text("\n".join(["text,label", *rows]) + "\n", encoding="utf-8")
+        return str(tmp_path / name)
+
+    train = written("train.csv", "good,yes", "bad,no", "good,no", "fine,yes", "fine,yes", "poor,no")
+    test = written("test.csv", "bad,yes", "poor,no")
+    dev = written("dev.csv", "long,yes", "short,no")
+    _, splits = read_named("classification", (), train_file=train, test_file=test, validation_file=dev)
+    (said,) = [line for line in reading_lines(splits) if line.startswith("warning")]
+    assert "2 examples with the inputs of an earlier one, but another label" in said
+    assert f"the first: {train}:2 and {train}:4" in said
+    _, alone = read_named("classification", (), test_file=test, train_file=written("sound.csv", "a,no", "b,yes"))
+    assert not any(line.startswith("warning") for line in reading_lines(alone))

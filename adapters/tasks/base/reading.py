@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from adapters.core.errors import numbered
+from adapters.core.files import digest_value
 from adapters.tasks.base.example import Examples
 
 MAX_LABELS = 8
@@ -18,7 +20,8 @@ def reading_record(splits: Mapping[str, Examples]) -> dict[str, Any]:
 
 
 def reading_lines(splits: Mapping[str, Examples]) -> list[str]:
-    """What is said of the splits: two lines or more of the first, and of each other one that was read differently."""
+    """What is said of the splits: two lines or more of the first, of each other one that was read differently, and a
+    warning where labels contradict each other."""
     lines: list[str] = []
     said: list[Any] = []
     notes: set[str] = set()
@@ -32,7 +35,25 @@ def reading_lines(splits: Mapping[str, Examples]) -> list[str]:
             lines.append(_columns(split, reading))
         lines += [f"  {split.name}: {note}" for note in reading["notes"] if note not in notes]
         notes.update(reading["notes"])
-    return lines
+    return lines + contradictions(splits)
+
+
+def contradictions(splits: Mapping[str, Examples]) -> list[str]:
+    """A warning where examples have equal inputs but different labels, within a split or across; else nothing."""
+    if not any(split.label_counts() for split in splits.values()):
+        return []  # of a text, there are several summaries, translations or answers
+    first: dict[bytes, tuple[bytes, str]] = {}
+    found: list[tuple[str, str]] = []
+    for split in splits.values():
+        for example in split:
+            inputs, label = bytes.fromhex(example.digest())[:12], bytes.fromhex(digest_value(example.gold))[:8]
+            other, where = first.setdefault(inputs, (label, example.where))
+            if other != label:
+                found.append((where, example.where))
+    if not found:
+        return []
+    said = f"{numbered(len(found), 'examples')} with the inputs of an earlier one, but another label"
+    return [f"warning: {said} (the first: {' and '.join(found[0])}); `taskswap data` says more of repetitions"]
 
 
 def _columns(split: Examples, reading: Mapping[str, Any]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from adapters.core.errors import DataError
-from adapters.tasks.base.example import Example, Prediction
+from adapters.core.errors import DataError, refuse_single
+from adapters.tasks.base.example import Example, Prediction, check_examples
 from adapters.tasks.base.predictor import Predictor
 from adapters.tasks.base.requests import Request, answer, request_of
 from adapters.tasks.base.task import Task
@@ -32,7 +32,12 @@ class LoadedArtifact:
         return f"LoadedArtifact({self.card['method']['name']} for {self.task.name}{base})"
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """One prediction per example, in order."""
+        """One prediction per example, in order, as the evaluator asks for them.
+
+        Raises:
+            DataError: texts or requests were given: call the artifact with them, or ask for their `answer`.
+        """
+        check_examples(examples, 'adapters.load(…)("A text."), or a list of texts in its place')
         return self.predictor.predict(examples)
 
     def __call__(self, inputs: Any) -> Any:
@@ -61,6 +66,10 @@ class LoadedArtifact:
 
         Returns:
             For each `{id, task, output, truncated}`, or `{id, error}` for an invalid request.
+
+        Raises:
+            DataError: a single request was given, and no list of one.
         """
+        refuse_single(requests, "a list of texts or requests", '["A text."]')
         read = [request_of(given, number) for number, given in enumerate(requests)]
         return answer(read, lambda _: self.task, lambda pairs: self.predict([example for _, example in pairs]))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
-from adapters.core.errors import ModelError
+from adapters.core.errors import ModelError, refuse_single
 from adapters.core.settings import require
 from adapters.data.related_pairs import NO_RELATION
 from adapters.data.sentences import sentence_starts
@@ -40,7 +40,11 @@ class Pipeline:
         Returns:
             For each `{id, output}` or `{id, error}`; the output is `{text, entities, relations, pairs}`. A relation is
             `{head, tail, label, score?}` with the numbers of its entities; `pairs` is the number of those asked for.
+
+        Raises:
+            DataError: a single text was given, and no list of one.
         """
+        refuse_single(requests, "a list of texts or requests", '["A text."]')
         wanted = [{"inputs": {"text": one}} if isinstance(one, str) else one for one in requests]
         found = self.find_entities(wanted)
         pairs = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 MAX_SHOWN_FAULTS = 20
@@ -135,6 +135,22 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     if similar:
         return f"did you mean {' or '.join(map(repr, similar))}?"
     return f"known: {', '.join(names) or 'none'}"
+
+
+def refuse_single(given: object, needed: str, example: str) -> None:
+    """Refuse what stands alone where several are needed: a text would be read letter by letter.
+
+    Args:
+        given: what must be a list, or another iterable.
+        needed: what is taken, in the plural: `a list of requests`.
+        example: of one in a list.
+
+    Raises:
+        DataError: it is a text, an object, or no iterable.
+    """
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        shown = f"{given!r:.60}" + ("…" if len(repr(given)) > 60 else "")
+        raise DataError(f"Needed is {needed}, also for a single one: {example}. Found {shown}, which is no list.")
 
 
 def cause(error: Exception) -> str:

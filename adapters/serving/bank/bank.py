@@ -10,7 +10,7 @@ answers = bank.predict([Request("ner", "Ada Lovelace lived in London.")])
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace as changed
 from pathlib import Path
@@ -24,7 +24,7 @@ from adapters.artifacts.explaining.base.explanation import Explanation
 from adapters.artifacts.pipeline import Answers, Pipeline, check_steps
 from adapters.artifacts.plain_peft import Reading
 from adapters.artifacts.published import located
-from adapters.core.errors import ArtifactError, BankError, ModelError, UnknownAdapterError, UserError
+from adapters.core.errors import ArtifactError, BankError, ModelError, UnknownAdapterError, UserError, refuse_single
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.continuation import Sampling as Sampling
 from adapters.models.devices import choose_device, choose_dtype
@@ -39,10 +39,10 @@ from adapters.serving.bank.routing import Routing, with_adapters
 from adapters.serving.bank.text_generation import NextRequest, OnComplete, OnText, TextGeneration
 from adapters.tasks.base.embedding import EMBEDDED_TOKENS
 from adapters.tasks.base.embedding import Task as Embedding
-from adapters.tasks.base.example import Example, Prediction
+from adapters.tasks.base.example import Example, Prediction, check_examples
 from adapters.tasks.base.predictor import Predictor
 from adapters.tasks.base.requests import Request as Request
-from adapters.tasks.base.requests import request_of
+from adapters.tasks.base.requests import request_of, requests_of
 from adapters.tasks.base.task import Task
 
 if TYPE_CHECKING:
@@ -353,7 +353,9 @@ class AdapterBank:
         Raises:
             UnknownAdapterError: no adapter has the name. Else what `lease` raises.
             ModelError: the adapter answers alone, so the base does not read under it.
+            DataError: a single text was given, and no list of one.
         """
+        refuse_single(texts, "a list of texts", '["A text."]')
         examples = [Example(id="", inputs={"text": text or " "}) for text in texts]
         with self.lease(*([] if adapter is None else [adapter])) as leased:
             for one in leased.values():
@@ -368,7 +370,7 @@ class AdapterBank:
 
     def predict(
         self,
-        requests: Sequence[Request | Mapping[str, Any]],
+        requests: Iterable[Request | Mapping[str, Any]],
         faults: dict[int, UserError] | None = None,
         observed: Observed | None = None,
     ) -> list[dict[str, Any]]:
@@ -385,9 +387,12 @@ class AdapterBank:
             For each `{id, adapter, version, task, output, truncated}`, or `{id, adapter, error}` where it cannot be
             answered; the others are. That to a request for `auto` names the chosen adapter and has
             `routed: {confidence, scores}` with the shares of the three best.
+
+        Raises:
+            DataError: a single request was given, and no list of one.
         """
         faults = {} if faults is None else faults
-        parsed = [request_of(given, number) for number, given in enumerate(requests)]
+        parsed = requests_of(requests)
         chosen = self._routing.choose(parsed)
         unrouted = {number: error for number, error in chosen.items() if isinstance(error, UserError)}
         faults.update(unrouted)
@@ -403,7 +408,7 @@ class AdapterBank:
 
     def generate(
         self,
-        requests: Sequence[Request | Mapping[str, Any]],
+        requests: Iterable[Request | Mapping[str, Any]],
         sampling: Sampling | Sequence[Sampling] | None = None,
         *,
         faults: dict[int, UserError] | None = None,
@@ -431,16 +436,17 @@ class AdapterBank:
 
         Raises:
             BankError: the base has no language-model head.
+            DataError: a single request was given, and no list of one.
             SettingsError: an invalid value of the sampling.
         """
         if not self.generates:
             raise BankError(f"{self.base.name} has no language-model head, so it cannot generate. Use a causal base.")
+        parsed = requests_of(requests)
         sampling = Sampling() if sampling is None else sampling
-        each = [sampling] * len(requests) if isinstance(sampling, Sampling) else list(sampling)
+        each = [sampling] * len(parsed) if isinstance(sampling, Sampling) else list(sampling)
         for one in each:
             one.check()
         faults = {} if faults is None else faults
-        parsed = [request_of(given, number) for number, given in enumerate(requests)]
         answers: dict[int, dict[str, Any]] = {}
         following = itertools.count(len(parsed))
         for numbers, names in self._cache.groups({i: request.adapter for i, request in enumerate(parsed)}):
@@ -515,7 +521,8 @@ class BankPredictor:
         self.bank, self.name = bank, name
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """One prediction per example, in order."""
+        """One prediction per example, in order. Raises DataError for texts and requests, which the bank answers."""
+        check_examples(examples, 'bank.predict([Request("ner", "A text.")])')
         return self.bank._predict(self.name, examples)
 
 

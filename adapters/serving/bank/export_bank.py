@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,7 +15,7 @@ from adapters.serving.bank.adapter_loader import AdapterSource, LoadedAdapter
 from adapters.tasks.base.example import Example, Prediction
 from adapters.tasks.base.observation import Observation, observe
 from adapters.tasks.base.predictor import RowPredictor
-from adapters.tasks.base.requests import Request, answer, request_of
+from adapters.tasks.base.requests import Request, answer, requests_of
 from adapters.tasks.base.task import InferenceTask
 
 FIXED = "Exports are those with which their bank was opened. Open another one."
@@ -113,13 +113,13 @@ class ExportBank:
 
     def predict(
         self,
-        requests: Sequence[Request | Mapping[str, Any]],
+        requests: Iterable[Request | Mapping[str, Any]],
         faults: dict[int, UserError] | None = None,
         observed: list[tuple[LoadedAdapter, Observation]] | None = None,
     ) -> list[dict[str, Any]]:
         """Answers in the order of the requests; arguments and answers are those of a bank."""
         faults = {} if faults is None else faults
-        parsed = [request_of(given, number) for number, given in enumerate(requests)]
+        parsed = requests_of(requests)
 
         def task_of(request: Request) -> InferenceTask:
             adapter, predictor = self._find(request.adapter)
@@ -164,7 +164,7 @@ class ExportBank:
 
     # what only a bank of artifacts can do -----------------------------------------------------------------------------
 
-    def generate(self, requests: Sequence[Request | Mapping[str, Any]], *_: Any, **__: Any) -> NoReturn:
+    def generate(self, requests: Iterable[Request | Mapping[str, Any]], *_: Any, **__: Any) -> NoReturn:
         """Raises BankError."""
         raise BankError("Exports to ONNX do not generate.")
 

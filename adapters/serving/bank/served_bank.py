@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -69,7 +69,7 @@ class ServedBank(Protocol):
 
     def predict(
         self,
-        requests: Sequence[Request | Mapping[str, Any]],
+        requests: Iterable[Request | Mapping[str, Any]],
         faults: dict[int, UserError] | None = None,
         observed: Observed | None = None,
     ) -> list[dict[str, Any]]:
@@ -77,7 +77,7 @@ class ServedBank(Protocol):
 
     def generate(
         self,
-        requests: Sequence[Request | Mapping[str, Any]],
+        requests: Iterable[Request | Mapping[str, Any]],
         sampling: Sampling | Sequence[Sampling] | None = None,
         *,
         faults: dict[int, UserError] | None = None,

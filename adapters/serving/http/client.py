@@ -19,10 +19,13 @@ from itertools import islice
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from adapters.core.errors import UserError
+from adapters.core.errors import DataError, UserError, refuse_single
 
 Found = TypeVar("Found")
 GENERATE, ROUTER = "/v1/generate", "/v1/router"
+REQUEST = ("id", "adapter", "inputs", "task")
+"""What a bank's `Request` has."""
+EXAMPLE = '[{"adapter": "ner", "inputs": "A text."}]'
 CHUNK = 64
 """Texts in one HTTP request."""
 AHEAD = 3
@@ -79,7 +82,7 @@ class Client:
         self.headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.idle: deque[http.client.HTTPConnection] = deque()
 
-    def predict(self, requests: Sequence[Any]) -> list[dict[str, Any]]:
+    def predict(self, requests: Iterable[Any]) -> list[dict[str, Any]]:
         """Answers in the order of the requests.
 
         Args:
@@ -91,7 +94,10 @@ class Client:
         Raises:
             RefusedError: none of them can be answered, or the token is wrong.
             BusyError, UnreachableError: at each attempt.
+            DataError: a single request was given, and no list of one; or one names no adapter.
         """
+        refuse_single(requests, "a list of requests", EXAMPLE)
+        requests = list(requests)
         answers: list[dict[str, Any]] = []
         refused: RefusedError | None = None
         good = False
@@ -113,8 +119,12 @@ class Client:
 
         A request that cannot be answered has its error in its own answer, also if none can.
         """
+        refuse_single(requests, "a list of requests, or another iterable", EXAMPLE)
+        return self._stream(iter(requests))
+
+    def _stream(self, coming: Iterator[Any]) -> Iterator[dict[str, Any]]:
         waiting: deque[Future[list[dict[str, Any]]]] = deque()
-        coming, number = iter(requests), 0
+        number = 0
         with ThreadPoolExecutor(AHEAD) as threads:
             try:
                 while chunk := list(islice(coming, CHUNK)):
@@ -437,9 +447,12 @@ def _to_generate(
 
 
 def _as_json(request: Any, number: int) -> dict[str, Any]:
-    if not isinstance(request, Mapping):
-        request = {"adapter": request.adapter, "inputs": request.inputs, "id": request.id}
-    given = dict(request)
+    if isinstance(request, Mapping):
+        given = dict(request)
+    elif all(hasattr(request, name) for name in REQUEST):
+        given = {name: getattr(request, name) for name in REQUEST}
+    else:
+        raise DataError(f"request {number}: must name its adapter, as in {EXAMPLE}; found {request!r:.60}.")
     if given.get("id") is None:
         given["id"] = str(number)
     return given

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
+from adapters.core.errors import DataError
 from adapters.core.files import digest_value
 
 if TYPE_CHECKING:
@@ -36,6 +37,17 @@ class Example:
     def digest(self) -> str:
         """sha256 of the inputs: equal inputs are the same example, whatever their ids."""
         return digest_value(dict(self.inputs))
+
+
+def check_examples(given: Sequence[Example], instead: str) -> None:
+    """Raises DataError unless a predictor was given examples. `instead` is what answers texts and requests."""
+    several = isinstance(given, Sequence) and not isinstance(given, str)
+    if not several or (len(given) > 0 and not isinstance(given[0], Example)):
+        found: object = given[0] if several else given
+        raise DataError(
+            "predict takes examples, as the evaluator gives them. Texts and requests are answered by "
+            f"{instead}. Found {found!r:.60}{'…' if len(repr(found)) > 60 else ''}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.core.errors import DataError, UserError
+from adapters.core.errors import DataError, UserError, refuse_single
 from adapters.tasks.base.example import Example, Prediction
 from adapters.tasks.base.task import InferenceTask
 
@@ -49,6 +49,12 @@ def request_of(given: Any, number: int, adapter: str | None = None) -> Request:
     known = name is None or isinstance(name, str)
     task = task if task is None or isinstance(task, str) else repr(task)
     return Request(name if known else repr(name), inputs, str(number) if id is None else id, task)
+
+
+def requests_of(given: Iterable[Any]) -> list[Request]:
+    """Each of a list, as `request_of` reads it. Raises DataError where a single one was given."""
+    refuse_single(given, "a list of requests", '[Request("ner", "A text.")]')
+    return [request_of(one, number) for number, one in enumerate(given)]
 
 
 def example_of(request: Request, task: InferenceTask) -> Example:

@@ -70,12 +70,13 @@ def read_card(folder: Path) -> dict[str, Any]:
         ArtifactError: no artifact, one of an older version, or a damaged card.
     """
     if not folder.is_dir():
-        raise ArtifactError(f"{folder}: no such folder. Give the `artifact` folder of a run.")
+        raise ArtifactError(f"{folder}: no such folder. Give the folder of a run, or the `artifact` in it.")
     path = folder / CARD
     if not path.is_file():
-        if (folder / "artifact" / CARD).is_file():
-            raise ArtifactError(f"{folder} is the folder of a run; its artifact is {folder / 'artifact'}.")
-        raise ArtifactError(f"{folder}: contains no {CARD}, so it is not an artifact of taskswap.")
+        raise ArtifactError(
+            f"{folder}: contains no {CARD}, so it is not an artifact of taskswap. Give the folder of a run that has "
+            "finished, or the `artifact` in it."
+        )
     try:
         text = path.read_text(encoding="utf-8")
         card = json.loads(text)

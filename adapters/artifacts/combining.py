@@ -13,6 +13,7 @@ from typing import Any
 from adapters.artifacts import artifact, loading
 from adapters.artifacts.merging import KEPT_FIELDS, artifact_name, empty_output, read_adapter
 from adapters.artifacts.model_card import derived_model_card
+from adapters.artifacts.published import located
 from adapters.core.environment import versions
 from adapters.core.errors import ArtifactError, ModelError, SettingsError
 from adapters.core.settings import require
@@ -52,7 +53,7 @@ def combine(
     The updates of a layer, multiplied by alpha / r, are combined; the heads are averaged with the same weights.
 
     Args:
-        folders: two or more artifacts, of any ranks.
+        folders: two or more artifacts, or their runs' folders, of any ranks.
         output_dir: must be absent or empty.
         weights: one per adapter. Default: equal, with a sum of 1. Adapters of weight 0 are left out; a single remaining
             one is unchanged.
@@ -112,7 +113,7 @@ def choose_weights(
     """Choose weights for `combine` on dev, from equal ones and multiples of 1/4 with a sum of 1 (coarser for many).
 
     Args:
-        folders: two or more artifacts.
+        folders: as of `combine`.
         examples: of dev; a test split is refused.
         metric: its main score is compared.
         merge_method: and the following arguments: as of `combine`.
@@ -157,7 +158,7 @@ class _Adapters:
             plugin_dirs,
         )
         self.device = device
-        self.folders = [Path(folder) for folder in folders]
+        self.folders = [located(Path(folder)) for folder in folders]
         self.methods: list[LoraFamilyMethod] = []
         for folder in self.folders:
             _, method = read_adapter(folder, plugin_dirs)

@@ -66,7 +66,7 @@ def load(
     """Verify an artifact and load it; an export to ONNX runs without its base, on the CPU.
 
     Args:
-        folder: an `artifact` folder, or one whose `current.json` names it.
+        folder: an `artifact` folder, that of its run, or one whose `current.json` names it.
         base: path, alias or Hub id of its base model, or the base itself. Default: the one named in the card.
         device: auto (cuda, then mps, then cpu), or the name of a device: cuda, cuda:1, mps, cpu.
         dtype: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports it, float32 elsewhere).
@@ -150,7 +150,7 @@ def load_plain(
         ModelError: PEFT cannot do it on this base.
     """
     place = _place(device, dtype)
-    folder = Path(folder)
+    folder = located(Path(folder))
     model_base = _open(base or plain_peft.base_of(folder))
     card, tensors = plain_peft.read(folder, model_base, reading, plugin_dirs)
     task, method = task_and_method(card, folder, plugin_dirs)

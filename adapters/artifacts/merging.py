@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.artifacts import artifact, loading, plain_peft
 from adapters.artifacts.loaded import LoadedArtifact
 from adapters.artifacts.model_card import derived_model_card
+from adapters.artifacts.published import located
 from adapters.core.environment import versions
 from adapters.core.errors import ArtifactError, ModelError
 from adapters.core.files import digest_value
@@ -37,7 +38,7 @@ def merge(
     Its predictions are those of the adapter (logits within 1e-5 in fp32), so the scores in the adapter's card are kept.
 
     Args:
-        folder: artifact of the adapter, or a plain PEFT folder.
+        folder: artifact of the adapter, its run's folder, or a plain PEFT folder.
         output_dir: must be absent or empty.
         base: path, alias or Hub id of its base model. Default: the one named in the card.
         device: where the weights are merged.
@@ -49,7 +50,7 @@ def merge(
         ArtifactError: the artifact is damaged.
         SettingsError: the output folder is not empty.
     """
-    folder, output = Path(folder), empty_output(output_dir)
+    folder, output = located(Path(folder)), empty_output(output_dir)
     if plain_peft.is_plain(folder):
         loaded = loading.load_plain(
             folder,

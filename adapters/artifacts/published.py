@@ -1,4 +1,7 @@
-"""A folder of versions, of which `current.json` names one: a new version is published by replacing that file."""
+"""Where an artifact lies that is named by a link, by its run's folder, or by a folder of versions.
+
+Of versions `current.json` names one: a new version is published by replacing that file.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,31 @@ from adapters.core.files import FORMAT
 
 CURRENT = "current.json"
 """`{"format": 1, "version": 2, "folder": "versions/0002"}`, the folder relative to that of the file."""
+ARTIFACT = "artifact"
+"""The folder in a run's that is its artifact."""
+OF_ARTIFACTS = ("card.json", "adapter_config.json")
+"""Files of which an artifact or a plain PEFT folder has one, and a run's folder none."""
 
 
 def located(folder: Path) -> Path:
-    """The folder of an artifact: links are followed, and so is the `current.json` of a folder of versions.
+    """The folder of an artifact: links are followed, and so is the `current.json` of a folder of versions; of a run's
+    folder it is the `artifact` in it.
 
-    A path without links stays as it was given.
+    Whatever takes an artifact by its path asks this. A path without links stays as it was given.
 
     Raises:
         ArtifactError: `current.json` cannot be read, or names no folder below its own.
     """
+    folder = _without_links(folder)
+    if (folder / CURRENT).is_file():
+        folder = _named(folder)
+    is_run = (folder / ARTIFACT).is_dir() and not any((folder / name).exists() for name in OF_ARTIFACTS)
+    return _without_links(folder / ARTIFACT) if is_run else folder
+
+
+def _without_links(folder: Path) -> Path:
     resolved = folder.resolve()
-    folder = folder if resolved == Path(os.path.abspath(folder)) else resolved
-    return _named(folder) if (folder / CURRENT).is_file() else folder
+    return folder if resolved == Path(os.path.abspath(folder)) else resolved
 
 
 def _named(folder: Path) -> Path:

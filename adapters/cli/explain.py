@@ -30,7 +30,7 @@ class Settings(InputFlags, PlainFlags):
     """What is explained, how, and how it is shown."""
 
     artifact: Annotated[Path, POSITIONAL]
-    """`artifact` folder of a run, or a plain PEFT folder."""
+    """Folder of a run or the `artifact` in it, or a plain PEFT folder."""
     texts: Annotated[list[str], POSITIONAL] = field(default_factory=list)
     """Texts whose answers are explained. Put -- before a text that begins with two hyphens."""
     method: str | None = None

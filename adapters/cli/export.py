@@ -24,7 +24,7 @@ class Settings:
     """What is exported, and how."""
 
     artifact: Annotated[Path | None, POSITIONAL] = None
-    """`artifact` folder of a run."""
+    """Folder of a run, or the `artifact` in it."""
     format: str
     """onnx: runs without torch, by ONNX Runtime. gguf: a causal model for llama.cpp. merged: an ordinary transformers
     folder, as `taskswap merge` writes it."""
@@ -109,7 +109,7 @@ def _adapters(every: Sequence[str]) -> dict[str, Path]:
         if not (equals and name.isidentifier() and folder):
             raise SettingsError(
                 f"--adapters {given}: must be NAME=FOLDER with a name of letters, digits and _, as in "
-                "--adapters ner=runs/lora_ner/artifact."
+                "--adapters ner=runs/lora_ner."
             )
         if name in found:
             raise SettingsError(f"--adapters {given}: {name} is given twice. Choose another name.")
@@ -120,11 +120,12 @@ def _adapters(every: Sequence[str]) -> dict[str, Path]:
 def _test(given: Settings) -> Examples | None:
     """The test split on which a quantized model is scored; None where the artifact's own cannot be found."""
     from adapters.artifacts import artifact
+    from adapters.artifacts.published import located
     from adapters.tasks.base import examples
     from adapters.tasks.base.reading import reading_lines
 
     assert given.artifact is not None
-    card: Mapping[str, Any] = artifact.read_card(given.artifact)
+    card: Mapping[str, Any] = artifact.read_card(located(given.artifact))
     if "export" in card:  # which is refused
         return None
     scores, task = card.get("scores") or {}, card["task"]["name"]

@@ -26,7 +26,7 @@ class Settings(PlainFlags):
     """What is inspected."""
 
     artifact: Annotated[Path, POSITIONAL]
-    """`artifact` folder of a run, or a plain PEFT folder, which is checked by loading it."""
+    """Folder of a run or the `artifact` in it, or a plain PEFT folder, which is checked by loading it."""
 
 
 def settings() -> type:

@@ -24,8 +24,8 @@ class Settings(PlainFlags):
     """What is merged, and how."""
 
     artifacts: Annotated[list[Path], POSITIONAL]
-    """Artifacts: a single one (or a plain PEFT folder) is merged into its base model, several are combined into one
-    adapter."""
+    """Folders of runs, or the `artifact` in each: a single one (or a plain PEFT folder) is merged into its base model,
+    several are combined into one adapter."""
     output_dir: Path
     """Folder for the new artifact."""
     merge_method: str = "linear"
@@ -82,12 +82,13 @@ def run(argv: Sequence[str]) -> int:
 def _choose_weights(given: Settings, how: dict[str, Any]) -> tuple[Sequence[float], dict[str, Any]]:
     """The weights that score best on dev, and the record of the choice for the card."""
     from adapters.artifacts import artifact, combining, loading
+    from adapters.artifacts.published import located
     from adapters.evaluation.evaluate import split_digest
     from adapters.evaluation.metrics.base.metric import main_metric
     from adapters.tasks.base import examples
     from adapters.tasks.base.reading import reading_lines
 
-    first = given.artifacts[0]
+    first = located(given.artifacts[0])
     task, _ = loading.task_and_method(artifact.read_card(first), first, given.plugin_dir)
     # Nothing of the test split is scored.
     _, splits = examples.read_named(

@@ -36,8 +36,8 @@ class Settings(InputFlags, PlainFlags):
     """What is answered, and how the answers are written."""
 
     artifact: Annotated[Path | None, POSITIONAL] = None
-    """`artifact` folder of a run, a plain PEFT folder, or an export to ONNX. With --pipeline, the first of the
-    texts."""
+    """Folder of a run or the `artifact` in it, a plain PEFT folder, or an export to ONNX. With --pipeline, the first of
+    the texts."""
     texts: Annotated[list[str], POSITIONAL] = field(default_factory=list)
     """Texts to answer. Put -- before a text that begins with two hyphens."""
     adapter: str | None = None
@@ -68,11 +68,12 @@ def run(argv: Sequence[str]) -> int:
     _check(given)
     from adapters.artifacts import loading
     from adapters.artifacts.pipeline import Pipeline
+    from adapters.artifacts.published import located
     from adapters.core.processes import use_all_cores
     from adapters.experiments import interface
 
     def load(folder: Path) -> LoadedArtifact:
-        if not loading.is_export(folder):
+        if not loading.is_export(located(folder)):
             use_all_cores()  # of torch, which an export does without
         return interface.load(
             folder,
@@ -123,7 +124,7 @@ def _with_texts(given: Settings) -> Settings:
         first = [str(given.artifact)] if given.artifact is not None else []
         return replace(given, artifact=None, texts=[*first, *given.texts])
     if given.artifact is None:
-        raise SettingsError("Give an artifact, the folder `artifact` of a run; or --pipeline with two of them.")
+        raise SettingsError("Give the folder of a run, or the `artifact` in it; or --pipeline with two of them.")
     if given.max_distance is not None:
         raise SettingsError("--max_distance: only with --pipeline.")
     return given

@@ -18,6 +18,7 @@ from adapters.artifacts.explaining.base.attribution import Options
 from adapters.artifacts.explaining.base.explanation import Explanation
 from adapters.artifacts.explaining.base.neighbours import Neighbours
 from adapters.artifacts.loaded import LoadedArtifact
+from adapters.artifacts.published import located
 from adapters.core import discovery, flags
 from adapters.core.errors import SettingsError
 from adapters.core.files import free_folder
@@ -140,7 +141,8 @@ def load(
     The device and the number format that were chosen are printed on stderr. An export to ONNX is run without torch.
 
     Args:
-        folder: an `artifact` folder, a finished run's folder, a plain PEFT folder, or an export to ONNX.
+        folder: a run's folder or the `artifact` in it, a plain PEFT folder, or an export to ONNX; a link to one, or a
+            folder whose `current.json` names one.
         base: its base model by path, alias or Hub id. Default: the one that it names.
         device: auto (cuda, then mps, then cpu), or the name of a device: cuda, cuda:1, mps, cpu.
         dtype: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports it, float32 elsewhere).
@@ -159,9 +161,7 @@ def load(
         ArtifactError: damaged, of an older version, or trained on another base.
         SourceError: the base cannot be found.
     """
-    folder = Path(folder)
-    if (folder / "artifact").is_dir() and (folder / "scores.json").is_file():
-        folder = folder / "artifact"
+    folder = located(Path(folder))
     plain = plain_peft.is_plain(folder)
     reading = plain_peft.Reading(task=task, labels=labels, multi_label=multi_label, pair=pair, max_length=max_length)
     if reading.given() and not plain:

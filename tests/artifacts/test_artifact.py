@@ -277,9 +277,6 @@ def test_a_card_of_an_older_version_says_so(whole: Path) -> None:
 def test_what_is_no_artifact_is_refused_with_what_is_there_instead(whole: Path, tmp_path: Path) -> None:
     refused(tmp_path / "nowhere", "no such folder")
     refused(whole / "card.json", "no such folder")
-    run = tmp_path / "run"
-    shutil.copytree(whole, run / "artifact")
-    refused(run, f"is the folder of a run; its artifact is {run / 'artifact'}")
     empty = tmp_path / "empty"
     empty.mkdir()
     refused(empty, "contains no card.json, so it is not an artifact of taskswap")

@@ -167,7 +167,7 @@ def test_the_lab_has_the_defaults_of_its_recipe() -> None:
         ("compare --task ner --method lora", "--method: there is no such flag: did you mean '--methods'"),
         ("lab --task nre", "--task nre: did you mean 'ner'?"),
         ("lab --shot 1", "--shot: there is no such flag: did you mean '--shots'"),
-        ("predict", "Give an artifact, the folder `artifact` of a run; or --pipeline with two of them."),
+        ("predict", "Give the folder of a run, or the `artifact` in it; or --pipeline with two of them."),
         ("predict folder text --devise cpu", "--devise: there is no such flag: did you mean '--device'"),
         ("predict folder text --artifact x", "--artifact: there is no such flag"),
         ("merge", "ARTIFACT is missing. See taskswap merge --help."),

@@ -30,7 +30,8 @@ class AdapterSource:
     """Where an adapter is, and how to read it.
 
     Attributes:
-        folder: an artifact, or a plain PEFT folder; a link to one, or a folder whose `current.json` names one.
+        folder: an artifact, the folder of its run, or a plain PEFT folder; a link to one, or a folder whose
+            `current.json` names one.
         require_card: refuse a plain PEFT folder.
         reading: how a plain PEFT folder is read.
     """
@@ -53,7 +54,7 @@ class PreparedAdapter:
         alone: what answers by itself, of an adapter that cannot join a mixed batch.
         digest: of the folder's content.
         nbytes: size of its tensors in the bank.
-        folder: from which it was read, links and `current.json` followed.
+        folder: from which it was read, as `located` finds it.
     """
 
     card: Mapping[str, Any]
@@ -92,7 +93,7 @@ class LoadedAdapter:
         name: in the bank.
         version: 1, and one more with each reload and rollback.
         source: as it was given.
-        folder: from which it was read, links and `current.json` followed.
+        folder: from which it was read, as `located` finds it.
         followed: what the source's link or `current.json` named when it was last looked at.
         former: versions that it can be rolled back to, the last one first.
         card: the artifact's card.

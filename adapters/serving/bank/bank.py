@@ -148,7 +148,8 @@ class AdapterBank:
 
         Args:
             name: `[a-z0-9][a-z0-9_-]{0,63}`.
-            folder: an artifact, or a plain PEFT folder; a link to one, or a folder whose `current.json` names one.
+            folder: an artifact, the folder of its run, or a plain PEFT folder; a link to one, or a folder whose
+                `current.json` names one.
             pin: never evict it.
             require_card: refuse a plain PEFT folder.
             task: task of a plain PEFT folder whose config does not name it.

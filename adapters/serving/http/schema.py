@@ -193,7 +193,9 @@ class AdapterInfo(BaseModel):
     bytes: int
     scores: Any = Field(None, description="Scores of its run with intervals, if its card has some.")
     unchecked: list[str] = Field(description="What could not be verified of a folder without a card.")
-    followed: str | None = Field(None, description="The link, or the folder with current.json, that named the folder.")
+    followed: str | None = Field(
+        None, description="The link, the run's folder, or the one with current.json, that named the folder."
+    )
     former: list[int] = Field([], description="Versions that a rollback returns to, the last one first.")
     drift: str | None = Field(
         None, description="Of the last window of answers: drift, no drift, counting, or why there is none to tell."

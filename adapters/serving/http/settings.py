@@ -25,7 +25,8 @@ class Settings:
     """torch: adapters on one base model. onnx: exports (taskswap export --format onnx), each with its base in it,
     without torch; those of one export with several adapters are called NAME-ADAPTER."""
     adapter: list[str] = field(default_factory=list)
-    """Adapters to load at the start, each as NAME=FOLDER; may be given several times."""
+    """Adapters to load at the start, each as NAME=FOLDER, the folder of a run or the `artifact` in it; may be given
+    several times."""
     router: str | None = None
     """Folder of a router, which chooses the adapter of each request for `auto`."""
     application: list[str] = field(default_factory=list)
@@ -155,7 +156,7 @@ class Settings:
 
     def adapters(self) -> dict[str, Path]:
         """Folders of the adapters to load at the start, by name. Raises SettingsError."""
-        return _folders("adapter", self.adapter, "ner=runs/lora_ner/artifact", "the `artifact` folder of a run")
+        return _folders("adapter", self.adapter, "ner=runs/lora_ner", "the folder of a run, or the `artifact` in it")
 
     def applications(self) -> dict[str, Path]:
         """Folders of the applications, by name. Raises SettingsError."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
 from adapters.artifacts import loading
+from adapters.artifacts.published import located
 from adapters.core import discovery
 from adapters.core.errors import ModelError, SettingsError
 from adapters.tasks.base.example import Examples
@@ -19,8 +20,8 @@ class ExportRequest:
     """What is exported, and how.
 
     Attributes:
-        folder: of the artifact; None where `adapters` are given.
-        adapters: folders of several adapters by name, for one export that has all of them.
+        folder: of the artifact or its run; None where `adapters` are given.
+        adapters: such folders of several adapters by name, for one export that has all of them.
         output_dir: must be absent or empty.
         base: path, alias or Hub id of the base model. Default: the one that the card names.
         plugin_dirs: folders with your own methods and tasks.
@@ -86,6 +87,9 @@ def export(name: str, request: ExportRequest) -> list[str]:
                 if option in discovery.load("formats", other, request.plugin_dirs).Format.options
             ]
             raise SettingsError(f"--{option}: the format {name} has no such option; {', '.join(takers)} has.")
+    folder = None if request.folder is None else located(request.folder)
+    adapters = {adapter: located(given) for adapter, given in request.adapters.items()}
+    request = replace(request, folder=folder, adapters=adapters)
     for folder in (request.folder, *request.adapters.values()):
         if folder is not None and loading.is_export(folder):
             raise ModelError(f"{folder} is an export already. Give the artifact that it was made of.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,13 @@ def items(value: str) -> list[str]:
     if "," not in value:
         return [value] if value else []
     return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def listed(value: object) -> list[str]:
+    """The items of a list that a caller in Python gave, or of a text as a command would read that one word."""
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+        return [str(item) for item in (sorted(value, key=str) if isinstance(value, Set) else value)]
+    return items(str(value))
 
 
 def as_item(value: object) -> str:
@@ -133,8 +140,8 @@ def as_flags(settings: Mapping[str, Any]) -> list[str]:
     """Settings by name as the flags that a command would be given."""
     argv: list[str] = []
     for name, value in settings.items():
-        if isinstance(value, list | tuple):
-            argv += [f"--{name}", *map(as_item, value)]
+        if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
+            argv += [f"--{name}", *map(as_item, listed(value))]
         else:
             argv += [f"--{name}", "none" if value is None else str(value)]
     return argv

@@ -39,8 +39,8 @@ from adapters.tasks.base.requests import example_of, request_of
 
 def train(
     *,
-    task: str,
-    method: str,
+    task: str | None = None,
+    method: str | None = None,
     train: Any = None,
     validation: Any = None,
     test: Any = None,
@@ -52,8 +52,8 @@ def train(
     """Train a method for a task, score it, and write its run's folder.
 
     Args:
-        task: name of a task (`taskswap train --help` lists them), or a plugin's.
-        method: name of a method: full, lora, prefix, few_shot, …
+        task: name of a task (`taskswap train --help` lists them), or a plugin's. Needed.
+        method: name of a method: full, lora, prefix, few_shot, … Needed.
         train: training examples: a path, an alias, a Hub id, a list of dicts, a pandas DataFrame or a datasets.Dataset;
             or a DatasetDict with all splits.
         validation: dev examples, in any of these forms. Default: cut from train.
@@ -61,7 +61,8 @@ def train(
         data: a whole dataset instead: a folder, an alias (conll2003), a Hub id or a DatasetDict.
         model: base model: a folder, a Hub id or an alias.
         output_dir: folder of the run. Default: a new one, runs/{method}_{task}, with a number where it is taken.
-        settings: any flag of the recipes by its name: `learning_rate=1e-3, num_train_epochs=5`.
+        settings: any flag of the recipes by its name: `learning_rate=1e-3, num_train_epochs=5`. Where a list is
+            needed, a text is read as on the command line: `metrics="accuracy"` has one item, `"a,b"` two.
 
     Returns:
         The result; None of a dry run.
@@ -69,8 +70,8 @@ def train(
     Raises:
         UserError: an unknown name or setting, data with faults (each with its row), a base that does not fit.
     """
-    discovery.load("tasks", task, _plugins(settings))
-    discovery.load("methods", method, _plugins(settings))
+    task = _plugin("tasks", "task", task, _plugins(settings))
+    method = _plugin("methods", "method", method, _plugins(settings))
     folder = _folder(output_dir, f"{method}_{task}")
     with in_words_of_the_call(folder):
         given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
@@ -84,8 +85,8 @@ def train(
 
 def compare(
     *,
-    task: str,
-    methods: Sequence[str] | None = None,
+    task: str | None = None,
+    methods: str | Sequence[str] | None = None,
     train: Any = None,
     validation: Any = None,
     test: Any = None,
@@ -98,8 +99,8 @@ def compare(
 
     Args:
         task, train, validation, test, data, model: as `train` takes them.
-        methods: names of methods. Default: majority, tfidf, crf, full, head, lora, prefix, zero_shot and few_shot,
-            without those that do not fit the task.
+        methods: names of methods; a text is read as on the command line, "lora" or "lora,full". Default: majority,
+            tfidf, crf, full, head, lora, prefix, zero_shot and few_shot, without those that do not fit the task.
         output_dir: folder of the comparison; given again, finished runs in it are kept. Default: a new one,
             runs/compare_{task}.
         settings: any flag of the comparison recipes: `seeds=3, prompt_model_name_or_path="smollm2"`.
@@ -110,12 +111,12 @@ def compare(
     Raises:
         UserError: as `train`; ComparisonError where every run failed.
     """
-    discovery.load("tasks", task, _plugins(settings))
+    task = _plugin("tasks", "task", task, _plugins(settings))
     folder = _folder(output_dir, f"compare_{task}")
     with in_words_of_the_call(folder):
         given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
         if methods is not None:
-            given["methods"] = list(methods)
+            given["methods"] = methods
         comparison = Comparison(None, task=task, defaults={"output_dir": str(folder)}, argv=flags.as_flags(given))
         comparison.check()
         comparison.run_all()
@@ -129,12 +130,12 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     task: str | None = None,
-    labels: Sequence[str] | None = None,
+    labels: str | Sequence[str] | None = None,
     multi_label: bool | None = None,
     pair: bool | None = None,
     max_length: int | None = None,
     adapter: str | None = None,
-    plugin_dirs: Sequence[str] = (),
+    plugin_dirs: str | Sequence[str] = (),
 ) -> LoadedArtifact:
     """Verify an artifact and load it on its base model; the result can be called with a text or a list of texts.
 
@@ -147,7 +148,7 @@ def load(
         device: auto (cuda, then mps, then cpu), or the name of a device: cuda, cuda:1, mps, cpu.
         dtype: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports it, float32 elsewhere).
         task: of a plain PEFT folder whose config does not name it.
-        labels: of a plain PEFT folder, in the order of its head.
+        labels: of a plain PEFT folder, in the order of its head; a text is read as on the command line, "POS,NEG".
         multi_label: whether a text has any number of labels, for a plain PEFT folder. Default: as the problem_type of
             its config.json or of the base's says.
         pair: whether an input of a plain PEFT folder is two texts.
@@ -161,7 +162,8 @@ def load(
         ArtifactError: damaged, of an older version, or trained on another base.
         SourceError: the base cannot be found.
     """
-    folder = located(Path(folder))
+    folder, plugin_dirs = located(Path(folder)), flags.listed(plugin_dirs)
+    labels = None if labels is None else flags.listed(labels)
     plain = plain_peft.is_plain(folder)
     reading = plain_peft.Reading(task=task, labels=labels, multi_label=multi_label, pair=pair, max_length=max_length)
     if reading.given() and not plain:
@@ -193,7 +195,7 @@ def explain(
     train: str | Path | None = None,
     base: str | None = None,
     device: str = "auto",
-    plugin_dirs: Sequence[str] = (),
+    plugin_dirs: str | Sequence[str] = (),
 ) -> Explanation:
     """Why a model gives an answer: what each word (or each shot of a prompt) adds to it. Shown in a notebook.
 
@@ -212,6 +214,9 @@ def explain(
     Raises:
         UserError: what `load` raises; an unknown method or target; a method that does not suit the model.
     """
+    plugin_dirs = flags.listed(plugin_dirs)
+    if method is not None:
+        method = _plugin("explanations", "method", method, plugin_dirs)
     loaded = artifact
     if not isinstance(loaded, LoadedArtifact):
         loaded = load(loaded, base=base, device=device, dtype="float32", plugin_dirs=plugin_dirs)
@@ -279,8 +284,26 @@ def training_neighbours(
 
 
 def _plugins(settings: Mapping[str, Any]) -> list[str]:
-    given = settings.get("plugin_dir") or []
-    return [str(given)] if isinstance(given, str | Path) else [str(folder) for folder in given]
+    return flags.listed(settings.get("plugin_dir") or [])
+
+
+def _plugin(kind: str, argument: str, name: str | None, plugin_dirs: Sequence[str]) -> str:
+    """The name that an argument gives, once it is known that a plugin has it.
+
+    Args:
+        kind: of the plugin.
+        argument: of the call.
+        name: as it was given; None where it is missing.
+        plugin_dirs: folders with plugins of your own.
+
+    Raises:
+        SettingsError: it is missing, no text, or no plugin's name.
+    """
+    if not isinstance(name, str):
+        found = "is missing" if name is None else f"must be one name, as a text; found {name!r:.60}"
+        raise SettingsError(f"{argument}: {found}. Choose from {', '.join(discovery.names(kind, plugin_dirs))}.")
+    discovery.load(kind, name, plugin_dirs)
+    return name
 
 
 def _folder(output_dir: str | Path | None, name: str) -> Path:

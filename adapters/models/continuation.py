@@ -35,7 +35,7 @@ class Sampling:
     """
 
     max_new_tokens: int = 64
-    stop: tuple[str, ...] = ()
+    stop: Sequence[str] = ()
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
@@ -46,7 +46,7 @@ class Sampling:
             ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
             ("temperature", 0 <= self.temperature < float("inf"), "0 or more"),
             ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
-            ("stop", all(self.stop), "without empty texts"),
+            ("stop", not isinstance(self.stop, str) and all(self.stop), "a list of texts, none of them empty"),
             ("seed", self.seed is None or 0 <= self.seed < 2**63, "a whole number, 0 or more"),
         ):
             if not sound:

@@ -133,7 +133,15 @@ def test_a_dry_run_ends_nothing(tiny_bert, tmp_path, capsys):
     ("given", "words"),
     [
         ({"task": "nre"}, r"No task is called 'nre': did you mean 'ner'"),
+        ({"task": "nre", "method": None}, r"No task is called 'nre': did you mean 'ner'"),
+        ({"task": None, "method": None}, r"task: is missing. Choose from classification, ner"),
+        ({"task": ["ner"]}, r"task: must be one name, as a text; found \['ner'\]. Choose from classification, ner"),
         ({"method": "lorra"}, r"No method is called 'lorra': did you mean 'lora'"),
+        ({"method": None}, r"method: is missing. Choose from bitfit"),
+        ({"method": ["lora"]}, r"method: must be one name, as a text; found \['lora'\]"),
+        ({"metrics": "entity_f2"}, r"No metric is called 'entity_f2'"),
+        ({"metrics": (name for name in ["entity_f2"])}, r"No metric is called 'entity_f2'"),
+        ({"plugin_dir": "nowhere"}, r"plugin_dir nowhere: no such folder"),
         ({"learning_rat": 1}, "learning_rat: .*did you mean 'learning_rate'"),
         ({"train": (row for row in ROWS)}, r"train: a generator is exhausted after one reading.*Pass a list"),
         ({"train": []}, "train: contains no row"),
@@ -150,6 +158,66 @@ def test_wrong_input_is_an_exception_with_what_to_do(tiny_bert, tmp_path, given,
     whole = {"task": "ner", "method": "lora", "train": ROWS[:40], **short(tiny_bert, tmp_path / "run"), **given}
     with pytest.raises((SettingsError, DataError), match=words):
         adapters.train(**whole)
+
+
+def test_what_a_call_lacks_is_said_by_name():
+    with pytest.raises(SettingsError, match=r"^task: is missing. Choose from classification, ner"):
+        adapters.train()
+    with pytest.raises(SettingsError, match=r"^task: is missing\."):
+        adapters.compare(methods="lora")
+    with pytest.raises(SettingsError, match=r"^No task is called 'nre': did you mean 'ner'\?"):
+        adapters.train(task="nre")
+    with pytest.raises(SettingsError, match=r"^method: must be one name, as a text; found \['occlusion'\]"):
+        adapters.explain("nowhere", "a text", method=["occlusion"])
+
+
+@pytest.mark.parametrize("methods", ["majority,tfidf", ["majority", "tfidf"], ("majority", "tfidf")])
+def test_a_text_in_place_of_a_list_of_methods_is_read_as_on_the_command_line(tmp_path, methods):
+    rows = [{"text": f"a {'xy'[n % 2]} {n}", "label": "xy"[n % 2]} for n in range(40)]
+    given = {
+        "task": "classification",
+        "train": rows,
+        "output_dir": tmp_path,
+        "seeds": 1,
+        "tuning_trials": 0,
+        "metrics": "accuracy",
+    }
+    found = adapters.compare(methods=methods, **given)
+    assert {row["method"] for row in found.rows} == {"majority", "tfidf"}
+
+
+def test_a_text_in_place_of_a_list_of_folders_is_one(result, tiny_bert):
+    for ask in (adapters.load, lambda run, **given: adapters.explain(run, "a text", **given)):
+        with pytest.raises(SettingsError, match="plugin_dir nowhere: no such folder"):
+            ask(result.folder, base=str(tiny_bert), plugin_dirs="nowhere")
+    with pytest.raises(SettingsError, match="plugin_dir nowhere: no such folder"):
+        adapters.AdapterBank(str(tiny_bert), plugin_dirs="nowhere").load("ner", result.folder)
+
+
+def test_labels_as_a_text_are_those_of_the_command_line(tiny_bert, tmp_path):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=2)
+    get_peft_model(model, LoraConfig(task_type="SEQ_CLS", target_modules=["query"])).save_pretrained(tmp_path)
+    for labels in ("bad,good", ["bad", "good"]):
+        bank = adapters.AdapterBank(str(tiny_bert))
+        with pytest.warns(UserWarning, match="no card"):
+            bank.load("mood", tmp_path, labels=labels)
+        with pytest.warns(UserWarning, match="no card"):
+            loaded = adapters.load(tmp_path, base=str(tiny_bert), labels=labels)
+        assert bank.info("mood")["labels"] == list(loaded.task.labels.names) == ["bad", "good"]
+
+
+def test_a_single_stop_text_or_label_is_not_read_letter_by_letter():
+    with pytest.raises(SettingsError, match="stop: must be a list of texts, none of them empty, found 'END'"):
+        adapters.Sampling(stop="END").check()
+    client = adapters.Client("http://127.0.0.1:9")
+    for ask in (client.generate, client.generate_stream):
+        with pytest.raises(DataError, match=r'a list of stop texts, also for a single one: \["END"\]. Found \'END\''):
+            ask(None, "Roses are", stop="END")
+    with pytest.raises(DataError, match="a list of labels"):
+        client.load("ner", "ner", labels="PER")
 
 
 def test_errors_are_in_the_words_of_the_call_and_leave_no_rows_behind(tmp_path):

@@ -25,6 +25,7 @@ from adapters.artifacts.pipeline import Answers, Pipeline, check_steps
 from adapters.artifacts.plain_peft import Reading
 from adapters.artifacts.published import located
 from adapters.core.errors import ArtifactError, BankError, ModelError, UnknownAdapterError, UserError, refuse_single
+from adapters.core.flags import listed
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.continuation import Sampling as Sampling
 from adapters.models.devices import choose_device, choose_dtype
@@ -76,7 +77,7 @@ class AdapterBank:
         device: str = "auto",
         dtype: str = "auto",
         adapter_root: str | Path | None = None,
-        plugin_dirs: Sequence[str] = (),
+        plugin_dirs: str | Sequence[str] = (),
     ) -> None:
         """Args:
         base: base model: a path, an alias or a Hub id.
@@ -110,7 +111,7 @@ class AdapterBank:
         self.mixed = MixedModel(model.base_model, self.base)
         root = None if adapter_root is None else Path(adapter_root)
         self._loader = AdapterLoader(
-            self.base, model.base_model, generates=self.generates, root=root, plugin_dirs=plugin_dirs
+            self.base, model.base_model, generates=self.generates, root=root, plugin_dirs=listed(plugin_dirs)
         )
         self._inference = MixedInference(model, self.base, self.mixed, batch_tokens=batch_tokens)
         self._cache = AdapterCache(self.mixed, self._loader.read, capacity=capacity, max_bytes=max_bytes)
@@ -136,7 +137,7 @@ class AdapterBank:
         pin: bool = False,
         require_card: bool = False,
         task: str | None = None,
-        labels: Sequence[str] | None = None,
+        labels: str | Sequence[str] | None = None,
         multi_label: bool | None = None,
         pair: bool | None = None,
         max_length: int | None = None,
@@ -153,7 +154,7 @@ class AdapterBank:
             pin: never evict it.
             require_card: refuse a plain PEFT folder.
             task: task of a plain PEFT folder whose config does not name it.
-            labels: labels of a plain PEFT folder, in the head's order.
+            labels: labels of a plain PEFT folder, in the head's order; a text is read as on the command line.
             multi_label: whether a text has any number of labels, for a plain PEFT folder. Default: as the problem_type
                 of its config.json or of the base's says.
             pair: whether an input of a plain PEFT folder is two texts.
@@ -168,7 +169,7 @@ class AdapterBank:
             ArtifactError: the folder is damaged, foreign, or of another base.
             ModelError: it does not suit the base.
         """
-        given = None if labels is None else tuple(labels)
+        given = None if labels is None else tuple(listed(labels))
         reading = Reading(task=task, labels=given, multi_label=multi_label, pair=pair, max_length=max_length)
         source = AdapterSource(folder=Path(folder), require_card=require_card, reading=reading)
         if replace and name in self.names():

@@ -240,6 +240,8 @@ class Client:
 
         The arguments are those of `AdapterBank.load`. Raises RefusedError if it cannot be loaded.
         """
+        if labels is not None:
+            refuse_single(labels, "a list of labels", '["PER", "LOC"]')
         given = {
             "folder": folder,
             "pin": pin,
@@ -435,6 +437,7 @@ def _to_generate(
     top_p: float,
     seed: int | None,
 ) -> dict[str, Any]:
+    refuse_single(stop, "a list of stop texts", '["END"]')
     return {
         "adapter": adapter,
         "inputs": text,

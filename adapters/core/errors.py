@@ -10,6 +10,8 @@ from pathlib import Path
 MAX_SHOWN_FAULTS = 20
 MAX_SHOWN_PLACES = 4
 """Places that are listed of a fault which occurs often."""
+MAX_LISTED = 10
+"""Names that are listed in a line."""
 
 
 class UserError(ValueError):
@@ -126,6 +128,13 @@ def numbered(count: int, what: str) -> str:
     if count == 1:
         first = f"{first[:-3]}y" if first.endswith("ies") else first.removesuffix("s")
     return f"{count:,} {first}{blank}{rest}"
+
+
+def listing(names: Sequence[str], what: str, most: int = MAX_LISTED) -> str:
+    """The number of things and the names of the first of them: `2 adapters: mood, ner`, `no adapters`."""
+    if not names:
+        return f"no {what}"
+    return f"{numbered(len(names), what)}: {', '.join(names[:most])}{', …' if len(names) > most else ''}"
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

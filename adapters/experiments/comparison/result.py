@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters.core.errors import ComparisonError, cause
+from adapters.core.errors import ComparisonError, cause, numbered
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -57,7 +57,7 @@ class ComparisonResult:
         return self.folder / "comparison.html"
 
     def __repr__(self) -> str:
-        return f"ComparisonResult({len(self.rows)} rows, {str(self.folder)!r}: {' '.join(self.verdict)})"
+        return f"ComparisonResult({numbered(len(self.rows), 'rows')}, {str(self.folder)!r}: {' '.join(self.verdict)})"
 
     def _repr_html_(self) -> str:
         """Verdict and table, for notebooks."""

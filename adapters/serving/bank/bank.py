@@ -24,7 +24,15 @@ from adapters.artifacts.explaining.base.explanation import Explanation
 from adapters.artifacts.pipeline import Answers, Pipeline, check_steps
 from adapters.artifacts.plain_peft import Reading
 from adapters.artifacts.published import located
-from adapters.core.errors import ArtifactError, BankError, ModelError, UnknownAdapterError, UserError, refuse_single
+from adapters.core.errors import (
+    ArtifactError,
+    BankError,
+    ModelError,
+    UnknownAdapterError,
+    UserError,
+    listing,
+    refuse_single,
+)
 from adapters.core.flags import listed
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.continuation import Sampling as Sampling
@@ -126,6 +134,10 @@ class AdapterBank:
         self._answering = Answering(self._cache, self._inference, self._loader, self._base_alone)
         self._embedder = changed(self._base_alone, budget=min(self.base.positions, EMBEDDED_TOKENS))
         self._routing = Routing(self.base, self.embed, self._cache.find)
+
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).rpartition(".")[2]
+        return f"AdapterBank({self.base.name}, {listing(sorted(self.names()), 'adapters')}; {self.device}, {dtype})"
 
     # adapters ---------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from adapters.artifacts.published import located
 from adapters.artifacts.runtime.loading import Export
-from adapters.core.errors import BankError, SettingsError, UnknownAdapterError, UserError, did_you_mean
+from adapters.core.errors import BankError, SettingsError, UnknownAdapterError, UserError, did_you_mean, listing
 from adapters.serving.bank.adapter_cache import BankStats
 from adapters.serving.bank.adapter_loader import AdapterSource, LoadedAdapter
 from adapters.tasks.base.example import Example, Prediction
@@ -83,6 +83,9 @@ class ExportBank:
                 self._known[adapter.name] = adapter, loaded.predictor
         first = next(iter(self._known.values()))[0].card["base"]
         self.base = ExportedBase(first["name"], first["kind"])
+
+    def __repr__(self) -> str:
+        return f"ExportBank({listing(sorted(self.names()), 'adapters')})"
 
     def names(self) -> list[str]:
         """Names of the adapters, in the order in which they were given."""

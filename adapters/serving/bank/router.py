@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapters.core.errors import ArtifactError, DataError, SettingsError, did_you_mean
+from adapters.core.errors import ArtifactError, DataError, SettingsError, did_you_mean, listing
 from adapters.serving.bank import router_file
 from adapters.serving.bank.router_kinds import KINDS, Scorer
 
@@ -83,6 +83,11 @@ class Router:
         self.threshold: float | None = None
         self.rate: float | None = None
         self.temperature = 1.0
+
+    def __repr__(self) -> str:
+        known = f"for {listing(self.names, 'adapters')}" if self.names else "without adapters"
+        rule = "routes every text" if self.rate is None else f"refuses {100 * self.rate:g} % of dev texts"
+        return f"Router({self.kind} {known}; {rule})"
 
     @classmethod
     def fit(cls, kind: str, texts: Mapping[str, Texts], *, embed: Embed | None = None) -> Router:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,15 +73,18 @@ class Client:
         Raises:
             ClientError: the url is not valid.
         """
-        parts = urlsplit(url)
+        parts, shown = urlsplit(url), _shown(url)
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
         if parts.scheme not in kinds or not parts.hostname:
-            raise ClientError(f"{url}: not the address of a server. It must look like http://127.0.0.1:8000.")
-        self.url, self.prefix = url, parts.path.rstrip("/")
+            raise ClientError(f"{shown}: not the address of a server. It must look like http://127.0.0.1:8000.")
+        self.url, self.prefix = shown, parts.path.rstrip("/")
         self.kind, self.host, self.port = kinds[parts.scheme], parts.hostname, parts.port
         self.timeout, self.retries = timeout, retries
         self.headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.idle: deque[http.client.HTTPConnection] = deque()
+
+    def __repr__(self) -> str:
+        return f"Client({self.url!r}{', with a token' if self.headers else ''})"
 
     def predict(self, requests: Iterable[Any]) -> list[dict[str, Any]]:
         """Answers in the order of the requests.
@@ -447,6 +451,11 @@ def _to_generate(
         "top_p": top_p,
         "seed": seed,
     }
+
+
+def _shown(url: str) -> str:
+    """An address as it may be shown: without user name, password, query and fragment."""
+    return re.split(r"[?#]", re.sub(r"//[^/?#]*@", "//", url))[0].rstrip("/")
 
 
 def _as_json(request: Any, number: int) -> dict[str, Any]:

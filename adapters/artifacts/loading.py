@@ -14,6 +14,7 @@ from adapters.artifacts.published import located
 from adapters.core.discovery import load as load_module
 from adapters.core.errors import ArtifactError, SettingsError, SourceError
 from adapters.core.settings import CommonSettings, join
+from adapters.core.sources.resolve import alias_of
 from adapters.methods.base.classical import ClassicalMethod
 from adapters.methods.base.method import Method, load_method
 from adapters.models.fast_layers import quicken
@@ -205,6 +206,8 @@ def opened_base(card: Mapping[str, Any], method: Method, folder: Path, base: str
 
 def base_of(card: Mapping[str, Any], base: str | Base | None) -> Base:
     """The given base, or the one named in the card, which for a local folder is not enough to find it."""
+    if isinstance(base, str):
+        check_base_name(card, base)
     try:
         return _open(base or card["base"]["name"])
     except SourceError as error:
@@ -213,6 +216,25 @@ def base_of(card: Mapping[str, Any], base: str | Base | None) -> Base:
         raise SourceError(
             f"{error}\nGive the base of the artifact by its path: --base FOLDER (base=… in Python)."
         ) from error
+
+
+def check_base_name(card: Mapping[str, Any], base: str, folder: Path | None = None) -> None:
+    """Refuse a base by its name, before it is fetched. Other names than aliases may mean the same weights.
+
+    Args:
+        card: of an artifact with a base, or a router's record.
+        base: the name that was given.
+        folder: of the artifact, for the message of one of several.
+
+    Raises:
+        ArtifactError: both names are aliases, of different bases.
+    """
+    wanted, given = alias_of(card["base"]["name"]), alias_of(base)
+    if wanted is not None and given is not None and wanted != given:
+        raise ArtifactError(
+            f"{'This artifact' if folder is None else folder} was trained on {wanted}, not on {given}, on which its "
+            f"answers would be random. Use it with --base {wanted} (base={wanted!r} in Python)."
+        )
 
 
 def _named(base: str | Base | None) -> str | None:

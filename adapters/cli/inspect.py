@@ -96,7 +96,7 @@ def _print_export(record: Mapping[str, Any]) -> None:
 
 def _check_base(card: Mapping[str, Any], base: str | None) -> None:
     """Compare the digests of the base model with the card's, if the base can be found."""
-    from adapters.artifacts import artifact
+    from adapters.artifacts import artifact, loading
     from adapters.models.base_model import open_base, quiet_libraries
 
     if card["base"] is None:
@@ -104,6 +104,8 @@ def _check_base(card: Mapping[str, Any], base: str | None) -> None:
             raise SettingsError(f"--base {base}: {card['method']['name']} has no base model. Leave it out.")
         return
     quiet_libraries()
+    if base is not None:
+        loading.check_base_name(card, base)
     try:
         found = open_base(base or card["base"]["name"])
     except SourceError as error:

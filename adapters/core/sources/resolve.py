@@ -97,11 +97,21 @@ def base_defaults(name: str | None, method: str, *, aliases: Path = ALIASES) -> 
 
     `name` is as of `resolve`; the Hub id of an alias means the alias.
     """
-    if not name or os.path.exists(os.path.expanduser(name)):
-        return {}
-    known = _read_aliases(aliases)
-    found = known.get(name) or next((one for one in known.values() if one.hub_id == name), None)
+    found = _meant(name or "", aliases)
     return {} if found is None else dict(found.defaults.get(method, {}))
+
+
+def alias_of(name: str, *, aliases: Path = ALIASES) -> str | None:
+    """The alias that a name or a Hub id means; None where it has none. Nothing is fetched."""
+    found = _meant(name, aliases)
+    return None if found is None else found.name
+
+
+def _meant(name: str, aliases: Path) -> _Alias | None:
+    if not name or os.path.exists(os.path.expanduser(name)):
+        return None
+    known = _read_aliases(aliases)
+    return known.get(name) or next((one for one in known.values() if one.hub_id == name), None)
 
 
 def _read_aliases(path: Path) -> dict[str, _Alias]:

@@ -7,12 +7,13 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapters.core import arguments, flags
 from adapters.core.environment import install_command
 from adapters.core.errors import SettingsError
-from adapters.serving.http.settings import Settings
+from adapters.serving.http.settings import RUNTIMES, Settings
 
 if TYPE_CHECKING:
     from adapters.serving.http.application import Find
@@ -34,6 +35,7 @@ def serve(argv: Sequence[str], find: Find | None = None) -> int:
     settings: Settings = arguments.parse(Settings, {}, __doc__ or "", argv)
     settings.check()
     try:  # after the flags: these imports take longer than --help may
+        from adapters.serving.bank.card_check import check_cards
         from adapters.serving.http.application import base_of, found
         from adapters.serving.http.auth import ADMIN, Tokens
         from adapters.serving.http.uvicorn_server import log_to, run, show
@@ -46,6 +48,9 @@ def serve(argv: Sequence[str], find: Find | None = None) -> int:
     base = base_of(applications)
     if base is not None and "base" not in flags.given(argv):
         settings = replace(settings, base=base)
+    if LISTENER not in os.environ and settings.runtime == RUNTIMES[0]:  # exports have no base to wait for
+        router = None if settings.router is None else Path(settings.router)
+        check_cards(settings.adapters(), settings.base, router, settings.plugin_dir)
     log_to(sys.stderr)
     if LISTENER in os.environ:  # a worker: its supervisor has bound the port
         return run(settings, socket.socket(fileno=int(os.environ[LISTENER])), applications)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
@@ -33,6 +34,8 @@ CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 SHARES = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.25)
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 """Requested by machines every few seconds: logged at level DEBUG."""
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters by which a client's text could rewrite a terminal, or turn its direction; all but the line feed."""
 
 
 @dataclass(kw_only=True)
@@ -287,3 +290,25 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             fields["trace"] = masked(self.formatException(record.exc_info))
         return orjson.dumps(fields, default=str).decode()
+
+
+class PlainLines(logging.Formatter):
+    """Formats a record for a terminal: `14:03:11 ready url=http://127.0.0.1:8000 base=minilm seconds=3.4`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record with its fields, and a traceback below it if there is one. Further lines are indented."""
+        parts = [time.strftime("%H:%M:%S", time.localtime(record.created))]
+        if record.levelno != logging.INFO:
+            parts.append(record.levelname.lower())
+        parts.append(record.getMessage().strip())
+        parts += [f"{name}={_plain(value)}" for name, value in getattr(record, "fields", {}).items()]
+        trace = [masked(self.formatException(record.exc_info))] if record.exc_info else []
+        shown = "\n".join([" ".join(parts), *trace]).replace("\n", "\n  ")
+        return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], shown)
+
+
+def _plain(value: Any) -> str:
+    """A value as it is, where its end is seen, else as JSON."""
+    if isinstance(value, str) and value and not re.search(r"[\s\"]", value):
+        return value
+    return orjson.dumps(value, default=str).decode()

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any
+from typing import TextIO
 
 import uvicorn
 
@@ -20,9 +20,11 @@ from adapters.serving.http.auth import ADMIN, Tokens
 from adapters.serving.http.protocol import bounded_connection
 from adapters.serving.http.service import Service
 from adapters.serving.http.settings import Settings
-from adapters.serving.http.telemetry import JsonLines
+from adapters.serving.http.telemetry import JsonLines, PlainLines
 
 BACKLOG = 1024
+ALL = ("0.0.0.0", "::")
+"""Addresses to listen on that mean every one of this machine, and that no browser opens."""
 
 
 def run(settings: Settings, listener: socket.socket, applications: Sequence[Application] = ()) -> int:
@@ -70,8 +72,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self.began, self.loop = time.perf_counter(), asyncio.get_running_loop()
         host, port = (sockets or [])[0].getsockname()[:2]
-        where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        self.log.info("listening", extra={"fields": {"url": where, "process": os.getpid()}})
+        self.log.info("listening", extra={"fields": {"url": _url(host, port), "process": os.getpid()}})
+        self.url = _url("localhost" if host in ALL else host, port)
         if self.service.tokens.generated:
             show(self.service.tokens)
         self.service.open_in_background(self._opened)
@@ -80,7 +82,8 @@ class Server(uvicorn.Server):
         """Called in the thread that opens the base."""
         if error is None:
             seconds = round(time.perf_counter() - self.began, 1)
-            self.log.info("ready", extra={"fields": {"base": self.settings.base, "seconds": seconds}})
+            fields = {"url": self.url, "base": self.settings.base, "seconds": seconds}
+            self.log.info("ready", extra={"fields": fields})
         else:
             self.failed, self.should_exit = error, True
 
@@ -105,10 +108,17 @@ def show(tokens: Tokens) -> None:
     logging.getLogger("adapters.serving").info("generated an admin token for this start", extra={"fields": fields})
 
 
-def log_to(stream: Any) -> None:
-    """Write log lines to a stream: all of this project, warnings of uvicorn, and Python's warnings."""
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def log_to(stream: TextIO) -> None:
+    """Write log lines to a stream: all of this project, warnings of uvicorn, and Python's warnings.
+
+    On a terminal they are for people to read, elsewhere JSON.
+    """
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(PlainLines() if stream.isatty() else JsonLines())
     logging.captureWarnings(True)
     for name, level in (
         ("adapters.serving", logging.INFO),

@@ -45,9 +45,16 @@ async def _of_http(request: Request, error: Exception) -> Response:
 async def _of_validation(request: Request, error: Exception) -> Response:
     """A path or a body that does not fit FastAPI's schema."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
+    errors = error.errors()
+    first = errors[0]
     malformed = first["type"] == "json_invalid"
-    message = f"The body is not JSON: {first['ctx']['error']}." if malformed else misfit(first, first["loc"][1:])
+    if malformed:
+        message = f"The body is not JSON: {first['ctx']['error']}."
+    else:
+        source = first["loc"][0]
+        given = {"body": error.body, "query": request.query_params, "path": request.path_params}.get(source)
+        same = [{**one, "loc": one["loc"][1:]} for one in errors if one["loc"][0] == source]
+        message = misfit(same, given)
     body = {
         "error": message,
         "expected": "what /docs documents for this path",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
@@ -29,7 +30,7 @@ def page_of(document: Mapping[str, Any]) -> str:
     parts = [
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style><main><h1>{title}</h1>'
-        f"<p>{escape(document['info']['description'])} For programs: <a href='/openapi.json'>/openapi.json</a>.</p>"
+        f"<p>{_prose(document['info']['description'])} For programs: <a href='/openapi.json'>/openapi.json</a>.</p>"
     ]
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -40,7 +41,7 @@ def page_of(document: Mapping[str, Any]) -> str:
 def _operation(path: str, method: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[str]:
     """One method of one path."""
     yield f"<h2><code>{method} {escape(path)}</code></h2>"
-    yield f"<p>{escape(operation['summary'])}. {escape(operation['description'])}</p>"
+    yield f"<p>{escape(operation['summary'])}. {_prose(operation['description'])}</p>"
     command = ["curl", f"http://127.0.0.1:8000{path.replace('{id}', 'ner')}"]
     if method in ("PUT", "DELETE"):
         command[1:1] = ["-X", method]
@@ -52,12 +53,17 @@ def _operation(path: str, method: str, operation: Mapping[str, Any], schemas: Ma
         command.append('-H "Authorization: Bearer $TOKEN"')
     yield f"<pre>{escape(' '.join(command))}</pre><dl>"
     for status, answer in operation["responses"].items():
-        yield f"<dt>{escape(status)}</dt><dd>{escape(answer['description'])}"
+        yield f"<dt>{escape(status)}</dt><dd>{_prose(answer['description'])}"
         for content in answer.get("content", {}).values():
             if "example" in content:
                 yield f"<pre>{escape(json.dumps(content['example'], indent=1, ensure_ascii=False))}</pre>"
         yield "</dd>"
     yield "</dl>"
+
+
+def _prose(text: str) -> str:
+    """Text of the OpenAPI, whose descriptions are Markdown: what is between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _example(content: Mapping[str, Any], schemas: Mapping[str, Any]) -> Any:

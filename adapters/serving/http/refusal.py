@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,9 @@ from adapters.core.errors import ArtifactError, BankError, DataError, UnknownAda
 RETRY = "Retry-After"
 MAX_SHOWN = 80
 """Characters of what was given that a refusal shows."""
+BODY = "body"
+"""What a body is called where its own fields are not named."""
+MUST_BE = "must be "
 _MISFITS = {
     "missing": "is missing",
     "extra_forbidden": "there is no such field",
@@ -119,9 +123,17 @@ ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 """A valid request id; any other is not copied to logs and headers."""
 
 
-def refusal_of(error: ValidationError, expected: str) -> Refusal:
-    """The refusal for pydantic's first error."""
-    first = error.errors(include_url=False, include_context=True)[0]
+def refusal_of(error: ValidationError, expected: str, body: bytes, name: str = BODY) -> Refusal:
+    """The refusal for pydantic's first error.
+
+    Args:
+        error: of the body.
+        expected: what would have been right.
+        body: JSON.
+        name: of the body as a whole.
+    """
+    errors = error.errors(include_url=False, include_context=True)
+    first = errors[0]
     if first["type"] == "json_invalid":
         why = str(first["ctx"]["error"])
         return Refusal(400, "json", f"The body is not JSON: {why}.", expected=expected, found=why)
@@ -135,19 +147,52 @@ def refusal_of(error: ValidationError, expected: str) -> Refusal:
             expected=f"at most {most:,} texts",
             found=f"{many or 'more'} texts",
         )
-    return Refusal(422, "shape", misfit(first, first["loc"]), expected=expected, found=found)
+    try:
+        value = json.loads(body)  # which knows NaN, as pydantic does
+    except (ValueError, RecursionError):
+        value = None
+    return Refusal(422, "shape", misfit(errors, value, name), expected=expected, found=found)
 
 
-def misfit(error: Mapping[str, Any], place: Sequence[int | str]) -> str:
-    """What is wrong with a field, by pydantic's error: `0.adapter: must be a text.`
+def misfit(errors: Sequence[Mapping[str, Any]], value: Any, name: str = BODY) -> str:
+    """What is wrong with the first field that pydantic faults: `requests[0].inputs: must be a text or an object.`
 
     Args:
-        error: of `ValidationError.errors()`.
-        place: of the field in the body.
+        errors: of `ValidationError.errors()`, at least one; those of one field with several types, one for each type,
+            are of one place, or of places below it.
+        value: what was validated.
+        name: of it as a whole.
     """
+    places = [_place(error, value) for error in errors]
+    at = max((place for place in places if place[: len(places[0])] == places[0]), key=len)
+    texts = dict.fromkeys(_fault(error) for error, place in zip(errors, places, strict=True) if place == at)
+    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:MAX_SHOWN]}" for part in at)
+    where = shown.removeprefix(".") if at and isinstance(at[0], str) else name + shown
+    first, *others = texts
+    kinds = [text.removeprefix(MUST_BE) for text in others if text.startswith(MUST_BE) and first.startswith(MUST_BE)]
+    return f"{where}: {' or '.join([first, *kinds])}."
+
+
+def _place(error: Mapping[str, Any], value: Any) -> tuple[int | str, ...]:
+    """Where a field is in a value, without the names of types by which pydantic tells the branches of a union apart."""
+    kept: list[int | str] = []
+    parts: Sequence[int | str] = error["loc"]
+    for at, part in enumerate(parts):
+        lacks = error["type"] == "missing" and at == len(parts) - 1
+        if isinstance(part, int):
+            value = value[part] if isinstance(value, list) and part < len(value) else None
+        elif isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif not lacks:
+            continue
+        kept.append(part)
+    return tuple(kept)
+
+
+def _fault(error: Mapping[str, Any]) -> str:
+    """What is wrong, in words that follow the place."""
     known = _MISFITS.get(error["type"])
-    text = known.format(**error.get("ctx", {})) if known else error["msg"][:1].lower() + error["msg"][1:]
-    return f"{'.'.join(map(str, place)) or 'body'}: {text}."
+    return known.format(**error.get("ctx", {})) if known else str(error["msg"][:1].lower() + error["msg"][1:])
 
 
 def unanswered(

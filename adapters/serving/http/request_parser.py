@@ -37,7 +37,7 @@ class RequestParser:
         try:
             parsed = self.many.validate_json(body)
         except ValidationError as error:
-            raise refusal_of(error, "a list of {adapter, inputs, id?}") from None
+            raise refusal_of(error, "a list of {adapter, inputs, id?}", body, "requests") from None
         return [self._request(one, number) for number, one in enumerate(parsed)]
 
     def parse_line(self, line: bytes, number: int) -> Request:
@@ -45,14 +45,15 @@ class RequestParser:
         try:
             return self._request(self.one.validate_json(line), number)
         except ValidationError as error:
-            raise refusal_of(error, "{adapter, inputs, id?}") from None
+            raise refusal_of(error, "{adapter, inputs, id?}", line, "request") from None
 
     def parse_generate(self, body: bytes) -> GenerateRequest:
         """The text to continue in a body. Raises Refusal."""
         try:
             parsed: GenerateRequest = self.generated.model_validate_json(body)
         except ValidationError as error:
-            raise refusal_of(error, "{adapter, inputs, id?, max_new_tokens?, …}, as /docs documents it") from None
+            expected = "{adapter, inputs, id?, max_new_tokens?, …}, as /docs documents it"
+            raise refusal_of(error, expected, body) from None
         self._check_single(parsed.request().inputs)
         return parsed
 
@@ -61,7 +62,8 @@ class RequestParser:
         try:
             parsed = self.explained.validate_json(body)
         except ValidationError as error:
-            raise refusal_of(error, "{adapter, inputs, method?, target?, steps?}, as /docs documents it") from None
+            expected = "{adapter, inputs, method?, target?, steps?}, as /docs documents it"
+            raise refusal_of(error, expected, body) from None
         self._check_single(parsed.inputs)
         return parsed
 

@@ -119,18 +119,19 @@ def test_a_request_that_cannot_be_answered_has_its_error_in_its_own_place(site: 
         ([{"adapter": "ner", "inputs": "x" * 20_001}], 413, "too long"),
         ([{"adapter": "a\x00b", "inputs": TEXT}], 404, "No adapter is called"),
         ([{"adapter": "../../etc", "inputs": TEXT}], 404, "No adapter is called"),
-        ([], 422, "body: must have at least 1, has 0"),
-        ({}, 422, "body: must be a list"),
+        ([], 422, "requests: must have at least 1, has 0"),
+        ({}, 422, "requests: must be a list"),
         (None, 422, "must be a list"),
         ("text", 422, "must be a list"),
-        ([1], 422, "0: must be an object"),
-        ([{"inputs": TEXT}], 422, "0.adapter: is missing"),
-        ([{"adapter": "ner"}], 422, "0.inputs: is missing"),
-        ([{"adapter": 1, "inputs": TEXT}], 422, "0.adapter: must be a text"),
-        ([{"adapter": "ner", "inputs": 5}], 422, "0.inputs"),
-        ([{"adapter": "ner", "inputs": None}], 422, "0.inputs"),
-        ([{"adapter": "ner", "inputs": TEXT, "id": 5}], 422, "0.id"),
-        ([{"adapter": "ner", "inputs": TEXT, "adaptor": 5}], 422, "0.adaptor: there is no such field"),
+        ([1], 422, "requests[0]: must be an object"),
+        ([{"inputs": TEXT}], 422, "requests[0].adapter: is missing"),
+        ([{"adapter": "ner"}], 422, "requests[0].inputs: is missing"),
+        ([{"adapter": 1, "inputs": TEXT}], 422, "requests[0].adapter: must be a text"),
+        ([{"adapter": "ner", "inputs": 5}], 422, "requests[0].inputs: must be a text or an object."),
+        ([{"adapter": "ner", "inputs": None}], 422, "requests[0].inputs: must be a text or an object."),
+        ([{"adapter": "ner", "inputs": TEXT}, {"adapter": "ner", "inputs": [TEXT]}], 422, "requests[1].inputs: must"),
+        ([{"adapter": "ner", "inputs": TEXT, "id": 5}], 422, "requests[0].id"),
+        ([{"adapter": "ner", "inputs": TEXT, "adaptor": 5}], 422, "requests[0].adaptor: there is no such field"),
         ([{"adapter": "ner", "inputs": ""}] * 10_000, 413, "Too many texts"),
     ],
 )
@@ -378,3 +379,46 @@ def test_the_docs_show_every_path_with_its_example_and_fetch_nothing(site: Site)
             assert f"<code>{method.upper()} {path}</code>" in response.text
     assert "Ada Lovelace lived in London." in response.text and "lora_ner/artifact" in response.text
     assert "<script" not in response.text and "src=" not in response.text
+    assert "`" not in response.text and "<code>X-Timeout-Ms</code> sets a lower time limit" in response.text
+    assert not any("`" in one["summary"] for methods in described["paths"].values() for one in methods.values())
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("generate", {"adapter": "ner", "inputs": 5}, "inputs: must be a text or an object."),
+        ("generate", {"adapter": "ner", "inputs": {"text": 5}}, "inputs.text: must be a text."),
+        ("generate", {"adapter": "ner", "inputs": {"txt": "a"}}, "inputs.text: is missing."),
+        ("generate", {"adapter": "ner", "inputs": "a", "stop": ["b", 5]}, "stop[1]: must be a text."),
+        ("generate", {"inputs": 5}, "adapter: is missing."),
+        ("generate", [], "body: must be an object."),
+        ("generate", {"adapter": "ner", "inputs": "a", "x" * 200: 1}, f"{'x' * 80}: there is no such field."),
+        ("explain", {"adapter": "ner", "inputs": ["a"]}, "inputs: must be a text or an object."),
+        ("explain", {"adapter": "ner", "inputs": "a", "steps": "3"}, "steps: must be a whole number."),
+    ],
+)
+def test_a_fault_names_its_place_as_people_do_and_all_that_may_stand_there(
+    site: Site, path: str, body: Any, message: str
+) -> None:
+    response = site.ask("POST", f"/v1/{path}", json=body)
+    assert (response.status_code, response.json()["error"]) == (422, message)
+
+
+def test_a_fault_in_a_line_of_a_stream_names_its_place(site: Site) -> None:
+    lines = b'{"adapter": "ner", "inputs": 5}\n5\n{"adapter": NaN}\n'
+    headers = {"content-type": "application/x-ndjson"}
+    response = site.ask("POST", "/v1/predict/stream", content=lines, headers=headers)
+    errors = [json.loads(line)["error"] for line in response.text.splitlines()]
+    assert errors[0] == "inputs: must be a text or an object." and errors[1] == "request: must be an object."
+    assert errors[2] == "adapter: must be a text."
+
+
+def test_a_fault_of_a_path_or_a_query_has_its_name() -> None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from adapters.serving.http.refusal import misfit
+
+    with pytest.raises(ValidationError) as error:
+        TypeAdapter(dict[str, list[float | str | None]]).validate_python({"time": [1, {}]})
+    assert misfit(error.value.errors(), {"time": [1, {}]}) == "time[1]: must be a number or a text."
+    assert misfit([{"loc": ("str",), "type": "string_type", "msg": ""}], 5, "page") == "page: must be a text."

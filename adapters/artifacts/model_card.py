@@ -11,6 +11,7 @@ from adapters.evaluation.evaluate import Evaluation
 from adapters.evaluation.metrics.base.any_metric import Section, score_title
 from adapters.evaluation.report.run_report import number_cells, on_base, on_one_line
 from adapters.evaluation.report.tables import markdown_lines
+from adapters.methods.base.peft_method import PeftMethod
 
 _SHOWN_SETTINGS = ("learning_rate", "num_train_epochs", "max_tokens_per_batch", "weight_decay", "dropout", "seed")
 
@@ -160,7 +161,7 @@ def _use(card: Mapping[str, Any]) -> list[str]:
 def _use_in_peft(card: Mapping[str, Any]) -> list[str]:
     """How stock PEFT loads it; nothing where it can't."""
     of_base = card["base"] or {}
-    if card["method"]["library"] != "peft" or "class" not in of_base:
+    if card["method"]["library"] != PeftMethod.library or "class" not in of_base:
         return []
     labels = card["task"]["labels"]
     given = [f'    "{of_base["name"]}",']

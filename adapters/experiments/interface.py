@@ -124,7 +124,7 @@ def compare(
 
 
 def load(
-    folder: str | Path,
+    folder: str | Path | RunResult,
     *,
     base: str | None = None,
     device: str = "auto",
@@ -143,7 +143,7 @@ def load(
 
     Args:
         folder: a run's folder or the `artifact` in it, a plain PEFT folder, or an export to ONNX; a link to one, or a
-            folder whose `current.json` names one.
+            folder whose `current.json` names one; or what `train` gave.
         base: its base model by path, alias or Hub id. Default: the one that it names.
         device: auto (cuda, then mps, then cpu), or the name of a device: cuda, cuda:1, mps, cpu.
         dtype: float32, bfloat16, or auto (bfloat16 on a CUDA device that supports it, float32 elsewhere).
@@ -162,7 +162,8 @@ def load(
         ArtifactError: damaged, of an older version, or trained on another base.
         SourceError: the base cannot be found.
     """
-    folder, plugin_dirs = located(Path(folder)), flags.listed(plugin_dirs)
+    folder = located(Path(folder.folder if isinstance(folder, RunResult) else folder))
+    plugin_dirs = flags.listed(plugin_dirs)
     labels = None if labels is None else flags.listed(labels)
     plain = plain_peft.is_plain(folder)
     reading = plain_peft.Reading(task=task, labels=labels, multi_label=multi_label, pair=pair, max_length=max_length)

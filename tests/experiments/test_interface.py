@@ -48,7 +48,7 @@ def test_what_was_trained_is_loaded_and_called_with_a_text_or_a_list(result, tin
     one = ner("Ada Lovelace lived in London .")
     assert set(one) == {"text", "entities", "tokens", "tags"}
     assert ner(["Ada Lovelace lived in London .", {"tokens": ["Ada"]}])[0] == one
-    assert adapters.load(result.folder, base=str(tiny_bert))("Ada") == ner("Ada")
+    assert adapters.load(result, base=str(tiny_bert))("Ada") == ner("Ada")
     with pytest.raises(DataError, match="input 1: ner takes"):
         ner(["Ada", {"nothing": 1}])
     bank = adapters.AdapterBank(str(tiny_bert))

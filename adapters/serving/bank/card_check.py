@@ -10,6 +10,28 @@ from adapters.artifacts.published import located
 from adapters.serving.bank import router_file
 
 
+def named_base(adapters: Mapping[str, Path], plugin_dirs: Sequence[str] = ()) -> str | None:
+    """The base model that adapters name; None where they name none, or several.
+
+    Args: adapters: folders by name; plugin_dirs: folders with additional methods and tasks.
+
+    Raises:
+        ArtifactError: a folder is no adapter's.
+        SettingsError: a method or a task is not known.
+    """
+    names: set[str] = set()
+    for given in adapters.values():
+        folder = located(given)
+        if plain_peft.is_plain(folder):
+            names.add(plain_peft.read_config(folder).get("base_model_name_or_path") or "")
+            continue
+        card = artifact.read_card(folder)
+        if not loading.task_and_method(card, folder, plugin_dirs)[1].self_contained:
+            names.add(card["base"]["name"])
+    names.discard("")
+    return names.pop() if len(names) == 1 else None
+
+
 def check_cards(
     adapters: Mapping[str, Path], base: str, router: Path | None = None, plugin_dirs: Sequence[str] = ()
 ) -> None:

@@ -35,7 +35,7 @@ def serve(argv: Sequence[str], find: Find | None = None) -> int:
     settings: Settings = arguments.parse(Settings, {}, __doc__ or "", argv)
     settings.check()
     try:  # after the flags: these imports take longer than --help may
-        from adapters.serving.bank.card_check import check_cards
+        from adapters.serving.bank.card_check import check_cards, named_base
         from adapters.serving.http.application import base_of, found
         from adapters.serving.http.auth import ADMIN, Tokens
         from adapters.serving.http.uvicorn_server import log_to, run, show
@@ -45,10 +45,13 @@ def serve(argv: Sequence[str], find: Find | None = None) -> int:
             raise
         raise SettingsError(f"serve needs {error.name}: {install_command('serve')}.") from error
     applications = found(settings, find)
+    on_base = settings.runtime == RUNTIMES[0]  # exports have no base to wait for
     base = base_of(applications)
+    if base is None and on_base:
+        base = named_base(settings.adapters(), settings.plugin_dir)
     if base is not None and "base" not in flags.given(argv):
         settings = replace(settings, base=base)
-    if LISTENER not in os.environ and settings.runtime == RUNTIMES[0]:  # exports have no base to wait for
+    if LISTENER not in os.environ and on_base:
         router = None if settings.router is None else Path(settings.router)
         check_cards(settings.adapters(), settings.base, router, settings.plugin_dir)
     log_to(sys.stderr)

@@ -20,7 +20,8 @@ class Settings:
     """Adapters of one base model, served over HTTP."""
 
     base: str = "minilm"
-    """Base model: a folder, a Hub id or an alias (minilm, e5, smollm2)."""
+    """Base model: a folder, a Hub id or an alias (minilm, e5, smollm2). Default: the one that the adapters or the
+    applications name, else minilm."""
     runtime: str = "torch"
     """torch: adapters on one base model. onnx: exports (taskswap export --format onnx), each with its base in it,
     without torch; those of one export with several adapters are called NAME-ADAPTER."""
@@ -30,8 +31,7 @@ class Settings:
     router: str | None = None
     """Folder of a router, which chooses the adapter of each request for `auto`."""
     application: list[str] = field(default_factory=list)
-    """Applications to serve, each as NAME=FOLDER of what was learned, as in customer_service=runs/customer_service. The
-    base is theirs, unless --base is given."""
+    """Applications to serve, each as NAME=FOLDER of what was learned, as in customer_service=runs/customer_service."""
     database: str | None = None
     """Where applications keep what survives a restart: an SQLite file, or a URL of SQLAlchemy (postgresql+psycopg://…).
     Default: TASKSWAP_DATABASE in the environment, else an SQLite file in the application's folder."""

@@ -21,6 +21,7 @@ from adapters.cli.main import main
 from adapters.core.errors import ArtifactError
 from adapters.core.files import as_json, digest_value
 from adapters.core.sources import resolve
+from adapters.serving.bank.card_check import named_base
 from adapters.serving.http.telemetry import JsonLines, PlainLines
 from adapters.serving.http.uvicorn_server import log_to
 
@@ -57,6 +58,14 @@ def quiet() -> Iterator[None]:
     for one, (handlers, propagate, level) in zip(loggers, before, strict=True):
         one.handlers, one.propagate = handlers, propagate
         one.setLevel(level)
+
+
+def test_the_base_is_the_one_that_all_adapters_name(served_root: Path, tmp_path: Path) -> None:
+    ner, mood = on("e5", served_root / "ner", tmp_path / "ner"), on("e5", served_root / "mood", tmp_path / "mood")
+    assert named_base({}) is None
+    assert named_base({"ner": ner, "mood": mood}) == "e5"
+    other = on("minilm", served_root / "mood", tmp_path / "other")
+    assert named_base({"ner": ner, "mood": other}) is None
 
 
 @pytest.mark.usefixtures("nothing_is_fetched", "quiet")

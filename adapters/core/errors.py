@@ -140,7 +140,7 @@ def listing(names: Sequence[str], what: str, most: int = MAX_LISTED) -> str:
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """A clause for an error message: the most similar known names, or all of them if none is similar."""
     names: Sequence[str] = sorted(known)
-    similar = difflib.get_close_matches(given.lower(), names, n=3, cutoff=0.6)
+    similar = most_similar(given, names)
     if similar:
         return f"did you mean {' or '.join(map(repr, similar))}?"
     return f"known: {', '.join(names) or 'none'}"
@@ -160,6 +160,15 @@ def refuse_single(given: object, needed: str, example: str) -> None:
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         shown = f"{given!r:.60}" + ("…" if len(repr(given)) > 60 else "")
         raise DataError(f"Needed is {needed}, also for a single one: {example}. Found {shown}, which is no list.")
+
+
+def most_similar(given: str, known: Iterable[str], *, least: float = 0.6) -> list[str]:
+    """Up to three known names that are like a given one in any case, the most similar first; `least`: from 0 to 1."""
+    by_lower: dict[str, list[str]] = {}
+    for name in known:
+        by_lower.setdefault(name.lower(), []).append(name)
+    close = difflib.get_close_matches(given.lower(), by_lower, n=3, cutoff=least)
+    return [name for lower in close for name in by_lower[lower]][:3]
 
 
 def cause(error: Exception) -> str:

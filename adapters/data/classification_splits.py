@@ -40,7 +40,8 @@ def find_columns(
         may_hide = name == "test" != lead
         if may_hide and not _has_labels(source, labels, columns[lead]) and _lacks_labels_alone(source, sources[lead]):
             return roles, columns, [_left_out(source, "it has no label column", columns)]
-        roles[name] = ColumnRoles(source, {**named, "label": labels}, roles.get(lead))
+        given = {**named, "label": labels}
+        roles[name] = ColumnRoles(source, given, roles.get(lead), shared=len(sources) > 1)
         columns[name] = find_classification_columns(roles[name])
         if may_hide and _hides_gold(source, columns[name]):
             why = f"no row has a label in {columns.pop(name).label} (all are empty or -1)"

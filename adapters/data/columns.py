@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.core.errors import DataError
+from adapters.core.errors import DataError, most_similar
 from adapters.data.rows import RowSource, format_of, notes_of
 
 ID = "id"
@@ -19,6 +19,8 @@ DOCUMENT = "document"
 """The role of the column that says which document an example is a part of. It may have another role as well."""
 DOCUMENTS = ("document_id", "doc_id", "article_id", "document")
 """Usual names of that column."""
+_SAME_NAME = "A flag names the column in all files: where they differ, rename it in one of them."
+"""Advice where a column of one split is missing in another."""
 NUMBERED = "#"
 """What the names of documents begin with that are only counted in their file, and say nothing of another file's."""
 
@@ -33,6 +35,7 @@ class ColumnRoles:
         lead: of the leading split (train), whose columns this one has in the same roles, if it has them at all.
         columns: by role, the columns found so far.
         notes: what else is to be said of this choice.
+        shared: whether other splits are read by the same names.
     """
 
     source: RowSource
@@ -40,15 +43,19 @@ class ColumnRoles:
     lead: ColumnRoles | None = None
     columns: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    shared: bool = False
     _usual: dict[str, Sequence[str]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Raises DataError where the source lacks a column that was named, or where one was named for two roles."""
         roles: dict[str, str] = {}
         pairs = [(role, name) for role, names in self.given.items() for name in _several(names)]
-        lacking = [f"column {name!r} (--{role}_column_name)" for role, name in pairs if name not in self.source.columns]
+        lacking = [(role, name) for role, name in pairs if name not in self.source.columns]
         if lacking:
-            raise missing_column(self.source, " and no ".join(lacking))
+            what = " and no ".join(f"column {name!r} (--{role}_column_name)" for role, name in lacking)
+            near = [one for _, name in lacking for one in most_similar(name, self.source.columns)[:1]]
+            meant = [f"Did you mean {' and '.join(map(repr, near))}?"] if near else []
+            raise missing_column(self.source, what, " ".join([*meant, *([_SAME_NAME] if self.shared else [])]))
         for role, name in pairs:
             if role != DOCUMENT and roles.setdefault(name, role) != role:
                 raise DataError(
@@ -75,12 +82,16 @@ class ColumnRoles:
 
     def missing(self, roles: Mapping[str, tuple[str, Sequence[str]]]) -> DataError:
         """The error for roles without a column: of each its contents and its usual names."""
-        names = []
-        for what, usual in roles.values():
+        names, advice = [], ""
+        for role, (what, usual) in roles.items():
+            if self.lead is not None and role in self.lead.columns:
+                columns = ", ".join(map(repr, self.lead.columns[role]))
+                names.append(f"column {columns} (that of {what} in {self.lead.source.name})")
+                advice = f" {_SAME_NAME}"
             known = ", ".join(usual[:MAX_NAMES]) + (", …" if len(usual) > MAX_NAMES else "")
             names.append(f"column of {what} with a usual name ({known})")
         flags = " and ".join(f"--{role}_column_name" for role in roles)
-        advice = f"Name {'it' if len(names) == 1 else 'them'} with {flags}."
+        advice = f"Name {'it' if len(roles) == 1 else 'them'} with {flags}.{advice}"
         return missing_column(self.source, " and no ".join(names), advice)
 
     def look(self, role: str, usual: Sequence[str], *, any_case: bool = True) -> str | None:
@@ -148,8 +159,10 @@ def roles_of_splits(sources: Mapping[str, RowSource], given: Mapping[str, Any]) 
     The columns of the leading split must be found before those of another: in the order of what is returned.
     """
     name = leading(sources)
-    lead = ColumnRoles(sources[name], given)
-    others = {other: ColumnRoles(source, given, lead) for other, source in sources.items() if other != name}
+    lead = ColumnRoles(sources[name], given, shared=len(sources) > 1)
+    others = {
+        other: ColumnRoles(source, given, lead, shared=True) for other, source in sources.items() if other != name
+    }
     return {name: lead, **others}
 
 

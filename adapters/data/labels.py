@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from adapters.core.errors import Faults
+from adapters.core.errors import Faults, most_similar
 from adapters.core.files import digest_value
+
+_LISTED = 20
+"""Labels, or columns, that a message lists."""
+_ALIKE = 0.8
+"""Similarity from which on a label may be a misspelt one: one letter of five."""
+_NO_DIGITS = re.compile(r"\D")
 
 
 @dataclass(frozen=True)
@@ -37,20 +44,39 @@ class LabelSet:
 
 
 def refuse_unknown(
-    subject: str, examples: Iterable[Any], labels_of: Callable[[Any], Iterable[str]], known: Sequence[str]
+    split: Any,
+    labels_of: Callable[[Any], Iterable[str]],
+    known: Sequence[str],
+    *,
+    role: str = "label",
+    flag: str = "--label_column_name",
 ) -> None:
     """Raises DataError, with `file:line` of the first ones, where examples have labels that train lacks.
 
     Args:
-        subject: what is being read, for the message.
-        examples: each with its place as `where`.
+        split: the examples, each with its place as `where`; their `name`, and the `notes` on how they were read.
         labels_of: the labels in an example's gold answer.
         known: the labels of train, in the order in which the message lists them.
+        role: of the column of the labels.
+        flag: by which the user names that column; empty where no flag does.
     """
-    faults, in_train = Faults(subject), frozenset(known)
-    listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
-    for example in examples:
+    reading = split.notes.get("reading", {})
+    columns, others = reading.get("columns", {}).get(role, []), reading.get("unused", [])
+    column = f", column {', '.join(map(repr, columns))}" if columns else ""
+    faults, in_train = Faults(f"{split.notes['source']} ({split.name}){column}"), frozenset(known)
+    listed = ", ".join(known[:_LISTED]) + (", …" if len(known) > _LISTED else "")
+    advice = f"train has {listed}. Correct or remove the label, or add examples of it to train."
+    if flag:
+        left = f" (not read: {', '.join(others[:_LISTED])}{', …' if len(others) > _LISTED else ''})" if others else ""
+        advice += f" If another column contains the labels{left}, name it: {flag}."
+    for example in split:
         for label in sorted(set(labels_of(example.gold)) - in_train):
-            advice = f"train has {listed}. Remove the label, or add examples of it to train."
-            faults.add(example.where, f"label {label!r} does not occur in train", advice)
+            faults.add(example.where, f"label {label!r} does not occur in train{_meant(label, known)}", advice)
     faults.raise_if_any()
+
+
+def _meant(label: str, known: Sequence[str]) -> str:
+    """`: did you mean 'positive'?` after a label that is nearly a known one; labels that differ in a number do not."""
+    alike = [name for name in known if _NO_DIGITS.sub("", name) == _NO_DIGITS.sub("", label)]
+    near = most_similar(label, alike, least=_ALIKE)
+    return f": did you mean {near[0]!r}?" if near else ""

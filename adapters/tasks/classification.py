@@ -117,8 +117,7 @@ class Classification(TextTask):
         splits[lead].notes["reading"]["notes"] += [*hidden, *unused_drops(form, said)]
         for name, split in splits.items():
             if set(counts[name]) - set(learnt):
-                subject = f"{split.notes['source']} ({name})"
-                refuse_unknown(subject, split, lambda gold: gold if settings.multi_label else [gold], in_order(learnt))
+                refuse_unknown(split, lambda gold: gold if settings.multi_label else [gold], in_order(learnt))
         if len(learnt) < (1 if settings.multi_label else 2):
             raise DataError(
                 f"{splits[lead].notes['source']}: only the label {', '.join(learnt) or '(none)'} occurs, and there is "

@@ -144,8 +144,7 @@ class Task(base.PromptableTask):
                     "with entities, or name its columns with --text_column_name and --label_column_name."
                 )
             if types[name] - learnt:
-                subject = f"{split.notes['source']} ({name})"
-                refuse_unknown(subject, split, lambda tags: {tag[2:] for tag in tags if tag != OUTSIDE}, sorted(learnt))
+                refuse_unknown(split, lambda tags: {tag[2:] for tag in tags if tag != OUTSIDE}, sorted(learnt))
         by_character = settings.by_character
         if by_character is None:
             by_character = are_characters(example.inputs["tokens"] for example in splits[main][:_SAMPLE])

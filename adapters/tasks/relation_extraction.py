@@ -134,7 +134,7 @@ class Task(LabelAnswerTask):
         learnt = in_order(counts.get("train") or set().union(*counts.values()))
         for name, split in splits.items():
             if set(counts[name]) - set(learnt):
-                refuse_unknown(f"{split.notes['source']} ({name})", split, lambda gold: [gold], learnt)
+                refuse_unknown(split, lambda gold: [gold], learnt)
         if len(learnt) < 2:
             raise DataError(
                 f"{splits[lead].notes['source']}: only the relation {', '.join(learnt)} occurs, and there is nothing "

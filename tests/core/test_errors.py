@@ -61,6 +61,7 @@ def test_the_same_fault_is_shown_once_with_its_number_and_some_places() -> None:
         ("conl2003", ["conll2003", "rotten_tomatoes"], "did you mean 'conll2003'?"),
         ("LORA", ["full", "lora"], "did you mean 'lora'?"),
         ("lora_a", ["lora_r", "lora_alpha", "seed"], "did you mean 'lora_r' or 'lora_alpha'?"),
+        ("per", ["LOC", "PER"], "did you mean 'PER'?"),
         ("xyz", ["lora", "full"], "known: full, lora"),
         ("", ["lora"], "known: lora"),
         ("lora", [], "known: none"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapters.core.errors import DataError
-from adapters.data.columns import ColumnRoles
+from adapters.data.columns import ColumnRoles, roles_of_splits
 from adapters.data.dataset_files import open_file
 from adapters.data.rows import RowSource
 
@@ -45,10 +45,27 @@ def test_case_can_matter(tmp_path: Path) -> None:
 def test_the_users_column_wins_and_must_exist(tmp_path: Path) -> None:
     rows = source(tmp_path, "text", "body")
     assert ColumnRoles(rows, {"text": "body"}).find("text", ("text",), what="texts") == "body"
-    with pytest.raises(
-        DataError, match=r"a\.jsonl: no column 'Body' \(--text_column_name\)\. Columns found: text, body\.$"
-    ):
+    message = r"a\.jsonl: no column 'Body' \(--text_column_name\)\. Columns found: text, body\. Did you mean 'body'\?$"
+    with pytest.raises(DataError, match=message):
         ColumnRoles(rows, {"text": "Body"})
+    with pytest.raises(DataError, match=r"Columns found: text, body\.$"):
+        ColumnRoles(rows, {"text": "xyz"})
+
+
+def test_a_column_that_one_split_lacks_is_said_to_be_that_of_the_other(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    splits = {"train": source(tmp_path, "words", "mark"), "test": source(tmp_path / "b", "words", "stars")}
+    with pytest.raises(DataError, match=r"b/a\.jsonl: no column 'mark' .*words, stars.* all files"):
+        roles_of_splits(splits, {"label": "mark"})
+    roles = roles_of_splits(splits, {})
+    assert roles["train"].find("label", ("mark",), what="labels") == "mark"
+    message = (
+        r"b/a\.jsonl: no column 'mark' \(that of labels in .*a\.jsonl\) and no column of labels with a usual name "
+        r"\(mark\)\. Columns found: words, stars\. Name it with --label_column_name\. A flag names the column in all "
+        r"files: where they differ, rename it in one of them\.$"
+    )
+    with pytest.raises(DataError, match=message):
+        roles["test"].find("label", ("mark",), what="labels")
 
 
 def test_one_column_cannot_be_named_for_two_roles(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_labels_that_train_has_not_are_listed_with_their_places(refused, tagged,
     assert "2 faults" in told
     assert f"{other}:4: label 'ORG' does not occur in train (2 times: also at 7)" in told
     assert "train has LOC, PER" in told
-    assert told.count("Remove the label, or add examples of it to train") == 1
+    assert told.count("Correct or remove the label, or add examples of it to train") == 1
 
 
 def test_a_fault_of_many_lines_is_shown_once_with_its_number(refused, tmp_path):

@@ -367,5 +367,5 @@ def test_a_test_split_whose_label_may_have_another_name_is_refused(tmp_path: Pat
     folder.mkdir()
     (folder / "train.csv").write_text("text,label\n" + "a,x\nb,y\n" * 3)
     (folder / "test.csv").write_text("text,verdict\na,x\nb,y\n")
-    with pytest.raises(DataError, match=r"test\.csv: no column of labels .*Columns found: text, verdict"):
+    with pytest.raises(DataError, match=r"test\.csv: no column 'label' .*Columns found: text, verdict"):
         examples.read_named("classification", (), dataset_name=str(folder))

@@ -71,6 +71,21 @@ def test_a_label_that_train_lacks_is_refused_at_its_line(tmp_path):
     assert "train has a, b" in str(error.value)
 
 
+def test_labels_that_train_lacks_are_named_with_their_column_and_what_was_meant(tmp_path):
+    rows = [{"text": "x", "label": cell, "stars": "a"} for cell in ("Postive", "class_2", "10")]
+    known = labels("positive", "class_1", "1")
+    with pytest.raises(DataError) as error:
+        read(save(tmp_path / "d", train=known, test=rows))
+    head, *faults, advice = str(error.value).split("\n")
+    assert head.endswith("test.jsonl (test), column 'label': 3 faults:")
+    assert [fault.partition(": ")[2] for fault in faults] == [
+        "label 'Postive' does not occur in train: did you mean 'positive'?",
+        "label 'class_2' does not occur in train",
+        "label '10' does not occur in train",
+    ]
+    assert advice.endswith("If another column contains the labels (not read: stars), name it: --label_column_name.")
+
+
 def test_one_label_alone_is_nothing_to_tell_apart(tmp_path):
     with pytest.raises(DataError, match="only the label a occurs"):
         read(save(tmp_path / "d", train=labels("a", "a"), test=labels("a")))

@@ -137,10 +137,11 @@ def test_a_label_that_train_lacks_is_refused_at_each_place(tmp_path: Path) -> No
     with pytest.raises(DataError) as raised:
         read(tmp_path)
     assert str(raised.value).split("\n") == [
-        f"{path} (test): 3 faults:",
+        f"{path} (test), column '1': 3 faults:",
         f"  {path}:3: label 'Q' does not occur in train",
         f"  {path}:3: label 'Z' does not occur in train (2 times: also at 7)",
-        "train has X, Y. Remove the label, or add examples of it to train.",
+        "train has X, Y. Correct or remove the label, or add examples of it to train. If another column contains the "
+        "labels, name it: --label_column_name.",
     ]
 
 

@@ -48,7 +48,7 @@ class RowTask(Task):
         known = sorted(map(str, learnt))
         for name, split in splits.items():
             if answers[name] - learnt:
-                refuse_unknown(f"{split.notes['source']} ({name})", split, lambda gold: [gold], known)
+                refuse_unknown(split, lambda gold: [gold], known, role=cls.gold, flag="")
         return cls(LabelSet(tuple(known))), splits
 
     @classmethod

@@ -51,6 +51,8 @@ ELSEWHERE = {
 needs none, and what to do."""
 _COMMAND = re.compile(r"\n+(?=taskswap )")
 """Before a line of a description that is a command, which the parser would join to the line above."""
+_PARAGRAPH = re.compile(r"(?<!\n)\n(?!\n)")
+"""Between two lines of a paragraph."""
 LISTED = 20
 """Flags that a message lists, at most; longer lists are in --help."""
 _TRUE, _FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
@@ -172,6 +174,7 @@ def _marked(
     import tyro
 
     marked: list[tuple[str, Any, Any]] = []
+    texts = [_texts(one) for one in kind.__mro__]
     for field in dataclasses.fields(kind):
         if field.name not in hints:
             marked.append((field.name, Annotated[Any, tyro.conf.Suppress], dataclasses.field(default=field.default)))
@@ -184,8 +187,11 @@ def _marked(
             hint = Annotated[hint, tyro.conf.Positional]
         else:
             word = _value_name(hint)
+        # a setting that each method has of its own is described where it is first defined, another where it is last
+        of_classes = texts[::-1] if OWN_DEFAULTS in field.metadata else texts
         own = None if name in replaced else field.metadata.get(OWN_DEFAULTS)
-        described = _described(kind, name, own) if OWN_DEFAULTS in field.metadata else None
+        text = next((known[name] for known in of_classes if name in known), None)
+        described = " ".join(part for part in (text, own) if part) or None
         shown = tyro.conf.arg(metavar=word, help=described, help_behavior_hint=_default_hint)
         defaults = {key: getattr(field, key) for key in ("default", "default_factory")}
         known = {key: value for key, value in defaults.items() if value is not dataclasses.MISSING}
@@ -193,16 +199,19 @@ def _marked(
     return dataclasses.make_dataclass(kind.__name__, marked, bases=(kind,), frozen=True, kw_only=True)
 
 
-def _described(kind: type, name: str, own: str | None) -> str:
-    """What is said of a setting where it is first defined, and what its default is."""
-    first = next(one for one in reversed(kind.__mro__) if name in inspect.get_annotations(one))
-    (body,) = (node.body for node in ast.parse(textwrap.dedent(inspect.getsource(first))).body)  # type: ignore[attr-defined]
-    for line, after in pairwise(body):
-        if isinstance(line, ast.AnnAssign) and getattr(line.target, "id", "") == name:
-            text = getattr(getattr(after, "value", None), "value", None)  # of the text below it, if there is one
-            words = inspect.cleandoc(text).replace("\n", " ") if isinstance(text, str) else ""
-            return " ".join(part for part in (words, own) if part)
-    return own or ""
+def _texts(kind: type) -> dict[str, str]:
+    """What the source of a class says below each of its fields, in one line a paragraph, which the parser wraps."""
+    try:
+        source = inspect.getsource(kind) if inspect.get_annotations(kind) else ""
+    except (OSError, TypeError):  # a class without source, such as a notebook's
+        source = ""
+    found = {}
+    for node in ast.parse(textwrap.dedent(source)).body:
+        for line, after in pairwise(getattr(node, "body", ())):
+            text = getattr(getattr(after, "value", None), "value", None)
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(text, str):
+                found[line.target.id] = _PARAGRAPH.sub(" ", inspect.cleandoc(text))
+    return found
 
 
 def _value_name(hint: Any) -> str:

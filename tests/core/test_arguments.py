@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -498,3 +500,48 @@ def test_commands_in_a_description_have_lines_of_their_own(capsys: pytest.Captur
         arguments.parse(Sample, {}, text, ["--help"])
     lines = capsys.readouterr().out.splitlines()
     assert {"taskswap a --b", "taskswap c", "    python x.py", "    python y.py", "More words."} <= set(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described:
+    """Texts of several lines."""
+
+    size: int = 1
+    """Size of what is read at once, in tokens; longer ones are split into windows.
+    Also --window. Not used with
+    --whole
+    (which reads all); or
+    1 where nothing else is said."""
+    kept: int = 1
+    """First paragraph, of
+    two lines.
+
+    Second paragraph."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redescribed(Described):
+    """One field, of which something else is said."""
+
+    kept: int = 2
+    """Another text, of two
+    lines."""
+
+
+@pytest.mark.parametrize("width", ["80", "120"])
+def test_a_text_of_several_lines_is_wrapped_by_paragraphs(
+    width: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    shown = {}
+    for kind in (Described, Redescribed):
+        with pytest.raises(SystemExit):
+            arguments.parse(kind, {}, "", ["--help"])
+        shown[kind] = "\n".join(line.strip("│ ") for line in capsys.readouterr().out.rstrip("╰─╯\n").splitlines())
+    size = re.search(r"--size INT\s+(Size of .*? said\.\s\(default:\s1\))", shown[Described], re.DOTALL)
+    assert size is not None, shown[Described]
+    lines = size[1].split("\n")
+    room = int(width) - len("│ --size INT  ") - len(" │")
+    assert all(len(line) + 1 + len(after.split()[0]) > room for line, after in pairwise(lines)), lines
+    assert "First paragraph, of two lines.\n\nSecond paragraph." in shown[Described]
+    assert "Another text, of two lines. (default: 2)" in shown[Redescribed]

@@ -14,9 +14,10 @@ import textwrap
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from adapters.core.errors import SettingsError, did_you_mean
 from adapters.core.flags import GUARD, HELP, as_item, given, is_flag, items, name_of, unguarded
@@ -55,6 +56,8 @@ _PARAGRAPH = re.compile(r"(?<!\n)\n(?!\n)")
 """Between two lines of a paragraph."""
 LISTED = 20
 """Flags that a message lists, at most; longer lists are in --help."""
+NEEDED = {int: "a whole number, such as 8", float: "a number, such as 1e-3", Path: "the path of a file or a folder"}
+"""By the type of a value: what it must be."""
 _TRUE, _FALSE = frozenset({"true", "yes", "1", "on"}), frozenset({"false", "no", "0", "off"})
 
 
@@ -330,10 +333,32 @@ def _plain_values(name: str, values: list[str], hint: Any) -> list[str]:
             raise SettingsError(f"--{name} {' '.join(values)}: must be true or false (or use --{name}, --no_{name}).")
         return ["True" if word in _TRUE else "False"]
     if typing.get_origin(hint) is list:
-        return [item for value in values for item in items(value)]
-    if len(values) != 1:
+        values = [item for value in values for item in items(value)]
+    elif len(values) != 1:
         raise SettingsError(f"--{name} takes one value, found {len(values)}{': ' if values else ''}{' '.join(values)}.")
+    for value in values:
+        _check_value(name, value, hint)
     return values
+
+
+def _check_value(name: str, value: str, hint: Any) -> None:
+    """Raises SettingsError, in our words and not the parser's, for a value that is not of a flag's kind."""
+    kinds = [one for one in typing.get_args(hint) if one is not types.NoneType] or [hint]
+    kind = hint if typing.get_origin(hint) is Literal else kinds[0]
+    if typing.get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, Enum)):
+        choices = [str(one) for one in typing.get_args(kind)] or [*kind.__members__]
+        if value not in choices:
+            raise SettingsError(f"--{name} {value or repr(value)}: {did_you_mean(value, choices)}")
+    elif kind in NEEDED:
+        try:
+            fits = kind is not Path or bool(value)
+            kind(value)
+        except ValueError:
+            fits = False
+        if not fits:
+            needed = f"{NEEDED[kind]}, or none" if types.NoneType in typing.get_args(hint) else NEEDED[kind]
+            each = "each value " if typing.get_origin(hint) is list else ""
+            raise SettingsError(f"--{name} {value or repr(value)}: {each}must be {needed}.")
 
 
 def _from_file(path: Path, hints: Mapping[str, Any]) -> list[str]:

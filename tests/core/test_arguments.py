@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from enum import Enum
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.cli.main import command_names, load_command
 from adapters.core import arguments, flags
 from adapters.core.errors import SettingsError
 from adapters.core.files import write_json
@@ -50,6 +52,24 @@ class Sample:
     """Metrics."""
     seeds: list[int] = field(default_factory=list)
     """Seeds."""
+
+
+class Colour(Enum):
+    """Choices by name."""
+
+    RED = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kinds(Sample):
+    """Kinds that our own settings do not have."""
+
+    split: Literal["train", "test"] = "test"
+    """Choice."""
+    colour: Colour | None = None
+    """Choice by name."""
+    input: Path | None = None
+    """File."""
 
 
 def parse(*argv: str, **defaults: Any) -> Sample:
@@ -165,24 +185,45 @@ def test_what_is_no_flag_is_refused(line: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line, flag, value",
+    "line, message",
     [
-        ("--seed x", "seed", "x"),
-        ("--seed 1.5", "seed", "1.5"),
-        ("--seed none", "seed", "none"),
-        ("--seed=", "seed", ""),
-        ("--max_train_steps x", "max_train_steps", "x"),
-        ("--learning-rate fast", "learning_rate", "fast"),
-        ("--dropout=low", "dropout", "low"),
-        ("--seeds 1 two", "seeds", "two"),
+        ("--seed x", "--seed x: must be a whole number, such as 8."),
+        ("--seed 1.5", "--seed 1.5: must be a whole number, such as 8."),
+        ("--seed none", "--seed none: must be a whole number, such as 8."),
+        ("--seed=", "--seed '': must be a whole number, such as 8."),
+        ("--seed 1,2", "--seed 1,2: must be a whole number, such as 8."),
+        ("--max_train_steps x", "--max_train_steps x: must be a whole number, such as 8, or none."),
+        ("--learning-rate fast", "--learning_rate fast: must be a number, such as 1e-3."),
+        ("--learning-rate 1,5", "--learning_rate 1,5: must be a number, such as 1e-3."),
+        ("--dropout=low", "--dropout low: must be a number, such as 1e-3, or none."),
+        ("--seeds 1 two", "--seeds two: each value must be a whole number, such as 8."),
+        ("--split tset", "--split tset: did you mean 'test'?"),
+        ("--split 1", "--split 1: known: test, train"),
+        ("--colour rde", "--colour rde: did you mean 'RED'?"),
+        ("--input=", "--input '': must be the path of a file or a folder, or none."),
+        ("--train_embeddings x", "--train_embeddings x: must be true or false (or use --train_embeddings, --no_train"),
     ],
 )
-def test_a_value_of_the_wrong_type_is_refused_with_its_flag(line: str, flag: str, value: str) -> None:
+def test_a_value_of_the_wrong_type_is_refused_with_its_flag_and_what_is_needed(line: str, message: str) -> None:
     with pytest.raises(SettingsError) as raised:
-        parse(*line.split())
-    message = str(raised.value)
-    assert f"--{flag}" in message and value in message
-    assert not set(message) & set("│╭╮╰╯"), message
+        arguments.parse(Kinds, {}, "", line.split())
+    assert str(raised.value).startswith(message)
+
+
+def test_a_choice_is_read() -> None:
+    found = arguments.parse(Kinds, {}, "", ["--split", "train", "--colour", "RED", "--input", "a"])
+    assert (found.split, found.colour, found.input) == ("train", Colour.RED, Path("a"))
+
+
+def test_every_kind_of_setting_has_words_for_a_wrong_value() -> None:
+    kinds = dict[Any, type]()
+    for name in command_names():
+        flags_of = load_command(name).settings()
+        unused = {*arguments.positionals(flags_of)}
+        hints = get_type_hints(flags_of)
+        kinds |= {hints[one.name]: flags_of for one in fields(flags_of) if one.name not in unused}
+    inner = {one for hint in kinds for one in (get_args(hint) or [hint])} - {type(None)}
+    assert inner == {str, int, float, bool, Path}, "tell in arguments.py what a value of a new kind must be"
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])

@@ -20,6 +20,10 @@ ARGUMENTS = {
 """Flags whose argument has another name."""
 ROWS = "data"
 """The folder in a run's for what was given in memory, a file of JSON lines for each split."""
+_GIVEN = re.compile(r"^--([a-z]\w*) (\S+?)(?=: )", re.MULTILINE)
+"""A flag and its value, before what is wrong with it."""
+_PLAIN = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|nan|inf|True|False|None|'.*'", re.IGNORECASE)
+"""A value that is written without quotation marks, or has them."""
 _FLAG = re.compile(r"(?<!launch )--(?!help\b)([a-z]\w*)")
 
 
@@ -44,7 +48,13 @@ def in_words_of_the_call(folder: Path) -> Iterator[None]:
 
 def reworded(message: str, folder: Path) -> str:
     """A message about flags and files as one about arguments and rows."""
-    files = re.compile(rf"{re.escape(str(folder / ROWS))}/(\w+)\.jsonl(?::(\d+))?")
+    files = re.compile(rf"(?:^--\w+ )?{re.escape(str(folder / ROWS))}/(\w+)\.jsonl(?::(\d+))?", re.MULTILINE)
     message = files.sub(lambda found: f"{found[1]}: row {found[2]}" if found[2] else found[1], message)
     message = message.replace("there is no such flag", "there is no such setting")
+    message = _GIVEN.sub(lambda found: f"{ARGUMENTS.get(found[1], found[1])}={_literal(found[2])}", message)
     return _FLAG.sub(lambda found: ARGUMENTS.get(found[1], found[1]), message)
+
+
+def _literal(value: str) -> str:
+    """A value as it is written in a call."""
+    return value if _PLAIN.fullmatch(value) else repr(value)

@@ -12,6 +12,7 @@ from conftest import FIRST, LAST, PLACES
 
 import adapters
 from adapters.core.errors import ComparisonError, DataError, SettingsError
+from adapters.experiments.python_errors import reworded
 
 ROWS = [
     {"tokens": [first, last, "lived", "in", place, "."], "ner_tags": ["B-PER", "I-PER", "O", "O", "B-LOC", "O"]}
@@ -151,7 +152,9 @@ def test_a_dry_run_ends_nothing(tiny_bert, tmp_path, capsys):
         ({"train": [{"tokens": ["a"], "ner_tags": [{1, object()}]}]}, "row 1: column 'ner_tags' contains a object"),
         ({"train": ["a text"]}, "train: row 1: must be a dict of columns, found str"),
         ({"data": ROWS}, r"not both"),
-        ({"train": "nowhere.conll"}, "nowhere.conll: no such file"),
+        ({"train": "nowhere.conll"}, "^train='nowhere.conll': no such file"),
+        ({"learning_rate": "fast"}, r"^learning_rate='fast': must be a number, such as 1e-3\.$"),
+        ({"learning_rate": -1.0}, r"^learning_rate=-1\.0: must be above 0"),
     ],
 )
 def test_wrong_input_is_an_exception_with_what_to_do(tiny_bert, tmp_path, given, words):
@@ -235,6 +238,22 @@ def test_errors_are_in_the_words_of_the_call_and_leave_no_rows_behind(tmp_path):
     assert repr(loaded) == "LoadedArtifact(majority for classification)"
     with pytest.raises(DataError, match="found int"):
         loaded(3)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("--test_file a.csv:3: no", "test='a.csv:3': no"),
+        ("--test_file runs/x/data/test.jsonl:3: no", "test: row 3: no"),
+        ("runs/x/data/train.jsonl: 2 faults:\n  runs/x/data/train.jsonl:3: no", "train: 2 faults:\n  train: row 3: no"),
+        ("--load_in_4bit True: must be", "load_in_4bit=True: must be"),
+        ("--metrics: none of them", "metrics: none of them"),
+        ("--seed takes one value, found 2: 1 2.", "seed takes one value, found 2: 1 2."),
+        ("Leave it out with --drop_label null.", "Leave it out with drop_label null."),
+    ],
+)
+def test_a_flag_and_its_value_are_an_argument(said: str, message: str) -> None:
+    assert reworded(said, Path("runs/x")) == message
 
 
 def test_a_frame_without_the_text_column_is_refused_with_its_columns(tiny_bert, tmp_path):

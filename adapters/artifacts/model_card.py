@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adapters.core.errors import numbered, verb
 from adapters.data.regression_rows import LabelRange
 from adapters.evaluation.evaluate import Evaluation
 from adapters.evaluation.metrics.base.any_metric import Section, score_title
@@ -217,7 +218,7 @@ def _front_matter(card: Mapping[str, Any], tags: str) -> list[str]:
 
 
 def _results(record: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
-    main, metric = evaluation.main, evaluation.metrics[0]
+    main, metric, shared = evaluation.main, evaluation.metrics[0], record["overlap"]["count"]
     row = (
         record["dataset"]["name"],
         evaluation.split,
@@ -232,8 +233,8 @@ def _results(record: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
         *markdown_lines(("data", "split", "examples", "metric", "value", "95 % interval"), [row]),
         "",
         *section_tables(evaluation.tables(metric)),
-        f"The interval is a bootstrap over {evaluation.units.name}. {record['overlap']['count']} of the examples are "
-        "in train too.",
+        f"The interval is a bootstrap over {evaluation.units.name}. {numbered(shared, 'examples')} of "
+        f"{record['dataset']['split']} {verb(shared, 'are')} in train too.",
         "",
     ]
 

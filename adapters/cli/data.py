@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ taskswap data train.csv --task classification
 taskswap data my_folder --task ner --model_name_or_path minilm    # lengths in tokens, too
 
 Ends with exit code 2 where a run would refuse the data. (That no dev split can be cut from a small file is a note.)"""
+
+_CLAUSE = re.compile(r"\s\(|\.?\n|[.,;] ")
+"""What ends the first clause of a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +115,7 @@ def _read(given: Any, tasks: Sequence[str]) -> _Read:
     found = {name: _by_task(name, sources, given) for name in tasks}
     complete = {name: one for name, one in found.items() if one.error is None}
     if len(tasks) > 1 and not complete:
-        reasons = [f"{name}: {' '.join(str(one.error).split()[:40])}" for name, one in found.items()]
-        raise DataError("\n  ".join([f"{given.data}: no task can read it. Name yours with --task:", *reasons]))
+        raise _no_task(given.data, {name: one.error for name, one in found.items() if one.error is not None})
     chosen = min(complete or found, key=lambda name: (found[name].unread, name))
     one = found[chosen]
     notes = []
@@ -130,6 +133,27 @@ def _read(given: Any, tasks: Sequence[str]) -> _Read:
         except DataError as error:
             notes.append(f"no dev split, and none can be cut: {error}")
     return dataclasses.replace(one, notes=tuple(notes))
+
+
+def _no_task(data: str, reasons: Mapping[str, UserError]) -> DataError:
+    """The error where no task can read data: the whole one of the task that finds its columns, where there is one, with
+    the fewest faults; else the beginning of each."""
+    faulty = {
+        name: error.faults.count
+        for name, error in reasons.items()
+        if isinstance(error, DataError) and error.faults is not None
+    }
+    if faulty:
+        nearest = min(faulty, key=lambda name: (faulty[name], name))
+        others = ", ".join(name for name in reasons if name != nearest)
+        return DataError(
+            f"{data}: no task can read it. Nearest is --task {nearest}:\n{reasons[nearest]}\n"
+            f"What another one lacks is said with --task and its name: {others}"
+        )
+    told = [f"{name}: {_CLAUSE.split(str(error).removeprefix(f'{data}: '))[0]}" for name, error in reasons.items()]
+    return DataError(
+        "\n  ".join([f"{data}: no task can read it. Name yours with --task, for the whole reason:", *told])
+    )
 
 
 def _by_task(name: str, sources: Mapping[str, RowSource], given: Any) -> _Read:

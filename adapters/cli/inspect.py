@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from adapters.cli.base.plain_flags import PlainFlags
 from adapters.core import arguments
 from adapters.core.arguments import POSITIONAL
-from adapters.core.errors import SettingsError, SourceError
+from adapters.core.errors import SettingsError, SourceError, numbered
 
 HELP = "show what an artifact contains, and check it"
 GROUP = "Look inside"
@@ -72,7 +72,8 @@ def _print_card(card: Mapping[str, Any]) -> None:
         print(f"numbers of train: {learnt}")
     if isinstance(scores, dict) and scores.keys() >= SCORE_FIELDS:
         print(
-            f"{scores['dataset']} {scores['split']} ({scores['n']:,} examples): {scores.get('title', scores['score'])} "
+            f"{scores['dataset']} {scores['split']} ({numbered(scores['n'], 'examples')}): "
+            f"{scores.get('title', scores['score'])} "
             f"{100 * scores['value']:.2f} ({100 * scores['low']:.2f} to {100 * scores['high']:.2f})"
         )
     print("settings: " + json.dumps(card["method"]["settings"]))
@@ -88,7 +89,8 @@ def _print_export(record: Mapping[str, Any]) -> None:
     said += [quantize["kind"]] if quantize else []
     if scored := quantize.get("scored"):
         said.append(
-            f"{scored['metric']} on {scored['split']} ({scored['n']:,} examples) {100 * scored['before']:.2f} in fp32, "
+            f"{scored['metric']} on {scored['split']} ({numbered(scored['n'], 'examples')}) "
+            f"{100 * scored['before']:.2f} in fp32, "
             f"{100 * scored['value']:.2f} in {quantize['kind']}"
         )
     print("; ".join(said))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from adapters.core import arguments, discovery, flags
 from adapters.core.arguments import POSITIONAL
-from adapters.core.errors import SettingsError, did_you_mean
+from adapters.core.errors import SettingsError, did_you_mean, numbered
 from adapters.core.settings import CommonSettings, join
 
 HELP = "list the prompts, or show one filled with real examples and its tokens counted"
@@ -108,7 +108,7 @@ def _preview(name: str, argv: Sequence[str]) -> int:
             print("  does not fit even without shots: it will not be answered\n")
             continue
         tokens = len(predictor.tokens(query, fitting, mask))
-        print(f"  whole: {tokens:,} tokens with {fitting} of {len(shots)} shots\n")
+        print(f"  whole: {tokens:,} tokens with {fitting} of {numbered(len(shots), 'shots')}\n")
     if predictor.label_scorer is not None:
         answers = zip(task.choices(prompt.form), predictor.label_scorer.tokens, strict=True)
         words = [f"{word} ({len(tokens)})" for (word, _), tokens in answers]
@@ -121,7 +121,7 @@ def _print_part(title: str, text: str, tokenizer: Any) -> None:
     if not text:
         return
     tokens = len(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
-    print(f"{title}: {tokens:,} tokens")
+    print(f"{title}: {numbered(tokens, 'tokens')}")
     for line in text.splitlines():
         print(f"  | {line}")
     print()

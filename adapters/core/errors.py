@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 MAX_SHOWN_FAULTS = 20
+MAX_OF_A_KIND = 5
+"""Faults that are listed of those that differ in a number or a quoted value alone."""
 MAX_SHOWN_PLACES = 4
 """Places that are listed of a fault which occurs often."""
 MAX_LISTED = 10
 """Names that are listed in a line."""
+
+
+_OF_ONE = {"are": "is", "were": "was", "have": "has", "do": "does"}
+"""Verbs whose form for one is not made by an s."""
+_VALUE = re.compile(r"'(?:[^'\\]|\\.)*(?:'|$)|\"(?:[^\"\\]|\\.)*(?:\"|$)|\S*\d\S*")
+"""What differs among faults of one kind: what is quoted, and numbers with what they are part of."""
 
 
 class UserError(ValueError):
@@ -27,7 +36,13 @@ class SourceError(UserError):
 
 
 class DataError(UserError):
-    """A dataset contains rows that cannot be read without guessing."""
+    """A dataset contains rows that cannot be read without guessing.
+
+    Attributes:
+        faults: those of single rows, where it is they that cannot be read.
+    """
+
+    faults: Faults | None = None
 
 
 class ModelError(UserError):
@@ -65,7 +80,8 @@ class SessionError(UserError):
 class Faults:
     """Collects faults of a dataset, and counts what was left out or changed in reading it.
 
-    One error lists the first twenty faults, each with its places and its number, and the total.
+    One error lists the first five faults of each kind and twenty in all, each with its places and its number; how many
+    more there are like them; and the total.
 
     Attributes:
         count: faults so far.
@@ -81,13 +97,22 @@ class Faults:
         self.notes: Counter[str] = Counter()
         self._places: dict[str, list[str]] = {}
         self._times: Counter[str] = Counter()
+        self._kinds: dict[str, list[str]] = {}
+        self._more: Counter[str] = Counter()
 
     def add(self, where: str, what: str, advice: str = "") -> None:
         """Add a fault. `where` is `file:line`; `advice` says what to do and is printed once."""
         self.count += 1
-        if what in self._places or len(self._places) < MAX_SHOWN_FAULTS:
+        if what not in self._places:
+            kind = _VALUE.sub("", what)
+            if len(self._places) < MAX_SHOWN_FAULTS and len(self._kinds.get(kind, ())) < MAX_OF_A_KIND:
+                self._kinds.setdefault(kind, []).append(what)
+                self._places[what] = []
+            else:
+                self._more[kind if kind in self._kinds else ""] += 1
+        if what in self._places:
             self._times[what] += 1
-            places = self._places.setdefault(what, [])
+            places = self._places[what]
             if len(places) < MAX_SHOWN_PLACES:
                 places.append(where)
         if advice and advice not in self.advice:
@@ -99,8 +124,14 @@ class Faults:
 
     @property
     def shown(self) -> list[str]:
-        """A line for each of the first twenty different faults: its first place, and the number and more places."""
-        return [self._line(what, places) for what, places in self._places.items()]
+        """A line for each fault that is listed: its first place, and the number and more places; and one for the rest
+        of its kind."""
+        lines = []
+        for kind, listed in self._kinds.items():
+            lines += [self._line(what, self._places[what]) for what in listed]
+            if self._more[kind]:
+                lines.append(f"… and {self._more[kind]:,} more like this")
+        return [*lines, f"… and {numbered(self._more[''], 'others')}"] if self._more[""] else lines
 
     def _line(self, what: str, places: Sequence[str]) -> str:
         first, *others = places
@@ -115,11 +146,10 @@ class Faults:
         """Raises DataError that lists the faults, if there are any."""
         if not self.count:
             return
-        head = f"{self.subject}: {self.count:,} fault{'s' if self.count > 1 else ''}"
-        listed = self._times.total()
-        if self.count > listed:
-            head += f", of which {listed:,} are listed"
-        raise DataError("\n  ".join([head + ":", *self.shown]) + "".join(f"\n{a}" for a in self.advice))
+        head = f"{self.subject}: {numbered(self.count, 'faults')}:"
+        error = DataError("\n  ".join([head, *self.shown]) + "".join(f"\n{a}" for a in self.advice))
+        error.faults = self
+        raise error
 
 
 def numbered(count: int, what: str) -> str:
@@ -135,6 +165,16 @@ def listing(names: Sequence[str], what: str, most: int = MAX_LISTED) -> str:
     if not names:
         return f"no {what}"
     return f"{numbered(len(names), what)}: {', '.join(names[:most])}{', …' if len(names) > most else ''}"
+
+
+def verb(count: int, plural: str) -> str:
+    """The form of a verb after a number of things, by that for several: `are` is `is` for one, and `occur` `occurs`."""
+    return _OF_ONE.get(plural, f"{plural}s") if count == 1 else plural
+
+
+def there_are(count: int, what: str) -> str:
+    """`there are 5 training examples`, and of one `there is 1 training example`: `what` ends with a plural."""
+    return f"there {verb(count, 'are')} {count:,} {what.removesuffix('s') if count == 1 else what}"
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from adapters.core.errors import DataError, Faults
+from adapters.core.errors import DataError, Faults, numbered
 from adapters.data.label_cells import SCORES, LabelForm, is_number
 
 PLACEHOLDERS = frozenset(
@@ -156,7 +156,8 @@ def look_alike(names: Collection[str]) -> list[str]:
 def perhaps_none(counts: Counter[str]) -> list[str]:
     """Notes for `none` among the labels, and for -1 next to 0, 1, 2, …, which may mean that there is no label."""
     said = [
-        f"warning: the label {name} ({counts[name]:,} rows) is read as a class; if it means that there is none, "
+        f"warning: the label {name} ({numbered(counts[name], 'rows')}) is read as a class; if it means that there is "
+        "none, "
         f"--drop_label {name} leaves its rows out"
         for name in counts
         if name.lower() == _EITHER
@@ -169,7 +170,8 @@ def _minus_one(counts: Counter[str]) -> list[str]:
     if not counts.get(_NOT_ANNOTATED) or not whole or len(counts) < 4:  # -1, 0 and 1 are negative, neutral, positive
         return []
     return [
-        f"warning: the label -1 ({counts[_NOT_ANNOTATED]:,} rows) is read as a class; if it means that there is none, "
+        f"warning: the label -1 ({numbered(counts[_NOT_ANNOTATED], 'rows')}) is read as a class; if it means that "
+        "there is none, "
         "--drop_label -1 leaves its rows out"
     ]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.core.errors import DataError
+from adapters.core.errors import DataError, verb
 
 RESAMPLE = ("auto", "examples", "documents")
 """Values of --resample."""
@@ -80,7 +80,8 @@ def chosen_units(documents: Sequence[str], resample: str = "auto") -> Units:
     if resample == "documents" and not known:
         unknown = sum(not name for name in documents)
         raise DataError(
-            f"--resample documents: {unknown:,} of the {len(documents):,} scored examples have no document. Name "
+            f"--resample documents: {unknown:,} of the {len(documents):,} scored examples {verb(unknown, 'have')} no "
+            "document. Name "
             "the column that says it with --document_column_name (a column file has -DOCSTART- lines before its first "
             "sentence, or CoNLL-U's # newdoc), and score runs again that were scored without. Or leave --resample out."
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.core import arguments, discovery, flags, settings_files
-from adapters.core.errors import CheckpointError, DataError, SettingsError
+from adapters.core.errors import CheckpointError, DataError, SettingsError, numbered
 from adapters.core.files import write_json, write_text
 from adapters.core.processes import is_first
 from adapters.core.settings import CommonSettings, check_tracking, join
@@ -194,7 +194,7 @@ class Run:
             splits=splits,
             files=self._files_of_splits(),
         )
-        labels = f"; {len(task.labels)} labels" if len(task.labels) else ""
+        labels = f"; {numbered(len(task.labels), 'labels')}" if len(task.labels) else ""
         self._say(f"data: {self.data.in_words()}{labels}{self._default_data()}")
         for line in reading_lines(splits):
             self._say(line)

@@ -13,7 +13,7 @@ from typing import Any
 
 from adapters.artifacts import artifact
 from adapters.core import arguments
-from adapters.core.errors import ArtifactError, SettingsError
+from adapters.core.errors import ArtifactError, SettingsError, numbered
 from adapters.core.settings import CommonSettings, join
 from adapters.serving.bank.bank import AdapterBank, Request
 
@@ -146,7 +146,9 @@ class Swap:
             output = found["output"]
             shown = highlight(output) if "entities" in output else json.dumps(_short(output), ensure_ascii=False)
             console.print(f"[{found['adapter']}]", shown, markup=False)
-        console.print(f"\n{len(answers)} texts, {len(self.wanted)} adapters, one batch: {took:.0f} ms")
+        console.print(
+            f"\n{numbered(len(answers), 'texts')}, {numbered(len(self.wanted), 'adapters')}, one batch: {took:.0f} ms"
+        )
         names = [*self.wanted]
         begin = time.perf_counter()
         for number in range(CHOICES):

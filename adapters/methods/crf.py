@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.core.errors import numbered
 from adapters.core.search_space import Choice, LogUniform, Space
 from adapters.core.settings import require
 from adapters.methods.base.classical import ClassicalMethod, ClassicalModel, array_of, text_list
@@ -108,7 +109,7 @@ class Field(ClassicalModel):
         self.index = {name: number for number, name in enumerate(names)}
         self.free = np.zeros(len(tags))
         self.learned = int(weights.nnz + np.count_nonzero(steps))
-        self.description = f"{len(names):,} features of words, {len(tags)} tags"
+        self.description = f"{numbered(len(names), 'features')} of words, {numbered(len(tags), 'tags')}"
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """The likeliest tags of each sentence."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from adapters.core.errors import SettingsError
+from adapters.core.errors import SettingsError, there_are
 from adapters.tasks.base.example import Example
 
 SELECTIONS = ("random", "balanced", "hardest", "nearest")
@@ -19,7 +19,7 @@ def draw(train: Sequence[Example], number: int, seed: int) -> list[Example]:
     """Sample `number` training examples, ordered by the seed. Raises SettingsError if there are fewer."""
     if number > len(train):
         raise SettingsError(
-            f"--shots {number}: there are {len(train)} training examples. Give at most --shots {len(train)}."
+            f"--shots {number}: {there_are(len(train), 'training examples')}. Give at most --shots {len(train)}."
         )
     chosen = random.Random(f"shots/{seed}").sample(range(len(train)), number)
     return [train[i] for i in chosen]

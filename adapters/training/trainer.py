@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from adapters.core.errors import CheckpointError, ModelError
+from adapters.core.errors import CheckpointError, ModelError, numbered, verb
 from adapters.core.memory import free_cache, out_of_memory, rows_that_fit, saved_bytes
 from adapters.core.progress import ProgressBar
 from adapters.core.settings import CommonSettings
@@ -297,7 +297,8 @@ class Trainer:
             self.micro_batches *= 2
             free_cache()
             bar.say(
-                f"out of memory with {rows} rows at once: from now on a batch is split into {self.micro_batches} "
+                f"out of memory with {numbered(rows, 'rows')} at once: from now on a batch is split into "
+                f"{self.micro_batches} "
                 "micro-batches."
             )
 
@@ -385,7 +386,8 @@ class Trainer:
         self.micro_batches = math.ceil(rows / fitting)
         if self.micro_batches > 1:
             self._say(
-                f"memory: {fitting} rows of {tokens} tokens fit at once, so a batch of {rows} is split into "
+                f"memory: {numbered(fitting, 'rows')} of {tokens} tokens {verb(fitting, 'fit')} at once, so a batch "
+                f"of {rows} is split into "
                 f"{self.micro_batches} micro-batches, with the same result."
             )
 

@@ -133,7 +133,19 @@ def test_where_no_task_can_read_it_the_reason_of_each_is_said(
 ) -> None:
     found = record(capsys, save(tmp_path / "a.jsonl", [{"x": 1}]), code=2)
     assert "no task can read it" in found["faults"][0]
-    assert any(fault.startswith("ner: ") for fault in found["faults"])
+    assert any(fault.startswith("ner: no tagged sentences") for fault in found["faults"])
+    assert all(len(fault) < 140 for fault in found["faults"])
+
+
+def test_where_no_task_can_read_it_the_faults_of_the_nearest_are_shown_and_the_rest_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "".join(f"text {n},{'' if n % 2 else 'ab'[n % 4 // 2]}\n" for n in range(4000)))
+    assert main.main(["data", str(path)]) == 2
+    shown = capsys.readouterr().out.strip().splitlines()
+    assert len(shown) == 6 and "Nearest is --task classification" in shown[1]
+    assert "column 'label' must be" in shown[3] and "2,000 times: also at 5, 7, 9, …" in shown[3]
 
 
 def test_people_see_columns_splits_labels_notes_and_examples(reviews: Path, capsys: pytest.CaptureFixture[str]) -> None:

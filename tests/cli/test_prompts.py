@@ -40,7 +40,7 @@ def test_a_prompt_is_shown_as_the_model_reads_it(
     whole = len(tokenizer("\n".join(shown).rstrip(" ")).input_ids)
     total = next(line for line in out.splitlines() if line.startswith("  whole: "))
     assert abs(int(total.split()[1]) - whole) <= 2, "the parts are shown without what only separates them"
-    assert "1 of 1 shots" in total
+    assert "1 of 1 shot" in total
 
 
 def test_a_prompt_is_shown_in_the_turns_of_the_bases_chat_template(

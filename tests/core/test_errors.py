@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.core import errors
-from adapters.core.errors import DataError, Faults, UserError, did_you_mean, numbered
+from adapters.core.errors import DataError, Faults, UserError, did_you_mean, numbered, there_are, verb
 
 
 def test_every_error_of_a_user_is_a_value_error() -> None:
@@ -28,16 +28,31 @@ def test_one_fault_is_said_with_its_place_and_advice() -> None:
 
 def test_twenty_different_faults_are_shown_all_are_counted_and_each_advice_is_given_once() -> None:
     faults = Faults("a.conll")
-    for line in range(1, 31):
-        faults.add(f"a.conll:{line}", f"no tag {line}", "Add one." if line % 2 else "")
+    letters = [first + second for first in "abcde" for second in "uvwxyz"]
+    for line, letter in enumerate(letters, 1):
+        faults.add(f"a.conll:{line}", f"no tag {letter}", "Add one." if line % 2 else "")
     faults.add("a.conll:31", "no word", "Add a word.")
     with pytest.raises(DataError) as raised:
         faults.raise_if_any()
     said = str(raised.value).split("\n")
-    assert said[0] == "a.conll: 31 faults, of which 20 are listed:"
-    assert said[1:21] == [f"  a.conll:{line}: no tag {line}" for line in range(1, 21)]
-    assert said[21:] == ["Add one.", "Add a word."]
-    assert faults.count == 31
+    assert said[0] == "a.conll: 31 faults:"
+    assert said[1:21] == [f"  a.conll:{line}: no tag {letter}" for line, letter in enumerate(letters[:20], 1)]
+    assert said[21:] == ["  … and 11 others", "Add one.", "Add a word."]
+    assert faults.count == 31 and raised.value.faults is faults
+
+
+def test_of_faults_that_differ_in_a_value_alone_five_are_shown_and_the_others_counted() -> None:
+    faults = Faults("a.csv")
+    for line in range(2, 2002):
+        faults.add(f"a.csv:{line}", f"column 'score' must be a number, found {'it' + chr(39) + f's {line}'!r}")
+        faults.add(f"a.csv:{line}", "column 'text' is empty")
+    faults.add("a.csv:3000", "column 'other' is empty")
+    assert faults.shown == [
+        *(f"a.csv:{line}: column 'score' must be a number, found \"it's {line}\"" for line in range(2, 7)),
+        "… and 1,995 more like this",
+        "a.csv:2: column 'text' is empty (2,000 times: also at 3, 4, 5, …)",
+        "a.csv:3000: column 'other' is empty",
+    ]
 
 
 def test_the_same_fault_is_shown_once_with_its_number_and_some_places() -> None:
@@ -74,4 +89,9 @@ def test_the_nearest_known_names_are_said(given: str, known: list[str], said: st
 def test_a_number_before_words_has_them_in_the_singular_for_one() -> None:
     assert numbered(2_000, "rows left out") == "2,000 rows left out"
     assert numbered(1, "rows left out") == "1 row left out"
+    assert [f"{count} {verb(count, one)}" for one in ("are", "have", "occur") for count in (1, 2)] == [
+        *("1 is", "2 are", "1 has", "2 have", "1 occurs", "2 occur")
+    ]
+    assert there_are(1, "training examples") == "there is 1 training example"
+    assert there_are(0, "training examples") == "there are 0 training examples"
     assert numbered(1, "entities") == "1 entity" and numbered(0, "spans") == "0 spans"

@@ -122,7 +122,7 @@ def test_documents_are_taken_where_all_are_known_and_there_are_enough() -> None:
     assert chosen_units([*many, ""]).record()["documents"] is None
     few = chosen_units(many[:-2], "documents")
     assert (few.name, few.enough) == ("documents", False)
-    with pytest.raises(DataError, match=r"1 of the 61 scored examples have no document\. .*--document_column_name"):
+    with pytest.raises(DataError, match=r"1 of the 61 scored examples has no document\. .*--document_column_name"):
         chosen_units([*many, ""], "documents")
 
 

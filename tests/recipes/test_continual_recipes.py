@@ -93,7 +93,7 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(tasks, tiny_bert, tmp_
     assert main(["continual", *words, "--tuning_trials", "6"]) == 0
     said = capsys.readouterr().out
     assert "replay (lora), ewc (lora)" in said
-    assert "4: 2 orders, 1 seeds; at most 16 trials" in said
+    assert "4: 2 orders, 1 seed; at most 16 trials" in said
     assert not (tmp_path / "out").exists()
 
 

@@ -659,4 +659,4 @@ def test_examples_that_stand_in_train_and_test_are_counted(tiny_bert, data, tmp_
     assert scores["overlap"]["first"][0]["test"].endswith("both.conll:1")
     assert scores["overlap"]["equal"] == 2
     report = " ".join((folder / "report.txt").read_text().split())
-    assert "3 of the test examples are in train too, as the tokenizer sees them; 2 of them to the letter" in report
+    assert "note: 3 examples of test are in train too, as the tokenizer sees texts; to the letter: 2" in report

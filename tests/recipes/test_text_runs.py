@@ -164,7 +164,7 @@ def test_prompts_are_shown_with_the_data(
         shown = ["--shots", "1", "--examples", "1", "--model_name_or_path", str(place / "gpt2")]
         assert main(["prompts", name, *flags(place, task)[2:], *shown]) == 0
         out = capsys.readouterr().out
-        assert "shot 1: " in out and "query, its answer '" in out and "1 of 1 shots" in out
+        assert "shot 1: " in out and "query, its answer '" in out and "1 of 1 shot" in out
     assert main(["prompts"]) == 0
     assert f"{task}_few" in capsys.readouterr().out
 

@@ -68,9 +68,9 @@ def test_classes_that_are_whole_numbers_may_be_negative(tmp_path: Path, labels: 
 
 def test_minus_one_next_to_the_classes_of_a_list_and_the_word_none_are_said(tmp_path: Path) -> None:
     _, _, notes = read(train=save(tmp_path / "a.jsonl", texts(0, 1, 2, -1)))
-    assert any("label -1 (1 rows) is read as a class" in note and "--drop_label -1" in note for note in notes)
+    assert any("label -1 (1 row) is read as a class" in note and "--drop_label -1" in note for note in notes)
     task, _, notes = read(train=save(tmp_path / "b.jsonl", texts("FAVOR", "AGAINST", "NONE")))
-    assert len(task.labels) == 3 and any("label NONE (1 rows) is read as a class" in note for note in notes)
+    assert len(task.labels) == 3 and any("label NONE (1 row) is read as a class" in note for note in notes)
 
 
 def test_several_dropped_labels_that_begin_with_a_dash_reach_the_task(tmp_path: Path) -> None:

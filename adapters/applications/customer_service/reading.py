@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from adapters.applications.customer_service.knowledge import FAR, IN, NEAR, OUT, Question
-from adapters.core.errors import DataError, Faults
+from adapters.core.errors import DataError, Faults, numbered
 from adapters.data.columns import ColumnRoles
 from adapters.data.dataset_files import open_file
 from adapters.data.rows import Row, RowSource
@@ -51,7 +51,7 @@ def read(path: str, settings: Any, flag: str) -> tuple[list[QuestionAnswer], lis
     columns = ", ".join(f"{role} from {', '.join(names)}" for role, names in record["columns"].items())
     unused = f"; unused: {', '.join(record['unused'])}" if record["unused"] else ""
     lines = [f"{source.name}: {len(asked):,} questions ({record['format']}): {columns}{unused}", *record["notes"]]
-    return asked, [*lines, *(f"{count:,} {what}" for what, count in faults.notes.items())]
+    return asked, [*lines, *(numbered(count, what) for what, count in faults.notes.items())]
 
 
 _ROLES = ("question", "intent", "answer", "scope")

@@ -9,7 +9,7 @@ from typing import Any
 
 from adapters.applications.recommendation.catalogue import Catalogue, Item
 from adapters.applications.recommendation.events import Case, Events
-from adapters.core.errors import DataError, Faults
+from adapters.core.errors import DataError, Faults, numbered
 from adapters.data.columns import ColumnRoles
 from adapters.data.dataset_files import open_file
 from adapters.data.rows import Row
@@ -65,7 +65,7 @@ def read_items(settings: Any) -> tuple[Catalogue, list[str]]:
             continue
         before = found.setdefault(item.id, item)
         if before is not item and before == item:
-            faults.note("items that are there twice, alike, read once")
+            faults.note("items given twice, alike, read once")
         elif before is not item:
             faults.add(row.where(), f"another item of the id {item.id!r:.60}", "Give each item one row.")
         elif not item.text:
@@ -154,7 +154,7 @@ def read_events(settings: Any, catalogue: Catalogue) -> tuple[Events, list[str]]
         late += at < latest
         latest = max(latest, at)
         if (who[:LONGEST_NAME], number, at, liked) in rows:
-            faults.note("events that are there twice, read once")
+            faults.note("events given twice, read once")
         rows[who[:LONGEST_NAME], number, at, liked] = None
     faults.raise_if_any()
     if count and unknown > MOST_UNKNOWN * count:
@@ -165,7 +165,7 @@ def read_events(settings: Any, catalogue: Catalogue) -> tuple[Events, list[str]]
     if unknown:
         faults.note(f"events of unknown items left out (the first: {example})", unknown)
     if late:
-        faults.note("events that are not in order of time: they were sorted", late)
+        faults.note("events not in order of time, sorted", late)
     missing = [name for name in settings.signal_kinds if name not in kinds]
     if missing:
         raise DataError(f"--signal_kinds {missing[0]}: no event has this kind. Kinds found: {', '.join(kinds)}.")
@@ -220,7 +220,7 @@ def _lines(roles: ColumnRoles, faults: Faults, count: int, what: str) -> list[st
     columns = ", ".join(f"{role} from {', '.join(names)}" for role, names in record["columns"].items())
     unused = f"; unused: {', '.join(record['unused'])}" if record["unused"] else ""
     first = f"{roles.source.name}: {count:,} {what} ({record['format']}): {columns}{unused}"
-    return [first, *record["notes"], *(f"{times:,} {said}" for said, times in faults.notes.items())]
+    return [first, *record["notes"], *(numbered(times, said) for said, times in faults.notes.items())]
 
 
 def _cell(row: Row, column: str) -> str:

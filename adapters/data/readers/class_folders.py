@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.core.errors import DataError, Faults
+from adapters.core.errors import DataError, Faults, numbered
 from adapters.core.files import digest_file, digest_value
 from adapters.data.rows import FileSource, Row, lines
 
@@ -43,7 +43,7 @@ def open(path: Path, encoding: str) -> ClassFoldersSource:
     if not any(_files(folder) for folder in classes):
         raise DataError(f"{path}: contains no folder of a class with texts. Give pos/1.txt, neg/1.txt, say.")
     notes = [
-        f"{folder.name} is left out: its {len(_files(folder)):,} texts have no label"
+        f"{folder.name} is left out: {numbered(len(_files(folder)), 'texts')} without a label"
         for folder in found
         if folder not in classes
     ]

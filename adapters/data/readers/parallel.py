@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from adapters.core.errors import DataError, Faults
+from adapters.core.errors import DataError, Faults, numbered
 from adapters.core.files import digest_file, digest_value
 from adapters.data.rows import FileSource, Line, Row, lines, plain_name
 
@@ -54,7 +54,7 @@ def open(path: Path, encoding: str) -> ParallelSource:
         )
     counts = {language: sum(1 for _ in lines(one, encoding, Faults(str(one)))) for language, one in files.items()}
     if len(set(counts.values())) > 1:
-        counted = ", ".join(f"{files[language]} has {count:,} lines" for language, count in counts.items())
+        counted = ", ".join(f"{files[language]} has {numbered(count, 'lines')}" for language, count in counts.items())
         raise DataError(
             f"{counted}. Each line must be the same sentence in all files, so the numbers must be equal. "
             "Mend the files, or fetch them again."

@@ -12,7 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from adapters.core.errors import DataError, Faults
+from adapters.core.errors import DataError, Faults, numbered
 from adapters.core.files import digest_file, digest_value
 from adapters.data.rows import FileSource, Row, lines
 
@@ -42,7 +42,7 @@ def open(path: Path, encoding: str) -> SlotSource:
     files = {name: folder / name for name in (_WORDS, _TAGS, _LABEL) if (folder / name).is_file()}
     counts = {name: _count(file, encoding) for name, file in files.items()}
     if len(set(counts.values())) > 1:
-        counted = ", ".join(f"{files[name]} has {count:,} lines" for name, count in counts.items())
+        counted = ", ".join(f"{files[name]} has {numbered(count, 'lines')}" for name, count in counts.items())
         raise DataError(f"{counted}. Line n of each must be the same sentence: mend the files, or fetch them again.")
     if not counts[_WORDS]:
         raise DataError(f"{folder}: its files contain no sentence. Give files with examples.")

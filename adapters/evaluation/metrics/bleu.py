@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import regex
 
+from adapters.core.errors import numbered
 from adapters.evaluation.metrics import base
 from adapters.evaluation.metrics.base.sacrebleu import SacrebleuMetric
 
@@ -66,7 +67,8 @@ class Metric(SacrebleuMetric):
             for n, (hit, total) in enumerate(zip(hits, totals, strict=True), 1)
         ]
         rows.append(("BLEU avg", (float(self.scores(sums)["bleu"]), totals[0])))
-        remark = f"{examples:,.0f} predictions of {predicted:,.0f} words; the references nearest in length have "
+        remark = f"{numbered(int(examples), 'predictions')} of {numbered(int(predicted), 'words')}; "
+        remark += "the references nearest in length have "
         remark += f"{expected:,.0f} (of Chinese: characters). Predictions that are too short lower the score."
         columns = ("precision", "support")
         return [base.Section(title="BLEU", columns=columns, rows=tuple(rows), remark=remark, counts=("support",))]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from adapters.core.errors import numbered
 from adapters.evaluation.metrics import base
 
 
@@ -54,5 +55,5 @@ class Metric(base.Metric):
         rows = base.averaged_rows(self.labels, *sums[:-2].reshape(3, -1), every_class=True)
         columns = ("precision", "recall", "F1", "support")
         share = 100 * float(self.scores(sums)["subset_accuracy"])
-        remark = f"{share:.2f} % of {int(sums[-1]):,} texts have exactly their gold labels."
+        remark = f"{share:.2f} % of {numbered(int(sums[-1]), 'texts')} have exactly their gold labels."
         return [base.Section(title="Labels", columns=columns, rows=rows, remark=remark, counts=("support",))]

@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from adapters.core.errors import numbered
+from adapters.core.errors import numbered, verb
 from adapters.core.files import digest_value
 from adapters.core.progress import ProgressBar
 from adapters.data.columns import NUMBERED
@@ -158,7 +158,8 @@ def _label_notes(by_split: Mapping[str, Counter[str]]) -> list[str]:
     notes = []
     rare = [name for name, count in train.items() if count < RARE]
     if rare and len(rare) < len(train):
-        notes.append(f"{len(rare)} of {len(train)} labels occur fewer than {RARE} times in train: {_listed(rare)}")
+        occur = f"{len(rare)} of {len(train)} labels {verb(len(rare), 'occur')}"
+        notes.append(f"{occur} fewer than {RARE} times in train: {_listed(rare)}")
     for name, found in by_split.items():
         lacking = sorted(set(train) - set(found)) if found and name != "train" else []
         if lacking:
@@ -278,7 +279,9 @@ def report(record: Mapping[str, Any], splits: Mapping[str, Examples], task: Task
         parts += [_label_table(record), Text()]
     parts += [Text(f"note: {note}") for note in record["notes"]]
     if record["first"]:
-        parts += [Text(), Text(f"the first {len(record['first'])} examples, as they are learned:", style="bold")]
+        several = len(record["first"]) > 1
+        which = f"the first {len(record['first'])} examples, as they are" if several else "the first example, as it is"
+        parts += [Text(), Text(f"{which} learned:", style="bold")]
         main = next(iter(splits.values()))
         parts += [_drawn(task, example, shown) for example, shown in zip(main, record["first"], strict=False)]
     return Group(*parts)
@@ -322,7 +325,7 @@ def _label_table(record: Mapping[str, Any]) -> RenderableType:
     columns.append(Column(title="", shown=lambda row: "█" * max(round(24 * row["share"]), int(row["share"] > 0))))
     table = rich_table(columns, rows, width=None)
     left = len(names) - len(rows)
-    return Group(table, Text(f"… and {left:,} labels more")) if left else table
+    return Group(table, Text(f"… and {numbered(left, 'labels')} more")) if left else table
 
 
 def _drawn(task: Task, example: Example, shown: Mapping[str, Any]) -> Text:

@@ -14,6 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from adapters.core.errors import numbered, verb
 from adapters.data.word_splitter import joined
 from adapters.evaluation.evaluate import Evaluation
 from adapters.evaluation.metrics.base.any_metric import Section, score_title
@@ -49,7 +50,11 @@ def main_line(evaluation: Evaluation) -> str:
 
 def bootstrap_of(resampled: Mapping[str, Any]) -> str:
     """How an interval was made: `bootstrap`, and of how many documents where whole ones were resampled."""
-    return f"bootstrap of {resampled['documents']:,} documents" if resampled["units"] == "documents" else "bootstrap"
+    return (
+        f"bootstrap of {numbered(resampled['documents'], 'documents')}"
+        if resampled["units"] == "documents"
+        else "bootstrap"
+    )
 
 
 def plain(renderable: RenderableType) -> str:
@@ -111,8 +116,9 @@ def _cost_lines(record: Mapping[str, Any]) -> list[str]:
     shared = record["overlap"]
     if shared["count"]:
         lines.append(
-            f"note: {shared['count']:,} of the {record['dataset']['split']} examples are in train too, as the "
-            f"tokenizer sees them; {shared['equal']:,} of them to the letter (scores.json, overlap)"
+            f"note: {numbered(shared['count'], 'examples')} of {record['dataset']['split']} "
+            f"{verb(shared['count'], 'are')} in train too, as the tokenizer sees texts; to the letter: "
+            f"{shared['equal']:,} (scores.json, overlap)"
         )
     return lines
 
@@ -131,11 +137,13 @@ def _prompt_lines(record: Mapping[str, Any]) -> list[str]:
     lines = [
         f"prompt: {notes['prompt']}, shots: {notes['shots']}{dropped if record['shots_dropped'] else ''}",
         f"chat template: {notes.get('chat_template', 'no')}",
-        f"parse failures: {failed:,} of {n:,} answers, {100 * failed / max(n, 1):.1f} % "
+        f"parse failures: {failed:,} of {numbered(n, 'answers')}, {100 * failed / max(n, 1):.1f} % "
         "(what could be parsed of them counts)",
     ]
     if record["truncated"]:
-        lines.append(f"truncated: {record['truncated']:,} inputs too long for the model, with an empty answer")
+        lines.append(
+            f"truncated: {numbered(record['truncated'], 'inputs')} too long for the model, with an empty answer"
+        )
     return lines
 
 

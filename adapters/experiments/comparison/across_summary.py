@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters.core.errors import numbered
 from adapters.evaluation import ranks
 from adapters.evaluation.report.tables import short_name
 from adapters.evaluation.significance import holm
@@ -186,7 +187,7 @@ def _shown(summary: Mapping[str, Any]) -> list[str]:
             f"{'' if differ else ', so no pair is called different'}."
         )
     shown = [pair for pair in pairs if pair["differs"]]
-    adjusted = f"signed ranks, Holm-adjusted over {len(pairs)} pair{'s' if len(pairs) > 1 else ''}"
+    adjusted = f"signed ranks, Holm-adjusted over {numbered(len(pairs), 'pairs')}"
     least = ranks.needed(len(pairs))
     if shown:
         out.append(f"Significant ({adjusted}): {'; '.join(_higher(methods, pair) for pair in shown)}.")

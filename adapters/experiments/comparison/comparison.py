@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.core import arguments, discovery, flags
-from adapters.core.errors import DataError, ModelError, UserError
+from adapters.core.errors import DataError, ModelError, UserError, numbered, verb
 from adapters.core.files import digest_file, digest_value
 from adapters.core.settings import INCIDENTAL, CommonSettings, check_tracking, join, join_methods, require
 from adapters.evaluation.documents import chosen_units
@@ -114,7 +114,8 @@ class Comparison(Experiment):
         if shared["count"] and settings.forbid_overlap:
             first = shared["first"][0]
             raise DataError(
-                f"--forbid_overlap: {shared['count']} examples of {name} are in train too, the first "
+                f"--forbid_overlap: {numbered(shared['count'], 'examples')} of {name} "
+                f"{verb(shared['count'], 'are')} in train too, the first "
                 f"{first['test']} as {first['train']}. Remove them, or leave the flag out."
             )
 
@@ -122,7 +123,8 @@ class Comparison(Experiment):
         """Raises DataError where dev is too small to choose settings by."""
         if examples < tuning.FEWEST:
             raise DataError(
-                f"dev has {examples} examples; at least {tuning.FEWEST} are needed to choose settings by. Give a "
+                f"dev has {numbered(examples, 'examples')}; at least {tuning.FEWEST} are needed to choose settings "
+                "by. Give a "
                 "larger --validation_file or --validation_split_percentage, or --tuning_trials 0 for default settings."
             )
         self.dev = examples

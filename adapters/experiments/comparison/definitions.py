@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from adapters.core.errors import numbered
 from adapters.evaluation.report.tables import points
 
 
@@ -18,7 +19,8 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             "method",
             "Method",
             "A row is a method on a base model, with one run for each seed. All rows were scored by the same code on "
-            f"the same {data['n']:,} examples of the {data['split']} split, in the same order. Rows on different base "
+            f"the same {numbered(data['n'], 'examples')} of the {data['split']} split, in the same order. Rows on "
+            "different base "
             "models are listed separately: they differ in the base as well as in the method.",
         ),
         (

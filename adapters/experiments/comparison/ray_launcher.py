@@ -21,7 +21,7 @@ from typing import Any
 
 import ray
 
-from adapters.core.errors import SettingsError
+from adapters.core.errors import SettingsError, numbered
 from adapters.experiments.comparison.live_table import LiveTable
 from adapters.experiments.comparison.runs import (
     PlannedRun,
@@ -214,7 +214,7 @@ def _outcome(reference: Any, run: PlannedRun, folder: Path) -> RunOutcome:
 
 def _cancel(references: Sequence[Any]) -> None:
     """Cancel the tasks and wait until their runs have ended."""
-    print(f"ending {len(references)} runs", file=sys.stderr, flush=True)
+    print(f"ending {numbered(len(references), 'runs')}", file=sys.stderr, flush=True)
     with suppress(ray.exceptions.RayError):
         for reference in references:
             ray.cancel(reference)

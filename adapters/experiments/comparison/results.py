@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.core.errors import ComparisonError, cause
+from adapters.core.errors import ComparisonError, cause, numbered
 from adapters.evaluation.metrics.base.metric import Metric
 
 ALIKE = ("task", "dataset.split", "dataset.n", "dataset.digest", "label_digest", "metric_versions")
@@ -150,7 +150,8 @@ def _training(record: Record) -> str:
     what = ", ".join(str(notes[key]) for key in ("limit", "without_dev") if key in notes)
     what += ", each seed others" * ("draw" in notes)
     digest = str(notes.get("digest", ""))[:12]
-    return f"{data['sizes'].get('train', 0):,} examples {f'({what}) ' if what else ''}of {digest or 'unknown data'}"
+    examples = numbered(data["sizes"].get("train", 0), "examples")
+    return f"{examples} {f'({what}) ' if what else ''}of {digest or 'unknown data'}"
 
 
 def _value(record: Record, key: str) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from adapters.core.errors import numbered
 from adapters.evaluation.report.svg import COLOURS, amount
 from adapters.evaluation.report.tables import Column, interval, points, short_name
 from adapters.experiments.comparison.summary import compared_bases
@@ -179,7 +180,7 @@ def _milliseconds(row: Mapping[str, Any]) -> str:
 def _tuned(row: Mapping[str, Any]) -> str:
     """What the search for a method's settings took."""
     tuning = row.get("tuning")
-    return f"{duration(tuning['seconds'])} ({tuning['trials']} trials)" if tuning else "none"
+    return f"{duration(tuning['seconds'])} ({numbered(tuning['trials'], 'trials')})" if tuning else "none"
 
 
 def _tuning_seconds(row: Mapping[str, Any]) -> float:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from adapters.core.errors import verb
 from adapters.core.files import write_text
 from adapters.core.signals import exit_on_sigterm
 from adapters.experiments.comparison.runs import (
@@ -46,7 +47,8 @@ def write_job_array(runs: Sequence[PlannedRun], folder: Path, resources: Resourc
     write_text(path, script([run.name for run in waiting], folder, resources))
     started = [log for run in waiting if (log := folder / "runs" / f"{run.name}.log").is_file()]
     print(
-        f"{len(waiting)} of {len(runs)} runs are not finished; {path} runs them. Submit it with\n\n"
+        f"{len(waiting)} of {len(runs)} runs {verb(len(waiting), 'are')} not finished; {path} runs what is left. "
+        "Submit it with\n\n"
         f"    sbatch {shlex.quote(str(path))}\n\n"
         "(with sbatch's own flags before the file: --partition NAME --time 4:00:00). When the jobs have ended, run "
         f"this same command again: it prints the table. All machines must see {folder.absolute()} and the data "

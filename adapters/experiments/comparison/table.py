@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from adapters.core.errors import numbered, verb
 from adapters.evaluation.report.tables import (
     Column,
     interval,
@@ -123,7 +124,8 @@ def overlap_sentence(summary: Mapping[str, Any]) -> str:
     if not count:
         return "No example of this split is in train."
     example = f", the first {_place(first[0]['test'])} as {_place(first[0]['train'])}" if first else ""
-    return f"{count:,} examples of this split are in train too{example}; the column “Without overlap” leaves them out."
+    shared = f"{numbered(count, 'examples')} of this split {verb(count, 'are')} in train too{example}"
+    return f"{shared}; the column “Without overlap” leaves {'it' if count == 1 else 'them'} out."
 
 
 def _place(where: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from adapters.core import search_space
+from adapters.core.errors import numbered
 from adapters.core.search_space import Space
 from adapters.experiments.comparison import results
 from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, read_json
@@ -182,12 +183,13 @@ class Search:
         if not self.searched:
             return f"{where}nothing to search"
         trial, failed = self.chosen(), sum(bool(trial.error) for trial in self.trials)
+        trials = numbered(len(self.trials), "trials")
         if not trial.scores:
-            return f"{where}all {len(self.trials)} trials failed, so it runs at its default settings: {trial.error}"
+            return f"{where}all {trials} failed, so it runs at its default settings: {trial.error}"
         values = ", ".join(f"{name} {value}" for name, value in trial.settings.items()) or "its default settings"
         longest = max(trial.scores)
         after = f" ({failed} failed)" if failed else ""
-        return f"{where}{len(self.trials)} trials{after}, best on dev {100 * trial.scores[longest]:.1f}: {values}"
+        return f"{where}{trials}{after}, best on dev {100 * trial.scores[longest]:.1f}: {values}"
 
     def record(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The search as JSON.

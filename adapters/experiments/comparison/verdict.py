@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from adapters.core.errors import numbered, verb
 from adapters.evaluation.documents import FEWEST_DOCUMENTS
 from adapters.evaluation.report.run_report import on_base
 from adapters.evaluation.report.tables import points
@@ -32,7 +33,8 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     bases = compared_bases(row["base"] for row in rows)
     out = [_of_base(summary, base) for base in bases]
     out += [
-        f"{_name(row)}{on_base(row['base'])} is incomplete ({len(row['seeds'])} runs finished, others failed), so it "
+        f"{_name(row)}{on_base(row['base'])} is incomplete ({numbered(len(row['seeds']), 'runs')} finished, others "
+        "failed), so it "
         "is in no test and no advice."
         for row in rows
         if row["incomplete"]
@@ -49,24 +51,26 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
 def resampled_sentence(resampled: Mapping[str, Any]) -> str:
     """What was resampled, where examples have documents; else empty. `resampled`: of `documents.Units.record`."""
     number = resampled["documents"]
+    documents = numbered(number or 0, "documents")
     if resampled["units"] == "documents" and resampled["enough"]:
-        return f"Whole documents are resampled ({number:,} documents), as examples of one document are alike."
+        return f"Whole documents are resampled ({documents}), as examples of one document are alike."
     if resampled["units"] == "documents":
         return (
-            f"There are only {number:,} documents, and intervals and tests by whole documents need at least "
+            f"There {verb(number, 'are')} only {documents}, and intervals and tests by whole documents need at least "
             f"{FEWEST_DOCUMENTS}: none is made. Score more documents, or resample single examples "
             "(--resample examples), which takes examples of one document for independent."
         )
     if number is None or number == resampled["examples"]:
         return ""
-    few = f", as {number:,} are too few to be resampled whole" if number < FEWEST_DOCUMENTS else ""
-    return f"Single examples are resampled, as if those of one document were independent ({number:,} documents{few})."
+    few = f", as {number:,} {verb(number, 'are')} too few to be resampled whole" if number < FEWEST_DOCUMENTS else ""
+    return f"Single examples are resampled, as if those of one document were independent ({documents}{few})."
 
 
 def sample_size(summary: Mapping[str, Any]) -> str:
     """`n = 3,453`, and of how many documents where whole ones are resampled."""
     n, resampled = summary["dataset"]["n"], summary["resampled"]
-    return f"n = {n:,}" + (f" in {resampled['documents']:,} documents" if resampled["units"] == "documents" else "")
+    whole = resampled["units"] == "documents"
+    return f"n = {n:,}" + (f" in {numbered(resampled['documents'], 'documents')}" if whole else "")
 
 
 def where(base: str) -> str:
@@ -200,8 +204,8 @@ def _settings(rows: Sequence[Mapping[str, Any]], *, on_test: bool) -> str:
     if not searched:
         return "All methods ran at their default settings: others may rank them differently (--tuning_trials 6)."
     trials = sorted({tuning["trials"] for tuning in searched.values()})
-    number = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
-    out = f"Settings were chosen on dev from {number} trials of each method"
+    number = numbered(trials[0], "trials") if len(trials) == 1 else f"{trials[0]} to {trials[-1]} trials"
+    out = f"Settings were chosen on dev from {number} of each method"
     out += "; no trial was scored on test." if on_test else "."
     known = [tuning["resolution"] for tuning in searched.values() if tuning["resolution"]]
     if known:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core import arguments, discovery, flags, settings_files
-from adapters.core.errors import ModelError, SettingsError
+from adapters.core.errors import ModelError, SettingsError, numbered
 from adapters.core.files import digest_value
 from adapters.core.search_space import Space
 from adapters.core.settings import INCIDENTAL, require
@@ -173,8 +173,9 @@ class Continual(Experiment):
             "dry run: nothing is written",
             f"tasks       {', '.join(self.tasks)} ({self.settings.scenario})",
             f"conditions  {names}",
-            f"runs        {len(self.runs)}: {len(self.orders)} orders, {self.settings.seeds} seeds; at most "
-            f"{trials * len(self.searches)} trials before them",
+            f"runs        {len(self.runs)}: {numbered(len(self.orders), 'orders')}, "
+            f"{numbered(self.settings.seeds, 'seeds')}; at most "
+            f"{numbered(trials * len(self.searches), 'trials')} before them",
         ]
         if self.main_process:
             print("\n".join(lines))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.core import arguments, discovery, flags
-from adapters.core.errors import DataError, SettingsError
+from adapters.core.errors import DataError, SettingsError, there_are
 from adapters.core.files import write_json
 from adapters.core.settings import CommonSettings, join, require
 from adapters.experiments.prompt_lab.predictors import METHOD, PromptCondition, ensembles, grid, method_of
@@ -128,7 +128,7 @@ class Lab:
         most, available = max(self.settings.shots), len(self.train)
         if most > available:
             raise SettingsError(
-                f"--shots {most}: there are {available} training examples. Give at most --shots {available}."
+                f"--shots {most}: {there_are(available, 'training examples')}. Give at most --shots {available}."
                 + ("" if available else " (Training examples come from --train_file or --dataset_name.)")
             )
         if most and self.settings.shot_selection == "balanced":

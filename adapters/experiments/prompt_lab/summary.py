@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters.core.errors import numbered
 from adapters.evaluation.evaluate import score_of
 from adapters.evaluation.metrics.base.any_metric import AnyMetric
 from adapters.evaluation.report.tables import points
@@ -93,7 +94,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     if chosen is not None:
         table = summary["tables"][1]
         out.append(
-            f"Chosen on {first['n']} examples of dev, by the mean over seeds: {_named(table['rows'][0])}. "
+            f"Chosen on {numbered(first['n'], 'examples')} of dev, by the mean over seeds: {_named(table['rows'][0])}. "
             f"On test (n = {table['n']:,}), scored once: {score} {_spread(table['rows'][0])}."
         )
         out.append(
@@ -143,5 +144,5 @@ def _spread(row: Mapping[str, Any]) -> str:
         return f"{points(row['mean'])} (one seed)"
     return (
         f"{points(row['mean'])}, sd {points(row['sd'])}, {points(row['worst'])} to {points(row['best'])} over "
-        f"{row['seeds']} seeds"
+        f"{numbered(row['seeds'], 'seeds')}"
     )

@@ -121,7 +121,7 @@ def check_unknown_tokens(split: Examples, base: Base, *, allowed: bool, say: Cal
     share, examples = unknown_share(sentences, base.word_tokenizer.parts(sentences), base.tokenizer.unk_token_id)
     if share <= WARN_UNKNOWN:
         return
-    shown = " ".join(word if len(word) <= SHOWN else f"{word[:SHOWN]}…" for word in examples)
+    shown = ", ".join(repr(word if len(word) <= SHOWN else f"{word[:SHOWN]}…") for word in examples)
     message = f"{share:.0%} of the tokens of {split.name} are unknown to {base.name}, for example in {shown}"
     if share > REFUSE_UNKNOWN and not allowed:
         raise ModelError(

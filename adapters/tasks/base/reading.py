@@ -69,5 +69,5 @@ def labels_in_words(counts: Counter[str]) -> str:
     """`3 labels: a, b, c, most frequent 41 %`, the most frequent ones first."""
     listed = counts.most_common()
     names = ", ".join(name for name, _ in listed[:MAX_LABELS]) + (", …" if len(listed) > MAX_LABELS else "")
-    kinds = f"{len(listed)} label{'s' if len(listed) > 1 else ''}"
+    kinds = numbered(len(listed), "labels")
     return f"{kinds}: {names}; most frequent {listed[0][0]}, {100 * listed[0][1] / counts.total():.0f} %"

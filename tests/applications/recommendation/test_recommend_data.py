@@ -90,13 +90,13 @@ def test_what_can_be_used_is_used_and_the_rest_is_counted(tmp_path: Path) -> Non
     assert found.times.tolist() == [3, 5] and len(catalogue) == 3
     assert catalogue.items[2].price is None
     for line in (
-        "1 items that are there twice",
-        "1 items without a text",
-        "1 prices that cannot be read",
-        "1 events of unknown items left out (the first: ",
+        "1 item given twice",
+        "1 item without a text",
+        "1 price that cannot be read",
+        "1 event of unknown items left out (the first: ",
         "'gone'",
-        "2 events that are not in order of time",
-        "1 events that are there twice",
+        "2 events not in order of time",
+        "1 event given twice",
     ):
         assert line in told, (line, told)
 

@@ -41,7 +41,7 @@ def test_texts_without_labels_and_other_files_are_left_out_and_said(tmp_path: Pa
     source = open_file(tmp_path)
     assert {row.values["label"] for row in source.rows(Faults("x"))} == {"pos", "neg"}
     assert notes_of(source) == [
-        "unsup is left out: its 2 texts have no label",
+        "unsup is left out: 2 texts without a label",
         "files beside the folders are not read: labeledBow.feat",
     ]
 

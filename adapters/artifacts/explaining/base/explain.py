@@ -13,7 +13,7 @@ from adapters.artifacts.explaining.base.attribution import MAX_ERROR, Attributio
 from adapters.artifacts.explaining.base.explanation import Explanation, Neighbour, Part
 from adapters.artifacts.explaining.base.reader import Readable, ReadAnswer
 from adapters.artifacts.explaining.base.subject import Answer, PredictedAnswer, prompted
-from adapters.core.errors import DataError, ModelError
+from adapters.core.errors import DataError, ModelError, numbered, verb
 from adapters.core.settings import require
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.explained import Target
@@ -148,7 +148,8 @@ def _with_notes(explanation: Explanation, answer: Answer, attribution: Attributi
         read = sum((np.asarray(shares.sum(0)).ravel() for shares in answer.traced.rows), np.zeros(len(answer.words)))
         unread = int((read == 0).sum())
         if unread and answer.prediction.truncated:
-            notes.append(f"{unread:,} of {len(answer.words):,} words were not read (--max_length), and count nothing")
+            of = f"{unread:,} of {numbered(len(answer.words), 'words')} {verb(unread, 'were')} not read (--max_length)"
+            notes.append(f"{of}, and {verb(unread, 'count')} nothing")
     notes += attribution.notes(answer, options)
     if explanation.error is not None and explanation.error > MAX_ERROR:
         notes.append(

@@ -21,7 +21,7 @@ from adapters.artifacts.heads import Head, Heads
 from adapters.artifacts.runtime.loading import ADAPTERS, FORMAT, HEADS, MODEL, read_tensors
 from adapters.artifacts.runtime.predictor import session
 from adapters.artifacts.runtime.tokenizer import FILE
-from adapters.core.errors import ModelError
+from adapters.core.errors import ModelError, numbered
 from adapters.core.settings import require
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors, LayerDelta
 from adapters.models.base_model import Base
@@ -116,7 +116,8 @@ def write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, An
     record["largest_difference"] = float(f"{worst:.3g}")
     shared = {name: derived(first.card, first.folder, base)[name] for name in ("base", "versions")}
     notes = [
-        f"opset {opset}; {len(adapters)} adapters of rank {rank} or less, as inputs; logits equal torch's to "
+        f"opset {opset}; {numbered(len(adapters), 'adapters')} of rank {rank} or less, as inputs; logits equal "
+        "torch's to "
         f"{worst:.1e} × max(1, |logit|) at 5 shapes that were not traced"
     ]
     return {**shared, ADAPTERS: records, "export": record}, notes

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from adapters.core.errors import SettingsError
+from adapters.core.errors import SettingsError, numbered
 from adapters.evaluation.documents import Units
 from adapters.evaluation.metrics.base.any_metric import AnyMetric, Section
 
@@ -56,7 +56,7 @@ class ResampledMetric(AnyMetric):
             values[name] |= dict(zip(("low", "high"), intervals[name], strict=True))
         if values.keys() - intervals.keys():
             return values, f"{self.remark} No interval: some resamples cannot be scored."
-        of = "" if units is None or units.of is None else f" of {units.documents:,} documents"
+        of = "" if units is None or units.of is None else f" of {numbered(units.documents, 'documents')}"
         return values, f"{self.remark} Interval: 95 %, bootstrap of {RESAMPLES:,} resamples{of}."
 
     def _intervals(

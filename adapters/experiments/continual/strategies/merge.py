@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from adapters.core.errors import numbered
 from adapters.core.settings import require
 from adapters.experiments.continual.strategies import base
 
@@ -94,7 +95,7 @@ class Strategy(base.Strategy):
         with torch.no_grad():
             for name, (_, up) in summed.items():
                 parameters[name.replace(DOWN, UP)].copy_(up * best[1])
-        stage.say(f"merged {len(self.single)} adapters, factor {best[1]}: mean dev score {best[0]:.2%}")
+        stage.say(f"merged {numbered(len(self.single), 'adapters')}, factor {best[1]}: mean dev score {best[0]:.2%}")
 
     def _ties(self, name: str, stage: base.Stage) -> tuple[torch.Tensor, torch.Tensor]:
         """A and B of the merged delta of a layer, with the rank that the model has."""

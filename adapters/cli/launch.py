@@ -21,6 +21,9 @@ DESCRIPTION = """Run a recipe in several processes: taskswap launch --num_proces
 
 Everything after the recipe's file is passed to the recipe."""
 
+_QUIETLY = (sys.executable, "-m", "adapters.cli.base.launched")
+"""Before a launcher's module: it adds no report of its own to a recipe's refusal."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessLayout:
@@ -140,7 +143,7 @@ def _torchrun(layout: ProcessLayout) -> list[str]:
     """The command line of torchrun for the processes of this machine."""
     machines = layout.num_machines or 1
     per_machine = f"--nproc_per_node={layout.processes_per_machine}"
-    launcher = [sys.executable, "-m", "torch.distributed.run", per_machine]
+    launcher = [*_QUIETLY, "torch.distributed.run", per_machine]
     if machines == 1:
         return [*launcher, "--standalone"]
     return [
@@ -168,7 +171,7 @@ def _accelerate(layout: ProcessLayout, config_file: str) -> list[str]:
     """The command line of Accelerate's launcher."""
     values = {field.name: getattr(layout, field.name) for field in fields(layout)}
     given = [word for name, value in values.items() if value is not None for word in (f"--{name}", str(value))]
-    return [sys.executable, "-m", "accelerate.commands.launch", "--config_file", config_file, *given]
+    return [*_QUIETLY, "accelerate.commands.launch", "--config_file", config_file, *given]
 
 
 def _check_gpus(config_file: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from conftest import REPOSITORY
 from adapters.cli import launch as launching
 from adapters.cli.launch import ProcessLayout, launch
 from adapters.core.errors import SettingsError
+from adapters.core.exit_codes import exit_codes
 
 CONFIGS = REPOSITORY / "accelerate_configs"
 Started = list[tuple[list[str], dict[str, str]]]
@@ -56,7 +58,7 @@ def begin(layout: ProcessLayout, recipe: str, **how: Any) -> None:
 def test_torchrun_starts_a_recipe_which_knows_how_many_processes_were_requested(started: Started, recipe: str) -> None:
     begin(ProcessLayout(num_processes=3), recipe)
     ((command, environment),) = started
-    assert command[:3] == [sys.executable, "-m", "torch.distributed.run"]
+    assert command[:4] == [sys.executable, "-m", "adapters.cli.base.launched", "torch.distributed.run"]
     assert {"--nproc_per_node=3", "--standalone"} < set(command) and command[-3:] == [recipe, "--seed", "1"]
     assert environment["TASKSWAP_NUM_PROCESSES"] == "3"
     assert environment["OMP_NUM_THREADS"] == "2"  # 8 cores for 3
@@ -114,7 +116,7 @@ def test_a_config_for_gpus_is_accelerates_to_start(
     config = str(CONFIGS / "fsdp2.yaml")
     begin(ProcessLayout(num_processes=8), recipe, config_file=config)
     command = started[0][0]
-    assert command[1:5] == ["-m", "accelerate.commands.launch", "--config_file", config]
+    assert command[1:6] == ["-m", "adapters.cli.base.launched", "accelerate.commands.launch", "--config_file", config]
     assert command[command.index("--num_processes") + 1] == "8" and command[-3:] == [recipe, "--seed", "1"]
 
 
@@ -174,3 +176,32 @@ def test_the_command_passes_on_everything_after_the_recipe(started: Started, rec
     ((command, environment),) = started
     assert command[-5:] == [recipe, "--num_processes", "9", "--help", "a.py"]
     assert environment["TASKSWAP_NUM_PROCESSES"] == "3"
+
+
+@pytest.mark.parametrize("variables", [{}, {"TASKSWAP_NUM_PROCESSES": "1"}, {"ACCELERATE_MIXED_PRECISION": "no"}])
+def test_under_accelerate_launch_a_refusal_stands_apart_with_how_to_have_it_alone(
+    variables: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    monkeypatch.setattr(sys, "argv", ["recipes/x.py", "--bad"])
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match="2"), exit_codes():
+        raise SettingsError("--bad: there is no such flag.")
+    told = capsys.readouterr().err
+    if "ACCELERATE_MIXED_PRECISION" in variables:
+        assert told.startswith("\nerror: --bad: there is no such flag.\n\n(") and "python recipes/x.py …" in told
+    else:
+        assert told == "--bad: there is no such flag.\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("code", "quiet"), [(2, True), (7, False)])
+def test_the_launcher_reports_a_process_that_died_and_not_one_that_refused(
+    code: int, quiet: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "ending.py").write_text(f"import sys; sys.exit({code})")
+    words = [sys.executable, "-m", "adapters", "launch", "--num_processes", "2", str(tmp_path / "ending.py")]
+    ended = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
+    assert ended.returncode == (2 if quiet else 1)
+    assert ("Traceback" in ended.stderr) is not quiet and ("exitcode" in ended.stderr) is not quiet, ended.stderr

@@ -33,6 +33,7 @@ OTHERS = {
     "--partition",
     "--time",
     "--config_file",
+    "--quiet",
     "--machine_rank",
     "--main_process_ip",
     "--num_processes",

@@ -106,7 +106,7 @@ def test_every_control_has_a_role_and_a_name_of_its_own(page: Page) -> None:
     assert not [pair for pair in named if not pair[1]] and len(set(named)) == len(named)
     assert ("textbox", "Text") in named and ("button", "Unload ner") in named
     assert ("group", "Adapters to run scores × 100, with their 95 % interval") in named
-    assert page["#list input"].accessible_name == "ner ner · lora entity_f1 86.8 (85.9 to 87.8)"
+    assert page["#list input"].accessible_name == "ner ner · lora Entity F1 86.8 (85.9 to 87.8)"
     ids = page.run("return [...document.querySelectorAll('[id]')].map((node) => node.id)")
     assert len(ids) == len(set(ids)) > 30
     for name in ("aria-labelledby", "aria-describedby", "for"):

@@ -37,11 +37,20 @@ def test_the_list_tells_task_method_and_score_with_its_interval(page: Page) -> N
     page.server.adapters["old"] = adapter("old", "ner", scores=None, pinned=True, resident=False, aliases=["was"])
     page.open()
     assert [box.text.split("\n") for box in page.all(".adapter label")] == [
-        ["ner", "ner · lora", "entity_f1 86.8 (85.9 to 87.8)"],
-        ["mood", "classification · prefix", "entity_f1 86.8 (85.9 to 87.8)"],
+        ["ner", "ner · lora", "Entity F1 86.8 (85.9 to 87.8)"],
+        ["mood", "classification · prefix", "Entity F1 86.8 (85.9 to 87.8)"],
         ["old", "ner · lora · also was · pinned · read from disk on demand", "no score recorded"],
     ]
     assert page["#base"].text == "One base model, many adapters: minilm, encoder"
+
+
+def test_a_score_is_named_by_its_title_or_by_the_words_of_its_metric(page: Page) -> None:
+    for name, told in (("one", {"title": "Chunk F1 (strict)"}), ("two", {"metric": "expected_calibration_error"})):
+        made = pages.adapter(name, "ner")
+        page.server.adapters[name] = {**made, "scores": {**made["scores"], **told}}
+    page.open()
+    shown = page["#list"].text
+    assert "Chunk F1 (strict) 86.8" in shown and "Expected calibration error 86.8" in shown
 
 
 def test_the_list_tells_whose_answers_have_drifted(page: Page) -> None:
@@ -52,10 +61,15 @@ def test_the_list_tells_whose_answers_have_drifted(page: Page) -> None:
     page.open()
     told = page.run(
         "return [...document.querySelectorAll('#list li')].map((item) => [...item.querySelectorAll('label span')]"
-        ".filter((span) => span.textContent.startsWith('drift: ')).map((span) => [span.textContent, span.className]))"
+        ".filter((span) => span.textContent.startsWith('Drift: ')).map((span) => [span.textContent, span.className]))"
     )
-    assert told[0] == [["drift: its answers differ from those on dev", "caution"]]
-    assert told[1:] == [*([[f"drift: {state}", "dim"]] for state in [*states][1:]), []]
+    assert told == [
+        [["Drift: its answers differ from those on dev", "caution"]],
+        [["Drift: its answers are like those on dev", "dim"]],
+        [["Drift: answers are being counted, too few yet to compare with those on dev", "dim"]],
+        [["Drift: its card has no answers on dev to compare with", "dim"]],
+        [],
+    ]
 
 
 def test_an_empty_bank_says_what_to_do(page: Page) -> None:
@@ -147,7 +161,7 @@ def test_the_card_is_shown_and_closing_it_returns_the_focus(page: Page) -> None:
     rows = dict(zip(shown[1::2], shown[2::2], strict=False))
     assert "the base's weights" in shown[0]
     assert rows["entity types"] == "LOC, PER (2)"
-    assert rows["score × 100"] == "entity_f1 86.8 (85.9 to 87.8), 95 % interval"
+    assert rows["score × 100"] == "Entity F1 86.8 (85.9 to 87.8), 95 % interval"
     assert rows["on"] == "conll2003, test, n = 3,453" and rows["versions"] == "torch 2.13.0"
     page.focused().send_keys(Keys.ESCAPE)
     assert not page["#card"].is_displayed() and page.focused() == button

@@ -130,12 +130,23 @@ async function busy(button, label, place, role, work) {
 
 // --- the adapters ---
 
-/** `entity_f1 86.8 (85.9 to 87.8)`, with the value in an element of its own. */
+/** The words for what a card's score is: its title, or in older cards those of its metric's name. */
+const titleOf = ({ title, metric }) => title || String(metric ?? "score").replaceAll("_", " ").replace(/^./, (first) => first.toUpperCase()).replace(/\bf1\b/i, "F1");
+
+/** `Entity F1 86.8 (85.9 to 87.8)`, with the value in an element of its own. */
 function score(scores) {
   if (typeof scores?.value !== "number") return ["no score recorded"];
   const bounds = typeof scores.low === "number" && ` (${percent(scores.low)} to ${percent(scores.high)})`;
-  return [`${scores.metric} `, make("b", {}, percent(scores.value)), bounds || ""];
+  return [`${titleOf(scores)} `, make("b", {}, percent(scores.value)), bounds || ""];
 }
+
+const DRIFT = {
+  "drift": "its answers differ from those on dev",
+  "no drift": "its answers are like those on dev",
+  "counting": "answers are being counted, too few yet to compare with those on dev",
+  "no answers yet": "no answers yet to compare with those on dev",
+  "no reference in the card": "its card has no answers on dev to compare with",
+};
 
 function listItem(adapter) {
   const { name } = adapter;
@@ -149,8 +160,7 @@ function listItem(adapter) {
     make("label", {}, box, make("b", {}, name),
       make("span", { class: "dim" }, [adapter.task, adapter.method, ...more].filter(Boolean).join(" · ")),
       make("span", { class: "dim" }, ...score(adapter.scores)),
-      adapter.drift && make("span", { class: adapter.drift === "drift" ? "caution" : "dim" },
-        adapter.drift === "drift" ? "drift: its answers differ from those on dev" : `drift: ${adapter.drift}`),
+      adapter.drift && make("span", { class: adapter.drift === "drift" ? "caution" : "dim" }, `Drift: ${DRIFT[adapter.drift] ?? adapter.drift}`),
       adapter.unchecked?.length > 0 && make("span", { class: "caution" }, "not verified: see its card")),
     make("span", { class: "acts" },
       make("button", { type: "button", class: "quiet", "aria-label": `Card of ${name}`, onclick: () => showCard(adapter) }, "Card"),
@@ -274,7 +284,7 @@ function cardView(info, card) {
       ["score × 100", scores && make("span", {}, ...score(scores), typeof scores.low === "number" && ", 95 % interval")],
       ["on", data?.filter(Boolean).join(", ")],
       ["version", String(info.version)],
-      ["drift", info.drift],
+      ["drift", info.drift && (DRIFT[info.drift] ?? info.drift)],
       ["memory", memory + (info.pinned ? "; pinned" : "")],
       ["aliases", info.aliases?.join(", ")],
       ["folder", info.folder],

@@ -80,7 +80,7 @@ def export_model_card(card: Mapping[str, Any]) -> str:
     result = "Not scored."
     if scored:
         value = f"{100 * scored['value']:.2f}, in fp32 {100 * scored['before']:.2f}"
-        result = f"{scored['metric']} on {scored['split']}, n = {scored['n']}: {value}."
+        result = f"{scored.get('title', scored['metric'])} on {scored['split']}, n = {scored['n']}: {value}."
     elif "scores" in card:
         result = _score(card["scores"])
     first = f', "{next(iter(card["adapters"]))}"' if "adapters" in card else ""

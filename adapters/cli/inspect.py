@@ -89,7 +89,7 @@ def _print_export(record: Mapping[str, Any]) -> None:
     said += [quantize["kind"]] if quantize else []
     if scored := quantize.get("scored"):
         said.append(
-            f"{scored['metric']} on {scored['split']} ({numbered(scored['n'], 'examples')}) "
+            f"{scored.get('title', scored['metric'])} on {scored['split']} ({numbered(scored['n'], 'examples')}) "
             f"{100 * scored['before']:.2f} in fp32, "
             f"{100 * scored['value']:.2f} in {quantize['kind']}"
         )

@@ -84,6 +84,7 @@ def _choose_weights(given: Settings, how: dict[str, Any]) -> tuple[Sequence[floa
     from adapters.artifacts import artifact, combining, loading
     from adapters.artifacts.published import located
     from adapters.evaluation.evaluate import split_digest
+    from adapters.evaluation.metrics.base.any_metric import score_title
     from adapters.evaluation.metrics.base.metric import main_metric
     from adapters.tasks.base import examples
     from adapters.tasks.base.reading import reading_lines
@@ -104,7 +105,7 @@ def _choose_weights(given: Settings, how: dict[str, Any]) -> tuple[Sequence[floa
     best, tried = combining.choose_weights(given.artifacts, dev, metric, **how)
     for weights, score in tried:
         mark = "  <- best" if weights == best else ""
-        print(f"{' '.join(f'{weight:.2f}' for weight in weights)}  dev {metric.main} {100 * score:.2f}{mark}")
+        print(f"{' '.join(f'{weight:.2f}' for weight in weights)}  dev {score_title(metric)} {100 * score:.2f}{mark}")
     record = {
         "dataset": dev.notes.get("source"),
         "split": dev.name,

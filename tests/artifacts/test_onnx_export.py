@@ -191,7 +191,7 @@ def test_int8_is_scored_before_and_after(
     out = tmp_path / "int8"
     words = ["export", str(folder), "--format", "onnx", "--output_dir", str(out), "--base", str(root / "bert")]
     assert main([*words, "--quantize", "int8", "--test_file", str(test)]) == 0
-    assert "entity_f1 on test (n = 12)" in capsys.readouterr().out
+    assert "Entity F1 on test (n = 12)" in capsys.readouterr().out
     card = json.loads((out / "card.json").read_text())
     scored = card["export"]["quantize"]["scored"]
     assert scored["n"] == 12 and scored["metric"] == "entity_f1" and scored["before"] >= 0
@@ -204,7 +204,7 @@ def test_int8_is_scored_before_and_after(
     assert [len(one["tags"]) for one in tags] == [len(one["tags"]) for one in runtime.load(full)(TEXTS)]
     capsys.readouterr()
     assert main(["inspect", str(out)]) == 0
-    assert "int8; entity_f1 on test (12 examples)" in capsys.readouterr().out
+    assert "int8; Entity F1 on test (12 examples)" in capsys.readouterr().out
     assert main(["predict", str(out), "--json", TEXTS[0]]) == 0
     assert main(["predict", str(out), TEXTS[0], "--base", "minilm"]) == 2
     assert "has its base in it" in capsys.readouterr().err

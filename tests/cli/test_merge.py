@@ -43,7 +43,7 @@ def test_weights_are_chosen_on_dev_and_recorded(two: list[Path], tiny_bert: Path
     words = ["merge", *map(str, two), "--output_dir", str(out), "--base", str(tiny_bert), "--validation_file", str(dev)]
     assert main(words) == 0
     shown = capsys.readouterr().out
-    assert shown.count("dev accuracy") == 5
+    assert shown.count("dev Accuracy") == 5
     assert shown.count("<- best") == 1
     card = json.loads((out / "card.json").read_text())
     assert card["combined"]["chosen_on"]["n"] == 4

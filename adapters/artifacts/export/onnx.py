@@ -110,7 +110,7 @@ def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, A
     record["quantize"]["scored"] = {**after, "before": before["value"]}
     return card, [
         *notes,
-        f"{after['metric']} on {after['split']} (n = {after['n']:,}): {100 * before['value']:.2f} in fp32, "
+        f"{after['title']} on {after['split']} (n = {after['n']:,}): {100 * before['value']:.2f} in fp32, "
         f"{100 * after['value']:.2f} in int8",
     ]
 

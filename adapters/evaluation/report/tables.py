@@ -16,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 Row = Mapping[str, Any]
+SHORT = 14
+"""Characters up to which a text of a page's table stays on one line."""
 GAP = 2
 """Blanks between two columns of a terminal's table."""
 
@@ -191,10 +193,11 @@ def html_table(
         cards: whether each row becomes a card on a phone.
     """
     head = "".join(_html_head(column, sortable) for column in columns)
+    short = [max((len(column.shown(row)) for row in rows), default=0) <= SHORT for column in columns]
     bodies = []
     for words, own in groupby(rows, group or (lambda row: "")):
         over = f'<tr class="group"><th scope="rowgroup" colspan="{len(columns)}">{escape(words)}</th></tr>'
-        lines = "".join(_html_row(columns, row, drawn=sortable) for row in own)
+        lines = "".join(_html_row(columns, row, short, drawn=sortable) for row in own)
         bodies.append(f"<tbody>{over if words else ''}{lines}</tbody>")
     kinds = " ".join(kind for kind, holds in (("sortable", sortable), ("cards", cards)) if holds)
     table = f'<table class="{kinds}">' if kinds else "<table>"
@@ -211,18 +214,22 @@ def _html_head(column: Column, sortable: bool) -> str:
     return f'<th class="{"n" if column.key and not column.drawn else ""}" scope="col">{"".join(parts)}</th>'
 
 
-def _html_row(columns: Sequence[Column], row: Row, *, drawn: bool) -> str:
-    """A row, whose first cell names it."""
+def _html_row(columns: Sequence[Column], row: Row, short: Sequence[bool], *, drawn: bool) -> str:
+    """A row, whose first cell names it. `short`: which columns have no long text."""
     name, *others = columns
-    cells = "".join(_html_cell(column, row, drawn=drawn) for column in others)
-    return f'<tr><th scope="row">{escape(name.shown(row))}</th>{cells}</tr>'
+    cells = "".join(
+        _html_cell(column, row, short=one, drawn=drawn) for column, one in zip(others, short[1:], strict=True)
+    )
+    first = '<th class="short" scope="row">' if short[0] else '<th scope="row">'
+    return f"<tr>{first}{escape(name.shown(row))}</th>{cells}</tr>"
 
 
-def _html_cell(column: Column, row: Row, *, drawn: bool) -> str:
+def _html_cell(column: Column, row: Row, *, short: bool, drawn: bool) -> str:
     """A cell with the number to sort by; a missing one sorts below all."""
     text, label = escape(column.shown(row)), f' data-label="{escape(column.title)}"'
     number = column.key is not None and not (column.drawn and drawn)
-    kinds = " ".join(kind for kind, holds in (("n", number), (f"of-{column.about}", column.about and drawn)) if holds)
+    known = (("n", number), ("short", short and not number), (f"of-{column.about}", column.about and drawn))
+    kinds = " ".join(kind for kind, holds in known if holds)
     attributes = (f' class="{kinds}"' if kinds else "") + (label if drawn else "")
     if column.key is None:
         return f"<td{attributes}>{text}</td>"

@@ -53,7 +53,7 @@ def page(
     if others:
         drawn = "".join(html.figure(*picture) for picture in others)
         parts.append(html.folded("More pictures", [f'<div class="plots">{drawn}</div>']))
-    parts += _by_label(rows, score)
+    parts += _by_label(rows)
     parts += _searches(rows)
     if examples:
         parts.append(html.folded("Examples with the most different answers", list(map(_example, examples))))
@@ -75,20 +75,17 @@ def _results(summary: Mapping[str, Any]) -> str:
     return html_table(chosen, found, group=results_table.group, cards=True)
 
 
-def _by_label(rows: Sequence[Mapping[str, Any]], score: str) -> list[str]:
+def _by_label(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A picture and a table of the labels, if the metric has any."""
-    picture = plots.by_label(rows, score)
+    picture = plots.by_label(rows)
     if picture is None:
         return []
     labels = dict.fromkeys(label for row in rows for label in row["by_label"])
     cells = [{"label": label, **{str(i): row["by_label"].get(label) for i, row in enumerate(rows)}} for label in labels]
     shown = [Column(title="Label", shown=lambda cell: cell["label"])]
     shown += [number_column(plots.name(row), str(i), ".1f", 100) for i, row in enumerate(rows)]
-    return [
-        html.folded(
-            f"{score} by label", [html.figure("F1 of each label, in percent", picture), html_table(shown, cells)]
-        )
-    ]
+    drawn = html.figure("F1 of each label, in percent", picture)
+    return [html.folded("F1 by label", [drawn, html_table(shown, cells)])]
 
 
 def _searches(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -76,14 +76,19 @@ def pictures(rows: Rows, score: str) -> list[tuple[str, str]]:
     return out
 
 
-def by_label(rows: Rows, score: str) -> str | None:
-    """SVG of the score of each label by method; None where the metric has no labels."""
+def by_label(rows: Rows) -> str | None:
+    """SVG of the F1 of each label by method; None where the metric has no labels."""
     labels = list(dict.fromkeys(label for row in rows for label in row["by_label"]))[:MOST_LABELS]
     if not labels:
         return None
-    width, height = _size(rows)
-    title = f"{score} by label"
-    return drawn(lambda ax: _labels(ax, rows, labels), size=(max(width, 2.4 + 0.24 * len(labels)), height), title=title)
+    told = "; ".join(f"{label}: {', '.join(_of_label(rows, label))}" for label in labels)
+    size = SIZE[0], 1.2 + 0.3 * len(labels) + 0.2 * math.ceil(len(rows) / _across(rows))
+    return drawn(lambda ax: _labels(ax, rows, labels), size=size, title="F1 by label", description=told)
+
+
+def _of_label(rows: Rows, label: str) -> list[str]:
+    """Each row's name and its score of a label."""
+    return [f"{name(row)} {points(row['by_label'][label])}" for row in rows if label in row["by_label"]]
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -265,21 +270,45 @@ def _curves(axes: Axes, learned: Rows, rows: Rows, score: str) -> None:
 
 
 def _labels(axes: Axes, rows: Rows, labels: Sequence[str]) -> None:
-    """Score of each label; the dots of a row are joined by a thin line, so that one can follow it."""
-    ends = []
-    for row in rows:
-        found = [(x, 100 * row["by_label"][label]) for x, label in enumerate(labels) if label in row["by_label"]]
-        if found:
-            xs, ys = zip(*found, strict=True)
-            look = _look(rows, row)
-            axes.plot(xs, ys, **{**look, "ls": "-"}, lw=0.6, ms=5)
-            ends.append(Label(x=xs[-1], y=ys[-1], text=_short(row), colour=look["color"]))
-    upright = len(labels) > 8 or max(map(len, labels)) > 8
+    """Score of each label as a dot of each row, on a line that joins the lowest with the highest: labels are in no
+    order, so nothing joins two of them."""
+    shown = [row for row in rows if row["by_label"]]
+    apart = min(0.6 / len(shown), 0.14)
+    dots = []
+    for number, row in enumerate(shown):
+        at = number * apart - apart * (len(shown) - 1) / 2
+        found = [(100 * row["by_label"][label], y + at) for y, label in enumerate(labels) if label in row["by_label"]]
+        xs, ys = zip(*found, strict=True) if found else ((), ())
+        dots += axes.plot(xs, ys, **_look(rows, row), ms=6, label=_key(rows, row), zorder=2)
+    for y, label in enumerate(labels):
+        of = [100 * row["by_label"][label] for row in shown if label in row["by_label"]]
+        axes.plot([min(of), max(of)], [y, y], color=DIM, lw=0.8, alpha=0.5, zorder=1)
     names = [label if len(label) <= 24 else f"{label[:23]}…" for label in labels]
-    axes.set_xticks(range(len(labels)), names, rotation=90 if upright else 0)
-    score_axis(axes, "F1 of the label")
-    _bases(axes, rows)
-    at_ends(axes, ends)
+    axes.set_yticks(range(len(labels)), names)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xlim(-2, 102)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("F1 of the label")
+    axes.figure.legend(
+        handles=dots,
+        loc="outside upper left",
+        ncols=_across(rows),
+        frameon=False,
+        fontsize=9,
+        handletextpad=0.2,
+        columnspacing=1,
+    )
+
+
+def _key(rows: Rows, row: Mapping[str, Any]) -> str:
+    """A row's name in a legend: its method, and where there are several bases its base, each cut where it is long."""
+    base = short_name(row["base"]) if len({other["base"] for other in rows}) > 1 else ""
+    return f"{_short(row)}, {base[:LONGEST_NAME]}" if base else _short(row)
+
+
+def _across(rows: Rows) -> int:
+    """Columns of a legend of all rows."""
+    return max(1, min(4, 72 // (max(len(_key(rows, row)) for row in rows) + 4)))
 
 
 def _look(rows: Rows, row: Mapping[str, Any]) -> dict[str, Any]:

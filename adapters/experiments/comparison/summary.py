@@ -163,7 +163,7 @@ def _row(
         "train_examples": first["dataset"]["sizes"].get("train", 0),
         "labels": row.labels,
         "train_seconds": row.cost("train_seconds"),
-        "train_tokens_per_second": row.cost("train_tokens_per_second"),
+        "train_tokens_per_second": row.cost("train_tokens_per_second") or None,  # 0: no tokens are counted
         "peak_memory_bytes": row.cost("peak_memory_bytes"),
         "artifact_bytes": row.cost("artifact_bytes"),
         "latency_p50_ms": row.cost("latency_ms", "p50"),
@@ -194,9 +194,9 @@ def finite(freedom: float) -> float | None:
 def _by_label(row: Row, metric: Metric) -> dict[str, float]:
     """F1 of each class in the metric's first table, of counts summed over seeds; empty where that has no classes."""
     section = metric.sections(np.sum([r.counts(metric).sum(0) for r in row.records], axis=0))[0]
-    if section.as_given:
+    if "F1" not in section.columns:
         return {}
-    at = section.columns.index("F1") if "F1" in section.columns else 0
+    at = section.columns.index("F1")
     return {name: values[at] for name, values in section.rows if not name.endswith(" avg")}
 
 

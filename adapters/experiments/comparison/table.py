@@ -24,7 +24,8 @@ TEST_NOTE = (
     "Tested is the difference of the means over seeds, as it is in the table. p and interval cover the draw of the "
     "test examples (paired: random swaps, bootstrap) and of the seeds (t; two-way random effects); with one seed the "
     "examples alone. Significant: Holm-adjusted p < 0.05, over all pairs of a base. A true difference of the smallest "
-    "detectable size would be significant four times out of five."
+    "detectable size would be significant four times out of five; each pair has its own, as it is the larger the more "
+    "examples its two methods answer differently."
 )
 
 
@@ -50,7 +51,7 @@ def columns(rows: Sequence[Mapping[str, Any]], score: str) -> list[Column]:
         number_column("Labelled examples", "labels", ",.0f"),
         number_column("Parameters trained", "trainable_params", ",.0f"),
         Column(title="% trained", shown=_share, key=lambda row: row["trainable_params"]),
-        number_column("Training, s", "train_seconds", ",.0f"),
+        number_column("Training, s", "train_seconds", ",.1f"),
         *([number_column("Search, s", "tuning_seconds", ",.0f")] if any(row["tuning"] for row in rows) else []),
         number_column("Tokens per s", "train_tokens_per_second", ",.0f"),
         number_column("Peak memory, GiB", "peak_memory_bytes", ".2f", 1 / 1024**3),

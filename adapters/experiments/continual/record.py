@@ -14,6 +14,7 @@ from adapters.core import arguments, discovery
 from adapters.core.environment import hardware, versions
 from adapters.core.files import digest_value, write_json
 from adapters.core.settings import INCIDENTAL
+from adapters.evaluation.metrics.base.any_metric import score_title
 from adapters.experiments.continual import publish, routing, state
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL
 from adapters.experiments.continual.sequence_run import SequenceRun
@@ -58,7 +59,7 @@ def finish(run: SequenceRun) -> dict[str, Any]:
         "main": {
             "metric": first.metric.name,
             "score": first.metric.main,
-            "title": first.metric.title,
+            "title": score_title(first.metric),
             "value": float(np.mean(final)) if final else math.nan,
         },
         "labels": list(first.task.labels.names),

@@ -15,7 +15,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from test_results import write_run
 
 from adapters.evaluation.report.tables import rich_table
-from adapters.experiments.comparison import plots, results, results_table
+from adapters.experiments.comparison import plots, results, results_table, table
 from adapters.experiments.comparison.page import page
 from adapters.experiments.comparison.summary import summarise
 from adapters.experiments.comparison.table import markdown
@@ -205,3 +205,43 @@ def test_searches_show_their_curve_and_the_chosen_settings(made: dict[str, str])
     assert "Expected best dev score after k trials" in text and "--learning_rate 0.0003  --lora_r 8" in text
     assert "5.2 min (3 trials)" in text
     assert "Expected best" not in made["few"]
+
+
+def test_labels_are_dots_that_no_line_joins_to_another(summaries: dict[str, dict[str, Any]]) -> None:
+    from matplotlib.figure import Figure
+
+    rows = [{**row, "by_label": {"LOC": 0.4, "PER": 0.9 - i / 9}} for i, row in enumerate(summaries["few"]["rows"])]
+    rows[0]["by_label"].pop("PER")  # a class that one method has no row of
+    axes = Figure(layout="constrained").add_subplot()
+    plots._labels(axes, rows, ["LOC", "PER"])
+    lines = axes.get_lines()
+    assert len(lines) == len(rows) + 2
+    for line in lines:
+        heights = line.get_ydata()
+        assert line.get_linestyle() == "None" or len({*heights}) == 1
+    picture = plots.by_label(rows)
+    assert picture is not None and "<title>F1 by label</title>" in picture
+    assert f"PER: {plots.name(rows[1])} 78.9, " in picture and f"PER: {plots.name(rows[0])}" not in picture
+
+
+def test_where_no_tokens_are_counted_their_rate_is_no_number(tmp_path: Path) -> None:
+    (row,) = written(tmp_path, [("tfidf", "", "", 0.2)])
+    for record in row.records:
+        record.scores["cost"]["train_tokens_per_second"] = 0.0
+    (found,) = summarise([row], resamples=50)["rows"]
+    (shown,) = (column.shown(found) for column in table.columns([found], "Entity F1") if column.title == "Tokens per s")
+    assert shown == "–"
+
+
+def test_short_texts_of_a_table_stay_on_one_line_and_long_ones_have_room(
+    chrome: webdriver.Chrome, made: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(made["few"], encoding="utf-8")
+    opened(chrome, path, 390)
+    chrome.execute_script("document.querySelectorAll('details').forEach((part) => (part.open = true))")
+    tall = chrome.execute_script(
+        "return [...document.querySelectorAll('details td.short, details th.short')]"
+        ".map((cell) => [cell.textContent, cell.getBoundingClientRect().height])"
+    )
+    assert len(tall) > 6 and all(height < 40 for _, height in tall), tall

@@ -11,6 +11,7 @@ from typing import Any
 from adapters.core.errors import SettingsError
 from adapters.core.settings import require
 from adapters.evaluation.evaluate import main_score, split_digest
+from adapters.evaluation.metrics.base.any_metric import score_title
 from adapters.evaluation.metrics.base.metric import main_metric
 from adapters.tasks.base.example import Examples
 from adapters.tasks.base.predictor import Predictor
@@ -65,6 +66,7 @@ def scored(predictor: Predictor, task: Task, test: Examples, plugin_dirs: Sequen
         "n": len(test),
         "digest": split_digest(test[:]),
         "metric": metric.name,
+        "title": score_title(metric),
         "value": main_score(predictor, test, metric),
     }
 

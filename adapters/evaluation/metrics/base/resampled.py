@@ -16,7 +16,7 @@ import numpy as np
 
 from adapters.core.errors import SettingsError, numbered
 from adapters.evaluation.documents import Units
-from adapters.evaluation.metrics.base.any_metric import AnyMetric, Section
+from adapters.evaluation.metrics.base.any_metric import AnyMetric, Section, score_title
 
 RESAMPLES = 1_000
 INTERVAL_SECONDS = 60.0
@@ -87,4 +87,4 @@ def section(metric: AnyMetric, quality: Mapping[str, Mapping[str, float]], remar
     """The table of a metric without counts."""
     columns = ("value", "low", "high") if all("low" in score for score in quality.values()) else ("value",)
     rows = tuple((name, tuple(score[key] for key in columns)) for name, score in quality.items())
-    return Section(title=metric.title or metric.name, columns=columns, rows=rows, remark=remark, as_given=True)
+    return Section(title=score_title(metric), columns=columns, rows=rows, remark=remark, as_given=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from adapters.data.cell_values import parse_cell
+from adapters.data.labels import meant
 
 NULL = "null"
 """What --drop_label calls a label that is missing."""
@@ -175,8 +176,12 @@ class _Cell:
         if number == count:
             advice = "Classes are counted from 0: where the data begin at 1, name the class 0, too, which no row has."
         else:
-            advice = "Correct --label_names, or leave such rows out with --drop_label."
-        raise LabelFault(f"column {self.column!r}: {name!r} is none of the {count} classes of --label_names", advice)
+            advice = (
+                "Correct the label or --label_names, or leave such rows out with --drop_label. Another column is named "
+                "by --label_column_name."
+            )
+        which = f"{name!r} is none of the {count} classes of --label_names{meant(name, self.form.names)}"
+        raise LabelFault(f"column {self.column!r}: {which}", advice)
 
     def _of_vector(self, cell: Any) -> Labels:
         items, names = self._listed(cell), self.form.names

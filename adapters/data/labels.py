@@ -71,11 +71,11 @@ def refuse_unknown(
         advice += f" If another column contains the labels{left}, name it: {flag}."
     for example in split:
         for label in sorted(set(labels_of(example.gold)) - in_train):
-            faults.add(example.where, f"label {label!r} does not occur in train{_meant(label, known)}", advice)
+            faults.add(example.where, f"label {label!r} does not occur in train{meant(label, known)}", advice)
     faults.raise_if_any()
 
 
-def _meant(label: str, known: Sequence[str]) -> str:
+def meant(label: str, known: Sequence[str]) -> str:
     """`: did you mean 'positive'?` after a label that is nearly a known one; labels that differ in a number do not."""
     alike = [name for name in known if _NO_DIGITS.sub("", name) == _NO_DIGITS.sub("", label)]
     near = most_similar(label, alike, least=_ALIKE)

@@ -104,6 +104,7 @@ def test_class_numbers_have_the_given_names() -> None:
         ["ok"],
     ]
     assert "'3' is none of the 3 classes" in refused(3, names=NAMES)
+    assert "'goood' is none of the 3 classes of --label_names: did you mean 'good'?" in refused("goood", names=NAMES)
     assert "counted from 0" in refused(3, names=NAMES) and "counted from 0" not in refused("x", names=NAMES)
     assert "'-1' is none of" in refused(-1, names=NAMES)
 

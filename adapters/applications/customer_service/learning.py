@@ -43,7 +43,7 @@ from adapters.applications.customer_service.settings import (
     run_settings,
 )
 from adapters.core import arguments
-from adapters.core.errors import DataError, ModelError, did_you_mean, numbered
+from adapters.core.errors import DataError, ModelError, did_you_mean, numbered, verb
 from adapters.core.files import digest_value, write_json, write_text
 from adapters.core.settings import INCIDENTAL
 from adapters.data.splits import with_dev, with_limits
@@ -123,7 +123,8 @@ class CustomerService(ApplicationBuilder):
         splits[DEV] = Questions([*splits[DEV], *outside])
         splits[TRAIN] = Questions(one for one in splits[TRAIN] if one.scope == IN)
         if outside:
-            self.note(f"{len(outside):,} out-of-scope questions of train are used as dev, as they teach no intent")
+            of_train = f"{numbered(len(outside), 'questions')} of train {verb(len(outside), 'are')} out of scope"
+            self.note(f"{of_train}, and used as dev: no intent is learned of that")
         self.splits = splits
         self.knowledge = Knowledge(questions=splits[TRAIN], replies=replies, passages=self._documents())
         self._check()

@@ -50,7 +50,10 @@ def read(path: str, settings: Any, flag: str) -> tuple[list[QuestionAnswer], lis
     record = roles.record()
     columns = ", ".join(f"{role} from {', '.join(names)}" for role, names in record["columns"].items())
     unused = f"; unused: {', '.join(record['unused'])}" if record["unused"] else ""
-    lines = [f"{source.name}: {len(asked):,} questions ({record['format']}): {columns}{unused}", *record["notes"]]
+    lines = [
+        f"{source.name}: {numbered(len(asked), 'questions')} ({record['format']}): {columns}{unused}",
+        *record["notes"],
+    ]
     return asked, [*lines, *(numbered(count, what) for what, count in faults.notes.items())]
 
 

@@ -31,7 +31,7 @@ from adapters.applications.news_monitor.understanding import (
 )
 from adapters.applications.news_monitor.webhook import secret_of
 from adapters.core import arguments
-from adapters.core.errors import DataError, Faults, SettingsError
+from adapters.core.errors import DataError, Faults, SettingsError, numbered, verb
 from adapters.core.files import write_json, write_text
 from adapters.experiments import run_folder
 
@@ -130,14 +130,18 @@ class NewsMonitor(ApplicationBuilder):
                 store.drop([*marks, TALLY])
             file.close()
             self._close()
-            what = f"all {count:,} lines were refused, the first one as {why}" if count else "it is empty"
+            what = (
+                f"all {numbered(count, 'lines')} {verb(count, 'were')} refused, the first one as {why}"
+                if count
+                else "it is empty"
+            )
             raise DataError(
                 f"{path}: {what}. Each line must be a JSON object with a time, a text, and an id or a link."
             )
         self.monitor.finish()
         file.close()
         seconds = max(time.perf_counter() - begin, 1e-9)
-        say(f"{path}: {count:,} lines in {seconds:.1f} s ({60 * count / seconds:,.0f} a minute)")
+        say(f"{path}: {numbered(count, 'lines')} in {seconds:.1f} s ({60 * count / seconds:,.0f} a minute)")
 
     def _stream(self) -> None:
         """Read all inputs until standard input ends, if there is no other, or until Ctrl-C."""
@@ -150,7 +154,7 @@ class NewsMonitor(ApplicationBuilder):
         finally:
             stream.close()
             if waiting := self.monitor.store.waiting():
-                say(f"{waiting:,} events wait for {self.settings.webhook}; they are sent when it continues")
+                say(f"{numbered(waiting, 'events')} to be sent to {self.settings.webhook} when it continues")
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         log_event(self.folder, event)

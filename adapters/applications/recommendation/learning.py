@@ -18,7 +18,7 @@ from adapters.applications.recommendation.events import Case, Events, cases, cut
 from adapters.applications.recommendation.settings import METHOD, all_settings, check_installed
 from adapters.core import arguments
 from adapters.core.environment import versions
-from adapters.core.errors import DataError, SettingsError
+from adapters.core.errors import DataError, SettingsError, numbered, verb
 from adapters.core.files import digest_value, write_json, write_text
 from adapters.core.settings import INCIDENTAL, require
 from adapters.experiments import run_folder
@@ -86,11 +86,12 @@ class Recommendation(ApplicationBuilder):
             "dev": self.events.where((self.events.times >= self.dev_begins) & (self.events.times < self.test_begins)),
             "test": self.events.where(self.events.times >= self.test_begins),
         }
-        self.note(", ".join(f"{name}: {len(part):,} events" for name, part in parts.items()))
+        self.note(", ".join(f"{name}: {numbered(len(part), 'events')}" for name, part in parts.items()))
         if not len(parts["train"]):
             raise DataError(f"{settings.events_file}: all events have one time, so that none is left to learn from.")
         new = sum(case.new for case in self.test)
-        self.note(f"test: {len(self.test):,} users, of whom {new:,} are new, {int(self.cold.sum()):,} cold items")
+        cold = f"cold items: {int(self.cold.sum()):,}"
+        self.note(f"test: {numbered(len(self.test), 'users')}, of whom {new:,} {verb(new, 'are')} new, {cold}")
         return self.events
 
     def _check_methods(self) -> None:
@@ -176,7 +177,7 @@ class Recommendation(ApplicationBuilder):
             ranker = Ranker.learned(groups, self.settings.seed)
             useful = sum(right.any() for _, right in groups)
             kind = "lambdarank" if ranker.booster is not None else "too few for a ranker, similarity decides"
-            self.note(f"{name}: {useful:,} of {len(groups):,} cases of dev have a target that was retrieved: {kind}")
+            self.note(f"{name}: {useful:,} of {len(groups):,} cases of dev with a target that was retrieved: {kind}")
             self.ranked[name] = self._signals(towers, after), ranker
 
     def _dev_parts(self) -> list[tuple[Behaviour, list[Case]]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from adapters.applications.recommendation.catalogue import Catalogue, Item
 from adapters.applications.recommendation.events import Case, Events
-from adapters.core.errors import DataError, Faults, numbered
+from adapters.core.errors import DataError, Faults, numbered, verb
 from adapters.data.columns import ColumnRoles
 from adapters.data.dataset_files import open_file
 from adapters.data.rows import Row
@@ -159,8 +159,9 @@ def read_events(settings: Any, catalogue: Catalogue) -> tuple[Events, list[str]]
     faults.raise_if_any()
     if count and unknown > MOST_UNKNOWN * count:
         raise DataError(
-            f"{source.name}: {unknown:,} of {count:,} events are of items that {settings.items_file} does not have "
-            f"({example}). Give the file of the same catalogue, or name the column of the ids (--item_column_name)."
+            f"{source.name}: {unknown:,} of {numbered(count, 'events')} {verb(unknown, 'are')} of items that "
+            f"{settings.items_file} does not have ({example}). "
+            f"Give the file of the same catalogue, or name the column of the ids (--item_column_name)."
         )
     if unknown:
         faults.note(f"events of unknown items left out (the first: {example})", unknown)
@@ -175,8 +176,9 @@ def read_events(settings: Any, catalogue: Catalogue) -> tuple[Events, list[str]]
     lines = _lines(roles, faults, len(events), "events")
     events, left = events.last_of_each(settings.max_events_per_user)
     if left:
-        lines.append(f"{left:,} events left out, of users with more than {settings.max_events_per_user:,}")
-    return events, [*lines, f"{len(events.names):,} users; {int(events.liked.sum()):,} of the events are likes"]
+        lines.append(f"{numbered(left, 'events')} left out, of users with more than {settings.max_events_per_user:,}")
+    users, likes = numbered(len(events.names), "users"), int(events.liked.sum())
+    return events, [*lines, f"{users}; {likes:,} of the events {verb(likes, 'are')} liked"]
 
 
 def read_cases(path: str, settings: Any, catalogue: Catalogue, events: Events) -> list[Case]:

@@ -26,7 +26,7 @@ from adapters.applications.recommendation.settings import check_installed
 from adapters.applications.recommendation.signals import Profile, Signals
 from adapters.applications.recommendation.store import Event, NewItem, Store, digest_of
 from adapters.applications.recommendation.towers import Encode, ItemVectors, UserTower
-from adapters.core.errors import ArtifactError, DataError, UserError, cause, did_you_mean
+from adapters.core.errors import ArtifactError, DataError, UserError, cause, did_you_mean, verb
 from adapters.core.files import new_file, write_json
 from adapters.models.base_model import Base
 from adapters.models.tokenizer import valid_text
@@ -476,4 +476,4 @@ def _few(there: int, seen: int, items: int, request: Request) -> str:
     filters = [*(name for name, there in given.items() if there)]
     filters += ["max_price, which leaves out items without a price"] if request.max_price is not None else []
     by = ", ".join([*(["what the user has seen"] if seen and not request.keep_seen else []), *filters])
-    return f"only {there:,} of {items:,} items are left by {by or 'what there is'}"
+    return f"only {there:,} of {items:,} items {verb(there, 'are')} left by {by or 'what there is'}"

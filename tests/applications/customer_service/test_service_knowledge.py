@@ -55,7 +55,7 @@ def test_turns_of_a_log_become_questions_with_the_next_reply(tmp_path):
     assert [(one.text, one.where.rpartition(":")[2], answer) for one, answer in found] == [
         ("hi where is my card", "1", "soon")
     ]
-    assert "1 turns of the staff without a question before them left out" in said
+    assert "1 turn of the staff without a question before them left out" in said
     messages = [{"role": "user", "content": "where"}, {"role": "assistant", "content": "there"}]
     assert [(one.text, answer) for one, answer in read(tmp_path, [{"messages": messages}])] == [("where", "there")]
     with pytest.raises(DataError, match="speaker 'parrot'"):

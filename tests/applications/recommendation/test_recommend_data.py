@@ -63,7 +63,7 @@ def test_items_and_events_are_read_by_their_usual_names(tmp_path: Path) -> None:
         Item(id="8", text="Duel", title="Duel", tags=("Road", "Fear")),
     ]
     assert found.liked.tolist() == [True, False] and found.items.tolist() == [1, 0]
-    assert "item from movieId" in told and "1 of the events are likes" in told
+    assert "item from movieId" in told and "1 of the events is liked" in told
     assert read_text(catalogue.items[0]) == "Jaws A shark. (Sea, Fear)"
 
 
@@ -111,7 +111,7 @@ def test_what_can_be_used_is_used_and_the_rest_is_counted(tmp_path: Path) -> Non
         (ITEMS, [{"user": "u", "item": "a"}], {}, "no column of times"),
         (ITEMS, [{"user": "u", "item": "a", "time": "soon"}], {}, "e.jsonl:1: the time is not in ISO 8601"),
         (ITEMS, [{"user": "", "item": "a", "time": 1}], {}, "e.jsonl:1: an event without user or item"),
-        (ITEMS, [{"user": "u", "item": "z", "time": 1}], {}, "1 of 1 events are of items that"),
+        (ITEMS, [{"user": "u", "item": "z", "time": 1}], {}, "1 of 1 event is of items that"),
         (ITEMS, [{"user": "u", "item": "a", "time": 1}], {"min_rating": 4}, "--min_rating needs a column"),
         (ITEMS, [{"user": "u", "item": "a", "time": 1}], {"signal_kinds": ["x"]}, "--signal_kinds needs a column"),
         (

@@ -35,7 +35,7 @@ def test_the_intent_may_be_missing_and_a_file_may_stand_for_its_folder(tmp_path:
 
 
 def test_files_of_unequal_length_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"seq\.in has 2 lines, .*seq\.out has 1 lines"):
+    with pytest.raises(DataError, match=r"seq\.in has 2 lines, .*seq\.out has 1 line"):
         open_file(folder(tmp_path, "a\nb\n", "O\n"))
 
 

@@ -52,7 +52,7 @@ def test_equal_inputs_and_those_with_other_answers_are_said_with_their_places(
     notes = record(capsys, reviews, "--test_file", reviews, "--task", "classification")["notes"]
     assert f"train: 1 example with the inputs of an earlier one (the first: {reviews}:3 as {reviews}:1)" in notes
     assert f"4 examples of test also in train (the first: {reviews}:1 as {reviews}:1)" in notes
-    assert any(note.startswith("2 examples with equal inputs but other answers:") for note in notes)
+    assert any(note.startswith("2 examples with equal inputs but another label:") for note in notes)
 
 
 def test_chinese_is_counted_by_character_and_what_looks_alike_is_said(

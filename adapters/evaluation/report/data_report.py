@@ -21,7 +21,7 @@ from adapters.data.writing import folded, unspaced, writing_notes
 from adapters.evaluation.report.run_report import highlight
 from adapters.evaluation.report.tables import Column, number_column, rich_table
 from adapters.tasks.base.example import Example, Examples
-from adapters.tasks.base.reading import reading_lines, reading_record
+from adapters.tasks.base.reading import contradictions, how_read, reading_record
 from adapters.tasks.base.task import Task
 
 SAMPLE = 10_000
@@ -172,24 +172,24 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _repetitions(splits: Mapping[str, Examples]) -> list[str]:
-    """Equal inputs: within a split, with other answers, and in several splits; and inputs that look equal."""
-    seen: dict[bytes, tuple[str, int, bytes]] = {}
+    """Equal inputs: within a split, in several splits, and with other labels; and inputs that look equal."""
+    seen: dict[bytes, tuple[str, int]] = {}
     alike: dict[bytes, tuple[str, int]] = {}
     twice: Counter[str] = Counter()
     shared: Counter[tuple[str, str]] = Counter()
     places: dict[Any, list[str]] = {}
-    conflicts = similar = 0
+    similar = 0
     for name, number, example in _all(splits):
-        inputs, gold = bytes.fromhex(example.digest())[:12], bytes.fromhex(digest_value(example.gold))[:8]
+        inputs = bytes.fromhex(example.digest())[:12]
         if inputs not in seen:
-            seen[inputs] = (name, number, gold)
+            seen[inputs] = (name, number)
             first, index = alike.setdefault(_overlooked(example), (name, number))
             if (first, index) != (name, number):
                 similar += 1
                 if "similar" not in places:
                     places["similar"] = [f"{example.where} as {splits[first][index].where}"]
             continue
-        other, index, answer = seen[inputs]
+        other, index = seen[inputs]
         kind: Any = name if other == name else (other, name)
         if other == name:
             twice[name] += 1
@@ -197,10 +197,6 @@ def _repetitions(splits: Mapping[str, Examples]) -> list[str]:
             shared[other, name] += 1
         if len(places.setdefault(kind, [])) < 1:
             places[kind].append(f"{example.where} as {splits[other][index].where}")
-        if answer != gold:
-            conflicts += 1
-            if len(places.setdefault("conflict", [])) < SHOWN:
-                places["conflict"].append(f"{example.where} and {splits[other][index].where}")
     notes = [
         f"{name}: {numbered(count, 'examples')} with the inputs of an earlier one (the first: {places[name][0]})"
         for name, count in twice.items()
@@ -209,10 +205,9 @@ def _repetitions(splits: Mapping[str, Examples]) -> list[str]:
         f"{numbered(count, 'examples')} of {name} also in {other} (the first: {places[other, name][0]})"
         for (other, name), count in shared.items()
     ]
-    if conflicts:
-        notes.append(
-            f"{numbered(conflicts, 'examples')} with equal inputs but other answers: {'; '.join(places['conflict'])}"
-        )
+    if unlike := contradictions(splits):
+        shown = "; ".join(" and ".join(pair) for pair in unlike[:SHOWN])
+        notes.append(f"{numbered(len(unlike), 'examples')} with equal inputs but another label: {shown}")
     if similar:
         notes.append(
             f"{numbered(similar, 'examples')} with the inputs of an earlier one but for full-width forms, upper case "
@@ -270,7 +265,7 @@ def report(record: Mapping[str, Any], splits: Mapping[str, Examples], task: Task
     """The description for a terminal."""
     parts: list[RenderableType] = []
     if splits:
-        parts += [Text(line) for line in reading_lines(splits) if line.startswith("read ")]
+        parts += [Text(line) for line in how_read(splits) if line.startswith("read ")]
         parts += [Text(), _split_table(record), Text()]
         if record["documents"]:
             counts = ", ".join(f"{name} {count:,}" for name, count in record["documents"].items())

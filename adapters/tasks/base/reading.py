@@ -20,8 +20,16 @@ def reading_record(splits: Mapping[str, Examples]) -> dict[str, Any]:
 
 
 def reading_lines(splits: Mapping[str, Examples]) -> list[str]:
-    """What is said of the splits: two lines or more of the first, of each other one that was read differently, and a
-    warning where labels contradict each other."""
+    """What is said of the splits: how they were read, and a warning where labels contradict each other."""
+    lines = how_read(splits)
+    if found := contradictions(splits):
+        said = f"{numbered(len(found), 'examples')} with the inputs of an earlier one, but another label"
+        lines.append(f"warning: {said} (the first: {' and '.join(found[0])}); `taskswap data` lists more")
+    return lines
+
+
+def how_read(splits: Mapping[str, Examples]) -> list[str]:
+    """Two lines or more of the first split, and of each other one that was read differently."""
     lines: list[str] = []
     said: list[Any] = []
     notes: set[str] = set()
@@ -35,25 +43,25 @@ def reading_lines(splits: Mapping[str, Examples]) -> list[str]:
             lines.append(_columns(split, reading))
         lines += [f"  {split.name}: {note}" for note in reading["notes"] if note not in notes]
         notes.update(reading["notes"])
-    return lines + contradictions(splits)
+    return lines
 
 
-def contradictions(splits: Mapping[str, Examples]) -> list[str]:
-    """A warning where examples have equal inputs but different labels, within a split or across; else nothing."""
+def contradictions(splits: Mapping[str, Examples]) -> list[tuple[str, str]]:
+    """Places of examples with equal inputs but different labels, within a split or across: the first and a later one.
+
+    Empty where answers are not labels: of a text, there are several summaries, translations or answers.
+    """
     if not any(split.label_counts() for split in splits.values()):
-        return []  # of a text, there are several summaries, translations or answers
+        return []
     first: dict[bytes, tuple[bytes, str]] = {}
-    found: list[tuple[str, str]] = []
+    found = []
     for split in splits.values():
         for example in split:
             inputs, label = bytes.fromhex(example.digest())[:12], bytes.fromhex(digest_value(example.gold))[:8]
             other, where = first.setdefault(inputs, (label, example.where))
             if other != label:
                 found.append((where, example.where))
-    if not found:
-        return []
-    said = f"{numbered(len(found), 'examples')} with the inputs of an earlier one, but another label"
-    return [f"warning: {said} (the first: {' and '.join(found[0])}); `taskswap data` says more of repetitions"]
+    return found
 
 
 def _columns(split: Examples, reading: Mapping[str, Any]) -> str:

@@ -134,7 +134,7 @@ def test_where_no_task_can_read_it_the_reason_of_each_is_said(
     found = record(capsys, save(tmp_path / "a.jsonl", [{"x": 1}]), code=2)
     assert "no task can read it" in found["faults"][0]
     assert any(fault.startswith("ner: no tagged sentences") for fault in found["faults"])
-    assert all(len(fault) < 140 for fault in found["faults"])
+    assert all(len(fault.replace(str(tmp_path), "")) < 140 for fault in found["faults"])
 
 
 def test_where_no_task_can_read_it_the_faults_of_the_nearest_are_shown_and_the_rest_counted(

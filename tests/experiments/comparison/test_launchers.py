@@ -154,7 +154,7 @@ def test_a_job_array_runs_each_run_and_the_same_command_then_gives_the_table(
     assert element(folder, 2).returncode == 2, "there is no third"
 
     rest = start(words)
-    assert rest.returncode == 0 and "1 of 2 runs are not finished" in rest.stdout
+    assert rest.returncode == 0 and "1 of 2 runs is not finished" in rest.stdout
     assert "#SBATCH --array=0-0%2\n" in (folder / slurm_launcher.SCRIPT).read_text()
     assert element_here(folder, 0).returncode == 0
     collected = start(words)

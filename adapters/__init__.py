@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from adapters.core.errors import UserError as UserError
     from adapters.experiments.comparison.result import ComparisonResult as ComparisonResult
     from adapters.experiments.interface import compare as compare
+    from adapters.experiments.interface import evaluate as evaluate
     from adapters.experiments.interface import explain as explain
     from adapters.experiments.interface import load as load
     from adapters.experiments.interface import train as train
@@ -46,6 +47,7 @@ _PUBLIC = {
     "Sampling": "serving.bank.bank",
     "UserError": "core.errors",
     "compare": "experiments.interface",
+    "evaluate": "experiments.interface",
     "explain": "experiments.interface",
     "load": "experiments.interface",
     "train": "experiments.interface",

@@ -19,13 +19,13 @@ from adapters.artifacts.explaining.base.explanation import Explanation
 from adapters.artifacts.explaining.base.neighbours import Neighbours
 from adapters.artifacts.loaded import LoadedArtifact
 from adapters.artifacts.published import located
-from adapters.core import discovery, flags
+from adapters.core import arguments, discovery, flags
 from adapters.core.errors import SettingsError
 from adapters.core.files import free_folder
 from adapters.core.settings import CommonSettings, join
 from adapters.data.dataset_files import chosen_splits
 from adapters.data.in_memory import write_rows
-from adapters.experiments import run_folder
+from adapters.experiments import run_folder, scoring
 from adapters.experiments.comparison.comparison import Comparison
 from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.python_errors import ROWS, in_words_of_the_call
@@ -185,6 +185,50 @@ def load(
     return LoadedArtifact(bank.card("adapter"), bank.task("adapter"), bank.predictor("adapter"))
 
 
+def evaluate(
+    artifact: str | Path | RunResult | LoadedArtifact,
+    *,
+    test: Any = None,
+    data: str | Path | None = None,
+    output_dir: str | Path | None = None,
+    base: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    adapter: str | None = None,
+    **settings: Any,
+) -> RunResult:
+    """Score an artifact on data that its run did not score, by the evaluator and with the report of a run.
+
+    Args:
+        artifact: what `load` takes, or returns.
+        test: examples: a path, a list of dicts, a `datasets.Dataset` or a pandas frame. Default, without `data`: the
+            test data of the artifact's run.
+        data: a whole dataset instead, whose test split is scored: a folder, an alias or a Hub id.
+        output_dir: folder of the scores. Default: a new one, runs/evaluate_{task}, with a number where it is taken.
+        base, device, dtype, adapter: as of `load`.
+        settings: any flag of `taskswap evaluate` by its name: `metrics="bleu"`, `label_column_name="stars"`.
+
+    Returns:
+        The result, which `compare` takes like a run's, if the artifact lies in the folder of its run.
+
+    Raises:
+        UserError: what `load` raises; data that cannot be read, or have labels that the artifact does not know.
+    """
+    folder = None if isinstance(artifact, LoadedArtifact) else artifact
+    folder = folder.folder if isinstance(folder, RunResult) else folder
+    loaded = artifact
+    if not isinstance(loaded, LoadedArtifact):
+        loaded = load(loaded, base=base, device=device, dtype=dtype, adapter=adapter, plugin_dirs=_plugins(settings))
+    output = new_folder(output_dir, loaded.task.name)
+    with in_words_of_the_call(output):
+        named = {} if data is None else {"dataset_name": str(data)}
+        given = {**named, **({} if test is None else _files(output, {"test": test})), **settings}
+        kind = scoring.settings_class([loaded.task.name], _plugins(settings))
+        read = arguments.parse(kind, {}, "", flags.as_flags(given))
+        values = {name: getattr(read, name) for name in given}
+        return scoring.score(loaded, None if folder is None else Path(folder), values, output)
+
+
 def explain(
     artifact: str | Path | LoadedArtifact,
     inputs: str | Mapping[str, Any],
@@ -305,6 +349,11 @@ def _plugin(kind: str, argument: str, name: str | None, plugin_dirs: Sequence[st
         raise SettingsError(f"{argument}: {found}. Choose from {', '.join(discovery.names(kind, plugin_dirs))}.")
     discovery.load(kind, name, plugin_dirs)
     return name
+
+
+def new_folder(output_dir: str | Path | None, task: str) -> Path:
+    """The folder that was given for scores of an artifact, or a new one, which is printed."""
+    return _folder(output_dir, f"evaluate_{task}")
 
 
 def _folder(output_dir: str | Path | None, name: str) -> Path:

@@ -31,6 +31,8 @@ def run_table(record: Mapping[str, Any], curve: str | None) -> str:
     ]
     for sections in record["reports"].values():
         parts += [_section(section) for section in sections]
+    if "trainable_params" not in cost:  # of an artifact whose run is not known
+        return "".join(parts)
     stored = "no artifact" if cost["artifact_bytes"] is None else f"artifact {cost['artifact_bytes'] / 1e6:.1f} MB"
     share = 100 * cost["trainable_params"] / max(cost["total_params"], 1)
     parts.append(

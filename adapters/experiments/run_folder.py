@@ -78,14 +78,18 @@ NOT_TRAINED_ON = ("test_file", "plugin_dir", "output_dir", "resume_from_checkpoi
 def data_settings(folder: Path) -> dict[str, Any]:
     """The settings of a run by which its training data are read again; empty where there is no run.
 
-    Args:
-        folder: of the run, or of its artifact.
+    Args: folder: of the run, or of its artifact.
     """
+    return {name: value for name, value in settings_of(folder).items() if name not in NOT_TRAINED_ON}
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The settings of a run; empty where there is none. Args: folder: of the run, or of its artifact."""
     for place in (folder, folder.resolve().parent):
         path = place / "settings.json"
         if path.is_file():
             settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return {name: value for name, value in settings.items() if name not in NOT_TRAINED_ON}
+            return settings
     return {}
 
 

@@ -42,7 +42,8 @@ class RunResult:
     @property
     def artifact(self) -> Path:
         """The artifact's folder, for `adapters.load`, a bank, `taskswap predict` or PEFT."""
-        return self.folder / "artifact"
+        scored = self.record.get("evaluated", {}).get("artifact")  # by `evaluate`, which writes none
+        return self.folder / "artifact" if scored is None else Path(scored)
 
     @property
     def score(self) -> float:

@@ -101,18 +101,10 @@ def _headline(record: Mapping[str, Any], evaluation: Evaluation) -> str:
 
 def _cost_lines(record: Mapping[str, Any]) -> list[str]:
     cost = record["cost"]
-    share = 100 * cost["trainable_params"] / max(cost["total_params"], 1)
-    speed = f", {cost['train_tokens_per_second']:,.0f} tokens/s" if cost["train_tokens_per_second"] else ""
-    training = f"training: {cost['train_seconds']:.0f} s{speed}"
-    stored = "no artifact" if cost["artifact_bytes"] is None else f"artifact {cost['artifact_bytes'] / 1e6:.1f} MB"
-    lines = [
-        *_prompt_lines(record),
-        f"parameters trained: {cost['trainable_params']:,} of {cost['total_params']:,} ({share:.2f} %); {stored}",
-        *([f"of the base, {record['left_out']}"] if record["left_out"] else []),
-        f"{training if cost['trainable_params'] else 'no training'}; "
-        f"peak memory {cost['peak_memory_bytes'] / 1024**3:.2f} GiB",
-        f"prediction: {_rate(cost['examples_per_second'])} examples/s in batches{_latency(cost['latency_ms'])}",
-    ]
+    lines = _training_lines(record) if "trainable_params" in cost else []  # which is not known of every artifact
+    lines.append(
+        f"prediction: {_rate(cost['examples_per_second'])} examples/s in batches{_latency(cost['latency_ms'])}"
+    )
     shared = record["overlap"]
     if shared["count"]:
         lines.append(
@@ -121,6 +113,21 @@ def _cost_lines(record: Mapping[str, Any]) -> list[str]:
             f"{shared['equal']:,} (scores.json, overlap)"
         )
     return lines
+
+
+def _training_lines(record: Mapping[str, Any]) -> list[str]:
+    cost = record["cost"]
+    share = 100 * cost["trainable_params"] / max(cost["total_params"], 1)
+    speed = f", {cost['train_tokens_per_second']:,.0f} tokens/s" if cost["train_tokens_per_second"] else ""
+    training = f"training: {cost['train_seconds']:.0f} s{speed}"
+    stored = "no artifact" if cost["artifact_bytes"] is None else f"artifact {cost['artifact_bytes'] / 1e6:.1f} MB"
+    return [
+        *_prompt_lines(record),
+        f"parameters trained: {cost['trainable_params']:,} of {cost['total_params']:,} ({share:.2f} %); {stored}",
+        *([f"of the base, {record['left_out']}"] if record["left_out"] else []),
+        f"{training if cost['trainable_params'] else 'no training'}; "
+        f"peak memory {cost['peak_memory_bytes'] / 1024**3:.2f} GiB",
+    ]
 
 
 def _rate(per_second: float) -> str:

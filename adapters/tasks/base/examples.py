@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adapters.core import discovery
-from adapters.core.errors import ModelError, SettingsError
+from adapters.core.errors import DataError, ModelError, SettingsError, numbered
 from adapters.core.settings import CommonSettings, join
 from adapters.core.sources.resolve import Source, resolve
 from adapters.data.dataset_files import open_splits
+from adapters.data.labels import meant
 from adapters.data.row_views import FilteredRows
 from adapters.data.rows import RowSource
 from adapters.data.splits import with_dev, with_limits, with_test
@@ -107,6 +108,21 @@ def with_options(settings: Any, options: Mapping[str, Any]) -> Any:
     known = {field.name for field in dataclasses.fields(settings)}
     of_alias = {OPTIONS[option]: value for option, value in options.items() if OPTIONS.get(option) in known}
     return dataclasses.replace(settings, **{k: v for k, v in of_alias.items() if getattr(settings, k) is None})
+
+
+def check_labels(task: Task, split: Examples) -> None:
+    """Raises DataError where a split has labels that a task does not know, whose labels are those of an artifact."""
+    known, found = task.label_names(), split.label_counts()
+    unknown = sorted(set(found) - set(known))
+    if not unknown:
+        return
+    of_artifact = f"{', '.join(known[:SHOWN])}{', …' if len(known) > SHOWN else ''}"
+    lines = [f"{name!r}, {numbered(found[name], 'times')}{meant(name, known)}" for name in unknown[:SHOWN]]
+    lines += [f"… and {numbered(len(unknown) - SHOWN, 'others')}"] if len(unknown) > SHOWN else []
+    count = numbered(len(unknown), "labels")
+    head = f"{split.notes['source']} ({split.name}): {count} that the artifact does not know (it knows {of_artifact}):"
+    advice = "Give data with its labels, or name their column: --label_column_name."
+    raise DataError("\n  ".join([head, *lines]) + f"\n{advice}")
 
 
 def check_unknown_tokens(split: Examples, base: Base, *, allowed: bool, say: Callable[[str], None]) -> None:

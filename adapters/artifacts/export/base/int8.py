@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from adapters.core.errors import SettingsError
 from adapters.core.settings import require
 from adapters.evaluation.evaluate import main_score, split_digest
 from adapters.evaluation.metrics.base.any_metric import score_title
 from adapters.evaluation.metrics.base.metric import main_metric
 from adapters.tasks.base.example import Examples
+from adapters.tasks.base.examples import check_labels
 from adapters.tasks.base.predictor import Predictor
 from adapters.tasks.base.task import Task
 
@@ -52,14 +52,9 @@ def quantize(path: Path, *, reduce_range: bool) -> None:
 
 
 def scored(predictor: Predictor, task: Task, test: Examples, plugin_dirs: Sequence[str]) -> dict[str, Any]:
-    """The main score on a split, and what it was measured on, as JSON. Raises SettingsError if it has other labels."""
+    """The main score on a split, and what it was measured on, as JSON. Raises DataError if it has other labels."""
     metric = main_metric(task.metrics[0], task.labels.names, plugin_dirs)
-    known, found = set(task.label_names()), set(test.label_counts())
-    if found - known:
-        raise SettingsError(
-            f"test: has the labels {', '.join(sorted(found - known))}, which the artifact does not know "
-            f"({', '.join(sorted(known))}). Give the test split of its own data: --test_file."
-        )
+    check_labels(task, test)
     return {
         "dataset": test.notes.get("source"),
         "split": test.name,

@@ -1,0 +1,113 @@
+"""An artifact is scored on other data as its run scored its own, and what is written is compared like runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas
+import pytest
+
+import adapters
+from adapters.cli.main import main
+from adapters.core.errors import ComparisonError, DataError, SettingsError
+from adapters.experiments.comparison import results
+
+GOOD, BAD = ("fine", "lovely", "great"), ("poor", "dull", "bad")
+
+
+def reviews(path: Path, first: int, count: int, names: tuple[str, str] = ("text", "label")) -> str:
+    rows = [f"a {GOOD[n % 3]} film {n},positive\na {BAD[n % 3]} film {n},negative" for n in range(first, first + count)]
+    path.write_text("\n".join([",".join(names), *rows]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> adapters.RunResult:
+    folder = tmp_path_factory.mktemp("evaluated")
+    train, test = reviews(folder / "train.csv", 0, 30), reviews(folder / "test.csv", 28, 8)
+    made = adapters.train(
+        task="classification", method="tfidf", train=train, test=test, output_dir=folder / "run", metrics="accuracy"
+    )
+    assert made is not None
+    return made
+
+
+def test_the_test_data_of_its_run_give_its_scores_again(run, tmp_path):
+    again = adapters.evaluate(run, output_dir=tmp_path / "again")
+    same = ("task", "method", "main", "labels", "label_digest", "metric_versions", "parse_failures", "seed", "overlap")
+    assert {key: again.record[key] for key in same} == {key: run.record[key] for key in same}
+    for key in ("name", "train", "split", "n", "digest", "sizes"):
+        assert again.record["dataset"][key] == run.record["dataset"][key]
+    assert again.predictions == run.predictions
+    assert again.artifact == run.artifact
+    assert (tmp_path / "again/report.txt").read_text() == again.report and "in train too" in again.report
+
+
+def test_other_data_are_read_as_by_the_run_or_as_flags_say(run, tmp_path, capsys):
+    other = reviews(tmp_path / "other.csv", 90, 5, ("review", "stars"))
+    words = ["--test_file", other, "--text_column_name", "review", "--label_column_name", "stars"]
+    assert main(["evaluate", str(run.folder), *words, "--output_dir", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert f"data: {other}: 10 test" in said.err and "text <- review, label <- stars" in said.err
+    assert f"tfidf for classification: {other}" in said.out.replace("\n", "") and "test Accuracy: " in said.out
+    record = json.loads((tmp_path / "out/scores.json").read_text())
+    assert record["dataset"]["name"] == other and record["dataset"]["n"] == 10 and record["overlap"]["count"] == 0
+    assert record["evaluated"]["artifact"] == str(run.artifact)
+
+
+def test_evaluations_are_compared_like_runs(run, tmp_path):
+    train = run.record["dataset"]["train"]
+    other = adapters.train(task="classification", method="majority", train=train, output_dir=tmp_path / "majority")
+    rows = [{"text": f"a {word} film", "label": label} for word in GOOD + BAD for label in ["positive"]]
+    rows += [{"text": f"one {word} play", "label": "negative"} for word in BAD]
+    made = [
+        adapters.evaluate(one, test=given, output_dir=tmp_path / name)
+        for name, one, given in (("a", run, rows), ("b", other, pandas.DataFrame(rows)))
+    ]
+    assert all(one.record["dataset"]["n"] == len(rows) for one in made)
+    assert main(["compare", *(str(one.folder) for one in made), "--output_dir", str(tmp_path / "compared")]) == 0
+    found = json.loads((tmp_path / "compared/comparison.json").read_text())
+    assert {row["method"] for row in found["rows"]} == {"tfidf", "majority"} and len(found["tests"]) == 1
+
+
+def test_an_artifact_without_its_run_is_scored_on_data_that_are_named(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    alone = shutil.copytree(run.folder / "artifact", tmp_path / "alone")
+    with pytest.raises(SettingsError, match=r"Give the data to score: test, or data"):
+        adapters.evaluate(alone)
+    made = adapters.evaluate(adapters.load(alone), test=reviews(tmp_path / "test.csv", 50, 4))
+    assert made.folder == Path("runs/evaluate_classification") and made.score > 0.5
+    assert made.record["overlap"]["count"] is None and "parameters trained" not in made.report
+    assert "95 % interval" in made._repr_html_()
+    with pytest.raises(ComparisonError, match="whose run is not known"):
+        results.load(made.folder)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--test_file", "typo.csv"], "'postive', 1 time: did you mean 'positive'?"),
+        (["--test_file", "typo.csv", "--tag_scheme", "iob2"], "--tag_scheme: is not for classification"),
+        (["--test_file", "gone.csv"], "gone.csv: no such file"),
+        (["--train_file", "typo.csv"], "--train_file"),
+        (["--test_file", "test.csv", "--output_dir", "."], "holds files of others"),
+        (["--test_file", "test.csv", "--metrics", "blue"], "blue"),
+    ],
+)
+def test_wrong_input_is_refused_and_writes_nothing(run, tmp_path, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "typo.csv").write_text("text,label\nfine,postive\nbad,negative\n")
+    reviews(tmp_path / "test.csv", 3, 3)
+    assert main(["evaluate", str(run.folder), *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.rglob("scores.json"))
+
+
+def test_labels_that_an_artifact_lacks_are_named_in_python_too(run, tmp_path):
+    with pytest.raises(DataError, match="2 labels that the artifact does not know"):
+        adapters.evaluate(
+            run, test=[{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], output_dir=tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()

@@ -1,7 +1,7 @@
 """News monitor: read a stream of news by topic and sentiment, and raise an alarm where negative items surge.
 
     accelerate launch recipes/news_monitor.py --replay news.jsonl
-    tail -F news.jsonl | python recipes/news_monitor.py --input - --sentiment_adapter runs/lora_classification/artifact
+    tail -F news.jsonl | python recipes/news_monitor.py --input - --sentiment_adapter runs/lora_finance
 
 Expect at most 1 false alarm in 30 days, over all topics, where nothing changes
 (tests/benchmarks/news_monitor.py --only stable).

@@ -3,7 +3,7 @@
 It needs your data: the shots are drawn from --train_file.
 
     accelerate launch recipes/prompt_summarization.py --train_file train.jsonl --test_file test.jsonl
-    python recipes/prompt_summarization.py --train_file articles.csv --method zero_shot --prompt summarization_chat
+    python recipes/prompt_summarization.py --train_file articles.csv --method zero_shot --prompt summarization_zero
 
 Expect a ROUGE-L of about 20 (50 texts of SciTLDR).
 """

@@ -3,7 +3,7 @@
     accelerate launch recipes/swap_tasks.py
     python recipes/swap_tasks.py --max_train_samples 500 --output_dir runs/quick
 
-Expect an entity F1 of about 81 and an accuracy of about 75, and a switch of 10 µs (docs/bank.md).
+Expect an entity F1 of about 81 and an accuracy of about 75, and a switch of 10 µs (docs/results.md).
 """
 
 from adapters.recipe import swap  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .

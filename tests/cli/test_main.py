@@ -142,7 +142,7 @@ def test_the_lab_has_the_defaults_of_its_recipe() -> None:
         ("trian", "trian: no such command: did you mean 'train'?"),
         (
             "zzz",
-            "zzz: no such command: known: compare, continual, customer_service, data, evaluate, explain, export, inspect,",
+            "zzz: no such command: known: compare, continual, customer_service, data, evaluate, explain, export,",
         ),
         ("main", "main: no such command"),
         ("base", "base: no such command"),

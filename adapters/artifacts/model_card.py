@@ -164,25 +164,19 @@ def _use_in_peft(card: Mapping[str, Any]) -> list[str]:
     of_base = card["base"] or {}
     if card["method"]["library"] != PeftMethod.library or "class" not in of_base:
         return []
-    labels = card["task"]["labels"]
+    named = "outputs" in of_base
     given = [f'    "{of_base["name"]}",']
-    if labels:
-        given += ["    num_labels=len(labels),", "    id2label=dict(enumerate(labels)),"]
-    elif "label_range" in card["task"]:
-        given += ["    num_labels=1,"]
+    given += ["    num_labels=len(outputs),", "    id2label=dict(enumerate(outputs)),"] if named else []
+    read = 'outputs = json.loads(Path("this/folder/card.json").read_text("utf-8"))["base"]["outputs"]'
     return [
         "In stock PEFT (without the Hub, give the folder of the base, which `taskswap inspect` prints):",
         "",
         "```python",
-        *(["import json", "from pathlib import Path", ""] if labels else []),
+        *(["import json", "from pathlib import Path", ""] if named else []),
         "from peft import PeftModel",
         f"from transformers import {of_base['class']}",
         "",
-        *(
-            ['labels = json.loads(Path("this/folder/card.json").read_text("utf-8"))["task"]["labels"]']
-            if labels
-            else []
-        ),
+        *([read] if named else []),
         f"base = {of_base['class']}.from_pretrained(",
         *given,
         ")",

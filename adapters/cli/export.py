@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from adapters.core import arguments, discovery
 from adapters.core.arguments import POSITIONAL
-from adapters.core.errors import SettingsError, SourceError
+from adapters.core.errors import DataError, SettingsError, SourceError
 
 if TYPE_CHECKING:
     from adapters.tasks.base.example import Examples
@@ -136,18 +136,21 @@ def _test(given: Settings) -> Examples | None:
     elif given.dataset_name is not None:
         wanted["dataset_name"] = given.dataset_name
     elif scores.get("split") == "test":
-        wanted["dataset_name"] = scores["dataset"]
+        of_file = scores.get("train") not in (None, scores["dataset"])
+        if not of_file and Path(scores["dataset"]).is_file():  # of which a part was scored
+            return None
+        wanted["test_file" if of_file else "dataset_name"] = scores["dataset"]
     else:
         return None
     try:
         _, splits = examples.read_named(task, given.plugin_dir, **wanted)
-    except SourceError:
-        if own:  # a file or a folder of another machine
+    except (SourceError, DataError):
+        if own:  # a file or a folder of another machine, or read by other flags
             return None
         raise
     test = splits.get("test")
     if test is None:
-        if own:  # it names the training file
+        if own:
             return None
         raise SettingsError(f"{given.dataset_name}: has no test split. Give one: --test_file.")
     print("\n".join(reading_lines({test.name: test})), file=sys.stderr)

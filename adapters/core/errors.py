@@ -19,7 +19,7 @@ MAX_LISTED = 10
 
 _OF_ONE = {"are": "is", "were": "was", "have": "has", "do": "does"}
 """Verbs whose form for one is not made by an s."""
-_VALUE = re.compile(r"'(?:[^'\\]|\\.)*(?:'|$)|\"(?:[^\"\\]|\\.)*(?:\"|$)|\S*\d\S*")
+_VALUE = re.compile(r"(?<!\w)'(?:[^'\\]|\\.)*(?:'|$)|\"(?:[^\"\\]|\\.)*(?:\"|$)|\S*\d\S*")
 """What differs among faults of one kind: what is quoted, and numbers with what they are part of."""
 
 
@@ -98,7 +98,7 @@ class Faults:
         self._places: dict[str, list[str]] = {}
         self._times: Counter[str] = Counter()
         self._kinds: dict[str, list[str]] = {}
-        self._more: Counter[str] = Counter()
+        self._more: Counter[str | None] = Counter()
 
     def add(self, where: str, what: str, advice: str = "") -> None:
         """Add a fault. `where` is `file:line`; `advice` says what to do and is printed once."""
@@ -109,7 +109,7 @@ class Faults:
                 self._kinds.setdefault(kind, []).append(what)
                 self._places[what] = []
             else:
-                self._more[kind if kind in self._kinds else ""] += 1
+                self._more[kind if kind in self._kinds else None] += 1
         if what in self._places:
             self._times[what] += 1
             places = self._places[what]
@@ -131,7 +131,7 @@ class Faults:
             lines += [self._line(what, self._places[what]) for what in listed]
             if self._more[kind]:
                 lines.append(f"… and {self._more[kind]:,} more like this")
-        return [*lines, f"… and {numbered(self._more[''], 'others')}"] if self._more[""] else lines
+        return [*lines, f"… and {numbered(self._more[None], 'others')}"] if self._more[None] else lines
 
     def _line(self, what: str, places: Sequence[str]) -> str:
         first, *others = places
@@ -199,7 +199,7 @@ def refuse_single(given: object, needed: str, example: str) -> None:
     """
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         shown = f"{given!r:.60}" + ("…" if len(repr(given)) > 60 else "")
-        raise DataError(f"Needed is {needed}, also for a single one: {example}. Found {shown}, which is no list.")
+        raise DataError(f"Give {needed}, even for one: {example}. Found {shown}.")
 
 
 def most_similar(given: str, known: Iterable[str], *, least: float = 0.6) -> list[str]:

@@ -37,10 +37,15 @@ def items(value: str) -> list[str]:
 
 
 def listed(value: object) -> list[str]:
-    """The items of a list that a caller in Python gave, or of a text as a command would read that one word."""
+    """The items of a list that a caller in Python gave, or of a text as a command would read that one word.
+
+    Raises SettingsError for a set, whose items are in no order.
+    """
+    if isinstance(value, Set):
+        raise SettingsError(f"{value!r:.60}: is a set, whose items are in no order. Give a list.")
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping):
-        return [str(item) for item in (sorted(value, key=str) if isinstance(value, Set) else value)]
-    return items(str(value))
+        return [str(item) for item in value]
+    return items(value) if isinstance(value, str) else [str(value)]
 
 
 def as_item(value: object) -> str:

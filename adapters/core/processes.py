@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
-from adapters.core.errors import SettingsError
+from adapters.core.errors import SettingsError, UserError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+T = TypeVar("T")
 
 REQUESTED_VARIABLE = "TASKSWAP_NUM_PROCESSES"
 SPIN_VARIABLE = "GOMP_SPINCOUNT"
@@ -75,6 +82,27 @@ def limit_spinning() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault(SPIN_VARIABLE, SPINS)
+
+
+def first_alone(accelerator: Accelerator, act: Callable[[], T]) -> T:
+    """What `act` gives, done by the first process before the others, which find what it has cached.
+
+    Raises: in every process, the UserError that it raises in the first.
+    """
+    if accelerator.num_processes == 1:
+        return act()
+    from accelerate.utils import broadcast_object_list
+
+    refused: list[UserError | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            found = act()
+        except UserError as error:
+            refused[0] = error
+    broadcast_object_list(refused)
+    if refused[0] is not None:
+        raise refused[0]
+    return found if accelerator.is_main_process else act()
 
 
 def use_all_cores() -> None:

@@ -159,7 +159,7 @@ def roles_of_splits(sources: Mapping[str, RowSource], given: Mapping[str, Any]) 
     The columns of the leading split must be found before those of another: in the order of what is returned.
     """
     name = leading(sources)
-    lead = ColumnRoles(sources[name], given, shared=len(sources) > 1)
+    lead = ColumnRoles(sources[name], given)
     others = {
         other: ColumnRoles(source, given, lead, shared=True) for other, source in sources.items() if other != name
     }

@@ -95,7 +95,7 @@ def _dataset(data: RunData, evaluation: Evaluation) -> dict[str, Any]:
     return {
         "name": name,
         "train": data.name if "train" in data.splits else None,
-        "revision": data.revision if name == data.name else None,
+        "revision": data.revision,
         "split": evaluation.split,
         "n": len(evaluation.examples),
         "digest": split_digest(evaluation.examples),
@@ -132,9 +132,10 @@ def save_artifact(
         "method": {"name": fitted.method.name, "library": fitted.method.library, "settings": fitted.method.recorded()},
         "max_length": settings.max_length,
         "label_digest": fitted.task.labels.digest,
-        "base": None if base is None else {**of_base(base, settings), "class": fitted.task.auto_class(base.kind)},
+        "base": None if base is None else {**of_base(base, settings), **_head(fitted.task, base)},
         "scores": {
             "dataset": record["dataset"]["name"],
+            "train": record["dataset"]["train"],
             "split": evaluation.split,
             "n": len(evaluation.examples),
             **record["main"],
@@ -153,6 +154,12 @@ def _columns(task: Task, notes: Mapping[str, Any]) -> dict[str, Any]:
     asked = {column for columns in task.request_columns() for column in columns}
     named = {role: names[0] for role, names in read.items() if role in asked and len(names) == 1 and names[0] != role}
     return {"columns": named} if named else {}
+
+
+def _head(task: Task, base: Base) -> dict[str, Any]:
+    """For a card, transformers' class of the base with the task's head, and the names of the head's outputs."""
+    names = task.config().get("id2label", {})
+    return {"class": task.auto_class(base.kind), **({"outputs": list(names.values())} if names else {})}
 
 
 def of_base(base: Base, settings: Any) -> dict[str, Any]:

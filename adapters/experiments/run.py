@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.core import arguments, discovery, flags, settings_files
 from adapters.core.errors import CheckpointError, DataError, SettingsError, numbered
 from adapters.core.files import write_json, write_text
-from adapters.core.processes import is_first
+from adapters.core.processes import first_alone, is_first
 from adapters.core.settings import CommonSettings, check_tracking, join
 from adapters.core.sources.resolve import base_defaults
 from adapters.experiments import run_folder, without_base
@@ -184,10 +184,11 @@ class Run:
         from adapters.tasks.base.reading import reading_lines
 
         run_folder.check(self.folder, self.settings)
-        with self.accelerator.main_process_first():
-            task, splits, source = examples.read_splits(self.task_name, self.settings)
-            if "train" not in splits and self._method_class().trains:
-                raise DataError("There is no training split: give --train_file.")
+        task, splits, source = first_alone(
+            self.accelerator, lambda: examples.read_splits(self.task_name, self.settings)
+        )
+        if "train" not in splits and self._method_class().trains:
+            raise DataError("There is no training split: give --train_file.")
         self.data = RunData(
             name=self.dataset_name,
             revision=source.revision if source else None,
@@ -196,9 +197,14 @@ class Run:
         )
         labels = f"; {numbered(len(task.labels), 'labels')}" if len(task.labels) else ""
         self._say(f"data: {self.data.in_words()}{labels}{self._default_data()}")
-        for line in reading_lines(splits):
-            self._say(line)
+        if is_first():
+            for line in reading_lines(splits):
+                self._say(line)
         return task
+
+    def source(self, split: str) -> str:
+        """The file or the dataset that a split is read from, as the user named it."""
+        return self._files_of_splits().get(split, self.dataset_name)
 
     def _files_of_splits(self) -> dict[str, str]:
         """The files of the splits beside train, as the user named them."""
@@ -421,7 +427,7 @@ class Run:
         example = run_report.predict_arguments(evaluation.examples[0])
         self._say(
             f"\nwritten to {self.folder}/ in {record['seconds']:.0f} s."
-            + ("" if self.settings.trial else f" Try:\n  taskswap predict {self.folder}/artifact {example}")
+            + ("" if self.settings.trial else f" Try:\n  taskswap predict {self.folder} {example}")
         )
         return RunResult.read(self.folder)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from adapters.core.errors import numbered
+
 UNMOVED = 3
 """Equal dev scores in a row that are no chance, if the loss of training does not fall either."""
 LEARNED = 0.95
@@ -43,7 +45,7 @@ class History:
         epoch, score = next((one["epoch"], one["score"]) for one in self.scores if one["step"] == self.best_step)
         said = f"kept the weights after epoch {epoch}, dev score {score:.2%}"
         without = sum(one["step"] > self.best_step for one in self.scores)
-        return said + (f"; ended early: none of {without} later scores is higher" if self.stopped_early else "")
+        return said + (f"; ended early after {numbered(without, 'scores')} no higher" if self.stopped_early else "")
 
     def record(self) -> dict[str, Any]:
         """For scores.json."""

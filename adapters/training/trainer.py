@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import CheckpointError, ModelError, numbered, verb
 from adapters.core.memory import free_cache, out_of_memory, rows_that_fit, saved_bytes
+from adapters.core.processes import first_alone
 from adapters.core.progress import ProgressBar
 from adapters.core.settings import CommonSettings
 from adapters.core.signals import SignalGuard, end_by_signal
@@ -82,8 +83,7 @@ class Trainer:
         self.best: dict[str, torch.Tensor] = {}
         self.epoch_batches: tuple[int, list[list[int]]] | None = None
         self.task, self.settings, self.accelerator = task, settings, accelerator
-        with accelerator.main_process_first():
-            self.dataset = TrainDataset(train, task, base, settings, budget=budget)
+        self.dataset = first_alone(accelerator, lambda: TrainDataset(train, task, base, settings, budget=budget))
         self.steps_per_epoch = math.ceil(
             len(self.dataset.batches(0, accelerator.num_processes)) / settings.gradient_accumulation_steps
         )

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import tiny
 
+import adapters
+from adapters.cli import export
 from adapters.cli.main import main
 from adapters.core import discovery
 
@@ -64,3 +66,19 @@ def test_wrong_flags_are_refused(words: list[str], said: str, tmp_path: Path, ca
     assert main(["export", *words, "--output_dir", str(tmp_path / "out")]) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_test_data_of_a_run_are_found_again_by_their_own_file(tmp_path: Path) -> None:
+    """Never a file of which only a part was cut as test; a file that cannot be read alone is left."""
+    rows = ["text,label", *(f"a {'good' if n % 2 else 'bad'} film {n},{'yes' if n % 2 else 'no'}" for n in range(40))]
+    for name, lines in {"train": rows, "test": rows[:9], "one": rows[:2]}.items():
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    found = {}
+    for name in ("test", "one", "train"):
+        given = {"test": str(tmp_path / f"{name}.csv")} if name != "train" else {}
+        train = str(tmp_path / "train.csv")
+        made = adapters.train(task="classification", method="tfidf", train=train, output_dir=tmp_path / name, **given)
+        assert made is not None
+        found[name] = export._test(export.Settings(artifact=made.folder, format="onnx", output_dir=tmp_path / "out"))
+    assert found["test"] is not None and len(found["test"]) == 8
+    assert found["one"] is None and found["train"] is None

@@ -178,21 +178,48 @@ def test_the_command_passes_on_everything_after_the_recipe(started: Started, rec
     assert environment["TASKSWAP_NUM_PROCESSES"] == "3"
 
 
-@pytest.mark.parametrize("variables", [{}, {"TASKSWAP_NUM_PROCESSES": "1"}, {"ACCELERATE_MIXED_PRECISION": "no"}])
+LAUNCHED = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "NO"}
+"""What Accelerate's launcher sets; users set the first themselves."""
+
+
+@pytest.mark.parametrize("variables", [{}, {"ACCELERATE_MIXED_PRECISION": "no"}, LAUNCHED])
 def test_under_accelerate_launch_a_refusal_stands_apart_with_how_to_have_it_alone(
     variables: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    for name in (*LAUNCHED, "TASKSWAP_NUM_PROCESSES"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "argv", ["recipes/x.py", "--bad"])
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match="2"), exit_codes():
         raise SettingsError("--bad: there is no such flag.")
     told = capsys.readouterr().err
-    if "ACCELERATE_MIXED_PRECISION" in variables:
+    if variables == LAUNCHED:
         assert told.startswith("\nerror: --bad: there is no such flag.\n\n(") and "python recipes/x.py …" in told
     else:
         assert told == "--bad: there is no such flag.\n"
+
+
+@pytest.mark.slow
+def test_a_refusal_of_the_data_by_several_processes_is_its_message_alone(tmp_path: Path, tiny_bert: Path) -> None:
+    (tmp_path / "bad.csv").write_text("text,label\na,\nb,x\n")
+    data = ["--train_file", str(tmp_path / "bad.csv"), "--model_name_or_path", str(tiny_bert)]
+    recipe = ["recipes/lora_classification.py", *data, "--output_dir", str(tmp_path / "run")]
+    words = [sys.executable, "-m", "adapters", "launch", "--num_processes", "2", "--cpu", *recipe]
+    ended = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
+    assert ended.returncode == 2
+    first, fault, advice = ended.stderr.strip().splitlines()
+    assert first.endswith("bad.csv: 1 fault:") and "bad.csv:2: column 'label'" in fault and "--drop_label" in advice
+
+
+def test_what_only_another_process_refuses_is_said_by_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("adapters.core.exit_codes.PATIENCE", 0.0)
+    with pytest.raises(SystemExit, match="2"), exit_codes():
+        raise SettingsError("data.csv: no such file")
+    assert capsys.readouterr().err == "process 1: data.csv: no such file\n"
 
 
 @pytest.mark.slow

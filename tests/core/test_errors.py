@@ -55,6 +55,13 @@ def test_of_faults_that_differ_in_a_value_alone_five_are_shown_and_the_others_co
     ]
 
 
+def test_faults_that_are_nothing_but_a_value_are_counted_once() -> None:
+    faults = Faults("a.csv")
+    for number in range(30):
+        faults.add(f"a.csv:{number}", repr(str(number)))
+    assert faults.shown[5:] == ["… and 25 more like this"]
+
+
 def test_the_same_fault_is_shown_once_with_its_number_and_some_places() -> None:
     faults = Faults("a.conll")
     for line in (*range(1, 2001), 7000):

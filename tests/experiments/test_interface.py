@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -217,7 +218,7 @@ def test_a_single_stop_text_or_label_is_not_read_letter_by_letter():
         adapters.Sampling(stop="END").check()
     client = adapters.Client("http://127.0.0.1:9")
     for ask in (client.generate, client.generate_stream):
-        with pytest.raises(DataError, match=r'a list of stop texts, also for a single one: \["END"\]. Found \'END\''):
+        with pytest.raises(DataError, match=r'a list of stop texts, even for one: \["END"\]. Found \'END\''):
             ask(None, "Roses are", stop="END")
     with pytest.raises(DataError, match="a list of labels"):
         client.load("ner", "ner", labels="PER")
@@ -278,3 +279,24 @@ def test_importing_is_light_and_an_unknown_name_is_none_of_ours():
     assert done.stdout.split() == ["[]", "True"]
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         adapters.trian  # noqa: B018 - the name is looked up
+
+
+def test_labels_of_a_head_are_taken_from_a_list_and_never_from_a_set(tiny_bert, tmp_path):
+    with pytest.raises(SettingsError, match="is a set, whose items are in no order"):
+        adapters.load(tmp_path, labels={"positive", "negative"})
+
+
+def test_the_readme_of_an_artifact_loads_it_in_stock_peft_whatever_its_head_is(tiny_bert, tmp_path):
+    texts = [f"<e1>{first}</e1> met <e2>{last}</e2> in town" for first, last in zip(FIRST, LAST, strict=False)]
+    rows = [{"text": text, "label": ("met", "none")[n % 2]} for n, text in enumerate(texts * 4)]
+    given = short(tiny_bert, tmp_path / "run", validation=rows[:4])
+    made = adapters.train(task="relation_extraction", method="lora", train=rows, **given)
+    assert made is not None
+    (code,) = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", (made.artifact / "README.md").read_text(), re.DOTALL)
+        if "PeftModel" in block
+    ]
+    names: dict[str, Any] = {}
+    exec(code.replace("this/folder", str(made.artifact)).replace(f'"{tiny_bert.name}"', repr(str(tiny_bert))), names)
+    assert len(names["outputs"]) == names["model"].config.num_labels == 4

@@ -44,7 +44,7 @@ DOORS: dict[str, Callable[[AdapterBank], Callable[[Any], Any]]] = {
 def test_a_single_request_is_refused_in_words_that_show_a_list_or_a_call(
     served_bank: AdapterBank, door: str, single: Any
 ) -> None:
-    with pytest.raises(DataError, match=r"also for a single one: \[|answered by \w+\.\w+\(") as error:
+    with pytest.raises(DataError, match=r"even for one: \[|answered by \w+\.\w+\(") as error:
         DOORS[door](served_bank)(single)
     assert repr(single)[:30] in str(error.value)
 
@@ -52,7 +52,7 @@ def test_a_single_request_is_refused_in_words_that_show_a_list_or_a_call(
 def test_a_single_text_to_write_after_is_refused(tmp_path: Path) -> None:
     import servers
 
-    with pytest.raises(DataError, match="list of requests, also for a single one"):
+    with pytest.raises(DataError, match="list of requests, even for one"):
         servers.writing_bank(tmp_path).generate(Request(None, "Roses are"))
 
 

@@ -281,7 +281,7 @@ def test_a_text_with_two_labels_is_warned_of_within_a_split_and_across(tmp_path)
     dev = written("dev.csv", "long,yes", "short,no")
     _, splits = read_named("classification", (), train_file=train, test_file=test, validation_file=dev)
     (said,) = [line for line in reading_lines(splits) if line.startswith("warning")]
-    assert "2 examples with the inputs of an earlier one, but another label" in said
+    assert "2 examples with the inputs of an earlier one, but another answer" in said
     assert f"the first: {train}:2 and {train}:4" in said
     _, alone = read_named("classification", (), test_file=test, train_file=written("sound.csv", "a,no", "b,yes"))
     assert not any(line.startswith("warning") for line in reading_lines(alone))

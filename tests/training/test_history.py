@@ -35,4 +35,4 @@ def test_the_epoch_that_is_kept_is_said() -> None:
     history = History(scores=scores, best_score=0.75, best_step=18)
     assert history.kept() == "kept the weights after epoch 2, dev score 75.00%"
     history.stopped_early = True
-    assert history.kept().endswith("75.00%; ended early: none of 2 later scores is higher")
+    assert history.kept().endswith("75.00%; ended early after 2 scores no higher")

@@ -16,6 +16,12 @@ _REPORTING = "torch.distributed.elastic.multiprocessing.api"
 """The logger of torchrun's line about each process that failed."""
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line says what neither a recipe's own message nor torchrun's report says."""
+    args = record.args if isinstance(record.args, tuple) else ()
+    return args[:1] != (USER_ERROR,) and "closing signal" not in record.msg
+
+
 def main(module: str, *words: str) -> None:
     """Run a module with its arguments; ends with code 2, and no report, where a process did: it has printed why.
 
@@ -23,7 +29,7 @@ def main(module: str, *words: str) -> None:
     """
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    logging.getLogger(_REPORTING).addFilter(lambda record: USER_ERROR not in (record.args or ()))
+    logging.getLogger(_REPORTING).addFilter(_is_news)
     sys.argv = [module, *words]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

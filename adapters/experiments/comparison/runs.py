@@ -171,7 +171,8 @@ def failure(folder: Path) -> Path:
 
 def _run_alone(settings: Path, log: Path, processes: int, held: int | None, verb: str = "train") -> tuple[int, str]:
     """Run a command on a file of settings to its end; its exit code, and the reason if it failed."""
-    several = ["torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m"] if processes > 1 else []
+    launcher = ["adapters.cli.base.launched", "torch.distributed.run", "--standalone"]
+    several = [*launcher, f"--nproc_per_node={processes}", "-m"] if processes > 1 else []
     command = [sys.executable, "-m", *several, "adapters", verb, str(settings)]
     inherited = () if held is None else (held,)
     with log.open("w", encoding="utf-8") as stream, SignalGuard() as guard:

@@ -15,7 +15,7 @@ import numpy as np
 from adapters.core import arguments, discovery
 from adapters.core.errors import SettingsError
 from adapters.core.memory import peak_bytes
-from adapters.core.processes import is_first
+from adapters.core.processes import first_alone, is_first
 from adapters.core.settings import INCIDENTAL
 from adapters.experiments.continual import state
 from adapters.experiments.continual.features import Features
@@ -78,10 +78,10 @@ class SequenceRun:
         paths = names_of(self.settings.tasks)
         if len(paths) < 1:
             raise SettingsError("--tasks: name a .toml of each task of the sequence.")
-        with self.run.accelerator.main_process_first():
-            self.tasks = tuple(
-                read_task(name, path, self.task_name, self.settings, given) for name, path in paths.items()
-            )
+        self.tasks = first_alone(
+            self.run.accelerator,
+            lambda: tuple(read_task(name, path, self.task_name, self.settings, given) for name, path in paths.items()),
+        )
         check_scenario(self.settings.scenario, self.tasks, self.say)
         for one in self.tasks:
             sizes = ", ".join(f"{len(split):,} {name}" for name, split in one.splits.items())

@@ -220,7 +220,7 @@ class Lab:
         found: dict[str, Any] = {
             "task": self.task_name,
             "base": self.run.base.name,
-            "dataset": {"name": self.run.dataset_name},
+            "dataset": {"name": self.run.source(self.scored)},
             "metric": metric.name,
             "score": metric.main,
             "title": score_title(metric),

@@ -7,29 +7,37 @@ from pathlib import Path
 
 from adapters.artifacts import artifact, loading, plain_peft
 from adapters.artifacts.published import located
+from adapters.core.errors import SettingsError
+from adapters.core.sources.resolve import alias_of
 from adapters.serving.bank import router_file
 
 
 def named_base(adapters: Mapping[str, Path], plugin_dirs: Sequence[str] = ()) -> str | None:
-    """The base model that adapters name; None where they name none, or several.
+    """The base model that adapters name; None where they name none.
 
     Args: adapters: folders by name; plugin_dirs: folders with additional methods and tasks.
 
     Raises:
         ArtifactError: a folder is no adapter's.
-        SettingsError: a method or a task is not known.
+        SettingsError: they name several bases; a method or a task is not known.
     """
-    names: set[str] = set()
-    for given in adapters.values():
-        folder = located(given)
+    names: dict[str, str] = {}
+    for adapter, given in adapters.items():
+        folder, named = located(given), None
         if plain_peft.is_plain(folder):
-            names.add(plain_peft.read_config(folder).get("base_model_name_or_path") or "")
-            continue
-        card = artifact.read_card(folder)
-        if not loading.task_and_method(card, folder, plugin_dirs)[1].self_contained:
-            names.add(card["base"]["name"])
-    names.discard("")
-    return names.pop() if len(names) == 1 else None
+            named = plain_peft.read_config(folder).get("base_model_name_or_path")
+        else:
+            card = artifact.read_card(folder)
+            if not loading.task_and_method(card, folder, plugin_dirs)[1].self_contained:
+                named = card["base"]["name"]
+        if named:
+            names.setdefault(alias_of(named) or named, adapter)
+    if len(names) > 1:
+        raise SettingsError(
+            f"--adapter: {' and '.join(names.values())} name different base models ({', '.join(names)}), and a server "
+            "has one. Start a server for each; or, if the names mean the same one, give it: --base."
+        )
+    return next(iter(names), None)
 
 
 def check_cards(

@@ -101,13 +101,13 @@ class Client:
             DataError: a single request was given, and no list of one; or one names no adapter.
         """
         refuse_single(requests, "a list of requests", EXAMPLE)
-        requests = list(requests)
+        given = [_as_json(request, number) for number, request in enumerate(requests)]  # all, before any is sent
         answers: list[dict[str, Any]] = []
         refused: RefusedError | None = None
         good = False
-        for begin in range(0, len(requests), CHUNK):
+        for begin in range(0, len(given), CHUNK):
             try:
-                answers += self._predict(requests[begin : begin + CHUNK], begin)
+                answers += self._predict(given[begin : begin + CHUNK])
                 good = True
             except RefusedError as error:
                 if "answers" not in error.body:
@@ -300,15 +300,14 @@ class Client:
 
     # one request ------------------------------------------------------------------------------------------------------
 
-    def _predict(self, requests: Sequence[Any], first: int) -> list[dict[str, Any]]:
-        listed = [_as_json(request, first + number) for number, request in enumerate(requests)]
-        answers: list[dict[str, Any]] = self._call("POST", "/v1/predict", listed)
+    def _predict(self, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        answers: list[dict[str, Any]] = self._call("POST", "/v1/predict", requests)
         return answers
 
     def _each(self, requests: Sequence[Any], first: int) -> list[dict[str, Any]]:
         """As `_predict`; if none can be answered, the answers with their errors."""
         try:
-            return self._predict(requests, first)
+            return self._predict([_as_json(request, first + number) for number, request in enumerate(requests)])
         except RefusedError as error:
             if "answers" not in error.body:
                 raise

@@ -47,7 +47,7 @@ def serve(argv: Sequence[str], find: Find | None = None) -> int:
     applications = found(settings, find)
     on_base = settings.runtime == RUNTIMES[0]  # exports have no base to wait for
     base = base_of(applications)
-    if base is None and on_base:
+    if base is None and on_base and "base" not in flags.given(argv):
         base = named_base(settings.adapters(), settings.plugin_dir)
     if base is not None and "base" not in flags.given(argv):
         settings = replace(settings, base=base)

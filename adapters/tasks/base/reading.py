@@ -23,8 +23,9 @@ def reading_lines(splits: Mapping[str, Examples]) -> list[str]:
     """What is said of the splits: how they were read, and a warning where labels contradict each other."""
     lines = how_read(splits)
     if found := contradictions(splits):
-        said = f"{numbered(len(found), 'examples')} with the inputs of an earlier one, but another label"
-        lines.append(f"warning: {said} (the first: {' and '.join(found[0])}); `taskswap data` lists more")
+        said = f"{numbered(len(found), 'examples')} with the inputs of an earlier one, but another answer"
+        more = "; `taskswap data` lists more" if len(found) > 1 else ""
+        lines.append(f"warning: {said} (the first: {' and '.join(found[0])}{more})")
     return lines
 
 

@@ -18,7 +18,7 @@ import tiny
 from adapters.artifacts import loading
 from adapters.artifacts.artifact import CARD
 from adapters.cli.main import main
-from adapters.core.errors import ArtifactError
+from adapters.core.errors import ArtifactError, SettingsError
 from adapters.core.files import as_json, digest_value
 from adapters.core.sources import resolve
 from adapters.serving.bank.card_check import named_base
@@ -65,7 +65,8 @@ def test_the_base_is_the_one_that_all_adapters_name(served_root: Path, tmp_path:
     assert named_base({}) is None
     assert named_base({"ner": ner, "mood": mood}) == "e5"
     other = on("minilm", served_root / "mood", tmp_path / "other")
-    assert named_base({"ner": ner, "mood": other}) is None
+    with pytest.raises(SettingsError, match=r"ner and mood name different base models \(e5, minilm\)"):
+        named_base({"ner": ner, "mood": other})
 
 
 @pytest.mark.usefixtures("nothing_is_fetched", "quiet")

@@ -97,7 +97,7 @@ def load(folder: Path) -> Record:
         raise ComparisonError(
             f"{folder}: scores.json or predictions.jsonl is damaged ({cause(error)}). Run it again."
         ) from error
-    if "trainable_params" not in scores["cost"]:
+    if "evaluated" in scores and "trainable_params" not in scores["cost"]:
         raise ComparisonError(
             f"{folder}: scores of an artifact whose run is not known, so that neither is what it has learned from. "
             "Evaluate it in the folder of its run."

@@ -248,6 +248,15 @@ def join(common: type, *others: type) -> Any:
     return make_dataclass("Settings", [], bases=tuple(unique), frozen=True, kw_only=True)
 
 
+def with_defaults(kind: type, defaults: Mapping[str, Any]) -> type:
+    """A settings class with other defaults."""
+    if not defaults:
+        return kind
+    hints = get_type_hints(kind)
+    changed = [(name, hints[name], field(default=value)) for name, value in defaults.items()]
+    return make_dataclass("Settings", changed, bases=(kind,), frozen=True, kw_only=True)
+
+
 def join_methods(common: type, methods: Mapping[str, type], *others: type) -> Any:
     """Join the settings of several methods that are run with the same flags.
 

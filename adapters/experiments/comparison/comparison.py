@@ -51,7 +51,7 @@ class Comparison(Experiment):
         self.plugins = flags.peek(argv, "plugin_dir")
         self.task_settings = discovery.load("tasks", task, self.plugins).Settings
         common = join(CommonSettings, self.task_settings)
-        kind = join_methods(common, all_settings(self.plugins), CompareSettings)
+        kind = join_methods(common, all_settings(task, self.plugins), CompareSettings)
         settings = arguments.parse(kind, defaults, (doc or "").strip(), argv)
         super().__init__(task, settings, *given_of(argv, settings, defaults))
         if settings.full:

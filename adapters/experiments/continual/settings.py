@@ -74,7 +74,7 @@ def all_settings(task: str, plugins: Sequence[str]) -> Any:
         discovery.load("strategies", name, plugins).Settings for name in discovery.names("strategies", plugins)
     ]
     common = join(CommonSettings, discovery.load("tasks", task, plugins).Settings)
-    return join_methods(common, all_methods(plugins), *strategies, ContinualSettings)
+    return join_methods(common, all_methods(task, plugins), *strategies, ContinualSettings)
 
 
 def check(settings: Any) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adapters.core import discovery
 from adapters.core.errors import ArtifactError, ModelError, UnmixableError
 from adapters.core.search_space import Space
-from adapters.core.settings import require
+from adapters.core.settings import require, with_defaults
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
 from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER
 from adapters.tasks.base.example import Example, Examples
@@ -240,11 +240,13 @@ def load_method(name: str, plugin_dirs: Sequence[str] = ()) -> type[Method]:
     return method  # type: ignore[no-any-return]
 
 
-def all_settings(plugin_dirs: Sequence[str] = ()) -> dict[str, type]:
-    """The settings class of each method."""
-    return {
-        name: discovery.load("methods", name, plugin_dirs).Settings for name in discovery.names("methods", plugin_dirs)
-    }
+def all_settings(task: str, plugin_dirs: Sequence[str] = ()) -> dict[str, type]:
+    """The settings class of each method, with its defaults on a task."""
+    found = {}
+    for name in discovery.names("methods", plugin_dirs):
+        module = discovery.load("methods", name, plugin_dirs)
+        found[name] = with_defaults(module.Settings, module.Method.task_defaults(task, plugin_dirs))
+    return found
 
 
 def headed(base: Base, task: Task, settings: Any) -> Any:

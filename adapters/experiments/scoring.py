@@ -32,6 +32,8 @@ SOURCES = frozenset({"dataset_name", "dataset_config_name", "train_file", "valid
 """Settings that name data, rather than how they are read."""
 LIMITS = frozenset({"max_train_samples", "max_eval_samples", "max_predict_samples", "train_draw"})
 """Settings that say how many examples of a split are taken."""
+OF_CALLER = frozenset({"plugin_dir", "metrics", "trust_remote_code"})
+"""Settings by which code is run: the caller's alone, never those in the folder of an artifact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +117,7 @@ def _test(
     unknown = sorted(given.keys() - known)
     if unknown:
         raise SettingsError(f"--{unknown[0]}: is not for {name}, the task of this artifact. Leave it out.")
-    own = {key: value for key, value in of_run.items() if key in known and key not in LIMITS}
+    own = {key: value for key, value in of_run.items() if key in known - LIMITS - OF_CALLER}
     sources = {key: given[key] for key in SOURCES & given.keys() if given[key] is not None}
     if sources:
         own = {key: value for key, value in own.items() if key not in SOURCES}
@@ -141,9 +143,9 @@ def _overlap(test: Examples, name: str, plugin_dirs: Sequence[str], of_run: Mapp
     if not of_run:
         return unknown
     kind = settings_class([name], plugin_dirs)
-    own = {one.name: of_run[one.name] for one in fields(kind) if one.name in of_run}
+    own = {key: of_run[key] for key in ({one.name for one in fields(kind)} - OF_CALLER) & of_run.keys()}
     try:
-        _, splits, _ = examples.read_splits(name, kind(**{**own, "test_file": None}))
+        _, splits, _ = examples.read_splits(name, kind(**{**own, "test_file": None, "plugin_dir": list(plugin_dirs)}))
     except UserError as error:
         print(f"note: examples in train are not counted: {str(error).splitlines()[0]}", file=sys.stderr)
         return unknown

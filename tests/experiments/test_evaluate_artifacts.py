@@ -111,3 +111,17 @@ def test_labels_that_an_artifact_lacks_are_named_in_python_too(run, tmp_path):
             run, test=[{"text": "a", "label": "x"}, {"text": "b", "label": "y"}], output_dir=tmp_path / "out"
         )
     assert not (tmp_path / "out").exists()
+
+
+def test_no_code_is_run_that_the_folder_of_an_artifact_names(run, tmp_path):
+    copy = shutil.copytree(run.folder, tmp_path / "run")
+    settings = json.loads((copy / "settings.json").read_text())
+    plugin = tmp_path / "mine" / "tasks" / "classification.py"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text("raise AssertionError('run')")
+    (tmp_path / "metric.py").write_text("raise AssertionError('run')")
+    more = {"plugin_dir": [str(tmp_path / "mine")], "metrics": [str(tmp_path / "metric.py")], "trust_remote_code": True}
+    (copy / "settings.json").write_text(json.dumps({**settings, **more}))
+    made = adapters.evaluate(copy, output_dir=tmp_path / "out")
+    assert made.record["overlap"]["count"] == run.record["overlap"]["count"]
+    assert "metric" not in str(sorted(made.scores))

@@ -5,7 +5,7 @@
     python recipes/prompt_lab.py --optimize --budget 8000 --output_dir runs/chosen
     python recipes/prompt_lab.py --task ner --shots 1,4 --output_dir runs/lab_ner
 
-Expect 18 rows, a highest mean accuracy of about 84 on 100 reviews, and a page, in 7 minutes of one CPU core.
+Expect 18 rows, a highest mean accuracy of about 79 on 100 reviews, and a page, in 4 minutes of one CPU core.
 """
 
 from adapters.recipe import lab  # missing? AdapterHub's package hides ours: pip uninstall adapters; pip install -e .

@@ -57,19 +57,9 @@ def run(argv: Sequence[str]) -> int:
     plugins = flags.peek([*argv, "--"], "plugin_dir")
     kind = _settings(discovery.names("tasks", plugins), plugins)
     given: Any = arguments.parse(kind, {}, DESCRIPTION, argv, program="taskswap evaluate")
-    from adapters.core.processes import use_all_cores
     from adapters.experiments import interface, scoring
 
-    use_all_cores()
-    loaded = interface.load(
-        given.artifact,
-        adapter=given.adapter,
-        base=given.base,
-        device=given.device,
-        dtype=given.dtype,
-        plugin_dirs=given.plugin_dir,
-        **vars(given.reading()),
-    )
+    loaded = given.load(given.artifact, dtype=given.dtype, adapter=given.adapter)
     of_data = {one.name for one in fields(kind)} - {one.name for one in fields(Settings)} | {"plugin_dir"}
     values = {name: getattr(given, name) for name in sorted(flags.given(argv) & of_data)}
     result = scoring.score(loaded, given.artifact, values, interface.new_folder(given.output_dir, loaded.task.name))

@@ -73,21 +73,10 @@ def run(argv: Sequence[str]) -> int:
     given: Settings = arguments.parse(Settings, {}, DESCRIPTION, argv, program="taskswap explain")
     _check(given)
     from adapters.artifacts.explaining.base import attribution
-    from adapters.core.processes import use_all_cores
 
     for name in _methods(given):
         attribution.load(name, given.plugin_dir)  # before a model is loaded
-    use_all_cores()
-    from adapters.experiments import interface
-
-    loaded = interface.load(
-        given.artifact,
-        base=given.base,
-        device=given.device,
-        dtype=given.dtype,
-        plugin_dirs=given.plugin_dir,
-        **vars(given.reading()),
-    )
+    loaded = given.load(given.artifact, dtype=given.dtype)
     return _evaluate(given, loaded) if given.evaluate is not None else _explain(given, loaded)
 
 

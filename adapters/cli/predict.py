@@ -66,24 +66,10 @@ def run(argv: Sequence[str]) -> int:
     )
     given = _with_texts(given)
     _check(given)
-    from adapters.artifacts import loading
     from adapters.artifacts.pipeline import Pipeline
-    from adapters.artifacts.published import located
-    from adapters.core.processes import use_all_cores
-    from adapters.experiments import interface
 
     def load(folder: Path) -> LoadedArtifact:
-        if not loading.is_export(located(folder)):
-            use_all_cores()  # of torch, which an export does without
-        return interface.load(
-            folder,
-            adapter=given.adapter,
-            base=given.base,
-            device=given.device,
-            dtype=given.dtype,
-            plugin_dirs=given.plugin_dir,
-            **vars(given.reading()),
-        )
+        return given.load(folder, dtype=given.dtype, adapter=given.adapter)
 
     loaded: LoadedArtifact | Pipeline
     if given.pipeline:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from adapters.artifacts.published import ARTIFACT
 from adapters.core.errors import SettingsError
 from adapters.core.files import write_json
 from adapters.core.settings import CommonSettings
@@ -85,11 +86,20 @@ def data_settings(folder: Path) -> dict[str, Any]:
 
 def settings_of(folder: Path) -> dict[str, Any]:
     """The settings of a run; empty where there is none. Args: folder: of the run, or of its artifact."""
+    return _of_run(folder, "settings.json")
+
+
+def scores_of(folder: Path) -> dict[str, Any]:
+    """The scores of a run that has an artifact; empty where there is none. Args: as of `settings_of`."""
+    return _of_run(folder, "scores.json", beside=ARTIFACT)
+
+
+def _of_run(folder: Path, name: str, *, beside: str = "") -> dict[str, Any]:
+    """A JSON file of a run; empty where there is no such file, or nothing called `beside` next to it."""
     for place in (folder, folder.resolve().parent):
-        path = place / "settings.json"
-        if path.is_file():
-            settings: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return settings
+        if (place / name).is_file() and (place / beside).exists():
+            found: dict[str, Any] = json.loads((place / name).read_text(encoding="utf-8"))
+            return found
     return {}
 
 

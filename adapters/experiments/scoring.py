@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from adapters.artifacts.loaded import LoadedArtifact
-from adapters.artifacts.published import ARTIFACT, located
+from adapters.artifacts.published import located
 from adapters.core import discovery
 from adapters.core.arguments import UNUSED
 from adapters.core.environment import hardware, versions
@@ -78,14 +77,15 @@ def score(loaded: LoadedArtifact, folder: Path | None, given: Mapping[str, Any],
     run_folder.check_own(output_dir, OURS)
     name, plugin_dirs = loaded.task.name, list(given.get("plugin_dir", ()))
     of_run = {} if folder is None else run_folder.settings_of(folder)
-    test, source = _test(name, plugin_dirs, of_run, given)
+    kind = settings_class([name], plugin_dirs)
+    test, source = _test(name, kind, of_run, given)
     examples.check_labels(loaded.task, test)
     metrics = task_metrics(
         loaded.task, given.get("metrics", ()), plugin_dirs, allow_hub=given.get("trust_remote_code", False)
     )
-    record = _of_run(folder)
+    record = {} if folder is None else run_folder.scores_of(folder)
     evaluation = evaluate(loaded.predictor, test[:], metrics, split="test", seed=record.get("seed", 0))
-    shared = _overlap(test, name, plugin_dirs, of_run)
+    shared = _overlap(test, name, kind, of_run, plugin_dirs)
     record = {
         **record,
         **_about(loaded, folder, record),
@@ -102,17 +102,15 @@ def score(loaded: LoadedArtifact, folder: Path | None, given: Mapping[str, Any],
         "hardware": hardware(),
     }
     records.write_predictions(output_dir / "predictions.jsonl", evaluation, shared["numbers"])
-    write_text(output_dir / "report.txt", run_report.plain(run_report.run_report(record, evaluation)))
+    shown = run_report.run_report(record, evaluation)
+    write_text(output_dir / "report.txt", run_report.plain(shown))
     write_json(output_dir / "scores.json", record)  # the last: where it is, all is there
-    run_report.show(run_report.run_report(record, evaluation))
+    run_report.show(shown)
     return RunResult.read(output_dir)
 
 
-def _test(
-    name: str, plugin_dirs: Sequence[str], of_run: Mapping[str, Any], given: Mapping[str, Any]
-) -> tuple[Examples, str]:
-    """The split that is scored, and the name of its source."""
-    kind = settings_class([name], plugin_dirs)
+def _test(name: str, kind: Any, of_run: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Examples, str]:
+    """The split that is scored, and the name of its source; `kind` is the task's `settings_class`."""
     known = {one.name for one in fields(kind)}
     unknown = sorted(given.keys() - known)
     if unknown:
@@ -137,12 +135,13 @@ def _test(
     return test, source
 
 
-def _overlap(test: Examples, name: str, plugin_dirs: Sequence[str], of_run: Mapping[str, Any]) -> dict[str, Any]:
+def _overlap(
+    test: Examples, name: str, kind: Any, of_run: Mapping[str, Any], plugin_dirs: Sequence[str]
+) -> dict[str, Any]:
     """Examples that the artifact's training data have, too, but for blanks; None of a count where it is not known."""
     unknown: dict[str, Any] = {"count": None, "equal": None, "first": [], "numbers": []}
     if not of_run:
         return unknown
-    kind = settings_class([name], plugin_dirs)
     own = {key: of_run[key] for key in ({one.name for one in fields(kind)} - OF_CALLER) & of_run.keys()}
     try:
         _, splits, _ = examples.read_splits(name, kind(**{**own, "test_file": None, "plugin_dir": list(plugin_dirs)}))
@@ -150,16 +149,6 @@ def _overlap(test: Examples, name: str, plugin_dirs: Sequence[str], of_run: Mapp
         print(f"note: examples in train are not counted: {str(error).splitlines()[0]}", file=sys.stderr)
         return unknown
     return overlap(test[:], splits.get("train", ()))
-
-
-def _of_run(folder: Path | None) -> dict[str, Any]:
-    """scores.json of the run that made an artifact; empty where the artifact does not lie in its folder."""
-    for place in () if folder is None else (folder, folder.resolve().parent):
-        path = place / "scores.json"
-        if path.is_file() and (place / ARTIFACT).is_dir():
-            record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return record
-    return {}
 
 
 def _about(loaded: LoadedArtifact, folder: Path | None, of_run: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from adapters.data.writing import folded, unspaced, writing_notes
 from adapters.evaluation.report.run_report import highlight
 from adapters.evaluation.report.tables import Column, number_column, rich_table
 from adapters.tasks.base.example import Example, Examples
-from adapters.tasks.base.reading import contradictions, how_read, reading_record
+from adapters.tasks.base.reading import are_labelled, how_read, reading_record, with_first
 from adapters.tasks.base.task import Task
 
 SAMPLE = 10_000
@@ -173,23 +173,25 @@ def _listed(names: Sequence[str]) -> str:
 
 def _repetitions(splits: Mapping[str, Examples]) -> list[str]:
     """Equal inputs: within a split, in several splits, and with other labels; and inputs that look equal."""
-    seen: dict[bytes, tuple[str, int]] = {}
     alike: dict[bytes, tuple[str, int]] = {}
     twice: Counter[str] = Counter()
     shared: Counter[tuple[str, str]] = Counter()
     places: dict[Any, list[str]] = {}
     similar = 0
-    for name, number, example in _all(splits):
-        inputs = bytes.fromhex(example.digest())[:12]
-        if inputs not in seen:
-            seen[inputs] = (name, number)
+    unlike: list[tuple[str, str]] = []
+    labelled = are_labelled(splits)
+    placed = (((name, number), example) for name, number, example in _all(splits))
+    for (name, number), example, earlier, differs in with_first(placed):
+        if earlier is None:
             first, index = alike.setdefault(_overlooked(example), (name, number))
             if (first, index) != (name, number):
                 similar += 1
                 if "similar" not in places:
                     places["similar"] = [f"{example.where} as {splits[first][index].where}"]
             continue
-        other, index = seen[inputs]
+        other, index = earlier
+        if differs and labelled:
+            unlike.append((splits[other][index].where, example.where))
         kind: Any = name if other == name else (other, name)
         if other == name:
             twice[name] += 1
@@ -205,7 +207,7 @@ def _repetitions(splits: Mapping[str, Examples]) -> list[str]:
         f"{numbered(count, 'examples')} of {name} also in {other} (the first: {places[other, name][0]})"
         for (other, name), count in shared.items()
     ]
-    if unlike := contradictions(splits):
+    if unlike:
         shown = "; ".join(" and ".join(pair) for pair in unlike[:SHOWN])
         notes.append(f"{numbered(len(unlike), 'examples')} with equal inputs but another label: {shown}")
     if similar:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from adapters.artifacts import artifact, loading, plain_peft
 from adapters.artifacts.published import located
@@ -22,15 +23,8 @@ def named_base(adapters: Mapping[str, Path], plugin_dirs: Sequence[str] = ()) ->
         SettingsError: they name several bases; a method or a task is not known.
     """
     names: dict[str, str] = {}
-    for adapter, given in adapters.items():
-        folder, named = located(given), None
-        if plain_peft.is_plain(folder):
-            named = plain_peft.read_config(folder).get("base_model_name_or_path")
-        else:
-            card = artifact.read_card(folder)
-            if not loading.task_and_method(card, folder, plugin_dirs)[1].self_contained:
-                named = card["base"]["name"]
-        if named:
+    for adapter, _, card in _on_a_base(adapters, plugin_dirs):
+        if named := card["base"]["name"]:
             names.setdefault(alias_of(named) or named, adapter)
     if len(names) > 1:
         raise SettingsError(
@@ -55,17 +49,29 @@ def check_cards(
         ArtifactError: a folder is no adapter's, is damaged, or names another base: both names are aliases.
         SettingsError: a method or a task is not known.
     """
-    for given in adapters.values():
-        folder = located(given)
-        if plain_peft.is_plain(folder):
-            plain_peft.read_config(folder)
-            continue
-        card = artifact.read_card(folder)
-        _, method = loading.task_and_method(card, folder, plugin_dirs)
-        if not method.self_contained:  # has a base in it, or none; and may be large, and is verified as it is read
+    for _, folder, card in _on_a_base(adapters, plugin_dirs):
+        if not plain_peft.is_plain(folder):
             loading.check_base_name(card, base, folder)
             artifact.verify_files(folder)
     if router is not None:
         folder = located(router)
         record, _ = router_file.read(folder)
         loading.check_base_name(record, base, folder)
+
+
+def _on_a_base(
+    adapters: Mapping[str, Path], plugin_dirs: Sequence[str]
+) -> Iterator[tuple[str, Path, Mapping[str, Any]]]:
+    """Name, folder and card of each adapter on a base; of a plain PEFT folder, a card with the base's name alone.
+
+    Others have a base in them, or none; they may be large, and are verified as they are read.
+    """
+    for adapter, given in adapters.items():
+        folder = located(given)
+        if plain_peft.is_plain(folder):
+            yield adapter, folder, {"base": {"name": plain_peft.read_config(folder).get("base_model_name_or_path")}}
+            continue
+        card = artifact.read_card(folder)
+        _, method = loading.task_and_method(card, folder, plugin_dirs)
+        if not method.self_contained:
+            yield adapter, folder, card

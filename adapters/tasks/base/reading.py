@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from adapters.core.errors import numbered
 from adapters.core.files import digest_value
-from adapters.tasks.base.example import Examples
+from adapters.tasks.base.example import Example, Examples
 
+T = TypeVar("T")
 MAX_LABELS = 8
 """Labels that a line names."""
 
@@ -52,17 +53,31 @@ def contradictions(splits: Mapping[str, Examples]) -> list[tuple[str, str]]:
 
     Empty where answers are not labels: of a text, there are several summaries, translations or answers.
     """
-    if not any(split.label_counts() for split in splits.values()):
+    if not are_labelled(splits):
         return []
-    first: dict[bytes, tuple[bytes, str]] = {}
-    found = []
-    for split in splits.values():
-        for example in split:
-            inputs, label = bytes.fromhex(example.digest())[:12], bytes.fromhex(digest_value(example.gold))[:8]
-            other, where = first.setdefault(inputs, (label, example.where))
-            if other != label:
-                found.append((where, example.where))
-    return found
+    placed = ((example.where, example) for split in splits.values() for example in split)
+    return [(first, where) for where, _, first, differs in with_first(placed) if first is not None and differs]
+
+
+def are_labelled(splits: Mapping[str, Examples]) -> bool:
+    """Whether answers are labels, so that equal inputs must have equal ones."""
+    return any(split.label_counts() for split in splits.values())
+
+
+def with_first(examples: Iterable[tuple[T, Example]]) -> Iterator[tuple[T, Example, T | None, bool]]:
+    """Examples at their places, each with the place of the first one of equal inputs, and whether its answer differs.
+
+    The place is None for the first itself.
+    """
+    seen: dict[bytes, tuple[T, bytes]] = {}
+    for place, example in examples:
+        inputs, answer = bytes.fromhex(example.digest())[:12], bytes.fromhex(digest_value(example.gold))[:8]
+        if inputs in seen:
+            first, other = seen[inputs]
+            yield place, example, first, answer != other
+        else:
+            seen[inputs] = place, answer
+            yield place, example, None, False
 
 
 def _columns(split: Examples, reading: Mapping[str, Any]) -> str:

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from adapters.core import arguments
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import SettingsError
-from adapters.core.processes import REQUESTED_VARIABLE, cores
+from adapters.core.launcher import REQUESTED_VARIABLE
+from adapters.core.processes import cores
 
 HELP = "run a recipe in several processes, on one machine or on many"
 GROUP = "Train and compare"

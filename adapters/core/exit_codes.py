@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 
 from adapters.core.errors import UserError
-from adapters.core.processes import REQUESTED_VARIABLE, is_first
+from adapters.core.launcher import REQUESTED_VARIABLE, by_accelerate
+from adapters.core.processes import is_first
 from adapters.core.signals import exit_on_sigterm
 
 USER_ERROR = 2
@@ -48,8 +49,7 @@ def exit_codes() -> Iterator[None]:
 
 def _with_launcher(message: str) -> str:
     """A message as it is printed: under `accelerate launch` apart from its report, and with how to have it alone."""
-    launched = {"ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND"} <= os.environ.keys()  # users may set one
-    if not launched or REQUESTED_VARIABLE in os.environ:
+    if not by_accelerate() or REQUESTED_VARIABLE in os.environ:
         return message
     return (
         f"\nerror: {message}\n\n(A traceback below is accelerate launch's own, and says only that the recipe ended. "

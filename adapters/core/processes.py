@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from adapters.core.errors import SettingsError, UserError
+from adapters.core.launcher import by_accelerate, requested_processes
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 T = TypeVar("T")
 
-REQUESTED_VARIABLE = "TASKSWAP_NUM_PROCESSES"
 SPIN_VARIABLE = "GOMP_SPINCOUNT"
 SPINS = "10000"
 
@@ -51,9 +51,9 @@ def check_world(found: int | None = None) -> None:
         found: number of processes by Accelerate; None takes that of torch.
     """
     found = world()[1] if found is None else found
-    requested = max(_number(name) for name in (REQUESTED_VARIABLE, "WORLD_SIZE"))
+    requested = requested_processes()
     ranks = ("LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-    alone = "ACCELERATE_MIXED_PRECISION" in os.environ and not any(name in os.environ for name in ranks)
+    alone = by_accelerate() and not any(name in os.environ for name in ranks)
     unknown = alone and requested < 2 and "MASTER_PORT" in os.environ
     requested = 2 if unknown else requested
     if requested > found:
@@ -61,14 +61,6 @@ def check_world(found: int | None = None) -> None:
             f"{'At least ' if unknown else ''}{requested} processes were requested, but {found} is running. "
             f"Use: taskswap launch --num_processes {requested} recipes/<recipe>.py …"
         )
-
-
-def _number(variable: str) -> int:
-    """The number in an environment variable, 1 if it is not set."""
-    value = os.environ.get(variable) or "1"
-    if not value.isdecimal():
-        raise SettingsError(f"{variable}={value}: must be a number of processes. Unset it, or let the launcher set it.")
-    return int(value)
 
 
 def limit_spinning() -> None:
@@ -113,9 +105,8 @@ def use_all_cores() -> None:
     """
     import torch
 
-    launched = any(name.startswith("ACCELERATE_") for name in os.environ)
     chosen = os.environ.get("OMP_NUM_THREADS") or os.environ.get("MKL_NUM_THREADS")
-    if world()[1] > 1 or (chosen is not None and not (launched and chosen == "1")):
+    if world()[1] > 1 or (chosen is not None and not (by_accelerate() and chosen == "1")):
         return
     torch.set_num_threads(cores())
 

@@ -13,7 +13,11 @@ from conftest import REPOSITORY
 
 from adapters.core import processes
 from adapters.core.errors import SettingsError
+from adapters.core.launcher import require_one_process, without_launcher
 from adapters.core.processes import check_world, cores, use_all_cores, world
+
+LAUNCHED = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "NO"}
+"""What `accelerate launch` sets."""
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +74,10 @@ def test_a_number_of_processes_that_is_none_is_refused(value: str, monkeypatch: 
         ({"MKL_NUM_THREADS": "1"}, False),
         ({"OMP_NUM_THREADS": ""}, True),
         # `accelerate launch` sets a 1 that nobody chose.
-        ({"OMP_NUM_THREADS": "1", "ACCELERATE_MIXED_PRECISION": "no"}, True),
-        ({"OMP_NUM_THREADS": "2", "ACCELERATE_MIXED_PRECISION": "no"}, False),
+        ({"OMP_NUM_THREADS": "1", **LAUNCHED}, True),
+        ({"OMP_NUM_THREADS": "2", **LAUNCHED}, False),
+        # Without the launcher, a user of one of Accelerate's variables has chosen the 1.
+        ({"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}, False),
     ],
 )
 def test_a_process_alone_takes_all_cores_unless_the_user_said_a_number(
@@ -127,3 +133,27 @@ def test_torchs_own_openmp_reads_how_long_threads_spin() -> None:
     code = [sys.executable, "-c", "import adapters, torch"]
     done = subprocess.run(code, env=environment, capture_output=True, text=True)
     assert f"GOMP_SPINCOUNT = '{processes.SPINS}'" in done.stderr
+
+
+def test_the_launchers_variables_do_not_reach_a_process_that_it_did_not_start() -> None:
+    launched = {
+        "ACCELERATE_MIXED_PRECISION": "no",
+        "RANK": "0",
+        "WORLD_SIZE": "1",
+        "MASTER_PORT": "1",
+        "LOCAL_RANK": "0",
+        "TORCHELASTIC_RUN_ID": "x",
+        "OMP_NUM_THREADS": "1",
+        "HOME": "/h",
+        "TASKSWAP_CACHE": "/c",
+    }
+    assert without_launcher(launched) == {"HOME": "/h", "TASKSWAP_CACHE": "/c"}
+    assert without_launcher({"OMP_NUM_THREADS": "1", "HOME": "/h"}) == {"OMP_NUM_THREADS": "1", "HOME": "/h"}
+    assert without_launcher({**launched, "OMP_NUM_THREADS": "2"})["OMP_NUM_THREADS"] == "2"
+
+
+def test_what_trains_small_models_refuses_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_one_process("it is small")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingsError, match="2: must be 1: it is small"):
+        require_one_process("it is small")

@@ -12,7 +12,7 @@ from conftest import REPOSITORY, build_comparison_folder, call_recipe, ended_run
 from forked import Forked
 
 from adapters.cli.main import main
-from adapters.experiments.comparison.runs import PlannedRun, clean_environment, execute
+from adapters.experiments.comparison.runs import PlannedRun, execute
 
 pytestmark = pytest.mark.slow
 
@@ -234,23 +234,6 @@ def test_a_folder_of_another_comparison_or_of_something_else_is_refused(
     assert run_here(place, "notes") == 2
     assert "holds files other than a comparison's" in " ".join(capsys.readouterr().err.split())
     assert (place / "notes" / "mine.txt").read_text() == "mine"
-
-
-def test_the_launchers_variables_do_not_reach_a_run() -> None:
-    launched = {
-        "ACCELERATE_MIXED_PRECISION": "no",
-        "RANK": "0",
-        "WORLD_SIZE": "1",
-        "MASTER_PORT": "1",
-        "LOCAL_RANK": "0",
-        "TORCHELASTIC_RUN_ID": "x",
-        "OMP_NUM_THREADS": "1",
-        "HOME": "/h",
-        "TASKSWAP_CACHE": "/c",
-    }
-    assert clean_environment(launched) == {"HOME": "/h", "TASKSWAP_CACHE": "/c"}
-    assert clean_environment({"OMP_NUM_THREADS": "1", "HOME": "/h"}) == {"OMP_NUM_THREADS": "1", "HOME": "/h"}
-    assert clean_environment({**launched, "OMP_NUM_THREADS": "2"})["OMP_NUM_THREADS"] == "2"
 
 
 def test_a_runs_name_depends_on_its_settings_and_not_on_its_folder() -> None:

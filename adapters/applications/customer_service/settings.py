@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 from adapters.core import discovery
 from adapters.core.arguments import UNUSED
 from adapters.core.environment import require_libraries
+from adapters.core.launcher import require_one_process
 from adapters.core.settings import CommonSettings, join, require
 
 TASK, METHOD, PROMPTED = "classification", "lora", "few_shot"
@@ -83,8 +83,7 @@ class CustomerServiceSettings:
         require(self.passage_words >= 20, "passage_words", self.passage_words, "at least 20")
         given = getattr(self, "train_file", None)
         require(given is not None, "train_file", given, "a file of past questions with their intents or answers")
-        processes = os.environ.get("WORLD_SIZE", "1")
-        require(processes == "1", "num_processes", processes, "1: both adapters are small")
+        require_one_process("both adapters are small")
         require(not getattr(self, "dry_run", False), "dry_run", True, "left out: an assistant has no estimate")
 
 

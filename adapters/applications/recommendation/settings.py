@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from adapters.core import discovery
 from adapters.core.environment import require_libraries
+from adapters.core.launcher import require_one_process
 from adapters.core.settings import CommonSettings, join, require
 
 METHOD = "lora"
@@ -133,8 +133,7 @@ class RecommendationSettings:
             require(getattr(self, name) > 0, name, getattr(self, name), "above 0")
         days = self.half_life_days
         require(days is None or days > 0, "half_life_days", days, "above 0")
-        processes = os.environ.get("WORLD_SIZE", "1")
-        require(processes == "1", "num_processes", processes, "1: the towers are small")
+        require_one_process("the towers are small")
 
 
 def all_settings() -> Any:

@@ -22,12 +22,12 @@ from typing import Any
 import ray
 
 from adapters.core.errors import SettingsError, numbered
+from adapters.core.launcher import without_launcher
 from adapters.experiments.comparison.live_table import LiveTable
 from adapters.experiments.comparison.runs import (
     PlannedRun,
     Resources,
     RunOutcome,
-    clean_environment,
     execute,
     finished,
     run_folder,
@@ -155,7 +155,7 @@ def _run_on_worker(run: PlannedRun, folder: str, start: str, resources: Resource
 
 def _set_threads(environment: MutableMapping[str, str], cpus: int) -> None:
     """Give a run as many threads as it has cores, unless the user set a number; drop a launcher's variables."""
-    clean = clean_environment(environment)
+    clean = without_launcher(environment)
     for name in set(environment) - set(clean):
         del environment[name]
     environment.setdefault("OMP_NUM_THREADS", str(cpus))

@@ -14,26 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core.files import digest_value, locked, write_json, write_text
+from adapters.core.launcher import without_launcher
 from adapters.core.settings import INCIDENTAL
 from adapters.core.signals import SignalGuard
 
-LAUNCHERS = ("ACCELERATE_", "TORCHELASTIC_", "OMPI_", "PMI_", "MV2_", "TASKSWAP_NUM_PROCESSES")
-RANKS = frozenset(
-    {
-        "RANK",
-        "WORLD_SIZE",
-        "LOCAL_RANK",
-        "LOCAL_WORLD_SIZE",
-        "GROUP_RANK",
-        "ROLE_RANK",
-        "MASTER_ADDR",
-        "MASTER_PORT",
-        "ROLE_NAME",
-        "ROLE_WORLD_SIZE",
-        "GROUP_WORLD_SIZE",
-        "FORK_LAUNCH",
-    }
-)
 _REASON_LINES = 6
 FAILED = (1, 2)
 """Exit codes of a run that failed by itself; others are of a signal, or of lacking memory."""
@@ -177,7 +161,7 @@ def _run_alone(settings: Path, log: Path, processes: int, held: int | None, verb
     inherited = () if held is None else (held,)
     with log.open("w", encoding="utf-8") as stream, SignalGuard() as guard:
         process = subprocess.Popen(
-            command, env=clean_environment(os.environ), stdout=stream, stderr=subprocess.STDOUT, pass_fds=inherited
+            command, env=without_launcher(os.environ), stdout=stream, stderr=subprocess.STDOUT, pass_fds=inherited
         )
         try:
             guard.release()  # a signal that came during the start is handled here, where the process is known
@@ -194,18 +178,6 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     while True:
         with suppress(subprocess.TimeoutExpired):
             return process.wait(timeout=1)
-
-
-def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without a launcher's variables: a run is started by the comparison, not by that launcher.
-
-    A launcher's OMP_NUM_THREADS=1 is removed as well; a number that the user chose stays.
-    """
-    launched = any(name.startswith("ACCELERATE_") or name == "LOCAL_RANK" for name in environment)
-    dropped = {name for name in environment if name.startswith(LAUNCHERS) or name in RANKS}
-    if launched and environment.get("OMP_NUM_THREADS") == "1":
-        dropped.add("OMP_NUM_THREADS")
-    return {name: value for name, value in environment.items() if name not in dropped}
 
 
 def _reason(log: Path, code: int) -> str:

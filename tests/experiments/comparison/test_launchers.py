@@ -24,8 +24,9 @@ import pytest
 from conftest import REPOSITORY, build_comparison_folder, call_recipe, ended_runs, run_in_this_process
 
 from adapters.core.errors import SettingsError
+from adapters.core.launcher import without_launcher
 from adapters.experiments.comparison import launchers, slurm_launcher
-from adapters.experiments.comparison.runs import PlannedRun, Resources, clean_environment
+from adapters.experiments.comparison.runs import PlannedRun, Resources
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +69,7 @@ def command(place: Path, out: str, *flags: str) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    given = {name: value for name, value in clean_environment(os.environ).items() if name != "RAY_ADDRESS"}
+    given = {name: value for name, value in without_launcher(os.environ).items() if name != "RAY_ADDRESS"}
     return {**given, "OMP_NUM_THREADS": "1", **more}
 
 

@@ -144,6 +144,18 @@ def _replace(target: Path, new: Path) -> None:
         shutil.rmtree(old)
 
 
+def recover_folder(target: Path) -> None:
+    """Undo what a process that was killed in `new_folder` has left: drafts, and a folder that was moved aside.
+
+    No other process may be writing the folder.
+    """
+    for draft in target.parent.glob(f".{target.name}.????????*"):
+        if draft.suffix == ".old" and not target.exists():
+            draft.rename(target)
+        else:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
 def _flush(path: Path) -> None:
     """fsync a file or a folder (POSIX stores the entries of a folder separately; Windows cannot open folders)."""
     if os.name == "nt" and path.is_dir():

@@ -17,7 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.core import files
-from adapters.core.files import canonical_json, digest_file, digest_value, json_line, new_folder, write_json, write_text
+from adapters.core.files import (
+    canonical_json,
+    digest_file,
+    digest_value,
+    json_line,
+    new_folder,
+    recover_folder,
+    write_json,
+    write_text,
+)
 
 ROOT = REPOSITORY
 
@@ -244,3 +253,30 @@ def test_a_json_line_is_one_line_that_can_be_written(text: str, encoding: str) -
     line = json_line({"text": text}, encoding)
     assert line.encode(encoding) and len(line.splitlines()) == 1 and json.loads(line) == {"text": text}
     assert text != "屏幕" or encoding != "utf-8" or text in line
+
+
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_a_process_killed_while_it_replaces_a_folder_loses_nothing_for_good(renames: int, tmp_path: Path) -> None:
+    """The old one is moved aside, and the new one gets its name: between the two there is none of that name."""
+    code = f"""
+import os
+from pathlib import Path
+from adapters.core.files import new_folder
+done, real = [], Path.rename
+def rename(self, target):
+    if len(done) == {renames}:
+        os._exit(9)
+    done.append(real(self, target))
+Path.rename = rename
+with new_folder(Path({str(tmp_path / "state")!r})) as draft:
+    (draft / "a").write_text("new")
+os._exit(9)
+"""
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "a").write_text("old")
+    (tmp_path / ".states.abcdefgh").mkdir()  # of another folder
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert (tmp_path / "state").is_dir() == (renames != 1)
+    recover_folder(tmp_path / "state")
+    assert (tmp_path / "state" / "a").read_text() == ("new" if renames == 2 else "old")
+    assert {path.name for path in tmp_path.iterdir()} == {"state", ".states.abcdefgh"}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from adapters.evaluation.evaluate import evaluate
+from adapters.data.tag_schemes import spans, tags_of
+from adapters.evaluation.evaluate import evaluate, main_score
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL, SequenceTask
 from adapters.experiments.continual.sequence_run import SequenceRun
 from adapters.serving.bank.router import Router
@@ -31,13 +32,23 @@ def routes(run: SequenceRun) -> bool:
     return run.strategy.routed and run.settings.routing != "none" and len(run.tasks) > 1
 
 
-def found_share(run: SequenceRun, known: Sequence[SequenceTask], tasks: Sequence[SequenceTask]) -> float:
-    """The mean share of dev examples of some tasks that a router to the known tasks sends to their own."""
-    router = _router(run, known)
-    shares = [
-        np.mean([routed.adapter == one.name for routed in router.choose(run.features.of(one.dev))]) for one in tasks
-    ]
-    return float(np.mean(shares))
+def routed_dev_scores(run: SequenceRun, tasks: Sequence[SequenceTask]) -> list[float]:
+    """Dev scores of some of the run's tasks, by the adapters that the published router chooses among all of them.
+
+    What it sends to none of them is answered wrongly.
+    """
+    router, predictors = published_router(run), {one.name: run.predictor_of(one) for one in run.tasks}
+    scores = []
+    for one in tasks:
+        chosen, examples = [routed.adapter for routed in router.choose(run.features.of(one.dev))], one.dev[:]
+        answers: dict[tuple[str, int], Prediction] = {}
+        for name in {name for name in chosen if name is not None}:
+            own = [i for i, found in enumerate(chosen) if found == name]
+            found = predictors[name].predict([examples[i] for i in own])
+            answers |= {(name, i): answer for i, answer in zip(own, found, strict=True)}
+        picked = _picked(one, examples, chosen, answers, run.settings.scenario)
+        scores.append(main_score(Answers(picked), one.dev, run.metric(one)))
+    return scores
 
 
 class Answers:
@@ -56,7 +67,8 @@ def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarra
     """Scores after each task with adapters that the router chose, and counts after the last one.
 
     An answer of another task's adapter is wrong where tasks have outputs of their own, even if the label has the same
-    name; where they share labels it is compared as any other.
+    name: entities that it finds are counted as found, and none as right. Where tasks share labels it is compared as
+    any other.
     """
     tasks, scenario = run.tasks, run.settings.scenario
     names = [one.name for one in tasks]
@@ -74,8 +86,9 @@ def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarra
             right.append(float(np.mean([name == one.name for name in chosen])))
             confusion[one.name] = {name: chosen.count(name) for name in names if name in chosen}
             metric, scored = run.metric(one), one.scored()
-            routed_answers = Answers(_picked(one, chosen, answers, scenario))
-            found = evaluate(routed_answers, scored[:], [metric], split=scored.name, seed=run.settings.seed)
+            own = {(name, i): answers[name, one.name][i] for i, name in enumerate(chosen) if name is not None}
+            picked = Answers(_picked(one, scored[:], chosen, own, scenario))
+            found = evaluate(picked, scored[:], [metric], split=scored.name, seed=run.settings.seed)
             row[j] = dict(found.main)
             counts[f"routed/{one.name}"] = found.counts[metric.name]
         matrix.append(row)
@@ -102,18 +115,54 @@ def _all_answers(run: SequenceRun) -> dict[tuple[str, str], list[Prediction]]:
 
 def _picked(
     one: SequenceTask,
+    examples: Sequence[Example],
     chosen: Sequence[str | None],
-    answers: dict[tuple[str, str], list[Prediction]],
+    answers: Mapping[tuple[str, int], Prediction],
     scenario: str,
 ) -> list[Prediction]:
-    """The predictions of the chosen models."""
-    shared = scenario != TASK_INCREMENTAL
-    return [
-        answers[name, one.name][i] if name is not None and (shared or name == one.name) else _wrong(example.gold)
-        for i, (name, example) in enumerate(zip(chosen, one.scored(), strict=True))
-    ]
+    """The predictions of the chosen models for a task's examples; where none was chosen, one that is wrong.
+
+    Args:
+        one: the task.
+        examples: of it.
+        chosen: an adapter for each example.
+        answers: of adapters, each with the number of the example.
+        scenario: of the sequence.
+    """
+    shared, types = scenario != TASK_INCREMENTAL, _types(one)
+    picked = []
+    for i, (name, example) in enumerate(zip(chosen, examples, strict=True)):
+        if name is None:
+            picked.append(_wrong(example.gold, [], types))
+        elif shared or name == one.name:
+            picked.append(answers[name, i])
+        else:
+            picked.append(_wrong(example.gold, answers[name, i].value, types))
+    return picked
 
 
-def _wrong(gold: Any) -> Prediction:
-    """An answer that no metric takes for right: of tags none, of a label none."""
-    return Prediction(value=["O"] * len(gold) if isinstance(gold, list) else None)
+def _types(one: SequenceTask) -> list[str]:
+    """The entity types of a task's tags; none of other labels."""
+    return sorted({label[2:] for label in one.task.labels.names if label[:2] in ("B-", "I-")})
+
+
+def _wrong(gold: Any, answer: Any, types: Sequence[str]) -> Prediction:
+    """The answer of another task's adapter, as a metric of this task takes it: for wrong, and for no less than it says.
+
+    A label is none of this task's. An entity that was found is one of this task's types that the gold entity with its
+    boundaries, if there is one, has not. With a single type there is no other: it is then left out.
+
+    Args:
+        gold: of the example: a label, or tags.
+        answer: of the other adapter: a label, or as many tags.
+        types: the entity types of this task.
+    """
+    if not isinstance(gold, list):
+        return Prediction(value=None)
+    right = {(begin, end): kind for kind, begin, end in spans(gold)}
+    found = []
+    for kind, begin, end in spans(answer):
+        others = [other for other in types if other != right.get((begin, end))]
+        if others:
+            found.append((kind if kind in others else others[0], begin, end))
+    return Prediction(value=tags_of(found, len(gold)))

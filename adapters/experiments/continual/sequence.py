@@ -158,7 +158,7 @@ def check_learnable(task: Task) -> None:
 def orders_of(given: Sequence[str], names: Sequence[str], *, seed: int = 0) -> list[list[str]]:
     """The orders in which tasks are learned: those that are spelled out, or a number of them.
 
-    Raises SettingsError for an order that names an unknown task, leaves one out, or has one twice.
+    Raises SettingsError for an order that names an unknown task, leaves one out, has one twice, or is given twice.
 
     Args:
         given: orders of names with slashes between them; or one number, of the given order and random others.
@@ -188,6 +188,8 @@ def orders_of(given: Sequence[str], names: Sequence[str], *, seed: int = 0) -> l
                 raise SettingsError(f"--orders {order}: no task is called {name!r}: {did_you_mean(name, names)}")
         if sorted(own) != sorted(names):
             raise SettingsError(f"--orders {order}: must name each task once: {'/'.join(names)}.")
+        if own in out:
+            raise SettingsError(f"--orders {order}: is given twice; its runs would be the same. Use --seeds for more.")
         out.append(own)
     return out
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.core import arguments, discovery
-from adapters.core.errors import SettingsError
+from adapters.core.errors import ArtifactError, SettingsError
 from adapters.core.memory import peak_bytes
 from adapters.core.processes import first_alone, is_first
 from adapters.core.settings import INCIDENTAL
@@ -102,6 +102,9 @@ class SequenceRun:
     def learn_all(self) -> None:
         """Learn what is not learned yet, stage by stage; each leaves its state and its scores."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.run.accelerator.is_main_process:
+            state.recover(self.folder)
+        self.run.accelerator.wait_for_everyone()
         stages = [self.tasks] if self.strategy.together else [(one,) for one in self.tasks]
         done = state.finished_stages(self.folder)
         if done:
@@ -118,10 +121,15 @@ class SequenceRun:
 
         begun = time.perf_counter()
         before = state.read(self.folder) if number or state.exists(self.folder) else None
+        if before is not None and before.stage not in (number - 1, number):
+            raise ArtifactError(
+                f"{self.folder}: its weights are those after stage {before.stage + 1}, but its scores end with stage "
+                f"{number}. {state.REMEDY}"
+            )
         if before is not None and self.strategy.shared:
             self.strategy.restore(before.strategy_tensors, before.strategy_values)
         trained_already = before is not None and before.stage == number
-        set_seed(self.settings.seed + 1000 * number)
+        set_seed(self._seed(number))
         of = learned + present if self.strategy.shared else present
         heads = Heads(self.settings.scenario, of)
         stage = self._stage(learned, present, heads, before, trained_already=trained_already)
@@ -136,8 +144,9 @@ class SequenceRun:
                 self.say(f"of the base, {left_out}")
             untrained = self._untrained(stage) if number == 0 else None
             history = self._train(stage, number)
+            trained = time.perf_counter()
             self.strategy.after_training(stage)
-            costs = self._costs(history, stage)
+            costs = self._costs(history, stage, after=time.perf_counter() - trained)
             costs.update({} if untrained is None else {"untrained": untrained})
             self._keep(stage, number, costs)
         row = self._score(stage, number)
@@ -213,7 +222,7 @@ class SequenceRun:
         """Train the stage's model; of the best epoch on dev of the present tasks, the weights stay."""
         from adapters.training.trainer import Trainer
 
-        settings, objective = self.settings, SequenceObjective(stage.heads)
+        settings, objective = self._training_settings(stage, number), SequenceObjective(stage.heads)
         checkpoints = self._checkpoints(stage, number)
         trainer = Trainer(
             stage.model,
@@ -232,6 +241,18 @@ class SequenceRun:
             trainer.resume(checkpoints.find("latest", self.say))
             self.say(f"resuming after step {trainer.history.steps:,}")
         return trainer.run(lambda: stage.score(stage.present))
+
+    def _seed(self, number: int) -> int:
+        """The seed of a stage: another one for each stage, and for each order, so that their runs are independent."""
+        return int((self.settings.seed + 1_000 * number + 100_000 * self.settings.order_number) % 2**32)
+
+    def _training_settings(self, stage: Stage, number: int) -> Any:
+        """The settings of a stage's training: limits are for a task, and of several at once their sum."""
+        limits = ("min_train_steps", "max_train_steps", "max_train_seconds")
+        summed = {
+            name: len(stage.present) * getattr(self.settings, name) for name in limits if getattr(self.settings, name)
+        }
+        return dataclasses.replace(self.settings, seed=self._seed(number), **summed)
 
     def _before_training(self, stage: Stage, optimizer: Any, total: int) -> None:
         stage.method.before_training(stage.model, optimizer, total)
@@ -298,11 +319,12 @@ class SequenceRun:
         """Bytes of the base that an answer needs besides what is trained; 0 where all of it is trained."""
         return sum(p.numel() * p.element_size() for p in stage.model.parameters() if not p.requires_grad)
 
-    def _costs(self, history: History, stage: Stage) -> dict[str, Any]:
+    def _costs(self, history: History, stage: Stage, *, after: float) -> dict[str, Any]:
+        """What the stage took. `after`: seconds of what the strategy did once the model was trained."""
         from adapters.experiments.run_state import count_parameters
 
         return {
-            "train_seconds": round(history.seconds, 2),
+            "train_seconds": round(history.seconds + after, 2),
             "tokens": history.tokens,
             "steps": history.steps,
             "best_step": history.best_step,

@@ -51,8 +51,8 @@ class ContinualSettings(SequenceSettings, ExperimentSettings):
     seeds: int = 1
     """Seeds of each order: 0, 1, …."""
     tuning_trials: int = 0
-    """Settings that each strategy tries on dev of the first two tasks, its own among them, before it runs with the
-    best; 0: none."""
+    """Settings that each strategy tries on dev of the first two tasks of the first order, its own among them, before it
+    runs with the best; 0: none."""
     margin: float = 1.0
     """Points by which a strategy may score lower and still be called non-inferior."""
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.core.errors import ArtifactError
-from adapters.core.files import digest_file, digest_value, new_file, new_folder, write_json
+from adapters.core.files import digest_file, digest_value, new_file, new_folder, recover_folder, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +47,11 @@ class State:
     strategy_tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     strategy_values: dict[str, Any] = field(default_factory=dict)
     costs: dict[str, Any] = field(default_factory=dict)
+
+
+def recover(folder: Path) -> None:
+    """Undo what a killed process has left half done. No other process may write meanwhile."""
+    recover_folder(folder / STATE)
 
 
 def exists(folder: Path) -> bool:
@@ -84,11 +89,6 @@ def read(folder: Path) -> State:
 def read_own(folder: Path, task: str) -> dict[str, torch.Tensor]:
     """The weights of a task's own model. Raises ArtifactError where they are damaged."""
     return _read_tensors(folder / OWN / task)[1][WEIGHTS]
-
-
-def own_digest(folder: Path, task: str) -> str:
-    """sha256 of the file of a task's own weights."""
-    return digest_file(folder / OWN / task / WEIGHTS)
 
 
 def _write_tensors(

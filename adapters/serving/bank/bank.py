@@ -346,7 +346,16 @@ class AdapterBank:
             ArtifactError: the folder is damaged, foreign, or of another base.
             BankError: it routes to a name that is neither an adapter's nor an alias.
         """
-        return self._routing.load(self._loader.inside(located(Path(folder))))
+        given = Path(folder)
+        return self._routing.load(self._loader.inside(located(given)), given=given)
+
+    def follow_router(self) -> dict[str, Any] | None:
+        """Load the router again if the link or `current.json` by which it was named now names another folder.
+
+        Returns what `router` returns; None if it has not moved, or there is none. Raises what `load_router` raises.
+        """
+        given = self._routing.moved
+        return None if given is None else self.load_router(given)
 
     def unload_router(self) -> None:
         """Forget the router; requests for `auto` are then errors. Raises BankError if there is none."""

@@ -191,6 +191,9 @@ class ExportBank:
         """Raises BankError."""
         raise BankError("A router reads the vectors of a base model, which exports lack.")
 
+    def follow_router(self) -> None:
+        """None: there is no router."""
+
     def unload_router(self) -> NoReturn:
         """Raises BankError."""
         raise BankError("There is no router.")

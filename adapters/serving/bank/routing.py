@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.artifacts.artifact import check_base
-from adapters.core.errors import BankError, DataError, UnknownAdapterError, UserError
+from adapters.artifacts.published import located
+from adapters.core.errors import ArtifactError, BankError, DataError, UnknownAdapterError, UserError
 from adapters.models.base_model import Base
 from adapters.serving.bank.adapter_name import AUTO
 from adapters.serving.bank.router import Embed, Routed, Router
@@ -34,9 +35,15 @@ class Routing:
         """
         self.base, self.embed, self.find = base, embed, find
         self._loaded: tuple[Router, Path] | None = None
+        self._given: Path | None = None
 
-    def load(self, folder: Path) -> dict[str, Any]:
-        """Verify a router and use it. Raises ArtifactError, BankError; the router before then stays."""
+    def load(self, folder: Path, *, given: Path) -> dict[str, Any]:
+        """Verify a router and use it. Raises ArtifactError, BankError; the router before then stays.
+
+        Args:
+            folder: of the router.
+            given: by which it was named: it, a link, or a folder of versions.
+        """
         router = Router.load(folder, embed=self.embed)
         assert router.base is not None
         check_base({"base": router.base}, self.base.name, self.base.digest, self.base.tokenizer_digest)
@@ -46,14 +53,25 @@ class Routing:
                 f"{folder}: routes to {', '.join(missing)}, which the bank has not loaded. Load them first, or give an "
                 "adapter the name as an alias."
             )
-        self._loaded = router, folder
+        self._loaded, self._given = (router, folder), given
         return {**router.info(), "folder": str(folder)}
 
     def unload(self) -> None:
         """Forget the router. Raises BankError if there is none."""
         if self._loaded is None:
             raise BankError(f"No router is loaded. {ADVICE}")
-        self._loaded = None
+        self._loaded = self._given = None
+
+    @property
+    def moved(self) -> Path | None:
+        """The path by which the router was named, if its link or `current.json` names another folder than it did."""
+        loaded, given = self._loaded, self._given
+        if loaded is None or given is None:
+            return None
+        try:
+            return None if located(given) == loaded[1] else given
+        except (ArtifactError, OSError):
+            return given
 
     def info(self) -> dict[str, Any] | None:
         """Kind, number of texts by adapter, threshold, rate, temperature, bytes and folder; None without a router."""

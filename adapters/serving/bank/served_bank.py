@@ -130,5 +130,8 @@ class ServedBank(Protocol):
     def load_router(self, folder: str | Path) -> dict[str, Any]:
         """Load a router. Raises ArtifactError, BankError."""
 
+    def follow_router(self) -> dict[str, Any] | None:
+        """Load the router again if it has moved. Raises ArtifactError, BankError."""
+
     def unload_router(self) -> None:
         """Forget the router. Raises BankError if there is none."""

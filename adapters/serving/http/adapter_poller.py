@@ -1,4 +1,4 @@
-"""Adapters whose link or `current.json` has moved are reloaded while the server runs."""
+"""Adapters, and a router, whose link or `current.json` has moved are reloaded while the server runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from adapters.serving.bank.served_bank import ServedBank
 
 
+ROUTER = "the router"  # which is no adapter's name
+
+
 class AdapterPoller:
     """Polls in a thread of its own. A version that cannot be loaded leaves the old one in place."""
 
@@ -25,7 +28,7 @@ class AdapterPoller:
         self.log = logging.getLogger("adapters.serving")
         self.stop = threading.Event()
         self.thread: threading.Thread | None = None
-        self.failures: dict[str, str] = {}  # by adapter: the failure that was last logged
+        self.failures: dict[str, str] = {}  # by adapter, and of the router: the failure that was last logged
 
     def start(self, bank: ServedBank) -> None:
         """Start polling a bank's adapters."""
@@ -47,17 +50,31 @@ class AdapterPoller:
                 self.log.exception("the folders of the adapters could not be polled")
 
     def poll(self, bank: ServedBank) -> None:
-        """Reload the adapters that have moved. A failure is logged once, and tried again at the next poll."""
+        """Reload what has moved. A failure is logged once, and tried again at the next poll.
+
+        The router comes last: it may route to a new version's adapters.
+        """
         for name in bank.moved():
             try:
                 info = bank.reload(name)
             except UnknownAdapterError:  # unloaded meanwhile
                 continue
             except UserError as error:
-                if self.failures.get(name) != str(error):
-                    self.failures[name] = str(error)
-                    self.log.error("%s stays as it is: its new version cannot be loaded: %s", name, error)
+                self._failed(name, error)
                 continue
             self.failures.pop(name, None)
             self.changed()
             self.log.info("%s: version %d, from %s", name, info["version"], info["folder"])
+        try:
+            router = bank.follow_router()
+        except UserError as error:
+            self._failed(ROUTER, error)
+            return
+        self.failures.pop(ROUTER, None)
+        if router is not None:
+            self.log.info("%s: from %s", ROUTER, router["folder"])
+
+    def _failed(self, name: str, error: UserError) -> None:
+        if self.failures.get(name) != str(error):
+            self.failures[name] = str(error)
+            self.log.error("%s stays as it is: its new version cannot be loaded: %s", name, error)

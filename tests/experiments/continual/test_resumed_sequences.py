@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from safetensors.torch import load_file
 from sequences import sequence_run, things_and_looks
 
 from adapters.core.errors import ArtifactError
+from adapters.core.files import digest_file
 from adapters.experiments.continual import publish, state
 from adapters.experiments.continual.record import finish
 from adapters.experiments.continual.sequence_run import SequenceRun
@@ -122,12 +125,13 @@ def test_a_damaged_state_is_refused_by_name(tasks, tiny_bert, tmp_path, monkeypa
 def test_adapters_of_their_own_change_nothing_of_one_another(tasks, tiny_bert, tmp_path):
     run = sequence_run(tmp_path / "run", tasks, tiny_bert, strategy="adapter_per_task")
     run._learn(0, (), run.tasks[:1])
-    before = state.own_digest(tmp_path / "run", "things")
+    weights = tmp_path / "run" / "own" / "things" / "weights.safetensors"
+    before = digest_file(weights)
     (things,) = run.tasks[:1]
     examples = things.scored()[:]
     answers = run.predictor_of(things).predict(examples)
     run._learn(1, run.tasks[:1], run.tasks[1:])
-    assert state.own_digest(tmp_path / "run", "things") == before
+    assert digest_file(weights) == before
     again = run.predictor_of(things).predict(examples)
     assert all(np.array_equal(a.detail, b.detail) for a, b in zip(answers, again, strict=True))
     record = finish(run)
@@ -146,3 +150,21 @@ def test_routing_is_scored_alone_and_with_the_answers(tasks, tiny_bert, tmp_path
     named = record["matrix"][-1]
     for task, (alone, with_name) in enumerate(zip(routed["matrix"][-1], named, strict=True)):
         assert alone["value"] <= with_name["value"] + 1e-12, task  # an adapter of another task is never right here
+
+
+def test_a_state_that_was_moved_aside_when_its_process_was_killed_is_found(tasks, tiny_bert, tmp_path):
+    """A folder is replaced by two renames; what a kill between them leaves is in tests/core."""
+    first = sequence_run(tmp_path / "run", tasks, tiny_bert, strategy="sequential")
+    first._learn(0, (), first.tasks[:1])
+    (tmp_path / "run" / "state").rename(tmp_path / "run" / ".state.abcdefgh.old")
+    (tmp_path / "run" / ".state.abcdefgh").mkdir()
+    again = whole(tmp_path / "run", tasks, tiny_bert, strategy="sequential")
+    assert scores(again) == scores(whole(tmp_path / "whole", tasks, tiny_bert, strategy="sequential"))
+    assert not list((tmp_path / "run").glob(".state*"))
+
+
+def test_scores_that_are_missing_before_the_state_are_refused(tasks, tiny_bert, tmp_path):
+    whole(tmp_path / "run", tasks, tiny_bert, strategy="sequential")
+    shutil.rmtree(tmp_path / "run" / "stages")
+    with pytest.raises(ArtifactError, match="weights are those after stage 2, but its scores end with stage 0"):
+        whole(tmp_path / "run", tasks, tiny_bert, strategy="sequential")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,16 @@ from sequences import sequence_run, things_and_looks, write_texts
 
 from adapters.core import discovery
 from adapters.core.errors import DataError, ModelError, SettingsError
+from adapters.data.tag_schemes import spans
+from adapters.evaluation.metrics.entity_f1 import Metric as EntityF1
+from adapters.experiments.continual import state
 from adapters.experiments.continual.heads import Heads
 from adapters.experiments.continual.objective import OfTask, SequenceObjective, log_shares, numbered
 from adapters.experiments.continual.record import finish
+from adapters.experiments.continual.routing import _wrong
 from adapters.experiments.continual.sequence import check_scenario, names_of, orders_of
 from adapters.experiments.continual.strategies import ewc, lwf, olora, replay
+from adapters.experiments.continual.strategies.base.strategy import bytes_of
 from adapters.experiments.continual.weights import put
 from adapters.methods.base.method import load_method
 from adapters.models.tokenizer import IGNORED
@@ -26,8 +33,6 @@ def stage_of(run, number, *, train=False):
     """The stage of a run, after the tasks before were learned."""
     for before in range(number):
         run._learn(before, run.tasks[:before], run.tasks[before : before + 1])
-    from adapters.experiments.continual import state
-
     heads = Heads(run.settings.scenario, run.tasks[: number + 1])
     before = state.read(run.folder) if number else None
     if before:
@@ -145,6 +150,8 @@ def test_ranks_of_earlier_tasks_stay_as_they_are_and_the_penalty_is_the_overlap(
             assert torch.equal(parameter[:, :2], earlier[name])
     assert stage.method.scaling == run._method(1).scaling
     assert olora.Strategy.low_rank
+    whole = {name for name, p in stage.model.named_parameters() if p.requires_grad and ".lora_" not in name}
+    assert whole == stage.head, "what is learned in full of earlier tasks would be overwritten"
 
 
 def test_a_merged_delta_is_what_peft_merges_and_fits_the_rank(tasks, tiny_bert, tmp_path):
@@ -168,7 +175,9 @@ def test_a_merged_delta_is_what_peft_merges_and_fits_the_rank(tasks, tiny_bert, 
 
 
 def settings(**values):
-    return type("Settings", (), {"replay_examples": 4, "replay_per_class": None, "seed": 0, **values})()
+    return type(
+        "Settings", (), {"replay_examples": 4, "replay_per_class": None, "seed": 0, "order_number": 0, **values}
+    )()
 
 
 @pytest.mark.parametrize("selection", ["random", "balanced", "herding"])
@@ -277,3 +286,65 @@ def test_entities_of_domains_are_learned_and_routed(tiny_bert, tagged, tmp_path)
     assert record["routed"]["accuracy"][-1] == 0.5  # equal texts: one of the two is chosen for both
     assert OfTask(Heads("task-incremental", run.tasks), "web").outputs[0] == len(run.tasks[0].task.labels)
     put(stage_of(run, 0).model, {})
+
+
+def test_limits_are_for_a_task_so_that_all_at_once_may_learn_as_long_as_one_after_the_other(tasks, tiny_bert, tmp_path):
+    steps = {}
+    for strategy in ("sequential", "joint"):
+        for limit in ("max_train_steps", "min_train_steps"):
+            run = sequence_run(
+                tmp_path / strategy / limit, tasks, tiny_bert, strategy=strategy, num_train_epochs=0.1,
+                **{"max_train_steps": None, limit: 3},
+            )  # fmt: skip
+            run.learn_all()
+            steps[strategy, limit] = sum(stage["steps"] for stage in finish(run)["stages"])
+    assert set(steps.values()) == {6}
+
+
+def test_a_task_at_the_same_place_of_two_orders_is_not_trained_alike(tasks, tiny_bert, tmp_path):
+    """Else two orders would be one draw for it, and the spread of their mean too small."""
+    found = []
+    for number in (0, 1, 0):
+        run = sequence_run(tmp_path / str(len(found)), tasks, tiny_bert, strategy="separate", order_number=number)
+        run._learn(0, (), run.tasks[:1])
+        weights = state.read_own(run.folder, "things")
+        found.append(torch.cat([value.flatten() for _, value in sorted(weights.items())]))
+    assert torch.equal(found[0], found[2])
+    assert not torch.allclose(found[0], found[1])
+
+
+@pytest.mark.parametrize("share, wanted", [(0.0, 4), (0.5, 24), (0.75, 72)])
+def test_remembered_examples_are_the_share_of_an_epoch_that_is_given(share, wanted, tasks, tiny_bert, tmp_path):
+    run = sequence_run(tmp_path, tasks, tiny_bert, strategy="replay", replay_examples=4, replay_share=share)
+    stage = stage_of(run, 1)
+    (present, own), (number, remembered) = run.strategy.parts(stage)
+    assert (present, len(own)) == (1, 24)
+    assert (number, len(remembered)) == (0, wanted)
+    times = Counter(example.id for example in remembered)
+    assert len(times) == 4 and max(times.values()) - min(times.values()) <= 1
+
+
+def test_the_dev_examples_that_choose_the_factor_of_a_merge_are_remembered(tasks, tiny_bert, tmp_path):
+    run = sequence_run(tmp_path, tasks, tiny_bert, strategy="merge")
+    run.learn_all()
+    sizes = [sum(map(bytes_of, one.dev)) for one in run.tasks]
+    memory = [stage["stored_bytes"]["memory"] for stage in finish(run)["stages"]]
+    assert memory == [sizes[0], sum(sizes)]
+
+
+@pytest.mark.parametrize("types", [("person", "party"), ("person",)])
+def test_entities_of_another_tasks_adapter_are_found_and_none_is_right(types):
+    metric = EntityF1(["O", *(f"{begin}-{kind}" for kind in types for begin in "BI")])
+    gold = ["B-person", "I-person", "O", "B-person", "O"]
+    for answer in (
+        ["B-person", "I-person", "O", "O", "B-person"],
+        ["B-work", "I-work", "O", "B-work", "I-work"],
+        ["O"] * 5,
+        gold,
+    ):
+        wrong = _wrong(gold, answer, types).value
+        right, predicted, wanted = metric.counts(gold, wrong).reshape(3, -1).sum(1)
+        left = len({span[1:] for span in spans(answer)} & {span[1:] for span in spans(gold)})
+        assert (right, wanted) == (0, 2)
+        assert predicted == len(spans(answer)) - (left if len(types) == 1 else 0)
+    assert _wrong("fruit", "fruit", ()).value is None

@@ -10,8 +10,9 @@ from sequences import sequence_run, things_and_looks, write_texts
 import adapters
 from adapters.cli.main import main
 from adapters.core.errors import ArtifactError, ComparisonError, DataError, SettingsError
-from adapters.experiments.continual import publish, update
+from adapters.experiments.continual import publish, routing, update
 from adapters.experiments.continual.record import finish
+from adapters.experiments.continual.sequence_run import SequenceRun
 from adapters.experiments.continual.update import UpdateSettings
 
 
@@ -47,9 +48,9 @@ def test_a_task_is_added_published_and_rolled_back(finished, run_folder, tiny_be
     run, more = run_folder("adapter_per_task"), finished[1]
     assert pointers(run) == {"things": 1, "looks": 1, "router": 1}
     things = (publish.current(run, "things") / "card.json").read_bytes()
-    assert main(["continual", "--add", str(more), str(run)]) == 0
+    assert main(["continual", "--add", str(more), "--max_routed_drop", "100", str(run)]) == 0
     assert pointers(run) == {"things": 1, "looks": 1, "more": 1, "router": 2}
-    assert "of the earlier tasks' dev examples found their task before" in capsys.readouterr().err
+    assert "gate: looks, routed: dev" in capsys.readouterr().err
     assert (publish.current(run, "things") / "card.json").read_bytes() == things
     record = json.loads((run / "updates" / "0002" / "scores.json").read_text())
     assert record["order"] == ["things", "looks", "more"]
@@ -57,19 +58,20 @@ def test_a_task_is_added_published_and_rolled_back(finished, run_folder, tiny_be
     answer = adapters.load(publish.current(run, "more"), base=str(tiny_bert))("the apple is here")
     assert answer["label"] in ("fruit", "tool")
     with pytest.raises(SettingsError, match="another task is called more"):
-        update.update(UpdateSettings(run=run, add=more))
+        update.update(UpdateSettings(run=run, add=more, max_routed_drop=100))
     assert main(["continual", "--rollback", str(run)]) == 0
     assert pointers(run) == {"things": 1, "looks": 1, "router": 1}
     assert update.current_version(run) == 1
     with pytest.raises(SettingsError, match="at its first version"):
         update.update(UpdateSettings(run=run, rollback=True))
-    assert update.update(UpdateSettings(run=run, add=more)) == 0  # again, as a version of its own
+    assert update.update(UpdateSettings(run=run, add=more, max_routed_drop=100)) == 0  # again, as a version of its own
     assert update.current_version(run) == 3
 
 
 def test_a_task_that_costs_too_much_of_an_earlier_one_is_not_published(finished, run_folder, monkeypatch, capsys):
     run, more = run_folder("sequential"), finished[1]
-    monkeypatch.setattr(update, "dev_drops", lambda old, new: {"things": (0.9, 0.85), "looks": (0.8, 0.8)})
+    drops = [update.Drop(name="things", before=0.9, after=0.85), update.Drop(name="looks", before=0.8, after=0.8)]
+    monkeypatch.setattr(update, "dev_drops", lambda *_: drops)
     assert update.update(UpdateSettings(run=run, add=more, max_drop=4.9)) == 1
     said = capsys.readouterr().err
     assert "not published: things loses 5.00 points on dev, more than --max_drop 4.9. Version 1 stays in use" in said
@@ -82,6 +84,32 @@ def test_a_task_that_costs_too_much_of_an_earlier_one_is_not_published(finished,
     assert pointers(run) == {"things": 1, "looks": 1}
 
 
+def test_a_router_that_no_longer_finds_the_earlier_tasks_is_not_published(finished, run_folder, monkeypatch, capsys):
+    run, more = run_folder("adapter_per_task"), finished[1]
+    scored = routing.routed_dev_scores
+    monkeypatch.setattr(
+        routing, "routed_dev_scores", lambda of, tasks: [0.0, 0.0] if len(of.tasks) > 2 else scored(of, tasks)
+    )
+    assert update.update(UpdateSettings(run=run, add=more)) == 1
+    assert "more than --max_routed_drop 5." in capsys.readouterr().err
+    assert pointers(run) == {"things": 1, "looks": 1, "router": 1}
+
+
+def test_a_new_task_whose_data_changed_after_a_kill_is_learned_anew(finished, run_folder, tmp_path, monkeypatch):
+    run, folder = run_folder("sequential"), tmp_path / "data"
+    folder.mkdir()
+    more = write_texts(folder, "more", ["fruit", "tool"])
+    monkeypatch.setattr(update, "finish", lambda *_: (_ for _ in ()).throw(Killed()))
+    with pytest.raises(Killed):
+        update.update(UpdateSettings(run=run, add=more, max_drop=100))
+    monkeypatch.undo()
+    write_texts(folder, "more", ["fruit", "tool"], seed=1)
+    learned = []
+    monkeypatch.setattr(SequenceRun, "_train", lambda *a, real=SequenceRun._train: learned.append(1) or real(*a))
+    assert update.update(UpdateSettings(run=run, add=more, max_drop=100)) == 0
+    assert learned, "the weights are of the former texts"
+
+
 def test_of_two_updates_at_a_time_the_second_waits(finished, run_folder, monkeypatch):
     run, more = run_folder("sequential"), finished[1]
     held, waiting = threading.Event(), threading.Event()
@@ -92,12 +120,12 @@ def test_of_two_updates_at_a_time_the_second_waits(finished, run_folder, monkeyp
         return 0
 
     monkeypatch.setattr(update, "_add", in_use)
-    first = threading.Thread(target=update.update, args=(UpdateSettings(run=run, add=more),))
+    first = threading.Thread(target=update.update, args=(UpdateSettings(run=run, add=more, max_routed_drop=100),))
     first.start()
     assert held.wait(60)
     monkeypatch.setattr("builtins.print", lambda *words, **_: waiting.set() if "another process" in words[0] else None)
     monkeypatch.setattr(update, "_add", lambda *_: 7)
-    assert update.update(UpdateSettings(run=run, add=more)) == 7
+    assert update.update(UpdateSettings(run=run, add=more, max_routed_drop=100)) == 7
     first.join()
 
 
@@ -121,14 +149,14 @@ def test_an_update_that_was_killed_changes_nothing_and_is_taken_up_again(name, f
 
     monkeypatch.setattr(module, attribute, killed)
     with pytest.raises(Killed):
-        update.update(UpdateSettings(run=run, add=more))
+        update.update(UpdateSettings(run=run, add=more, max_routed_drop=100))
     monkeypatch.undo()
     assert pointers(run) == {"things": 1, "looks": 1, "router": 1}
     if name == "publish.point":  # the version was in use already: only its pointers had not moved
         with pytest.raises(SettingsError, match="another task is called more"):
-            update.update(UpdateSettings(run=run, add=more))
+            update.update(UpdateSettings(run=run, add=more, max_routed_drop=100))
     else:
-        assert update.update(UpdateSettings(run=run, add=more)) == 0
+        assert update.update(UpdateSettings(run=run, add=more, max_routed_drop=100)) == 0
     assert pointers(run).keys() == {"things", "looks", "more", "router"}
 
 
@@ -142,17 +170,17 @@ def test_another_base_a_changed_file_and_other_folders_are_refused(finished, run
         update.update(UpdateSettings(run=run))
     (run / "current.json").write_text('{"version": 7}')
     with pytest.raises(ArtifactError, match="version 7 is not there"):
-        update.update(UpdateSettings(run=run, add=more))
+        update.update(UpdateSettings(run=run, add=more, max_routed_drop=100))
     (run / "current.json").unlink()
     record = json.loads((run / "scores.json").read_text())
     record["tasks"]["things"]["train_digest"] = "0"
     (run / "scores.json").write_text(json.dumps(record))
     with pytest.raises(DataError, match="things: its training examples have changed"):
-        update.update(UpdateSettings(run=run, add=more))
+        update.update(UpdateSettings(run=run, add=more, max_routed_drop=100))
     record["strategy"] = "joint"
     (run / "scores.json").write_text(json.dumps(record))
     with pytest.raises(SettingsError, match="learns all tasks at once"):
-        update.update(UpdateSettings(run=run, add=more))
+        update.update(UpdateSettings(run=run, add=more, max_routed_drop=100))
 
 
 def test_what_is_published_answers_as_the_model_of_the_run(finished, run_folder, tiny_bert, tmp_path):

@@ -2,11 +2,13 @@
 
 TIES (Yadav et al. 2023, arXiv:2306.01708): of each delta the largest values are kept, their signs elected, and those of
 the elected sign averaged; PEFT's own functions do it. The sum is scaled by a factor that is chosen on the dev examples
-of all tasks, and brought back to low rank by a singular value decomposition.
+of all tasks, and brought back to low rank by a singular value decomposition. These dev examples are kept, and counted
+as remembered examples: no other strategy but replay needs any of the tasks before.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.core.errors import numbered
 from adapters.core.settings import require
 from adapters.experiments.continual.strategies import base
+from adapters.experiments.continual.strategies.base.strategy import bytes_of
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +46,8 @@ class Strategy(base.Strategy):
         require(0 < settings.merge_density <= 1, "merge_density", settings.merge_density, "above 0 and at most 1")
         self.single: dict[str, dict[str, torch.Tensor]] = {}
         """Trained parameters of each task's own adapter."""
+        self.size = 0
+        """Bytes of the dev examples."""
 
     def method_settings(self, settings: Any, tasks: int) -> dict[str, Any]:
         """A rank for each task, so that a sum of all deltas would fit."""
@@ -78,11 +83,12 @@ class Strategy(base.Strategy):
             trained[name] = value[:rank] if DOWN in name else value[:, :rank] if UP in name else value
         (present,) = stage.present
         self.single[present.name] = {name: value.contiguous() for name, value in trained.items()}
+        self.size += sum(map(bytes_of, present.dev))
         if len(self.single) == 1:
             return
         summed = {name: self._ties(name, stage) for name in trained if DOWN in name}
         others = self._others(stage)
-        best = (-1.0, 1.0)
+        best = (-1.0, 0.0, 1.0)
         parameters = dict(stage.model.named_parameters())
         for factor in FACTORS:
             with torch.no_grad():
@@ -91,11 +97,11 @@ class Strategy(base.Strategy):
                     parameters[name.replace(DOWN, UP)].copy_(up * factor)
                 for name, value in others.items():
                     parameters[name].copy_(value)
-            best = max(best, (stage.score(stage.tasks), factor))
+            best = max(best, (stage.score(stage.tasks), -abs(math.log(factor)), factor))  # of equals that nearest 1
         with torch.no_grad():
             for name, (_, up) in summed.items():
-                parameters[name.replace(DOWN, UP)].copy_(up * best[1])
-        stage.say(f"merged {numbered(len(self.single), 'adapters')}, factor {best[1]}: mean dev score {best[0]:.2%}")
+                parameters[name.replace(DOWN, UP)].copy_(up * best[2])
+        stage.say(f"merged {numbered(len(self.single), 'adapters')}, factor {best[2]}: mean dev score {best[0]:.2%}")
 
     def _ties(self, name: str, stage: base.Stage) -> tuple[torch.Tensor, torch.Tensor]:
         """A and B of the merged delta of a layer, with the rank that the model has."""
@@ -143,12 +149,17 @@ class Strategy(base.Strategy):
     def kept(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """The tasks' own adapters."""
         return {f"{task}/{name}": value for task, own in self.single.items() for name, value in own.items()}, {
-            "tasks": list(self.single)
+            "tasks": list(self.single),
+            "bytes": self.size,
         }
 
     def restore(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
         """Take them back."""
-        self.single = {task: {} for task in values["tasks"]}
+        self.single, self.size = {task: {} for task in values["tasks"]}, values["bytes"]
         for key, value in tensors.items():
             task, _, name = key.partition("/")
             self.single[task][name] = value
+
+    def memory_bytes(self) -> int:
+        """Bytes of the dev examples by which the factor is chosen."""
+        return self.size

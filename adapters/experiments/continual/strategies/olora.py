@@ -1,8 +1,8 @@
 """O-LoRA: each task learns in low-rank subspaces orthogonal to those of the tasks before.
 
 Wang et al. 2023, arXiv:2310.14152: the earlier tasks' A and B stay as they are and are used further; the new task's A
-is penalised by the sum of |A_new A_oldᵀ| (eq. 8). Here the model is one LoRA adapter whose rank grows by that of a
-task, so that stock PEFT loads it.
+is penalised by the sum of |A_new A_oldᵀ|, as in the authors' code (eq. 8 has squares). Here the model is one LoRA
+adapter whose rank grows by that of a task, so that stock PEFT loads it.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class Strategy(base.Strategy):
         return {"olora_lambda": LogUniform(0.01, 10.0)}
 
     def method_settings(self, settings: Any, tasks: int) -> dict[str, Any]:
-        """A rank for each task; alpha grows with it, so that the scaling stays."""
-        return {"lora_r": settings.lora_r * tasks, "lora_alpha": settings.lora_alpha * tasks}
+        """A rank for each task; alpha grows with it, so that the scaling stays. A pooler is low-rank, too."""
+        low_rank = {"lora_train_pooler": False} if hasattr(settings, "lora_train_pooler") else {}
+        return {"lora_r": settings.lora_r * tasks, "lora_alpha": settings.lora_alpha * tasks, **low_rank}
 
     def _sides(self, stage: base.Stage) -> list[tuple[torch.nn.Parameter, int, int]]:
         """Each A and B, the dimension of its ranks, and how many of these are earlier tasks'."""

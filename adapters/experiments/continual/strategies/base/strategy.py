@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -143,8 +144,13 @@ class Strategy(ABC):
         """Take back what `kept` returned."""
 
     def memory_bytes(self) -> int:
-        """Bytes of examples that are kept."""
+        """Bytes of examples that are kept, training and dev."""
         return 0
+
+
+def bytes_of(example: Example) -> int:
+    """Bytes of an example that is kept, as JSON."""
+    return len(json.dumps([dict(example.inputs), example.gold], ensure_ascii=False).encode())
 
 
 class WrappedObjective:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adapters.evaluation.differences import LEVEL, SMOOTH_FROM, difference_error, share_draws
+from adapters.evaluation.differences import LEVEL, SMOOTH_FROM, centred, difference_error, share_draws
 from adapters.evaluation.random_effects import Effects
 
 BELOW, BEYOND = 0.0, np.inf
@@ -104,7 +104,7 @@ def crossing(
     observed = np.empty(len(sizes))
     for k, (i, j) in enumerate(zip(one, other, strict=True)):
         observed[k] = rows[i].value - rows[j].value
-        error = difference_error(rows[i], rows[j], resampled[:, i] - resampled[:, j])
+        error = difference_error(rows[i], rows[j], centred(resampled[:, i] - resampled[:, j]))
         seeds = noise[:, i] - noise[:, j]
         if share_draws(rows[i], rows[j]) and np.isfinite(error.freedom):
             seeds = error.seeds * generator.standard_t(error.freedom, len(resampled))

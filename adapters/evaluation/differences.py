@@ -20,6 +20,8 @@ POWER_80 = 0.8416212335729143
 """The 80 % quantile of the normal distribution."""
 SMOOTH_FROM = 1e-12
 """A standard error below this is none."""
+MANY = 200
+"""Degrees of freedom above which a t distribution is a normal one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,13 @@ class Error:
     def size(self) -> float:
         """The standard error."""
         return float(np.sqrt(self.draws.var() + self.seeds**2))
+
+    @property
+    def satterthwaite(self) -> float:
+        """The degrees of freedom of the whole, of which the part of the examples has infinitely many."""
+        if self.seeds < SMOOTH_FROM or not np.isfinite(self.freedom):
+            return float(np.inf)
+        return float(self.freedom * (self.size / self.seeds) ** 4)
 
     def beyond(self, distance: float) -> float:
         """The chance of a deviation of at least this size, to either side."""
@@ -70,6 +79,25 @@ class Error:
         return float(optimize.brentq(lambda at: self.below(at) - share, low, high, xtol=1e-9))
 
 
+def with_power(critical: float, freedom: float) -> float:
+    """The difference, in standard errors, that exceeds a critical value with a chance of 80 %.
+
+    The standard error is estimated with some degrees of freedom, so the quotient has a noncentral t distribution.
+    """
+    from scipy import optimize, stats
+
+    if freedom > MANY:
+        return critical + POWER_80
+    high = 2 * critical + 10.0
+    return float(optimize.brentq(lambda at: stats.nct.sf(critical, freedom, at) - 0.8, 0.0, high, xtol=1e-6))
+
+
+def centred(draws: np.ndarray) -> np.ndarray:
+    """Resampled numbers as deviations from their mean."""
+    out: np.ndarray = draws - draws.mean()
+    return out
+
+
 def shrunk(draws: np.ndarray, interaction: float) -> np.ndarray:
     """Deviations by the draw of examples, without the part that the seeds' spread contains already."""
     whole = float(draws.var())
@@ -83,7 +111,7 @@ def row_error(row: Effects, resampled: np.ndarray) -> Error:
         row: its effects.
         resampled: `[resamples]`, the mean over seeds of its scores on resampled examples.
     """
-    draws = shrunk(resampled - resampled.mean(), row.interaction)
+    draws = shrunk(centred(resampled), row.interaction)
     return Error(draws=draws, seeds=float(np.sqrt(row.seed_error)), freedom=row.freedom)
 
 
@@ -105,7 +133,7 @@ def paired_spreads(rows: Sequence[Effects], pairs: Sequence[tuple[int, int]]) ->
 
     With three draws such a spread is known to a factor of four, too, so the pairs' spreads borrow from one another as
     rows' do (`moderated`). Together they have the degrees of freedom of methods and draws taken apart: (m - 1)(k - 1)
-    of k methods on m draws, however many pairs they make.
+    of k methods on m draws, however many pairs they make; of methods on other draws, theirs are added.
     """
     sharing = [(i, j) for i, j in pairs if share_draws(rows[i], rows[j])]
     found = {(i, j): components(rows[i].values - rows[j].values, rows[i].pseudo - rows[j].pseudo) for i, j in sharing}
@@ -113,9 +141,11 @@ def paired_spreads(rows: Sequence[Effects], pairs: Sequence[tuple[int, int]]) ->
     out = {pair: Spread(interaction, spread, freedom) for pair, (interaction, spread, freedom) in found.items()}
     if not moved:
         return out
-    methods = len({i for pair in moved for i in pair})
     spreads, freedom = np.array([found[pair][1:] for pair in moved]).T
-    most = float(freedom.max()) * (methods - 1)
+    together: dict[tuple[int | str, ...], set[int]] = {}
+    for pair in moved:
+        together.setdefault(rows[pair[0]].draws, set()).update(pair)
+    most = float(sum((len(draws) - 1) * (len(methods) - 1) for draws, methods in together.items()))
     for pair, spread, df in zip(moved, *borrowed(spreads, freedom, most), strict=True):
         out[pair] = Spread(found[pair][0], float(spread), float(df))
     return out
@@ -138,20 +168,20 @@ def difference_error(one: Effects, other: Effects, draws: np.ndarray, paired: Sp
 
     Args:
         one, other: their effects.
-        draws: `[resamples]`, deviations by the draw of examples, with what both rows' interactions add.
+        draws: `[resamples]`, deviations by the draw of examples, of mean 0, with what both rows' interactions add.
         paired: of rows that share their draws, the spread of their differences (`paired_spreads`); None computes it
             from these two rows alone.
     """
     if share_draws(one, other):
         by_draw = paired or Spread(*components(one.values - other.values, one.pseudo - other.pseudo))
         seeds = float(np.sqrt(by_draw.spread / len(one.draws)))
-        return Error(draws=shrunk(draws - draws.mean(), by_draw.interaction), seeds=seeds, freedom=by_draw.freedom)
+        return Error(draws=shrunk(draws, by_draw.interaction), seeds=seeds, freedom=by_draw.freedom)
     seeds = one.seed_error + other.seed_error
     parts = [(row.seed_error, row.freedom) for row in (one, other)]
     # Welch 1947; a part of infinite freedom adds nothing.
     below = sum(part**2 / df for part, df in parts if part > 0 and np.isfinite(df))
     return Error(
-        draws=shrunk(draws - draws.mean(), one.interaction + other.interaction),
+        draws=shrunk(draws, one.interaction + other.interaction),
         seeds=float(np.sqrt(seeds)),
         freedom=seeds**2 / below if below > 0 else np.inf,
     )
@@ -208,16 +238,31 @@ class Difference:
         return float(np.clip(low - unseen, -widest, widest)), float(np.clip(high + unseen, -widest, widest))
 
     def lower_bound(self, level: float) -> float:
-        """The bound below which the true difference lies with this chance at most."""
-        return self.difference - self.error.quantile(1 - level) - self._unseen(level)
+        """The bound below which the true difference lies with this chance at most.
+
+        Of shares of right answers, resampling knows too little where the two differ on few units: with one of 250 that
+        only the other gets right, it would call a method non-inferior within a point whose true difference is a point
+        20 times in a hundred. As in Wilson's interval of a share (1927), z² / 2 units each way are added to what
+        differs, z being the normal distribution's quantile; that is z² / n, and soon nothing where many units differ.
+        """
+        from scipy import stats
+
+        allowed = max(self.error.quantile(1 - level), 0.0) + self._unseen(level)
+        if self.around.size and self.bounds == (0.0, 1.0):
+            allowed = float(np.hypot(allowed, stats.norm.isf(level) ** 2 / self.units))
+        return self.difference - allowed
 
     def _unseen(self, level: float) -> float:
         """What units that were not drawn may differ by, where those that were differ all alike, or not at all.
 
         Resampling cannot know of them: 7 answers that are right by both methods do not show that these score alike
-        within a point. It is the Clopper-Pearson bound of the share of other units, as of `significance.of_alike`.
+        within a point. It is the Clopper-Pearson bound of the share of other units, as of `significance.of_alike`;
+        where the units seen all have the largest difference, others can have the opposite one.
         """
-        return 0.0 if self.around.size or self.bounds != (0.0, 1.0) else float(1 - level ** (1 / self.units))
+        if self.around.size or self.bounds != (0.0, 1.0):
+            return 0.0
+        share = float(1 - level ** (1 / self.units))
+        return 2 * share if abs(self.difference) == 1 else share
 
     @property
     def low(self) -> float:
@@ -237,16 +282,20 @@ class Difference:
     def detectable(self, tests: int) -> float:
         """The true difference that is significant with a power of 80 % as the first of so many tests (Holm's first).
 
-        It is no more than scores can differ by. Where no unit tells the two apart, it is the least share of units that,
+        It is no more than scores can differ by. Of shares of right answers it is no less than the share of units that,
         if one method is right on them and the other wrong, makes an exact test of swaps significant with that power.
         """
         from scipy import stats
 
-        widest = self.bounds[1] - self.bounds[0]
-        if self.error.size or self.bounds != (0.0, 1.0):
-            return float(min(self.error.quantile(1 - LEVEL / (2 * tests)) + POWER_80 * self.error.size, widest))
-        needed = int(np.ceil(np.log2(2 * tests / LEVEL)))
-        return float(stats.beta.ppf(0.8, needed, self.units - needed + 1)) if needed <= self.units else widest
+        widest, least = self.bounds[1] - self.bounds[0], 0.0
+        if self.bounds == (0.0, 1.0):
+            needed = int(np.ceil(np.log2(2 * tests / LEVEL)))
+            least = float(stats.beta.ppf(0.8, needed, self.units - needed + 1)) if needed <= self.units else widest
+        if not self.error.size:
+            return least
+        critical = self.error.quantile(1 - LEVEL / (2 * tests)) / self.error.size
+        found = self.error.size * with_power(critical, self.error.satterthwaite)
+        return float(min(max(found, least), widest))
 
 
 def differences(
@@ -277,8 +326,9 @@ def differences(
     for number, (i, j) in enumerate(pairs):
         observed = rows[i].value - rows[j].value
         paired = spreads.get((i, j))
+        # Swaps have the mean 0. Their sample's is not taken away: a draw as far as what was observed would move off it.
         null = difference_error(rows[i], rows[j], swapped[:, number], paired)
-        around = difference_error(rows[i], rows[j], resampled[:, i] - resampled[:, j], paired)
+        around = difference_error(rows[i], rows[j], centred(resampled[:, i] - resampled[:, j]), paired)
         p, units = null.beyond(observed), len(influence)
         out.append(Difference(difference=observed, p=p, error=null, around=around, units=units, bounds=bounds))
     return out

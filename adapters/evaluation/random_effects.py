@@ -41,8 +41,8 @@ class Effects:
         freedom: degrees of freedom of `spread`; infinite where it is known to be 0.
         seeded: whether a seed moves the method. With one run of a seeded method nothing is known of its spread.
         pseudo: `[seeds, examples]`, the jackknife's pseudo-values of each run.
-        draws: what each run shares with the runs of other methods of the same draw (its training examples); empty where
-            it shares nothing.
+        draws: what each run shares with the runs of other rows of the same draw (its training examples; for an export,
+            what was trained); empty where it shares nothing.
     """
 
     values: np.ndarray
@@ -52,7 +52,7 @@ class Effects:
     freedom: float
     seeded: bool
     pseudo: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
-    draws: tuple[int, ...] = ()
+    draws: tuple[int | str, ...] = ()
 
     @property
     def value(self) -> float:
@@ -71,7 +71,7 @@ class Effects:
 
 
 def effects(
-    metric: Metric, counts: np.ndarray, score: str, *, seeded: bool = True, draws: Sequence[int] = ()
+    metric: Metric, counts: np.ndarray, score: str, *, seeded: bool = True, draws: Sequence[int | str] = ()
 ) -> Effects:
     """The effects in a method's runs.
 
@@ -89,7 +89,7 @@ def effects(
     return of_runs(values, pseudo, seeded=seeded, draws=draws)
 
 
-def of_runs(values: np.ndarray, pseudo: np.ndarray, *, seeded: bool = True, draws: Sequence[int] = ()) -> Effects:
+def of_runs(values: np.ndarray, pseudo: np.ndarray, *, seeded: bool = True, draws: Sequence[int | str] = ()) -> Effects:
     """The effects in runs whose scores are taken apart already.
 
     Args:

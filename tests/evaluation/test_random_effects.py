@@ -11,6 +11,7 @@ import scipy.stats
 
 from adapters.evaluation.differences import (
     Difference,
+    Error,
     differences,
     lower_bounds,
     paired_spreads,
@@ -83,6 +84,46 @@ def test_of_a_few_examples_the_p_value_is_the_exact_one_over_all_swaps(f1: Metri
     exact = np.mean([one >= observed for one in sums])
     _, (found,), _ = compare(f1, [shares(1000 * hits[None, :, i]) for i in (0, 1)], seeded=False)
     assert found.p == pytest.approx(exact, abs=0.01)
+
+
+@pytest.mark.parametrize("better, worse, n", [(5, 0, 20), (7, 1, 100), (9, 2, 100), (11, 3, 300), (20, 10, 1000)])
+def test_where_few_answers_differ_the_p_value_is_the_exact_one_of_their_signs(
+    better: int, worse: int, n: int, f1: Metric
+) -> None:
+    """A swap as far as what was observed counts, so that the p-value is McNemar's exact one, and not less."""
+    one, other = np.ones((2, n), np.int64)
+    other[:better], one[better : better + worse] = 0, 0
+    _, (found,), _ = compare(f1, [shares(1000 * hits[None]) for hits in (one, other)], seeded=False)
+    exact = scipy.stats.binomtest(better, better + worse).pvalue
+    assert found.p == pytest.approx(exact, rel=0.1)
+    assert (found.detectable(1) >= scipy.stats.beta.ppf(0.8, 6, n - 5)) and found.detectable(1) < 1
+
+
+@pytest.mark.parametrize("n, more, less", [(50, 0.02, 0.01), (100, 0.02, 0.01), (250, 0.01, 0.0), (500, 0.02, 0.01)])
+def test_a_method_that_is_worse_by_the_margin_is_seldom_called_non_inferior(
+    n: int, more: float, less: float, f1: Metric
+) -> None:
+    """Where both are nearly always right, few answers differ, and resampling them alone would say too much."""
+    generator, called = np.random.default_rng(5), 0
+    for repeat in range(400):
+        kind = generator.choice(3, n, p=[more, less, 1 - more - less])
+        one, other = kind != 0, kind != 1
+        _, (found,), _ = compare(
+            f1, [shares(1000 * hits[None].astype(np.int64)) for hits in (one, other)],
+            seeded=False, seed=repeat, resamples=300,
+        )  # fmt: skip
+        called += found.lower_bound(0.05) > -(more - less)
+    assert called <= 0.06 * 400 + 2 * np.sqrt(0.06 * 0.94 * 400)
+
+
+@pytest.mark.parametrize("freedom", [2.0, 4.0, 12.0])
+@pytest.mark.parametrize("tests", [1, 15])
+def test_the_detectable_difference_has_its_power_where_seeds_alone_make_it_vary(freedom: float, tests: int) -> None:
+    error = Error(draws=np.zeros(100), seeds=0.01, freedom=freedom)
+    found = Difference(difference=0.0, p=1.0, error=error, around=error, units=10**6)
+    critical = scipy.stats.t.isf(0.05 / tests / 2, freedom)
+    power = scipy.stats.nct.sf(critical, freedom, found.detectable(tests) / 0.01)
+    assert power == pytest.approx(0.8, abs=0.005)
 
 
 def test_where_examples_do_not_vary_the_p_value_and_the_interval_are_welchs(f1: Metric) -> None:
@@ -314,7 +355,7 @@ def test_few_equal_answers_do_not_make_two_methods_non_inferior(f1: Metric) -> N
         exact = scipy.stats.binomtest(0, n, alternative="less").proportion_ci(0.95, method="exact").high
         assert found.lower_bound(0.05) == pytest.approx(-exact)
     _, (found,), _ = compare(f1, [all_alike(1, 7), all_alike(0, 7)], resamples=200)
-    assert found.difference == found.high == 1 and found.low == pytest.approx(1 - 0.41, abs=0.01)
+    assert found.difference == found.high == 1 and found.low == pytest.approx(1 - 2 * 0.41, abs=0.01)
 
 
 def test_the_detectable_difference_of_equal_answers_is_that_of_an_exact_test(f1: Metric) -> None:

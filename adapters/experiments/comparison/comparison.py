@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.core import arguments, discovery, flags
-from adapters.core.errors import DataError, ModelError, UserError, numbered, verb
+from adapters.core.errors import DataError, ModelError, SettingsError, UserError, numbered, verb
 from adapters.core.files import digest_file, digest_value
 from adapters.core.settings import INCIDENTAL, CommonSettings, check_tracking, join, join_methods, require
 from adapters.evaluation.documents import chosen_units
@@ -93,9 +93,11 @@ class Comparison(Experiment):
         self.runs = self.plan()
         self.check_folder()
         quiet_libraries()
-        varied = self._varied(settings.model_name_or_path, 0, self.largest_size)  # whether it can be drawn
-        common = self._settings_of(settings.methods[0], varied if settings.redraw else {})
-        task, found, _ = examples.read_splits(self.task_name, common)
+        varied: dict[str, Any] = {"max_train_samples": None} if settings.train_sizes else {}
+        if settings.redraw:
+            varied = self._varied(settings.model_name_or_path, 0, self.largest_size)  # whether it can be drawn
+        task, found, _ = examples.read_splits(self.task_name, self._settings_of(settings.methods[0], varied))
+        self._check_sizes(len(found.get("train", ())))
         if self.main_process:
             print("\n".join(reading_lines(found)), file=sys.stderr, flush=True)
         self.contents = {name: split.notes.get("digest") for name, split in found.items()}
@@ -341,6 +343,21 @@ class Comparison(Experiment):
         if self.settings.redraw and (size or self._train_limit):  # else a prompt's shots are drawn from all of train
             varied["train_draw"] = seed
         return varied
+
+    def _check_sizes(self, examples: int) -> None:
+        """Raises SettingsError for training sizes that are no sizes of their own.
+
+        Args:
+            examples: that there are to learn from.
+        """
+        sizes = self.settings.train_sizes
+        for size in (size for size in sizes if size != "all"):
+            if int(size) > examples:
+                raise SettingsError(f"--train_sizes {size}: there are {examples:,} training examples; say all.")
+            if int(size) == examples and "all" in sizes:
+                raise SettingsError(f"--train_sizes {size} all: {size} are all training examples; give one of them.")
+            if sizes.count(size) > 1:
+                raise SettingsError(f"--train_sizes {' '.join(sizes)}: {size} is given twice.")
 
     @property
     def largest_size(self) -> str:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters.core.errors import numbered
-from adapters.evaluation.report.tables import points
+from adapters.experiments.comparison.verdict import margin_points
 
 
 def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(id, title, text) of each number; the ids are those of `Column.about`."""
     score, data = summary["title"], summary["dataset"]
     rows = summary["rows"]
-    margins = {points(one["margin"]) for one in summary["advice"]}
+    margins = {margin_points(one["margin"]) for one in summary["advice"]}
     out = [
         (
             "method",
@@ -38,14 +38,15 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             "The row's score minus that of the best row on the same base, in points, with an interval of the "
             "difference. Both were scored on the same examples, so the interval is narrower than those of the two "
             "scores suggest. It has the level of its test in Holm's procedure (95 % or more, the more pairs are "
-            "tested), so that it contains 0 where there is no significant difference.",
+            "tested), and reaches to 0 where there is no significant difference.",
         ),
         (
             "result",
             "Result",
             "Significant: the Holm-adjusted p-value, over all pairs of the base, is below 0.05. No significant "
             "difference: it is not, which does not say that the methods are equal. Not tested: the two learned from "
-            "different data. Incomplete: a run failed, and the mean of the others would flatter the method.",
+            "different data, or the documents that are resampled are too few. Incomplete: a run failed, and the mean "
+            "of the others would flatter the method.",
         ),
         (
             "storage",

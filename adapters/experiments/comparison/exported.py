@@ -84,6 +84,7 @@ def _score(folder: Path, places: Sequence[Path]) -> None:
         scores: dict[str, Any] = {
             **record.scores,
             "method": title,
+            "exported": out.name,
             **records.quality_record(scored),
             "cost": {**record.scores["cost"], **answering},
             "row_digest": digest_value([record.scores["row_digest"], out.name]),

@@ -15,6 +15,8 @@ from adapters.evaluation.metrics.base.metric import Metric
 
 ALIKE = ("task", "dataset.split", "dataset.n", "dataset.digest", "label_digest", "metric_versions")
 """Keys that must be equal in all records of a comparison."""
+DIFFERING = 3
+"""Settings by which rows of one method are told apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,11 @@ class Record:
     folder: Path
     scores: Mapping[str, Any]
     lines: Sequence[Mapping[str, Any]]
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run: of an export's record, that of the run that was exported."""
+        return self.folder.parents[1] if self.scores.get("exported") else self.folder
 
     def counts(self, metric: Metric) -> np.ndarray:
         """`[examples, width]` of a metric, of its `count_type`."""
@@ -59,6 +66,16 @@ class Row:
         notes = [record.scores["dataset"].get("notes", {}).get("train", {}) for record in self.records]
         drawn = [note.get("draw") for note in notes]
         return () if None in drawn else tuple(drawn)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """What each run has trained, which a run and its exports have in common."""
+        return tuple(str(record.run) for record in self.records)
+
+    @property
+    def training(self) -> str:
+        """What the runs learned from, in words."""
+        return _training(self.records[0])
 
     @property
     def labels(self) -> int:
@@ -172,10 +189,37 @@ def _short(value: Any) -> str:
 
 
 def grouped(records: Sequence[Record]) -> list[Row]:
-    """Rows of records that differ only in their seed, in the order of their first records."""
-    groups: dict[tuple[Any, ...], list[Record]] = {}
+    """Rows of records that differ only in their seed, in the order of their first records.
+
+    Rows of one method and base are named by the settings in which they differ.
+
+    Raises:
+        ComparisonError: two records are of the same seed, so that they are no two draws of it.
+    """
+    groups: dict[tuple[Any, ...], dict[Any, Record]] = {}
     for record in records:
         scores = record.scores
-        key = (scores["method"], scores["base"], scores["row_digest"])
-        groups.setdefault(key, []).append(record)
-    return [Row(method=key[0], base=key[1], size="", records=own) for key, own in groups.items()]
+        own = groups.setdefault((scores["method"], scores["base"], scores["row_digest"]), {})
+        draw = scores["seed"], scores["dataset"].get("notes", {}).get("train", {}).get("draw")
+        if draw in own:
+            raise ComparisonError(
+                f"{own[draw].folder} and {record.folder}: two runs of the same settings and of seed {scores['seed']}, "
+                "which count as one. Leave one of them out."
+            )
+        own[draw] = record
+    found = [[*own.values()] for own in groups.values()]
+    return [Row(method=_name(own[0], found), base=own[0].scores["base"], size="", records=own) for own in found]
+
+
+def _name(record: Record, groups: Sequence[Sequence[Record]]) -> str:
+    """The method, and where several rows have it on a base, what is set otherwise in them; else its run's folder."""
+    method = str(record.scores["method"])
+    same = [own[0] for own in groups if all(own[0].scores[key] == record.scores[key] for key in ("method", "base"))]
+    if len(same) == 1:
+        return method
+    settings = [one.scores.get("settings") or {} for one in same]
+    own = record.scores.get("settings") or {}
+    differing = [name for name in own if any(one.get(name) != own[name] for one in settings) and name != "seed"]
+    words = ", ".join(f"{name} {own[name]}" for name in differing[:DIFFERING])
+    alike = [one for one in settings if all(one.get(name) == own.get(name) for name in differing[:DIFFERING])]
+    return f"{method} ({words if words and len(alike) == 1 else record.folder.name})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -11,12 +12,13 @@ import numpy as np
 
 from adapters.evaluation.differences import (
     LEVEL,
-    POWER_80,
+    MANY,
     Difference,
     differences,
     lower_bounds,
     row_error,
     row_interval,
+    with_power,
 )
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.any_metric import score_title
@@ -27,6 +29,8 @@ from adapters.experiments.comparison import curves
 from adapters.experiments.comparison.results import Row, documents_of
 
 MARGIN = 0.01
+MOST_EXAMPLES, MOST_SEEDS = 10**8, 10**4
+"""Numbers above which nobody is told how many would be needed."""
 COSTS = {
     "storage": ("artifact_bytes", "the least storage for one more task"),
     "training": ("train_seconds", "the least time to train"),
@@ -68,9 +72,12 @@ def summarise(
     drawn = [units.summed(own) for own in counts]
     resampled = resampled_scores(metric, drawn, score, seed=seed, resamples=resamples)
     found = [
-        effects(metric, own, score, seeded=row.seeded, draws=row.draws) for row, own in zip(rows, drawn, strict=True)
+        effects(metric, own, score, seeded=row.seeded, draws=row.draws or row.trained)
+        for row, own in zip(rows, drawn, strict=True)
     ]
-    by_base = {base: _moderated(found, competing(rows, base)) for base in compared_bases(row.base for row in rows)}
+    by_base = {
+        base: _moderated(found, rows, competing(rows, base)) for base in compared_bases(row.base for row in rows)
+    }
     first_base = next(iter(by_base))
     table = [
         _row(row, metric, score, own, by_base[row.base or first_base][i], resampled[:, i], overlap)
@@ -115,11 +122,19 @@ def competing(rows: Sequence[Row], base: str) -> list[int]:
     return [i for i, row in enumerate(rows) if row.base in (base, "")]
 
 
-def _moderated(found: Sequence[Effects], chosen: Sequence[int]) -> list[Effects]:
-    """The effects of all rows, with those of some moderated together."""
-    out = list(found)
-    for i, one in zip(chosen, moderated([found[i] for i in chosen]), strict=True):
-        out[i] = one
+def _moderated(found: Sequence[Effects], rows: Sequence[Row], chosen: Sequence[int]) -> list[Effects]:
+    """The effects of all rows, with those of some moderated together.
+
+    A row that is incomplete is in no test, and so is its spread. What several rows have trained, as a run and its
+    exports have, spreads once: each of them is moderated in the place of the first.
+    """
+    out, first = list(found), dict[tuple[str, ...], int]()
+    complete = [i for i in chosen if not rows[i].incomplete]
+    for i in complete:
+        first.setdefault(rows[i].trained, i)
+    for i in complete:
+        family = [i if rows[i].trained == trained else one for trained, one in first.items()]
+        out[i] = moderated([found[k] for k in family])[family.index(i)]
     return out
 
 
@@ -222,22 +237,31 @@ def _tests(
     tests, advice = [], []
     for base, found in by_base.items():
         complete = [i for i in competing(rows, base) if not rows[i].incomplete]
-        pairs = [(i, j) for i in complete for j in complete if i < j and _same_training(table[i], table[j])]
+        pairs = [(i, j) for i in complete for j in complete if i < j and _same_training(rows[i], rows[j])]
         own = dict(zip(pairs, compare(found, pairs=pairs), strict=True))
         tests += test_records(base, own, found)
         entered = largest(table, base)
         if len(entered) > 1:
-            advice.append(_advice(base, entered, own, found, table, margin=margin, cost=cost))
+            advice.append(_advice(base, entered, own, found, rows, table, margin=margin, cost=cost))
     return tests, advice
 
 
 def test_records(
     base: str, compared: Mapping[tuple[int, int], Difference], found: Sequence[Effects]
 ) -> list[dict[str, Any]]:
-    """As JSON, the tests of a family of pairs, Holm-adjusted together; intervals are at the levels of their tests."""
+    """As JSON, the tests of a family of pairs, Holm-adjusted together.
+
+    Intervals are at the levels of their tests. They are made by resampling and the tests by swaps, which may disagree
+    where few units differ: an interval then reaches to 0 where its test is not significant.
+    """
     p_values = [test.p for test in compared.values()]
     adjusted, levels = holm(p_values), holm_levels(p_values, LEVEL)
-    intervals = [test.interval(level) for test, level in zip(compared.values(), levels, strict=True)]
+    intervals = [
+        (low, high) if p < LEVEL else (min(low, 0.0), max(high, 0.0))
+        for (low, high), p in zip(
+            (test.interval(level) for test, level in zip(compared.values(), levels, strict=True)), adjusted, strict=True
+        )
+    ]
     return [
         {
             "base": base,
@@ -257,10 +281,10 @@ def test_records(
     ]
 
 
-def _same_training(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _same_training(one: Row, other: Row) -> bool:
     """Whether two rows learned from the same examples, or one of them from none."""
-    untrained = not (one["trainable_params"] and other["trainable_params"])
-    return untrained or (one["size"] == other["size"] and one["train_examples"] == other["train_examples"])
+    untrained = not (one.cost("trainable_params") and other.cost("trainable_params"))
+    return untrained or (one.size == other.size and one.training == other.training)
 
 
 def largest(table: Sequence[Mapping[str, Any]], base: str) -> list[int]:
@@ -275,6 +299,7 @@ def _advice(
     entered: Sequence[int],
     compared: Mapping[tuple[int, int], Difference],
     found: Sequence[Effects],
+    rows: Sequence[Row],
     table: Sequence[Mapping[str, Any]],
     *,
     margin: float,
@@ -283,45 +308,93 @@ def _advice(
     """Which methods are non-inferior to every other, and the cheapest of them; else what it would take to say so."""
     bounds = lower_bounds(entered, compared)
     good = [i for i in entered if bounds[i] > -margin]
-
-    def price(i: int) -> float:
-        value = table[i][COSTS[cost][0]]
-        return np.inf if value is None else float(value)
-
     best = max(entered, key=lambda i: table[i]["value"])
+    untested = any((i, j) not in compared for i in entered for j in entered if i < j)
+    chosen, unknown = _cheapest(good, rows, table, cost)
     out: dict[str, Any] = {
         "base": base,
         "margin": margin,
         "cost": cost,
         "bounds": {str(i): bound if np.isfinite(bound) else None for i, bound in bounds.items()},
         "non_inferior": good,
-        "chosen": min(good, key=price) if good else None,
+        "untested": untested,
+        "chosen": chosen,
+        "unknown_cost": unknown,
     }
     if not good:
-        i, j = sorted((best, max((k for k in entered if k != best), key=lambda k: table[k]["value"])))
-        level, n, test = LEVEL / (len(entered) - 1), len(found[i].influence), compared.get((i, j))
-        out["needed"] = {} if test is None else _needed(test, found[i], found[j], level=level, margin=margin, n=n)
+        others = [] if untested else [k for k in entered if k != best]
+        tests = [(compared[min(best, k), max(best, k)], max(len(found[i].values) for i in (best, k))) for k in others]
+        level, n = LEVEL / (len(entered) - 1), len(found[best].influence)
+        out["needed"] = needed_together([needed(test, runs, level=level, margin=margin, n=n) for test, runs in tests])
     return out
 
 
-def _needed(
-    test: Difference, one: Effects, other: Effects, *, level: float, margin: float, n: int
-) -> dict[str, int | None]:
+def _cheapest(
+    good: Sequence[int], rows: Sequence[Row], table: Sequence[Mapping[str, Any]], cost: str
+) -> tuple[int | None, str]:
+    """The row that costs least, of equal ones the best; none where costs cannot be compared, and why.
+
+    A single row needs no comparison of costs.
+    """
+    key = COSTS[cost][0]
+    machines = {json.dumps(record.scores["hardware"], sort_keys=True) for i in good for record in rows[i].records}
+    if len(good) < 2:
+        return (good[0] if good else None), ""
+    if key != COSTS["storage"][0] and len(machines) > 1:
+        return None, "measured on different machines"
+    if missing := [i for i in good if table[i][key] is None]:
+        return None, f"not measured of {', '.join(str(table[i]['method']) for i in missing)}"
+    return min(good, key=lambda i: (table[i][key], -table[i]["value"])), ""
+
+
+def needed(test: Difference, runs: int, *, level: float, margin: float, n: int) -> dict[str, int | None]:
     """Examples, or seeds, at which two equal methods would be called non-inferior with a power of 80 %.
 
-    Of the other as many as now; None where no number is enough. The quantiles are the normal distribution's.
+    Of the other as many as now. None where no number is enough; nothing where those that there are would be.
+
+    Args:
+        test: of the two methods.
+        runs: seeds of each.
+        level: of the one-sided bound.
+        margin: within which they would be non-inferior.
+        n: examples.
     """
+    if not test.error.size:  # no unit tells them apart: Clopper and Pearson's bound has to fall below the margin
+        enough = int(np.ceil(np.log(level) / np.log1p(-min(margin, 0.5)))) if margin else None
+        return {} if enough is not None and enough <= n else {"examples": enough, "seeds": None}
+    examples, seeds = (error**2 for error in test.standard_errors)
+
+    def enough_with(units: int, draws: int) -> bool:
+        freedom = test.error.freedom * (draws - 1) / max(runs - 1, 1)
+        of_examples, of_seeds = examples * n / units, seeds * runs / draws
+        size = np.sqrt(of_examples + of_seeds)
+        whole = freedom * (size**2 / of_seeds) ** 2 if of_seeds and np.isfinite(freedom) else np.inf
+        critical = stats.norm.isf(level) if whole > MANY else stats.t.isf(level, whole)
+        return bool(size * with_power(critical, whole) <= margin)
+
     from scipy import stats
 
-    if not test.error.size:  # no unit tells them apart: Clopper and Pearson's bound has to fall below the margin
-        return {
-            "examples": int(np.ceil(np.log(level) / np.log1p(-min(margin, 0.5)))) if margin else None,
-            "seeds": None,
-        }
-    allowed = (margin / (stats.norm.ppf(1 - level) + POWER_80)) ** 2
-    examples, seeds = (error**2 for error in test.standard_errors)
-    runs = max(len(one.values), len(other.values))
+    if enough_with(n, runs):
+        return {}
     return {
-        "examples": int(np.ceil(n * examples / (allowed - seeds))) if allowed > seeds else None,
-        "seeds": int(np.ceil(runs * seeds / (allowed - examples))) if allowed > examples and seeds > 0 else None,
+        "examples": _least(n, MOST_EXAMPLES, lambda units: enough_with(units, runs)),
+        "seeds": _least(runs, MOST_SEEDS, lambda draws: enough_with(n, draws)) if seeds else None,
+    }
+
+
+def _least(above: int, most: int, enough: Callable[[int], bool]) -> int | None:
+    """The least number, above one and at most another, from which on there is enough; None if there is none."""
+    if not enough(most):
+        return None
+    return above + 1 + bisect.bisect_left(range(above + 1, most), True, key=enough)
+
+
+def needed_together(found: Sequence[Mapping[str, int | None]]) -> dict[str, int | None]:
+    """What is enough for several pairs: of each kind the largest number, none where a pair has none."""
+    limiting = [one for one in found if one]
+    if not limiting:
+        return {}
+    return {
+        kind: None if any(one[kind] is None for one in limiting) else max(one[kind] or 0 for one in limiting)
+        for kind in ("examples", "seeds")
     }

@@ -104,7 +104,10 @@ def test_columns(summary: Mapping[str, Any]) -> list[Column]:
             shown=lambda test: points(test["difference"]).replace("-", "−"),
             key=lambda test: test["difference"],
         ),
-        Column(title="95 % interval", shown=lambda test: interval(test["low"], test["high"])),
+        Column(
+            title="Interval, at the level of the test",
+            shown=lambda test: f"{interval(test['low'], test['high'])} ({100 * (1 - test['level']):.4g} %)",
+        ),
         number_column("p", "p", ".4f"),
         number_column("Holm-adjusted p", "p_holm", ".4f"),
         Column(title="Result", shown=result),

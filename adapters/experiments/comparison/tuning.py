@@ -151,6 +151,7 @@ class Search:
         """Keep what came of a trial's run. One whose score is not a number has failed."""
         if outcome.error:
             trial.error = outcome.error
+            self.costs[outcome.run.name] = outcome.seconds, 0
         else:
             record = read_json(outcome.folder / "scores.json")
             score = record["main"]["value"]
@@ -254,7 +255,7 @@ def run(
             return False
         for search in (one for one in searches if one.space):
             if seconds is not None:
-                search.budgeted = affordable(seconds, search.seconds)
+                search.budgeted = affordable(seconds, search.seconds) if search.seconds > 0 else trials
             elif tokens is not None and search.tokens:
                 search.budgeted = affordable(tokens, search.tokens)
     for search in searches:

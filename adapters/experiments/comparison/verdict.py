@@ -92,7 +92,8 @@ def _of_base(summary: Mapping[str, Any], base: str) -> str:
     best = max(own, key=lambda i: rows[i]["value"])
     name = _scored(rows[best])
     if len(own) == 1:
-        return f"{where(base)}, only {name} was run."
+        others = [i for i, row in enumerate(rows) if row["base"] in (base, "") and i not in own]
+        return f"{where(base)}, only {name} {'was run to the end' if others else 'was run'}."
     tests = {i: test_between(summary, i, best, base) for i in own if i != best}
     made = {i: test for i, test in tests.items() if test is not None}
     # The test is of the difference in the table; where their signs disagree, nothing was shown for the best row.
@@ -135,6 +136,8 @@ def _needs_base(summary: Mapping[str, Any], base: str, own: Sequence[int]) -> li
         named = f"{_listed(rows, enough)} {'is' if len(enough) == 1 else 'are'}"
         return [f"No base model is needed: {named} non-inferior {within(advice)} to every other method."]
     best = max(without, key=lambda i: rows[i]["value"])
+    if any(test_between(summary, i, best, base) is None for i in on_it):
+        return []
     tests = {i: test_between(summary, i, best, base) for i in on_it if rows[i]["value"] > rows[best]["value"]}
     higher = [i for i, test in tests.items() if test is not None and test["differs"]]
     than = (
@@ -151,28 +154,38 @@ def _needs_base(summary: Mapping[str, Any], base: str, own: Sequence[int]) -> li
 def _advised(rows: Sequence[Mapping[str, Any]], advice: Mapping[str, Any], best: int) -> str:
     """Which method to choose, or what it would take to say so."""
     near = within(advice)
-    chosen, (key, least) = advice["chosen"], COSTS[advice["cost"]]
-    if chosen is None:
+    good, chosen, (key, least) = advice["non_inferior"], advice["chosen"], COSTS[advice["cost"]]
+    if not good and advice["untested"]:
+        return f"Non-inferiority {near} is not tested between methods that learned from different data."
+    if not good:
         needed = advice["needed"]
         ways = [f"about {needed[kind]:,} {kind}" for kind in ("examples", "documents", "seeds") if needed.get(kind)]
-        enough = f"{' or '.join(ways)} would be needed" if ways else "more examples and more seeds would be needed"
+        enough = f"{' or '.join(ways)} would be needed" if ways else "more examples or seeds would be needed"
         return f"For no method can non-inferiority {near} to every other one be concluded: {enough}."
+    simultaneously = f"Non-inferior {near} to every other method (simultaneously, 95 %): {_listed(rows, good)}."
+    if chosen is None:
+        return f"{simultaneously} Which needs {least} is not known: {advice['unknown_cost']}."
     name = _name(rows[chosen])
-    if len(advice["non_inferior"]) == 1:
+    if len(good) == 1:
         return f"Only {name} is non-inferior {near} to every other method: choose {name}."
     prices = [
         _cost(key, rows[i][key]) if i == chosen else f"{_name(rows[i])} {_cost(key, rows[i][key])}"
         for i in dict.fromkeys((chosen, best))
     ]
-    return (
-        f"Non-inferior {near} to every other method (simultaneously, 95 %): "
-        f"{_listed(rows, advice['non_inferior'])}. Of these, {name} needs {least} ({', '.join(prices)}): choose {name}."
-    )
+    equal = sum(rows[i][key] == rows[chosen][key] for i in good) > 1
+    needs = f"{name} scores highest of those that need {least}" if equal else f"{name} needs {least}"
+    return f"{simultaneously} Of these, {needs} ({', '.join(prices)}): choose {name}."
 
 
 def within(advice: Mapping[str, Any]) -> str:
     """The margin in words."""
-    return f"within {points(advice['margin'])} point{'' if advice['margin'] == 0.01 else 's'}"
+    return f"within {margin_points(advice['margin'])} point{'' if advice['margin'] == 0.01 else 's'}"
+
+
+def margin_points(margin: float) -> str:
+    """A margin in points, with all its digits: no other one was tested."""
+    shown = points(margin)
+    return shown if abs(float(shown) - 100 * margin) < SAME else f"{100 * margin:g}"
 
 
 def detectable_words(difference: float) -> str:

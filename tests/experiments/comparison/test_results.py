@@ -12,15 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from adapters.cli import compare
 from adapters.core.errors import ComparisonError, DataError, SettingsError
+from adapters.evaluation.differences import Difference, Error
 from adapters.evaluation.metrics.base.metric import load_metric
 from adapters.evaluation.report.html import first_sentence
 from adapters.experiments.comparison import results
 from adapters.experiments.comparison.output import disagreements, save_and_print
 from adapters.experiments.comparison.plots import front
-from adapters.experiments.comparison.summary import summarise
+from adapters.experiments.comparison.summary import needed, needed_together, summarise
 from adapters.experiments.comparison.table import columns
 from adapters.experiments.comparison.table import test_columns as pair_columns
 from adapters.experiments.comparison.verdict import ACROSS, ONE_MODEL, sentences
@@ -594,3 +596,130 @@ def test_a_margin_of_finished_runs_is_checked_as_that_of_a_comparison(margin: st
     runs = [str(write_run(tmp_path / name, name, lost=0.2)) for name in ("full", "lora")]
     with pytest.raises(SettingsError, match=r"margin .*must be a number of points above 0"):
         compare.run([*runs, "--margin", margin])
+
+
+def test_how_much_data_it_would_take_is_told_by_the_pair_that_needs_most_and_is_never_what_there_is() -> None:
+    """Of two methods that differ on few answers what there is would do; of a noisy pair much more."""
+
+    def difference(examples: float, seeds: float, freedom: float) -> Difference:
+        draws = np.random.default_rng(0).standard_normal(4000)
+        error = Error(draws=examples * draws / draws.std(), seeds=seeds, freedom=freedom)
+        return Difference(difference=0.0, p=1.0, error=error, around=error, units=1000)
+
+    few, many = (needed(difference(size, 0.0, np.inf), 3, level=0.05, margin=0.01, n=1000) for size in (0.002, 0.02))
+    assert few == {}, "what there is would do, so another pair is what limits"
+    # (z of 5 % + z of 80 %)² errors of a point
+    assert many["examples"] == pytest.approx(1000 * (2.486 * 0.02 / 0.01) ** 2, rel=0.01) and many["seeds"] is None
+    assert needed_together([few, many]) == many and needed_together([few]) == {}
+    seeds = needed(difference(0.001, 0.01, 4.0), 3, level=0.05, margin=0.01, n=1000)["seeds"]
+    assert seeds is not None and seeds > 2.486**2 * 3, "more than by the normal distribution"
+    freedom = 4.0 * (seeds - 1) / 2
+    error = float(np.hypot(0.01 * np.sqrt(3 / seeds), 0.001))
+    assert scipy.stats.nct.sf(scipy.stats.t.isf(0.05, freedom), freedom, 0.01 / error) == pytest.approx(0.8, abs=0.02)
+    none = Error(draws=np.zeros(10), seeds=0.0, freedom=np.inf)
+    same = Difference(difference=0.0, p=1.0, error=none, around=none, units=100)
+    assert needed(same, 1, level=0.05, margin=0.01, n=100)["examples"] == 299
+    assert needed(same, 1, level=0.05, margin=0.01, n=299) == {}
+
+
+def exported_rows(folder: Path) -> list[results.Row]:
+    """Four methods, and an export of LoRA, which loses the same few answers in each seed."""
+    rows = made_rows(
+        folder,
+        lora={"lost": [0.1, 0.3, 0.5]},
+        full={"lost": [0.2, 0.3, 0.4]},
+        head={"lost": [0.5, 0.6, 0.7]},
+        bitfit={"lost": [0.3, 0.5, 0.6]},
+    )
+    exports = []
+    for record in rows[0].records:
+        own = record.folder / "exports" / "onnx_int8"
+        lines = [dict(line) for line in record.lines]
+        for line in [line for line in lines if sum(line["counts"]["entity_f1"][:2])][:4]:
+            line["counts"] = {"entity_f1": [0, 0, 0, 0, *line["counts"]["entity_f1"][4:]]}
+        scores = {**record.scores, "method": "lora (onnx int8)", "exported": "onnx_int8"}
+        exports.append(results.Record(folder=own, scores=scores, lines=lines))
+    return [*rows, results.Row(method="lora (onnx int8)", base="mini/bert", size="", records=exports)]
+
+
+def test_an_export_is_compared_with_its_run_seed_by_seed_and_its_spread_counts_once(tmp_path: Path) -> None:
+    rows = exported_rows(tmp_path)
+    tests = {tuple(test["rows"]): test for test in summarise(rows, resamples=1000)["tests"]}
+    assert tests[0, 4]["standard_errors"]["seeds"] < 0.3 * tests[0, 1]["standard_errors"]["seeds"]
+    alone = {tuple(test["rows"]): test for test in summarise(rows[:4], resamples=1000)["tests"]}
+    assert tests[1, 2]["standard_errors"] == alone[1, 2]["standard_errors"], "the same models tell no more of spreads"
+
+
+def test_an_incomplete_row_does_not_move_the_tests_of_others(tmp_path: Path) -> None:
+    methods = {name: {"lost": [lost, lost + 0.1, lost - 0.1]} for name, lost in (("a", 0.3), ("b", 0.5), ("c", 0.4))}
+    rows = made_rows(tmp_path, **methods, d={"lost": [0.3, 0.31], "planned": 3})
+    found, alone = (summarise(own, resamples=300)["tests"] for own in (rows, rows[:3]))
+    assert [test["p"] for test in found] == [test["p"] for test in alone]
+
+
+def test_rows_that_learned_from_other_files_of_the_same_size_are_not_tested(tmp_path: Path) -> None:
+    data = {**MADE, "notes": {"train": {"digest": "another"}}}
+    rows = made_rows(tmp_path, full={"lost": [0.1] * 3}, lora={"lost": [0.5] * 3, "dataset": data})
+    summary = summarise(rows, resamples=300)
+    assert summary["tests"] == []
+    said = " ".join(sentences(summary))
+    assert "Not tested against it, as trained on other data: lora" in said
+    assert "is not tested between methods that learned from different data" in said
+    assert "would be needed" not in said and "significantly" not in said
+
+
+def test_costs_that_cannot_be_compared_choose_nothing(tmp_path: Path) -> None:
+    rows = made_rows(tmp_path, full={"lost": [0.2] * 3}, lora={"lost": [0.2] * 3})
+    for record in rows[1].records:
+        record.scores["hardware"] = {"cpu": "b"}  # type: ignore[index]
+    summary = summarise(rows, margin=0.2, cost="training", resamples=300)
+    assert summary["advice"][0]["chosen"] is None and len(summary["advice"][0]["non_inferior"]) == 2
+    said = sentences(summary)[0]
+    assert "Which needs the least time to train is not known: measured on different machines." in said
+    assert summarise(rows, margin=0.2, cost="storage", resamples=300)["advice"][0]["chosen"] is not None
+    rows = made_rows(tmp_path / "again", full={"lost": [0.2] * 3}, lora={"lost": [0.2] * 3})
+    said = sentences(summarise(rows, margin=0.2, cost="latency", resamples=300))[0]
+    assert "is not known: not measured of full, lora" in said
+    said = sentences(summarise(rows, margin=0.2, cost="training", resamples=300))[0]
+    assert "scores highest of those that need the least time to train (2 s)" in said
+
+
+@pytest.mark.parametrize("margin, words", [(0.01, "1.0 point"), (0.0025, "0.25 points"), (0.0004, "0.04 points")])
+def test_a_margin_is_named_with_all_its_digits(margin: float, words: str, tmp_path: Path) -> None:
+    rows = made_rows(tmp_path, full={"lost": [0.3, 0.32, 0.34]}, lora={"lost": [0.31, 0.33, 0.35]})
+    assert f"within {words} to" in sentences(summarise(rows, margin=margin, resamples=300))[0]
+
+
+def test_an_interval_reaches_to_0_where_its_test_is_not_significant(tmp_path: Path) -> None:
+    """Of few different answers swaps and resampling may disagree."""
+    for seed in range(5):
+        rows = made_rows(tmp_path / str(seed), full={"lost": [0.1]}, lora={"lost": [0.16]})
+        for test in summarise(rows, resamples=300, seed=seed)["tests"]:
+            assert test["differs"] or test["low"] <= 0 <= test["high"]
+
+
+def test_rows_of_one_method_are_named_by_what_is_set_otherwise(tmp_path: Path) -> None:
+    runs = [
+        write_run(
+            tmp_path / f"{rank}-{seed}",
+            "lora",
+            lost=0.2,
+            seed=seed,
+            row_digest=str(rank),
+            settings={"lora_r": rank, "learning_rate": 0.1, "seed": seed},
+        )
+        for rank in (4, 8)
+        for seed in (0, 1)
+    ]
+    rows = results.grouped([results.load(run) for run in runs])
+    assert [row.method for row in rows] == ["lora (lora_r 4)", "lora (lora_r 8)"]
+    for record in rows[1].records:
+        record.scores["settings"]["lora_r"] = 4
+    named = results.grouped([record for row in rows for record in row.records])
+    assert [row.method for row in named] == ["lora (4-0)", "lora (8-0)"], "nothing is set otherwise: by their folders"
+
+
+def test_two_runs_of_one_seed_are_not_two_draws(tmp_path: Path) -> None:
+    runs = [results.load(write_run(tmp_path / name, "lora", lost=0.2, seed=3)) for name in ("a", "b")]
+    with pytest.raises(ComparisonError, match=r"a and .*b: two runs of the same settings and of seed 3"):
+        results.grouped(runs)

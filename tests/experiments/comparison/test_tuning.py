@@ -44,7 +44,8 @@ class Launcher:
             own, score = self.folder / run.name, self.score(run.settings)
             own.mkdir(exist_ok=True)
             if score is None:
-                out.append(RunOutcome(run=run, folder=own, error="The loss is nan at step 3"))
+                seconds = 10.0 * run.settings["fraction"]
+                out.append(RunOutcome(run=run, folder=own, error="The loss is nan at step 3", seconds=seconds))
                 continue
             right = [int(i < 20 * score) for i in range(20)]
             counts = [[hit, 0, hit, 1 - hit, 1, 0] for hit in right]  # all are of the first class
@@ -128,6 +129,14 @@ def test_a_budget_of_seconds_or_tokens_is_spent_and_not_exceeded(tmp_path: Path,
     search, _ = searched(tmp_path, near, 6, **budget)
     spent, allowed = (search.seconds, 60.0) if "seconds" in budget else (search.tokens, 5400)
     assert 0.6 * allowed < spent <= allowed and len(search.trials) > 6
+
+
+def test_a_budget_of_seconds_is_kept_where_the_default_settings_fail(tmp_path: Path) -> None:
+    def score(settings: Mapping[str, Any]) -> float | None:
+        return near(settings) if "rate" in settings else None
+
+    search, _ = searched(tmp_path, score, 3, seconds=60.0)
+    assert len(search.trials) > 1 and search.seconds <= 60
 
 
 def test_a_budget_below_one_more_trial_leaves_the_default_settings(tmp_path: Path) -> None:

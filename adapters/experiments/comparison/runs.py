@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapters.core.files import digest_value, locked, write_json, write_text
+from adapters.core.files import digest_value, locked, write_json
 from adapters.core.launcher import without_launcher
 from adapters.core.settings import INCIDENTAL
 from adapters.core.signals import SignalGuard
@@ -112,7 +112,10 @@ def execute(run: PlannedRun, folder: Path, processes: int) -> RunOutcome:
     if not ended(own):
         write_settings(run, folder)
     _, error = execute_written(run.name, folder, processes)
-    return RunOutcome(run=run, folder=own, error=error, seconds=time.perf_counter() - begin)
+    took = time.perf_counter() - begin
+    if error and failure(own).is_file():  # also of a former call
+        took = read_json(failure(own))["seconds"]
+    return RunOutcome(run=run, folder=own, error=error, seconds=took)
 
 
 def write_settings(run: PlannedRun, folder: Path) -> None:
@@ -136,20 +139,19 @@ def execute_written(name: str, folder: Path, processes: int, *, once: bool = Fal
             return 0, ""
         settings, failed = runs / f"{name}.json", failure(runs / name)
         if failed.is_file():
-            return 1, failed.read_text(encoding="utf-8")
+            return 1, str(read_json(failed)["error"])
         if (runs / name / "checkpoints").is_dir():  # it was interrupted
             write_json(settings, {**read_json(settings), "resume_from_checkpoint": "latest"})
-        given = read_json(settings)
+        given, begin = read_json(settings), time.perf_counter()
         code, error = _run_alone(settings, runs / f"{name}.log", processes, held, given.get("command", "train"))
-        if code in FAILED and given.get("trial"):
-            write_text(failed, error)
-        elif code in FAILED and once:
-            write_text(failed, f"{error} (To run it again, delete {failed}.)")
+        if code in FAILED and (given.get("trial") or once):
+            hint = "" if given.get("trial") else f" (To run it again, delete {failed}.)"
+            write_json(failed, {"error": f"{error}{hint}", "seconds": round(time.perf_counter() - begin, 2)})
         return code, error
 
 
 def failure(folder: Path) -> Path:
-    """The file that holds the reason where a run has failed by itself and is not tried again."""
+    """The file of a run that has failed by itself and is not tried again: the reason, and the seconds it took."""
     return folder.with_name(f"{folder.name}.failed")
 
 

@@ -2,14 +2,14 @@
 
     python tests/benchmarks/seeds.py                       # all conditions, about 40 minutes on two cores
     python tests/benchmarks/seeds.py --repeats 20          # a try
-    python tests/benchmarks/seeds.py --only alarms         # or power, non_inferior, documents
+    python tests/benchmarks/seeds.py --only alarms         # or power, non_inferior, documents, few
 
 Methods of equal (or known) quality answer examples of their own difficulty, with seeds of their own luck and an
 interaction of both. Counted are: pairs and families (six methods, all pairs, Holm) in which a difference is called
 significant at 5 %, intervals of differences that hold the truth, and methods called non-inferior though their true
 difference is exactly the margin. Next to each: the same by resampling examples alone. For documents, two methods
-answer examples of which those of one document are alike; next to whole documents, single ones are resampled. Prints a
-Markdown table and one JSON line last.
+answer examples of which those of one document are alike; next to whole documents, single ones are resampled. For few
+different answers, two methods are nearly always right, without seeds. Prints a Markdown table and one JSON line last.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ from adapters.evaluation.random_effects import effects, moderated, resampled_sco
 from adapters.evaluation.significance import holm
 
 RESAMPLES = 1000
+MEASURES = ("alarms", "power", "non_inferior", "documents", "few")
 RATE = 0.8
+FEW = ((50, 1.0), (100, 1.0), (200, 0.0), (250, 0.0), (300, 0.0), (300, 1.0), (500, 1.0), (1000, 1.0))
+"""Examples, and the percentage that only one of two methods gets wrong; the other method is wrong on a point more."""
 UNEQUAL = (0.0, 0.5, 1.0, 1.7, 3.0, 6.8)
 """Spreads of six methods over seeds, in points."""
 
@@ -206,15 +209,39 @@ def documents(
     }
 
 
+def few(generator: np.random.Generator, examples: int, both: float, repeats: int) -> dict[str, float]:
+    """Two methods that differ on few answers: one worse by a point called non-inferior within it, and false alarms.
+
+    Args:
+        generator: of the draws.
+        examples: number of them.
+        both: percentage that the better one alone gets wrong; the worse one alone, a point more.
+        repeats: simulated comparisons.
+    """
+    metric, wrong, alarmed = load_metric("accuracy", ("a", "b")), 0, 0
+    for repeat in range(repeats):
+        for worse in (both + 1, both + 0.5):
+            better = both if worse == both + 1 else worse  # a point apart; then as good as each other
+            shares = [worse / 100, better / 100]
+            kind = generator.choice(3, examples, p=[*shares, 1 - sum(shares)])
+            counts = [_accuracy(metric, (kind != own)[None]) for own in (0, 1)]
+            rows = [effects(metric, own, metric.main, seeded=False) for own in counts]
+            resampled = resampled_scores(metric, counts, metric.main, seed=repeat, resamples=RESAMPLES)
+            (found,) = differences(rows, resampled, [(0, 1)], seed=repeat, resamples=RESAMPLES)
+            wrong += worse > better and found.lower_bound(0.05) > -0.01
+            alarmed += worse == better and found.p < 0.05
+    return {"margin": 1.0, "wrong": round(100 * wrong / repeats, 1), "single": round(100 * alarmed / repeats, 1)}
+
+
 def main() -> None:
     """Simulate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=400)
-    parser.add_argument("--only", nargs="+", choices=("alarms", "power", "non_inferior", "documents"))
+    parser.add_argument("--only", nargs="+", choices=MEASURES)
     parser.add_argument("--conditions", type=int, help="only the first so many")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    chosen = given.only or ["alarms", "power", "non_inferior", "documents"]
+    chosen = given.only or MEASURES
     results: list[dict[str, Any]] = []
     print("| measure | metric | examples | seeds | spreads | found |\n|---|---|---|---|---|---|")
     for condition in conditions()[: given.conditions]:
@@ -226,7 +253,7 @@ def main() -> None:
             and condition.seeds in (3, 10)
             and spread[0] == spread[1] == 0.5
         )
-        for measure in (one for one in chosen if one != "documents"):
+        for measure in (one for one in chosen if one not in ("documents", "few")):
             if measure == "alarms":
                 found = alarms(generator, condition, given.repeats)
             elif not small and given.conditions is None:
@@ -247,6 +274,11 @@ def main() -> None:
             words = f"accuracy | {number} documents | 3 | alike by {correlation}"
             print(f"| documents | {words} | {shown} |", flush=True)
             results.append({"measure": "documents", "documents": number, "correlation": correlation, **found})
+    for examples, both in FEW[: given.conditions] if "few" in chosen else ():
+        found = few(np.random.default_rng(given.seed), examples, both, given.repeats)
+        shown = ", ".join(f"{name} {value}" for name, value in found.items())
+        print(f"| few | accuracy | {examples} | – | {both} % and {both + 1} % wrong alone | {shown} |", flush=True)
+        results.append({"measure": "few", "examples": examples, "both": both, **found})
     moved = [one for one in results if one["measure"] == "alarms" and min(one["spreads"]) >= 0.5]
     every = [one for one in results if one["measure"] == "alarms"]
     summary = {

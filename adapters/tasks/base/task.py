@@ -284,7 +284,7 @@ class Task(InferenceTask):
 
         Args:
             target: of this task.
-            encoded: all rows of one example.
+            encoded: all rows of one example, or those of them on which the target's scores depend.
             answers: what `decode` reads of each row, as arrays of NumPy or torch.
         """
         raise ModelError(f"The task {self.name} has no scores that could be explained.")

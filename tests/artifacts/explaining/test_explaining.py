@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,30 @@ def test_a_text_of_ten_thousand_words_is_read_in_windows(loaded: Any, monkeypatc
     assert len(found.parts) == 10_000 and not found.truncated
     assert found.parts[9_998].value and found.parts[0].value
     assert max(read) <= 256, "memory is bounded by the tokens that are read at a time"
+
+
+def test_an_answer_in_two_windows_is_explained_in_the_one_that_was_chosen(loaded: Any) -> None:
+    """The other window still has the whole text while words are erased in the chosen one."""
+    model = loaded("bert", "lora", "question")
+    context = " ".join(f"{TEXT} Grace Hopper wrote notes {number} ." for number in range(30))
+    inputs = {"question": "who ?", "context": context}
+    of_two = 0
+    for number in range(30):
+        with answer_of(model, inputs, f"notes {number} .") as answer:
+            assert isinstance(answer, ReadAnswer) and len(answer.rows) > 2
+            (chosen,) = answer.counting
+            none = np.ones(len(answer.words), bool)
+            row = replace(answer.rows[chosen], input_ids=answer.tokens_without(chosen, none))
+            alone = model.task.alternatives(answer.target, [row], answer.reader.answers([row]))
+            assert answer.empty.value == pytest.approx(sum(one.contrast() for one in alone), abs=1e-5)
+            words = [word.start <= answer.target.of[0] < word.end for word in answer.words]
+            if sum(bool(shares[:, words.index(True)].sum()) for shares in answer.traced.rows) < 2:
+                continue
+            of_two += 1
+            difference = answer.score.value - answer.empty.value
+            values = attribution.load("integrated_gradients").attribute(answer, MANY)
+            assert values.sum() == pytest.approx(difference, rel=0.05, abs=1e-3)
+    assert of_two >= 2
 
 
 def test_many_words_are_occluded_in_runs(loaded: Any) -> None:

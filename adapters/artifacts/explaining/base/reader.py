@@ -92,7 +92,14 @@ class ReadAnswer(Answer):
     @cached_property
     def score(self) -> Score:
         """Of the rows as they are."""
-        return self._scored(self.task.alternatives(self.target, self.rows, self.outputs))
+        return self._of_counting(self.outputs)
+
+    def _of_counting(self, outputs: Sequence[np.ndarray]) -> Score:
+        """The score by outputs of all rows. Which rows it depends on was decided by the whole input, once: of windows
+        that are alternatives another one would else be taken when words are erased in the one that was chosen.
+        """
+        rows, own = [self.rows[number] for number in self.counting], [outputs[number] for number in self.counting]
+        return self._scored(self.task.alternatives(self.target, rows, own))
 
     @cached_property
     def weights(self) -> list[torch.Tensor]:
@@ -105,7 +112,7 @@ class ReadAnswer(Answer):
             found = torch.autograd.grad(value, outputs, allow_unused=True)
         return [torch.zeros_like(one) if own is None else own for own, one in zip(found, outputs, strict=True)]
 
-    @property
+    @cached_property
     def counting(self) -> list[int]:
         """Numbers of the rows on which the score depends."""
         return [number for number, weights in enumerate(self.weights) if bool(weights.any())]
@@ -133,7 +140,7 @@ class ReadAnswer(Answer):
         outputs = [[*self.outputs] for _ in erased]
         for (one, number, _), answer in zip(changed, self.reader.answers([row for *_, row in changed]), strict=True):
             outputs[one][number] = answer
-        return [self._scored(self.task.alternatives(self.target, self.rows, own)) for own in outputs]
+        return [self._of_counting(own) for own in outputs]
 
     # gradients --------------------------------------------------------------------------------------------------------
 

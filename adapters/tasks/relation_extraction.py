@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,9 +30,9 @@ from adapters.data.stored_rows import value_counts
 from adapters.models.base_model import CAUSAL, ENCODER
 from adapters.models.tokenizer import IGNORED, WordTokenizer, valid_text
 from adapters.tasks import base
-from adapters.tasks.base.entity_marks import SIGNS, WORDS, Marked, Signs, marked, window
+from adapters.tasks.base.entity_marks import SIGNS, WORDS, Marked, Signs, marked, window, without_words
 from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
-from adapters.tasks.base.explained import Alternatives, Span, Target, Traced, index_of, traced
+from adapters.tasks.base.explained import Alternatives, Span, Target, Traced, Word, index_of, traced
 from adapters.tasks.base.label_answer import LabelAnswerTask, likeliest
 
 if TYPE_CHECKING:
@@ -287,6 +287,14 @@ class Task(LabelAnswerTask):
         longest = min(end - start, LONGEST_NAME)
         first, last = max(offsets[0] - BEFORE_NAME, 0), min(offsets[1] - BEFORE_NAME, longest)
         return ("text", start + first, start + last) if first < last else None
+
+    def without(self, example: Example, words: Sequence[Word], erased: np.ndarray) -> Example:
+        """The text without some words, and both entities where they then are; one that has lost all of them is `…`."""
+        gone = [(word.start, word.end) for word, out in zip(words, erased, strict=True) if out]
+        spans = [(example.inputs[name][0], example.inputs[name][1]) for name in _ENTITIES]
+        text, places = without_words(example.inputs["text"], spans, gone)
+        moved = {name: [*at, *example.inputs[name][2:]] for name, at in zip(_ENTITIES, places, strict=True)}
+        return replace(example, inputs={"text": text, **moved})
 
     def traced(self, example: Example, tokenizer: WordTokenizer, budget: int) -> Traced:
         """From the characters of each token without marks; a copy of an entity is of that entity's words."""

@@ -200,6 +200,54 @@ def test_prompts_choose_by_one_score_per_relation(bases: dict[str, Any]) -> None
     assert task.read_answer(example, " Works For ", form).value == "works_for"
 
 
+# words that are erased ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gone", "left", "names"),
+    [
+        ("Ada", " Lovelace lived in London", ["Lovelace", "London"]),
+        ("Lovelace lived", "Ada   in London", ["Ada", "London"]),
+        ("Ada Lovelace", "…  lived in London", ["…", "London"]),
+        ("London", "Ada Lovelace lived in …", ["Ada Lovelace", "…"]),
+        ("Ada Lovelace lived in London", "…    …", ["…", "…"]),
+    ],
+)
+def test_an_entity_stays_in_its_place_when_words_are_erased(gone: str, left: str, names: list[str]) -> None:
+    task, example = Task(LABELS, types=("LOC", "PER")), pair(TEXT, (0, 12), (22, 28))
+    example.inputs["head"].append("PER")
+    words = task.words(example)
+    erased = np.array([TEXT[word.start : word.end] in gone.split() for word in words])
+    found = task.without(example, words, erased)
+    assert found.inputs["text"] == left
+    assert [*task._names(found)] == names
+    assert found.inputs["head"][2:] == ["PER"] and found.inputs["tail"][2:] == []
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_entities_keep_their_other_words_whichever_are_erased(data: st.DataObject) -> None:
+    text = data.draw(st.text(alphabet="ab 京.", min_size=2, max_size=20))
+    spans = []
+    for _ in range(2):
+        start = data.draw(st.integers(0, len(text) - 1))
+        spans.append((start, data.draw(st.integers(start + 1, len(text)))))
+    if spans[0] == spans[1] or not all(text[slice(*span)].strip() for span in spans):
+        return
+    task, example = Task(LABELS), pair(text, *spans)
+    words = task.words(example)
+    erased = np.array(data.draw(st.lists(st.booleans(), min_size=len(words), max_size=len(words))), bool)
+    gone = {at for word, out in zip(words, erased, strict=True) if out for at in range(word.start, word.end)}
+    found = task.without(example, words, erased)
+    assert found.inputs["text"].replace("…", "") == "".join(sign for at, sign in enumerate(text) if at not in gone)
+    for name, span in zip(task._names(found), spans, strict=True):
+        left = "".join(text[at] for at in range(*span) if at not in gone).strip()
+        assert name.replace("…", "").strip() == left
+        assert name == name.strip() and name
+    (marks,) = task.plain_texts(found)
+    assert (marks.count("headmark"), marks.count("tailmark")) == (2, 2)
+
+
 # requests and cards ---------------------------------------------------------------------------------------------------
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 Signs = tuple[tuple[str, str], tuple[str, str]]
 SIGNS: Signs = (("@", "*"), ("#", "^"))
 """Of the head and of the tail: the mark, and what encloses the type (Zhou & Chen 2022, arXiv:2102.01373)."""
 WORDS: Signs = (("headmark", "headtype"), ("tailmark", "tailtype"))
 """The same for methods that read words only."""
+NO_WORD = "…"
+"""What an entity is whose words were all deleted."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +79,39 @@ def marked(
         closing=(closing[0], closing[1]),
         places=tuple(places),
     )
+
+
+def without_words(
+    text: str, entities: Sequence[tuple[int, int]], gone: Sequence[tuple[int, int]]
+) -> tuple[str, list[tuple[int, int]]]:
+    """A text from which words are deleted, and where its entities then are, without white space at their ends.
+
+    An entity of which no word is left becomes `NO_WORD`, so that there is still something that the question is about.
+
+    Args:
+        text: the text.
+        entities: start and end (exclusive) of each, none of them white space alone; they may overlap.
+        gone: start and end of each word that is deleted.
+    """
+    kept = [True] * len(text)
+    for start, end in gone:
+        kept[start:end] = [False] * (end - start)
+    before = [0, *accumulate(map(int, kept))]
+    lost = [not any(kept[at] and not text[at].isspace() for at in range(*span)) for span in entities]
+    out, at, starts = "", 0, [0] * len(entities)
+    for number in sorted(range(len(entities)), key=lambda each: (entities[each][0], -entities[each][1])):
+        start = entities[number][0]
+        out += "".join(text[i] for i in range(at, start) if kept[i])
+        at, starts[number] = start, len(out)
+        out += NO_WORD if lost[number] else ""
+    out += "".join(text[i] for i in range(at, len(text)) if kept[i])
+    places = []
+    for start, (_, end) in zip(starts, entities, strict=True):
+        added = sum(out for out, (first, _) in zip(lost, entities, strict=True) if first < end)
+        last = before[end] + added * len(NO_WORD)
+        name = out[start:last]
+        places.append((last - len(name.lstrip()), start + len(name.rstrip())))
+    return out, places
 
 
 def window(found: Marked, offsets: Sequence[tuple[int, int]], room: int) -> tuple[Sequence[int], tuple[int, int], bool]:

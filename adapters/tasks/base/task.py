@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from adapters.data.rows import RowSource
 from adapters.models.tokenizer import IGNORED, WordTokenizer
 from adapters.tasks.base.answer_constraints import LinesConstraint, SpanConstraint
 from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
-from adapters.tasks.base.explained import Alternatives, Span, Target, Traced, Word, words_of
+from adapters.tasks.base.explained import Alternatives, Span, Target, Traced, Word, text_without, words_of
 
 if TYPE_CHECKING:
     import datasets
@@ -254,6 +254,21 @@ class Task(InferenceTask):
     def words(self, example: Example) -> list[Word]:
         """The words of those texts, in order."""
         return words_of(self.explained_texts(example))
+
+    def without(self, example: Example, words: Sequence[Word], erased: np.ndarray) -> Example:
+        """An example from whose texts some words are deleted, with all that lies in them where it then is.
+
+        Args:
+            example: the example.
+            words: of it, as of `words`.
+            erased: bool `[words]`.
+
+        Raises ModelError where inputs have places that would change: tokens, tags.
+        """
+        inputs = example.inputs
+        if self.answer == "tags" or any(not isinstance(inputs.get(word.column), str) for word in words):
+            raise ModelError(f"Words of {self.name} have places, which would change if some were deleted.")
+        return replace(example, inputs=text_without(example, words, erased))
 
     def traced(self, example: Example, tokenizer: WordTokenizer, budget: int) -> Traced:
         """The words of each token of the rows that `encode` makes of an example.

@@ -92,16 +92,38 @@ def test_a_word_has_its_own_weight_and_its_share_of_runs() -> None:
     assert values == pytest.approx([added["not"] + added["not good"] / 2, added["good"] + added["not good"] / 2])
 
 
-def test_a_pair_and_marked_entities_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = tiny.classifying(pair=True)
-    inputs = [{"text": text, "text_pair": other} for text, other in zip(TEXTS, TEXTS[1:] + TEXTS[:1], strict=True)]
-    model = fitted(pair, KINDS["two labels"][1], inputs)
-    answered(model, pair, Example(id="", inputs={"text": "a good film", "text_pair": "good , not bad"}))
+def related() -> Any:
+    """A task of relations, and tfidf that knows them."""
     relation = tiny.relating()
     sentences = [{"text": f"Ada {verb} Oslo", "head": [0, 3], "tail": [len(verb) + 5, len(verb) + 9]}
                  for verb in ("left", "lived in", "worked for", "or", "near", "with")]  # fmt: skip
     labels = ["no_relation", "lives_in", "works_for", "no_relation", "lives_in", "works_for"]
-    model = fitted(relation, labels, sentences)
+    return relation, fitted(relation, labels, sentences)
+
+
+def test_words_before_an_entity_are_erased_and_it_stays_the_entity() -> None:
+    relation, model = related()
+    text = "once Ada Lovelace lived in New York"
+    example = Example(id="", inputs={"text": text, "head": [5, 17], "tail": [27, 35]})
+    with explain.answered(model, relation, example, "lives_in") as answer:
+        erased = np.zeros((3, len(answer.words)), bool)
+        erased[0, 0] = erased[1, 1] = erased[2] = True
+        found = [score.value for score in answer.without(erased)]
+    left = [
+        {"text": text[4:], "head": [1, 13], "tail": [23, 31]},
+        {"text": text.replace("Ada", ""), "head": [6, 14], "tail": [24, 32]},
+    ]
+    wanted = [explain.explain(model, relation, one, model="tfidf", target="lives_in").score for one in left]
+    assert found[:2] == pytest.approx(wanted, abs=1e-6)
+    assert np.isfinite(found[2]) and len({round(value, 6) for value in found}) == 3
+
+
+def test_a_pair_and_marked_entities_add_up() -> None:
+    pair = tiny.classifying(pair=True)
+    inputs = [{"text": text, "text_pair": other} for text, other in zip(TEXTS, TEXTS[1:] + TEXTS[:1], strict=True)]
+    model = fitted(pair, KINDS["two labels"][1], inputs)
+    answered(model, pair, Example(id="", inputs={"text": "a good film", "text_pair": "good , not bad"}))
+    relation, model = related()
     parts = answered(
         model, relation, Example(id="", inputs={"text": "Bob lived in Rome", "head": [0, 3], "tail": [13, 17]})
     )

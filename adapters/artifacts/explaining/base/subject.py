@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from adapters.core.errors import DataError, ModelError
 from adapters.methods.base.classical import ClassicalModel
 from adapters.prompting.prompt_predictor import PromptPredictor
 from adapters.tasks.base.example import Encoded, Example, Prediction
-from adapters.tasks.base.explained import Alternatives, Target, Word, text_without
+from adapters.tasks.base.explained import Alternatives, Target, Word
 from adapters.tasks.base.predictor import Predictor
 from adapters.tasks.base.task import Task
 
@@ -129,14 +129,8 @@ class PredictedAnswer(Answer):
         return found
 
     def without(self, erased: np.ndarray) -> list[Score]:
-        """The scores of texts from which words are deleted. Raises ModelError where an answer is a place in them."""
-        placed = {word.column for word in self.words} - {
-            name for name, value in self.example.inputs.items() if isinstance(value, str)
-        }
-        if placed or self.task.answer == "tags":
-            raise ModelError(f"Words of {self.task.name} have places, which would change if some were deleted.")
-        others = [replace(self.example, inputs=text_without(self.example, self.words, row)) for row in erased]
-        return self.scores(self.predictor, others)
+        """The scores of texts from which words are deleted. Raises ModelError where the task cannot delete them."""
+        return self.scores(self.predictor, [self.task.without(self.example, self.words, row) for row in erased])
 
 
 def exact_model(answer: Answer) -> ClassicalModel | None:

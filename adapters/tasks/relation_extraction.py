@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapters.core.errors import DataError
+from adapters.core.errors import DataError, SettingsError
 from adapters.core.settings import require
 from adapters.data.classification_rows import in_order
 from adapters.data.columns import given_columns, leading, roles_of_splits
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 TYPED, PLAIN = "typed", "plain"
 LONGEST_NAME = 80
 """Characters of an entity's name after the text that a causal model reads."""
+LEAST_ROOM = 2
+"""Tokens of a text that a model must read at least: both marks."""
 BEFORE_NAME = 3
 """Characters before that name: a mark between two blanks."""
 _ENTITIES = ("head", "tail")
@@ -227,15 +229,16 @@ class Task(LabelAnswerTask):
     ) -> list[Encoded]:
         """One row per pair: the text with marks, or a window of it around both entities.
 
-        Targets are the relation's two classes, at the two marks that are read.
+        Targets are the relation's two classes, at the two marks that are read. Raises SettingsError where the budget
+        has no room for two marks.
         """
         found = [self._marked(example) for example in examples]
         encoded = tokenizer.encode_data(
             [one.text for one in found], add_special_tokens=False, return_offsets_mapping=True
         )
         out = []
-        for number, (one, ending) in enumerate(zip(found, self._endings(examples, tokenizer), strict=True)):
-            room = budget - len(tokenizer.before) - len(tokenizer.after) - len(ending.ids)
+        for number, (one, ending) in enumerate(zip(found, self._endings(examples, tokenizer, budget), strict=True)):
+            room = _room(tokenizer, budget, ending)
             kept, places, cut = window(one, encoded.offset_mapping[number], room)
             ids = encoded.input_ids[number]
             row = [*tokenizer.before, *(ids[i] for i in kept), *ending.ids, *tokenizer.after]
@@ -260,8 +263,11 @@ class Task(LabelAnswerTask):
         )
         return marked(valid_text(example.inputs["text"]), head, tail, signs)
 
-    def _endings(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[_Ending]:
-        """What follows each text: for a causal model both entities once more."""
+    def _endings(self, examples: Sequence[Example], tokenizer: WordTokenizer, budget: int) -> list[_Ending]:
+        """What follows each text: for a causal model both entities once more.
+
+        Names that leave too little of the budget for the text are cut to a quarter of it each.
+        """
         if not self.reads_end:
             return [_Ending()] * len(examples)
         parts = []
@@ -269,15 +275,18 @@ class Task(LabelAnswerTask):
             names = [valid_text(name)[:LONGEST_NAME] for name in self._names(example)]
             parts += [f"\n@ {names[0]} @", f" # {names[1]} #"]
         encoded = tokenizer.encode_data(parts, add_special_tokens=False, return_offsets_mapping=True)
+        room = budget - len(tokenizer.before) - len(tokenizer.after) - LEAST_ROOM
         out = []
         for at, example in zip(range(0, len(parts), 2), examples, strict=True):
-            head, tail = encoded.input_ids[at : at + 2]
-            characters = [
-                self._named_again(example, side, offsets)
-                for side, each in zip(_ENTITIES, encoded.offset_mapping[at : at + 2], strict=True)
-                for offsets in each
-            ]
-            out.append(_Ending((*head, *tail), (len(head) - 1, len(head) + len(tail) - 1), tuple(characters)))
+            sides = []
+            for part, side in enumerate(_ENTITIES, at):
+                characters = [self._named_again(example, side, offsets) for offsets in encoded.offset_mapping[part]]
+                sides.append([*zip(encoded.input_ids[part], characters, strict=True)])
+            if sum(map(len, sides)) > room:
+                sides = [_shortened(tokens, budget // 4) for tokens in sides]
+            head, tail = sides
+            ids, repeated = zip(*head, *tail, strict=True)
+            out.append(_Ending(ids, (len(head) - 1, len(head) + len(tail) - 1), repeated))
         return out
 
     @staticmethod
@@ -298,11 +307,11 @@ class Task(LabelAnswerTask):
 
     def traced(self, example: Example, tokenizer: WordTokenizer, budget: int) -> Traced:
         """From the characters of each token without marks; a copy of an entity is of that entity's words."""
-        one, (ending,) = self._marked(example), self._endings([example], tokenizer)
+        one, (ending,) = self._marked(example), self._endings([example], tokenizer, budget)
         encoded = tokenizer.encode_data([one.text], add_special_tokens=False, return_offsets_mapping=True)
         (offsets,) = encoded.offset_mapping
-        room = budget - len(tokenizer.before) - len(tokenizer.after) - len(ending.ids)
-        found = [one.unmarked(*offsets[i]) for i in window(one, offsets, room)[0]]
+        kept, *_ = window(one, offsets, _room(tokenizer, budget, ending))
+        found = [one.unmarked(*offsets[i]) for i in kept]
         read: list[Span | None] = [at and ("text", *at) for at in found]
         special = ([None] * len(tokens) for tokens in (tokenizer.before, tokenizer.after))
         return traced(self.words(example), [[*next(special), *read, *ending.characters, *next(special)]])
@@ -419,6 +428,32 @@ def _inputs(pair: RelatedPair) -> dict[str, Any]:
 def _type_of(example: Example, side: str) -> str | None:
     """The type of an entity of an example."""
     return next(iter(example.inputs[side][2:]), None)
+
+
+def _room(tokenizer: WordTokenizer, budget: int, ending: _Ending) -> int:
+    """The tokens that are left for a text. Raises SettingsError where those are too few for both marks."""
+    taken = len(tokenizer.before) + len(tokenizer.after) + len(ending.ids)
+    if budget - taken < LEAST_ROOM:
+        raise SettingsError(
+            f"--max_length {budget}: leaves no room for a text, as {taken} tokens are special ones or repeat its "
+            "entities. Give a larger one; 64 is enough for any."
+        )
+    return budget - taken
+
+
+def _shortened(tokens: Sequence[tuple[int, Span | None]], most: int) -> list[tuple[int, Span | None]]:
+    """The tokens of a name between marks, of which at most so many repeat the name; no character is cut in two.
+
+    Args:
+        tokens: each with the characters that it repeats; None of a mark.
+        most: tokens of the name.
+    """
+    of_name = [number for number, (_, characters) in enumerate(tokens) if characters is not None]
+    kept = of_name[:most]
+    while 0 < len(kept) < len(of_name) and tokens[kept[-1]][1] == tokens[of_name[len(kept)]][1]:
+        kept.pop()  # byte-level tokens of one character
+    left_out = set(of_name[len(kept) :])
+    return [token for number, token in enumerate(tokens) if number not in left_out]
 
 
 def _types(splits: Mapping[str, Examples]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.core.discovery import load
-from adapters.core.errors import DataError
+from adapters.core.errors import DataError, SettingsError
 from adapters.core.settings import CommonSettings, join
 from adapters.data.labels import LabelSet
 from adapters.models.tokenizer import IGNORED
@@ -172,6 +173,33 @@ def test_a_causal_model_reads_both_entities_after_the_text(bases: dict[str, Any]
     (short,) = task.encode([pair(TEXT * 9, (0, 12), (22, 28))], base.word_tokenizer, 60)
     assert len(short.input_ids) <= 60
     assert short.detail[2]
+
+
+def test_long_names_leave_room_for_the_text_and_others_are_as_before(bases: dict[str, Any]) -> None:
+    """A byte-level BPE has three tokens for each of these characters."""
+    base = bases["gpt2"]
+    task = Task(LABELS).on(base.kind)
+    names = "東京都立大学" * 5, "大阪市立大学" * 5
+    text = f"{names[0]}と{names[1]}の"
+    long = pair(text, (0, 30), (31, 61))
+    short = pair(TEXT, (0, 12), (22, 28))
+    rows = task.encode([long, short], base.word_tokenizer, 128)
+    assert rows[1:] == [replace(row, example=1) for row in task.encode([short], base.word_tokenizer, 128)]
+    assert len(rows[0].input_ids) == 128 and rows[0].detail[2]
+    tokens = base.tokenizer.convert_ids_to_tokens(rows[0].input_ids)
+    head, tail, _ = rows[0].detail
+    assert (tokens[head].strip("Ġ"), tokens[tail].strip("Ġ"), tail) == ("@", "#", 127)
+    named = base.tokenizer.decode(rows[0].input_ids).rpartition("\n")[2]
+    assert named == f"@ {names[0][:10]} @ # {names[1][:10]} #"  # 30 of 32 tokens: no character is cut
+    traced = task.traced(long, base.word_tokenizer, 128)
+    assert traced.rows[0].shape == (128, len(traced.words))
+
+
+@pytest.mark.parametrize("base", ["bert", "gpt2"])
+def test_too_few_tokens_for_two_marks_are_a_fault_of_the_setting(base: str, bases: dict[str, Any]) -> None:
+    opened = bases[base]
+    with pytest.raises(SettingsError, match=r"--max_length 3: .* larger"):
+        Task(LABELS).on(opened.kind).encode([pair(TEXT, (0, 12), (22, 28))], opened.word_tokenizer, 3)
 
 
 def test_a_text_too_long_for_both_entities_keeps_the_beginning_of_each_and_is_counted(bases: dict[str, Any]) -> None:

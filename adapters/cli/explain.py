@@ -14,6 +14,7 @@ from adapters.cli.base.plain_flags import PlainFlags
 from adapters.core import arguments
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import DataError, SettingsError
+from adapters.core.settings import require
 
 if TYPE_CHECKING:
     from adapters.artifacts.explaining.base.explanation import Explanation
@@ -57,6 +58,8 @@ class Settings(InputFlags, PlainFlags):
     or `rationales` of tokens between blanks, each [start, end]."""
     max_samples: int | None = None
     """With --evaluate: the first so many examples."""
+    encoding: str = "utf-8"
+    """Encoding of --input, where it is .txt or a table, and of --evaluate."""
     random_weights: bool = True
     """With --evaluate: compare the explanations with those of the same model with random weights."""
     seed: int = 0
@@ -72,10 +75,12 @@ def run(argv: Sequence[str]) -> int:
     """Run `taskswap explain`."""
     given: Settings = arguments.parse(Settings, {}, DESCRIPTION, argv, program="taskswap explain")
     _check(given)
-    from adapters.artifacts.explaining.base import attribution
+    from adapters.artifacts.explaining.base import attribution, evaluate
 
-    for name in _methods(given):
-        attribution.load(name, given.plugin_dir)  # before a model is loaded
+    for name in _methods(given):  # before a model is loaded
+        attribution.load(name, given.plugin_dir)
+    if given.evaluate is not None:
+        evaluate.check(_methods(given), attribution.Options(steps=given.steps), given.plugin_dir)
     loaded = given.load(given.artifact, dtype=given.dtype)
     return _evaluate(given, loaded) if given.evaluate is not None else _explain(given, loaded)
 
@@ -93,6 +98,7 @@ def _check(given: Settings) -> None:
     given.check_input()
     if given.evaluate is not None and not given.evaluate.is_file():
         raise SettingsError(f"--evaluate {given.evaluate}: no such file.")
+    require(given.max_samples is None or given.max_samples >= 1, "max_samples", given.max_samples, "at least 1")
     if len(_methods(given)) > 1 and given.evaluate is None:
         raise SettingsError("--method: several only with --evaluate. Give one.")
     if given.output is not None:
@@ -174,7 +180,7 @@ def _evaluate(given: Settings, loaded: LoadedArtifact) -> int:
     from adapters.core.files import write_text
 
     assert given.evaluate is not None
-    marked = marked_examples.read(given.evaluate, loaded.task, given.max_samples)
+    marked = marked_examples.read(given.evaluate, loaded.task, given.max_samples, encoding=given.encoding)
     record = evaluate.evaluate(
         loaded.predictor,
         loaded.task,

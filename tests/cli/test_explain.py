@@ -80,6 +80,79 @@ def test_explanations_are_tested(run: Path, tmp_path: Path, capsys: pytest.Captu
     assert "compr." in shown and max(map(len, shown.splitlines())) <= 80 and "…\n" not in shown
 
 
+def test_an_example_that_a_method_does_not_suit_is_left_out_and_said(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adapters.artifacts.explaining import occlusion
+    from adapters.core.errors import ModelError
+
+    whole = occlusion.Attribution.attribute
+
+    def attribute(self: Any, answer: Any, options: Any) -> Any:
+        if "odd" in answer.example.inputs["text"]:
+            raise ModelError("The model says something else of an odd text.")
+        return whole(self, answer, options)
+
+    monkeypatch.setattr(occlusion.Attribution, "attribute", attribute)
+    marked, out = tmp_path / "marked.jsonl", tmp_path / "tests.json"
+    rows = [{"text": text, "spans": [[0, 1]]} for text in ("a joy", "a good film", "an odd film", "so dull", "\u200b")]
+    marked.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["explain", str(run / "artifact"), "--evaluate", str(marked)]
+    assert main([*words, "--output", str(out)]) == 0
+    record = json.loads(out.read_text())
+    assert (record["examples"], record["skipped"]) == (5, 2)
+    assert record["reasons"] == [
+        f"{marked}:3: The model says something else of an odd text.",
+        f"{marked}:5: The text has no word, so there is nothing to explain.",
+    ]
+    assert {found["auprc"]["n"] for found in record["methods"].values()} == {3}
+    assert main([*words]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "2 not explained" in shown and "The model says something else of an odd text." in shown
+
+
+def test_lines_of_json_end_at_a_line_feed_alone(run: Path, tmp_path: Path) -> None:
+    marked, out = tmp_path / "marked.jsonl", tmp_path / "tests.json"
+    text = "a joy\u2028so\u2029good\u0085a film"
+    marked.write_text(json.dumps({"text": text, "spans": [[2, 5]]}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert main(["explain", str(run / "artifact"), "--evaluate", str(marked), "--output", str(out)]) == 0
+    assert json.loads(out.read_text())["marked"] == 1
+
+
+def test_a_file_of_another_encoding_is_read_if_it_is_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    marked = tmp_path / "marked.jsonl"
+    marked.write_bytes('{"text": "a joy"}\n{"text": "a caf\u00e9 film"}\n'.encode("latin-1"))
+    words = ["explain", str(run / "artifact"), "--evaluate", str(marked)]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert f"{marked}:2: byte 0xe9 is not utf-8" in said and "--encoding" in said
+    assert main([*words, "--encoding", "latin-1", "--json"]) == 0
+    assert main([*words, "--encoding", "latin-7"]) == 2
+    assert "--encoding latin-7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--method", "shots"], "--method shots: explains the shots of a prompt, not words"),
+        (["--method", "weights,integrated_gradients"], "no gradient of a text's embeddings"),
+        (["--steps", "0"], "--steps 0: must be at least 2"),
+        (["--target", "goood"], "did you mean 'good'"),
+        (["--target", "goood", "--method", "weights"], "did you mean 'good'"),
+        (["--max_samples", "0"], "--max_samples 0: must be at least 1"),
+    ],
+)
+def test_tests_that_cannot_be_made_are_refused(
+    run: Path, tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "marked.jsonl"
+    path.write_text('{"text": "a joy"}\n{"text": "so dull"}\n')
+    assert main(["explain", str(run / "artifact"), "--evaluate", str(path), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -36,9 +36,10 @@ def table(record: Mapping[str, Any]) -> RenderableType:
         shown.add_row(name.replace("_", "\n", 1), *(cell(found.get(measure), measure) for measure in COLUMNS))
     title = (
         f"{record['task']} by {record['model']}: {record['examples']:,} examples, {record['marked']:,} with marks, "
-        f"{record['skipped']:,} without an answer to explain"
+        f"{record['skipped']:,} not explained"
     )
-    return Group(Text(title, style="bold"), Text(), shown, Text(), Text(HOW, style="dim"))
+    reasons = [Text(f"not explained: {reason}") for reason in record["reasons"]]
+    return Group(Text(title, style="bold"), Text(), shown, Text(), *reasons, Text(HOW, style="dim"))
 
 
 def cell(found: Mapping[str, float] | None, measure: str) -> str:

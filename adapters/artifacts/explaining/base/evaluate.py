@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,9 +17,10 @@ from adapters.artifacts.explaining.base.explain import answered
 from adapters.artifacts.explaining.base.explanation import relative_error
 from adapters.artifacts.explaining.base.marked_examples import MarkedExample
 from adapters.artifacts.explaining.base.subject import Answer
-from adapters.core.errors import DataError, ModelError
+from adapters.core.errors import DataError, Faults, ModelError, SettingsError, UserError
 from adapters.core.files import FORMAT
 from adapters.core.progress import ProgressBar
+from adapters.core.settings import require
 from adapters.evaluation import explanations as measures
 from adapters.tasks.base.predictor import Predictor
 from adapters.tasks.base.task import Task
@@ -65,63 +67,87 @@ def evaluate(
         plugin_dirs: folders with attribution methods of your own.
 
     Returns:
-        `{format, task, model, examples, marked, skipped, methods: {name: {measure: {value, low, high, n}}}}`, where a
-        measure that has nothing to judge is absent:
+        `{format, task, model, examples, marked, skipped, reasons, methods: {name: {measure: {value, low, high, n}}}}`.
+        `skipped` examples had no answer to explain, or one that a method does not suit, so that all methods are judged
+        by the same examples; `reasons` says why. A measure that has nothing to judge is absent:
         comprehensiveness, sufficiency: AOPC; auprc, token_f1: against people's marks; completeness: the share of
         examples whose attributions add up within 5 %, and completeness_error the mean relative error; random_weights:
         the rank correlation with the explanation of random weights; seconds: of one explanation.
 
     Raises:
-        SettingsError, ModelError: a method is unknown, or does not suit the model.
-        DataError: no example could be explained.
+        SettingsError: a method is unknown or is not of words, or there are too few steps.
+        DataError, ModelError: no example could be explained; the error is that of the first.
     """
     options = options or Options()
+    check(methods or (), options, plugin_dirs)
     names = methods or suiting(predictor, task, examples, target, plugin_dirs)
     other = predictor.with_random_weights(seed) if random_weights and isinstance(predictor, Randomisable) else None
     shares = [float(one.marked.mean()) for one in examples if one.marked is not None and one.marked.any()]
     share = float(np.mean(shares)) if shares else math.nan
     found: dict[str, list[dict[str, float]]] = {name: [] for name in (*names, *BASELINES)}
-    skipped = 0
+    faults, first = Faults(""), None
     with ProgressBar("explaining", len(examples), shown=len(examples) > 1) as bar:
         for number, one in enumerate(examples):
             try:
                 rows = _measured(
                     predictor, other, task, one, names, target, options, share, [seed, number], plugin_dirs
                 )
-            except DataError:  # no entity, no answer: nothing to explain
-                skipped += 1
-                rows = {}
+            except (DataError, ModelError) as error:  # no entity, no answer; or a method does not suit this one
+                first, rows = first or error, {}
+                faults.add(one.example.where or one.example.id, str(error))
             for name, row in rows.items():
                 found[name].append(row)
             bar.step("")
-    if skipped == len(examples):
-        raise DataError("No example has an answer that could be explained.")
+    if first is not None and faults.count == len(examples):
+        raise first
     return {
         "format": FORMAT,
         "task": task.name,
         "model": model,
         "examples": len(examples),
         "marked": len(shares),
-        "skipped": skipped,
+        "skipped": faults.count,
+        "reasons": faults.shown,
         "methods": {name: _summary(rows, seed) for name, rows in found.items()},
     }
+
+
+def check(names: Sequence[str], options: Options, plugin_dirs: Sequence[str] = ()) -> None:
+    """Raises SettingsError for methods that are unknown or are not of words, and for too few steps."""
+    for name in names:
+        if attribution.load(name, plugin_dirs).of != "word":
+            raise SettingsError(
+                f"--method {name}: explains the shots of a prompt, not words, which is what can be tested. Choose "
+                f"from {', '.join(one.name for one in _of_words(plugin_dirs))}."
+            )
+    require(options.steps >= 2, "steps", options.steps, "at least 2")
+
+
+def _of_words(plugin_dirs: Sequence[str]) -> list[Attribution]:
+    """The methods that explain words, preferred first."""
+    every = (attribution.load(name, plugin_dirs) for name in attribution.names(plugin_dirs))
+    return sorted((one for one in every if one.of == "word"), key=lambda one: one.preference)
 
 
 def suiting(
     predictor: Predictor, task: Task, examples: Sequence[MarkedExample], target: str | None, plugin_dirs: Sequence[str]
 ) -> list[str]:
-    """Names of the methods by which words of the first answer that has a target can be explained, preferred first."""
+    """Names of the methods by which words of the first answer that has a target can be explained, preferred first.
+
+    Raises DataError, ModelError, the first of them, where no answer can be explained.
+    """
+    first: UserError | None = None
     for one in examples:
         try:
             with answered(predictor, task, one.example, target) as answer:
-                every = [attribution.load(name, plugin_dirs) for name in attribution.names(plugin_dirs)]
-                fitting = [each for each in every if each.of == "word" and not each.misfit(answer)]
-        except DataError:
+                fitting = [each.name for each in _of_words(plugin_dirs) if not each.misfit(answer)]
+        except DataError as error:
+            first = first or error
             continue
-        if not fitting:
-            raise ModelError("No attribution method suits the answers of this model.")
-        return [each.name for each in sorted(fitting, key=lambda each: each.preference)]
-    raise DataError("No example has an answer that could be explained.")
+        if fitting:
+            return fitting
+        first = first or ModelError("No attribution method suits the answers of this model.")
+    raise first or DataError("There is no example to explain.")
 
 
 def _measured(
@@ -141,14 +167,14 @@ def _measured(
     with ExitStack() as models:
         answer = models.enter_context(answered(predictor, task, one.example, target))
         changed = None if other is None else models.enter_context(answered(other, task, one.example, answer.target))
-        for name in names:
-            method = chosen(answer, name, plugin_dirs)
+        for method in [chosen(answer, name, plugin_dirs) for name in names]:  # all, before the first takes its time
             begin = time.perf_counter()
             values = method.attribute(answer, options)
             row = {"seconds": time.perf_counter() - begin, **_sum(answer, method, values)}
-            if changed is not None:
-                row["random_weights"] = measures.rank_correlation(values, method.attribute(changed, options))
-            rows[name] = row | _faithful(answer, values) | _plausible(one, values, share)
+            by_chance = None if changed is None else _known(partial(method.attribute, changed, options))
+            if by_chance is not None:
+                row["random_weights"] = measures.rank_correlation(values, by_chance)
+            rows[method.name] = row | _faithful(answer, values) | _plausible(one, values, share)
         for name in BASELINES:
             values = _baseline(name, answer, seeds)
             rows[name] = _faithful(answer, values) | _plausible(one, values, share)

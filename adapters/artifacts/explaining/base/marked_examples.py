@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from adapters.core.errors import DataError, Faults, UserError
+from adapters.data.dataset_files import check_encoding
+from adapters.data.rows import lines
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.explained import Word
 from adapters.tasks.base.task import Task
@@ -35,7 +37,7 @@ class MarkedExample:
     marked: np.ndarray | None
 
 
-def read(path: Path, task: Task, most: int | None = None) -> list[MarkedExample]:
+def read(path: Path, task: Task, most: int | None = None, *, encoding: str = "utf-8") -> list[MarkedExample]:
     """The examples of a file.
 
     Args:
@@ -43,43 +45,49 @@ def read(path: Path, task: Task, most: int | None = None) -> list[MarkedExample]
             the first text. `id` and `label` are not read.
         task: whose examples they are.
         most: the first so many.
+        encoding: of the file.
 
     Raises:
-        DataError: lines that are not such objects, the first twenty of them with their number.
+        DataError: lines that are not such objects, or not of the encoding, the first twenty of them with their number.
+        SettingsError: there is no such encoding.
     """
+    check_encoding(encoding)
     faults = Faults(str(path))
     found: list[MarkedExample] = []
-    for where, row in json_lines(path):
-        if most is not None and len(found) + faults.count >= most:
-            break
+    for where, row in _objects(path, encoding, faults):
         try:
             found.append(_marked(row, task, where))
         except UserError as error:
             faults.add(where, str(error))
+        if most is not None and len(found) + faults.count >= most:
+            break
     faults.raise_if_any()
     if not found:
         raise DataError(f"{path}: has no examples. Each line is a JSON object with the inputs of {task.name}.")
     return found
 
 
-def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a JSONL, each with its `file:line`. Raises DataError for a line that is none."""
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
-        if not line.strip():
+def _objects(path: Path, encoding: str, faults: Faults) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a JSONL, each with its `file:line`; a line that is none is a fault."""
+    for number, text, sound in lines(path, encoding, faults):
+        if not sound or not text.strip():
             continue
+        where = f"{path}:{number}"
         try:
-            value = json.loads(line)
+            value = json.loads(text)
         except ValueError as error:
-            raise DataError(f"{path}:{number}: not JSON ({error}). Each line must be an object.") from error
-        if not isinstance(value, dict):
-            raise DataError(f"{path}:{number}: must be an object with the task's columns, found {str(value)[:40]!r}.")
-        yield f"{path}:{number}", value
+            faults.add(where, f"not JSON ({error}). Each line must be an object.")
+            continue
+        if isinstance(value, dict):
+            yield where, value
+        else:
+            faults.add(where, f"must be an object with the task's columns, found {str(value)[:40]!r}.")
 
 
 def _marked(row: Mapping[str, Any], task: Task, where: str) -> MarkedExample:
     """The example of a row. Raises DataError."""
     inputs = {name: value for name, value in row.items() if name not in (*LEFT, CHARACTERS, TOKENS)}
-    example = task.from_request(inputs, str(row.get("id", where)))
+    example = replace(task.from_request(inputs, str(row.get("id", where))), where=where)
     given = [name for name in (CHARACTERS, TOKENS) if row.get(name) is not None]
     if not given:
         return MarkedExample(example=example, marked=None)

@@ -11,8 +11,8 @@ from adapters.artifacts.loaded import LoadedArtifact
 from adapters.artifacts.model_card import derived_model_card
 from adapters.artifacts.published import located
 from adapters.core.environment import versions
-from adapters.core.errors import ArtifactError, ModelError
-from adapters.core.files import digest_value
+from adapters.core.errors import ArtifactError, ModelError, SettingsError
+from adapters.core.files import digest_value, obstacle
 from adapters.core.settings import require
 from adapters.methods.base.method import Method
 
@@ -135,10 +135,12 @@ def _merged(folder: Path, method: Method, loaded: LoadedArtifact) -> tuple[Any, 
 
 
 def empty_output(output_dir: str | Path) -> Path:
-    """The output folder. Raises SettingsError unless it is absent or empty."""
+    """The output folder. Raises SettingsError unless it is absent or empty, and can be made."""
     output = Path(output_dir)
     taken = output.exists() and (not output.is_dir() or any(output.iterdir()))
     require(not taken, "output_dir", output, "absent or empty: nothing is overwritten")
+    if blocked := obstacle(output):
+        raise SettingsError(f"--output_dir {output}: {blocked[0]} {blocked[1]}. Name a folder.")
     return output
 
 

@@ -176,6 +176,14 @@ def free_folder(path: Path) -> Path:
     return candidate
 
 
+def obstacle(folder: Path) -> tuple[Path, str] | None:
+    """What keeps a folder from being made or written to: the path, and why; None where nothing does."""
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if parent.is_dir() and os.access(parent, os.W_OK):
+        return None
+    return parent, "cannot be written to" if parent.is_dir() else "is a file"
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[int | None]:
     """Wait for the lock of a file; yields a handle that a process must inherit to keep it, None without POSIX's locks.

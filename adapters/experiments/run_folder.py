@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from adapters.artifacts.published import ARTIFACT
 from adapters.core.errors import SettingsError
-from adapters.core.files import write_json
+from adapters.core.files import obstacle, write_json
 from adapters.core.settings import CommonSettings
 from adapters.training.checkpoint import TRAINED
 
@@ -101,14 +100,6 @@ def _of_run(folder: Path, name: str, *, beside: str = "") -> dict[str, Any]:
             found: dict[str, Any] = json.loads((place / name).read_text(encoding="utf-8"))
             return found
     return {}
-
-
-def obstacle(folder: Path) -> tuple[Path, str] | None:
-    """What keeps a folder from being made or written to: the path, and why; None where nothing does."""
-    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if parent.is_dir() and os.access(parent, os.W_OK):
-        return None
-    return parent, "cannot be written to" if parent.is_dir() else "is a file"
 
 
 def check_own(folder: Path, ours: Sequence[str]) -> None:

@@ -68,6 +68,17 @@ def test_wrong_flags_are_refused(words: list[str], said: str, tmp_path: Path, ca
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("words", [["--format", "gguf"], ["--format", "merged"], ["--format", "onnx"]])
+def test_an_output_folder_that_cannot_be_made_is_refused(translator, tmp_path: Path, capsys, words: list[str]) -> None:
+    base, folder = translator
+    (tmp_path / "file").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    given = ["export", str(folder), *words, "--base", str(base), "--output_dir", str(tmp_path / "file" / "x")]
+    assert main(given) == 2
+    assert f"--output_dir {tmp_path}/file/x: {tmp_path}/file is a file. Name a folder." in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_test_data_of_a_run_are_found_again_by_their_own_file(tmp_path: Path) -> None:
     """Never a file of which only a part was cut as test; a file that cannot be read alone is left."""
     rows = ["text,label", *(f"a {'good' if n % 2 else 'bad'} film {n},{'yes' if n % 2 else 'no'}" for n in range(40))]

@@ -36,6 +36,16 @@ def test_one_adapter_is_merged_and_answers(two: list[Path], tiny_bert: Path, tmp
         assert after["output"]["score"] == pytest.approx(before["output"]["score"], abs=2e-4)
 
 
+@pytest.mark.parametrize("weights", [[], ["--weights", "0.5", "0.5"]])
+def test_an_output_folder_that_cannot_be_made_is_refused(
+    two: list[Path], tiny_bert: Path, tmp_path: Path, capsys, weights: list[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    words = ["merge", *map(str, two if weights else two[:1]), *weights, "--base", str(tiny_bert)]
+    assert main([*words, "--output_dir", str(tmp_path / "file" / "x")]) == 2
+    assert f"{tmp_path}/file is a file. Name a folder." in capsys.readouterr().err
+
+
 def test_weights_are_chosen_on_dev_and_recorded(two: list[Path], tiny_bert: Path, tmp_path: Path, capsys) -> None:
     dev = tmp_path / "dev.csv"
     dev.write_text("text,label\nAda,person\nRome,place\nParis,place\nAlan,person\n")

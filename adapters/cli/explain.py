@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,9 +30,11 @@ class Settings(InputFlags, PlainFlags):
     """What is explained, how, and how it is shown."""
 
     artifact: Annotated[Path, POSITIONAL]
-    """Folder of a run or the `artifact` in it, or a plain PEFT folder."""
+    """Folder of a run or the `artifact` in it, a plain PEFT folder, or an export to ONNX."""
     texts: Annotated[list[str], POSITIONAL] = field(default_factory=list)
     """Texts whose answers are explained. Put -- before a text that begins with two hyphens."""
+    adapter: str | None = None
+    """Name of the adapter that answers, of an export that has several."""
     method: str | None = None
     """How: weights, integrated_gradients, gradient_input, occlusion or shots; with --evaluate several with commas.
     Default: the first of weights, integrated_gradients, shots and occlusion that suits the model; with --evaluate all
@@ -48,7 +49,7 @@ class Settings(InputFlags, PlainFlags):
     train_file: Path | None = None
     """Training examples for --nearest. Default: the data that the settings.json of the artifact's run names."""
     output: Path | None = None
-    """File for the explanations: .html, .json or .jsonl. Default: the screen."""
+    """File for the explanations: .html, .json (a list) or .jsonl (one object per line). Default: the screen."""
     json: bool = False
     """Print JSON, one object per line."""
     dtype: str = "float32"
@@ -81,7 +82,7 @@ def run(argv: Sequence[str]) -> int:
         attribution.load(name, given.plugin_dir)
     if given.evaluate is not None:
         evaluate.check(_methods(given), attribution.Options(steps=given.steps), given.plugin_dir)
-    loaded = given.load(given.artifact, dtype=given.dtype)
+    loaded = given.load(given.artifact, dtype=given.dtype, adapter=given.adapter)
     return _evaluate(given, loaded) if given.evaluate is not None else _explain(given, loaded)
 
 
@@ -149,14 +150,14 @@ def _inputs(given: Settings, loaded: LoadedArtifact) -> Iterator[Any]:
 
 def _write(given: Settings, found: Sequence[Explanation]) -> None:
     """Explanations to the screen or into a file."""
-    from adapters.core.files import write_text
+    from adapters.core.files import json_line, write_text
     from adapters.evaluation.report import explanation as report
     from adapters.evaluation.report import html
 
-    lines = [json.dumps(one.record(), ensure_ascii=False) for one in found]
+    records = [one.record() for one in found]
     if given.output is None:
         if given.json:
-            print("\n".join(lines))
+            print("".join(json_line(one, sys.stdout.encoding or "utf-8") for one in records), end="")
             return
         from rich.console import Console
 
@@ -164,11 +165,12 @@ def _write(given: Settings, found: Sequence[Explanation]) -> None:
         for number, one in enumerate(found):
             console.print(*([""] if number else []), one, sep="\n")
         return
-    text = "\n".join(lines) + "\n"
     if given.output.suffix == ".html":
-        text = html.document("Explanations", [report.fragment(one.record()) for one in found])
-    elif given.output.suffix == ".json" and len(lines) > 1:
-        text = f"[{', '.join(lines)}]\n"
+        text = html.document("Explanations", [report.fragment(one) for one in records])
+    elif given.output.suffix == ".json":
+        text = json_line(records)
+    else:
+        text = "".join(json_line(one) for one in records)
     write_text(given.output, text)
     print(f"written to {given.output}", file=sys.stderr)
 
@@ -177,7 +179,7 @@ def _evaluate(given: Settings, loaded: LoadedArtifact) -> int:
     """Test explanations on a file of examples."""
     from adapters.artifacts.explaining.base import evaluate, marked_examples
     from adapters.artifacts.explaining.base.attribution import Options
-    from adapters.core.files import write_text
+    from adapters.core.files import json_line, write_text
 
     assert given.evaluate is not None
     marked = marked_examples.read(given.evaluate, loaded.task, given.max_samples, encoding=given.encoding)
@@ -194,10 +196,10 @@ def _evaluate(given: Settings, loaded: LoadedArtifact) -> int:
         plugin_dirs=given.plugin_dir,
     )
     if given.output is not None:
-        write_text(given.output, json.dumps(record, ensure_ascii=False) + "\n")
+        write_text(given.output, json_line(record))
         print(f"written to {given.output}", file=sys.stderr)
     elif given.json:
-        print(json.dumps(record, ensure_ascii=False))
+        print(json_line(record, sys.stdout.encoding or "utf-8"), end="")
     else:
         from rich.console import Console
 

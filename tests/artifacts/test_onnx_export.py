@@ -171,6 +171,21 @@ def test_many_adapters_are_inspected_one_by_one(many: Any, capsys: Any) -> None:
     assert "name one of ner" in capsys.readouterr().err
 
 
+def test_an_adapter_of_many_is_explained_by_its_answers(many: Any, tmp_path: Path, capsys: Any) -> None:
+    from adapters.cli.main import main
+
+    words = ["explain", str(many[1]), TEXTS[0], "--adapter", "mood"]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["method"] == "occlusion" and found["target"] in ("good", "bad")
+    assert main(words[:3]) == 2
+    assert "name one of ner, places, mood, shout" in capsys.readouterr().err
+    train = tmp_path / "train.csv"
+    train.write_text("text,label\na joy,good\nso dull,bad\n")
+    assert main([*words, "--nearest", "1", "--train_file", str(train)]) == 2
+    assert "answers alone and no hidden states, as an export does" in capsys.readouterr().err
+
+
 def test_an_adapter_of_many_is_asked_for_by_name(many: Any, made: Any) -> None:
     _, out = many
     with pytest.raises(SettingsError, match="has several adapters; name one of ner, places, mood, shout"):

@@ -47,6 +47,23 @@ def test_words_are_shown_and_written(run: Path, tmp_path: Path, capsys: pytest.C
     assert [one["method"] for one in json.loads((tmp_path / "a.json").read_text())] == ["weights", "weights"]
 
 
+@pytest.mark.parametrize("texts", [[], ["a joy\u2028so good"], ["a joy", "dull"]])
+def test_files_are_json_however_many_texts_there_are(
+    run: Path, tmp_path: Path, texts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = tmp_path / "texts.jsonl"
+    asked.write_text("".join(json.dumps(text) + "\n" for text in texts))
+    words = ["explain", str(run / "artifact"), "--input", str(asked)]
+    for name in ("a.json", "a.jsonl", "a.html"):
+        assert main([*words, "--output", str(tmp_path / name)]) == 0
+    found = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert [one["texts"]["text"] for one in found] == texts
+    assert [json.loads(line) for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()] == found
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == found
+
+
 def test_python_explains_as_the_command_does(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = adapters.explain(run, "a good joy", nearest=1)
     assert main(["explain", str(run / "artifact"), "a good joy", "--nearest", "1", "--json"]) == 0

@@ -387,6 +387,29 @@ def test_neighbours_are_the_nearest_by_the_models_own_features(bases: dict[str, 
     assert len(itself) == 2
 
 
+def test_an_example_without_a_row_is_near_nothing_and_shifts_no_other(
+    bases: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are made of two examples at a time, of which the second, or both, have none."""
+    monkeypatch.setattr("adapters.artifacts.explaining.base.neighbours.CHUNK", 2)
+    reader, task = LinearReader(bases["bert"]), tiny.classifying(("a", "b", "c"))
+    texts = ["Ada lived in London .", "-", "Alan Turing worked near Paris .", "Grace Hopper .", "-", "-", "Kurt Bohr"]
+    train = [Example(id=str(n), inputs={"text": text}, gold="a", where=f"t:{n}") for n, text in enumerate(texts)]
+    whole = task.encode
+    monkeypatch.setattr(
+        task,
+        "encode",
+        lambda examples, *given: [
+            row for row in whole(examples, *given) if examples[row.example].inputs["text"] != "-"
+        ],
+    )
+    near = Neighbours(reader, task, train)  # type: ignore[arg-type]
+    for number in (0, 2, 3, 6):
+        found = near.of(Example(id="", inputs={"text": f"{texts[number]} ."}), 1)
+        assert found[0].where == f"t:{number}"
+    assert {one.similarity for one in near.of(Example(id="", inputs={"text": "-"}), 3)} == {0.0}
+
+
 def test_every_attribution_method_is_found() -> None:
     assert attribution.names() == ["gradient_input", "integrated_gradients", "occlusion", "shots", "weights"]
     preferences = [attribution.load(name).preference for name in attribution.names()]

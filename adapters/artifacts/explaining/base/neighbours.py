@@ -12,6 +12,7 @@ from adapters.artifacts.explaining.base.explanation import Neighbour
 from adapters.artifacts.explaining.base.reader import Readable
 from adapters.core.errors import ModelError
 from adapters.methods.base.classical import ClassicalModel
+from adapters.prompting.prompt_predictor import PromptPredictor
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.predictor import Predictor
 from adapters.tasks.base.task import Task
@@ -37,11 +38,11 @@ class Neighbours:
         numbers = range(len(train))
         chosen = sorted(random.Random("neighbours").sample(numbers, MOST)) if len(train) > MOST else numbers
         self.train = [train[number] for number in chosen]
-        self.vectors = self._unit(self.train)
+        self.vectors: Any = self._unit(self.train)
 
     def of(self, example: Example, count: int) -> list[Neighbour]:
         """The nearest training examples, the nearest first; one with the same inputs is not among them."""
-        found = self.vectors @ self._unit([example]).T
+        found = self.vectors @ self._unit([example], self.vectors.shape[1]).T
         similar = np.asarray(found.toarray() if hasattr(found, "toarray") else found).ravel()
         same = example.digest()
         nearest = []
@@ -60,25 +61,33 @@ class Neighbours:
                 break
         return nearest
 
-    def _unit(self, examples: Sequence[Example]) -> Any:
-        """Vectors of length 1, `[examples, features]`."""
+    def _unit(self, examples: Sequence[Example], width: int = 1) -> Any:
+        """Vectors of length 1, `[examples, features]`; `width`: features where no example has any."""
         from sklearn.preprocessing import normalize
 
-        return normalize(_vectors(self.predictor, self.task, examples))
+        return normalize(_vectors(self.predictor, self.task, examples, width))
 
 
-def _vectors(predictor: Predictor, task: Task, examples: Sequence[Example]) -> Any:
-    """The features of examples: of several windows their mean."""
+def _vectors(predictor: Predictor, task: Task, examples: Sequence[Example], width: int) -> Any:
+    """The features of examples: of several windows their mean, of one without a row zeros, which are near nothing."""
     if isinstance(predictor, ClassicalModel):
         return predictor.vectors(examples)
-    if not isinstance(predictor, Readable):
+    if isinstance(predictor, PromptPredictor):
         raise ModelError("A prompted model learned from no training examples, so none are near.")
-    found = []
+    if not isinstance(predictor, Readable):
+        raise ModelError(
+            "This model gives answers alone and no hidden states, as an export does, so training examples cannot be "
+            "compared with a text. Ask the artifact that it was made of."
+        )
+    found: list[np.ndarray | None] = []
     with predictor.reading() as reader:
         for begin in range(0, len(examples), CHUNK):
+            chunk = examples[begin : begin + CHUNK]
             with reader.encoding:
-                rows = task.encode(examples[begin : begin + CHUNK], reader.tokenizer, reader.budget)
-            vectors, owners = reader.features(rows), np.array([row.example for row in rows])
-            for number in range(owners.max() + 1):
-                found.append(vectors[owners == number].mean(0))
-    return np.stack(found)
+                rows = task.encode(chunk, reader.tokenizer, reader.budget)
+            owners = np.array([row.example for row in rows], np.int64)
+            vectors = reader.features(rows) if rows else np.zeros((0, width))
+            own = (vectors[owners == number] for number in range(len(chunk)))
+            found += [windows.mean(0) if len(windows) else None for windows in own]
+    width = next((len(one) for one in found if one is not None), width)
+    return np.stack([np.zeros(width) if one is None else one for one in found])

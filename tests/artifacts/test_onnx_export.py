@@ -257,6 +257,39 @@ def test_a_graph_that_differs_from_torch_is_not_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_operators_that_onnx_runtime_cannot_run_are_refused(
+    made: Any, many: Any, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, several: bool
+) -> None:
+    """Which versions it runs is known by loading a graph alone; the package onnx knows newer ones."""
+
+    def session(model: str, **_: Any) -> Any:
+        raise RuntimeError(f"Load model from {model} failed: This is an invalid model.")
+
+    given: dict[str, Any] = {"adapters": dict([*many[0].items()][:2])} if several else {}
+    folder = None if several else made("tags")[0]
+    request = ExportRequest(folder=folder, output_dir=tmp_path / "out", base=str(root / "bert"), opset=19, **given)
+    monkeypatch.setattr(graph, "session", session)
+    with pytest.raises(ModelError, match=r"ONNX Runtime \d+\.\d+\S* cannot run opset 19 .*[Ll]eave --opset out"):
+        export("onnx", request)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_newest_operators_are_written_as_they_run_or_refused(made: Any, root: Path, tmp_path: Path) -> None:
+    from onnx import defs
+
+    newest = int(defs.onnx_opset_version())
+    request = ExportRequest(folder=made("tags")[0], output_dir=tmp_path / "out", base=str(root / "bert"), opset=newest)
+    try:
+        (said,) = export("onnx", request)
+    except ModelError as error:
+        assert f"cannot run opset {newest}" in str(error) and not list(tmp_path.iterdir())
+    else:
+        assert f"opset {newest}" in said and runtime.load(tmp_path / "out")("Ada")["tags"]
+    with pytest.raises(SettingsError, match=f"--opset {newest + 1}: .* up to {newest}, .* Leave it out"):
+        graph.check_opset(newest + 1)
+
+
 def flipped(out: Path) -> str:
     data = bytearray((out / "model.onnx").read_bytes())
     data[len(data) // 2] ^= 1

@@ -72,7 +72,7 @@ def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, A
             opset=opset,
         )
         worst = graph.largest_difference(
-            graph.torch_runner(predictor.model, task, predictor.tokenizer), graph.runner(path), batches
+            graph.torch_runner(predictor.model, task, predictor.tokenizer), graph.runner(path, opset=opset), batches
         )
     except ModelError as error:
         raise ModelError(f"{folder} cannot be written as ONNX: {error}") from error
@@ -100,7 +100,7 @@ def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, A
     before = score()
     reduce_range = not has_vnni()
     int8.quantize(path, reduce_range=reduce_range)
-    graph.check_finite(graph.runner(path), batches)
+    graph.check_finite(graph.runner(path, opset=opset), batches)
     record["quantize"] = {"kind": request.quantize, "reduce_range": reduce_range}
     del record["largest_difference"]
     card.pop("scores", None)  # they are those of full precision

@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -41,9 +41,24 @@ def check_opset(opset: int | None) -> int:
     if opset is not None and not OLDEST_OPSET <= opset <= newest:
         raise SettingsError(
             f"--opset {opset}: torch's exporter writes {OLDEST_OPSET} and newer, and the package onnx knows up to "
-            f"{newest}. Give {OLDEST_OPSET} (every ONNX Runtime since 1.14 runs it) to {newest}."
+            f"{newest}, of which ONNX Runtime may not run the last ones. Leave it out for {OLDEST_OPSET}, which every "
+            "ONNX Runtime since 1.14 runs."
         )
     return OLDEST_OPSET if opset is None else opset
+
+
+def opened(path: Path, *, opset: int) -> Any:
+    """A session of a graph that was just written. Raises ModelError where ONNX Runtime cannot load it."""
+    try:
+        return session(str(path))
+    except Exception as error:  # of onnxruntime's own classes, which have no base but Exception
+        from onnxruntime import __version__
+
+        reason = " ".join(str(error).split()).replace(f"{path.parent}/", "")[:300]
+        advice = "Install another version of it" if opset == OLDEST_OPSET else f"Leave --opset out, for {OLDEST_OPSET}"
+        raise ModelError(
+            f"nothing was written: ONNX Runtime {__version__} cannot run opset {opset} ({reason}). {advice}."
+        ) from error
 
 
 def write_graph(
@@ -180,11 +195,11 @@ def check_finite(found: Callable[[dict[str, np.ndarray]], Sequence[np.ndarray]],
             raise ModelError(f"nothing was written: in int8, logits of {shape[0]} rows of {shape[1]} are not finite.")
 
 
-def runner(path: Path) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
-    """A function from a batch to the answers of a graph, row by row."""
-    opened = session(str(path))
-    names = {one.name for one in opened.get_inputs()}
-    return lambda batch: list(opened.run(None, {name: one for name, one in batch.items() if name in names})[0])
+def runner(path: Path, *, opset: int) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
+    """A function from a batch to the answers of a graph, row by row. Raises ModelError where it cannot be loaded."""
+    graph = opened(path, opset=opset)
+    names = {one.name for one in graph.get_inputs()}
+    return lambda batch: list(graph.run(None, {name: one for name, one in batch.items() if name in names})[0])
 
 
 def torch_runner(

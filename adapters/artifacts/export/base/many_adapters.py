@@ -19,7 +19,6 @@ from adapters.artifacts.export.base.export_format import ExportRequest
 from adapters.artifacts.export.base.record import derived, tokenizer_record
 from adapters.artifacts.heads import Head, Heads
 from adapters.artifacts.runtime.loading import ADAPTERS, FORMAT, HEADS, MODEL, read_tensors
-from adapters.artifacts.runtime.predictor import session
 from adapters.artifacts.runtime.tokenizer import FILE
 from adapters.core.errors import ModelError, numbered
 from adapters.core.settings import require
@@ -100,7 +99,7 @@ def write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, An
     (files / ADAPTERS).mkdir()
     save_file({name: one for name, one in own.items() if name.partition(".")[0] in traced_heads}, files / HEADS)
     of_heads = read_tensors(files / HEADS)
-    opened, worst = session(str(path)), 0.0
+    opened, worst = graph.opened(path, opset=opset), 0.0
     records: dict[str, Any] = {}
     for name, each in adapters.items():
         file = f"{ADAPTERS}/{name}.safetensors"

@@ -225,6 +225,27 @@ def test_int8_is_scored_before_and_after(
     assert "has its base in it" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("quantize", "largest", "second"), [(None, 90e3, True), ("int8", 90e3, False), ("int8", 1e3, True)]
+)
+def test_weights_of_a_large_base_are_in_the_folder_once(
+    made: Any, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quantize: str, largest: float, second: bool
+) -> None:
+    """They have 98 kB here: in a second file where one file cannot hold them; in int8 they are a quarter."""
+    folder, full = made("tags")
+    monkeypatch.setattr(graph, "LARGEST", largest)
+    out = tmp_path / "out"
+    export("onnx", ExportRequest(folder=folder, output_dir=out, base=str(root / "bert"), quantize=quantize))
+    files = {path.name: path.stat().st_size for path in out.iterdir()}
+    data = {"model.onnx.data"} if second else set()
+    assert {*files} == {"README.md", "card.json", "model.onnx", "tokenizer.json", *data}
+    assert data <= {*json.loads((out / "card.json").read_text())["files"]}
+    assert not second or (files["model.onnx.data"] < 50e3) == bool(quantize)
+    wanted, found = runtime.load(full)(TEXTS), runtime.load(out)(TEXTS)
+    assert [len(one["tags"]) for one in found] == [len(one["tags"]) for one in wanted]
+    assert quantize or close(found, wanted)
+
+
 def static(monkeypatch: pytest.MonkeyPatch) -> str:
     """A trace whose sizes are those of the traced batch."""
     monkeypatch.setattr(graph, "ROWS_OF_TOKENS", {})

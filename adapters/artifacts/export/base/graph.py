@@ -29,6 +29,8 @@ TOLERANCE = 1e-4
 """Most that a graph's logit may differ from torch's, times the larger of 1 and the logit."""
 TRACED = (3, 11)
 """Rows and tokens of the batch that is traced."""
+LARGEST = 1_900_000_000
+"""Bytes of weights up to which a graph is one file: protobuf's messages have 2 GB at most."""
 ROWS_OF_TOKENS = {0: "rows", 1: "tokens"}
 """The dimensions of inputs that vary."""
 
@@ -103,10 +105,15 @@ def write_graph(
             )
             assert program is not None
             size = sum(tensor.nbytes for tensor in module.state_dict().values())
-            program.save(str(path), external_data=size > 1_900_000_000)
+            program.save(str(path), external_data=size > LARGEST)
     except Exception as error:  # torch's exporter raises errors of a dozen classes, all of them about the model
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"torch cannot write this model as ONNX ({type(error).__name__}: {reason}).") from error
+
+
+def weights_file(path: Path) -> Path:
+    """The second file of a graph whose weights one file cannot hold, as torch and ONNX Runtime name it."""
+    return path.with_name(f"{path.name}.data")
 
 
 class Batches:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from adapters.artifacts.export.base import graph
+from adapters.artifacts.export.base.record import move
 from adapters.core.settings import require
 from adapters.evaluation.evaluate import main_score, split_digest
 from adapters.evaluation.metrics.base.any_metric import score_title
@@ -29,7 +32,8 @@ def check_kind(quantize: str | None) -> None:
 def quantize(path: Path, *, reduce_range: bool) -> None:
     """Replace a graph by one with int8 weights in matrix products, one scale per column, and in embeddings.
 
-    Norms and biases keep full precision.
+    Norms and biases keep full precision. A second file with weights is replaced as well, by none where one file can
+    hold what is left of them.
 
     Args:
         path: of the graph.
@@ -38,8 +42,10 @@ def quantize(path: Path, *, reduce_range: bool) -> None:
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    new = path.with_suffix(".int8.onnx")
-    with _quiet():
+    data = graph.weights_file(path)
+    size = sum(file.stat().st_size for file in (path, data) if file.exists())
+    with tempfile.TemporaryDirectory(prefix=".int8.", dir=path.parent) as made, _quiet():
+        new = Path(made) / path.name  # a graph names the file of its weights
         quantize_dynamic(
             str(path),
             str(new),
@@ -47,8 +53,10 @@ def quantize(path: Path, *, reduce_range: bool) -> None:
             per_channel=True,
             reduce_range=reduce_range,
             weight_type=QuantType.QInt8,
+            use_external_data_format=size / 4 > graph.LARGEST,
         )
-    new.replace(path)
+        data.unlink(missing_ok=True)
+        move(Path(made), path.parent)
 
 
 def scored(predictor: Predictor, task: Task, test: Examples, plugin_dirs: Sequence[str]) -> dict[str, Any]:

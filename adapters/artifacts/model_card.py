@@ -17,6 +17,14 @@ from adapters.methods.base.peft_method import PeftMethod
 _SHOWN_SETTINGS = ("learning_rate", "num_train_epochs", "max_tokens_per_batch", "weight_decay", "dropout", "seed")
 
 
+_COMPOSED = [
+    "Prompts must be in Unicode's NFC, in which a letter and its mark are one character: the tokenizer composes them,",
+    "llama.cpp does not, and would cut them into other tokens than the model was trained on. In Python:",
+    '`unicodedata.normalize("NFC", prompt)`.',
+    "",
+]
+
+
 def run_model_card(
     card: Mapping[str, Any], record: Mapping[str, Any], evaluation: Evaluation, settings: Mapping[str, Any]
 ) -> str:
@@ -139,6 +147,7 @@ def gguf_model_card(card: Mapping[str, Any], prompt: str) -> str:
             prompt,
             "```",
             "",
+            *(_COMPOSED if "normalizer" in card["export"] else []),
             "```bash",
             f"llama-cli {files} --temp 0 -no-cnv -p 'PROMPT'",
             "```",

@@ -85,7 +85,9 @@ def family(request: pytest.FixtureRequest, root: Path) -> Iterator[tuple[Any, An
     folder = tiny.adapter(root / f"{request.param}-lora", "lora", base, writing(), lora_r=3)
     merged, apart = root / f"{request.param}-merged", root / f"{request.param}-apart"
     for out, separate in ((merged, False), (apart, True)):
-        export("gguf", ExportRequest(folder=folder, output_dir=out, base=str(base.folder), apart=separate))
+        request = ExportRequest(folder=folder, output_dir=out, base=str(base.folder), apart=separate)
+        notes = export("gguf", request)
+        assert any("NFC" in note for note in notes) == (base.folder.name in ("qwen2", "qwen3"))
     predictor: Any = loading.load(folder, base=str(base.folder), device="cpu").predictor
     yield base, predictor.model, Written(merged / "model.gguf"), Written(apart / "base.gguf", apart / "adapter.gguf")
 
@@ -109,6 +111,18 @@ def compare(base: Any, model: Any, runs: Written, tokens: int = NEW) -> int:
 def test_llama_cpp_continues_as_torch(family: Any, apart: bool) -> None:
     base, model, merged, separate = family
     assert compare(base, model, separate if apart else merged) > 3 * len(PROMPTS) // 2
+
+
+def test_prompts_are_composed_first_where_the_tokenizer_does_it_and_llama_cpp_does_not(family: Any, root: Path) -> None:
+    base, _, merged, _ = family
+    split, composed = "cafe\u0301", "caf\u00e9"
+    assert merged(composed, 1)[1] == len(base.tokenizer(composed).input_ids)
+    differs = merged(split, 1)[1] != len(base.tokenizer(split).input_ids)
+    assert differs == (base.folder.name in ("qwen2", "qwen3"))
+    out = root / f"{base.folder.name}-merged"
+    card, said = json.loads((out / "card.json").read_text()), (out / "README.md").read_text()
+    assert (card["export"].get("normalizer") == "NFC") == differs
+    assert ('unicodedata.normalize("NFC", prompt)' in said) == differs
 
 
 def test_the_adapter_changes_what_the_base_says(root: Path) -> None:

@@ -30,6 +30,8 @@ FORMAT = "gguf"
 MODEL, BASE, ADAPTER = "model.gguf", "base.gguf", "adapter.gguf"
 NAMES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gpt2": "gpt2"}
 """llama.cpp's names of architectures by transformers' `model_type`."""
+NFC = "NFC"
+"""The normalizer of Qwen2's tokenizer: a letter and its mark become one character."""
 QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 """The pattern by which Qwen2's tokenizer cuts a text."""
 
@@ -71,11 +73,15 @@ class Format(ExportFormat):
                 "format": FORMAT,
                 "architecture": NAMES[base.config.model_type],
                 "apart": request.apart,
+                **({"normalizer": NFC} if _normalizer(base) else {}),
             }
             new = {**derived(card, folder, base), "export": record}
             artifact.write(output, lambda draft: move(files, draft), new, gguf_model_card(new, _prompt(base, task)))
         written = f"{BASE} and {ADAPTER}: llama-cli -m {BASE} --lora {ADAPTER}" if request.apart else MODEL
-        return [f"in f16, for llama.cpp's architecture {record['architecture']}: {written}"]
+        notes = [f"in f16, for llama.cpp's architecture {record['architecture']}: {written}"]
+        if "normalizer" in record:
+            notes.append(f"give llama.cpp prompts in Unicode's {NFC}, which the tokenizer makes and llama.cpp does not")
+        return notes
 
 
 def _check(folder: Path, base: Base, task: Task) -> None:
@@ -226,7 +232,7 @@ def _tokens(folder: Path, base: Base) -> dict[str, Any]:
 
     read = json.loads(base.tokenizer.backend_tokenizer.to_str())
     model, kind = read["model"], _cut(read.get("pre_tokenizer"))
-    if model["type"] != "BPE" or kind is None or read.get("normalizer") not in (None, {"type": "NFC"}):
+    if model["type"] != "BPE" or kind is None or _normalizer(base) not in (None, {"type": NFC}):
         raise ModelError(
             f"{folder} cannot be written as GGUF: the tokenizer of {base.name} cuts texts in a way that has not been "
             "compared with llama.cpp's (known are byte-level BPE as of GPT-2, SmolLM and Qwen2)."
@@ -257,6 +263,11 @@ def _tokens(folder: Path, base: Base) -> dict[str, Any]:
         "add_bos_token": bool(words.before),
         **({"chat_template": template} if template else {}),
     }
+
+
+def _normalizer(base: Base) -> Any:
+    """What a tokenizer does to a text before it cuts it; None of most. llama.cpp does nothing."""
+    return json.loads(base.tokenizer.backend_tokenizer.to_str()).get("normalizer")
 
 
 def _cut(pre: Any) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from adapters.core.errors import numbered, verb
@@ -79,19 +80,42 @@ def _score(scores: Mapping[str, Any]) -> str:
     return "{dataset} {split}, n = {n}: {title} ".format(**scores) + f"{100 * scores['value']:.2f}."
 
 
-def export_model_card(card: Mapping[str, Any]) -> str:
-    """The README of an export to ONNX, with the lines of code that run it, with our runtime and without."""
-    request = json.dumps(card.get("request", "A text."), ensure_ascii=False)
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A request that an export answers, and what its graph is given for it.
+
+    Attributes:
+        request: as the task takes it.
+        texts: of which tokenizer.json makes the row: one, or the two of a pair; none where the task does more.
+        ids: the row's tokens.
+        types: their types.
+    """
+
+    request: str | Mapping[str, Any]
+    texts: Sequence[str]
+    ids: Sequence[int]
+    types: Sequence[int]
+
+
+def export_model_card(card: Mapping[str, Any], sample: Sample) -> str:
+    """The README of an export to ONNX, with the lines of code that run it, with our runtime and without.
+
+    Args:
+        card: contents of card.json.
+        sample: of its adapter, or of the first of several.
+    """
     record, scored = card["export"], card["export"].get("quantize", {}).get("scored")
     kind = f" in {record['quantize']['kind']}" if "quantize" in record else ""
-    of = ", ".join(card["adapters"]) if "adapters" in card else f"{card['task']['name']}, {card['method']['name']}"
+    adapters: Mapping[str, Any] = card.get("adapters", {})
+    of = ", ".join(adapters) or f"{card['task']['name']}, {card['method']['name']}"
     result = "Not scored."
     if scored:
         value = f"{100 * scored['value']:.2f}, in fp32 {100 * scored['before']:.2f}"
         result = f"{scored.get('title', scored['metric'])} on {scored['split']}, n = {scored['n']}: {value}."
     elif "scores" in card:
         result = _score(card["scores"])
-    first = f', "{next(iter(card["adapters"]))}"' if "adapters" in card else ""
+    first = next(iter(adapters), None)
+    named = "" if first is None else f", adapter={_quoted(first)}"
     return "\n".join(
         [
             f"# {of} on {card['base']['name']}, as ONNX{kind}",
@@ -101,31 +125,71 @@ def export_model_card(card: Mapping[str, Any]) -> str:
             *_notice(card["base"]),
             "## Use",
             "",
-            "`taskswap-runtime` needs onnxruntime, tokenizers and numpy; `python .ci/build_runtime.py` in a clone "
-            "of taskswap makes its wheel.",
+            "`taskswap-runtime` needs onnxruntime, tokenizers, numpy and regex; `python .ci/build_runtime.py` in a "
+            "clone of taskswap makes its wheel.",
             "",
             "```python",
             "from taskswap_runtime import load  # without torch; or, where taskswap is: from adapters import load",
             "",
-            f'model = load("this/folder"{first})',
-            f"print(model({request}))",
+            f'model = load("this/folder"{named})',
+            f"print(model({_quoted(sample.request)}))",
             "```",
             "",
             "In any other language, the graph takes int64 `input_ids` and `attention_mask` `[rows, tokens]` (and "
             "`token_type_ids`, if it lists them), made by tokenizer.json, padded on the right with "
-            f"{record['pad_id']}, at most {_budget(card)} tokens:",
+            f"{record['pad_id']}, at most {_budget(card)} tokens"
+            f"{'' if first is None else ', and the tensors of an adapter (below)'}:",
             "",
             "```python",
-            "import numpy, onnxruntime, tokenizers",
-            "",
-            'tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")',
-            'session = onnxruntime.InferenceSession("model.onnx")',
-            'ids = numpy.array([tokenizer.encode("A text.").ids])',
-            'print(session.run(None, {"input_ids": ids, "attention_mask": numpy.ones_like(ids)}))',
+            *_without_runtime(sample, adapters),
             "```",
             "",
+            *(_adapter_files(adapters) if adapters else []),
         ]
     )
+
+
+def _without_runtime(sample: Sample, adapters: Mapping[str, Any]) -> list[str]:
+    """Lines of Python that run a graph by ONNX Runtime alone, on the sample; of several adapters by the first."""
+    first = next(iter(adapters.values()), None)
+    lines = ["import numpy, onnxruntime, tokenizers"] if sample.texts else ["import numpy, onnxruntime"]
+    lines += ["from safetensors.numpy import load_file"] if first else []
+    lines += ["", 'session = onnxruntime.InferenceSession("model.onnx")']
+    if sample.texts:
+        lines += [
+            'tokenizer = tokenizers.Tokenizer.from_file("tokenizer.json")',
+            f"row = tokenizer.encode({', '.join(map(_quoted, sample.texts))})",
+            'values = {"input_ids": row.ids, "attention_mask": row.attention_mask, "token_type_ids": row.type_ids}',
+        ]
+    else:
+        lines += [
+            "# The request above, as taskswap encodes it: its marks and line ends are the task's own.",
+            f"ids, types = {[*sample.ids]}, {[*sample.types]}",
+            'values = {"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": types}',
+        ]
+    lines += ["inputs = {name: numpy.array([value], numpy.int64) for name, value in values.items()}"]
+    if first:
+        lines += [f'inputs |= load_file("heads.safetensors") | load_file({_quoted(first["file"])})']
+    listed = "{one.name: inputs[one.name] for one in session.get_inputs()}"
+    outputs = None if first is None else [first["output"]]
+    return [*lines, f"print(session.run({_quoted(outputs) if outputs else None}, {listed}))"]
+
+
+def _adapter_files(adapters: Mapping[str, Any]) -> list[str]:
+    """What a program passes and reads for each adapter of an export that has several."""
+    rows = [(name, one["task"]["name"], one["file"], one["output"]) for name, one in adapters.items()]
+    return [
+        "An adapter is its file's tensors, given as inputs, and one output of the graph. All inputs must be given: "
+        "those of heads that an adapter does not have are in heads.safetensors.",
+        "",
+        *markdown_lines(("adapter", "task", "file", "output"), rows),
+        "",
+    ]
+
+
+def _quoted(value: Any) -> str:
+    """A value in Python's and JSON's form."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def gguf_model_card(card: Mapping[str, Any], prompt: str) -> str:

@@ -53,5 +53,5 @@ main(["export", str(run.artifact), "--format", "onnx", "--quantize", "int8", "--
 }
 
 # %% [markdown]
-# `taskswap-runtime` runs these folders with onnxruntime, tokenizers and numpy alone; `taskswap serve --runtime onnx`
-# serves them; several LoRA adapters fit into one file (`--adapters ner=… mood=…`).
+# `taskswap-runtime` runs these folders with onnxruntime, tokenizers, numpy and regex alone; `taskswap serve --runtime
+# onnx` serves them; several LoRA adapters fit into one file (`--adapters ner=… mood=…`).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from adapters.data.word_splitter import split_words
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 TEXTS = ["Ada Lovelace lived in New York .", "x", "Emmy Noether, 東京!", "Grace Hopper wrote notes . " * 30]
 PAIRS = [{"text": text, "text_pair": "a friend"} for text in TEXTS]
+RELATIONS = [{"text": f"<e1>Ada</e1> and <e2>Alan</e2>: {text}"} for text in TEXTS]
 QUESTIONS = [{"question": "who ?", "context": text} for text in TEXTS]
 
 
@@ -37,8 +39,10 @@ CASES: dict[str, tuple[str, str, Any, list[Any], dict[str, Any]]] = {
     "pairs": ("bert", "prefix", lambda: tiny.classifying(("a", "b", "c"), pair=True), PAIRS, {"prefix_init": "random"}),
     "spans": ("roberta", "bottleneck", marking, QUESTIONS, {}),
     "causal": ("gpt2", "lora", lambda: tiny.classifying(windows=True), TEXTS, {"lora_r": 2}),
+    "relations": ("bert", "lora", tiny.relating, RELATIONS, {"lora_r": 2}),
 }
-"""An encoder's tags; pairs with token types after a prefix; answers through added layers; a causal classifier."""
+"""An encoder's tags; pairs with token types after a prefix; answers through added layers; a causal classifier;
+relations between marks."""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,16 @@ def many(root: Path, base_of: Callable[[str], Any]) -> tuple[dict[str, Path], Pa
     return adapters, out
 
 
+@pytest.fixture(scope="module")
+def pair_first(root: Path, base_of: Callable[[str], Any]) -> Path:
+    """The export of two adapters, of which the first reads pairs."""
+    base, out = base_of("bert"), root / "pair-first-onnx"
+    tasks = {"entailed": tiny.classifying(("a", "b", "c"), pair=True), "stars": tiny.regressing()}
+    adapters = {name: tiny.adapter(root / name, "lora", base, task, lora_r=2) for name, task in tasks.items()}
+    export("onnx", ExportRequest(folder=None, adapters=adapters, output_dir=out, base=str(root / "bert")))
+    return out
+
+
 def close(found: Any, wanted: Any) -> bool:
     """Whether two answers are equal, their numbers to three places."""
     if isinstance(wanted, dict):
@@ -109,6 +123,36 @@ def test_an_export_answers_as_its_artifact(made: Any, root: Path, case: str) -> 
     assert close(found, wanted)
     assert len({json.dumps(one["output"]) for one in found}) == len(TEXTS)
     assert json.loads((out / "card.json").read_text())["export"]["largest_difference"] < graph.TOLERANCE
+
+
+@pytest.mark.parametrize("case", [*CASES, "many", "pair first"])
+def test_the_code_in_the_readme_runs_and_says_what_the_runtime_says(
+    made: Any, many: Any, pair_first: Path, case: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    out = {"many": many[1], "pair first": pair_first}.get(case) or made(case)[1]
+    readme = (out / "README.md").read_text()
+    assert "needs onnxruntime, tokenizers, numpy and regex" in readme
+    with_runtime, without = re.findall(r"```python\n(.*?)```", readme, re.S)
+    monkeypatch.chdir(out)
+    for module in ("adapters.artifacts.runtime", "adapters"):  # the small distribution is the former by another name
+        code = with_runtime.replace("from taskswap_runtime import load", f"from {module} import load")
+        assert code != with_runtime
+        exec(code.replace('"this/folder"', f'"{out}"'), {})
+    said = [eval(line) for line in capsys.readouterr().out.splitlines()]
+    assert said[0] == said[1]
+    seen: list[Any] = []
+    exec(without, {"print": seen.append})
+    whole = runtime.Export(out)
+    loaded: Any = whole.load(next(iter(whole.names), None))
+    request = loaded.task.sample_request()
+    example = loaded.task.from_request(request if isinstance(request, dict) else {"text": request}, "")
+    predictor = loaded.predictor
+    rows = loaded.task.encode([example], predictor.tokenizer, predictor.budget)
+    (wanted,) = predictor.answers(rows)
+    assert np.allclose(seen[0][0][0], wanted, atol=1e-5)
+    for name in whole.names:
+        own = whole.card["adapters"][name]
+        assert f"| {name} | {own['task']['name']} | {own['file']} | {own['output']} |" in readme
 
 
 def test_logits_are_those_of_torch_in_every_window(made: Any, root: Path) -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from adapters.artifacts import artifact, loading, merging
 from adapters.artifacts.export.base import graph, int8, many_adapters
 from adapters.artifacts.export.base.export_format import ExportFormat, ExportRequest
-from adapters.artifacts.export.base.record import derived, move, tokenizer_record
-from adapters.artifacts.model_card import export_model_card
+from adapters.artifacts.export.base.record import derived, move, sample_of, tokenizer_record, write_tokenizer
+from adapters.artifacts.model_card import Sample, export_model_card
 from adapters.artifacts.runtime.loading import FORMAT, MODEL
 from adapters.artifacts.runtime.predictor import OnnxPredictor, has_vnni, session
 from adapters.artifacts.runtime.tokenizer import FILE
@@ -45,13 +45,13 @@ class Format(ExportFormat):
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as made:
             files = Path(made)
-            card, notes = (many_adapters.write if request.adapters else _write)(request, opset, files)
-            artifact.write(output, lambda draft: move(files, draft), card, export_model_card(card))
+            card, sample, notes = (many_adapters.write if request.adapters else _write)(request, opset, files)
+            artifact.write(output, lambda draft: move(files, draft), card, export_model_card(card, sample))
         return notes
 
 
-def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, Any], list[str]]:
-    """Write the files of one artifact; gives the card, and what is to be known."""
+def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, Any], Sample, list[str]]:
+    """Write the files of one artifact; gives the card, a sample for the README, and what is to be known."""
     folder = request.single
     loaded = loading.load(folder, base=request.base, device="cpu", dtype="float32", plugin_dirs=request.plugin_dirs)
     predictor, task = loaded.predictor, loaded.task
@@ -76,7 +76,8 @@ def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, A
         )
     except ModelError as error:
         raise ModelError(f"{folder} cannot be written as ONNX: {error}") from error
-    base.tokenizer.backend_tokenizer.save(str(files / FILE))
+    write_tokenizer(base, files / FILE)
+    sample = sample_of(task, base, predictor.budget, types=batches.types)
     record: dict[str, Any] = {
         "format": FORMAT,
         "opset": opset,
@@ -89,7 +90,7 @@ def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, A
         "were not traced"
     ]
     if request.quantize is None:
-        return card, notes
+        return card, sample, notes
 
     def score() -> dict[str, Any] | None:
         if request.test is None:
@@ -106,13 +107,17 @@ def _write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, A
     card.pop("scores", None)  # they are those of full precision
     after = score()
     if before is None or after is None:
-        return card, [*notes, "not scored in int8: the artifact does not know its test data (--test_file)"]
+        return card, sample, [*notes, "not scored in int8: the artifact does not know its test data (--test_file)"]
     record["quantize"]["scored"] = {**after, "before": before["value"]}
-    return card, [
-        *notes,
-        f"{after['title']} on {after['split']} (n = {after['n']:,}): {100 * before['value']:.2f} in fp32, "
-        f"{100 * after['value']:.2f} in int8",
-    ]
+    return (
+        card,
+        sample,
+        [
+            *notes,
+            f"{after['title']} on {after['split']} (n = {after['n']:,}): {100 * before['value']:.2f} in fp32, "
+            f"{100 * after['value']:.2f} in int8",
+        ],
+    )
 
 
 def task_graph(model: torch.nn.Module, task: Task, names: Sequence[str]) -> torch.nn.Module:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from adapters.artifacts import artifact, loading, merging
 from adapters.artifacts.export.base import graph
 from adapters.artifacts.export.base.export_format import ExportRequest
-from adapters.artifacts.export.base.record import derived, tokenizer_record
+from adapters.artifacts.export.base.record import derived, sample_of, tokenizer_record, write_tokenizer
 from adapters.artifacts.heads import Head, Heads
+from adapters.artifacts.model_card import Sample
 from adapters.artifacts.runtime.loading import ADAPTERS, FORMAT, HEADS, MODEL, read_tensors
 from adapters.artifacts.runtime.tokenizer import FILE
 from adapters.core.errors import ModelError, numbered
@@ -59,8 +60,8 @@ class _Adapter:
     output: str
 
 
-def write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, Any], list[str]]:
-    """Write graph, tokenizer and adapters into a folder; gives the card, and what is to be known."""
+def write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, Any], Sample, list[str]]:
+    """Write graph, tokenizer and adapters into a folder; gives the card, the first one's sample, and what to know."""
     from safetensors.torch import save_file
 
     require(len(request.adapters) > 1, "adapters", len(request.adapters), "two or more (one is ARTIFACT)")
@@ -109,8 +110,9 @@ def write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, An
         kept = derived(each.card, each.folder, base)
         del kept["base"], kept["versions"]
         records[name] = {**kept, "budget": each.budget, "output": each.output, "file": file}
-    base.tokenizer.backend_tokenizer.save(str(files / FILE))
+    write_tokenizer(base, files / FILE)
     first = next(iter(adapters.values()))
+    sample = sample_of(first.task, base, first.budget, types=types)
     record = {"format": FORMAT, "opset": opset, **tokenizer_record(base), "rank": rank}
     record["largest_difference"] = float(f"{worst:.3g}")
     shared = {name: derived(first.card, first.folder, base)[name] for name in ("base", "versions")}
@@ -119,7 +121,7 @@ def write(request: ExportRequest, opset: int, files: Path) -> tuple[dict[str, An
         "torch's to "
         f"{worst:.1e} × max(1, |logit|) at 5 shapes that were not traced"
     ]
-    return {**shared, ADAPTERS: records, "export": record}, notes
+    return {**shared, ADAPTERS: records, "export": record}, sample, notes
 
 
 def _difference(

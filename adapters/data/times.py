@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime, tzinfo
 
 LATEST_SECONDS = 1e11
 """Seconds since 1970 beyond this are milliseconds."""
+YEARS = range(1000, 9001)
+"""Years of a time. Beyond them, another zone or a window's end could be a year that Python has not."""
+EARLIEST_SECONDS = datetime(YEARS[0], 1, 1, tzinfo=UTC).timestamp()
 
 _SECONDS = re.compile(r"-?(\d{1,3}|\d{5,7}|\d{9,11})(\.\d*)?")
 """Written as text. Four digits are a year, and eight a day in ISO 8601's basic form."""
@@ -23,19 +25,21 @@ def seconds_since_1970(value: object, zone: tzinfo) -> float:
 
     Raises ValueError, whose message is the same for the same fault.
     """
-    text = str(value).strip()
-    if isinstance(value, str) and _SECONDS.fullmatch(text):
-        value = float(text)
+    if isinstance(value, str) and _SECONDS.fullmatch(value.strip()):
+        value = float(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value) or abs(value) > LATEST_SECONDS:
+        if not EARLIEST_SECONDS <= value <= LATEST_SECONDS:  # before float(), which fails for a number of 400 digits
             raise ValueError("the time is no number of seconds since 1970")
         return float(value)
+    text = str(value).strip()
     try:
         found = datetime.fromisoformat(f"{text}-01-01" if _YEAR.fullmatch(text) else text)
-        found = found if found.tzinfo else found.replace(tzinfo=zone)
-        return found.astimezone(UTC).timestamp()
     except (ValueError, OverflowError) as error:
         raise ValueError("the time is not in ISO 8601 (2026-01-31T09:30:00+01:00)") from error
+    if found.year not in YEARS:
+        raise ValueError(f"the time is not in the years {YEARS[0]} to {YEARS[-1]}")
+    found = found if found.tzinfo else found.replace(tzinfo=zone)
+    return found.astimezone(UTC).timestamp()
 
 
 def iso_time(seconds: float) -> str:

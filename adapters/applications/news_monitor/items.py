@@ -37,6 +37,8 @@ class Item:
         source: who published it; empty where that is not said.
         given: predictions that the row has itself: sentiment, topics, entities.
         where: it was read, as `file:line`.
+        input: that it came from.
+        together: names what came at once, in no order of time; empty where the order is that of the input.
     """
 
     id: str
@@ -45,6 +47,8 @@ class Item:
     source: str
     given: Mapping[str, Any]
     where: str
+    input: str = ""
+    together: str = ""
 
     @property
     def digest(self) -> str:
@@ -67,11 +71,13 @@ def item_of(given: bytes | Mapping[str, Any], where: str, zone: tzinfo, latest: 
     at = _seconds(_first(row, TIMES), zone)
     if at > latest:
         raise ItemError("the time is in the future")
+    if at < 0:
+        raise ItemError("the time is before 1970")
     text = " ".join(str(row[name]) for name in (_named(row, TEXTS), _named(row, BODIES)) if name is not None)
     text = " ".join(text[:LONGEST].encode("utf-8", "replace").decode().split())
     if not text:
         raise ItemError(f"no text (in {', '.join((*TEXTS, *BODIES))})")
-    source = _name(_first(row, SOURCES) or "")
+    source = name_of(_first(row, SOURCES) or "")
     id = row.get("id")
     if id is not None and not isinstance(id, str | int):
         raise ItemError("the id is neither a text nor a whole number")
@@ -79,7 +85,7 @@ def item_of(given: bytes | Mapping[str, Any], where: str, zone: tzinfo, latest: 
     if len(str(id)) > LONGEST_NAME:
         raise ItemError(f"the id is longer than {LONGEST_NAME} characters")
     predictions = {name: row[name] for name in ("sentiment", "topics", "entities") if name in row}
-    found = own if id in (None, "") else _name(str(id))
+    found = own if id in (None, "") else name_of(id)
     return Item(id=found, at=at, text=text, source=source, given=predictions, where=where)
 
 
@@ -116,6 +122,6 @@ def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return None if name is None else row[name]
 
 
-def _name(value: object) -> str:
-    """A name on one line, of a bounded length."""
+def name_of(value: object) -> str:
+    """A name on one line, of a bounded length, that can be written as UTF-8."""
     return " ".join(str(value).encode("utf-8", "replace").decode().split())[:LONGEST_NAME]

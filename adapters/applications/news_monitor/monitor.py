@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -26,7 +27,7 @@ from adapters.applications.news_monitor.items import Item, ItemError, item_of
 from adapters.applications.news_monitor.settings import LASTING, MINUTES_PER_MONTH, NewsMonitorSettings
 from adapters.applications.news_monitor.store import COPY, COUNTED, LATE, UNREAD, Store
 from adapters.applications.news_monitor.understanding import Reading, Understand
-from adapters.core.errors import SettingsError
+from adapters.core.errors import SettingsError, UserError
 
 PLACES = 4
 """Kept for each reason for which items are refused."""
@@ -40,11 +41,19 @@ CLOCK, NEXT, DETECTOR, SERIES, TALLY, MADE_BY = "clock", "next window", "watch",
 
 @dataclass(frozen=True, kw_only=True)
 class IncomingItem:
-    """An item as it came: where it was read (unique in its batch), and a line of JSON, an object, or why there is
-    neither."""
+    """An item as it came.
+
+    Attributes:
+        where: it was read, unique in its batch.
+        item: a line of JSON, an object, or why there is neither.
+        input: that it came from.
+        together: names what came at once, in no order of time; empty where the order is that of the input.
+    """
 
     where: str
     item: bytes | Mapping[str, Any] | ItemError
+    input: str = ""
+    together: str = ""
 
 
 class Monitor:
@@ -79,6 +88,8 @@ class Monitor:
         self.detector = AlarmDetector(self.plan, len(self.series))
         self.copies = Copies(settings.copy_similarity, 3600 * settings.copy_hours)
         self.clock: float | None = store.get(CLOCK)
+        self.newest = -np.inf if self.clock is None else self.clock
+        self.inputs: dict[str, float] = {}  # the newest time of each
         self.next: int | None = store.get(NEXT)
         self.tally: dict[str, Any] = store.get(TALLY, {})
         self.live = False
@@ -106,7 +117,11 @@ class Monitor:
     # items ------------------------------------------------------------------------------------------------------------
 
     def take(
-        self, given: Sequence[IncomingItem], marks: Mapping[str, Any] | None = None, now: float | None = None
+        self,
+        given: Sequence[IncomingItem],
+        marks: Mapping[str, Any] | None = None,
+        now: float | None = None,
+        behind: Collection[str] = (),
     ) -> list[str]:
         """Read items, count them, and close the windows that they end. When it returns, all is on disk.
 
@@ -116,13 +131,16 @@ class Monitor:
             given: in the order in which they came.
             marks: values to keep with them: how far an input was read.
             now: seconds since 1970; None: now.
+            behind: inputs that have more to be read. The clock does not pass the newest item of any of them, so that
+                what they have is not late because another input is ahead.
 
         Raises SessionError if it cannot be written; then nothing of it is.
         """
         settings, now = self.settings, time.time() if now is None else now
         self.became = {}
         items = self._new(given, now + 60 * settings.ahead_minutes)
-        rows, counted = self._sorted(items)
+        rows, counted = self._sorted(items, behind)
+        self._tick(behind)
         youngest = max((item.at for item in items), default=-np.inf)
         self.live |= youngest > now - 60 * settings.delay_minutes - self.seconds
         counts = self._read(rows, counted)
@@ -141,12 +159,13 @@ class Monitor:
     def advance(self, now: float) -> None:
         """Close the windows that ended `--delay_minutes` before now: no input has anything left to be read.
 
-        Nothing is closed before an item was as young as that when it came: a history that is piped in has other times.
+        Before an item was as young as that when it came, the newest item is taken for now: a history that is piped in
+        has other times.
         """
-        if not self.live or self.clock is None:
-            return
-        self.clock = max(self.clock, now)
-        if self.next is not None and self._open_from() <= self.next:
+        if self.live:
+            self.newest = max(self.newest, now)
+        self._tick()
+        if self.clock is None or (self.next is not None and self._open_from() <= self.next):
             return
         with self.store.transaction():
             events = self._close()
@@ -155,6 +174,7 @@ class Monitor:
 
     def finish(self) -> None:
         """Close all windows with items: nothing more comes."""
+        self._tick()
         if self.clock is None:
             return
         with self.store.transaction():
@@ -173,9 +193,12 @@ class Monitor:
             try:
                 if isinstance(one.item, ItemError):
                     raise one.item
-                found.append(item_of(one.item, one.where, self.zone, latest))
+                item = item_of(one.item, one.where, self.zone, latest)
+                found.append(replace(item, input=one.input, together=one.together))
             except ItemError as error:
                 self._count(f"{REFUSED}: {error}", one.where)
+            except Exception as error:  # else the same item would end the monitor at each start
+                self._count(f"{REFUSED}: {_unforeseen(error)}", one.where)
         known = self.store.digests([item.id for item in found])
         for item in found:
             before = known.get(item.id) or (items[item.id].digest if item.id in items else None)
@@ -187,18 +210,22 @@ class Monitor:
                 self._count("came again with another text: the first one stays", item.where)
         return [*items.values()]
 
-    def _sorted(self, items: Sequence[Item]) -> tuple[dict[str, dict[str, Any]], list[Item]]:
+    def _sorted(self, items: Sequence[Item], behind: Collection[str]) -> tuple[dict[str, dict[str, Any]], list[Item]]:
         """The row of each item for the store, and the items that count: neither late nor copies.
 
         What becomes of an item depends on those before it, and not on which came in one batch with it.
         """
         rows: dict[str, dict[str, Any]] = {}
         counted = []
-        for item in items:
+        for item in _by_time(items):
             window = self.window_of(item.at)
-            self.clock = item.at if self.clock is None else max(self.clock, item.at)
+            self.newest = max(self.newest, item.at)
+            if item.input:
+                self.inputs[item.input] = max(self.inputs.get(item.input, -np.inf), item.at)
+            self._tick(behind)
             status, original, sketch = COUNTED, None, None
-            if window < self._open_from() or (self.next is not None and window < self.next):
+            late = self.clock is not None and window < self._open_from()
+            if late or (self.next is not None and window < self.next):
                 status = LATE
                 self._count("came too late to be counted (--delay_minutes)", item.where)
             else:
@@ -219,7 +246,7 @@ class Monitor:
     def _read(self, rows: dict[str, dict[str, Any]], items: Sequence[Item]) -> list[tuple[int, str, str, int]]:
         """The counts of the items: (window, series, item, negative); sentiment and status of the rows are filled in."""
         counts = []
-        for item, reading in zip(items, self.understand(items) if items else [], strict=True):
+        for item, reading in zip(items, self._understood(items), strict=True):
             if not isinstance(reading, Reading):
                 self._count(f"not read: {reading}", item.where)
                 rows[item.id]["status"] = UNREAD
@@ -229,6 +256,18 @@ class Monitor:
             for name, negative in reading.series.items():
                 counts.append((self.window_of(item.at), name, item.id, int(negative)))
         return counts
+
+    def _understood(self, items: Sequence[Item]) -> list[Reading | str]:
+        """The reading of each item. Where they cannot be read together, each is read alone, so that what is wrong with
+        one harms no other, and does not end the monitor at each start. Raises UserError, which is of no item."""
+        try:
+            return self.understand(items) if items else []
+        except UserError:
+            raise
+        except Exception as error:
+            if len(items) == 1:
+                return [_unforeseen(error)]
+            return [reading for item in items for reading in self._understood([item])]
 
     def _count(self, what: str, where: str) -> None:
         """Count what became of an item, with its first places."""
@@ -240,6 +279,12 @@ class Monitor:
             own["places"].append(where)
 
     # windows ----------------------------------------------------------------------------------------------------------
+
+    def _tick(self, behind: Collection[str] = ()) -> None:
+        """Bring the clock to the newest item, or to that of the input which is furthest behind. It never goes back."""
+        to = min([self.newest, *(self.inputs.get(name, -np.inf) for name in behind)])
+        if to > -np.inf:
+            self.clock = to if self.clock is None else max(self.clock, to)
 
     def window_of(self, at: float) -> int:
         """Number of the window of a time."""
@@ -337,6 +382,18 @@ class Monitor:
         if self.on_event is not None:
             for event in events:
                 self.on_event(event)
+
+
+def _by_time(items: Sequence[Item]) -> Iterator[Item]:
+    """Items in the order in which they came; those that came together, the oldest first: a feed lists the newest first,
+    whose time would make all others late."""
+    for together, own in groupby(items, lambda item: item.together):
+        yield from sorted(own, key=lambda item: item.at) if together else own
+
+
+def _unforeseen(error: Exception) -> str:
+    """Why an item cannot be read, where nobody has thought of it; the same for the same fault."""
+    return f"it fails ({type(error).__name__})"
 
 
 def plan_of(settings: NewsMonitorSettings) -> Plan:

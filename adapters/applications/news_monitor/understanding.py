@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from adapters.applications.news_monitor.items import LONGEST_NAME, Item
+from adapters.applications.news_monitor.items import Item, ItemError, name_of
 from adapters.core.errors import DataError, SettingsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -57,16 +57,22 @@ class RecordedPredictions:
     def reading(self, given: Mapping[str, Any]) -> Reading | str:
         """The reading of a row's sentiment, topics and entities (a list, or an object with a sentiment for each)."""
         sentiment, topics, entities = (given.get(name) for name in (SENTIMENT, TOPICS, ENTITIES))
-        if not isinstance(sentiment, str) or not sentiment:
+        if not isinstance(sentiment, str) or not (label := name_of(sentiment)):
             return "no sentiment: give --sentiment_adapter, or a sentiment in the row"
-        bad = sentiment in self.negative
-        own = {f"topic: {name}": bad for name in _names(topics)}
-        if isinstance(entities, Mapping):
-            said = {str(name): value for name, value in list(entities.items())[:MOST_NAMES]}
-            own |= {f"entity: {name}": value in self.negative for name, value in said.items() if _names([name])}
-        else:
-            own |= {f"entity: {name}": bad for name in _names(entities)}
-        return Reading(sentiment=sentiment, series={ALL: bad, **own})
+        bad = label in self.negative
+        try:
+            own = {f"topic: {name}": bad for name in _names(topics, TOPICS)}
+            if isinstance(entities, Mapping):
+                said = [(name, entities[name]) for name in [*entities][:MOST_NAMES]]
+                if not all(isinstance(value, str) for _, value in said):
+                    raise ItemError("the sentiment of an entity is no text")
+                named = [(name_of(name), name_of(value) in self.negative) for name, value in said]
+                own |= {f"entity: {name}": negative for name, negative in named if name}
+            else:
+                own |= {f"entity: {name}": bad for name in _names(entities, ENTITIES)}
+        except ItemError as error:
+            return str(error)
+        return Reading(sentiment=label, series={ALL: bad, **own})
 
 
 class Adapters:
@@ -115,10 +121,7 @@ class Adapters:
         self, items: Sequence[Item], read: Sequence[tuple[dict[str, Any], str]]
     ) -> list[tuple[dict[str, Any], str]]:
         """What was read of the items, with a sentiment for each entity that has none yet."""
-        named = [
-            [] if error or isinstance(given.get(ENTITIES), Mapping) else _names(given.get(ENTITIES))
-            for given, error in read
-        ]
+        named = [[] if error else _unread_entities(given) for given, error in read]
         requests = [
             {"adapter": ENTITY_SENTIMENT, "inputs": {"text": item.text, "text_pair": name}}
             for item, names in zip(items, named, strict=True)
@@ -151,11 +154,20 @@ def confusion(understand: Understand, rows: Sequence[Item], negative: Sequence[s
     return found
 
 
-def _names(given: object) -> list[str]:
-    """Names of topics or entities, each once, on one line."""
-    listed = [given] if isinstance(given, str) else given if isinstance(given, Sequence) else []
-    plain = [" ".join(str(one).encode("utf-8", "replace").decode().split())[:LONGEST_NAME] for one in listed]
-    return [name for name in dict.fromkeys(plain[:MOST_NAMES]) if name]
+def _names(given: object, what: str) -> list[str]:
+    """Names of topics or entities, each once, on one line. Raises ItemError where one is neither text nor number."""
+    listed = [] if given is None else [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
+    if not all(isinstance(one, str | int | float) for one in listed[:MOST_NAMES]):
+        raise ItemError(f"the {what} are no list of names")
+    return [name for name in dict.fromkeys(name_of(one) for one in listed[:MOST_NAMES]) if name]
+
+
+def _unread_entities(given: Mapping[str, Any]) -> list[str]:
+    """The entities of a row that have no sentiment yet; none where they are no names, which `reading` reports."""
+    try:
+        return [] if isinstance(given.get(ENTITIES), Mapping) else _names(given.get(ENTITIES), ENTITIES)
+    except ItemError:
+        return []
 
 
 def _check(bank: AdapterBank, name: str, needed: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from adapters.applications.news_monitor.copies import Copies
 from adapters.applications.news_monitor.correction import Correction
+from adapters.applications.news_monitor.monitor import IncomingItem
 from adapters.core.errors import DataError, SessionError, SettingsError
 
 SURGE = (60 * 60, 62 * 60)
@@ -105,16 +106,91 @@ WRONG = {
     "not a JSON object": b"[1]",
     "the id is neither": {"id": [1], "time": 1, "text": "a"},
     "no sentiment": {"time": news.START, "text": "a"},
+    "not read: the sentiment of an entity is no text": {
+        **{"time": news.START, "text": "a", "sentiment": "neutral"},
+        **{"entities": {"Acme": {"sentiment": "negative"}}},
+    },
+    "not read: the entities are no list": {
+        **{"time": news.START, "text": "a", "sentiment": "neutral", "entities": [["Acme"]]},
+    },
+    "not read: the topics are no list": {
+        **{"time": news.START, "text": "a", "sentiment": "neutral", "topics": {"oil": 1}},
+    },
+    "time is no number of seconds since": b'{"time": 1' + b"0" * 400 + b', "text": "a"}',
+    "the time is before 1970": {"time": "1969-12-31T23:00:00Z", "text": "a"},
+    "the time is not in the years": {"time": "0001-01-01T00:00:00Z", "text": "a"},
 }
 
 
 @pytest.mark.parametrize("reason", WRONG)
 def test_a_wrong_item_is_refused_with_its_place_and_the_others_go_on(tmp_path, reason):
     good = [*news.rows(2)]
-    monitor = news.taken(news.monitor(tmp_path / "m.db"), [good[0], WRONG[reason], good[1]])
+    monitor = news.monitor(tmp_path / "m.db", time_zone="America/New_York")
+    news.taken(monitor, [good[0], WRONG[reason], good[1]])
     (found,) = [own for what, own in monitor.tally.items() if reason in what]
     assert found == {"count": 1, "places": ["news:2"]}
     assert monitor.tally["counted"]["count"] == 2
+
+
+def test_halves_of_letters_are_replaced_wherever_they_are(tmp_path):
+    half = "\ud800"
+    row = {"time": news.START, "sentiment": f"good{half}", "entities": {f"Acme{half}": f"negative {half}"}}
+    row |= {name: f"a{half}" for name in ("id", "text", "source")} | {"topics": [f"oil{half}"]}
+    monitor = news.taken(news.monitor(tmp_path / "m.db"), [row])
+    assert monitor.tally == {"counted": {"count": 1, "places": ["news:1"]}}
+    assert set(monitor.store.counts(monitor.window_of(news.START))) == {"all", "topic: oil?", "entity: Acme?"}
+
+
+def test_an_item_that_fails_in_a_way_nobody_thought_of_is_said_and_harms_no_other(tmp_path, monkeypatch):
+    rows = [*news.rows(4)]
+    monitor = news.monitor(tmp_path / "m.db")
+    read = monitor.understand
+
+    def fails(items):
+        if any(item.id == "n1" for item in items):
+            raise ZeroDivisionError
+        return read(items)
+
+    monitor.understand = fails
+    deep = {"id": "deep", "time": news.START, "sentiment": "neutral", "text": []}
+    for _ in range(5000):
+        deep["text"] = [deep["text"]]
+    news.taken(monitor, [*rows, deep])
+    assert {what: own["count"] for what, own in monitor.tally.items()} == {
+        "counted": 3,
+        "not read: it fails (ZeroDivisionError)": 1,
+        "refused: it fails (RecursionError)": 1,
+    }
+
+    def full(items):
+        raise SessionError("no room")
+
+    monitor.understand = full
+    with pytest.raises(SessionError):
+        news.taken(monitor, news.rows(9))
+
+
+def test_no_input_is_late_because_another_one_is_ahead(tmp_path):
+    """Of one, eight hours are still to be read when an item of now is posted; a list has its newest item first."""
+    rows = [*news.rows(9, per_hour=1)]
+    monitor = news.monitor(tmp_path / "m.db")
+
+    def take(own, behind, **more):
+        given = [IncomingItem(where=f"x:{row['id']}", item=row, **more) for row in own]
+        return monitor.take(given, now=news.START + 1e7, behind=behind)
+
+    assert take(rows[8:], ["file", "feed"]) == ["counted"] and monitor.clock is None
+    assert take(rows[:4], ["file", "feed"], input="file") == ["counted"] * 4
+    assert monitor.clock is None, "the feed has not said yet what it has"
+    assert take(rows[1::-1], ["file"], input="feed") == ["came again"] * 2
+    assert monitor.clock == rows[3]["time"] and monitor.next == monitor.window_of(monitor.clock)
+    assert take(rows[4:7], ["file"], input="file") == ["counted"] * 3
+    monitor.advance(news.START + 1e7)
+    assert monitor.clock == rows[8]["time"] and len(monitor.store.history("all")) == 7
+    assert take(rows[7:8], [], input="file") == ["came too late to be counted (--delay_minutes)"]
+    more = [{**row, "id": f"m{n}", "time": row["time"] + 9 * 3600, "text": row["text"][::-1]} for n, row in
+            enumerate(rows)]  # fmt: skip
+    assert take(more[::-1], [], together="a list") == ["counted"] * 9
 
 
 def test_the_same_id_with_another_text_keeps_the_first(tmp_path):

@@ -73,7 +73,9 @@ def test_times_are_seconds_years_or_iso_and_nothing_else() -> None:
         day
     ] * 4
     assert seconds_since_1970("2018", UTC) == seconds_since_1970("2018-01-01", UTC)
-    for wrong in ("yesterday", "12:00", None, "", True, float("nan"), 1e12, "1514851200000"):
+    assert seconds_since_1970("1000", UTC) == seconds_since_1970(seconds_since_1970("1000", UTC), UTC) < 0
+    wrong_years = ("0001-01-01T00:00:00Z", "0999", "9999-12-31T23:59:59-12:00", -1e11, 10**400)
+    for wrong in ("yesterday", "12:00", None, "", True, float("nan"), 1e12, "1514851200000", *wrong_years):
         with pytest.raises(ValueError, match="the time is"):
             seconds_since_1970(wrong, UTC)
 

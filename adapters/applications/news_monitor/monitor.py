@@ -324,7 +324,7 @@ class Monitor:
             kept = oldest - 86400 * self.settings.keep_days
             self.store.forget(oldest - self.copies.seconds, kept, self.window_of(kept))
         for event in events:
-            self.store.post(event)
+            self.store.post(event, wanted=self.settings.webhook is not None)
         return events
 
     def _first(self, until: int) -> int:
@@ -387,7 +387,8 @@ class Monitor:
 def _by_time(items: Sequence[Item]) -> Iterator[Item]:
     """Items in the order in which they came; those that came together, the oldest first: a feed lists the newest first,
     whose time would make all others late."""
-    for together, own in groupby(items, lambda item: item.together):
+    for together, part in groupby(items, lambda item: item.together):
+        own = [*part]
         yield from sorted(own, key=lambda item: item.at) if together else own
 
 

@@ -146,14 +146,15 @@ class NewsMonitor(ApplicationBuilder):
     def _stream(self) -> None:
         """Read all inputs until standard input ends, if there is no other, or until Ctrl-C."""
         assert self.monitor is not None
-        stream = Stream(self.monitor, queue.Queue(), self.key)
+        # As many as a batch takes: what a pipe has beyond them stays there.
+        stream = Stream(self.monitor, queue.Queue(self.settings.batch_items), self.key)
         try:
             stream.run(threading.Event())
         except KeyboardInterrupt:
             say("stopped; the same command continues from here")
         finally:
             stream.close()
-            if waiting := self.monitor.store.waiting():
+            if self.settings.webhook and (waiting := self.monitor.store.waiting()):
                 say(f"{numbered(waiting, 'events')} to be sent to {self.settings.webhook} when it continues")
 
     def _on_event(self, event: Mapping[str, Any]) -> None:

@@ -408,6 +408,7 @@ def _items(body: bytes, kind: str, number: int) -> tuple[IncomingItem, ...]:
         IncomingItem(
             where=f"POST /v1/news {number}, item {place}",
             item=row if isinstance(row, bytes | dict) else ItemError("not a JSON object"),
+            together=f"POST {number}",
         )
         for place, row in enumerate(rows, 1)
     )

@@ -36,6 +36,10 @@ CREATE TABLE IF NOT EXISTS outbox (
   due REAL NOT NULL DEFAULT 0, delivered INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+DELIVERED, UNWANTED = 1, 2
+"""What became of an event that does not wait any more: it has arrived, or there was no webhook."""
+WEBHOOK = "webhook"
+"""Name under which is kept that there was one."""
 AT_ONCE = 500
 """Names in one query."""
 
@@ -168,9 +172,21 @@ class Store(SqliteFile):
 
     # deliveries -------------------------------------------------------------------------------------------------------
 
-    def post(self, event: Mapping[str, Any]) -> None:
-        """Add an event to be delivered."""
-        self.connection.execute("INSERT INTO outbox (body) VALUES (?)", [json.dumps(event, ensure_ascii=False)])
+    def post(self, event: Mapping[str, Any], *, wanted: bool = True) -> None:
+        """Add an event. Args: wanted: it is to be delivered."""
+        values = [json.dumps(event, ensure_ascii=False), 0 if wanted else UNWANTED]
+        self.connection.execute("INSERT INTO outbox (body, delivered) VALUES (?, ?)", values)
+
+    def begin_deliveries(self) -> int:
+        """Called where there is a webhook. At the first time, events that were stored when there was none, as if they
+        were to be delivered, are past; returns how many. Raises SessionError."""
+        with self.transaction():
+            if self.get(WEBHOOK):
+                return 0
+            self.put(WEBHOOK, True)
+            tried = f"EXISTS (SELECT 1 FROM outbox WHERE tries OR delivered = {DELIVERED})"  # there was one before
+            past = f"UPDATE outbox SET delivered = {UNWANTED} WHERE NOT delivered AND NOT {tried}"
+            return self.connection.execute(past).rowcount
 
     def due(self, now: float) -> tuple[int, str, int] | None:
         """(number, body, tries) of the oldest event that is not delivered, if it is due: they arrive in order."""
@@ -198,7 +214,7 @@ class Store(SqliteFile):
     def delivered(self, number: int) -> None:
         """An event has arrived."""
         with self.transaction():
-            self.connection.execute("UPDATE outbox SET delivered = 1, error = '' WHERE number = ?", [number])
+            self.connection.execute(f"UPDATE outbox SET delivered = {DELIVERED}, error = '' WHERE number = ?", [number])
 
     def failed(self, number: int, error: str, due: float) -> None:
         """An event has not arrived, and is to be sent again."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
 import queue
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import forked
@@ -20,10 +23,15 @@ import news
 import pytest
 from conftest import REPOSITORY
 
+from adapters.applications.news_monitor import feeds, inputs
 from adapters.applications.news_monitor.feeds import Feed
-from adapters.applications.news_monitor.inputs import GrowingFile, Pipe, drained
-from adapters.applications.news_monitor.monitor import TALLY
+from adapters.applications.news_monitor.inputs import Arrival, GrowingFile, Pipe, drained
+from adapters.applications.news_monitor.monitor import TALLY, IncomingItem, Monitor
+from adapters.applications.news_monitor.news import NewsMonitor
+from adapters.applications.news_monitor.settings import NewsMonitorSettings
 from adapters.applications.news_monitor.store import COUNTED, Store
+from adapters.applications.news_monitor.stream import Stream
+from adapters.applications.news_monitor.understanding import Reading
 from adapters.applications.news_monitor.webhook import SIGNATURE, Delivery, secret_of
 from adapters.core.errors import DataError, SettingsError
 
@@ -40,6 +48,13 @@ class Answers(BaseHTTPRequestHandler):
     """Feeds by path; what is posted is kept, answered as the server's `codes` say, or not at all."""
 
     def do_GET(self) -> None:
+        server: Any = self.server
+        if self.path == "/raw":
+            self.wfile.write(server.raw)
+            return
+        if self.path in server.listed:
+            self.wfile.write(answer(server.listed[self.path]))
+            return
         body = {"/rss": RSS, "/atom": ATOM, "/page": "<html>no feed</html>"}[self.path].encode()
         if self.headers.get("If-None-Match") == '"1"':
             self.send_response(304)
@@ -72,6 +87,7 @@ def server() -> Iterator[Any]:
     found: Any = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
     found.daemon_threads = True
     found.posted, found.codes, found.released = [], [], threading.Event()
+    found.raw, found.listed = b"", {}
     found.url = f"http://127.0.0.1:{found.server_port}"
     thread = threading.Thread(target=found.serve_forever, daemon=True)
     thread.start()
@@ -146,12 +162,12 @@ def test_feeds_become_items_once_and_unchanged_ones_are_not_read_again(server, t
     feed = Feed(f"{server.url}/rss", None, 300, waiting)
     arrival = feed.poll()
     first, second = (one.item for one in arrival.given)
-    assert (first["id"], first["time"], first["source"]) == ("a1", 1772452800, "Wire")
+    assert (first["id"], first["time"], first["source"]) == (f"{server.url}/rss a1", 1772452800, "Wire")
     assert " ".join(first["summary"].split()) == "By 12 percent" and second["time"] is None
     assert feed.poll().given == ()
     assert Feed(f"{server.url}/rss", arrival.marks[f"feed {server.url}/rss"], 300, waiting).poll().given == ()
     (atom,) = Feed(f"{server.url}/atom", None, 300, waiting).poll().given
-    assert (atom.item["title"], atom.item["time"]) == ("Über Acme", 1772452800)
+    assert (atom.item["id"], atom.item["title"], atom.item["time"]) == ("urn:1", "Über Acme", 1772452800)
     monitor = news.monitor(tmp_path / "m.db")
     monitor.take(arrival.given, arrival.marks)
     assert any("no time" in what for what in monitor.tally)
@@ -166,6 +182,149 @@ def test_what_is_no_feed_is_said_and_polled_again(server, capsys):
     feed.stopped.wait = lambda seconds: feed.stopped.set()  # type: ignore[assignment,func-returns-value,return-value]
     feed.run()
     assert "polled again in 300 s" in capsys.readouterr().err and waiting.empty()
+
+
+def answer(body: bytes, *headers: str, length: int | None = None) -> bytes:
+    """An answer of HTTP, byte for byte."""
+    lines = ["HTTP/1.0 200 OK", 'ETag: "2"', f"Content-Length: {len(body) if length is None else length}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+ANSWERS = {
+    "no HTTP": (b"NOT HTTP AT ALL\r\n\r\n", "NOT HTTP"),
+    "no status": (b"\r\n", "BadStatusLine"),
+    "a part of a chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n500\r\nabc", "IncompleteRead"),
+    "a part of the body": (answer(RSS.encode()[:-200], length=len(RSS)), "cut off after"),
+    "a body that is too long": (answer(b" " * 2001), "longer than 2,000 bytes"),
+    "a length that is none": (b"HTTP/1.0 200 OK\r\nContent-Length: x\r\n\r\n", "invalid literal"),
+}
+
+
+@pytest.mark.parametrize("what", ANSWERS)
+def test_whatever_a_server_answers_a_feed_goes_on_and_reads_no_part_of_it(server, monkeypatch, capsys, what):
+    monkeypatch.setattr(feeds, "LARGEST", 2000)
+    server.raw, said = ANSWERS[what]
+    waiting: queue.Queue[Any] = queue.Queue()
+    feed, waits = Feed(f"{server.url}/raw", None, 300, waiting), iter([lambda: None, lambda: feed.stopped.set()])
+    feed.stopped.wait = lambda seconds: next(waits)()  # type: ignore[assignment,return-value]
+    feed.run()
+    assert capsys.readouterr().err.count("polled again in 300 s") == 2 and waiting.empty()
+    feed.stopped.clear()
+    with pytest.raises(Exception) as caught:
+        feed.poll()
+    assert said in repr(caught.value)
+    assert feed.mark == {} and not feed.behind
+
+
+def test_a_feed_that_is_the_name_of_a_file_opens_none(server, tmp_path):
+    (tmp_path / "secret.xml").write_text(RSS)
+    server.raw = answer(str(tmp_path / "secret.xml").encode())
+    with pytest.raises(ValueError, match="no feed"):
+        Feed(f"{server.url}/raw", None, 300, queue.Queue()).poll()
+
+
+def test_entries_of_two_feeds_are_two_though_their_ids_are_one(server, tmp_path):
+    other = RSS.replace("Acme falls", "Quite another story").replace("Wire", "Post").encode()
+    server.raw = answer(other)
+    monitor = news.monitor(tmp_path / "m.db")
+    for path in ("rss", "raw"):
+        monitor.take(Feed(f"{server.url}/{path}", None, 300, queue.Queue()).poll().given)
+    assert monitor.store._rows("SELECT COUNT(*) FROM items") == [(2,)]
+    long = RSS.replace("a1", "https://wire.example/" + "x" * 300).encode()
+    server.raw = answer(long)
+    first = Feed(f"{server.url}/raw", None, 300, queue.Queue()).poll().given[0].item
+    assert isinstance(first, dict) and len(first["id"]) == 64
+
+
+def listed(hours: range, name: str) -> bytes:
+    """An RSS feed with an entry for each hour, in this order."""
+    entries = "".join(
+        f"<item><guid>{n}</guid><title>{hashlib.sha256(f'{name} {n}'.encode()).hexdigest()}</title>"
+        f"<pubDate>{formatdate(news.START + 3600 * n)}</pubDate></item>"
+        for n in hours
+    )
+    return f'<rss version="2.0"><channel><title>{name}</title>{entries}</channel></rss>'.encode()
+
+
+def run_until(stream: Stream, done: Any) -> None:
+    """Run a stream until something is so, at most for ten seconds."""
+    stopped, begin = threading.Event(), time.perf_counter()
+    drain = stream._take
+
+    def take(*given: Any) -> None:
+        drain(*given)
+        if done() or time.perf_counter() - begin > 10:
+            stopped.set()
+
+    stream._take = take  # type: ignore[method-assign]
+    threading.Timer(10, stopped.set).start()
+    stream.run(stopped)
+    stream.close()
+
+
+def test_a_backlog_of_a_file_and_of_feeds_is_counted_whatever_comes_first(server, tmp_path):
+    """Both feeds list the newest entry first; an item of the last hour is posted before the file is read."""
+    rows = [{"time": news.START + 60 * n, "text": f"{n * 7919} {n}", "sentiment": "x"} for n in range(480)]
+    path = news.write(tmp_path / "news.jsonl", rows)
+    server.listed = {"/one": listed(range(8, 0, -1), "one"), "/two": listed(range(7, 0, -1), "two")}
+    waiting: queue.Queue[Any] = queue.Queue()
+    now = {"id": "p", "time": news.START + 8 * 3600, "text": "of now", "sentiment": "x"}
+    waiting.put(Arrival(given=(IncomingItem(where="POST", item=now),), marks={}))
+    settings = NewsMonitorSettings(
+        input=str(path), feeds=[f"{server.url}/one", f"{server.url}/two"], delay_minutes=0.0, push=True
+    )
+
+    def understand(items: Any) -> Any:
+        return [Reading(sentiment="x", series={"all": False}) for _ in items]
+
+    monitor = Monitor(settings, Store(tmp_path / "m.db"), understand)
+    run_until(Stream(monitor, waiting), lambda: sum(own["count"] for own in monitor.tally.values()) == 496)
+    assert {what: own["count"] for what, own in monitor.tally.items()} == {"counted": 496}
+
+
+@pytest.mark.parametrize("way", ["renamed", "emptied"])
+def test_a_file_that_is_rotated_while_it_is_read_is_followed(tmp_path, opened, way):
+    path = tmp_path / "news.jsonl"
+    path.write_bytes(b"1\n2\n3\n")
+    file = opened(path)
+    assert len(file.arrival(10).given) == 3
+    if way == "renamed":
+        path.rename(tmp_path / "news.1")
+        assert file.arrival(10).given == (), "none is there for a while"
+        path.write_bytes(b"")
+        with (tmp_path / "news.1").open("ab") as late:
+            late.write(b"4\n5")
+        assert [one.item for one in file.arrival(10).given] == [b"4\n"], "the former is still written to"
+        path.write_bytes(b"6\n")
+        last = file.arrival(10)
+        assert [(one.where, one.item) for one in last.given] == [(f"{path}:5", b"5")]
+        assert opened(path, last.marks[file.name]).arrival(10).given[0].item == b"6\n"
+    else:
+        path.write_bytes(b"")
+        assert file.arrival(10).given == ()
+        path.write_bytes(b"6\n")
+    (found,) = file.arrival(10).given
+    assert (found.where, found.item) == (f"{path}:1", b"6\n")
+    with path.open("ab") as stream:
+        stream.write(b"7\n")
+    assert [one.item for one in file.arrival(10).given] == [b"7\n"]
+
+
+def test_standard_input_is_behind_while_it_gives_lines(monkeypatch):
+    monkeypatch.setattr(inputs, "ACTIVE_SECONDS", 0.05)
+    read, write = os.pipe()
+    waiting: queue.Queue[Any] = queue.Queue()
+    with os.fdopen(read, "rb") as ours, os.fdopen(write, "wb", buffering=0) as theirs:
+        pipe = Pipe(ours, 1000, waiting)
+        pipe.start()
+        theirs.write(b"1\n")
+        one = waiting.get(timeout=10)
+        time.sleep(0.06)
+        assert pipe.behind, "its line waits"
+        one.settled([])
+        assert not pipe.behind
+        theirs.close()
+        pipe.join(10)
 
 
 def outbox(tmp_path, count: int = 2) -> Store:
@@ -209,6 +368,43 @@ def test_a_webhook_that_hangs_stops_nothing(server, tmp_path):
     delivery.stopped.set()
     delivery.join(5)
     assert len(server.posted) == 1 and not delivery.is_alive()
+
+
+def test_a_webhook_is_sent_no_alarm_of_before_there_was_one(server, tmp_path, capsys):
+    rows = [*news.rows(60 * 52, surge=(60 * 50, 60 * 52))]
+    news.taken(news.monitor(tmp_path / "m.db"), rows)
+    store = Store(tmp_path / "m.db")
+    assert store.events() and store.waiting() == 0
+    assert store.begin_deliveries() == 0
+    with store.transaction():
+        store.post({"id": "new"})
+    assert store.begin_deliveries() == 0 and store.waiting() == 1, "what was not sent before a stop"
+    former = outbox(tmp_path / "former")  # of a version that stored all as to be delivered
+    settings = NewsMonitorSettings(push=True, webhook=server.url)
+    Stream(Monitor(settings, former, lambda items: []), queue.Queue(), b"secret key").close()
+    assert former.waiting() == 0 and "2 events of before there was a webhook are not sent" in capsys.readouterr().err
+    used = outbox(tmp_path / "used")
+    used.failed(1, "refused", 0.0)
+    assert used.begin_deliveries() == 0 and used.waiting() == 2
+
+
+def test_what_a_pipe_has_stays_there_until_a_batch_is_taken(tmp_path, monkeypatch):
+    lines = "".join(json.dumps(row) + "\n" for row in news.rows(40)).encode()
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(lines)))
+    watched = NewsMonitor("", {}, ["--input", "-", "--batch_items", "4", "--output_dir", str(tmp_path / "run")])
+    waiting: list[int] = []
+
+    def slow(self: Stream, *given: Any) -> None:
+        time.sleep(0.02)
+        waiting.append(self.waiting.qsize())
+        take(self, *given)
+
+    take = Stream._take
+    monkeypatch.setattr(Stream, "_take", slow)
+    monitor = watched.open()
+    watched.watch()
+    assert monitor.tally["counted"]["count"] == 40 and max(waiting) <= 4
+    watched.save_and_print()
 
 
 def test_a_webhook_needs_a_key(monkeypatch, tmp_path):

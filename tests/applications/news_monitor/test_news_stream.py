@@ -135,7 +135,7 @@ def test_a_wrong_item_is_refused_with_its_place_and_the_others_go_on(tmp_path, r
 def test_halves_of_letters_are_replaced_wherever_they_are(tmp_path):
     half = "\ud800"
     row = {"time": news.START, "sentiment": f"good{half}", "entities": {f"Acme{half}": f"negative {half}"}}
-    row |= {name: f"a{half}" for name in ("id", "text", "source")} | {"topics": [f"oil{half}"]}
+    row |= dict.fromkeys(("id", "text", "source"), f"a{half}") | {"topics": [f"oil{half}"]}
     monitor = news.taken(news.monitor(tmp_path / "m.db"), [row])
     assert monitor.tally == {"counted": {"count": 1, "places": ["news:1"]}}
     assert set(monitor.store.counts(monitor.window_of(news.START))) == {"all", "topic: oil?", "entity: Acme?"}

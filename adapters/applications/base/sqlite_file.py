@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +22,21 @@ def make_durable(connection: Any, more: Sequence[str] = ()) -> None:
     for setting in (*DURABLE, *more):
         cursor.execute(f"PRAGMA {setting}")
     cursor.close()
+
+
+def empty_log(execute: Callable[[str], Any], path: object) -> None:
+    """Write the log ahead into its file and empty it: until then it has what was deleted, also while it is open.
+
+    Args:
+        execute: a statement, by the connection, which gives a cursor.
+        path: of the file, for the message.
+
+    Raises SessionError where another connection keeps the log from being emptied.
+    """
+    if execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        raise SessionError(
+            f"{path}: deleted, but its log still has the bytes, as another process reads the file. Delete it again."
+        )
 
 
 class SqliteFile:
@@ -68,6 +83,11 @@ class SqliteFile:
                 f"{self.path}: could not be read or written ({error}). Nothing of the last batch was kept: free the "
                 "disk or mend the file, and start again."
             ) from error
+
+    def _empty_log(self) -> None:
+        """Leave no bytes of what was deleted. Raises SessionError."""
+        with self._failures():
+            empty_log(self.connection.execute, self.path)
 
     def _rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
         with self._failures():

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from adapters.applications.customer_service.assistant import Assistant
-from adapters.applications.customer_service.conversation import LONGEST, sound
+from adapters.applications.customer_service.conversation import sound
 from adapters.applications.customer_service.knowledge import IN, OUT
 from adapters.applications.customer_service.store import Store
 from adapters.core.errors import DataError, SessionError, did_you_mean
-from adapters.core.files import new_file
+from adapters.core.files import locked, new_file
 from adapters.serving.http.masking import masked
 
 BEST = 5
@@ -46,12 +46,19 @@ class Inbox:
         return {"items": items, "intents": self.assistant.knowledge.intents}
 
     def decide(
-        self, id: int, *, question: str | None, intent: str | None, reply: str | None, answer: str | None, outside: bool
+        self,
+        item: Mapping[str, Any],
+        *,
+        question: str | None,
+        intent: str | None,
+        reply: str | None,
+        answer: str | None,
+        outside: bool,
     ) -> Mapping[str, Any]:
         """Decide what the right answer is; returns the row that is learned from.
 
         Args:
-            id: of the item.
+            item: of the store.
             question: as it is to be learned, where the one asked is not complete by itself.
             intent: the right one, of those that are known.
             reply: id of the right one.
@@ -59,10 +66,14 @@ class Inbox:
             outside: the question must not be answered.
 
         Raises:
-            DataError: nothing is chosen, or too much, or what is not known.
-            SessionError: there is no such item, or it cannot be written.
+            DataError: nothing is chosen, or too much, or what is not known, or a text is blank.
+            SessionError: the item was deleted, or it cannot be written.
         """
-        item, knowledge = self.store.item(id), self.assistant.knowledge
+        knowledge = self.assistant.knowledge
+        question, answer = (None if text is None else sound(text).strip() for text in (question, answer))
+        for name, text in (("question", question), ("answer", answer)):
+            if text == "":
+                raise DataError(f"The {name} is blank. Write one, or leave it out.")
         chosen = [name for name, value in (("intent", intent), ("reply", reply), ("answer", answer)) if value]
         if outside == bool(chosen) or {"reply", "answer"} <= {*chosen}:
             raise DataError("Choose an intent, and a reply or a new answer, or either; or that it is out of scope.")
@@ -75,12 +86,12 @@ class Inbox:
             known = knowledge.replies[reply]
             answer = known.text if known.intent is None else None  # a template is chosen by its intent
         row = {
-            "question": sound(question or item["asked"]),
+            "question": question or item["asked"],
             "intent": intent,
-            "answer": None if answer is None else sound(answer[:LONGEST]),
+            "answer": None if answer is None else sound(answer),
             "scope": OUT if outside else IN,
         }
-        self.store.decide(id, row, time.time())
+        self.store.decide(item, row, time.time())
         self.write()
         return row
 
@@ -91,8 +102,12 @@ class Inbox:
         return count
 
     def write(self) -> None:
-        """Write the file of all decisions. Raises SessionError."""
-        with self.writing:
+        """Write the file of all decisions. Raises SessionError.
+
+        Threads and processes do it one after another, each with what the database has then: else one that had read
+        before a deletion would bring back what was deleted.
+        """
+        with self.writing, locked(self.path.with_name(f"{self.path.name}.lock")):
             rows = (item["decision"] for item in self.store.handed_over(decided=True))
             lines = [json.dumps({**row, **_masked(row)}, ensure_ascii=False) + "\n" for row in rows]
             if not lines and not self.path.exists():

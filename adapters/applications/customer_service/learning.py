@@ -66,6 +66,7 @@ OURS = (
     "report.txt",
     SESSIONS,
     DECIDED,
+    f"{DECIDED}.lock",
 )
 """All that is written into the folder of an assistant."""
 MOST_ANSWERS = 5000

@@ -95,6 +95,9 @@ class DecisionBody(BaseModel):
     reply: str | None = Field(None, description="Id of a known reply.")
     answer: str | None = Field(None, max_length=4000, description="A new reply, which the customer also reads.")
     out_of_scope: bool = Field(False, description="It must not be answered.")
+    owner: str | None = Field(None, description="Of the question, as the inbox showed it; 409 if it is another one.")
+    session: str | None = Field(None, description="The same.")
+    number: int | None = Field(None, description="The same.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,24 +264,33 @@ class CustomerServiceSite:
         async def inbox(query: Annotated[InboxQuery, Query()]) -> Response:
             """The open ones, the oldest first, at most 20 at a time; each with the best intents and replies."""
             found = await self._in_thread(service, lambda inbox: inbox.items(query.after, SHOWN))
-            items = [{**item, "session": item["session"].partition("/")[2]} for item in found["items"]]
+            items = [{**item, "session": _of_customer(item["session"])} for item in found["items"]]
             return private({**found, "items": items})
 
         @router.put(
             "/inbox/{id}",
             summary="Decide a question",
-            responses=refusals(400, 401, 403, 404, 422, 503),
+            responses=refusals(400, 401, 403, 404, 409, 422, 503),
         )
         async def decide(id: Annotated[int, InPath(ge=1, lt=2**31)], body: DecisionBody) -> Response:
-            """Closes its entry in the inbox, and adds a row to the file that the next training reads."""
-            chosen: dict[str, Any] = body.model_dump(exclude={"out_of_scope"})
+            """Closes its entry in the inbox, and adds a row to the file that the next training reads. With `owner`,
+            `session` and `number` it is sure to be the question that was shown."""
+            chosen: dict[str, Any] = body.model_dump(include={"question", "intent", "reply", "answer"})
+            shown = body.model_dump(include={"owner", "session", "number"}, exclude_none=True)
 
             def work(inbox: Inbox) -> Any:
                 try:
-                    inbox.store.item(id)
+                    item = inbox.store.item(id)
                 except SessionError as error:
                     raise Refusal(404, "inbox", str(error), expected="a number of the inbox", found=str(id)) from None
-                return inbox.decide(id, outside=body.out_of_scope, **chosen)
+                own = {**item, "session": _of_customer(item["session"])}
+                if other := [name for name, value in shown.items() if own[name] != value]:
+                    what = f"Number {id} of the inbox is another question by now. Read the inbox again."
+                    raise Refusal(409, "inbox", what, expected=f"its {other[0]}", found=f"{shown[other[0]]}"[:80])
+                try:
+                    return inbox.decide(item, outside=body.out_of_scope, **chosen)
+                except ConflictError as error:
+                    raise Refusal(409, "inbox", str(error), expected="a question", found="deleted") from None
 
             return private(await self._in_thread(service, work))
 
@@ -322,6 +334,11 @@ class CustomerServiceSite:
             return await asyncio.get_running_loop().run_in_executor(None, work, self.inbox)
         except (SessionError, DataError) as error:
             raise _refusal(error) from None
+
+
+def _of_customer(conversation: str) -> str:
+    """The id of a conversation as its customer knows it."""
+    return conversation.partition("/")[2]
 
 
 def _refusal(error: UserError) -> Refusal:

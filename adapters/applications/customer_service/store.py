@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapters.applications.base.sqlite_file import WAIT_SECONDS, make_durable
+from adapters.applications.base.sqlite_file import WAIT_SECONDS, empty_log, make_durable
 from adapters.applications.customer_service.conversation import Session, sound
 from adapters.applications.customer_service.policy import HAND_OVER
 from adapters.core.environment import install_command
@@ -66,6 +66,7 @@ class Store:
             sql.Column("number", sql.Integer, nullable=False),
             sql.Column("decided", sql.Float, index=True),
             sql.Column("decision", sql.Text),
+            sqlite_autoincrement=True,  # a number is not given again after a deletion: it may be on somebody's screen
         )
         with self._failures():
             own = {"connect_args": {"timeout": WAIT_SECONDS}} if self.url.startswith("sqlite") else {}
@@ -172,11 +173,22 @@ class Store:
             )
         return found[0]
 
-    def decide(self, id: int, decision: Mapping[str, Any], now: float) -> None:
-        """Write what the staff has decided. A later decision takes the place of an earlier one."""
+    def decide(self, item: Mapping[str, Any], decision: Mapping[str, Any], now: float) -> None:
+        """Write what the staff has decided. A later decision takes the place of an earlier one.
+
+        Args:
+            item: as `item` gave it.
+            decision: as JSON.
+            now: seconds since 1970.
+
+        Raises SessionError: it was deleted meanwhile, or cannot be written.
+        """
         values = {"decided": now, "decision": json.dumps(decision, ensure_ascii=False)}
+        inbox = self.inbox.c
+        same = (inbox.id == item["id"], inbox.session == item["session"], inbox.number == item["number"])
         with self._failures(), self.engine.begin() as connection:
-            connection.execute(self.inbox.update().where(self.inbox.c.id == id).values(**values))
+            if not connection.execute(self.inbox.update().where(*same).values(**values)).rowcount:
+                raise ConflictError("This question was deleted meanwhile.")
 
     def _read(self, which: Any, order: Any, limit: int | None = None) -> list[dict[str, Any]]:
         """Turns with what the inbox has of them."""
@@ -194,7 +206,10 @@ class Store:
         return [{**row, **{name: row[name] and json.loads(row[name]) for name in read}} for row in values]
 
     def forget(self, owner: str) -> int:
-        """Delete all of an owner: sessions, turns, what is in the inbox. Returns how many sessions there were."""
+        """Delete all of an owner: sessions, turns, what is in the inbox. Returns how many sessions there were.
+
+        Raises SessionError: it cannot be deleted, or SQLite's log cannot be emptied of it.
+        """
         import sqlalchemy as sql
 
         own = sql.select(self.sessions.c.id).where(self.sessions.c.owner == owner)
@@ -202,9 +217,9 @@ class Store:
             for table in (self.inbox, self.turns):
                 connection.execute(table.delete().where(table.c.session.in_(own)))
             count = connection.execute(self.sessions.delete().where(self.sessions.c.owner == owner)).rowcount
-        if self.engine.dialect.name == "sqlite":  # the write-ahead log has the texts until it is reset
+        if self.engine.dialect.name == "sqlite":
             with self._failures(), self.engine.connect() as connection:
-                connection.execute(sql.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+                empty_log(lambda statement: connection.execute(sql.text(statement)), self.url)
         return int(count)
 
     def close(self) -> None:

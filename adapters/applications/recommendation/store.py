@@ -82,7 +82,8 @@ class Store(SqliteFile):
         self._add(lambda: rows)
 
     def forget(self, user: str) -> int:
-        """Delete a user's events, and remember by a hash that it was done; how many there were. Raises SessionError."""
+        """Delete a user's events, and remember by a hash that it was done; how many there were. When it returns, the
+        name is in no file. Raises SessionError."""
         deleted: list[int] = []
 
         def rows() -> Iterator[Sequence[object]]:
@@ -90,6 +91,7 @@ class Store(SqliteFile):
             yield (FORGOTTEN, None, digest_of(user), None, None, None, None)
 
         self._add(rows)
+        self._empty_log()
         return deleted[0]
 
     def after(self, number: int) -> list[tuple[int, Change]]:

@@ -24,6 +24,7 @@ from servers import Site
 
 from adapters.applications.customer_service import reading, templates
 from adapters.applications.customer_service.conversation import LONGEST, Session
+from adapters.applications.customer_service.inbox import Inbox
 from adapters.applications.customer_service.knowledge import OUT, Knowledge, Question, Questions, Reply
 from adapters.applications.customer_service.policy import MAIN, TWO
 from adapters.applications.customer_service.settings import DECIDED, SESSIONS, CustomerServiceSettings
@@ -144,7 +145,8 @@ def test_what_is_handed_over_is_decided_and_becomes_rows_that_are_learned(closed
         {"out_of_scope": True},
     ]
     for item, decision in zip(items, given, strict=False):
-        assert closed.ask("PUT", f"/v1/inbox/{item['id']}", json=decision).status_code == 200
+        shown = {name: item[name] for name in ("owner", "session", "number")}
+        assert closed.ask("PUT", f"/v1/inbox/{item['id']}", json={**decision, **shown}).status_code == 200
     assert [item["asked"] for item in closed.inbox()] == ["hello you"]
     assert [turn["staff"] for turn in closed.history()] == [REPLIES["r1"], "I wrote to you.", None, None]
     kind = join(CommonSettings, CustomerServiceSettings)
@@ -166,6 +168,11 @@ def test_what_is_handed_over_is_decided_and_becomes_rows_that_are_learned(closed
         ({"reply": "r9"}, 422, "There is no reply 'r9'"),
         ({"intent": "refund"}, 422, "There is no intent 'refund'"),
         ({"label": "x"}, 422, "label"),
+        ({"reply": "r1", "question": " \n"}, 422, "The question is blank"),
+        ({"answer": " \x00 "}, 422, "The answer is blank"),
+        ({"reply": "r1", "session": "2"}, 409, "is another question by now"),
+        ({"reply": "r1", "session": "1", "number": 2}, 409, "is another question by now"),
+        ({"reply": "r1", "session": "1", "number": 1, "owner": "0" * 32}, 409, "is another question by now"),
     ],
 )
 def test_a_wrong_decision_is_refused_and_the_item_stays(
@@ -219,6 +226,41 @@ def test_a_persons_data_are_deleted_by_one_call_from_every_file(closed: Served) 
     (item,) = closed.inbox()
     assert closed.ask("DELETE", f"/v1/customers/{item['owner']}").json() == {"deleted": 1}
     assert closed.history(EVE) == [] == closed.inbox()
+
+
+def test_decisions_that_one_worker_read_before_another_deleted_them_are_not_written_after(
+    closed: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slow one has read what is decided, and would write it when the other one has deleted it."""
+    for text, who in (("a peculiar secret", ADA), ("eve asks", EVE)):
+        closed.say(text, who)
+    for item in closed.inbox():
+        closed.ask("PUT", f"/v1/inbox/{item['id']}", json={"reply": "r1"})
+    inbox = closed.desk.inbox
+    assert inbox is not None
+    slow, other = (Inbox(Store(inbox.store.url), inbox.assistant, inbox.path) for _ in range(2))
+    has_read, go = threading.Event(), threading.Event()
+    read = slow.store.handed_over
+
+    def waits(**given: Any) -> Any:
+        found = read(**given)
+        has_read.set()
+        go.wait(20)
+        return found
+
+    monkeypatch.setattr(slow.store, "handed_over", waits)
+    (ada,) = [item["owner"] for item in read(decided=True) if "peculiar" in item["asked"]]
+    threads = [threading.Thread(target=slow.write), threading.Thread(target=other.forget, args=(ada,))]
+    threads[0].start()
+    assert has_read.wait(20)
+    threads[1].start()
+    threads[1].join(0.3)
+    go.set()
+    for thread in threads:
+        thread.join(20)
+    assert [json.loads(line)["question"] for line in inbox.path.read_text().splitlines()] == ["eve asks"]
+    for one in (slow, other):
+        one.store.close()
 
 
 def test_a_turn_that_began_before_its_conversation_was_deleted_does_not_bring_it_back(tmp_path: Path) -> None:

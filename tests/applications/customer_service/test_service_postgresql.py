@@ -70,9 +70,11 @@ def test_turns_and_the_inbox_are_kept_decided_and_deleted(url: str) -> None:
     assert (item["asked"], item["outcome"]["text"], item["owner"]) == ("wo   ist  sie?", "gleich \x00", "ada")
     with pytest.raises(SessionError, match="no session 'a/1' of yours"):
         again.history("a/1", "eve")
-    again.decide(item["id"], {"intent": "ü"}, 2.0)
+    again.decide(item, {"intent": "ü"}, 2.0)
     assert store.handed_over(decided=False) == [] and store.history("a/1", "ada")[0]["decision"] == {"intent": "ü"}
     assert store.forget("ada") == 1 and store.handed_over(decided=True) == [] == store.history("a/1", "ada")
+    with pytest.raises(SessionError, match="deleted meanwhile"):
+        again.decide(item, {"intent": "ü"}, 3.0)
     for one in (store, again):
         one.close()
 

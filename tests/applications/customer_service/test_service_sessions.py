@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY
 
+from adapters.applications.customer_service import store as stored
 from adapters.applications.customer_service.conversation import Session, added, interpret
 from adapters.applications.customer_service.phrases import only_thanks, phrase
+from adapters.applications.customer_service.policy import HAND_OVER
 from adapters.applications.customer_service.store import Store
 from adapters.core.errors import SessionError, SettingsError
 
@@ -118,6 +121,35 @@ def test_a_persons_data_are_deleted_by_one_call(tmp_path):
     assert store.forget("ada") == 2
     assert store.open("a", "ada").turns == 0 and store.open("c", "eve").turns == 1
     assert store.history("a", "ada") == []
+
+
+def test_what_is_deleted_is_in_no_file_or_it_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored, "WAIT_SECONDS", 0.05)
+    store = Store(str(tmp_path / "s.db"))
+    for owner in ("ada", "eve"):
+        store.add(turn(store.open(owner, owner)), f"peculiar {owner}", {})
+    assert store.forget("ada") == 1
+    assert not any(b"peculiar ada" in path.read_bytes() for path in tmp_path.iterdir())
+    reader = sqlite3.connect(tmp_path / "s.db")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM turns").fetchall()
+    with pytest.raises(SessionError, match="its log still has the bytes"):
+        store.forget("eve")
+    reader.close()
+    assert store.forget("eve") == 0
+    assert not any(b"peculiar" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_number_of_the_inbox_is_given_once(tmp_path):
+    store = Store(str(tmp_path / "s.db"))
+    for owner in ("ada", "eve"):
+        store.add(turn(store.open(owner, owner)), "hello", {"kind": HAND_OVER})
+    (_, shown) = store.handed_over(decided=False)
+    store.forget("eve")
+    store.add(turn(store.open("bob", "bob")), "hello", {"kind": HAND_OVER})
+    assert [item["id"] for item in store.handed_over(decided=False)] == [1, 3]
+    with pytest.raises(SessionError, match="deleted meanwhile"):
+        store.decide(shown, {"answer": "Dear Eve"}, 1.0)
 
 
 def test_of_two_answers_to_the_same_turn_one_is_written(tmp_path):

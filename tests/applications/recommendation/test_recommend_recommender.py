@@ -12,6 +12,7 @@ import shop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adapters.applications.base import sqlite_file
 from adapters.applications.recommendation.behaviour import Behaviour, cooccurrence
 from adapters.applications.recommendation.catalogue import Item
 from adapters.applications.recommendation.events import Events
@@ -157,6 +158,24 @@ def test_a_user_is_forgotten_everywhere_and_in_the_file(made: Recommender, tmp_p
         one.store.close()
     files = b"".join(path.read_bytes() for path in tmp_path.glob("events.db*"))
     assert b"a-secret-name" not in files and b"ada" in files
+
+
+def test_a_name_is_in_no_file_while_the_file_is_open_or_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_file, "WAIT_SECONDS", 0.05)
+    store = Store(tmp_path / "events.db")
+    store.add_events(Event(user=f"a-secret-name {n % 2}", item="sea4", time=float(n)) for n in range(100))
+    assert store.forget("a-secret-name 0") == 50
+    assert not any(b"a-secret-name 0" in path.read_bytes() for path in tmp_path.iterdir())
+    reader = sqlite3.connect(tmp_path / "events.db")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM changes").fetchall()
+    with pytest.raises(SessionError, match="its log still has the bytes"):
+        store.forget("a-secret-name 1")
+    reader.close()
+    assert store.forget("a-secret-name 1") == 0
+    assert not any(b"a-secret-name" in path.read_bytes() for path in tmp_path.iterdir())
 
 
 def test_a_file_that_cannot_be_written_loses_nothing(made: Recommender) -> None:

@@ -14,7 +14,8 @@ function field(label, tag, value = "", list = "") {
 function show(item) {
   const place = node("li", "item");
   const decide = (button, chosen) => busy(button, async () => {
-    await request("PUT", `../v1/inbox/${item.id}`, { sent: { question: question.value, ...chosen } });
+    const { owner, session, number } = item; // another question may have the number by now
+    await request("PUT", `../v1/inbox/${item.id}`, { sent: { owner, session, number, question: question.value, ...chosen } });
     place.remove();
     count();
   });

@@ -22,6 +22,7 @@ class Events:
         times: float64 `[events]`, seconds.
         liked: bool `[events]`, whether the event is a like, and not only a view.
         names: of the users.
+        kinds: of the events, where they have any.
     """
 
     users: np.ndarray
@@ -29,10 +30,11 @@ class Events:
     times: np.ndarray
     liked: np.ndarray
     names: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, rows: Iterable[tuple[str, int, float, bool]]) -> Events:
-        """Events of (user, item, time, liked), in any order."""
+    def of(cls, rows: Iterable[tuple[str, int, float, bool]], kinds: Iterable[str] = ()) -> Events:
+        """Events of (user, item, time, liked), in any order, and their kinds."""
         given = list(rows)
         numbers: dict[str, int] = {}
         users = np.array([numbers.setdefault(user, len(numbers)) for user, _, _, _ in given], np.int64)
@@ -40,7 +42,9 @@ class Events:
         times = np.array([time for _, _, time, _ in given], np.float64)
         liked = np.array([like for _, _, _, like in given], bool)
         order = np.argsort(times, kind="stable")
-        return cls(users=users[order], items=items[order], times=times[order], liked=liked[order], names=tuple(numbers))
+        columns = {"users": users, "items": items, "times": times, "liked": liked}
+        ordered = {name: column[order] for name, column in columns.items()}
+        return cls(**ordered, names=tuple(numbers), kinds=tuple(kinds))
 
     def __len__(self) -> int:
         return len(self.users)

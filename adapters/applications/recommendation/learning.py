@@ -317,6 +317,7 @@ class Recommendation(ApplicationBuilder):
             "max_item_tokens": self.settings.max_item_tokens,
             "settings": arguments.as_dict(self.settings),
             "notes": self.notes,
+            "kinds": [name for name in self.events.kinds if name],
         }
         signals, ranker = self.ranked[METHOD]
         store, ids = Store(self.folder / EVENTS), [item.id for item in self.catalogue.items]

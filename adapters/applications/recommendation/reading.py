@@ -142,7 +142,7 @@ def read_events(settings: Any, catalogue: Catalogue) -> tuple[Events, list[str]]
             liked = not settings.signal_kinds or name in settings.signal_kinds
         if rating is not None and settings.min_rating is not None:
             stars = _parsed(row, rating, lambda value: float(value))
-            if stars is None or math.isnan(stars):
+            if stars is None or not math.isfinite(stars):
                 faults.add(row.where(), "a rating that is no number", "Complete it, or leave --min_rating out.")
                 continue
             liked = liked and stars >= settings.min_rating
@@ -172,7 +172,7 @@ def read_events(settings: Any, catalogue: Catalogue) -> tuple[Events, list[str]]
         raise DataError(f"--signal_kinds {missing[0]}: no event has this kind. Kinds found: {', '.join(kinds)}.")
     if not any(liked for _, _, _, liked in rows):
         raise DataError(f"{source.name}: no event is a like. Lower --min_rating, or give events.")
-    events = Events.of(rows)
+    events = Events.of(rows, kinds)
     lines = _lines(roles, faults, len(events), "events")
     events, left = events.last_of_each(settings.max_events_per_user)
     if left:
@@ -242,7 +242,7 @@ def _parsed(row: Row, column: str | None, parse: Callable[[Any], float]) -> floa
         return None
     try:
         return parse(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return math.nan
 
 

@@ -84,7 +84,8 @@ class EventBody(BaseModel):
     item: Id
     time: float | str | None = Field(None, description="ISO 8601, or seconds since 1970. Default: now.")
     kind: str | None = Field(None, max_length=200, description="As in the training events.")
-    liked: bool | None = Field(None, description="Default: by --signal_kinds.")
+    rating: float | None = Field(None, allow_inf_nan=False, description="As in the training events.")
+    liked: bool | None = Field(None, description="Default: by --signal_kinds and --min_rating, as in training.")
 
 
 class EventsBody(BaseModel):
@@ -129,7 +130,9 @@ def application(folder: Path, database: str | None = None) -> RecommendationSite
     Raises ArtifactError.
     """
     record = saved_record(folder)
-    return RecommendationSite(folder, record["base"], record["settings"]["signal_kinds"])
+    settings = record["settings"]
+    kinds = settings["signal_kinds"], record.get("kinds", ())
+    return RecommendationSite(folder, record["base"], *kinds, min_rating=settings.get("min_rating"))
 
 
 class RecommendationSite:
@@ -138,9 +141,24 @@ class RecommendationSite:
     name = "recommendation"
     page: Path | None = Path(__file__).with_name("pages")
 
-    def __init__(self, folder: Path, base: str, signal_kinds: Sequence[str] = ()) -> None:
-        """Args: the recommender's folder; its base; kinds of events that are likes, none where all are."""
-        self.folder, self.base, self.signal_kinds = folder, base, signal_kinds
+    def __init__(
+        self,
+        folder: Path,
+        base: str,
+        signal_kinds: Sequence[str] = (),
+        kinds: Sequence[str] = (),
+        *,
+        min_rating: float | None = None,
+    ) -> None:
+        """Args:
+        folder: of the recommender.
+        base: of its item tower.
+        signal_kinds: kinds of events that are likes, none where all are.
+        kinds: of the training events, none where they are not known.
+        min_rating: the least rating of a like; None where ratings do not decide.
+        """
+        self.folder, self.base, self.signal_kinds, self.kinds = folder, base, signal_kinds, kinds
+        self.min_rating = min_rating
         self.recommender: Recommender | None = None
         self.batcher: Batcher[Work] | None = None
 
@@ -180,8 +198,22 @@ class RecommendationSite:
         at = _seconds(body.time, "time", now)
         if at > now + AHEAD_SECONDS:
             raise Refusal(422, "time", "The event is in the future.", expected="a time until now", found=str(body.time))
-        liked = not self.signal_kinds or body.kind in self.signal_kinds
-        return Event(user=body.user, item=body.item, time=at, liked=liked if body.liked is None else body.liked)
+        liked = self._liked(body) if body.liked is None else body.liked
+        return Event(user=body.user, item=body.item, time=at, liked=liked)
+
+    def _liked(self, body: EventBody) -> bool:
+        """Whether an event is a like, as in training. Raises Refusal where that cannot be known."""
+        known = [*self.signal_kinds, *self.kinds]
+        if self.signal_kinds and (body.kind is None or (self.kinds and body.kind not in known)):
+            wanted = f"liked, or a kind of the training: {', '.join(dict.fromkeys(known))}"[:300]
+            raise Refusal(422, "kind", "kind: it does not say whether the event is a like.", expected=wanted,
+                          found=str(body.kind)[:80])  # fmt: skip
+        if self.signal_kinds and body.kind not in self.signal_kinds:
+            return False
+        if self.min_rating is not None and body.rating is None:
+            wanted = f"liked, or a rating; from {self.min_rating:g} on it is a like"
+            raise Refusal(422, "rating", "rating: there is none.", expected=wanted, found="neither")
+        return self.min_rating is None or body.rating is None or body.rating >= self.min_rating
 
     def routes(self, service: Service) -> list[APIRouter]:
         """Recommendations, events and users; new items, which are the staff's."""
@@ -246,7 +278,8 @@ class RecommendationSite:
 
             return await done(request, "", add)
 
-        @router.delete("/users/{user}", summary="Forget a user", responses=usual)
+        # Of an id with slashes, which the server has decoded by then, all of the path is the id.
+        @router.delete("/users/{user:path}", summary="Forget a user", responses=usual)
         async def forget(user: Annotated[str, InPath(min_length=1, max_length=200)], request: HttpRequest) -> Response:
             """All events of the user are deleted, those from before the training as well."""
             return await done(request, "", lambda recommender: {"deleted": recommender.forget(user)})

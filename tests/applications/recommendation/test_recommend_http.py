@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import shop
@@ -66,6 +67,44 @@ def test_kinds_of_events_are_likes_as_in_training(tmp_path: Path) -> None:
     found = asked(served, user="bob", number=24).json()
     assert {why["item"] for item in found["items"] for why in item["why"]} == {"joke1", "love1"}
     assert "war1" not in {item["id"] for item in found["items"]}
+    served.close()
+
+
+def test_a_user_whose_id_has_slashes_is_forgotten(served: Site) -> None:
+    for user in ("a/b", "/a//b/", "a b?c", "ü%2F"):
+        event = {"user": user, "item": "war1"}
+        assert served.ask("POST", "/v1/recommend/events", json={"events": [event]}).json() == {"events": 1}
+        assert served.ask("DELETE", f"/v1/recommend/users/{quote(user, safe='')}").json() == {"deleted": 1}, user
+    assert served.ask("DELETE", f"/v1/recommend/users/{'x' * 201}").status_code == 422
+
+
+def test_an_event_that_does_not_say_whether_it_is_a_like_is_refused(tmp_path: Path) -> None:
+    desk = shop.Shop(tmp_path, ADA, signal_kinds=["click"])
+    desk.kinds, desk.min_rating = ["click", "view"], 4.0
+    served = Site(shop.NoAdapters(), None, [desk], max_wait_ms=0)
+
+    def sent(item: str, **more: Any) -> Any:
+        event = {"user": "bob", "item": item, "time": "2020-01-01T00:00:00Z", **more}
+        return served.ask("POST", "/v1/recommend/events", json={"events": [event]})
+
+    for more, field in (
+        ({}, "kind"),
+        ({"kind": "clck", "rating": 5}, "kind"),
+        ({"kind": "click"}, "rating"),
+        ({"kind": "click", "rating": "5"}, "rating"),
+    ):
+        refused = sent("war0", **more)
+        assert refused.status_code == 422 and field in refused.json()["error"], refused.text
+    for item, more in (
+        ("war1", {"kind": "view"}),
+        ("war2", {"kind": "click", "rating": 3.5}),
+        ("joke1", {"kind": "click", "rating": 4}),
+        ("love1", {"liked": True}),
+    ):
+        assert sent(item, **more).status_code == 200
+    assert desk.recommender is not None
+    (numbers, own) = desk.recommender.catalogue.number, desk.recommender.users["bob"]
+    assert set(own.liked) == {numbers["joke1"], numbers["love1"]} and len(own.seen) == 4
     served.close()
 
 

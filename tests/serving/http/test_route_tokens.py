@@ -120,7 +120,7 @@ def test_the_openapi_says_which_operations_need_a_token(site: Site) -> None:
         for method, operation in operations.items()
     }
     assert {place for place, needed in secured.items() if needed is None} == {("GET", "/healthz"), ("GET", "/readyz")}
-    wanted = {(method, route.path): [{"token": []}] for method, route in guarded(site)}
+    wanted = {(method, route.path_format): [{"token": []}] for method, route in guarded(site)}
     assert {place: needed for place, needed in secured.items() if needed is not None} == wanted
 
 

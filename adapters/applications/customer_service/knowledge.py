@@ -36,8 +36,8 @@ class Question:
     where: str = ""
 
     def digest(self) -> str:
-        """sha256 of its text, by which splits are cut."""
-        return digest_value(self.text)
+        """sha256 of its text, by which splits are cut: of texts that are one question, the same."""
+        return digest_value(normal(self.text))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,10 +88,15 @@ class Questions(list[Question]):
         return Questions(self[i] for i in indices)
 
     def halves(self) -> tuple[Questions, Questions]:
-        """Two halves by a hash of the text: to calibrate, and to set thresholds. Equal texts stay together."""
+        """Two halves by a hash of the text: to calibrate, and to set thresholds. Equal questions stay together."""
         sides = [int(question.digest()[:8], 16) % 2 for question in self]
         first, second = (Questions(q for q, at in zip(self, sides, strict=True) if at == side) for side in (0, 1))
         return first, second
+
+    def without(self, others: Iterable[Question]) -> Questions:
+        """Those that none of the others is equal to."""
+        known = {normal(question.text) for question in others}
+        return Questions(question for question in self if normal(question.text) not in known)
 
 
 @dataclass(frozen=True, kw_only=True)

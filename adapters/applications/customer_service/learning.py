@@ -120,6 +120,7 @@ class CustomerService(ApplicationBuilder):
         if TRAIN not in splits:
             raise DataError(f"--train_file {settings.train_file}: no question.")
         splits = with_limits(with_dev(splits, settings), settings)
+        splits[DEV] = self._without_train(splits)
         outside = Questions(one for one in splits[TRAIN] if one.scope != IN)
         splits[DEV] = Questions([*splits[DEV], *outside])
         splits[TRAIN] = Questions(one for one in splits[TRAIN] if one.scope == IN)
@@ -130,6 +131,21 @@ class CustomerService(ApplicationBuilder):
         self.knowledge = Knowledge(questions=splits[TRAIN], replies=replies, passages=self._documents())
         self._check()
         return self.knowledge
+
+    def _without_train(self, splits: Mapping[str, Questions]) -> Questions:
+        """Dev without the questions that train has: they are found, and right, as no new one is, so that thresholds
+        would be set too low, and nothing be guaranteed. Those of test are said. Raises DataError where none is left."""
+        kept = splits[DEV].without(splits[TRAIN])
+        if left := len(splits[DEV]) - len(kept):
+            self.note(f"{numbered(left, 'questions')} of dev {verb(left, 'are')} in train, too, and left out of dev")
+        if splits[DEV] and not kept:
+            raise DataError(
+                f"--validation_file {self.settings.validation_file}: train has all of its questions. Give others: "
+                "thresholds are set by questions that were not learned."
+            )
+        if same := len(splits.get(TEST, ())) - len(splits.get(TEST, Questions()).without(splits[TRAIN])):
+            self.note(f"{numbered(same, 'questions')} of test {verb(same, 'are')} in train, too, and scored")
+        return kept
 
     def _templates(self, replies: dict[str, Reply], questions: Questions) -> tuple[dict[str, Reply], Questions]:
         """Replies with those of templates, which answer all questions of their intent."""

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from adapters.applications.customer_service import documents, reading, templates
 from adapters.applications.customer_service.knowledge import Knowledge, Passage, Question, Questions, with_versions
+from adapters.applications.customer_service.learning import CustomerService
 from adapters.applications.customer_service.settings import all_settings
 from adapters.core.errors import ArtifactError, DataError
+from adapters.data.splits import with_dev
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 
@@ -75,6 +77,33 @@ def test_two_answers_to_one_question_are_versions_and_others_keep_theirs():
     assert first.reply == third.reply != second.reply and fourth.reply is None
     assert replies[str(first.reply)].versions == ("here", "there") and replies[str(first.reply)].text == "there"
     assert replies[str(second.reply)].text == "here"
+
+
+def test_no_question_is_in_train_and_in_dev_or_in_both_halves_of_dev():
+    asked = Questions(Question(text=text, intent="i") for n in range(200) for text in (f"is it {n}", f"Is it  {n}?"))
+    splits = with_dev({"train": asked}, settings())
+    train, dev = splits["train"], splits["validation"]
+    assert dev and len(dev.without(train)) == len(dev)
+    one, other = dev.halves()
+    assert one and other and len(one.without(other)) == len(one)
+
+
+def learner(tmp_path: Path, **files: list[dict[str, str]]) -> CustomerService:
+    paths = {f"--{name}": str(customers.write(tmp_path / f"{name}.jsonl", rows)) for name, rows in files.items()}
+    return CustomerService("", {"output_dir": str(tmp_path / "run")}, [word for pair in paths.items() for word in pair])
+
+
+def test_questions_of_dev_that_train_has_are_left_out_and_said(tmp_path, capsys):
+    train = [{"question": f"is it {n}", "intent": "ab"[n % 2]} for n in range(20)]
+    dev = [{"question": f"Is it {n}?", "intent": "ab"[n % 2]} for n in range(15, 30)]
+    made = learner(tmp_path, train_file=train, validation_file=dev, test_file=dev[:7])
+    made.read()
+    assert sorted(one.text for one in made.splits["validation"]) == [f"Is it {n}?" for n in range(20, 30)]
+    said = capsys.readouterr().err
+    assert "5 questions of dev are in train, too, and left out of dev" in said
+    assert "5 questions of test are in train, too, and scored" in said and len(made.splits["test"]) == 7
+    with pytest.raises(DataError, match="train has all of its questions"):
+        learner(tmp_path, train_file=train, validation_file=dev[:5]).read()
 
 
 @given(st.lists(st.tuples(TEXTS, st.none() | TEXTS), max_size=20))

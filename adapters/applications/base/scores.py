@@ -15,12 +15,36 @@ Score = dict[str, float]
 """`value`, and the ends of its 95 % interval, `low` and `high`."""
 
 
-def mean(values: np.ndarray, seed: int) -> Score:
-    """A mean over examples, with the percentile bootstrap's interval over them."""
-    rows = np.asarray(values, float)[:, None]
-    drawn = resampled_sums(rows, seed=seed, resamples=RESAMPLES)[:, 0] / len(rows)
+def mean(values: np.ndarray, seed: int, groups: np.ndarray | None = None) -> Score:
+    """A mean over examples, with the percentile bootstrap's interval over them, or over groups of them.
+
+    Args:
+        values: `[examples]`.
+        seed: of the bootstrap.
+        groups: `[examples]`, the number of each one's group: those of a group are drawn together. None: each its own.
+    """
+    values = np.asarray(values, float)
+    drawn = resampled_means(values[:, None], np.arange(len(values)) if groups is None else groups, seed)[:, 0]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return {"value": float(rows.mean()), "low": float(low), "high": float(high)}
+    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
+
+
+def resampled_means(values: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+    """`[resamples, width]`: means over the examples of resampled groups.
+
+    Args:
+        values: `[examples, width]`.
+        groups, seed: as of `mean`.
+    """
+    drawn = resampled_sums(group_sums(np.c_[values, np.ones(len(values))], groups), seed=seed, resamples=RESAMPLES)
+    found: np.ndarray = drawn[:, :-1] / drawn[:, -1:]
+    return found
+
+
+def group_sums(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """`[groups, width]`: sums over the examples of each group that has any."""
+    names, place = np.unique(groups, return_inverse=True)
+    return np.stack([np.bincount(place, column, len(names)) for column in values.T], 1)
 
 
 def shown(score: Mapping[str, float]) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from adapters.applications.base.scores import RESAMPLES, mean
+from adapters.applications.base.scores import group_sums, mean, resampled_means
 from adapters.applications.recommendation.events import Case
 from adapters.evaluation.differences import differences
 from adapters.evaluation.random_effects import of_runs
-from adapters.evaluation.significance import holm, resampled_sums
+from adapters.evaluation.significance import holm
 
 System = Callable[[Case, np.ndarray], np.ndarray]
 """From a case and bool `[items]`, those that are ranked, to scores of all items, float `[items]`."""
@@ -165,34 +165,49 @@ def _mean_cosine(vectors: np.ndarray) -> float:
 def evaluate(systems: Mapping[str, System], parts: Sequence[Slice], frozen: np.ndarray, seed: int) -> dict[str, Any]:
     """Scores of systems on slices, as JSON; the first system is the one that the others are compared with.
 
-    Intervals are percentile bootstraps over users. A difference of the first system from another in nDCG@10 is tested
-    by swapping the two systems' scores of each user at random; p is adjusted by Holm's method over the others. It is
-    about these trained models: what another seed would change is not in it.
+    Intervals are percentile bootstraps over users, whose cases are drawn together. A difference of the first system
+    from another in nDCG@10 is tested by swapping the two systems' scores of all of a user's cases at random; p is
+    adjusted by Holm's method over the others. It is about these trained models: what another seed would change is not
+    in it.
     """
     found: dict[str, Any] = {}
     for part in parts:
         results = {name: scored(system, part, frozen, seed) for name, system in systems.items()}
         rows = []
-        tests = compared([one.values[:, METRICS.index(MAIN)] for one in results.values()], seed)
+        numbers: dict[str, int] = {}
+        users = np.array([numbers.setdefault(case.user, len(numbers)) for case in part.cases])
+        tests = compared([one.values[:, METRICS.index(MAIN)] for one in results.values()], seed, users)
         for (name, one), test in zip(results.items(), [None, *tests], strict=True):
+            there = ~np.isnan(one.values)
             values = {
-                metric: mean(one.values[~np.isnan(one.values[:, place]), place], seed)
+                metric: mean(one.values[there[:, place], place], seed, users[there[:, place]])
                 for place, metric in enumerate(METRICS)
-                if not np.isnan(one.values[:, place]).all()
+                if there[:, place].any()
             }
             row = {"name": name, **values, "coverage": one.coverage, "diversity": one.diversity}
             rows.append(row if test is None else {**row, "difference": test})
         targets = sum(len(case.targets) for case in part.cases)
-        found[part.name] = {"cases": len(part.cases), "targets": targets, "systems": rows}
+        found[part.name] = {"cases": len(part.cases), "users": len(numbers), "targets": targets, "systems": rows}
     return found
 
 
-def compared(values: Sequence[np.ndarray], seed: int) -> list[dict[str, float]]:
-    """Of the first system's scores `[cases]` and each other's: difference, its 95 % interval, p and Holm's p."""
-    if len(values) < 2 or len(values[0]) < 2:
+def compared(values: Sequence[np.ndarray], seed: int, users: np.ndarray | None = None) -> list[dict[str, float]]:
+    """Of the first system's scores `[cases]` and each other's: difference, its 95 % interval, p and Holm's p.
+
+    Args:
+        values: of each system.
+        seed: of what is drawn.
+        users: `[cases]`, the number of each one's user. None: each its own.
+    """
+    users = np.arange(len(values[0])) if users is None else users
+    cases = np.stack(values, 1)
+    own = group_sums(cases, users)
+    if len(values) < 2 or len(own) < 2:
         return [{} for _ in values[1:]]
-    rows = [of_runs(np.array([own.mean()]), own[None], seeded=False) for own in values]
-    drawn = resampled_sums(np.stack(values, 1), seed=seed, resamples=RESAMPLES) / len(values[0])
+    # A user's part of the mean over cases, so that to swap it is to swap all of the user's cases.
+    parts = own * (len(own) / len(cases))
+    rows = [of_runs(np.array([part.mean()]), part[None], seeded=False) for part in parts.T]
+    drawn = resampled_means(cases, users, seed)
     pairs = [(0, other) for other in range(1, len(values))]
     tests = differences(rows, drawn, pairs, seed=seed, resamples=DRAWS)
     adjusted = holm([test.p for test in tests])

@@ -85,7 +85,8 @@ class Case:
 
     Attributes:
         user: the user's name.
-        at: the moment, seconds: of the last event that is known.
+        at: the moment, seconds: of the last event that is known, or just before the period of the targets if that is
+            later. Popularity and age are of then, as in service they are of the last event of all users.
         history: numbers of the liked items, each once, the oldest first.
         seen: numbers of all items that the user has seen by then; they are not recommended.
         targets: numbers of the items that the user liked afterwards, none of them seen before.
@@ -138,17 +139,18 @@ def cases(events: Events, begin: float, end: float, new_user_clicks: int, moment
                 known = places[times <= at]
             else:
                 known = places[times < begin]
-            case = _case(events, user, known, likes, new)
+            case = _case(events, user, known, likes, new, float(np.nextafter(begin, -np.inf)))
             if case is not None:
                 found.append(case)
     return found
 
 
-def _case(events: Events, user: int, known: np.ndarray, likes: np.ndarray, new: bool) -> Case | None:
-    """The case of a user of whom some events are known; None where nothing is, or nothing is left to be found."""
+def _case(events: Events, user: int, known: np.ndarray, likes: np.ndarray, new: bool, earliest: float) -> Case | None:
+    """The case of a user of whom some events are known, at the earliest at a moment; None where nothing is, or nothing
+    is left to be found."""
     if not len(known):
         return None
-    at = float(events.times[known[-1]])
+    at = max(float(events.times[known[-1]]), earliest)
     seen = frozenset(events.items[known].tolist())
     later = events.items[likes[events.times[likes] > at]].tolist()
     targets = tuple(item for item in _once(later) if item not in seen)

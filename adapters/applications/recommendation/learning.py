@@ -78,7 +78,8 @@ class Recommendation(ApplicationBuilder):
         self.dev_begins, self.test_begins = cut_times(self.events, settings.dev_percentage, share)
         if settings.test_file:
             self.test_begins = np.inf
-            self.test = reading.read_cases(settings.test_file, settings, self.catalogue, self.events)
+            self.test, lines = reading.read_cases(settings.test_file, settings, self.catalogue, self.events)
+            self.note(*lines)
         else:
             self.test = cases(self.events, self.test_begins, np.inf, settings.new_user_clicks)
         parts = {
@@ -89,9 +90,9 @@ class Recommendation(ApplicationBuilder):
         self.note(", ".join(f"{name}: {numbered(len(part), 'events')}" for name, part in parts.items()))
         if not len(parts["train"]):
             raise DataError(f"{settings.events_file}: all events have one time, so that none is left to learn from.")
-        new = sum(case.new for case in self.test)
-        cold = f"cold items: {int(self.cold.sum()):,}"
-        self.note(f"test: {numbered(len(self.test), 'users')}, of whom {new:,} {verb(new, 'are')} new, {cold}")
+        users = {case.user: case.new for case in self.test}
+        new, cold = sum(users.values()), f"cold items: {int(self.cold.sum()):,}"
+        self.note(f"test: {numbered(len(users), 'users')}, of whom {new:,} {verb(new, 'are')} new, {cold}")
         return self.events
 
     def _check_methods(self) -> None:

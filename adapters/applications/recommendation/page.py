@@ -29,8 +29,8 @@ HOW = [
         "AUC, MRR, nDCG and recall",
         "AUC: the probability that a target is ranked above another item. MRR: 1 / the rank of the first target. "
         "nDCG@10: the gain of the targets among the first 10, by log2 of their rank, divided by the highest possible. "
-        "Recall@50: the share of a user's targets among the first 50. All are means over users, with percentile "
-        "bootstrap intervals over users.",
+        "Recall@50: the share of a user's targets among the first 50. All are means over cases, of which a user has "
+        "one unless --test_file has more, with percentile bootstrap intervals over users.",
     ),
     (
         "lists",
@@ -80,7 +80,8 @@ def page(scores: Mapping[str, Any], notes: Sequence[str], record: Mapping[str, A
 
 
 def _title(name: str, part: Mapping[str, Any]) -> str:
-    return f"{name}: {numbered(part['cases'], 'users')}, {numbered(part['targets'], 'targets')}"
+    cases = "" if part["cases"] == part["users"] else f", {numbered(part['cases'], 'cases')}"
+    return f"{name}: {numbered(part['users'], 'users')}{cases}, {numbered(part['targets'], 'targets')}"
 
 
 def _verdict(scores: Mapping[str, Any]) -> list[str]:

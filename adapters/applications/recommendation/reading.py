@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC
 from typing import Any
 
+import numpy as np
+
 from adapters.applications.recommendation.catalogue import Catalogue, Item
 from adapters.applications.recommendation.events import Case, Events
 from adapters.core.errors import DataError, Faults, numbered, verb
@@ -181,23 +183,35 @@ def read_events(settings: Any, catalogue: Catalogue) -> tuple[Events, list[str]]
     return events, [*lines, f"{users}; {likes:,} of the events {verb(likes, 'are')} liked"]
 
 
-def read_cases(path: str, settings: Any, catalogue: Catalogue, events: Events) -> list[Case]:
-    """The cases of a test file. Raises DataError with every fault."""
+def read_cases(path: str, settings: Any, catalogue: Catalogue, events: Events) -> tuple[list[Case], list[str]]:
+    """The cases of a test file, and what was understood. Raises DataError with every fault."""
     source = open_file(path, encoding=settings.encoding, flag="--test_file")
     faults = Faults(source.name)
-    known, at = set(events.names), float(events.times[-1]) if len(events) else 0.0
+    known = {name: number for number, name in enumerate(events.names)}
+    at = float(events.times[-1]) if len(events) else 0.0
+    advice = 'A case is {"user": …, "history": […], "target": …}, and candidates.'
     found = []
     for row in source.rows(faults):
-        try:
-            numbers = {
-                name: tuple(catalogue.number[str(id)] for id in row.values.get(name) or ())
-                for name in ("history", "candidates")
-            }
-            target = catalogue.number[str(row.values["target"])]
-        except KeyError as error:
-            faults.add(row.where(), f"no item {error}", 'A case is {"user": …, "history": […], "target": …}.')
+        user, lists, goal = _cell(row, "user")[:LONGEST_NAME], {}, _cell(row, "target")
+        for name in ("history", "candidates"):
+            value = row.values.get(name)
+            lists[name] = value if isinstance(value, list | tuple) else () if value is None else None
+        wrong = [f"{name} that is no list" for name, value in lists.items() if value is None]
+        wrong += [f"a case without a {name}" for name, value in (("user", user), ("target", goal)) if not value]
+        ids = [goal, *(_text(id) for value in lists.values() for id in value or ())]
+        wrong = wrong or [f"no item {id!r:.60}" for id in dict.fromkeys(ids) if id not in catalogue.number][:1]
+        if wrong:
+            faults.add(row.where(), wrong[0], advice)
             continue
-        user = str(row.values.get("user"))
+        target = catalogue.number[goal]
+        numbers = {name: tuple(catalogue.number[_text(id)] for id in value or ()) for name, value in lists.items()}
+        places = events.of_user.get(known.get(user, -1), np.zeros(0, np.int64))
+        if target in numbers["history"]:
+            faults.note("targets that the history has already")
+        elif (events.items[places] == target).any():
+            what = "a target that --events_file has of this user already: it would be learned from"
+            faults.add(row.where(), what, "Remove that event, or the case.")
+            continue
         candidates = (*dict.fromkeys((*numbers["candidates"], target)),) if numbers["candidates"] else None
         found.append(
             Case(
@@ -213,7 +227,9 @@ def read_cases(path: str, settings: Any, catalogue: Catalogue, events: Events) -
     faults.raise_if_any()
     if not found:
         raise DataError(f"{path}: no case. Give lines with user, history and target.")
-    return found
+    users = len({case.user for case in found})
+    notes = [numbered(times, said) for said, times in faults.notes.items()]
+    return found, [f"{source.name}: {numbered(len(found), 'cases')} of {numbered(users, 'users')}", *notes]
 
 
 def _lines(roles: ColumnRoles, faults: Faults, count: int, what: str) -> list[str]:

@@ -113,6 +113,7 @@ class Recommender:
         self.signals, self.ranker, self.encode = signals, ranker, encode
         self.store, self.retrieved = store, retrieved
         self.users: dict[str, UserEvents] = {}
+        self._names: dict[str, str] = {}  # by the digests of deletions, which are read at each start
         self._number = 0
         self.read_changes()
 
@@ -306,7 +307,7 @@ class Recommender:
                 if isinstance(change, Event):
                     self._take(change)
                 else:
-                    self.users = {name: own for name, own in self.users.items() if digest_of(name) != change.digest}
+                    self.users.pop(self._names.pop(change.digest, ""), None)
             self._number = number
         self._add(items)
 
@@ -314,7 +315,10 @@ class Recommender:
         number = self.catalogue.number.get(event.item)
         if number is None:  # two servers took in items of one id at once, or the file is another recommender's
             return
-        self.users.setdefault(event.user, UserEvents()).take(number, event.time, event.liked)
+        if event.user not in self.users:
+            self.users[event.user] = UserEvents()
+            self._names[digest_of(event.user)] = event.user
+        self.users[event.user].take(number, event.time, event.liked)
         if event.liked:
             self.signals.behaviour.take(number, event.time)
 

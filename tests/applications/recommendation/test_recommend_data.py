@@ -161,6 +161,7 @@ def test_no_case_looks_ahead(rows: list[tuple[str, int, float, bool]], cut: floa
         if case.new:
             assert known >= case.seen and len(case.history) >= 1
         else:
+            assert case.at >= np.nextafter(cut, -np.inf), "popularity is as fresh as in service"
             assert case.seen == known and (moments > 1 or case.at < cut)
         assert set(case.history) <= case.seen and not set(case.targets) & case.seen
         for target in case.targets:
@@ -231,8 +232,51 @@ def test_a_case_of_a_test_file_needs_known_items(tmp_path: Path) -> None:
     catalogue, found, _ = read(tmp_path, ITEMS, [{"user": "u", "item": "a", "time": 1}])
     path = shop.write(tmp_path / "t.jsonl", [{"user": "u", "history": ["a"], "target": "b", "candidates": ["a"]}])
     own = given_files(tmp_path, ITEMS, [])
-    (case,) = reading.read_cases(str(path), own, catalogue, found)
+    (case,), _ = reading.read_cases(str(path), own, catalogue, found)
     assert (case.history, case.targets, case.candidates, case.new) == ((0,), (1,), (0, 1), False)
     path = shop.write(tmp_path / "t.jsonl", [{"user": "u", "history": ["z"], "target": "b"}])
     with pytest.raises(DataError, match=r"t.jsonl:1: no item 'z'"):
         reading.read_cases(str(path), own, catalogue, found)
+
+
+CASE = {"user": "v", "history": ["a"], "target": "b"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"user": None}, "t.jsonl:2: a case without a user"),
+        ({"target": ""}, "t.jsonl:2: a case without a target"),
+        ({"history": 5}, "t.jsonl:2: history that is no list"),
+        ({"candidates": "a"}, "t.jsonl:2: candidates that is no list"),
+        ({"candidates": ["a", "z"]}, "t.jsonl:2: no item 'z'"),
+        ({"user": "u", "target": "a", "history": []}, "t.jsonl:2: a target that --events_file has of this user"),
+    ],
+)
+def test_a_case_that_cannot_be_scored_is_refused_with_its_place(
+    tmp_path: Path, given: dict[str, Any], message: str
+) -> None:
+    catalogue, found, _ = read(tmp_path, ITEMS, [{"user": "u", "item": "a", "time": 1}])
+    own, path = given_files(tmp_path, ITEMS, []), shop.write(tmp_path / "t.jsonl", [CASE, {**CASE, **given}])
+    with pytest.raises(DataError) as caught:
+        reading.read_cases(str(path), own, catalogue, found)
+    assert message in str(caught.value)
+
+
+def test_cases_of_one_user_and_repeated_targets_are_said(tmp_path: Path) -> None:
+    catalogue, found, _ = read(tmp_path, ITEMS, [{"user": "u", "item": "a", "time": 1}])
+    rows = [CASE, CASE, {**CASE, "user": "u", "target": "a"}]
+    path, own = shop.write(tmp_path / "t.jsonl", rows), given_files(tmp_path, ITEMS, [])
+    cases_, said = reading.read_cases(str(path), own, catalogue, found)
+    assert len(cases_) == 3 and "3 cases of 2 users" in said[0]
+    assert said[1:] == ["1 target that the history has already"]
+
+
+def test_a_number_of_400_digits_is_none(tmp_path: Path) -> None:
+    huge = 10**400
+    event = {"user": "u", "item": "a", "time": 1}
+    catalogue, *_ = read(tmp_path, [{**ITEMS[0], "price": huge, "published": huge}], [event])
+    assert (catalogue.items[0].price, catalogue.items[0].published) == (None, None)
+    for wrong, message in (({"time": huge}, "the time is no number"), ({"rating": huge}, "a rating that is no number")):
+        with pytest.raises(DataError, match=message):
+            read(tmp_path, ITEMS, [{**event, "rating": 5, **wrong}], min_rating=4)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score, roc_auc_score
 
+from adapters.applications.base.scores import mean
 from adapters.applications.recommendation.evaluation import (
     ALL,
     COLD,
@@ -122,6 +123,25 @@ def test_tests_of_systems_that_differ_by_chance_are_wrong_as_seldom_as_they_say(
     assert wrong <= 9, wrong  # of 60 at 5 %: more than 9 have a probability of 0.1 %
 
 
+def test_a_user_with_many_cases_is_one_user() -> None:
+    """Ten users, whose hundred cases are alike: what looks like a thousand users would always be significant."""
+    draw = np.random.default_rng(2)
+    users = np.repeat(np.arange(10), 100)
+    wrong = sum(
+        compared([np.repeat(draw.random(10), 100), np.repeat(draw.random(10), 100)], seed, users)[0]["p"] < 0.05
+        for seed in range(40)
+    )
+    assert wrong <= 7, wrong  # of 40 at 5 %: more than 7 have a probability of 0.1 %
+    values = np.repeat(draw.random(10), 100)
+    once, many = mean(values[::100], 0), mean(values, 0, users)
+    assert many == pytest.approx(once)
+    unequal = np.array([0, 0, 0, 1, 2, 2])
+    own = draw.random(6)
+    (test,) = compared([own, own - 0.25], 0, unequal)
+    assert test["value"] == pytest.approx(0.25) and test["low"] == pytest.approx(0.25)
+    assert compared([own, own - 0.25], 0, np.zeros(6, int)) == [{}], "one user is no test"
+
+
 def test_scores_have_intervals_and_the_first_system_is_compared_with_the_others() -> None:
     cases = [case(user=f"u{n}", targets=(1 + n % 4,)) for n in range(30)]
     systems = {
@@ -133,3 +153,9 @@ def test_scores_have_intervals_and_the_first_system_is_compared_with_the_others(
     assert oracle["nDCG@10"] == {"value": 1, "low": 1, "high": 1} and chance["AUC"]["value"] == 0.5
     assert "difference" not in oracle and chance["difference"]["p_adjusted"] < 0.01
     assert found[ALL]["targets"] == 30 and found[COLD]["cases"] == 14, "those with the targets 3 and 4"
+    assert found[ALL]["users"] == 30
+    again = evaluate(systems, slices([*cases, *cases], COLD_ITEMS, {}), np.eye(5), 0)
+    assert (again[ALL]["cases"], again[ALL]["users"]) == (60, 30)
+    for before, after in zip(found[ALL]["systems"], again[ALL]["systems"], strict=True):
+        assert after["MRR"] == pytest.approx(before["MRR"])
+        assert after.get("difference", {}).get("p") == before.get("difference", {}).get("p")

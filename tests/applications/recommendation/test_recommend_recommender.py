@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.applications.base import sqlite_file
+from adapters.applications.recommendation import recommender
 from adapters.applications.recommendation.behaviour import Behaviour, cooccurrence
 from adapters.applications.recommendation.catalogue import Item
 from adapters.applications.recommendation.events import Events
 from adapters.applications.recommendation.ranker import FEWEST, Ranker, highest, ranked, retrieved
 from adapters.applications.recommendation.recommender import Recommender, Request, UserEvents
 from adapters.applications.recommendation.signals import FEATURES, Profile
-from adapters.applications.recommendation.store import Event, Store
+from adapters.applications.recommendation.store import Event, Store, digest_of
 from adapters.core.errors import DataError, SessionError
 
 DAY = shop.DAY
@@ -176,6 +177,24 @@ def test_a_name_is_in_no_file_while_the_file_is_open_or_it_is_said(
     reader.close()
     assert store.forget("a-secret-name 1") == 0
     assert not any(b"a-secret-name" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_deletions_that_are_kept_cost_nothing_at_each_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "events.db")
+    store.add_events(Event(user=f"u{n}", item="sea1", time=float(n)) for n in range(50))
+    for n in range(20):
+        store.forget(f"gone{n}")
+    hashed: list[str] = []
+
+    def digest(user: str) -> str:
+        hashed.append(user)
+        return digest_of(user)
+
+    monkeypatch.setattr(recommender, "digest_of", digest)
+    made = shop.recommender(tmp_path)
+    assert len(made.users) == 50 == len(hashed)
+    made.forget("u7")
+    assert "u7" not in made.users and len(made.users) == 49
 
 
 def test_a_file_that_cannot_be_written_loses_nothing(made: Recommender) -> None:

@@ -176,7 +176,7 @@ def write_service(data: Path) -> None:
     """The sets of customer service."""
     (data / "banking77_oos").mkdir()
     for split, each in (("train", 3), ("valid", 3), ("test", 2)):
-        asked = [f"{n} where is the {what}\t{what}" for n in range(each) for what in ("card", "shop")]
+        asked = [f"{split} {n} where is the {what}\t{what}" for n in range(each) for what in ("card", "shop")]
         for name, lines in (
             (split, asked),
             (f"id-oos.{split}", ["who is it\toos"]),

@@ -97,9 +97,10 @@ class Inbox:
 
     def forget(self, owner: str) -> int:
         """Delete all of an owner, decisions about it included; returns how many conversations there were."""
-        count = self.store.forget(owner)
-        self.write()
-        return count
+        try:
+            return self.store.forget(owner)
+        finally:  # what is deleted is in no file, though a log may have it
+            self.write()
 
     def write(self) -> None:
         """Write the file of all decisions. Raises SessionError.

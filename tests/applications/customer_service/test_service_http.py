@@ -228,6 +228,23 @@ def test_a_persons_data_are_deleted_by_one_call_from_every_file(closed: Served) 
     assert closed.history(EVE) == [] == closed.inbox()
 
 
+def test_a_log_that_cannot_be_emptied_keeps_no_decision_and_is_emptied_when_it_is_asked_for_again(
+    closed: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed.say("a peculiar secret")
+    closed.ask("PUT", "/v1/inbox/1", json={"reply": "r1"})
+
+    def kept(*_: Any) -> None:
+        raise SessionError("its log still has the bytes")
+
+    monkeypatch.setattr("adapters.applications.customer_service.store.empty_log", kept)
+    assert closed.ask("DELETE", "/v1/customers/me", headers=ADA).status_code == 503
+    assert (closed.desk.folder / DECIDED).read_text() == ""
+    monkeypatch.undo()
+    assert closed.ask("DELETE", "/v1/customers/me", headers=ADA).json() == {"deleted": 0}
+    assert not any(b"peculiar" in path.read_bytes() for path in closed.desk.folder.iterdir())
+
+
 def test_decisions_that_one_worker_read_before_another_deleted_them_are_not_written_after(
     closed: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

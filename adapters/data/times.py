@@ -7,9 +7,10 @@ from datetime import UTC, datetime, tzinfo
 
 LATEST_SECONDS = 1e11
 """Seconds since 1970 beyond this are milliseconds."""
-YEARS = range(1000, 9001)
-"""Years of a time. Beyond them, another zone or a window's end could be a year that Python has not."""
-EARLIEST_SECONDS = datetime(YEARS[0], 1, 1, tzinfo=UTC).timestamp()
+FIRST_YEAR, LAST_YEAR = 1000, 9000
+"""Of a time. Beyond them, another zone or a window's end could be in a year that Python has not."""
+EARLIEST_SECONDS = -30_610_224_000
+"""The beginning of the first year."""
 
 _SECONDS = re.compile(r"-?(\d{1,3}|\d{5,7}|\d{9,11})(\.\d*)?")
 """Written as text. Four digits are a year, and eight a day in ISO 8601's basic form."""
@@ -36,8 +37,8 @@ def seconds_since_1970(value: object, zone: tzinfo) -> float:
         found = datetime.fromisoformat(f"{text}-01-01" if _YEAR.fullmatch(text) else text)
     except (ValueError, OverflowError) as error:
         raise ValueError("the time is not in ISO 8601 (2026-01-31T09:30:00+01:00)") from error
-    if found.year not in YEARS:
-        raise ValueError(f"the time is not in the years {YEARS[0]} to {YEARS[-1]}")
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise ValueError(f"the time is not in the years {FIRST_YEAR} to {LAST_YEAR}")
     found = found if found.tzinfo else found.replace(tzinfo=zone)
     return found.astimezone(UTC).timestamp()
 

@@ -62,20 +62,21 @@ class GrowingFile:
         self.stream.seek(self.offset)
 
     def arrival(self, most: int, *, last: bool = False) -> Arrival:
-        """At most `most` next lines. Args: last: nothing more is written, so that a line may lack its end."""
+        """At most `most` next lines, and of a file whose place was taken, all. Args: last: nothing more is written, so
+        that a line may lack its end."""
         found = self._lines(most, last=last)
         self.behind = len(found) == most
+        mark = self._mark()
         if not self.behind and not last and (following := self._following()) is not None:
             # First to the end of the former one, to which something may have been added until now.
-            found += self._lines(most, last=True)
+            while rest := self._lines(most, last=True):
+                found += rest
+            mark, self.behind = self._mark(), True
             former, self.stream = self.stream, following
             former.close()
-            mark, self.behind = self._mark(), True
             self.offset, self.line, self.inode = 0, 0, os.fstat(following.fileno()).st_ino
             if not found:
                 return self.arrival(most)
-        else:
-            mark = self._mark()
         return Arrival(given=tuple(found), marks={self.name: mark} if found else {})
 
     def _mark(self) -> dict[str, int]:

@@ -310,6 +310,24 @@ def test_a_file_that_is_rotated_while_it_is_read_is_followed(tmp_path, opened, w
     assert [one.item for one in file.arrival(10).given] == [b"7\n"]
 
 
+def test_what_is_added_to_a_file_while_it_is_rotated_is_read(tmp_path, opened, monkeypatch):
+    path, former = tmp_path / "news.jsonl", tmp_path / "news.1"
+    path.write_bytes(b"1\n")
+    file = opened(path)
+    path.rename(former)
+    path.write_bytes(b"5\n")
+    following = file._following
+
+    def late() -> Any:
+        if former.stat().st_size == 2:
+            former.write_bytes(b"1\n2\n3\n4\n")
+        return following()
+
+    monkeypatch.setattr(file, "_following", late)
+    found = [one.item for _ in range(4) for one in file.arrival(2).given]
+    assert found == [b"1\n", b"2\n", b"3\n", b"4\n", b"5\n"]
+
+
 def test_standard_input_is_behind_while_it_gives_lines(monkeypatch):
     monkeypatch.setattr(inputs, "ACTIVE_SECONDS", 0.05)
     read, write = os.pipe()

@@ -4,7 +4,8 @@
 - pmi: minus the log-likelihood of the word after nothing; domain: minus that after the query's own last words
   (Holtzman et al. 2021, arXiv:2104.08315, eq. 4: domain-conditional pointwise mutual information).
 - contextual: class probabilities divided by those of content-free texts (Zhao et al. 2021, arXiv:2102.09690).
-- batch: divided by their mean over the predicted texts (Zhou et al. 2023, arXiv:2309.17249); it needs many texts.
+- batch: divided by their mean over many texts (Zhou et al. 2023, arXiv:2309.17249). These are texts of train, read once,
+  so that an answer depends on no other text that is predicted with it: a text alone would be divided by itself.
 - channel: the likelihood of the text after a word, instead of the word after the text (Min et al. 2022,
   arXiv:2108.04106).
 """
@@ -74,12 +75,10 @@ class Calibration:
         )
 
     def classes(self, log_probs: LabelLogProbs) -> np.ndarray:
-        """Log-probability `[texts, classes]`, normalised over the classes."""
+        """Log-probability `[texts, classes]`, normalised over the classes, by all steps before `batch`."""
         texts = log_softmax(self._of_classes(log_probs, log_probs.words))
         if "contextual" in self.steps:
-            texts = _divided(texts, log_softmax(self._of_classes(log_probs, log_probs.content_free)))
-        if "batch" in self.steps:
-            texts = _divided(texts, texts)
+            texts = divided(texts, prior_of(log_softmax(self._of_classes(log_probs, log_probs.content_free))))
         return texts
 
     def _of_classes(self, log_probs: LabelLogProbs, words: np.ndarray) -> np.ndarray:
@@ -112,7 +111,12 @@ def parse(texts: Sequence[str], score: str = "sum") -> list[Calibration]:
     return out
 
 
-def _divided(texts: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Log-probabilities minus the logarithm of the reference's mean probabilities, normalised."""
-    prior = np.logaddexp.reduce(reference, axis=0) - np.log(len(reference))
+def prior_of(texts: np.ndarray) -> np.ndarray:
+    """The logarithm `[classes]` of the mean probabilities of some texts, of log-probabilities `[texts, classes]`."""
+    mean: np.ndarray = np.logaddexp.reduce(texts, axis=0) - np.log(len(texts))
+    return mean
+
+
+def divided(texts: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Log-probabilities minus those of a prior, normalised."""
     return log_softmax(texts - prior)

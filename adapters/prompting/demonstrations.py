@@ -13,6 +13,9 @@ from adapters.tasks.base.example import Example
 SELECTIONS = ("random", "balanced", "hardest", "nearest")
 CANDIDATES = 200
 """Number of training examples, sampled by the seed, among which the hardest or nearest are chosen."""
+REFERENCE, LEAST_REFERENCE = 128, 8
+"""Training texts over which the calibration `batch` takes its mean, and the fewest that tell something of a class's
+share. Zhou et al. 2023 (arXiv:2309.17249), sec. 5, find little gain beyond some tens."""
 
 
 def draw(train: Sequence[Example], number: int, seed: int) -> list[Example]:
@@ -60,6 +63,22 @@ def hardest(
     draw(candidates, number, seed)
     order = np.argsort(np.asarray(likelihood(candidates)), kind="stable")
     return draw([candidates[i] for i in order[:number]], number, seed)
+
+
+def reference(train: Sequence[Example], shots: Sequence[Example]) -> list[Example]:
+    """Training texts, always the same ones and none of them a shot, whose mean probabilities `batch` takes out.
+
+    A shot is left out because a prompt that shows it knows its answer. Raises SettingsError if there are too few.
+    """
+    drawn = draw(train, min(len(train), REFERENCE + len(shots)), 0)
+    shown = [shot.inputs for shot in shots]
+    found = [example for example in drawn if example.inputs not in shown][:REFERENCE]
+    if len(found) < LEAST_REFERENCE:
+        raise SettingsError(
+            f"--calibration batch: takes the mean over {LEAST_REFERENCE} or more training texts that are no shots, and "
+            f"there are {len(found)}. Give more of them (--train_file), or --calibration contextual."
+        )
+    return found
 
 
 class Nearest:

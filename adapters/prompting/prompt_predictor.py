@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.core.errors import ModelError
 from adapters.core.progress import ProgressBar
 from adapters.models.generation import generate
-from adapters.prompting.calibration import CONTENT_FREE, Calibration, LabelLogProbs
+from adapters.prompting.calibration import CONTENT_FREE, Calibration, LabelLogProbs, divided, prior_of
 from adapters.prompting.chat_template import ChatTemplate
 from adapters.prompting.constrained_decoding import constrained_answers
 from adapters.prompting.demonstrations import Nearest
@@ -24,6 +24,8 @@ from adapters.tasks.base.predictor import shared_out
 from adapters.tasks.base.task import PromptableTask
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from adapters.models.base_model import Base
 
 BAR_FROM = 32
@@ -53,6 +55,7 @@ class PromptPredictor:
         nearest: Nearest | None = None,
         constrained: bool = False,
         scorer: CachedScorer | None = None,
+        prior: np.ndarray | None = None,
     ) -> None:
         """Args:
         model: with a language-model head, on its device.
@@ -68,8 +71,9 @@ class PromptPredictor:
         nearest: chooses shots for each example; `shots` are then used only with content-free texts.
         constrained: whether generation is constrained to answers that the task can parse, if it defines them.
         scorer: of the model, with its cache; None for a new one.
+        prior: what the calibration `batch` divides by, as `measured_prior` gives it.
         """
-        self.calibration = calibration or Calibration()
+        self.calibration, self.prior = calibration or Calibration(), prior
         self.model, self.base, self.task, self.prompt = model, base, task, prompt
         self.max_new_tokens = max_new_tokens
         self.batch_rows, self.batch_tokens = batch_rows, None if batch_rows else batch_tokens
@@ -160,10 +164,27 @@ class PromptPredictor:
 
     def _choose(self, examples: list[Example], shots: list[int]) -> list[Prediction]:
         """The likeliest labels, decoded by the task as the output of a head."""
-        score = self.channel_log_probs if "channel" in self.calibration.steps else self.label_log_probs
-        scores = self.calibration.classes(score(examples, shots, [self.calibration]))
+        scores = self._class_log_probs(examples, shots)
+        if "batch" in self.calibration.steps:
+            assert self.prior is not None, "measured_prior comes first"
+            scores = divided(scores, self.prior)
         encoded = [Encoded(example=i, input_ids=[], targets=[]) for i in range(len(examples))]
         return self.task.decode(examples, encoded, list(scores), self.base.word_tokenizer)
+
+    def measured_prior(self, texts: Sequence[Example]) -> np.ndarray:
+        """The logarithm `[classes]` of the mean class probabilities of some texts, by which `batch` divides.
+
+        Texts that do not fit are left out. Raises ModelError if none fits.
+        """
+        fitting = [(text, number) for text in texts if (number := self.fit(text)) is not None]
+        if not fitting:
+            raise ModelError("--calibration batch: no training text fits into the prompt. Give a shorter --prompt.")
+        return prior_of(self._class_log_probs([text for text, _ in fitting], [number for _, number in fitting]))
+
+    def _class_log_probs(self, examples: Sequence[Example], shots: Sequence[int]) -> np.ndarray:
+        """Log-probability `[examples, classes]` by all steps of the calibration before `batch`."""
+        score = self.channel_log_probs if "channel" in self.calibration.steps else self.label_log_probs
+        return self.calibration.classes(score(examples, shots, [self.calibration]))
 
     def label_log_probs(
         self, examples: Sequence[Example], shots: Sequence[int], calibrations: Sequence[Calibration]

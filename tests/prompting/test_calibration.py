@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp, softmax
 
-from adapters.core.errors import SettingsError
-from adapters.prompting.calibration import CONTENT_FREE, STEPS, Calibration, LabelLogProbs, parse
+from adapters.core.errors import ArtifactError, SettingsError
+from adapters.prompting.calibration import CONTENT_FREE, STEPS, Calibration, LabelLogProbs, divided, parse, prior_of
 from adapters.prompting.prompt_predictor import PromptPredictor
 from adapters.prompting.template import Prompt
 from adapters.tasks.base.example import Example
@@ -76,7 +76,8 @@ def test_each_calibration_is_its_formula(seed: int) -> None:
     assert np.allclose(np.exp(Calibration(steps=("contextual",)).classes(found)), wanted)
     mean = np.exp(plain).mean(0)
     weighted = np.exp(plain) / mean
-    batch = np.exp(Calibration(steps=("batch",)).classes(found))
+    texts = Calibration(steps=("batch",)).classes(found)
+    batch = np.exp(divided(texts, prior_of(texts)))
     assert np.allclose(batch, weighted / weighted.sum(1, keepdims=True))
 
 
@@ -188,3 +189,46 @@ def test_a_prompt_without_a_channel_cannot_be_asked_for_it(model: tuple[Any, Any
     path.write_text('task = "classification"\nanswer = "label"\nquery = "{{text}}"\nchannel = "{{text}} {{answer}}"\n')
     with pytest.raises(SettingsError, match=r"plain.toml:4: channel: \{\{answer\}\} must come before \{\{text\}\}"):
         tiny.method("few_shot", prompt=str(path)).check(base, tiny.classifying())
+
+
+def test_a_batch_is_of_training_texts_so_a_text_alone_is_answered_as_among_others(
+    model: tuple[Any, Any], tmp_path: Path
+) -> None:
+    base, _ = model
+    task, path = tiny.classifying(), tmp_path / "mine.toml"
+    path.write_text('task = "classification"\nanswer = "label"\nquery = "Text : {{text}}\\nin "\n')
+    train = [Example(id=f"t{i}", inputs={"text": f"{text} {i}"}, gold="bad") for i, text in enumerate(tiny.TEXT * 3)]
+    method = tiny.method("few_shot", shots=2, calibration=["batch"], prompt=str(path))
+    writer = method.wrap(base, task, train)
+    asked = method.predictor(writer, base, task)
+    together = asked.predict(EXAMPLES)
+    for example, other in zip(EXAMPLES, together, strict=True):
+        (alone,) = asked.predict([example])
+        assert alone.value == other.value
+        assert np.abs(alone.detail - other.detail).max() < 1e-4
+    plain = tiny.method("few_shot", shots=2, prompt=str(path))
+    bare = plain.predictor(plain.wrap(base, task, train), base, task)
+    others = [one for one in train if one.inputs not in [shot.inputs for shot in method.members[0].examples]]
+    assert len(others) == 13
+    weighted = bare.predict(EXAMPLES)[0].detail / np.mean([p.detail for p in bare.predict(others)], 0)
+    assert together[0].detail == pytest.approx(weighted / weighted.sum(), abs=1e-4)
+    method.save(writer, base, tmp_path)
+    loaded = tiny.method("few_shot", shots=2, calibration=["batch"], prompt=str(path))
+    again = loaded.predictor(loaded.load(base, task, tmp_path), base, task).predict(EXAMPLES[:1])
+    assert np.abs(again[0].detail - together[0].detail).max() < 1e-4
+
+
+def test_a_batch_of_too_few_texts_and_an_artifact_without_its_mean_are_refused(
+    model: tuple[Any, Any], tmp_path: Path
+) -> None:
+    base, _ = model
+    task, path = tiny.classifying(), tmp_path / "mine.toml"
+    path.write_text('task = "classification"\nanswer = "label"\nquery = "{{text}} is "\n')
+    with pytest.raises(SettingsError, match="--calibration batch: .* 8 or more training texts .* there are 2"):
+        tiny.method("few_shot", shots=2, calibration=["batch"], prompt=str(path)).wrap(
+            base, task, [Example(id=str(i), inputs={"text": f"Ada {i}"}, gold="bad") for i in range(4)]
+        )
+    plain = tiny.method("zero_shot", prompt=str(path))
+    plain.save(plain.wrap(base, task, ()), base, tmp_path)
+    with pytest.raises(ArtifactError, match="the calibration batch needs 'prior'"):
+        tiny.method("zero_shot", calibration=["batch"], prompt=str(path)).load(base, task, tmp_path)

@@ -123,7 +123,7 @@ class Lab:
 
     def _check_shots(self) -> None:
         """Raises SettingsError where there are too few training examples, or they cannot be selected as requested."""
-        from adapters.prompting.demonstrations import balanced
+        from adapters.prompting.demonstrations import balanced, draw, reference
 
         most, available = max(self.settings.shots), len(self.train)
         if most > available:
@@ -133,6 +133,8 @@ class Lab:
             )
         if most and self.settings.shot_selection == "balanced":
             balanced(self.train, 0, 0)
+        if any("batch" in calibration.steps for calibration in self.calibrations):
+            reference(self.train, draw(self.train, most, 0))
 
     def run_conditions(self) -> None:
         """Score what is not scored yet; with --optimize, choose on dev first."""

@@ -122,21 +122,26 @@ class LoadedBase(Base):
 class CachedPromptPredictor(PromptPredictor):
     """A prompted model that keeps its readings: another calibration of the same texts costs nothing."""
 
-    def __init__(self, *given: Any, wanted: Sequence[Calibration], **named: Any) -> None:
+    def __init__(
+        self, *given: Any, wanted: Sequence[Calibration], reference: Sequence[Example] = (), **named: Any
+    ) -> None:
         """Args:
         given: of `PromptPredictor`.
         wanted: the calibrations that will be used.
+        reference: training texts over which the calibration `batch` takes its mean.
         named: of `PromptPredictor`, without `calibration`.
         """
         channel = [one for one in wanted if "channel" in one.steps]
         super().__init__(*given, **named, calibration=channel[0] if channel else None)
         self.channelled, self.plain = channel, [one for one in wanted if one not in channel]
+        self.reference = list(reference)
         self.fitting: dict[str, int | None] = {}
         self.kept: dict[tuple[str, ...], LabelLogProbs] = {}
 
     def predict_by(self, examples: Sequence[Example], calibration: Calibration) -> list[Prediction]:
         """Predictions by one of the wanted calibrations."""
         self.calibration = calibration
+        self.prior = self.measured_prior(self.reference) if "batch" in calibration.steps else None
         return self.predict(examples)
 
     def fit(self, example: Example) -> int | None:
@@ -179,8 +184,9 @@ class CachedPromptPredictor(PromptPredictor):
         for wanted, each in ((self.plain, times), (self.channelled, words)):
             steps = {step for one in wanted for step in one.steps}
             empty = len(CONTENT_FREE) if "contextual" in steps else 0
+            read = number + empty + (len(self.reference) if "batch" in steps else 0)
             contexts = 4 * times if steps & {"pmi", "domain"} else 0  # two contexts, each in up to two parts
-            out += (number + empty) * each + contexts + 1 if wanted else 0
+            out += read * each + contexts + 1 if wanted else 0
         return out
 
     def _times(self) -> int:
@@ -237,6 +243,7 @@ class PredictorFactory:
         method = method_of(self.settings, self.task.name, condition)
         model = method.wrap(self.base, self.task, self.train)
         (member,) = method.members
+        batch = any("batch" in one.steps for one in wanted)
         nearest = None
         if condition.shots and self.settings.shot_selection == "nearest":
             nearest = Nearest(member.examples, condition.shots, self._embed)
@@ -247,6 +254,7 @@ class PredictorFactory:
             member.prompt,
             member.examples[: condition.shots],
             wanted=wanted,
+            reference=method.reference(self.train, member.examples) if batch else (),
             chat=member.chat,
             nearest=nearest,
             max_new_tokens=self.settings.max_new_tokens,

@@ -17,10 +17,13 @@ by them. `auto` takes turns all the same, as that is how an instruct base was tr
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from adapters.core.errors import ArtifactError, ModelError, SettingsError, did_you_mean
 from adapters.core.files import write_json
@@ -33,7 +36,7 @@ from adapters.models.precision import cast_frozen_model
 from adapters.prompting import template
 from adapters.prompting.calibration import Calibration
 from adapters.prompting.chat_template import CHOICES, ChatTemplate, chosen_template, template_of
-from adapters.prompting.demonstrations import CANDIDATES, SELECTIONS, Nearest, balanced, draw, hardest
+from adapters.prompting.demonstrations import CANDIDATES, SELECTIONS, Nearest, balanced, draw, hardest, reference
 from adapters.prompting.ensemble import Ensemble
 from adapters.prompting.likelihood import CachedScorer
 from adapters.prompting.prompt_predictor import PromptPredictor
@@ -58,11 +61,15 @@ class PromptWithShots:
         prompt: the template.
         examples: the shots; if they are chosen for each query, the candidates to choose from.
         chat: the base's chat template, if the prompt is written as its turns.
+        reference: training texts over which the calibration `batch` takes its mean; none once that is known.
+        prior: that mean, the logarithm of a probability for each class; empty before it is measured.
     """
 
     prompt: template.Prompt
     examples: list[Example]
     chat: ChatTemplate | None = None
+    reference: list[Example] = field(default_factory=list)
+    prior: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +86,8 @@ class PromptSettings:
     score: str = "sum"
     """For answers chosen by likelihood: log-likelihood of the answer (sum), per token (mean) or per byte (byte)."""
     calibration: list[str] = field(default_factory=list)
-    """Calibration of those likelihoods: contextual, batch, pmi, domain, channel; several can be combined."""
+    """Calibration of those likelihoods: contextual, batch (by the mean over texts of train, without their labels), pmi,
+    domain, channel; several can be combined."""
     apply_chat_template: str = "auto"
     """Write the prompt as turns of the base's chat template: the instruction as the system's, shots and query as the
     user's. auto: where its tokenizer has one; yes: refuse a base without; no: one text."""
@@ -194,16 +202,24 @@ class PromptMethod(Method):
         """The frozen base with its language-model head."""
         task, model = promptable(task), self._model(base)
         first = self.shot_seed * self.seeds
-        self.members = [
-            PromptWithShots(
-                prompt=prompt,
-                examples=self._select(model, base, task, train, prompt, seed),
-                chat=self._chat(base, prompt),
-            )
-            for prompt in self._prompts(base, task)
-            for seed in range(first, first + self.seeds)
-        ]
+        self.members = []
+        for prompt in self._prompts(base, task):
+            for seed in range(first, first + self.seeds):
+                shots = self._select(model, base, task, train, prompt, seed)
+                self.members.append(
+                    PromptWithShots(
+                        prompt=prompt,
+                        examples=shots,
+                        chat=self._chat(base, prompt),
+                        reference=self.reference(train, shots) if "batch" in self.calibration.steps else [],
+                    )
+                )
         return model
+
+    def reference(self, train: Sequence[Example], shots: Sequence[Example]) -> list[Example]:
+        """The texts over which the calibration `batch` takes its mean. Raises SettingsError if there are too few."""
+        # Of the candidates among which the nearest are chosen, a text's own prompt leaves out the text itself.
+        return reference(train, () if self.selection == "nearest" else shots)
 
     @property
     def shot_seed(self) -> int:
@@ -254,6 +270,7 @@ class PromptMethod(Method):
                 "prompt": member.prompt.record(),
                 "shots": [{"id": e.id, "inputs": dict(e.inputs), "gold": e.gold} for e in member.examples],
                 "chat_template": member.chat and member.chat.digest,
+                **({"prior": member.prior} if member.prior else {}),
             }
             for member in self.members
         ]
@@ -273,7 +290,8 @@ class PromptMethod(Method):
                 template.check({key: value for key, value in member["prompt"].items() if key != "name"}, task, fault)
                 shots = [Example(id=s["id"], inputs=s["inputs"], gold=s["gold"]) for s in member["shots"]]
                 chat = _recorded_chat(base, member.get("chat_template"), folder / FILE)
-                self.members.append(PromptWithShots(prompt=prompt, examples=shots, chat=chat))
+                prior = self._recorded_prior(task, member.get("prior", []), fault)
+                self.members.append(PromptWithShots(prompt=prompt, examples=shots, chat=chat, prior=prior))
         except (KeyError, TypeError) as error:
             raise ArtifactError(f"{folder / FILE}: not a prompt of taskswap ({error!r}).") from error
         if not self.members:
@@ -281,6 +299,18 @@ class PromptMethod(Method):
         for each in self.members:
             task.check_form(each.prompt.form)
         return self._model(base)
+
+    def _recorded_prior(self, task: PromptableTask, prior: Any, fault: Callable[[str], ArtifactError]) -> list[float]:
+        """A class's mean log-probability each, where they are divided by. Raises ArtifactError where they lack."""
+        if "batch" not in self.calibration.steps:
+            return []
+        sound = isinstance(prior, list) and all(isinstance(one, float) and math.isfinite(one) for one in prior)
+        if not sound or len(prior) != len(task.labels):
+            raise fault(
+                "the calibration batch needs 'prior', a number for each label, which older versions did not keep. "
+                "Make the prompt again"
+            )
+        return prior
 
     def labelled(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """Its shots; where they are chosen by their answers or for each query, all the examples they are chosen from.
@@ -308,6 +338,10 @@ class PromptMethod(Method):
         quicken(model)
         scorer = CachedScorer(model)
         members = [self._predictor(model, base, task, member, scorer) for member in self.members]
+        for number, (asked, member) in enumerate(zip(members, self.members, strict=True)):
+            if member.reference:  # measured on the device, in the precision of the answers, and kept by the artifact
+                asked.prior = asked.measured_prior(member.reference)
+                self.members[number] = replace(member, reference=[], prior=asked.prior.tolist())
         return members[0] if len(members) == 1 else Ensemble(members, task, base.word_tokenizer)
 
     def _predictor(
@@ -330,6 +364,7 @@ class PromptMethod(Method):
             batch_rows=self.settings.per_device_eval_batch_size,
             calibration=self.calibration,
             constrained=self.settings.decoding == "constrained",
+            prior=np.array(member.prior) if member.prior else None,
         )
 
     def _model(self, base: Base) -> torch.nn.Module:

@@ -4,8 +4,8 @@
 - pmi: minus the log-likelihood of the word after nothing; domain: minus that after the query's own last words
   (Holtzman et al. 2021, arXiv:2104.08315, eq. 4: domain-conditional pointwise mutual information).
 - contextual: class probabilities divided by those of content-free texts (Zhao et al. 2021, arXiv:2102.09690).
-- batch: divided by their mean over many texts (Zhou et al. 2023, arXiv:2309.17249). These are texts of train, read once,
-  so that an answer depends on no other text that is predicted with it: a text alone would be divided by itself.
+- batch: divided by their mean over many texts (Zhou et al. 2023, arXiv:2309.17249). These are texts of train, read
+  once, so that an answer depends on no other text that is predicted with it: a text alone would be divided by itself.
 - channel: the likelihood of the text after a word, instead of the word after the text (Min et al. 2022,
   arXiv:2108.04106).
 """
@@ -63,6 +63,8 @@ class Calibration:
             require(step in STEPS, "calibration", step, f"none, or of {', '.join(STEPS)}")
         both = {"pmi", "domain"} <= set(self.steps)
         require(not both, "calibration", " ".join(self.steps), "pmi or domain, not both: each removes the other's part")
+        scored = "channel" in self.steps and self.score != "sum"
+        require(not scored, "score", self.score, "sum with the channel, which scores the text and not the label's word")
         clash = {"channel"} & set(self.steps) and {"pmi", "domain"} & set(self.steps)
         require(not clash, "calibration", " ".join(self.steps), "channel without pmi or domain, or one of these")
 

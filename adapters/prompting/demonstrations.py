@@ -49,20 +49,34 @@ def balanced(train: Sequence[Example], number: int, seed: int) -> list[Example]:
 
 
 def hardest(
-    train: Sequence[Example], number: int, seed: int, likelihood: Callable[[list[Example]], Sequence[float]]
-) -> list[Example]:
+    train: Sequence[Example], number: int, seed: int, likelihood: Callable[[list[Example]], Sequence[float | None]]
+) -> tuple[list[Example], int]:
     """The candidates whose gold answer is least likely to the model without shots, in a random order.
 
     Args:
         train: the training examples.
         number: of shots.
         seed: for candidates and order.
-        likelihood: log-probabilities of the gold answers, by the prompted model without shots.
+        likelihood: log-probabilities of the gold answers, by the prompted model without shots; None of a candidate that
+            does not fit into its prompt.
+
+    Returns:
+        The shots, and the number of candidates that were left out as they do not fit.
+
+    Raises:
+        SettingsError: there are fewer candidates.
     """
     candidates = draw(train, min(len(train), max(CANDIDATES, number)), seed)
     draw(candidates, number, seed)
-    order = np.argsort(np.asarray(likelihood(candidates)), kind="stable")
-    return draw([candidates[i] for i in order[:number]], number, seed)
+    found = [(value, one) for value, one in zip(likelihood(candidates), candidates, strict=True) if value is not None]
+    left_out = len(candidates) - len(found)
+    if number > len(found):
+        raise SettingsError(
+            f"--shots {number}: of {len(candidates)} candidates for the hardest, {left_out} do not fit into the "
+            f"prompt. Give at most --shots {len(found)}, or another --shot_selection."
+        )
+    order = np.argsort([value for value, _ in found], kind="stable")
+    return draw([found[i][1] for i in order[:number]], number, seed), left_out
 
 
 def reference(train: Sequence[Example], shots: Sequence[Example]) -> list[Example]:

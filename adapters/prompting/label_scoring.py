@@ -97,14 +97,13 @@ class LabelScorer:
         )
 
     def channel_log_probs(
-        self, contexts: Sequence[str], texts: Sequence[str], *, content_free: int, step: Callable[[int], None]
-    ) -> LabelLogProbs:
-        """Log-probabilities of each text after each word.
+        self, contexts: Sequence[str], texts: Sequence[str], *, step: Callable[[int], None]
+    ) -> np.ndarray:
+        """Log-probability `[texts, words]` of each text after each word.
 
         Args:
             contexts: for each word, the prompt up to the text.
             texts: the text of each example.
-            content_free: number of texts, the first ones, that are content-free.
             step: called with the number of texts that are done.
         """
         rows = [self.prompt.tokenize(context.rstrip(" "), self.base.word_tokenizer) for context in contexts]
@@ -115,13 +114,7 @@ class LabelScorer:
         for batch in by_length([len(ids) for ids in choices], tokens=_PACKED_TOKENS, rows=None):
             scores[batch] = self.scorer.log_probs_after(rows, [choices[i] for i in batch], pad_id=pad_id).T
             step(len(batch))
-        return LabelLogProbs(
-            words=scores[content_free:],
-            content_free=scores[:content_free],
-            classes=self.classes,
-            bytes=np.ones(len(rows)),
-            tokens=np.ones(len(rows)),
-        )
+        return scores
 
     def _score_words(self, prompts: Callable[[str], list[list[int]]], step: Callable[[int], None]) -> np.ndarray:
         """Log-probability `[prompts, words]`."""

@@ -6,7 +6,9 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
 
 from adapters.core.errors import ModelError
 from adapters.core.progress import ProgressBar
@@ -24,9 +26,9 @@ from adapters.tasks.base.predictor import shared_out
 from adapters.tasks.base.task import PromptableTask
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from adapters.models.base_model import Base
+
+S = TypeVar("S")
 
 BAR_FROM = 32
 """Number of examples from which a progress bar is shown."""
@@ -35,8 +37,9 @@ BAR_FROM = 32
 class PromptPredictor:
     """Prompts a frozen language model. Several processes share the examples, and all get all predictions.
 
-    A query is never truncated. If it does not fit with all shots, the last ones are dropped, and the prediction says
-    how many; if it does not fit without shots, there is no answer, and the prediction is marked as truncated.
+    A query is never truncated. If it does not fit with all shots, the last ones are dropped (of the nearest, the least
+    similar), and the prediction says how many; if it does not fit without shots, there is no answer, and the prediction
+    is marked as truncated.
     """
 
     def __init__(
@@ -83,9 +86,13 @@ class PromptPredictor:
         self.demonstrations = list(shots)
         self.shots = [self.form.shot(shot) for shot in shots]
         self.nearest, self.constrained = nearest, constrained
+        self.similar_last = nearest is not None
+        """Whether shots are in order of similarity, so that the first ones are dropped where not all fit."""
         self.nearest_shots: dict[str, list[Any]] = {}
         """Shots of the examples that are being predicted, by the digest of the example."""
         self.channel_shots = [self._channel_shot(shot) for shot in shots] if "channel" in self.calibration.steps else []
+        self.channel_lengths: dict[int, int] = {}
+        """Tokens of the longest context of a channel, by the number of shots."""
         self.scorer = scorer or CachedScorer(model)
         self.label_scorer: LabelScorer | None = None
         if prompt.answer in task.chosen_formats:
@@ -96,7 +103,7 @@ class PromptPredictor:
     def shown(self, example: Example) -> list[Example]:
         """The demonstrations that are shown before an example: those that fit, in order."""
         chosen = self.nearest.of([example])[0] if self.nearest is not None else self.demonstrations
-        return chosen[: self.with_shots(chosen).fit(example) or 0]
+        return self._kept(chosen, self.with_shots(chosen).fit(example) or 0)
 
     def with_shots(self, shots: Sequence[Example]) -> PromptPredictor:
         """The same, with these demonstrations before every example."""
@@ -105,6 +112,7 @@ class PromptPredictor:
         other.shots = [self.form.shot(shot) for shot in shots]
         channel = "channel" in self.calibration.steps
         other.channel_shots = [self._channel_shot(shot) for shot in shots] if channel else []
+        other.channel_lengths = {}
         return other
 
     def log_likelihood(self, example: Example, written: str) -> float:
@@ -184,16 +192,24 @@ class PromptPredictor:
     def _class_log_probs(self, examples: Sequence[Example], shots: Sequence[int]) -> np.ndarray:
         """Log-probability `[examples, classes]` by all steps of the calibration before `batch`."""
         score = self.channel_log_probs if "channel" in self.calibration.steps else self.label_log_probs
-        return self.calibration.classes(score(examples, shots, [self.calibration]))
+        out = np.zeros((len(examples), len(self.task.labels)))
+        for number in dict.fromkeys(shots):  # content-free texts are read after as many shots as the texts
+            alike = [i for i, own in enumerate(shots) if own == number]
+            found = score([examples[i] for i in alike], [number] * len(alike), [self.calibration])
+            out[alike] = self.calibration.classes(found)
+        return out
 
     def label_log_probs(
         self, examples: Sequence[Example], shots: Sequence[int], calibrations: Sequence[Calibration]
     ) -> LabelLogProbs:
-        """Log-probabilities of the words after each example with its number of shots, as the calibrations need them."""
+        """Log-probabilities of the words after each example with its number of shots, as the calibrations need them.
+
+        Content-free texts have the first example's number of shots.
+        """
         assert self.label_scorer is not None
         steps = {step for calibration in calibrations for step in calibration.steps}
-        empty = content_free(examples[0], calibrations)
-        rows = [*zip(empty, [len(self.shots)] * len(empty), strict=True), *zip(examples, shots, strict=True)]
+        empty = self._content_free(examples[0], shots[0], calibrations)
+        rows = [*empty, *zip(examples, shots, strict=True)]
 
         def prompts(mask: str) -> list[list[int]]:
             return [self.tokens(example, number, mask) for example, number in rows]
@@ -206,27 +222,62 @@ class PromptPredictor:
     def channel_log_probs(
         self, examples: Sequence[Example], shots: Sequence[int], calibrations: Sequence[Calibration]
     ) -> LabelLogProbs:
-        """Log-probabilities of the texts after the words, with as many shots as fit the longest text."""
+        """Log-probabilities of the texts after the words, each after its number of shots.
+
+        Content-free texts have the first example's number of shots.
+        """
         assert self.label_scorer is not None
-        empty = content_free(examples[0], calibrations)
+        empty = self._content_free(examples[0], shots[0], calibrations)
+        rows = [*empty, *zip(examples, shots, strict=True)]
+        texts = [self._channel_text(example) for example, _ in rows]
         words = [word for word, _ in self.task.choices(self.prompt.form)]
-        texts = [self.prompt.channel_parts(self.task, example, words[0])[1] for example in [*empty, *examples]]
-        longest = max(texts, key=len)
-        number = min(shots)
-        while number and not self._fits(self.channel_contexts(examples[0], number, words), longest):
-            number -= 1
-        contexts = self.channel_contexts(examples[0], number, words)
-        with _steps(len(texts)) as step:
-            return self.label_scorer.channel_log_probs(contexts, texts, content_free=len(empty), step=step)
+        scores = np.zeros((len(rows), len(words)))
+        with _steps(len(rows)) as step:
+            for number in dict.fromkeys(number for _, number in rows):
+                alike = [i for i, (_, own) in enumerate(rows) if own == number]
+                contexts = self.channel_contexts(examples[0], number, words)
+                scores[alike] = self.label_scorer.channel_log_probs(contexts, [texts[i] for i in alike], step=step)
+        return LabelLogProbs(
+            words=scores[len(empty) :],
+            content_free=scores[: len(empty)],
+            classes=self.label_scorer.classes,
+            bytes=np.ones(len(words)),
+            tokens=np.ones(len(words)),
+        )
+
+    def _content_free(
+        self, example: Example, shots: int, calibrations: Sequence[Calibration]
+    ) -> list[tuple[Example, int]]:
+        """Content-free examples, each with as many of the shots as fit, if one of the calibrations needs them.
+
+        Raises ModelError where none of them fits even without shots.
+        """
+        if not any("contextual" in calibration.steps for calibration in calibrations):
+            return []
+        found = [self.task.content_free(example, text) for text in CONTENT_FREE]
+        fitting = [(one, min(number, shots)) for one in found if (number := self.fit(one)) is not None]
+        if not fitting:
+            raise ModelError("--calibration contextual: not even a text without content fits into the prompt.")
+        return fitting
 
     def channel_contexts(self, example: Example, shots: int, words: Sequence[str]) -> list[str]:
         """For each word the prompt up to the text: instruction, shots, and the beginning of the channel."""
         before = self.instruction + "".join(self.channel_shots[:shots])
         return [before + self.prompt.channel_parts(self.task, example, word)[0] for word in words]
 
-    def _fits(self, contexts: Sequence[str], text: str) -> bool:
-        tokenizer = self.base.word_tokenizer
-        return max(len(self.prompt.tokenize(context + text, tokenizer)) for context in contexts) <= self.base.positions
+    def _channel_text(self, example: Example) -> str:
+        """The text of an example that is scored after each word."""
+        word = self.task.choices(self.prompt.form)[0][0]
+        return self.prompt.channel_parts(self.task, example, word)[1]
+
+    def _channel_length(self, example: Example, shots: int) -> int:
+        """Tokens of the longest of the channel's contexts, which are the same for all examples."""
+        if shots not in self.channel_lengths:
+            words = [word for word, _ in self.task.choices(self.prompt.form)]
+            contexts = self.channel_contexts(example, shots, words)
+            tokens = (self.prompt.tokenize(one.rstrip(" "), self.base.word_tokenizer) for one in contexts)
+            self.channel_lengths[shots] = max(map(len, tokens))
+        return self.channel_lengths[shots]
 
     def _shots_of(self, example: Example) -> list[Any]:
         """Demonstrations for an example, in order."""
@@ -234,21 +285,37 @@ class PromptPredictor:
 
     def fit(self, example: Example) -> int | None:
         """Number of shots that fit before an example's query; None if not even the query fits."""
-        mask = self.label_scorer.mask(self.label_scorer.longest) if self.label_scorer else ""
+        fits = self._fits_channel(example) if "channel" in self.calibration.steps else self._fits(example)
         fitting = None
         low, high = 0, len(self._shots_of(example))
         number = high
         while low <= high:  # all shots first, then bisection
-            if len(self.tokens(example, number, mask)) <= self.room:
+            if fits(number):
                 fitting, low = number, number + 1
             else:
                 high = number - 1
             number = (low + high) // 2
         return fitting
 
+    def _fits(self, example: Example) -> Callable[[int], bool]:
+        """Whether a query fits after a number of shots, with the longest answer."""
+        mask = self.label_scorer.mask(self.label_scorer.longest) if self.label_scorer else ""
+        return lambda number: len(self.tokens(example, number, mask)) <= self.room
+
+    def _fits_channel(self, example: Example) -> Callable[[int], bool]:
+        """Whether a text fits after a number of shots and each of the words."""
+        word = self.task.choices(self.prompt.form)[0][0]
+        (context,) = self.channel_contexts(example, 0, [word])
+        length = len(self.plain_form.continuation(context, self._channel_text(example)))
+        return lambda number: self._channel_length(example, number) + length <= self.base.positions
+
     def tokens(self, example: Example, shots: int, mask: str = "") -> list[int]:
-        """Tokens of an example's prompt with its first shots."""
-        return self.form.tokens(self._shots_of(example)[:shots], example, mask)
+        """Tokens of an example's prompt with a number of its shots."""
+        return self.form.tokens(self._kept(self._shots_of(example), shots), example, mask)
+
+    def _kept(self, shots: Sequence[S], number: int) -> list[S]:
+        """The shots that stay where only so many fit: the first ones, or the most similar, which are the last."""
+        return list(shots[len(shots) - number :] if self.similar_last else shots[:number])
 
     def _generate_texts(
         self, rows: Sequence[Sequence[int]], examples: Sequence[Example], finished: Callable[[int], None]
@@ -308,9 +375,3 @@ def _up_to(separator: str, text: str) -> str:
     answer = text.lstrip()
     space = text[: len(text) - len(answer)]
     return ("" if separator in space else space) + answer.split(separator)[0]
-
-
-def content_free(example: Example, calibrations: Sequence[Calibration]) -> list[Example]:
-    """The example with content-free texts instead of its own, if one of the calibrations needs them."""
-    contents = CONTENT_FREE if any("contextual" in calibration.steps for calibration in calibrations) else ()
-    return [dataclasses.replace(example, inputs=dict.fromkeys(example.inputs, text), gold=None) for text in contents]

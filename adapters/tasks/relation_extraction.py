@@ -401,6 +401,11 @@ class Task(LabelAnswerTask):
         head, tail = self._names(example)
         return {"text": example.inputs["text"], "head": head, "tail": tail}
 
+    def content_free(self, example: Example, text: str) -> Example:
+        """The text, of which both entities are the whole."""
+        whole = {name: [0, len(text), *example.inputs[name][2:]] for name in _ENTITIES}
+        return replace(example, inputs={"text": text, **whole}, gold=None)
+
     def plain_texts(self, example: Example) -> list[str]:
         """The text with marks that are words."""
         return [self._marked(example, WORDS).text]

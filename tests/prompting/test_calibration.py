@@ -118,9 +118,9 @@ def test_steps_go_together_in_one_order() -> None:
     assert len(STEPS) == 5
 
 
-@pytest.mark.parametrize("text", ["contextuel", "pmi+domain", "channel+pmi", "mean+byte"])
+@pytest.mark.parametrize("text", ["contextuel", "pmi+domain", "channel+pmi", "mean+byte", "channel+mean"])
 def test_what_is_not_known_or_does_not_go_together_is_refused(text: str) -> None:
-    with pytest.raises(SettingsError, match="--calibration"):
+    with pytest.raises(SettingsError, match=r"--(calibration|score) "):
         parse([text])
 
 
@@ -224,7 +224,7 @@ def test_a_batch_of_too_few_texts_and_an_artifact_without_its_mean_are_refused(
     base, _ = model
     task, path = tiny.classifying(), tmp_path / "mine.toml"
     path.write_text('task = "classification"\nanswer = "label"\nquery = "{{text}} is "\n')
-    with pytest.raises(SettingsError, match="--calibration batch: .* 8 or more training texts .* there are 2"):
+    with pytest.raises(SettingsError, match=r"--calibration batch: .* 8 or more training texts .* there are 2"):
         tiny.method("few_shot", shots=2, calibration=["batch"], prompt=str(path)).wrap(
             base, task, [Example(id=str(i), inputs={"text": f"Ada {i}"}, gold="bad") for i in range(4)]
         )
@@ -232,3 +232,54 @@ def test_a_batch_of_too_few_texts_and_an_artifact_without_its_mean_are_refused(
     plain.save(plain.wrap(base, task, ()), base, tmp_path)
     with pytest.raises(ArtifactError, match="the calibration batch needs 'prior'"):
         tiny.method("zero_shot", calibration=["batch"], prompt=str(path)).load(base, task, tmp_path)
+
+
+def test_each_text_is_calibrated_with_the_shots_that_it_got(model: tuple[Any, Any]) -> None:
+    base, writer = model
+    calibration = Calibration(steps=("contextual",))
+    long = Example(id="long", inputs={"text": "in " * (base.positions // 2)})
+    many = [*SHOTS, *(Example(id=str(i), inputs={"text": "a friend lived in a town"}, gold="bad") for i in range(30))]
+    asked = PromptPredictor(writer, base, tiny.classifying(), PROMPT, many, max_new_tokens=4, calibration=calibration)
+    number = asked.fit(long)
+    assert number is not None and 0 < number < (asked.fit(EXAMPLES[0]) or 0) < len(many)
+    together = asked.predict([EXAMPLES[0], long])
+    alone = PromptPredictor(
+        writer, base, tiny.classifying(), PROMPT, many[:number], max_new_tokens=4, calibration=calibration
+    )
+    (wanted,) = alone.predict([long])
+    assert np.abs(together[1].detail - wanted.detail).max() < 1e-4
+    assert together[1].shots_dropped == len(many) - number
+
+
+def test_a_long_text_of_a_channel_takes_no_shots_from_the_others(model: tuple[Any, Any]) -> None:
+    base, writer = model
+    calibration = Calibration(steps=("channel",))
+    long = Example(id="long", inputs={"text": "in " * (base.positions // 2)})
+    many = [*SHOTS, *(Example(id=str(i), inputs={"text": "a friend lived in a town"}, gold="bad") for i in range(30))]
+    asked = PromptPredictor(writer, base, tiny.classifying(), PROMPT, many, max_new_tokens=4, calibration=calibration)
+    (before,) = asked.predict(EXAMPLES[:1])
+    after, other = asked.predict([EXAMPLES[0], long])
+    assert np.abs(before.detail - after.detail).max() < 1e-4
+    assert before.shots_dropped == after.shots_dropped < other.shots_dropped < len(many)
+    number = len(many) - other.shots_dropped
+    contexts = asked.channel_contexts(long, number, ["London", "Oslo", "New York"])
+    lengths = [len(base.tokenizer(f"{one}{long.inputs['text']}").input_ids) for one in contexts]
+    assert base.positions - 20 < max(lengths) <= base.positions
+
+
+def test_relations_are_calibrated_by_entities_without_content(model: tuple[Any, Any]) -> None:
+    base, writer = model
+    prompt = Prompt(
+        name="r",
+        task="relation_extraction",
+        answer="label",
+        query="{{text}} {{head}} {{tail}} is ",
+        shot="{{text}} {{head}} {{tail}} is {{answer}}",
+    )
+    calibration, task = Calibration(steps=("contextual",)), tiny.relating()
+    example = task.from_request({"text": "<e1>Ada</e1> lived in <e2>London</e2>."}, "0")
+    asked = PromptPredictor(writer, base, task, prompt, [], max_new_tokens=4, calibration=calibration)
+    (found,) = asked.predict([example])
+    assert found.value in task.labels.names
+    empty = task.content_free(example, "N/A")
+    assert asked.form.text([], empty) == "N/A N/A N/A is "

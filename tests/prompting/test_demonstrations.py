@@ -91,12 +91,49 @@ def test_balanced_shots_hang_on_the_seed_and_need_classes() -> None:
 
 
 def test_the_hardest_are_those_whose_answer_is_least_likely() -> None:
-    shots = hardest(TEXTS, 3, 0, lambda some: [-float(example.id) for example in some])
-    assert {shot.id for shot in shots} == {"4", "5", "6"}
+    shots, left_out = hardest(TEXTS, 3, 0, lambda some: [-float(example.id) for example in some])
+    assert {shot.id for shot in shots} == {"4", "5", "6"} and not left_out
     seeds = {
-        tuple(shot.id for shot in hardest(TEXTS, 3, s, lambda some: [-float(e.id) for e in some])) for s in range(9)
+        tuple(shot.id for shot in hardest(TEXTS, 3, s, lambda some: [-float(e.id) for e in some])[0]) for s in range(9)
     }
     assert len(seeds) > 1
+
+
+def test_candidates_that_do_not_fit_are_no_hardest_and_are_counted(tmp_path: Path) -> None:
+    from adapters.models.base_model import open_base
+
+    def odd(some: list[Example]) -> list[float | None]:
+        return [None if int(one.id) % 2 else -float(one.id) for one in some]
+
+    shots, left_out = hardest(TEXTS, 3, 0, odd)
+    assert {shot.id for shot in shots} == {"2", "4", "6"} and left_out == 3
+    with pytest.raises(SettingsError, match="--shots 5: of 7 candidates for the hardest, 3 do not fit"):
+        hardest(TEXTS, 5, 0, odd)
+    base, path = open_base(str(tiny.gpt2(tmp_path / "gpt2"))), tmp_path / "mine.toml"
+    path.write_text('task = "classification"\nanswer = "label"\nquery = "{{text}} is "\n')
+    long = Example(id="long", inputs={"text": "town " * 3 * base.positions}, gold="good")
+    method = tiny.method("few_shot", shots=3, shot_selection="hardest", prompt=str(path))
+    method.wrap(base, tiny.classifying(), [*TEXTS, long])
+    assert long not in method.members[0].examples
+    assert method.notes()["shot_selection"] == "hardest (1 candidates too long for the prompt left out)"
+
+
+def test_of_the_nearest_the_most_similar_stay_where_not_all_fit(tmp_path: Path) -> None:
+    from adapters.models.base_model import open_base
+
+    base = open_base(str(tiny.gpt2(tmp_path / "gpt2")))
+    near = Nearest(TEXTS, 5, letters)
+    query = Example(id="q", inputs={"text": "Roma " * 8})
+    (shots,) = near.of([query])
+    kept = "".join(f"{shot.inputs['text']} is {shot.gold}\n\n" for shot in shots[2:])
+    model = base.load_generator().eval()
+    asked = PromptPredictor(model, base, tiny.classifying(), PROMPT, TEXTS[:5], max_new_tokens=4, nearest=near)
+    asked.room = len(base.tokenizer(f"{kept}{query.inputs['text']} is").input_ids)
+    assert asked.shown(query) == shots[2:]
+    (found,) = asked.predict([query])
+    assert found.shots_dropped == 2
+    (wanted,) = asked.with_shots(shots[2:]).predict([query])
+    assert np.abs(found.detail - wanted.detail).max() < 1e-4
 
 
 def letters(texts: list[str]) -> np.ndarray:

@@ -135,7 +135,7 @@ class CachedPromptPredictor(PromptPredictor):
         super().__init__(*given, **named, calibration=channel[0] if channel else None)
         self.channelled, self.plain = channel, [one for one in wanted if one not in channel]
         self.reference = list(reference)
-        self.fitting: dict[str, int | None] = {}
+        self.fitting: dict[tuple[bool, str], int | None] = {}
         self.kept: dict[tuple[str, ...], LabelLogProbs] = {}
 
     def predict_by(self, examples: Sequence[Example], calibration: Calibration) -> list[Prediction]:
@@ -145,11 +145,11 @@ class CachedPromptPredictor(PromptPredictor):
         return self.predict(examples)
 
     def fit(self, example: Example) -> int | None:
-        """How many shots fit, counted once for each example."""
-        digest = example.digest()
-        if digest not in self.fitting:
-            self.fitting[digest] = super().fit(example)
-        return self.fitting[digest]
+        """How many shots fit, counted once for each example, and once more for a channel."""
+        key = "channel" in self.calibration.steps, example.digest()
+        if key not in self.fitting:
+            self.fitting[key] = super().fit(example)
+        return self.fitting[key]
 
     def label_log_probs(
         self, examples: Sequence[Example], shots: Sequence[int], wanted: Sequence[Calibration]

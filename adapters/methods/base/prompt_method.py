@@ -120,7 +120,11 @@ class PromptMethod(Method):
         )
         self.seeds = settings.ensemble_seeds if self.shots else 1
         require(self.seeds >= 1, "ensemble_seeds", self.seeds, "at least 1")
+        nearest = "channel" in self.calibration.steps and self.selection == "nearest" and self.shot_count > 0
+        require(not nearest, "shot_selection", "nearest", "another with --calibration channel, which has one prompt")
         self.members: list[PromptWithShots] = []
+        self.left_out_candidates = 0
+        """Candidates for the hardest shots that did not fit into the prompt, over all members."""
 
     @classmethod
     def search_space(cls, task: str, plugin_dirs: Sequence[str] = ()) -> Space:
@@ -202,7 +206,7 @@ class PromptMethod(Method):
         """The frozen base with its language-model head."""
         task, model = promptable(task), self._model(base)
         first = self.shot_seed * self.seeds
-        self.members = []
+        self.members, self.left_out_candidates = [], 0
         for prompt in self._prompts(base, task):
             for seed in range(first, first + self.seeds):
                 shots = self._select(model, base, task, train, prompt, seed)
@@ -243,15 +247,17 @@ class PromptMethod(Method):
         if self.selection == "balanced":
             return balanced(train, self.shot_count, seed)
         if self.selection == "hardest":
-            return hardest(
+            chosen, left_out = hardest(
                 train, self.shot_count, seed, lambda some: self._likelihoods(model, base, task, prompt, some)
             )
+            self.left_out_candidates += left_out
+            return chosen
         return draw(train, self.shot_count, seed)
 
     def _likelihoods(
         self, model: torch.nn.Module, base: Base, task: PromptableTask, prompt: template.Prompt, examples: list[Example]
-    ) -> list[float]:
-        """Log-probability of each gold answer, without shots."""
+    ) -> list[float | None]:
+        """Log-probability of each gold answer, without shots; None where the example does not fit."""
         require(
             prompt.answer in task.chosen_formats,
             "shot_selection",
@@ -260,8 +266,13 @@ class PromptMethod(Method):
         )
         chat, longest = self._chat(base, prompt), self.settings.max_new_tokens
         prompted = PromptPredictor(model, base, task, prompt, [], chat=chat, max_new_tokens=longest)
-        rows = Calibration().classes(prompted.label_log_probs(examples, [0] * len(examples), []))
-        return [float(row[task.labels.index[example.gold]]) for row, example in zip(rows, examples, strict=True)]
+        numbers = [i for i, example in enumerate(examples) if prompted.fit(example) is not None]
+        out: list[float | None] = [None] * len(examples)
+        if numbers:
+            read = prompted.label_log_probs([examples[i] for i in numbers], [0] * len(numbers), [])
+            for i, row in zip(numbers, Calibration().classes(read), strict=True):
+                out[i] = float(row[task.labels.index[examples[i].gold]])
+        return out
 
     def save(self, model: torch.nn.Module, base: Base, folder: Path) -> None:
         """Write prompts and shots; nothing of the model."""
@@ -310,7 +321,7 @@ class PromptMethod(Method):
                 "the calibration batch needs 'prior', a number for each label, which older versions did not keep. "
                 "Make the prompt again"
             )
-        return prior
+        return list(prior)
 
     def labelled(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """Its shots; where they are chosen by their answers or for each query, all the examples they are chosen from.
@@ -326,6 +337,8 @@ class PromptMethod(Method):
         names = list(dict.fromkeys(member.prompt.name for member in self.members))
         calibration = {} if self.calibration.name == "none" else {"calibration": self.calibration.name}
         selection = {} if self.selection == "random" else {"shot_selection": self.selection}
+        if self.left_out_candidates:
+            selection["shot_selection"] += f" ({self.left_out_candidates} candidates too long for the prompt left out)"
         ensemble = {"ensemble": len(self.members)} if len(self.members) > 1 else {}
         shots = min(self.shot_count, len(self.members[0].examples))
         chats = dict.fromkeys(member.chat.in_words() if member.chat else "no" for member in self.members)

@@ -385,6 +385,10 @@ class PromptableTask(Task):
     def fill(self, example: Example | None, form: AnswerForm) -> dict[str, str]:
         """Values of the common placeholders and, for an example, of its own."""
 
+    def content_free(self, example: Example, text: str) -> Example:
+        """An example that says nothing, by which answers are calibrated: this text in the place of each of its own."""
+        return replace(example, inputs=dict.fromkeys(example.inputs, text), gold=None)
+
     @abstractmethod
     def write_answer(self, example: Example, form: AnswerForm) -> str:
         """The gold answer as a prompted model is to write it."""

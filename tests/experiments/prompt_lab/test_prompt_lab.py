@@ -182,7 +182,9 @@ def test_what_is_done_is_not_done_again(small: Path, tmp_path: Path, monkeypatch
     ]
 
     grown = ran(small, out, *flags[:-1], "none,contextual,batch", "--seeds", "3")
-    assert rows.calls == 7 + 2 * (6 + 2), "another calibration of what was read, and a third seed, each with train's texts"
+    assert rows.calls == 7 + 2 * (6 + 2), (
+        "another calibration of what was read, and a third seed, each with train's texts"
+    )
     assert len(grown["tables"][0]["rows"]) == 2 * 2 * 3
     ran(small, out, *flags, "--max_predict_samples", "6")
     assert rows.calls == 23 + 6, "other examples are other conditions"

@@ -11,6 +11,7 @@ from adapters.core.settings import require
 from adapters.models.base_model import CAUSAL
 from adapters.models.greedy_search import first_token
 from adapters.models.tokenizer import WordTokenizer
+from adapters.prompting.special_tokens import BREAK, guarded, special_tokens, tokens_of_guarded
 from adapters.prompting.template import Prompt
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ Messages = Sequence[Mapping[str, str]]
 
 _SYSTEM, _QUERY, _ANSWER, _NEXT = "qjxsystem", "qjxquery", "qjxanswer", "qjxnext"
 """Contents by which the parts of a rendered chat are told apart; no template has these words."""
-_FIRST_STAND_IN, _STAND_INS = 0xE000, 6400
-"""Characters without a meaning (private use), for what spells a special token in data."""
 
 
 class ChatTemplate:
@@ -95,39 +94,15 @@ class ChatTemplate:
     def tokens(self, messages: Messages) -> list[int]:
         """Tokens of the chat, up to where the answer begins, as the tokenizer's `apply_chat_template` gives them.
 
-        What spells a special token in a message stays text: it is rendered as another character, by which the piece of
-        text that has it, between two of the template's own special tokens, is found and tokenized again.
+        What spells a special token in a message stays text.
         """
-        spelled = self._spelled(messages)
-        if spelled:
-            return self._tokens_as_text(messages, spelled)
+        special = special_tokens(self.tokenizer)
+        contents = [guarded(message["content"], special) for message in messages]
+        if any(BREAK in content for content in contents):
+            told = [{**message, "content": content} for message, content in zip(messages, contents, strict=True)]
+            return tokens_of_guarded(self._rendered(told), self.tokenizer)
         options = {"return_dict": False, "tokenizer_kwargs": {"verbose": False}}
         return list(self._apply(messages, tokenize=True, add_generation_prompt=True, **options))
-
-    def _tokens_as_text(self, messages: Messages, spelled: Sequence[str]) -> list[int]:
-        """`tokens` of messages that spell these special tokens."""
-        given = "".join(message["content"] for message in messages)
-        unused = map(chr, range(_FIRST_STAND_IN, _FIRST_STAND_IN + _STAND_INS))
-        free = (character for character in unused if character not in given)
-        stand_ins = dict(zip(spelled, free, strict=False))
-        back = {stand_in: token for token, stand_in in stand_ins.items()}
-        text = self._rendered([{**one, "content": _replaced(one["content"], stand_ins)} for one in messages])
-        encoded = self._encode(text, return_offsets_mapping=True)
-        special = {*self.tokenizer.hf_tokenizer.all_special_ids, *self._special()}
-        found = zip(encoded.input_ids, encoded.offset_mapping, strict=True)
-        out: list[int] = []
-        piece: list[int] = []
-        begin = 0
-        for token, (start, end) in [*found, (None, (len(text), len(text)))]:
-            if token is not None and token not in special:
-                piece.append(token)
-                continue
-            within = text[begin:start]
-            if any(stand_in in within for stand_in in back):
-                piece = self.tokenizer.encode_data(_replaced(within, back), add_special_tokens=False).input_ids
-            out += piece if token is None else [*piece, token]
-            piece, begin = [], end
-        return out
 
     def answer_tokens(self, answer: str) -> list[int]:
         """Tokens of an answer in its turn, without the turn's end; at least one."""
@@ -141,17 +116,6 @@ class ChatTemplate:
         """Tokens before an answer to a query of which only the end is known; None: where there is no query at all."""
         text = self.opening if query_end is None else query_end + self.before_answer
         return list(self._encode(text).input_ids) or [first_token(self.tokenizer.hf_tokenizer)]
-
-    def _special(self) -> dict[int, str]:
-        """The special tokens, by number."""
-        added = self.tokenizer.hf_tokenizer.added_tokens_decoder
-        return {number: token.content for number, token in added.items() if token.special}
-
-    def _spelled(self, messages: Messages) -> list[str]:
-        """The special tokens that the messages spell, longer ones first."""
-        known = {*self.tokenizer.hf_tokenizer.all_special_tokens, *self._special().values()}
-        found = [token for token in known if any(token in message["content"] for message in messages)]
-        return sorted(found, key=lambda token: (-len(token), token))
 
     def _encode(self, text: str, **options: Any) -> Any:
         """Tokens of a rendered text, whose special tokens are special."""
@@ -206,9 +170,3 @@ def _turn(role: str, content: str) -> dict[str, str]:
 
 def _user(content: str) -> dict[str, str]:
     return _turn("user", content)
-
-
-def _replaced(text: str, by: Mapping[str, str]) -> str:
-    for old, new in by.items():
-        text = text.replace(old, new)
-    return text

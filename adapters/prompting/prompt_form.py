@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from adapters.models.greedy_search import first_token
 from adapters.models.tokenizer import WordTokenizer
 from adapters.prompting.chat_template import ChatTemplate
+from adapters.prompting.special_tokens import guarded, special_tokens, unguarded
 from adapters.prompting.template import Prompt
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import PromptableTask
@@ -45,32 +46,41 @@ class PromptForm(Protocol):
 class PlainForm:
     """One text: the instruction, the shots and the query, with the prompt's separator between them."""
 
-    lead: str = " "
     end_tokens: tuple[int, ...] = ()
 
     def __init__(self, prompt: Prompt, task: PromptableTask, tokenizer: WordTokenizer) -> None:
         """Args: the prompt, its task, and the tokenizer of the base."""
         self.prompt, self.task, self.tokenizer = prompt, task, tokenizer
         self.chosen = prompt.answer in task.chosen_formats
-        self.instruction = prompt.instruction_text(task)
-        self.end_text = prompt.separator
+        self.special = special_tokens(tokenizer) if prompt.has_special_tokens(tokenizer) else []
+        """Those that are text where data spell them; none where the prompt has none, and all of it is text."""
+        self.instruction = prompt.instruction_text(task, self.special)
+        self.lead, self.end_text = prompt.lead, prompt.separator
 
     def shot(self, example: Example) -> str:
         """The filled shot, the separator included."""
-        return self.prompt.demonstration(self.task, example)
+        return self.prompt.demonstration(self.task, example, self.special)
+
+    def channel_parts(self, example: Example, answer: str) -> tuple[str, str]:
+        """The filled channel of an example, before and from its first placeholder on."""
+        return self.prompt.channel_parts(self.task, example, answer, self.special)
 
     def text(self, shots: Sequence[str], example: Example, mask: str = "") -> str:
         """The parts one after the other."""
-        return self.instruction + "".join(shots) + self.prompt.question(self.task, example, mask)
+        return unguarded(self._guarded(shots, example, mask))
+
+    def _guarded(self, shots: Sequence[str], example: Example, mask: str) -> str:
+        """The text in which special tokens that data spell are broken."""
+        return self.instruction + "".join(shots) + self.prompt.question(self.task, example, mask, self.special)
 
     def tokens(self, shots: Sequence[str], example: Example, mask: str = "") -> list[int]:
         """Tokens of the text. If answers are chosen, a space at its end is removed: it is part of their first token."""
-        text = self.text(shots, example, mask)
+        text = self._guarded(shots, example, mask)
         return self.prompt.tokenize(text.rstrip(" ") if self.chosen else text, self.tokenizer)
 
     def answer_tokens(self, word: str) -> list[int]:
         """Tokens of a word after the query; a space at the end of the query belongs to the word, as in running text."""
-        return self.continuation(self.prompt.text_before_answer(), word)
+        return self.continuation(self.prompt.text_before_answer(), guarded(word, self.special))
 
     def context_tokens(self, mask: str, *, own_words: bool) -> list[int]:
         """Tokens of the query's last words and the mask; an end of text if there are none, which begins texts."""

@@ -134,7 +134,7 @@ class PromptPredictor:
     def _channel_shot(self, shot: Example) -> str:
         """A shot in the channel's direction, the separator included."""
         answer = self.task.write_answer(shot, self.prompt.form)
-        return "".join(self.prompt.channel_parts(self.task, shot, answer)) + self.prompt.separator
+        return "".join(self.plain_form.channel_parts(shot, answer)) + self.prompt.separator
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction per example, in order; each example is predicted once over all processes."""
@@ -263,12 +263,12 @@ class PromptPredictor:
     def channel_contexts(self, example: Example, shots: int, words: Sequence[str]) -> list[str]:
         """For each word the prompt up to the text: instruction, shots, and the beginning of the channel."""
         before = self.instruction + "".join(self.channel_shots[:shots])
-        return [before + self.prompt.channel_parts(self.task, example, word)[0] for word in words]
+        return [before + self.plain_form.channel_parts(example, word)[0] for word in words]
 
     def _channel_text(self, example: Example) -> str:
         """The text of an example that is scored after each word."""
         word = self.task.choices(self.prompt.form)[0][0]
-        return self.prompt.channel_parts(self.task, example, word)[1]
+        return self.plain_form.channel_parts(example, word)[1]
 
     def _channel_length(self, example: Example, shots: int) -> int:
         """Tokens of the longest of the channel's contexts, which are the same for all examples."""

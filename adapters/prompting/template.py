@@ -29,12 +29,14 @@ from typing import Any
 from adapters.core.errors import SettingsError, did_you_mean
 from adapters.core.files import packaged
 from adapters.models.tokenizer import WordTokenizer, valid_text
+from adapters.prompting.special_tokens import BREAK, guarded, special_tokens, tokens_of_guarded
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import AnswerForm, PromptableTask
 
 ANSWER, MASK = "answer", "mask"
 _PLACEHOLDER = re.compile(r"\{\{([^{}]*+)\}\}")
 _MASKED = re.compile(r"\{\{\s*+" + MASK + r"\s*+\}\}")
+_ANSWERED = re.compile(r"\{\{\s*+" + ANSWER + r"\s*+\}\}")
 _KEYS = ("task", "answer", "language", "note", "instruction", "query", "shot", "channel", "separator", "verbalizer")
 _NEEDED = ("task", "answer", "query")
 
@@ -68,36 +70,38 @@ class Prompt:
         """Whether the answer replaces `{{mask}}`, rather than following the query."""
         return MASK in _placeholders(self.query)
 
-    def tokenize(self, text: str, tokenizer: WordTokenizer, **options: Any) -> list[int]:
+    def tokenize(self, text: str, tokenizer: WordTokenizer, *, add_special_tokens: bool = True) -> list[int]:
         """Tokens of a text of this prompt. The text of a special token such as `<|endoftext|>` is tokenized as text.
 
-        If the prompt itself contains special tokens (chat turns, a mask), they are recognised everywhere.
+        If the prompt itself contains special tokens (chat turns, a mask), they are recognised where `guarded` has not
+        broken them.
         """
         if not self.has_special_tokens(tokenizer):
-            return list(tokenizer.encode_data(text, **options).input_ids)
-        return list(tokenizer.hf_tokenizer(text, verbose=False, split_special_tokens=False, **options).input_ids)
+            return list(tokenizer.encode_data(text, add_special_tokens=add_special_tokens).input_ids)
+        if BREAK in text:
+            ids = tokens_of_guarded(text, tokenizer)
+            return [*tokenizer.before, *ids, *tokenizer.after] if add_special_tokens else ids
+        options = {"add_special_tokens": add_special_tokens, "split_special_tokens": False}
+        return list(tokenizer.hf_tokenizer(text, verbose=False, **options).input_ids)
 
     def has_special_tokens(self, tokenizer: WordTokenizer) -> bool:
         """Whether the prompt itself contains special tokens: a mask, or turns that it writes by hand."""
         parts = (self.instruction, self.query, self.shot, self.channel, self.separator)
-        special = tokenizer.hf_tokenizer.all_special_tokens
-        return self.masked or any(token in part for token in special for part in parts)
+        return self.masked or any(token in part for token in special_tokens(tokenizer) for part in parts)
 
-    def instruction_text(self, task: PromptableTask) -> str:
-        """The filled instruction, the separator included."""
-        text = fill(self.instruction, task.fill(None, self.form))
+    def instruction_text(self, task: PromptableTask, special: Sequence[str] = ()) -> str:
+        """The filled instruction, the separator included. `special`: tokens that values may not spell unbroken."""
+        text = fill(self.instruction, task.fill(None, self.form), special)
         return text + self.separator if text else ""
 
-    def demonstration(self, task: PromptableTask, example: Example) -> str:
-        """A filled shot, the separator included."""
+    def demonstration(self, task: PromptableTask, example: Example, special: Sequence[str] = ()) -> str:
+        """A filled shot, the separator included; `special` as of `instruction_text`."""
         answer = task.write_answer(example, self.form)
-        return fill(self.shot, {**task.fill(example, self.form), ANSWER: answer}) + self.separator
+        return fill(self.shot, {**task.fill(example, self.form), ANSWER: answer}, special) + self.separator
 
-    def question(self, task: PromptableTask, example: Example, mask: str = "") -> str:
-        """The filled query of an example. `mask` fills the placeholder of that name, and is removed from the values."""
-        values = task.fill(example, self.form)
-        if mask:
-            values = {name: value.replace(mask, " ") for name, value in values.items()}
+    def question(self, task: PromptableTask, example: Example, mask: str = "", special: Sequence[str] = ()) -> str:
+        """The filled query of an example. `mask` fills the placeholder of that name; `special` as of the others."""
+        values = {name: guarded(value, special) for name, value in task.fill(example, self.form).items()}
         return fill(self.query, {**values, MASK: mask})
 
     def turn(self, task: PromptableTask, example: Example) -> str:
@@ -108,16 +112,25 @@ class Prompt:
         """A demonstration as two turns: the query and its answer."""
         return self.turn(task, example), valid_text(task.write_answer(example, self.form))
 
-    def channel_parts(self, task: PromptableTask, example: Example, answer: str) -> tuple[str, str]:
+    def channel_parts(
+        self, task: PromptableTask, example: Example, answer: str, special: Sequence[str] = ()
+    ) -> tuple[str, str]:
         """The filled channel of an example, split before the first placeholder of the example.
 
-        The first part contains the answer; the second is scored after it.
+        The first part contains the answer; the second is scored after it. `special` as of `instruction_text`.
         """
         values = {**task.fill(example, self.form), ANSWER: answer}
         split = min(
             match.start() for match in _PLACEHOLDER.finditer(self.channel) if match[1].strip() in task.placeholders
         )
-        return fill(self.channel[:split], values), fill(self.channel[split:], values)
+        return fill(self.channel[:split], values, special), fill(self.channel[split:], values, special)
+
+    @property
+    def lead(self) -> str:
+        """White space that a demonstration has between the end of the query and the answer."""
+        shown = _ANSWERED.split(self.shot)[0]
+        own = self.query[len(self.query.rstrip()) :]
+        return shown[len(shown.rstrip()) :].removeprefix(own)
 
     def text_before_answer(self) -> str:
         """The text of the query after its last placeholder, up to the mask or the end; the same for all examples."""
@@ -129,9 +142,12 @@ class Prompt:
         return {name: value for name in ("name", *_KEYS) if (value := getattr(self, name))}
 
 
-def fill(text: str, values: Mapping[str, str]) -> str:
-    """Replace each placeholder by its value, in one pass: a placeholder inside a value is not replaced."""
-    return valid_text(_PLACEHOLDER.sub(lambda match: values[match[1].strip()], text))
+def fill(text: str, values: Mapping[str, str], special: Sequence[str] = ()) -> str:
+    """Replace each placeholder by its value, in one pass: a placeholder inside a value is not replaced.
+
+    Of the tokens in `special`, those that a value spells are `guarded`.
+    """
+    return valid_text(_PLACEHOLDER.sub(lambda match: guarded(values[match[1].strip()], special), text))
 
 
 def from_record(record: Mapping[str, Any]) -> Prompt:
@@ -235,6 +251,8 @@ def check(values: dict[str, Any], task: PromptableTask, fault: Callable[..., Exc
         raise fault("separator must not be empty.", "separator")
     answer = "{{" + ANSWER + "}}"
     masked = MASK in _placeholders(values["query"])
+    if len(_MASKED.findall(values["query"])) > 1:
+        raise fault(f"query: {{{{{MASK}}}}} may occur once, as there is one answer.", "query")
     values.setdefault("shot", _MASKED.sub(answer, values["query"]) if masked else values["query"] + answer)
     _check_placeholders(values, task, fault)
 

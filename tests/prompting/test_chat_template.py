@@ -19,6 +19,7 @@ from adapters.models.tokenizer import WordTokenizer
 from adapters.prompting.calibration import Calibration
 from adapters.prompting.chat_template import ChatTemplate, chosen_template, template_of
 from adapters.prompting.prompt_predictor import PromptPredictor
+from adapters.prompting.special_tokens import tokens_of_guarded
 from adapters.prompting.template import Prompt
 from adapters.tasks.base.example import Example
 from adapters.tasks.ner import Task as NamedEntities
@@ -116,7 +117,7 @@ def test_a_chat_has_the_tokens_of_apply_chat_template(
         messages = chat.messages(instruction, shots, query)
         assert chat.tokens(messages) == own_tokens(tokenizer, messages)
         # The way of texts that spell special tokens gives the same where there are none.
-        assert chat._tokens_as_text(messages, ["<s>", "</s>"]) == own_tokens(tokenizer, messages)
+        assert tokens_of_guarded(chat.text(messages), words) == own_tokens(tokenizer, messages)
 
 
 @settings(max_examples=60, deadline=None)

@@ -22,6 +22,7 @@ from adapters.evaluation.metrics.base.metric import load_metric
 from adapters.methods.base.method import load_method
 from adapters.methods.base.prompt_method import FILE, PromptMethod, PromptSettings
 from adapters.prompting import template
+from adapters.prompting.calibration import Calibration
 from adapters.prompting.prompt_predictor import PromptPredictor
 from adapters.prompting.template import Prompt
 from adapters.tasks.base.example import Example
@@ -495,7 +496,7 @@ def test_special_tokens_in_data_are_text_and_those_of_a_chat_are_tokens(gpt2: An
     example = replace(EXAMPLES[0], inputs={"tokens": ["Ada", end, "left"]})
     plain = Prompt(name="p", task="ner", answer="lines", query="{{text}}\n", shot="{{text}}\n{{answer}}")
     chat = replace(plain, query=f"{end}{{{{text}}}}{end}")
-    for prompt, ends in ((plain, 0), (chat, 3)):
+    for prompt, ends in ((plain, 0), (chat, 2)):
         asked = PromptPredictor(None, gpt2, TASK, prompt, [], max_new_tokens=1)
         ids = asked.tokens(example, 0)
         assert ids.count(gpt2.tokenizer.eos_token_id) == ends
@@ -509,6 +510,45 @@ def test_special_tokens_in_data_are_text_to_a_unigram_model_too(bases: dict[str,
     ids = PromptPredictor(None, base, TASK, plain, [], max_new_tokens=1).tokens(example, 0)
     end = base.tokenizer.eos_token_id
     assert ids.count(end) == 1 and ids[-1] == end, "the one that ends the prompt"
+
+
+@pytest.mark.parametrize("steps", [(), ("contextual",)])
+def test_a_mask_in_data_is_text_and_the_answer_has_one_place(steps: tuple[str, ...], tmp_path: Path) -> None:
+    from adapters.models.base_model import open_base
+
+    base = open_base(str(tiny.modernbert(tmp_path / "modernbert")))
+    model, mask = base.load_generator().eval(), base.tokenizer.mask_token
+    prompt = Prompt(
+        name="cloze",
+        task="classification",
+        answer="label",
+        query="{{text}} It was {{mask}} .",
+        shot="{{text}} It was {{answer}} .",
+        verbalizer={"bad": "London", "good": "New York"},
+    )
+    shots = [Example(id="s", inputs={"text": f"Ada {mask} left"}, gold="bad")]
+    texts = [f"{mask} lived", f"a town {mask}{mask} near", "a town"]
+    examples = [Example(id=str(i), inputs={"text": text}) for i, text in enumerate(texts)]
+    calibration = Calibration(steps=steps)
+    asked = PromptPredictor(model, base, tiny.classifying(), prompt, shots, max_new_tokens=4, calibration=calibration)
+    assert all(found.value in ("bad", "good") for found in asked.predict(examples))
+    assert asked.label_scorer is not None and asked.label_scorer.longest > 1
+    ids = asked.tokens(examples[1], 1, mask)
+    assert ids.count(base.tokenizer.mask_token_id) == 1
+    assert asked.form.text(asked.shots, examples[1], "_").endswith(f"a town {mask}{mask} near It was _ .")
+
+
+def test_a_prompt_with_a_second_mask_is_refused(tmp_path: Path) -> None:
+    from adapters.models.base_model import open_base
+
+    base, path = open_base(str(tiny.modernbert(tmp_path / "modernbert"))), tmp_path / "cloze.toml"
+    head = 'task = "classification"\nanswer = "label"\n'
+    path.write_text(f'{head}query = "{{{{text}}}} {{{{mask}}}} {{{{mask}}}}"\n')
+    with pytest.raises(SettingsError, match=r"cloze.toml:3: query: \{\{mask\}\} may occur once"):
+        tiny.method("zero_shot", prompt=str(path)).check(base, tiny.classifying())
+    path.write_text(f'{head}instruction = "{base.tokenizer.mask_token}"\nquery = "{{{{text}}}} {{{{mask}}}}"\n')
+    with pytest.raises(ModelError, match="the one place of the answer is"):
+        tiny.method("zero_shot", prompt=str(path)).check(base, tiny.classifying())
 
 
 @pytest.mark.parametrize("content", [{}, {"members": []}, {"members": None}, {"members": [3]}])

@@ -394,3 +394,11 @@ def test_labels_that_a_prompt_does_not_name_keep_their_names() -> None:
     assert "Types: person, corporation." in template.load("ner_few", task).instruction_text(task)
     with pytest.raises(SettingsError, match=r"ner_few\.toml: two types have the same name"):
         template.load("ner_few", Task(tag_labels(["PER", "Person"])))
+
+
+def test_an_answer_begins_as_the_demonstrations_show() -> None:
+    task = load_task("question_answering")()
+    assert template.load("question_answering_span", task).lead == " "
+    assert template.load("question_answering_span_zh", task).lead == ""
+    ours = Prompt(name="p", task="t", answer="span", query="Answer: ", shot="Answer: {{ answer }}")
+    assert ours.lead == "", "the blank ends the query"

@@ -167,6 +167,12 @@ class PromptMethod(Method):
                 f"{base.name} is an encoder, which fills masks but cannot generate: give a --prompt whose query has "
                 f"{{{{mask}}}} ({task.name}_cloze), or a base that generates ({EXAMPLES[CAUSAL]})."
             )
+        parts = (prompt.instruction, prompt.query, prompt.shot)
+        if prompt.masked and any(str(base.tokenizer.mask_token) in part for part in parts):
+            raise ModelError(
+                f"The prompt {prompt.name} writes {base.tokenizer.mask_token} itself: the one place of the answer is "
+                "{{mask}} in its query. Remove the other."
+            )
         self._check_words(task, prompt)
         self._check_calibration(base, task, prompt)
         self._chat(base, prompt)

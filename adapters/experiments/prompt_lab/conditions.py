@@ -56,6 +56,7 @@ class ConditionScorer:
             "chat_template": [settings.apply_chat_template, template_of(base.word_tokenizer)],
             "encoder": settings.shot_encoder if settings.shot_selection == "nearest" else None,
             "max_new_tokens": settings.max_new_tokens,
+            "decoding": settings.decoding,
             "metrics": [[one.name, one.version] for one in scores],
         }
 

@@ -14,6 +14,7 @@ import numpy as np
 from adapters.core import discovery
 from adapters.core.settings import CommonSettings, join
 from adapters.methods.base.method import load_method
+from adapters.methods.base.prompt_method import CONSTRAINED
 from adapters.models.base_model import ENCODER_DECODER, Base
 from adapters.models.precision import cast_frozen_model
 from adapters.prompting.calibration import CONTENT_FREE, Calibration, LabelLogProbs
@@ -257,6 +258,7 @@ class PredictorFactory:
             reference=method.reference(self.train, member.examples) if batch else (),
             chat=member.chat,
             nearest=nearest,
+            constrained=self.settings.decoding == CONSTRAINED,
             max_new_tokens=self.settings.max_new_tokens,
             batch_rows=self.settings.per_device_eval_batch_size,
             scorer=self.scorer,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from adapters.core.errors import SettingsError
 from adapters.core.settings import require
 from adapters.experiments.prompt_lab.predictors import TOGETHER
+from adapters.methods.base.prompt_method import CONSTRAINED, DECODINGS
 from adapters.prompting.calibration import SCORES, Calibration, parse
 from adapters.prompting.chat_template import CHOICES
 from adapters.prompting.demonstrations import SELECTIONS
@@ -38,6 +39,9 @@ class LabSettings:
     """Write prompts as turns of the base's chat template: auto (where its tokenizer has one), yes or no."""
     max_new_tokens: int = 64
     """Longest generated answer, in tokens."""
+    decoding: str = CONSTRAINED
+    """Of generated answers: constrained to those that can be parsed, as in a run, or free, with parse failures
+    counted."""
     optimize: bool = False
     """Choose prompt, shots and calibration on the dev split, and score them on test once."""
     budget: int | None = None
@@ -50,6 +54,7 @@ class LabSettings:
             require(shots >= 0, "shots", shots, "0 or more")
         require(self.seeds >= 1, "seeds", self.seeds, "at least 1")
         require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "at least 1")
+        require(self.decoding in DECODINGS, "decoding", self.decoding, " or ".join(DECODINGS))
         require(self.score in SCORES, "score", self.score, f"one of {', '.join(SCORES)}")
         wanted = self.apply_chat_template
         require(wanted in CHOICES, "apply_chat_template", wanted, f"one of {', '.join(CHOICES)}")

@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from adapters.models.base_model import Base
 
 FILE = "prompt.json"
+CONSTRAINED = "constrained"
+DECODINGS = (CONSTRAINED, "free")
+"""Values of --decoding."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,7 @@ class PromptSettings:
     """Name of a prompt (taskswap prompts lists them) or a .toml file. Default: the task's own for the method."""
     max_new_tokens: int = 64
     """Maximum length of an answer in tokens."""
-    decoding: str = "constrained"
+    decoding: str = CONSTRAINED
     """For generated answers: constrained to those that can be parsed, as far as the answer format defines them (for
     named entities, lines of known types and words of the text), or free, with parse failures counted."""
     score: str = "sum"
@@ -108,7 +111,7 @@ class PromptMethod(Method):
         super().__init__(settings)
         require(settings.max_new_tokens >= 1, "max_new_tokens", settings.max_new_tokens, "at least 1")
         decoding = settings.decoding
-        require(decoding in ("constrained", "free"), "decoding", decoding, "constrained or free")
+        require(decoding in DECODINGS, "decoding", decoding, " or ".join(DECODINGS))
         wanted = settings.apply_chat_template
         require(wanted in CHOICES, "apply_chat_template", wanted, f"one of {', '.join(CHOICES)}")
         self.shot_count = settings.shots if self.shots else 0
@@ -382,7 +385,7 @@ class PromptMethod(Method):
             max_new_tokens=self.settings.max_new_tokens,
             batch_rows=self.settings.per_device_eval_batch_size,
             calibration=self.calibration,
-            constrained=self.settings.decoding == "constrained",
+            constrained=self.settings.decoding == CONSTRAINED,
             prior=np.array(member.prior) if member.prior else None,
         )
 

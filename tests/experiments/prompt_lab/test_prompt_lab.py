@@ -328,7 +328,7 @@ def test_generated_answers_can_be_compared_without_calibration(tmp_path: Path) -
         "--seeds",
         "2",
         "--max_new_tokens",
-        "4",
+        "6",
     ]
     experiment = Lab("A lab.", defaults={"classification": {"seeds": 9}}, argv=argv)
     experiment.check()
@@ -336,8 +336,16 @@ def test_generated_answers_can_be_compared_without_calibration(tmp_path: Path) -
     experiment.save_and_print()
     found = json.loads((tmp_path / "out" / "lab.json").read_text())
     assert [(row["prompt"], row["seeds"]) for row in found["tables"][0]["rows"]] == [("ner_few", 1), ("ner_few", 2)]
-    assert found["score"] == "f1" and found["passes"] == 3 * (4 * 4 + 1)
+    assert found["score"] == "f1" and found["passes"] == 3 * (4 * 6 + 1)
+    assert sum(row["parse_failures"] for row in found["tables"][0]["rows"]) == 0, "as in a run, answers are constrained"
+    lines = len((tmp_path / "out" / "conditions.jsonl").read_text().splitlines())
+    free = Lab("A lab.", defaults={}, argv=[*argv, "--decoding", "free"])
+    free.check()
+    free.run_conditions()
+    assert len((tmp_path / "out" / "conditions.jsonl").read_text().splitlines()) == 2 * lines
+    assert sum(row["parse_failures"] for row in free.tables[0]["rows"]) > 0
     for flags, told in (
+        (["--decoding", "greedy"], "--decoding greedy: must be constrained or free"),
         (["--calibration", "none,contextual"], "must be none: answers of ner are generated"),
         (["--shot_selection", "hardest"], "no answer's likelihood is known"),
         (["--shot_selection", "balanced"], "only for tasks whose answer is one label"),

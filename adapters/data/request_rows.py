@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
 from pathlib import Path
@@ -12,6 +11,7 @@ from adapters.core.errors import DataError, Faults
 from adapters.data.classification_columns import PAIRS, TEXTS
 from adapters.data.columns import ID, ColumnRoles, missing_column, plain
 from adapters.data.dataset_files import check_encoding, open_file
+from adapters.data.readers.base.json_text import Decoder
 from adapters.data.rows import RowSource, lines
 
 Alternatives = Sequence[Sequence[str]]
@@ -49,7 +49,7 @@ def read_requests(
     if path.suffix == ".txt":
         yield from _of_texts(path, encoding)
     elif path.suffix == ".jsonl" or not path.is_file():
-        yield from _of_json_lines(path, wanted, named, learned or {}, say)
+        yield from _of_json_lines(path, encoding, wanted, named, learned or {}, say)
     else:
         source = open_file(path, encoding=encoding, plugin_dirs=plugin_dirs)
         yield from _of_rows(source, wanted, named, learned or {}, say)
@@ -86,27 +86,23 @@ def _of_texts(path: Path, encoding: str) -> Iterator[dict[str, Any]]:
     yield from faults.requests()
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as stream:
-        for number, line in enumerate(stream, 1):
-            yield number, line.rstrip("\r\n")
-
-
 def _of_json_lines(
     path: Path,
+    encoding: str,
     wanted: Alternatives,
     named: Mapping[str, str | None],
     learned: Mapping[str, str],
     say: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
-    said = ""
-    for number, line in _lines(path):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            yield {ID: str(number), "inputs": DataError(f"{path}:{number}: not JSON ({error}).")}
+    check_encoding(encoding)
+    said, decode, faults = "", Decoder().decode, _Heard(str(path))
+    for number, line, sound in lines(path, encoding, faults):
+        content = line.strip()
+        value, _, problems = decode(content, end_expected=True) if content and sound else (None, 0, [])
+        for problem in problems[:1]:  # a line has one answer
+            faults.add(f"{path}:{number}", problem)
+        yield from faults.requests(before=number + 1)
+        if problems or not content or not sound:
             continue
         if not isinstance(value, dict):
             yield {ID: str(number), "inputs": {"text": value}}
@@ -122,6 +118,7 @@ def _of_json_lines(
             said = said or told
             value = {"inputs": {column: value[name] for column, name in columns.items()}}
         yield {**value, ID: id}
+    yield from faults.requests()
 
 
 def _of_rows(

@@ -119,6 +119,31 @@ def test_lines_of_text_are_decoded_or_refused_each_in_its_place(tmp_path: Path) 
     ]
 
 
+def test_damaged_json_lines_are_answered_each_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(
+        b'\xef\xbb\xbf{"text": "fine"}\n\n{"text": "caf\xe9"}\n{"text": "one", "text": "two"}\n{"text": "a\\ud83d"}\n'
+        b'{"text": NaN}\n{"text"\n{"text": "a\0b"}\n"last"\n'
+    )
+    found, _ = requests(path)
+    assert [one["id"] for one in found] == ["1", "3", "4", "5", "6", "7", "8", "9"]
+    assert [found[0]["inputs"], found[-1]["inputs"]] == [{"text": "fine"}, {"text": "last"}]
+    told = (
+        "byte 0xe9 is not utf-8",
+        "'text' occurs twice",
+        "half of a character",
+        "NaN is not JSON",
+        "not JSON at",
+        "NUL",
+    )
+    for one, what in zip(found[1:-1], told, strict=True):
+        assert isinstance(one["inputs"], DataError) and f"a.jsonl:{one['id']}: " in str(one["inputs"])
+        assert what in str(one["inputs"])
+    path.write_bytes(b'{"text": "caf\xe9"}\n')
+    (latin,) = read_requests(path, TEXT, named={}, say=print, encoding="latin-1")
+    assert latin["inputs"] == {"text": "caf\u00e9"}
+
+
 @pytest.mark.parametrize("task", ["tagging", "classifying", "pairing"])
 def test_a_task_takes_what_it_says_that_requests_have(task: str) -> None:
     made: Task = tiny.classifying(pair=True) if task == "pairing" else getattr(tiny, task)()

@@ -41,7 +41,8 @@ def read_requests(
         plugin_dirs: folders of further readers.
 
     Yields:
-        `{id, inputs: {column: value}}`, or a request as the file has it. Without one of its own, the id is the line.
+        `{id, inputs: {column: value}}`, or a request as the file has it. Without one of its own, the id is the line, or
+        the number of the row where several are on one line.
 
     Raises:
         DataError: the file cannot be read at all, or lacks a column.
@@ -163,7 +164,7 @@ class _Heard(Faults):
 
     def add(self, where: str, what: str, advice: str = "") -> None:
         """Readers may add the faults of many rows before the first of these rows."""
-        line = where.rpartition(":")[2].strip()
+        line = where.rpartition(":")[2].strip().removeprefix("row ")
         request = {ID: line, "inputs": DataError(f"{where}: {what}{'. ' if advice else ''}{advice}")}
         self.waiting.append((float(line) if line.isdecimal() else 0.0, request))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import datasets
     import pyarrow
 
-STORED_AS = 5
+STORED_AS = 6
 """Raised when stored rows change their meaning, so that older caches are not read."""
 LONGEST_NAME = 64
 """Characters of the longest name of a document that is stored as it is; of longer ones (a context) the digest is."""

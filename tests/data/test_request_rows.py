@@ -144,6 +144,18 @@ def test_damaged_json_lines_are_answered_each_in_its_place(tmp_path: Path) -> No
     assert latin["inputs"] == {"text": "caf\u00e9"}
 
 
+def test_rows_of_a_list_on_one_line_have_their_numbers(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "a.json", '[{"text": "one"}, {"text": "two"}, {"text": "a", "text": "b"}, {"text": "four"}]'
+    )
+    found, _ = requests(path)
+    assert [one["id"] for one in found] == ["1", "2", "3", "4"]
+    assert str(found[2]["inputs"]).startswith(f"{path}: row 3: the key 'text' occurs twice")
+    found, _ = requests(written(path, '[{"text": "one"},\n{"text": "a", "text": "b"},\n\n{"text": "four"}]'))
+    assert [one["id"] for one in found] == ["1", "2", "4"]
+    assert f"{path}:2: " in str(found[1]["inputs"])
+
+
 @pytest.mark.parametrize("task", ["tagging", "classifying", "pairing"])
 def test_a_task_takes_what_it_says_that_requests_have(task: str) -> None:
     made: Task = tiny.classifying(pair=True) if task == "pairing" else getattr(tiny, task)()

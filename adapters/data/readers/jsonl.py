@@ -82,7 +82,7 @@ class JsonSource(FileSource):
         if text is None:
             return
         if self.table.kind == "list":
-            for row in self._objects(elements(text), faults):
+            for row in self._objects(elements(text), faults, numbered=_share_lines(text)):
                 for key in self.table.without:
                     row.values.pop(key, None)
                 yield row
@@ -99,14 +99,18 @@ class JsonSource(FileSource):
             else:
                 yield row
 
-    def _objects(self, read: Iterator[tuple[int, Any, list[str]]], faults: Faults) -> Iterator[Row]:
+    def _objects(
+        self, read: Iterator[tuple[int, Any, list[str]]], faults: Faults, *, numbered: bool = False
+    ) -> Iterator[Row]:
+        """The objects as rows; `numbered`: by their numbers, as several are on one line."""
         name = self.name
-        for number, value, problems in read:
+        for row_number, (line, value, problems) in enumerate(read, 1):
+            row = NumberedRow(name, row_number, 0, value) if numbered else Row(name, line, 0, value)
             if problems or not isinstance(value, dict):
                 for problem in problems or [f"a JSON object is needed, found {_KINDS[type(value)]}"]:
-                    faults.add(f"{name}:{number}", problem)
+                    faults.add(row.where(), problem)
             else:
-                yield Row(name, number, 0, value)
+                yield row
 
     def _values_of_lines(self, faults: Faults) -> Iterator[tuple[int, Any, list[str]]]:
         decode = Decoder().decode
@@ -127,6 +131,12 @@ _KINDS = {
     bool: "a truth value",
     type(None): "null",
 }
+
+
+def _share_lines(text: str) -> bool:
+    """Whether the first two elements of a document's list are on one line, as where all of it is."""
+    first = [line for line, _, _ in islice(elements(text), 2)]
+    return len(first) != len(set(first))
 
 
 def _is_one_document(path: Path, encoding: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 from adapters.core.errors import DataError
 from adapters.data.cell_values import parse_cell, whole
 from adapters.data.entity_spans import INCLUSIVE
-from adapters.data.word_splitter import joined
+from adapters.data.word_splitter import joined, split_words
 
 NO_RELATION = "no_relation"
 """The label of two entities between which there is none of the relations."""
@@ -197,27 +197,50 @@ def located_pair(
         place, name, own = _place(cell)
         found.append(None if place is None else _in_characters(place, words, ends, own or kind, name, text))
     names = [_place(cell)[1] for cell in cells]
-    note = ""
-    for number, kind in enumerate(types):
-        if found[number] is not None:
-            continue
-        name, other = names[number], found[1 - number]
-        if not isinstance(name, str) or not name.strip():
+    for number, name in enumerate(names):
+        if found[number] is None and (not isinstance(name, str) or not name.strip()):
             side = ("head", "tail")[number]
             raise DataError(f"the {side} must be [start, end], {{start, end}} or a text, found {cells[number]!r:.60}")
-        name = name.strip()
-        start = text.find(name)
-        if other is not None and (start, start + len(name)) == (other.start, other.end):
-            start = text.find(name, other.end)
-        if start < 0:
-            more = " a second time" if other is not None and name in text else ""
-            raise DataError(f"the entity {name[:SHOWN]!r} is not in the text{more} ({text[:SHOWN]!r})")
-        if text.count(name) > 1:
-            note = "pairs with an entity whose name occurs several times in the text, of which the first was taken"
-        found[number] = Argument(start=start, end=start + len(name), type=_place(cells[number])[2] or kind)
+    note, bounds = "", words or split_words(text)
+    # The longer name first: the shorter one may be inside it.
+    for number in sorted((0, 1), key=lambda one: -len(str(names[one] or "").strip())):
+        if found[number] is None:
+            (start, end), doubt = _named(text, str(names[number]).strip(), bounds, found[1 - number])
+            found[number] = Argument(start=start, end=end, type=_place(cells[number])[2] or types[number])
+            note = doubt or note
     head, tail = found
     assert head is not None and tail is not None
     return RelatedPair(text=text, head=head, tail=tail, label=label, note=note)
+
+
+def _named(
+    text: str, name: str, words: Sequence[tuple[int, int]], other: Argument | None
+) -> tuple[tuple[int, int], str]:
+    """The characters of an entity that is given by its name, and what was taken for granted.
+
+    Of several places the first is taken that begins and ends with a word and has nothing of the other entity; else the
+    first with a word's ends, then one beside the other entity, then any.
+
+    Raises DataError where the name is not in the text, or only as the other entity.
+    """
+    places = [(match.start(), match.start() + len(name)) for match in re.finditer(f"(?={re.escape(name)})", text)]
+    free = [place for place in places if other is None or place != (other.start, other.end)]
+    if not free:
+        more = " a second time" if places else ""
+        raise DataError(f"the entity {name[:SHOWN]!r} is not in the text{more} ({text[:SHOWN]!r})")
+    starts, ends = {start for start, _ in words}, {end for _, end in words}
+    inside = {(start, end): start not in starts or end not in ends for start, end in places}
+
+    def likelihood(place: tuple[int, int]) -> tuple[bool, bool, int]:
+        overlaps = other is not None and place[0] < other.end and other.start < place[1]
+        return inside[place], overlaps, place[0]
+
+    chosen = min(free, key=likelihood)
+    if inside[chosen]:
+        return chosen, "pairs with an entity whose name is in the text only inside another word, where it was taken"
+    if sum(not one for one in inside.values()) > 1:
+        return chosen, "pairs with an entity whose name occurs several times in the text, of which the first was taken"
+    return chosen, ""
 
 
 def _listed(
@@ -309,7 +332,7 @@ def _place(cell: Any) -> tuple[Any, Any, str | None]:
             positions = cell[2]  # FewRel: [name, id, [[positions of words], …]]
             first = positions[0] if positions and isinstance(positions[0], list) else positions
             if first and all(type(one) is int for one in first):
-                return [first[0], first[-1] + 1], None, None
+                return [first[0], first[-1] + 1], cell[0], None
             return None, cell[0], None
         if len(cell) == 3 and isinstance(cell[2], str):
             return [cell[0], cell[1]], None, cell[2]
@@ -331,12 +354,17 @@ def _in_characters(
         start, end = words[start][0], words[end - 1][1]
     elif not 0 <= start < end <= len(text):
         raise DataError(f"the entity {place[0]}:{place[1]} is outside the text of {len(text)} characters")
-    if isinstance(own, str) and own.strip() and text[start:end].split() != own.split() and words is None:
+    if isinstance(own, str) and own.strip() and _bare(text[start:end]) != _bare(own):
         raise DataError(
             f"the entity {place[0]}:{place[1]} is {text[start:end]!r:.60} in the text, not {own!r:.60}: are ends "
             f"{'exclusive' if ends == INCLUSIVE else 'inclusive'} (--argument_ends)?"
         )
     return Argument(start=start, end=end, type=kind)
+
+
+def _bare(name: str) -> str:
+    """A name as it is compared: without white space, which words were joined by, and without case."""
+    return "".join(name.split()).casefold()
 
 
 def _text(cell: Any, column: str) -> tuple[str, list[tuple[int, int]] | None]:

@@ -137,6 +137,43 @@ def test_fewrels_positions_of_words_are_the_entity() -> None:
     assert read(values, PLAIN) == [("Ada Lovelace", "London", None, None, "P551")]
 
 
+def test_places_in_words_are_held_against_the_entities_names() -> None:
+    words = ["The", "New", "York", "Times", "praised", "Oslo"]
+    inclusive = {
+        "text": words,
+        "head": {"name": "new york times", "pos": [1, 3]},
+        "tail": {"name": "Oslo", "pos": [5, 5]},
+        "label": "r",
+    }
+    with pytest.raises(DataError, match=r"1:3 is 'New York' in the text, not 'new york times'.*--argument_ends"):
+        read(inclusive, PLAIN)
+    assert read(inclusive, PLAIN, "inclusive") == [("New York Times", "Oslo", None, None, "r")]
+    listed = {**inclusive, "head": ["new york times", "Q9684", [[1, 2]]], "tail": ["Oslo", "Q585", [[5]]]}
+    with pytest.raises(DataError, match="is 'New York' in the text, not 'new york times'"):
+        read(listed, PLAIN)
+    assert read({**listed, "head": ["New YorkTimes", "Q9684", [[1, 2, 3]]]}, PLAIN)[0][0] == "New York Times"
+
+
+@pytest.mark.parametrize(
+    ("text", "head", "tail", "places"),
+    [
+        ("The party in Oslo showed art .", "art", "Oslo", [(25, 28), (13, 17)]),
+        ("New York City is in New York .", "New York City", "New York", [(0, 13), (20, 28)]),
+        ("New York City is in New York .", "New York", "New York City", [(20, 28), (0, 13)]),
+        ("New York City grew .", "New York", "New York City", [(0, 8), (0, 13)]),
+        ("Anna met Ann , Ann left", "Ann", "Ann", [(9, 12), (15, 18)]),
+        ("上海大学在上海", "上海", "上海大学", [(5, 7), (0, 4)]),
+        ("Unix and Linuxes", "Linux", "Unix", [(9, 14), (0, 4)]),
+    ],
+)
+def test_a_name_is_a_word_of_the_text_apart_from_the_other_where_there_is_one(
+    text: str, head: str, tail: str, places: list[tuple[int, int]]
+) -> None:
+    (pair,) = pairs_of_row({"text": text, "head": head, "tail": tail, "label": "r"}, PLAIN, "exclusive")
+    assert [(one.start, one.end) for one in (pair.head, pair.tail)] == places
+    assert ("inside another word" in pair.note) == (head == "Linux")
+
+
 @pytest.mark.parametrize("as_lists", [True, False])
 def test_of_listed_relations_all_ordered_pairs_are_examples(as_lists: bool) -> None:
     entities: list[Any] = [[0, 1, "Per"], [3, 4, "Loc"], [5, 6, "Loc"]]

@@ -27,17 +27,22 @@ def in_plain_form(source: RowSource, sample: Sequence[Row]) -> RowSource:
                 columns=["text", "entities", *(name for name in source.columns if name not in ("data", tasks))],
                 change=partial(_label_studio, tasks=tasks),
             )
-    if "answer" in columns and values and all(row.get("answer", "accept") in PRODIGY_ANSWERS for row in values):
+    if "answer" in columns and values and all(_is_answer(row.get("answer", "accept")) for row in values):
         columns_left = [*(name for name in source.columns if name not in ("answer", "spans")), "spans"]
         return RowView(source=source, form="Prodigy", columns=columns_left, change=_prodigy)
     return source
+
+
+def _is_answer(value: Any) -> bool:
+    """Whether it is one of Prodigy's answers, and no list or dict, which no set can be asked for."""
+    return isinstance(value, str) and value in PRODIGY_ANSWERS
 
 
 def _prodigy(rows: Iterator[Row], faults: Faults) -> Iterator[Row]:
     """The accepted rows; one without spans has none."""
     for row in rows:
         answer = row.values.get("answer", "accept")
-        if answer not in PRODIGY_ANSWERS:
+        if not _is_answer(answer):
             faults.add(row.where(), f"the answer must be accept, reject or ignore, found {repr(answer)[:60]}")
         elif answer != "accept":
             faults.note(f"rows with the answer {answer} left out")
@@ -64,9 +69,11 @@ def _results(tasks: Any) -> list[dict[str, Any]] | None:
     if isinstance(tasks, str) and tasks.lstrip().startswith("["):
         try:
             tasks = json.loads(tasks)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
-    if not isinstance(tasks, list) or not all(isinstance(one, dict) and "result" in one for one in tasks):
+    if not isinstance(tasks, list):
+        return None
+    if not all(isinstance(one, dict) and isinstance(one.get("result"), list) for one in tasks):
         return None
     return tasks
 

@@ -99,7 +99,7 @@ class _Parser:
         if kind == "dots":
             raise ValueError("is a list that NumPy shortened by '...': items are lost. Export the data as JSON")
         if kind == "text":
-            return ast.literal_eval(token)
+            return _text(token)
         if kind == "number":
             return float(token) if re.search(r"[.eE]", token) else int(token)
         if token == "{":
@@ -145,3 +145,11 @@ class _Parser:
             found[str(key)] = self._value()
         self._next()
         return found
+
+
+def _text(token: str) -> Any:
+    """The text that a token writes in quotes. Raises ValueError where Python could not have written it."""
+    try:
+        return ast.literal_eval(token)
+    except SyntaxError as error:  # a line break, or half of an escape
+        raise ValueError(f"contains {token[:20]!r}, which is no text as Python writes it") from error

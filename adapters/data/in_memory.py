@@ -72,6 +72,10 @@ def _plain(name: str, number: int, column: Any, value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, float) and math.isnan(value):
         return None
+    if isinstance(value, float) and math.isinf(value):
+        raise DataError(
+            f"{name}: row {number}: column {str(column)!r} contains {value}, which no file holds: give None."
+        )
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Mapping):

@@ -92,7 +92,10 @@ def as_flag(value: Any) -> bool | None:
 
 def are_vectors(cells: Sequence[Any], separator: str | None) -> bool:
     """Whether all cells are lists of one length, at least two, of 0 and 1."""
-    lists = [_items(cell, separator) for cell in cells if not is_missing(cell)]
+    try:
+        lists = [_items(cell, separator) for cell in cells if not is_missing(cell)]
+    except ValueError:  # a fault of its row, which is found when that is read
+        return False
     lengths = {len(items) for items in lists}
     flags = all(as_flag(item) is not None and not isinstance(item, bool) for items in lists for item in items)
     return bool(lists) and len(lengths) == 1 and lengths.pop() > 1 and flags

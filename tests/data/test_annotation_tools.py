@@ -76,7 +76,7 @@ def test_the_text_may_have_another_name(tmp_path: Path) -> None:
     found, faults, _ = read(write(tmp_path / "a.json", task({"result": [ADA]}, my_text=TEXT, number=3)))
     assert (found, faults.count) == ([FIRST], 0)
     path = write(tmp_path / "b.json", task({"result": [ADA]}), task({"result": [ADA]}, one=TEXT, two=TEXT))
-    assert read(path)[1].shown == [f"{path}:1: no text in 'data', which has one, two"]
+    assert read(path)[1].shown == [f"{path}: row 2: no text in 'data', which has one, two"]
 
 
 def test_label_studios_csv_is_read(tmp_path: Path) -> None:
@@ -133,6 +133,22 @@ def test_spans_of_tokens_alone_are_read(tmp_path: Path) -> None:
 
 def test_no_row_of_prodigy_needs_spans(tmp_path: Path) -> None:
     assert read(write(tmp_path / "a.jsonl", {"text": TEXT, "answer": "accept"}))[0] == [["O"] * 4]
+
+
+@pytest.mark.parametrize("answer", [["accept"], {"a": 1}, None])
+def test_an_answer_that_is_no_word_is_no_prodigys_or_a_fault(answer: Any, tmp_path: Path) -> None:
+    rows = [{"text": TEXT, "entities": [[0, 3, "PER"]], "answer": answer}]
+    found, _, roles = read(write(tmp_path / "a.jsonl", *rows))
+    assert found == [FIRST] and roles.record()["unused"] == ["answer"]
+    many = [{"text": TEXT, "answer": "accept"}] * 1000
+    _, faults, _ = read(write(tmp_path / "b.jsonl", *many, {"text": TEXT, "answer": answer}))
+    assert faults.count == 1 and "the answer must be accept, reject or ignore" in faults.shown[0]
+
+
+@pytest.mark.parametrize("result", [None, 3, {"value": {}}])
+def test_a_label_studio_result_that_is_no_list_is_a_fault(result: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", task({"result": [ADA]}), task({"result": result}))
+    assert [shown.split(": ")[0] for shown in read(path)[1].shown] == [f"{path}:2"]
 
 
 def test_other_answers_are_no_prodigys(tmp_path: Path) -> None:

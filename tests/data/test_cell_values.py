@@ -58,6 +58,9 @@ def test_a_frame_of_lists_survives_a_csv_of_pandas(tmp_path: Any) -> None:
     ("cell", "said"),
     [
         ("a b", "is no list"),
+        ("['a\nb']", "is no text as Python writes it"),
+        (r"['\x1']", "is no text as Python writes it"),
+        (r"{'a': '\N{no such name}'}", "is no text as Python writes it"),
         ("3", "is no list"),
         ("['a' 'b' ... 'z']", "NumPy shortened"),
         ("['a'", "not closed"),

@@ -134,6 +134,7 @@ def test_a_vector_that_does_not_fit_is_refused() -> None:
         ([[0, 2], [1, 0]], False),
         ([["a", "b"]], False),
         ([None, ""], False),
+        ([[0, 1], {"a": "x"}, "[0, 1"], False),  # faults of their rows
     ],
 )
 def test_vectors_are_lists_of_one_length_of_0_and_1(cells: list[Any], expected: bool) -> None:

@@ -17,7 +17,7 @@ from adapters.core.settings import require
 from adapters.data.answer_cells import SHOWN, nearest, placed, read_answers
 from adapters.data.columns import DOCUMENT, ColumnRoles
 from adapters.data.generation_rows import GenerationRow
-from adapters.data.label_cells import as_flag
+from adapters.data.label_cells import as_flag, is_missing
 from adapters.data.rows import Row
 from adapters.data.stored_rows import MEND_ROW
 from adapters.data.word_splitter import split_words
@@ -45,6 +45,8 @@ USUAL = {
 BESIDE = ("answer_start", "is_impossible")
 """Columns that tables may have besides."""
 FOUND = "answers missing at their answer_start, found elsewhere in the context"
+NO_MARK = "rows whose is_impossible is no truth value, read by their answers alone"
+CONTRADICTED = "rows with answers that is_impossible denies, read as without an answer"
 LOST = "answers missing in their context, scored against but not learned"
 
 
@@ -125,7 +127,7 @@ class QuestionAnswering(TextAnswerTask):
             return GenerationRow(inputs={}, references=[], left_out=True, notes=("rows without a question left out",))
         context, may_lack = values["context"], settings.version_2_with_negative
         texts, starts = read_answers(values["answer"], values.get("answer_start"))
-        impossible = as_flag(values.get("is_impossible"))
+        impossible, notes = cls._impossible(values.get("is_impossible"), texts, settings.repair_questions)
         if impossible or (not texts and (may_lack or texts is not None)):
             texts, starts = [], []
         if texts == [] and not may_lack:
@@ -135,7 +137,7 @@ class QuestionAnswering(TextAnswerTask):
         several = list(texts) if isinstance(texts, (list, tuple)) else [texts]
         if starts and len(starts) != len(several):
             raise DataError(f"{len(several)} answers, but {len(starts)} times answer_start")
-        moved, notes = False, []
+        moved = False
         for number, start in enumerate(starts):
             try:
                 several[number], starts[number], changed = placed(context, several[number], start)
@@ -148,6 +150,24 @@ class QuestionAnswering(TextAnswerTask):
         inputs = {"question": values["question"], "context": context}
         notes += ["rows whose answer_start missed the answer by blanks, put right"] if moved else []
         return GenerationRow(inputs=inputs, references=several, starts=starts, may_lack=may_lack, notes=notes)
+
+    @staticmethod
+    def _impossible(flag: Any, answers: Any, repair: bool) -> tuple[bool, list[str]]:
+        """Whether a question is marked as one without an answer, and with --repair_questions what was put right.
+
+        Raises DataError where the mark is no truth value, or the question has answers all the same.
+        """
+        found = as_flag(flag)
+        if found is None and not is_missing(flag):
+            if repair:
+                return False, [NO_MARK]
+            raise DataError(f"is_impossible must be 0 or 1 (or false or true), found {flag!r:.40}")
+        filled = answers if isinstance(answers, list | tuple) else [answers]
+        if found and not all(is_missing(one) for one in filled):
+            if repair:
+                return True, [CONTRADICTED]
+            raise DataError("is_impossible says that there is no answer, and the row has answers")
+        return bool(found), []
 
 
 class Task(QuestionAnswering, GenerationTask):

@@ -202,8 +202,8 @@ def test_starts_that_missed_by_blanks_are_counted(tmp_path: Path) -> None:
         {"answers": ""},
         {"answers": []},
         {"answers": {"text": "", "answer_start": -1}},
-        {"answers": {"text": ["lived"], "answer_start": [4]}, "is_impossible": "True"},
-        {"answer": "lived", "answer_start": 4, "is_impossible": 1},
+        {"answers": {"text": [], "answer_start": []}, "is_impossible": "True"},
+        {"answer": " ", "answer_start": "", "is_impossible": 1},
     ],
 )
 def test_a_question_without_an_answer_needs_its_flag(tmp_path: Path, row: dict[str, Any]) -> None:
@@ -212,6 +212,33 @@ def test_a_question_without_an_answer_needs_its_flag(tmp_path: Path, row: dict[s
     assert (example.gold, example.starts) == ([], ())
     with pytest.raises(DataError, match="--version_2_with_negative"):
         read("question_answering", tmp_path, rows)
+
+
+@pytest.mark.parametrize(
+    ("row", "said", "gold", "note"),
+    [
+        ({"answers": ["lived"], "is_impossible": True}, "says that there is no answer", [], "1 row with answers that"),
+        ({"answer": "lived", "is_impossible": "1"}, "says that there is no answer", [], "1 row with answers that"),
+        (
+            {"answer": "lived", "is_impossible": "yes"},
+            "must be 0 or 1 .*, found 'yes'",
+            ["lived"],
+            "1 row whose is_imp",
+        ),
+    ],
+)
+def test_a_mark_that_the_answers_deny_or_that_is_none_is_a_fault(
+    tmp_path: Path, row: dict[str, Any], said: str, gold: list[str], note: str
+) -> None:
+    rows = [{"question": "Where?", "context": CONTEXT, **row}]
+    with pytest.raises(DataError, match=f"is_impossible {said}"):
+        read("question_answering", tmp_path, rows, version_2_with_negative=True)
+    path = tmp_path / "test.jsonl"
+    path.write_text(json.dumps(rows[0]) + "\n")
+    options = {"test_file": str(path), "version_2_with_negative": True, "repair_questions": True}
+    split = examples.read_splits("question_answering", settings_of("question_answering", **options))[1]["test"]
+    assert split[0].gold == gold
+    assert any(one.startswith(note) for one in split.notes["reading"]["notes"])
 
 
 def test_lists_in_the_cells_of_a_table_are_lists(tmp_path: Path) -> None:

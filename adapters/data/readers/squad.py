@@ -4,7 +4,8 @@ The outer levels may be missing: an object with `paragraphs`, a list of articles
 Transformers), or a paragraph on each line (MRQA, whose first line is a header).
 
 Columns: `id`, `question`, `context`, and `answers` in the form of `datasets`: `{"text": […], "answer_start": […]}`. A
-question with `is_impossible` (SQuAD 2.0) has none. Faults are reported with their place in the document.
+question marked `is_impossible` (SQuAD 2.0) has none; a file with such marks has them as a column. Faults are reported
+with their place in the document.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import Faults
 from adapters.data.answer_cells import read_answers
+from adapters.data.label_cells import as_flag
+from adapters.data.readers.base.json_text import HALF_CHARACTER, Decoder
 from adapters.data.rows import HEAD, FileSource, PlacedRow, Row, lines, open_bytes, with_a_row
 
 EXTENSIONS: tuple[str, ...] = ()
 FILES = "SQuAD's JSON"
 
+IMPOSSIBLE = "is_impossible"
 _COLUMNS = ("id", "question", "context", "answers")
 _OPENS = re.compile(r'\s*\{\s*"(?:version|data)"\s*:')
 _PARAGRAPHS = re.compile(r'"paragraphs"\s*:\s*\[')
@@ -51,7 +55,9 @@ def recognises(path: Path, head: str) -> bool:
 def open(path: Path, encoding: str) -> SquadSource:
     """Check that the file contains a question. Raises DataError."""
     source = SquadSource(path=path, encoding=encoding, columns=list(_COLUMNS))
-    return with_a_row(source, f"the file contains no question. {_FORM}")
+    with_a_row(source, f"the file contains no question. {_FORM}")
+    said = any(IMPOSSIBLE in row.values for row in source.rows(Faults(source.name)))
+    return replace(source, columns=[*_COLUMNS, IMPOSSIBLE]) if said else source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +73,7 @@ class SquadSource(FileSource):
                 faults.add(f"{self.path}: {place}", problem, _FORM)
                 continue
             number += 1
-            answers = [] if question.get("is_impossible") is True else _answers_of(question)
-            texts, starts = read_answers(answers)
+            texts, starts = read_answers(_answers_of(question) or [])
             texts = [texts] if isinstance(texts, str) else texts
             values = {
                 "id": str(_id_of(question)),
@@ -76,6 +81,8 @@ class SquadSource(FileSource):
                 "context": context,
                 "answers": {"text": texts, "answer_start": starts},
             }
+            if question.get(IMPOSSIBLE) is not None:
+                values[IMPOSSIBLE] = question[IMPOSSIBLE]
             yield PlacedRow(self.name, number, 0, values, f"{place} (id {values['id']})")
 
     def _questions(self, faults: Faults) -> Iterator[tuple[str, Any, Any]]:
@@ -106,22 +113,35 @@ class SquadSource(FileSource):
         if faults.count > before:
             return {"data": []}
         try:
-            return json.loads(text)
+            json.loads(text)
         except (ValueError, RecursionError) as error:
-            if (lines_of := _one_a_line(text)) is not None:
-                return lines_of
-            problem = f"not JSON at column {getattr(error, 'colno', 1)}: {getattr(error, 'msg', error)}"
-            faults.add(f"{self.path}:{getattr(error, 'lineno', 1)}", problem)
-            return {"data": []}
+            found = _one_a_line(text)
+            if found is None:
+                problem = f"not JSON at column {getattr(error, 'colno', 1)}: {getattr(error, 'msg', error)}"
+                faults.add(f"{self.path}:{getattr(error, 'lineno', 1)}", problem)
+                return {"data": []}
+        else:
+            found = [(1, *Decoder().decode(text)[::2])]
+        for line, _, problems in found:
+            for problem in problems:
+                if problem != HALF_CHARACTER:  # which is found with the place of its question
+                    faults.add(f"{self.path}:{line}", problem)
+        values = [value for _, value, _ in found]
+        if len(found) == 1:
+            return values[0]
+        return [one for one in values if not (isinstance(one, dict) and set(one) == {"header"})]
 
 
-def _one_a_line(text: str) -> list[Any] | None:
-    """The objects of a file with one on each line, without a header; None if it is no such file."""
-    try:
-        found = [json.loads(line) for line in text.split("\n") if line.strip()]
-    except (ValueError, RecursionError):
-        return None
-    return [one for one in found if not (isinstance(one, dict) and set(one) == {"header"})] if len(found) > 1 else None
+def _one_a_line(text: str) -> list[tuple[int, Any, list[str]]] | None:
+    """The objects of a file with one on each line, each with its line and its problems; None if it is no such file."""
+    decode = Decoder().decode
+    read = [
+        (number, *decode(line, end_expected=True)[::2])
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip()
+    ]
+    sound = all(value is not None or not problems for _, value, problems in read)
+    return read if sound and len(read) > 1 else None
 
 
 def _items(value: Any, key: str, place: str, path: Path, faults: Faults) -> Iterator[tuple[Any, str]]:
@@ -154,7 +174,7 @@ def _fault(context: Any, question: Any) -> str:
     if not isinstance(_id_of(question), str | int):
         return "'id' must be a text"
     answers = _answers_of(question)
-    if question.get("is_impossible") is not True:
+    if answers or not as_flag(question.get(IMPOSSIBLE)):
         if isinstance(answers, dict):
             answers = [] if isinstance(answers.get("text"), list) else [answers]
         if not isinstance(answers, list):
@@ -166,5 +186,5 @@ def _fault(context: Any, question: Any) -> str:
     try:
         json.dumps([context, question], ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return r"a string contains half of a character (\ud800 to \udfff without its other half)"
+        return HALF_CHARACTER
     return ""

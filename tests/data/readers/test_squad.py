@@ -47,7 +47,8 @@ def test_a_question_is_a_row_with_its_place(tmp_path: Path) -> None:
     assert rows[0].values["answers"] == {"text": ["Oslo"], "answer_start": [13]}
     assert rows[1].values["answers"] == {"text": [], "answer_start": []}
     assert rows[1].where() == f"{path}: data[0].paragraphs[0].qas[1] (id q2)"
-    assert open_file(path).columns == ["id", "question", "context", "answers"]
+    assert open_file(path).columns == ["id", "question", "context", "answers", "is_impossible"]
+    assert open_file(write(tmp_path, document(ASKED))).columns == ["id", "question", "context", "answers"]
 
 
 def test_it_is_known_by_what_it_holds_before_its_ending_says_json(tmp_path: Path) -> None:
@@ -172,3 +173,16 @@ def test_questions_of_mrqa_have_another_id_and_answers_without_a_place(tmp_path:
 def test_other_json_is_not_taken_for_it(tmp_path: Path, content: Any) -> None:
     path = write(tmp_path, content)
     assert not READER.recognises(path, path.read_text()[:HEAD])
+
+
+def test_answers_beside_the_mark_of_an_impossible_question_are_kept_for_the_task_to_refuse(tmp_path: Path) -> None:
+    (row,), said = read(write(tmp_path, document({**ASKED, "is_impossible": True})))
+    assert not said and row.values["answers"]["text"] == ["Oslo"] and row.values["is_impossible"] is True
+
+
+def test_a_key_that_occurs_twice_is_a_fault(tmp_path: Path) -> None:
+    text = json.dumps(document(ASKED)).replace('"id": ', '"id": "q0", "id": ')
+    _, said = read(write(tmp_path, text))
+    assert "train.json:1: the key 'id' occurs twice" in said
+    lines = json.dumps(PARAGRAPH) + "\n" + json.dumps(PARAGRAPH).replace('"context": ', '"context": "", "context": ')
+    assert "train.json:2: the key 'context' occurs twice" in read(write(tmp_path, lines))[1]

@@ -15,6 +15,8 @@ from adapters.data.rows import line_blocks
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _HALF = re.compile(r"\\u[dD]")
+HALF_CHARACTER = r"a string contains half of a character (\ud800 to \udfff without its other half)"
+"""What is wrong with such a text."""
 
 
 class Decoder:
@@ -38,7 +40,7 @@ class Decoder:
         except json.JSONDecodeError as error:
             return None, len(text), [f"not JSON at column {error.colno}: {error.msg}"]
         except UnicodeEncodeError:
-            problems.append(r"a string contains half of a character (\ud800 to \udfff without its other half)")
+            problems.append(HALF_CHARACTER)
         except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of nested lists
             return None, len(text), [f"cannot be read as JSON ({error})"]
         return value, end, problems

@@ -53,6 +53,7 @@ SPAN_COLUMNS = (
     "实体",
 )
 MEND_TAG = "Repair such tags with --repair_tags (they are counted), or name the scheme with --tag_scheme."
+NO_WORD = "An entity of it would have no characters: write the word, or remove it with its tag."
 OTHER_TAG = "Name the tags' column with --label_column_name, or their scheme with --tag_scheme; or mend the tag."
 _LIST_OPENS = re.compile(r"""\s*(\[|\{\s*['"]|\(\s*['"\[(]|array\()""")
 WORD_SPANS = "Starts and ends count words here; --span_ends inclusive takes an end as the entity's last word."
@@ -301,6 +302,8 @@ def _from_tags(row: Row, columns: NerColumns, form: TagForm, repair: bool, fault
     if len(words) != len(tags):
         faults.add(row.where(), f"{numbered(len(words), 'words')} but {numbered(len(tags), 'tags')}")
         return None
+    for position in (number for number, word in enumerate(words) if not word):
+        faults.add(row.where(position), f"column {columns.text!r}: the word is empty", NO_WORD)
     iob2, wrong = form.to_iob2([tag.strip() if isinstance(tag, str) else tag for tag in tags])
     for position, what, mendable in wrong:
         if not repair or not mendable:
@@ -338,6 +341,9 @@ def _from_word_spans(
     """A sentence of words whose entities count words, as SpERT and GLiNER have them."""
     if not all(isinstance(word, str) for word in words):
         faults.add(row.where(), f"the words must be a list of strings, found {repr(words)[:60]}")
+        return None
+    if "" in words:
+        faults.add(row.where(), f"word {words.index('')} is empty, counted from 0", NO_WORD)
         return None
     text, offsets = joined(words)
     given = list(in_characters_of(given_spans(marked, rules.names), offsets, rules.ends))

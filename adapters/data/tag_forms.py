@@ -12,7 +12,7 @@ from typing import Any
 from adapters.core.errors import DataError, SettingsError
 from adapters.data.columns import MAX_LISTED
 from adapters.data.rows import RowSource
-from adapters.data.tag_schemes import OUTSIDE, SCHEMES, scheme_of_pairs, to_iob2
+from adapters.data.tag_schemes import OUTSIDE, SCHEMES, has_ends, scheme_of_pairs, to_iob2
 from adapters.data.tag_spellings import ALONE, TagSpelling, find_spelling
 
 _MOST = 0.5
@@ -31,6 +31,7 @@ class TagForm:
         label_name: the type of tags without one.
         names: of tags that are numbers.
         note: what is to be said of it, or nothing.
+        closed: whether the data end entities of several words by a tag of its own (BIOES, BMES).
     """
 
     scheme: str = "iob2"
@@ -38,6 +39,7 @@ class TagForm:
     label_name: str | None = None
     names: tuple[str, ...] = ()
     note: str = ""
+    closed: bool = False
 
     @classmethod
     def find(
@@ -79,7 +81,7 @@ class TagForm:
         if found == "io" and scheme is None:
             outside = sum(count for tag, count in counts.items() if normal[tag] == OUTSIDE)
             _refuse_words_with_types(outside, named, source, column)
-        return replace(form, scheme=found, note=_note(form, named))
+        return replace(form, scheme=found, note=_note(form, named), closed=has_ends(normal.values()))
 
     def _check_types(self, named: Counter[str], where: str) -> None:
         """Raises DataError or SettingsError unless each tag has one type, its own or the one that the user named."""
@@ -113,7 +115,7 @@ class TagForm:
             `tag_schemes.to_iob2` finds them.
         """
         if self.spelling.usual and not self.names:
-            found, wrong = to_iob2(tags, self.scheme)  # type: ignore[arg-type]
+            found, wrong = to_iob2(tags, self.scheme, closed=self.closed)  # type: ignore[arg-type]
             return found, [(position, what, not what.startswith("the tag ")) for position, what in wrong]
         strange: list[tuple[int, str, bool]] = []
         normal = []
@@ -122,7 +124,7 @@ class TagForm:
             if read is None:
                 strange.append((position, self._strange(tag), False))
             normal.append(OUTSIDE if read is None else read)
-        found, wrong = to_iob2(normal, self.scheme)
+        found, wrong = to_iob2(normal, self.scheme, closed=self.closed)
         others = [(position, what, not what.startswith("the tag ")) for position, what in wrong]
         return found, sorted([*strange, *others])
 

@@ -122,13 +122,24 @@ def scheme_of_pairs(pairs: Iterable[tuple[str, str]]) -> str:
     return "iob1" if starts_with_i and not needless_b else "iob2"
 
 
-def to_iob2(tags: Sequence[str], scheme: str) -> tuple[list[str], list[tuple[int, str]]]:
+def has_ends(tags: Iterable[str]) -> bool:
+    """Whether some tag ends an entity of several words; data without such tags (BIOS) end them by what follows."""
+    return any(split_tag(tag)[0] in _END for tag in tags)
+
+
+def to_iob2(tags: Sequence[str], scheme: str, *, closed: bool = False) -> tuple[list[str], list[tuple[int, str]]]:
     """Convert one sentence's tags to IOB2.
+
+    Args:
+        tags: of the words.
+        scheme: one of `SCHEMES`.
+        closed: whether an entity of several words needs a tag that ends it, in BIOES and BMES (see `has_ends`).
 
     Returns:
         The IOB2 tags, one for each given tag, and the faults as (position, what is wrong). At a fault the result has
-        the repaired tag: a continuation without a beginning begins an entity.
+        the repaired tag: a continuation without a beginning begins an entity, and one without an end ends where it is.
     """
+    closed = closed and scheme in ("bioes", "bmes")
     out: list[str] = []
     faults: list[tuple[int, str]] = []
     before, before_type = OUTSIDE, ""
@@ -140,6 +151,10 @@ def to_iob2(tags: Sequence[str], scheme: str) -> tuple[list[str], list[tuple[int
             faults.append((position, f"the tag {tag!r} is not of the scheme {scheme}"))
             prefix, kind = OUTSIDE, ""
         inside = before != OUTSIDE and before_type == kind and before not in _END | _ALONE
+        continues = prefix in _CONTINUE  # one of nothing is a fault of its own
+        known = not faults or faults[-1][0] != position
+        if closed and before in _OPEN and not continues and known:
+            faults.append((position - 1, f"{tags[position - 1]} has no end (the tag after it is {tag})"))
         if prefix == OUTSIDE:
             out.append(OUTSIDE)
         elif prefix in _CONTINUE and inside:
@@ -151,6 +166,8 @@ def to_iob2(tags: Sequence[str], scheme: str) -> tuple[list[str], list[tuple[int
                 )
             out.append(f"B-{kind}")
         before, before_type = prefix, kind
+    if closed and before in _OPEN:
+        faults.append((len(tags) - 1, f"{tags[-1]} has no end (it is the last tag)"))
     return out, faults
 
 

@@ -195,6 +195,26 @@ def test_a_row_that_is_no_tagged_sentence_is_said_at_its_line(
     assert only_fault(path) == f"{path}:2: {message}"
 
 
+def test_a_lost_end_is_a_fault_or_repaired_and_counted(tmp_path: Path) -> None:
+    path = conll(tmp_path / "a.conll", "a/B-X b/E-X c/S-X\nd/B-X e/O")
+    found, faults = read(path)
+    assert len(found) == 1 and len(faults) == 1 and "word 'd': B-X has no end (the tag after it is O)" in faults[0]
+    found, faults = read(path, repair=True)
+    assert (faults, [one.repaired for one in found], found[1].tags) == ([], [0, 1], ["B-X", "O"])
+    found, faults = read(conll(tmp_path / "bios.conll", "a/B-X b/I-X c/S-X\nd/B-X e/O"))
+    assert (faults, found[0].tags) == ([], ["B-X", "I-X", "B-X"]), "BIOS has no ends"
+
+
+def test_an_empty_word_is_a_fault_of_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.conll"
+    path.write_text("Ada\tB-PER\n\tI-PER\nleft\tO\n\nParis\tB-LOC\n")
+    assert only_fault(path) == f"{path}:2: column 'tokens': the word is empty"
+    path = jsonl(tmp_path / "a.jsonl", {"tokens": ["x"], "tags": ["B-X"]}, {"tokens": ["a", ""], "tags": ["O", "B-X"]})
+    assert only_fault(path) == f"{path}:2: column 'tokens': the word is empty"
+    path = jsonl(tmp_path / "b.jsonl", {"tokens": ["a", ""], "entities": [{"start": 0, "end": 1, "type": "X"}]})
+    assert only_fault(path) == f"{path}:1: word 1 is empty, counted from 0"
+
+
 @pytest.mark.parametrize("scheme", [None, "bmes"])
 def test_the_scheme_is_recognised_or_taken_as_named(tmp_path: Path, scheme: str | None) -> None:
     found, faults = read(conll(tmp_path / "a.conll", "a/B-X b/M-X c/E-X d/S-X"), scheme=scheme)
@@ -318,7 +338,7 @@ def test_real_files_have_no_fault_and_the_entities_that_seqeval_finds(
 
     source = open_file(shared_data / name)
     columns = find_ner_columns(ColumnRoles(source))
-    assert find_tag_form(source, columns) == TagForm(scheme=scheme)
+    assert find_tag_form(source, columns) == TagForm(scheme=scheme, closed=scheme == "bmes")
     found, faults = read(shared_data / name)
     raw = [row.values["tags"] for row in source.rows(Faults(name))]
     assert faults == [] and len(found) == len(raw) > 90

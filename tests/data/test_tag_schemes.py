@@ -79,7 +79,7 @@ def test_spans_written_in_any_scheme_are_read_back(scheme: str) -> None:
         found, length = drawn
         if scheme == "io":
             found = [span for span in found if span[0] != "O"]
-        tags, faults = to_iob2(encoded(found, length, scheme), scheme)
+        tags, faults = to_iob2(encoded(found, length, scheme), scheme, closed=True)
         assert faults == []
         assert len(tags) == length
         assert spans(tags) == found
@@ -103,7 +103,7 @@ def test_spans_written_in_any_scheme_are_read_back(scheme: str) -> None:
     ],
 )
 def test_hand_made_cases_of_each_scheme(scheme: str, given: str, expected: str) -> None:
-    assert to_iob2(given.split(), scheme) == (expected.split(), [])
+    assert to_iob2(given.split(), scheme, closed=True) == (expected.split(), [])
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,27 @@ def test_a_continuation_of_nothing_is_a_fault_and_begins_an_entity(
     assert tags == expected.split()
     assert [position for position, _ in faults] == at
     assert all("continues no entity" in what for _, what in faults)
+
+
+@pytest.mark.parametrize(
+    "scheme, given, expected, at",
+    [
+        ("bioes", "B-PER O", "B-PER O", [0]),
+        ("bioes", "B-PER I-PER", "B-PER I-PER", [1]),
+        ("bioes", "B-PER S-PER B-LOC E-LOC", "B-PER B-PER B-LOC I-LOC", [0]),
+        ("bioes", "B-PER B-LOC L-LOC", "B-PER B-LOC I-LOC", [0]),
+        ("bmes", "B-PER M-PER O B-PER", "B-PER I-PER O B-PER", [1, 3]),
+        ("iob2", "B-PER O", "B-PER O", []),
+    ],
+)
+def test_an_entity_that_has_no_end_is_a_fault_where_the_data_have_ends(
+    scheme: str, given: str, expected: str, at: list[int]
+) -> None:
+    tags, faults = to_iob2(given.split(), scheme, closed=True)
+    assert tags == expected.split() and [position for position, _ in faults] == at
+    assert all("has no end" in what for _, what in faults)
+    assert to_iob2(given.split(), scheme) == (tags, []), "data without such tags, as BIOS"
+    assert to_iob2(["B-PER", "E-LOC"], "bioes", closed=True)[1] == to_iob2(["B-PER", "E-LOC"], "bioes")[1]
 
 
 @pytest.mark.parametrize(

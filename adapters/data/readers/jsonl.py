@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import DataError, Faults
+from adapters.data.columns import ID
 from adapters.data.readers.base.json_tables import JsonTable, find_table, table_rows
 from adapters.data.readers.base.json_text import Decoder, document, elements
 from adapters.data.rows import FileSource, Row, line_blocks, lines, plain_name
@@ -19,6 +20,8 @@ FILES = "an object on each line; or one document: a list of objects, or what pan
 
 _OBJECT_OPENS = re.compile(r'\s*(\[\s*)?\{\s*"')
 _PEEK = 100
+_LONGEST = 40
+"""Characters of a column's name in a note."""
 
 
 def recognises(path: Path, head: str) -> bool:
@@ -82,10 +85,7 @@ class JsonSource(FileSource):
         if text is None:
             return
         if self.table.kind == "list":
-            for row in self._objects(elements(text), faults, numbered=_share_lines(text)):
-                for key in self.table.without:
-                    row.values.pop(key, None)
-                yield row
+            yield from self._objects(elements(text), faults, numbered=_share_lines(text))
             return
         value, _, problems = Decoder().decode(text)
         for problem in problems:
@@ -103,14 +103,25 @@ class JsonSource(FileSource):
         self, read: Iterator[tuple[int, Any, list[str]]], faults: Faults, *, numbered: bool = False
     ) -> Iterator[Row]:
         """The objects as rows; `numbered`: by their numbers, as several are on one line."""
-        name = self.name
+        name, known = self.name, {*self.columns}
+        without = self.table.without if self.table is not None else ()
         for row_number, (line, value, problems) in enumerate(read, 1):
             row = NumberedRow(name, row_number, 0, value) if numbered else Row(name, line, 0, value)
             if problems or not isinstance(value, dict):
                 for problem in problems or [f"a JSON object is needed, found {_KINDS[type(value)]}"]:
                     faults.add(row.where(), problem)
-            else:
-                yield row
+                continue
+            for key in without:
+                value.pop(key, None)
+            if known and not known.issuperset(value):
+                for key in [*value]:
+                    if key not in known and key != ID:
+                        faults.note(self._late(key))
+            yield row
+
+    def _late(self, key: str) -> str:
+        """What is said of a column that the first rows, by which columns are chosen, do not have."""
+        return f"rows with a column {key[:_LONGEST]!r} that none of the first {_PEEK} has; it is not read"
 
     def _values_of_lines(self, faults: Faults) -> Iterator[tuple[int, Any, list[str]]]:
         decode = Decoder().decode

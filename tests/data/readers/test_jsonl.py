@@ -173,3 +173,14 @@ def test_real_json_files_have_the_published_number_of_rows() -> None:
     assert found == {"train": 1992, "dev": 619, "test": 618}
     articles = read(SHARED / "xquad" / "xquad.zh.json", reader="jsonl")[0]
     assert sum(len(p["qas"]) for row in articles for p in row.values["paragraphs"]) == 1190
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_a_column_that_comes_after_the_first_rows_is_said_not_to_be_read(tmp_path: Path, as_list: bool) -> None:
+    rows = [{"text": str(i), **({"text_pair": "x", "id": i} if i > 120 else {})} for i in range(125)]
+    text = json.dumps(rows) if as_list else "".join(json.dumps(row) + "\n" for row in rows)
+    source = open_file(write(tmp_path, text, "a.json" if as_list else "a.jsonl"))
+    assert source.columns == ["text"]
+    faults = Faults("x")
+    assert len([*source.rows(faults)]) == 125
+    assert dict(faults.notes) == {"rows with a column 'text_pair' that none of the first 100 has; it is not read": 4}

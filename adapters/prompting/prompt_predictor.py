@@ -145,10 +145,7 @@ class PromptPredictor:
             dataclasses.replace(self.task.read_answer(e, "", self.prompt.form), parse_failure=True, truncated=True)
             for e in examples
         ]
-        if self.nearest is not None:
-            self.nearest_shots = {}
-            for example, shots in zip(examples, self.nearest.of(examples), strict=True):
-                self.nearest_shots[example.digest()] = [self.form.shot(shot) for shot in shots]
+        self._find_nearest(examples)
         fitting = [self.fit(example) for example in examples]
         prompted = [(i, number) for i, number in enumerate(fitting) if number is not None]
         if prompted:
@@ -184,6 +181,7 @@ class PromptPredictor:
 
         Texts that do not fit are left out. Raises ModelError if none fits.
         """
+        self._find_nearest(texts)
         fitting = [(text, number) for text in texts if (number := self.fit(text)) is not None]
         if not fitting:
             raise ModelError("--calibration batch: no training text fits into the prompt. Give a shorter --prompt.")
@@ -282,6 +280,12 @@ class PromptPredictor:
     def _shots_of(self, example: Example) -> list[Any]:
         """Demonstrations for an example, in order."""
         return self.nearest_shots.get(example.digest(), self.shots) if self.nearest_shots else self.shots
+
+    def _find_nearest(self, examples: Sequence[Example]) -> None:
+        """Find the shots of each example, where they are chosen for each."""
+        if self.nearest is not None:
+            found = zip(examples, self.nearest.of(examples), strict=True)
+            self.nearest_shots = {one.digest(): [self.form.shot(shot) for shot in shots] for one, shots in found}
 
     def fit(self, example: Example) -> int | None:
         """Number of shots that fit before an example's query; None if not even the query fits."""

@@ -167,6 +167,8 @@ def test_each_query_is_asked_behind_its_own_nearest_shots(tmp_path: Path) -> Non
         (wanted,) = alone.predict([query])
         assert prediction.value == wanted.value
         assert np.abs(prediction.detail - wanted.detail).max() < 1e-4
+    mean = np.mean([prediction.detail for prediction in asked.predict(TEXTS)], axis=0)
+    assert np.abs(np.exp(asked.measured_prior(TEXTS)) - mean).max() < 1e-4, "each text has its own shots there, too"
 
 
 @pytest.mark.parametrize("selection", ["balanced", "hardest", "nearest"])

@@ -185,7 +185,7 @@ class CachedPromptPredictor(PromptPredictor):
         for wanted, each in ((self.plain, times), (self.channelled, words)):
             steps = {step for one in wanted for step in one.steps}
             empty = len(CONTENT_FREE) if "contextual" in steps else 0
-            read = number + empty + (len(self.reference) if "batch" in steps else 0)
+            read = number + empty + (len(self.reference) + empty if "batch" in steps else 0)
             contexts = 4 * times if steps & {"pmi", "domain"} else 0  # two contexts, each in up to two parts
             out += read * each + contexts + 1 if wanted else 0
         return out

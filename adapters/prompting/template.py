@@ -75,7 +75,7 @@ class Prompt:
         """
         if not self.has_special_tokens(tokenizer):
             return list(tokenizer.encode_data(text, **options).input_ids)
-        return list(tokenizer.hf_tokenizer(text, verbose=False, split_special_tokens=False, **options).input_ids)
+        return list(tokenizer.encode(text, verbose=False, split_special_tokens=False, **options).input_ids)
 
     def has_special_tokens(self, tokenizer: WordTokenizer) -> bool:
         """Whether the prompt itself contains special tokens: a mask, or turns that it writes by hand."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ class BankReader:
         assert isinstance(resident.task, Task)  # the embedding alone is none, and is no adapter's
         self.inference, self.resident, self.embedding, self.task = inference, resident, embedding, resident.task
         self.tokenizer, self.budget = inference.tokenizer, resident.budget
-        self.encoding: AbstractContextManager[Any] = inference.encoding
+        self.encoding: AbstractContextManager[Any] = nullcontext()  # the tokenizer's threads take turns by themselves
 
     @contextmanager
     def reading(self) -> Iterator[BankReader]:

@@ -104,8 +104,6 @@ class MixedInference:
         self.model, self.base, self.mixed = model, base, mixed
         self.batch_tokens = batch_tokens
         self.tokenizer = base.word_tokenizer
-        self.encoding = threading.Lock()
-        """One thread encodes at a time: a tokenizer stores how it truncates, so threads would truncate each other's."""
 
     def predict(
         self, pairs: Sequence[tuple[ResidentAdapter, Example]], observed: list[Observation] | None = None
@@ -133,8 +131,7 @@ class MixedInference:
                 predictions.update(zip(numbers, found, strict=True))
                 seen.update(zip(numbers, counted, strict=True))
                 continue
-            with self.encoding:
-                windows = resident.task.encode([pairs[i][1] for i in numbers], self.tokenizer, resident.budget)
+            windows = resident.task.encode([pairs[i][1] for i in numbers], self.tokenizer, resident.budget)
             adapter_rows = [_Row(resident, window, len(rows) + i) for i, window in enumerate(windows)]
             rows += adapter_rows
             encoded.append((numbers, adapter_rows))
@@ -239,8 +236,7 @@ class MixedInference:
         Raises ModelError if the adapter has a soft prompt, DataError if the text with its continuation exceeds the
         positions.
         """
-        with self.encoding:
-            ids = self.tokenizer.encode_data(valid_text(text)).input_ids
+        ids = self.tokenizer.encode_data(valid_text(text)).input_ids
         after = len(self.tokenizer.after)
         ids = ids[: len(ids) - after] if after else ids
         row = np.array([slot], np.int64)

@@ -1,4 +1,4 @@
-"""A prompted model behind a bank: predictions and explanations of several threads, one after the other."""
+"""Adapters that answer alone in a bank: predictions and explanations of several threads at once."""
 
 from __future__ import annotations
 
@@ -67,3 +67,51 @@ def test_explanations_do_not_disturb_predictions(bank: AdapterBank) -> None:
         done.set()
         thread.join()
     assert explained and [predict(text) for text in TEXTS] == wanted
+
+
+class Watched:
+    """A tokenizer that stops its first call until it is let go, and counts how many are in it."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer, self.entered, self.go = tokenizer, threading.Event(), threading.Event()
+        self.inside = self.most = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tokenizer, name)
+
+    def __call__(self, *texts: Any, **options: Any) -> Any:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.entered.set()
+        assert self.go.wait(60)
+        found = self.tokenizer(*texts, **options)
+        self.inside -= 1
+        return found
+
+
+@pytest.mark.parametrize("prompted", [False, True])
+def test_one_thread_encodes_at_a_time_whether_adapters_answer_alone_or_not(tmp_path: Path, prompted: bool) -> None:
+    folder = str(tiny.llama(tmp_path / "base", positions=512))
+    base, task = open_base(folder), tiny.classifying()
+    bank = AdapterBank(folder)
+    bank.load("mixed", tiny.adapter(tmp_path / "mixed", "lora", base, task, seed=1))
+    how: dict[str, Any] = {"peft_type": "LOHA"}
+    if prompted:
+        how = {"shots": 0, "prompt": "classification_sentiment"}
+    alone = tiny.adapter(tmp_path / "alone", "few_shot" if prompted else "peft", base, task, max_length=24, **how)
+    assert not bank.load("alone", alone)["mixed"]
+    requests = [{"adapter": name, "inputs": "Ada Lovelace lived in London . " * 9} for name in ("mixed", "alone")]
+    wanted = [bank.predict([request]) for request in requests]
+    tokenizer = bank._inference.tokenizer
+    watched: Any = Watched(tokenizer.hf_tokenizer)
+    tokenizer.hf_tokenizer = watched
+    found: dict[int, Any] = {}
+    threads = [threading.Thread(target=lambda n=n: found.update({n: bank.predict([requests[n]])})) for n in (0, 1)]
+    threads[0].start()
+    assert watched.entered.wait(60)
+    threads[1].start()
+    threads[1].join(0.2)
+    watched.go.set()
+    for thread in threads:
+        thread.join(60)
+    assert watched.most == 1 and [found[0], found[1]] == wanted

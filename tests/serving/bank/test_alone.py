@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import tiny
+from servers import until
 
 from adapters.artifacts import artifact
 from adapters.core.errors import UserError
@@ -89,17 +90,23 @@ class Watched:
         return found
 
 
-@pytest.mark.parametrize("prompted", [False, True])
-def test_one_thread_encodes_at_a_time_whether_adapters_answer_alone_or_not(tmp_path: Path, prompted: bool) -> None:
-    folder = str(tiny.llama(tmp_path / "base", positions=512))
-    base, task = open_base(folder), tiny.classifying()
-    bank = AdapterBank(folder)
-    bank.load("mixed", tiny.adapter(tmp_path / "mixed", "lora", base, task, seed=1))
+def bank_with_both(folder: Path, prompted: bool) -> AdapterBank:
+    """A bank with an adapter `mixed`, and `alone`: a prompt, or an adapter of another method of PEFT."""
+    base_folder = str(tiny.llama(folder / "base", positions=512))
+    base, task = open_base(base_folder), tiny.classifying()
+    bank = AdapterBank(base_folder)
+    bank.load("mixed", tiny.adapter(folder / "mixed", "lora", base, task, seed=1))
     how: dict[str, Any] = {"peft_type": "LOHA"}
     if prompted:
         how = {"shots": 0, "prompt": "classification_sentiment"}
-    alone = tiny.adapter(tmp_path / "alone", "few_shot" if prompted else "peft", base, task, max_length=24, **how)
+    alone = tiny.adapter(folder / "alone", "few_shot" if prompted else "peft", base, task, max_length=24, **how)
     assert not bank.load("alone", alone)["mixed"]
+    return bank
+
+
+@pytest.mark.parametrize("prompted", [False, True])
+def test_one_thread_encodes_at_a_time_whether_adapters_answer_alone_or_not(tmp_path: Path, prompted: bool) -> None:
+    bank = bank_with_both(tmp_path, prompted)
     requests = [{"adapter": name, "inputs": "Ada Lovelace lived in London . " * 9} for name in ("mixed", "alone")]
     wanted = [bank.predict([request]) for request in requests]
     tokenizer = bank._inference.tokenizer
@@ -115,3 +122,45 @@ def test_one_thread_encodes_at_a_time_whether_adapters_answer_alone_or_not(tmp_p
     for thread in threads:
         thread.join(60)
     assert watched.most == 1 and [found[0], found[1]] == wanted
+
+
+@pytest.mark.parametrize("prompted", [False, True])
+def test_an_adapter_that_is_explained_answers_between_two_passes(tmp_path: Path, prompted: bool) -> None:
+    bank = bank_with_both(tmp_path, prompted)
+    request = {"adapter": "alone", "inputs": "Ada Lovelace lived in London , Alan Turing near Paris ."}
+    wanted, why = bank.predict([request]), bank.explain(request, method="occlusion")
+    with bank.lease("alone") as leased:
+        alone: Any = leased["alone"].resident.alone
+    found: list[Any] = []
+    waits: list[bool] = []
+    thread = threading.Thread(target=lambda: found.extend(bank.predict([request])))
+
+    def proceed() -> None:
+        if not waits:
+            thread.start()
+            until(alone._next.locked)  # by who waits for the end of this pass
+        waits.append(alone._next.locked())
+
+    assert bank.explain(request, method="occlusion", proceed=proceed) == why
+    thread.join(60)
+    assert waits[:2] == [True, False] and len(waits) > 2 and found == wanted
+
+
+@pytest.mark.parametrize("prompted", [False, True])
+def test_an_explanation_ends_before_a_pass_where_it_is_told_to(tmp_path: Path, prompted: bool) -> None:
+    class EnoughError(Exception):
+        """Nobody waits any more."""
+
+    bank = bank_with_both(tmp_path, prompted)
+    for name in ("mixed", "alone"):
+        request = {"adapter": name, "inputs": "Ada Lovelace lived in London , Alan Turing near Paris ."}
+        passes: list[int] = []
+
+        def proceed(passes: list[int] = passes) -> None:
+            passes.append(1)
+            if len(passes) == 3:
+                raise EnoughError
+
+        with pytest.raises(EnoughError):
+            bank.explain(request, method="occlusion", proceed=proceed)
+        assert len(passes) == 3 and "error" not in bank.predict([request])[0]

@@ -143,6 +143,7 @@ class Service:
         self.metrics.count_adapters(bank)
         self.batcher.start(threads)
         self.generator.start(bank, threads)
+        self.explainer.start()
         self.drift.start()
         self.poller.start(bank)
         if self.status == WARMING:

@@ -328,6 +328,12 @@ class AdapterCache:
                 return None
             return self._lease({name: adapter}, {})[0][name]
 
+    @property
+    def crowded(self) -> bool:
+        """Whether threads wait for room."""
+        with self.changed:
+            return bool(self.queue.tickets)
+
     def _insert_read(
         self,
         wanted: dict[str, LoadedAdapter],

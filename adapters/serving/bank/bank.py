@@ -451,7 +451,8 @@ class AdapterBank:
             on_complete: called with the number of a request and its answer as soon as that is complete.
             more: is asked between two tokens for a request that has come meanwhile, while there is room: with a
                 function that says whether one may join, it returns the next request and its sampling, or None. Its
-                number follows those of the others. One may join whose adapter is in memory; the others wait.
+                number follows those of the others. One may join whose adapter is in memory; the others wait. It is not
+                asked while other threads wait for room in memory, nor any more once a thousand have joined.
 
         Returns:
             For each, those that joined last, `{id, adapter, version, task, output, truncated}`, where the output is

@@ -343,6 +343,32 @@ def test_a_stream_waits_for_room_where_a_list_is_refused(served_bank: Any) -> No
             assert answer(full)[0] == 200
 
 
+@pytest.mark.parametrize("complete", [False, True])
+@pytest.mark.parametrize("lines", [2, 60])
+def test_a_stream_whose_client_hangs_up_frees_its_room(served_bank: Any, complete: bool, lines: int) -> None:
+    slow = servers.Slow(served_bank)
+    slow.go.set()
+    with Running(slow, max_wait_ms=0, max_batch_tokens=1) as live:
+        slow.go.clear()
+        body = chunk(b"".join(line(n) for n in range(lines))) + (chunk(b"") if complete else b"")
+        with live.connect() as connection:
+            connection.sendall(head("/v1/predict/stream", NDJSON, transfer_encoding="chunked") + body)
+            until(lambda: live.service.batcher.waiting)
+        until(lambda: not live.service.batcher.waiting)
+        assert not slow.go.is_set(), "and nothing was answered"
+        refused = live.service.metrics.refusals.labels("disconnected")
+        until(lambda: refused._value.get() == 1)
+        slow.go.set()
+
+
+def test_a_line_waits_for_room_no_longer_than_its_time(served_bank: Any) -> None:
+    with servers.site(served_bank, timeout_ms=50) as site:
+        site.service.batcher.waiting = site.service.settings.max_queue
+        found = site.ask("POST", "/v1/predict/stream", content=line(0), headers={"content-type": NDJSON})
+        assert found.status_code == 200 and "The queue is full" in found.json()["error"]
+        site.service.batcher.waiting = 0
+
+
 def test_a_stream_is_answered_as_far_as_it_was_read_when_the_server_is_to_stop(served_bank: Any) -> None:
     with Running(served_bank) as live, live.connect() as connection:
         connection.sendall(head("/v1/predict/stream", NDJSON, transfer_encoding="chunked") + chunk(line(0) + line(1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 import tiny
 from servers import until
 
+import adapters
 from adapters.artifacts import artifact
-from adapters.core.errors import UserError
+from adapters.core.errors import ModelError, UserError
 from adapters.models.base_model import open_base
+from adapters.prompting import template
 from adapters.serving.bank.bank import AdapterBank
 from adapters.tasks.base.example import Example
 
@@ -164,3 +167,26 @@ def test_an_explanation_ends_before_a_pass_where_it_is_told_to(tmp_path: Path, p
         with pytest.raises(EnoughError):
             bank.explain(request, method="occlusion", proceed=proceed)
         assert len(passes) == 3 and "error" not in bank.predict([request])[0]
+
+
+def test_a_prompt_needs_the_file_that_it_was_made_of_no_more(tmp_path: Path) -> None:
+    base, task = open_base(str(tiny.llama(tmp_path / "base", positions=512))), tiny.classifying()
+    mine = tmp_path / "mine.toml"
+    mine.write_text(template.paths(())["classification_sentiment"].read_text())
+    folder = tiny.adapter(tmp_path / "prompt", "zero_shot", base, task, prompt=str(mine), ensemble_prompts=[str(mine)])
+    mine.unlink()
+    bank = AdapterBank(str(base.folder))
+    assert not bank.load("prompt", folder)["mixed"]
+    (answer,) = bank.predict([{"adapter": "prompt", "inputs": TEXTS[0]}])
+    assert answer["output"] == adapters.load(folder, base=str(base.folder))(TEXTS[0])
+
+
+def test_a_prompt_that_its_base_cannot_answer_is_refused(tmp_path: Path) -> None:
+    base, task = open_base(str(tiny.llama(tmp_path / "base", positions=512))), tiny.classifying()
+    folder = tiny.adapter(tmp_path / "prompt", "zero_shot", base, task, prompt="classification_sentiment")
+    record = json.loads((folder / "prompt.json").read_text())
+    record["members"][0]["prompt"]["query"] = "{{text}} It was {{mask}}."
+    (folder / "prompt.json").write_text(json.dumps(record))
+    tiny.rewrite(folder, lambda card: None)
+    with pytest.raises(ModelError, match="only an encoder can fill"):
+        AdapterBank(str(base.folder)).load("prompt", folder)

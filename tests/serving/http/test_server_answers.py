@@ -20,7 +20,7 @@ from servers import TEXT, Site
 
 from adapters.serving.http import schema
 from adapters.serving.http.routes.pages import POLICY
-from adapters.serving.http.telemetry import JsonLines
+from adapters.serving.http.telemetry import JsonLines, PlainLines
 
 SPACES = [
     "Ada",
@@ -295,6 +295,15 @@ def test_texts_are_in_the_log_only_if_asked_for(served_bank: Any, caplog: Any, s
     first = orjson.loads(lines[0])
     assert (first["status"], first["route"], first["texts"], first["batch_rows"]) == (200, "/v1/predict", 2, 2)
     assert {"time", "level", "request_id", "ms", "wait_ms", "model_ms"} <= first.keys()
+
+
+@pytest.mark.parametrize("number", [2**64, -(10**40)])
+def test_no_number_in_a_request_keeps_its_line_from_the_log(served_bank: Any, caplog: Any, number: int) -> None:
+    with servers.site(served_bank, log_texts=True) as mine, caplog.at_level(logging.INFO, "adapters.serving"):
+        mine.predict([{"adapter": "ner", "inputs": {"text": "Zanzibar", "more": [number]}}])
+    (record,) = [record for record in caplog.records if record.name == "adapters.serving"]
+    assert json.loads(JsonLines().format(record))["inputs"] == [{"text": "Zanzibar", "more": [number]}]
+    assert f"[{number}]" in PlainLines().format(record)
 
 
 def test_metrics_count_requests_batches_and_refusals_and_make_no_series_of_unknown_names(served_bank: Any) -> None:

@@ -511,7 +511,9 @@ def test_the_client_does_not_repeat_what_would_be_refused_again(reply: Any) -> N
         assert len(server.times) == 1
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", ""])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://x", "http://", "", "http://h:99999", "http://[::1", "http://h:abc"]
+)
 def test_the_client_refuses_what_is_no_address(url: str) -> None:
     with pytest.raises(ClientError, match="not the address of a server"):
         Client(url)

@@ -196,7 +196,7 @@ def test_a_body_that_is_too_large_is_refused_whatever_it_says_of_its_length(site
         response = site.ask(method, path, headers={"content-type": "application/json"}, content=body)
         assert response.status_code == 413
         assert response.json()["expected"] == "at most 1,000,000 bytes"
-    assert _limits(site).bytes_in_memory == 0
+    assert _limits(site).bodies.bytes_in_memory == 0
 
 
 @pytest.mark.parametrize(("method", "path"), READ_BY)

@@ -136,7 +136,7 @@ def test_a_body_of_a_hundred_megabytes_is_refused_before_it_has_come(live: Runni
         status, headers, body = answer(connection)
         assert (status, headers["connection"]) == (413, "close")
         assert json.loads(body)["expected"] == "at most 1,000,000 bytes"
-    until(lambda: _limits(live).bytes_in_memory == 0)
+    until(lambda: _limits(live).bodies.bytes_in_memory == 0)
 
 
 def _limits(live: Running) -> Any:
@@ -161,12 +161,12 @@ def test_many_large_bodies_at_a_time_are_refused_not_held(served_bank: Any) -> N
             connection = live.connect()
             connection.sendall(head(content_length=100_000) + b" " * 99_999)
             open_ones.append(connection)
-            until(lambda: _limits(live).bytes_in_memory >= min(number + 1, MAX_BODIES) * 99_999)  # noqa: B023
+            until(lambda: _limits(live).bodies.bytes_in_memory >= min(number + 1, MAX_BODIES) * 99_999)  # noqa: B023
         status, headers, _ = answer(open_ones[-1])
         assert (status, headers["retry-after"]) == (503, "1")
         for connection in open_ones:
             connection.close()
-        until(lambda: _limits(live).bytes_in_memory == 0)
+        until(lambda: _limits(live).bodies.bytes_in_memory == 0)
 
 
 def test_who_hangs_up_frees_the_room_of_its_texts(served_bank: Any) -> None:

@@ -378,6 +378,19 @@ def adapter(
     return folder
 
 
+def rewrite(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    """An artifact with another card, and the right digests of that and of its files as they are now."""
+    from adapters.core.files import as_json, digest_file, digest_value
+
+    card = json.loads((folder / "card.json").read_text())
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "card.json"]
+    card["files"] = {path.relative_to(folder).as_posix(): digest_file(path) for path in files}
+    change(card)
+    del card["digest"]
+    (folder / "card.json").write_text(as_json({**card, "digest": digest_value(card)}))
+    return folder
+
+
 def router(folder: Path, bank: Any) -> Path:
     """A router for adapters `ner` and `mood` that refuses what is farther from both than its own texts."""
     from adapters.serving.bank.router import Router

@@ -18,6 +18,8 @@ CARD = "card.json"
 LAYOUT = 2
 """Version of the contents of card.json: names of tasks and methods, and their settings."""
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz"})
+CODE = frozenset({".py", ".pyc", ".so"})
+"""Files that transformers, or Python, could run: no artifact needs one."""
 REMEDY = "Train it again, or copy it again from an intact copy."
 _FIELDS = {
     "task.name": str,
@@ -47,7 +49,7 @@ def write(folder: Path, fill: Callable[[Path], None], card: Mapping[str, Any], r
         for path in _files(draft).values():
             path.chmod(0o644)  # safetensors writes files that a server of another user could not read
         files = {name: digest_file(path) for name, path in _files(draft).items()}
-        assert not any(map(_is_pickle, files)), files
+        assert not any(_is_pickle(name) or _is_code(name) for name in files), files
         body = {"format": FORMAT, "layout": LAYOUT, **card, "files": files, "tensors": tensor_shapes(draft)}
         write_text(draft / CARD, as_json({**body, "digest": digest_value(body)}))
 
@@ -105,7 +107,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def verify(folder: Path) -> dict[str, Any]:
-    """Verify an artifact: the digest of every file, tensor names and shapes, finite values; no pickles.
+    """Verify an artifact: the digest of every file, tensor names and shapes, finite values; no pickles, and no code.
 
     Returns:
         The card.
@@ -172,10 +174,12 @@ def pickles(folder: Path) -> list[str]:
     return [name for name in _files(folder) if _is_pickle(name)]
 
 
-def refuse_pickles(folder: Path) -> None:
-    """Raises ArtifactError if a folder contains a file whose loading could run code."""
+def refuse_code(folder: Path) -> None:
+    """Raises ArtifactError if a folder contains code, or a file whose loading could run some."""
     for name in pickles(folder):
         raise ArtifactError(f"{folder / name}: loading a pickle can run code, so none is ever read. Remove it.")
+    for name in filter(_is_code, _files(folder)):
+        raise ArtifactError(f"{folder / name}: is code, and none is ever run that an artifact brings. Remove it.")
 
 
 def check_fields(card: Mapping[str, Any], folder: Path) -> None:
@@ -214,9 +218,9 @@ def check_base(card: Mapping[str, Any], name: str, weights: str, tokenizer: str)
 
 
 def _listed(folder: Path) -> tuple[dict[str, Any], dict[str, Path]]:
-    """The card and the files, which must be exactly those that it lists, without pickles."""
+    """The card and the files, which must be exactly those that it lists, without pickles or code."""
     card = read_card(folder)
-    refuse_pickles(folder)
+    refuse_code(folder)
     present = _files(folder)
     del present[CARD]
     expected = card.get("files")
@@ -243,6 +247,10 @@ def _files(folder: Path, ending: str = "") -> dict[str, Path]:
 
 def _is_pickle(name: str) -> bool:
     return Path(name).suffix.lower() in PICKLES
+
+
+def _is_code(name: str) -> bool:
+    return Path(name).suffix.lower() in CODE
 
 
 def _check_finite(folder: Path) -> None:

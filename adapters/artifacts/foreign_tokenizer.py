@@ -67,17 +67,21 @@ def _own(base: Base) -> Iterator[dict[str, Any]]:
     """What the base's tokenizer may look like in a folder: as in the base's own file, and as it is loaded."""
     from transformers import AutoTokenizer
 
+    from adapters.models.base_model import NO_CODE
+
     own = base.folder / FAST
     if own.is_file():
         yield _parts(own)
-    yield _parts_of(AutoTokenizer.from_pretrained(base.folder).backend_tokenizer)
+    yield _parts_of(AutoTokenizer.from_pretrained(base.folder, **NO_CODE).backend_tokenizer)
 
 
 def _for_words(base: Base) -> dict[str, Any]:
     """The base's tokenizer as transformers' scripts load it for words given one by one."""
     from transformers import AutoTokenizer
 
-    return _parts_of(AutoTokenizer.from_pretrained(base.folder, add_prefix_space=True).backend_tokenizer)
+    from adapters.models.base_model import NO_CODE
+
+    return _parts_of(AutoTokenizer.from_pretrained(base.folder, add_prefix_space=True, **NO_CODE).backend_tokenizer)
 
 
 def _parts(path: Path) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from adapters.artifacts.folding import folded
 from adapters.artifacts.loaded import LoadedArtifact
 from adapters.artifacts.published import located
 from adapters.core.discovery import load as load_module
-from adapters.core.errors import ArtifactError, SettingsError, SourceError
-from adapters.core.settings import CommonSettings, join
+from adapters.core.errors import ArtifactError, SettingsError, SourceError, did_you_mean
+from adapters.core.settings import FILE, CommonSettings, join
 from adapters.core.sources.resolve import alias_of
 from adapters.methods.base.classical import ClassicalMethod
 from adapters.methods.base.method import Method, load_method
@@ -37,7 +37,9 @@ def task_and_method(card: Mapping[str, Any], folder: Path, plugin_dirs: Sequence
     name, recorded = card["method"]["name"], card["method"]["settings"]
     task_class = load_task(card["task"]["name"], plugin_dirs)
     method_class = load_method(name, plugin_dirs)
-    kind = join(CommonSettings, load_module("methods", name, plugin_dirs).Settings)
+    own = load_module("methods", name, plugin_dirs).Settings
+    kind = join(CommonSettings, own)
+    _check_recorded(recorded, own, folder)
     lists = [field.name for field in fields(kind) if field.default_factory is not MISSING]
     try:
         for key in set(lists) & set(recorded):
@@ -53,6 +55,23 @@ def task_and_method(card: Mapping[str, Any], folder: Path, plugin_dirs: Sequence
             f"{folder}: cannot build the task {card['task']['name']} and the method {name} from its "
             f"{plain_peft.CONFIG if 'unchecked' in card else 'card'}: {type(error).__name__}: {error}"
         ) from error
+
+
+def _check_recorded(recorded: Mapping[str, Any], own: type, folder: Path) -> None:
+    """Raises ArtifactError for settings of a card that are not the method's own, or name files outside the artifact."""
+    known = {one.name: one for one in fields(own)}
+    for name, value in recorded.items():
+        if name not in known:
+            near = did_you_mean(name, known)
+            raise ArtifactError(
+                f"{folder}: method.settings: unexpected {name!r:.60}, none of this method's ({near}). {artifact.REMEDY}"
+            )
+        names_file = FILE in known[name].metadata and value is not None
+        if names_file and not (folder / str(value)).resolve().is_relative_to(folder.resolve()):
+            raise ArtifactError(
+                f"{folder}: method.settings: {name} is {value!r:.200}, a file outside the artifact, which must stand "
+                f"alone: it is not read. {artifact.REMEDY}"
+            )
 
 
 def load(

@@ -19,6 +19,7 @@ from adapters.core.errors import ArtifactError, DataError, SettingsError
 from adapters.core.files import cache_folder, digest_value, write_json
 from adapters.methods.base.delta import PEFT_NAMES
 from adapters.methods.base.method import WEIGHTS, Method, load_method
+from adapters.methods.base.peft_method import CONFIG as CONFIG
 from adapters.methods.base.peft_method import PeftMethod, check_tensors
 from adapters.models.layers import matches
 from adapters.tasks.base.task import Task, load_task
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from adapters.models.base_model import Base
 
-CONFIG = "adapter_config.json"
 _PICKLE = "adapter_model.bin"
 _CONVERT = (
     f"Its {_PICKLE} is a pickle, whose loading can run code, so it is never read. If you trust it, convert it: load it "

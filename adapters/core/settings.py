@@ -16,6 +16,8 @@ SHORTEST = 200
 hundred examples teach nothing. LoRA on 150 of TREC's questions, three epochs: 9 steps, accuracy 17; 200 steps, 77."""
 LENGTHS = frozenset({"num_train_epochs", "max_train_steps", "min_train_steps"})
 """Settings that say how long a training is."""
+FILE = "file"
+"""In the metadata of a field: its value names a file that is read, which that of an artifact must have within it."""
 OWN_DEFAULTS = "own_defaults"
 """In the metadata of a field of `join_methods`: what its default is."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.artifacts.published import ARTIFACT
-from adapters.core.errors import SettingsError
+from adapters.core.errors import ArtifactError, SettingsError
 from adapters.core.files import obstacle, write_json
 from adapters.core.settings import CommonSettings
 from adapters.training.checkpoint import TRAINED
@@ -84,7 +84,10 @@ def data_settings(folder: Path) -> dict[str, Any]:
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
-    """The settings of a run; empty where there is none. Args: folder: of the run, or of its artifact."""
+    """The settings of a run; empty where there is none. Args: folder: of the run, or of its artifact.
+
+    Raises ArtifactError where they are damaged.
+    """
     return _of_run(folder, "settings.json")
 
 
@@ -94,10 +97,21 @@ def scores_of(folder: Path) -> dict[str, Any]:
 
 
 def _of_run(folder: Path, name: str, *, beside: str = "") -> dict[str, Any]:
-    """A JSON file of a run; empty where there is no such file, or nothing called `beside` next to it."""
+    """A JSON file of a run; empty where there is no such file, or nothing called `beside` next to it.
+
+    Raises ArtifactError where it is damaged.
+    """
     for place in (folder, folder.resolve().parent):
         if (place / name).is_file() and (place / beside).exists():
-            found: dict[str, Any] = json.loads((place / name).read_text(encoding="utf-8"))
+            try:
+                found = json.loads((place / name).read_text(encoding="utf-8"))
+                if not isinstance(found, dict):
+                    raise ValueError("no object")
+            except (OSError, ValueError, RecursionError) as error:
+                raise ArtifactError(
+                    f"{place / name}: damaged, not the JSON that a run writes ({error}). Copy it again from an intact "
+                    "copy of the run; or remove it, and give what it says by flags."
+                ) from error
             return found
     return {}
 

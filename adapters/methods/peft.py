@@ -26,7 +26,7 @@ import typing
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.core.errors import ArtifactError, ModelError, SettingsError, UserError, did_you_mean
 from adapters.core.processes import is_first
 from adapters.core.search_space import Choice, LogUniform, Space
+from adapters.core.settings import FILE
 from adapters.methods.base.method import WEIGHTS
 from adapters.methods.base.peft_method import PeftMethod, check_tensors
 from adapters.methods.base.rank_allocation import allocate_ranks, set_rank_pattern
@@ -109,7 +110,7 @@ class Settings:
     """PEFT's name of the method: ADALORA, LOHA, LOKR, OFT, BOFT, VERA, LN_TUNING, P_TUNING, MISS, FOURIERFT, …"""
     peft_options: str | None = None
     """Options of its PEFT config, as a JSON object: '{"init_r": 8}'. Default: PEFT's."""
-    peft_config: str | None = None
+    peft_config: str | None = field(default=None, metadata={FILE: True})
     """A .json file with peft_type and options, such as a saved adapter_config.json, instead of these two flags;
     --peft_options replaces single options of it."""
 
@@ -300,9 +301,9 @@ class Method(PeftMethod):
         """The first option of a saved config that differs from the settings or, where they say nothing, from PEFT's."""
         if config.get("peft_type") != self.peft_type:
             return f"peft_type: expected {self.peft_type!r} as its card says, found {config.get('peft_type')!r}"
-        for name, field in self._fields.items():
+        for name, option in self._fields.items():
             found, given = config.get(name), name in self.options
-            expected = self.options[name] if given else field.default
+            expected = self.options[name] if given else option.default
             same = found == expected or (_names(found) is not None and _names(found) == _names(expected))
             if not same and (name not in _BY_WRAP if given else found and name not in _BY_WRAP | _BY_STEPS):
                 return f"{name}: expected {expected!r} as its card says, found {found!r:.80}"

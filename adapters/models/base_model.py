@@ -18,6 +18,8 @@ from adapters.models.tokenizer import WordTokenizer, valid_text
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+NO_CODE = {"trust_remote_code": False}
+"""For all that transformers loads: it would ask on the standard input whether to run Python code of a model."""
 ENCODER, CAUSAL, ENCODER_DECODER = "encoder", "causal", "encoder-decoder"
 """Kinds of base model."""
 
@@ -249,8 +251,9 @@ def open_base(name: str) -> Base:
     source = resolve(name, "model")
     assert source.path is not None, name
     try:
-        config = AutoConfig.from_pretrained(source.path)
+        config = AutoConfig.from_pretrained(source.path, **NO_CODE)
     except (ValueError, KeyError, OSError) as error:
+        _refuse_code(name, error)
         raise ModelError(f"{name}: transformers cannot read its config.json ({error}).") from error
     base = Base(source=source, config=config, tokenizer=_open_tokenizer(source.path, name))
     _check_vocabulary(base)
@@ -296,11 +299,12 @@ def load_quietly(auto_class: str, folder: Path, **options: Any) -> PreTrainedMod
     transformers.logging.set_verbosity_error()
     try:
         loader = getattr(transformers, auto_class)
-        model: PreTrainedModel = loader.from_pretrained(folder, use_safetensors=True, **options)
+        model: PreTrainedModel = loader.from_pretrained(folder, use_safetensors=True, **NO_CODE, **options)
     except SafetensorError as error:
         names = ", ".join(path.name for path in sorted(folder.glob("*.safetensors")))
         raise ModelError(f"{folder}: {names} damaged or cut short ({error}). Fetch the model again.") from error
     except ValueError as error:
+        _refuse_code(str(folder), error)
         if "Unrecognized configuration class" not in str(error):
             raise
         raise ModelError(f"{folder}: transformers has no {auto_class} for this architecture.") from error
@@ -314,8 +318,9 @@ def _open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **NO_CODE)
     except Exception as error:  # every kind of tokenizer raises its own errors, always about the files
+        _refuse_code(name, error)
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelError(
             f"{name}: tokenizer.json or its like is missing or damaged ({reason}). Fetch the model again."
@@ -323,6 +328,15 @@ def _open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(f"{name}: has no fast tokenizer (tokenizer.json), which is needed for offsets and words.")
     return tokenizer
+
+
+def _refuse_code(name: str, error: Exception) -> None:
+    """Raises ModelError if transformers has said that a model can be loaded by code of its own only."""
+    if "trust_remote_code" in str(error):
+        raise ModelError(
+            f"{name}: is of a class that transformers does not have, and brings Python code for it. No code of a model "
+            "is ever run here. Use a model of a class that transformers has, or a version of transformers that has it."
+        ) from error
 
 
 def _cached_digest(file: Path) -> str:

@@ -68,7 +68,7 @@ def head_modules(auto_class: str, model_config: Any) -> list[str]:
     import transformers
 
     with torch.device("meta"):
-        model = getattr(transformers, auto_class).from_config(model_config)
+        model = getattr(transformers, auto_class).from_config(model_config, trust_remote_code=False)
     outside = [name for name, _ in model.named_children() if name != model.base_model_prefix]
     return [*outside, *poolers(model)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -66,6 +67,8 @@ class WordTokenizer:
     Texts get the tokens of the call with `split_special_tokens=True`, special tokens of its template included. A word
     given alone gets those that it has inside a sentence, or inside text without blanks. One without tokens (zero-width
     characters, a byte-order mark, an empty string) then becomes one unknown token, so that tags never shift.
+
+    Several threads may use it at once; those that encode take turns.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, *, labelled: str = "first") -> None:
@@ -75,6 +78,8 @@ class WordTokenizer:
         """
         assert labelled in ("first", "last"), labelled
         self.hf_tokenizer = tokenizer
+        self.turn = threading.Lock()
+        """Held while the tokenizer encodes: it stores how it truncates, so threads would truncate each other's."""
         self.labelled = labelled
         known = [tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 0]
         self.blank = next(int(token) for token in known if token is not None)
@@ -236,7 +241,7 @@ class WordTokenizer:
     @cached_property
     def separates_pairs(self) -> bool:
         """Whether the tokenizer separates the two texts of a pair."""
-        return bool(self.hf_tokenizer("a", "a").input_ids != self.hf_tokenizer("a a").input_ids)
+        return bool(self.encode("a", "a").input_ids != self.encode("a a").input_ids)
 
     def texts(self, texts: Sequence[str], budget: int) -> list[list[list[int]]]:
         """Windows of each text of at most `budget` tokens, special ones included, overlapping by a quarter."""
@@ -257,6 +262,11 @@ class WordTokenizer:
         how = {"truncation": True, "max_length": budget, "stride": room // 4, "return_overflowing_tokens": True}
         return self.encode_data(list(texts), **how, **options)
 
+    def encode(self, *texts: Any, **options: Any) -> BatchEncoding:
+        """What the tokenizer itself makes of texts. Args: as of its call."""
+        with self.turn:
+            return self.hf_tokenizer(*texts, **options)
+
     def encode_data(self, *texts: Any, **options: Any) -> BatchEncoding:
         """What the tokenizer makes of data, in which nothing becomes a special token (`[SEP]` is text like any other).
 
@@ -267,8 +277,8 @@ class WordTokenizer:
             options: of the tokenizer's call.
         """
         if not self.spelled:
-            return self.hf_tokenizer(*texts, **_AS_TEXT, **options)
-        encoded = self.hf_tokenizer(*texts, return_special_tokens_mask=True, **_AS_TEXT, **options)
+            return self.encode(*texts, **_AS_TEXT, **options)
+        encoded = self.encode(*texts, return_special_tokens_mask=True, **_AS_TEXT, **options)
         encoded["input_ids"] = self._without_spelled(encoded.input_ids, encoded.special_tokens_mask)
         return encoded
 

@@ -120,13 +120,14 @@ class ChatTemplate:
     def _encode(self, text: str, **options: Any) -> Any:
         """Tokens of a rendered text, whose special tokens are special."""
         plain = {"add_special_tokens": False, "split_special_tokens": False, "verbose": False}
-        return self.tokenizer.hf_tokenizer(text, **plain, **options)
+        return self.tokenizer.encode(text, **plain, **options)
 
     def _rendered(self, messages: Messages, *, answering: bool = True) -> str:
         return str(self._apply(messages, tokenize=False, add_generation_prompt=answering))
 
     def _apply(self, messages: Messages, **options: Any) -> Any:
-        return self.tokenizer.hf_tokenizer.apply_chat_template([dict(message) for message in messages], **options)
+        with self.tokenizer.turn:
+            return self.tokenizer.hf_tokenizer.apply_chat_template([dict(message) for message in messages], **options)
 
 
 def template_of(tokenizer: WordTokenizer) -> str | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from adapters.models.tokenizer import WordTokenizer
 from adapters.tasks.base.example import Encoded, Example, Prediction
-from adapters.tasks.base.predictor import Predictor
+from adapters.tasks.base.predictor import Predictor, TakesTurns, Turn
 from adapters.tasks.base.task import Task
 
 
@@ -31,6 +31,11 @@ class Ensemble:
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction an example, in order."""
         return averaged(self.task, examples, [member.predict(examples) for member in self.members], self.tokenizer)
+
+    def in_turns(self, turn: Turn) -> Ensemble:
+        """The same of members that compute in turns."""
+        members = [one.in_turns(turn) if isinstance(one, TakesTurns) else one for one in self.members]
+        return Ensemble(members, self.task, self.tokenizer)
 
 
 def averaged(

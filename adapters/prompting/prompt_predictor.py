@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -22,7 +22,7 @@ from adapters.prompting.likelihood import CachedScorer
 from adapters.prompting.prompt_form import ChatForm, PlainForm, PromptForm
 from adapters.prompting.template import Prompt
 from adapters.tasks.base.example import Encoded, Example, Prediction
-from adapters.tasks.base.predictor import shared_out
+from adapters.tasks.base.predictor import Turn, shared_out
 from adapters.tasks.base.task import PromptableTask
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ S = TypeVar("S")
 
 BAR_FROM = 32
 """Number of examples from which a progress bar is shown."""
+TURN = 8
+"""Examples that are answered in a turn, where others ask the same model."""
 
 
 class PromptPredictor:
@@ -99,6 +101,16 @@ class PromptPredictor:
             words = task.choices(prompt.form)
             self.label_scorer = LabelScorer(model, base, prompt, self.form, self.plain_form, words, self.scorer)
         self.room = base.positions - (self.label_scorer.longest if self.label_scorer else max_new_tokens)
+        self.turn: Turn = nullcontext
+        self.turn_examples: int | None = None
+
+    def in_turns(self, turn: Turn) -> PromptPredictor:
+        """The same predictor on the same model, which answers a few examples in a turn; all of a call where they are
+        calibrated by one another."""
+        other = copy.copy(self)
+        other.turn, other.nearest_shots = turn, {}
+        other.turn_examples = None if {"batch", "channel"} & {*self.calibration.steps} else TURN
+        return other
 
     def shown(self, example: Example) -> list[Example]:
         """The demonstrations that are shown before an example: those that fit, in order."""
@@ -126,9 +138,13 @@ class PromptPredictor:
         scorer = LabelScorer(
             self.model, self.base, self.prompt, self.form, self.plain_form, [(written, 0)], CachedScorer(self.model)
         )
-        found = scorer.word_log_probs(
-            lambda mask: [self.tokens(example, number, mask)], content_free=0, unconditional=False, step=lambda _: None
-        )
+        with self.turn():
+            found = scorer.word_log_probs(
+                lambda mask: [self.tokens(example, number, mask)],
+                content_free=0,
+                unconditional=False,
+                step=lambda _: None,
+            )
         return float(found.words[0, 0])
 
     def _channel_shot(self, shot: Example) -> str:
@@ -141,6 +157,15 @@ class PromptPredictor:
         return shared_out(examples, self._predict_share)
 
     def _predict_share(self, examples: list[Example]) -> list[Prediction]:
+        """Predictions of the examples that are this process's, in turns."""
+        out: list[Prediction] = []
+        size = self.turn_examples or max(len(examples), 1)
+        for begin in range(0, len(examples), size):
+            with self.turn():
+                out += self._predict_together(examples[begin : begin + size])
+        return out
+
+    def _predict_together(self, examples: list[Example]) -> list[Prediction]:
         out = [
             dataclasses.replace(self.task.read_answer(e, "", self.prompt.form), parse_failure=True, truncated=True)
             for e in examples

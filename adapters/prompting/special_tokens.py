@@ -42,7 +42,7 @@ def tokens_of_guarded(text: str, tokenizer: WordTokenizer) -> list[int]:
     """Tokens of a text, without those of the tokenizer's template: the special ones of what is not guarded."""
     hf = tokenizer.hf_tokenizer
     plain = {"add_special_tokens": False, "split_special_tokens": False, "verbose": False}
-    encoded = hf(text, **plain, return_offsets_mapping=True)
+    encoded = tokenizer.encode(text, **plain, return_offsets_mapping=True)
     added = {number for number, token in hf.added_tokens_decoder.items() if token.special}
     special = {*hf.all_special_ids, *added}
     found = zip(encoded.input_ids, encoded.offset_mapping, strict=True)

@@ -82,7 +82,7 @@ class Prompt:
             ids = tokens_of_guarded(text, tokenizer)
             return [*tokenizer.before, *ids, *tokenizer.after] if add_special_tokens else ids
         options = {"add_special_tokens": add_special_tokens, "split_special_tokens": False}
-        return list(tokenizer.hf_tokenizer(text, verbose=False, **options).input_ids)
+        return list(tokenizer.encode(text, verbose=False, **options).input_ids)
 
     def has_special_tokens(self, tokenizer: WordTokenizer) -> bool:
         """Whether the prompt itself contains special tokens: a mask, or turns that it writes by hand."""

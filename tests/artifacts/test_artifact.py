@@ -179,6 +179,14 @@ def test_a_pickle_is_never_opened(whole: Path, name: str) -> None:
     refused(whole, "a pickle can run code")
 
 
+@pytest.mark.parametrize("name", ["modeling_own.py", "deep/__init__.PY", "own.so"])
+def test_an_artifact_with_code_is_refused_though_its_card_lists_it(whole: Path, name: str) -> None:
+    (whole / name).parent.mkdir(exist_ok=True)
+    (whole / name).write_text("print('it ran')")
+    resealed(whole, lambda card: card["files"].update({name: digest_file(whole / name)}))
+    refused(whole, "is code, and none is ever run")
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_a_tensor_that_is_not_finite_is_refused(tmp_path: Path, value: float, dtype: torch.dtype) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import foreign
 import numpy as np
 import pytest
+import tiny
 from safetensors.torch import load_file, save_file
 
 import adapters
@@ -17,6 +18,8 @@ from adapters.artifacts import loading, merging
 from adapters.artifacts.plain_peft import Reading
 from adapters.cli.main import main
 from adapters.core.errors import ArtifactError, ModelError
+from adapters.methods.base import peft_layout
+from adapters.models.base_model import open_base
 from adapters.serving.bank.bank import AdapterBank
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore")]
@@ -114,3 +117,36 @@ def test_a_damaged_folder_of_any_method_is_refused(harm: str, match: str, tmp_pa
     save_file(tensors, path, metadata={"format": "pt"})
     with pytest.raises(ArtifactError, match=match):
         adapters.load(made.folder, device="cpu")
+
+
+SLOW = r"((\w|\.)+)+!"
+"""A pattern that takes longer than anybody waits on the name of a module."""
+
+
+@pytest.mark.parametrize("option", ["target_modules", "rank_pattern", "alpha_pattern", "exclude_modules"])
+def test_a_pattern_that_never_ends_is_refused_before_peft_matches_it(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peft_layout, "PATTERN_SECONDS", 0.2)
+    base = foreign.BASES["bert"][0](tmp_path / "base")
+    folder = foreign.make(tmp_path / "x", base, "SEQ_CLS", config("LoHa")).folder
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), option: {SLOW: 3} if "pattern" in option else SLOW}))
+    for load in (lambda: loading.load_plain(folder, Reading()), lambda: AdapterBank(str(base)).load("x", folder)):
+        with pytest.raises(ArtifactError, match=rf"{option}: the pattern .* does not end within"):
+            load()
+
+
+def test_an_artifact_with_such_a_pattern_is_refused_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peft_layout, "PATTERN_SECONDS", 0.2)
+    base = open_base(str(foreign.BASES["bert"][0](tmp_path / "base")))
+    options = {"target_modules": ".*query", "n_frequency_pattern": {"query": 10}}
+    how = {"peft_type": "FOURIERFT", "peft_options": json.dumps(options)}
+    folder = tiny.adapter(tmp_path / "x", "peft", base, tiny.classifying(), **how)
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "n_frequency_pattern": {SLOW: 10}}))
+    given = json.dumps({**options, "n_frequency_pattern": {SLOW: 10}})
+    tiny.rewrite(folder, lambda card: card["method"]["settings"].update(peft_options=given))
+    for load in (lambda: loading.load(folder, base=base), lambda: AdapterBank(str(base.folder)).load("x", folder)):
+        with pytest.raises(ArtifactError, match=r"n_frequency_pattern: the pattern .* does not end"):
+            load()

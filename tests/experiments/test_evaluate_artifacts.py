@@ -11,7 +11,7 @@ import pytest
 
 import adapters
 from adapters.cli.main import main
-from adapters.core.errors import ComparisonError, DataError, SettingsError
+from adapters.core.errors import ArtifactError, ComparisonError, DataError, SettingsError
 from adapters.experiments.comparison import results
 
 GOOD, BAD = ("fine", "lovely", "great"), ("poor", "dull", "bad")
@@ -125,3 +125,15 @@ def test_no_code_is_run_that_the_folder_of_an_artifact_names(run, tmp_path):
     made = adapters.evaluate(copy, output_dir=tmp_path / "out")
     assert made.record["overlap"]["count"] == run.record["overlap"]["count"]
     assert "metric" not in str(sorted(made.scores))
+
+
+@pytest.mark.parametrize("name", ["settings.json", "scores.json"])
+@pytest.mark.parametrize("content", ['{"seed": ', "[]", "\udcff"])
+def test_a_damaged_file_of_its_run_is_named_with_what_to_do(run, tmp_path, capsys, name, content):
+    copy = tmp_path / "run"
+    shutil.copytree(run.folder, copy)
+    (copy / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ArtifactError, match=rf"{name}: damaged, .* or remove it"):
+        adapters.evaluate(copy, output_dir=tmp_path / "out")
+    assert main(["evaluate", str(copy / "artifact"), "--output_dir", str(tmp_path / "out")]) == 2
+    assert "damaged" in capsys.readouterr().err

@@ -335,6 +335,31 @@ def test_a_config_that_differs_from_its_card_is_refused(change, told, bases, tas
         loading.load(folder, base=str(bases["bert"].folder))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("peft_config", "{outside}", "a file outside the artifact"),
+        ("peft_config", "../secret.json", "a file outside the artifact"),
+        ("peft_config", 5, "PEFT|expected|cannot"),
+        ("train_file", "{outside}", "train_file"),
+        ("trust_remote_code", True, "trust_remote_code"),
+    ],
+)
+def test_a_card_makes_nobody_read_another_file(name, value, told, bases, tasks, tmp_path):
+    from adapters.serving.bank.bank import AdapterBank
+
+    outside = tmp_path / "secret.json"
+    outside.write_text('{"password": "hunter2"}')
+    folder = tiny.adapter(tmp_path / "loha", "peft", bases["bert"], tasks["tagging"][0], peft_type="LOHA")
+    value = str(outside) if value == "{outside}" else value
+    tiny.rewrite(folder, lambda card: card["method"]["settings"].update({name: value}))
+    base = str(bases["bert"].folder)
+    for load in (lambda: loading.load(folder, base=base), lambda: AdapterBank(base).load("loha", folder)):
+        with pytest.raises(ArtifactError, match=told) as raised:
+            load()
+        assert "password" not in str(raised.value)
+
+
 @pytest.mark.parametrize("kind", ["LOHA", "BOFT"])
 def test_a_merged_model_answers_as_the_adapter(kind, bases, tasks, trials, tmp_path):
     from adapters.artifacts import loading, merging

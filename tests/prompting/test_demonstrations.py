@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -197,3 +198,25 @@ def test_a_few_shot_artifact_chooses_as_before_it_was_saved(selection: str, tmp_
     for one, other in zip(before, after, strict=True):
         assert np.abs(one.detail - other.detail).max() < 1e-5
     assert method.notes()["shot_selection"] == selection
+
+
+def test_shots_are_chosen_by_the_model_that_chose_them_before_or_the_artifact_is_refused(tmp_path: Path) -> None:
+    from adapters.core.errors import ArtifactError
+    from adapters.models.base_model import open_base
+
+    base, task = open_base(str(tiny.llama(tmp_path / "llama"))), tiny.classifying()
+    encoder = build_tiny_bert(tmp_path / "bert")
+    how = {"shots": 1, "shot_selection": "nearest", "shot_encoder": str(encoder), "prompt": "classification_sentiment"}
+    method = tiny.method("few_shot", **how)
+    (tmp_path / "out").mkdir()
+    method.save(method.wrap(base, task, TEXTS), base, tmp_path / "out")
+    again = tiny.method("few_shot", **how)
+    again.load(base, task, tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "prompt.json").read_text())
+    build_tiny_bert(tmp_path / "bert", seed=1)
+    with pytest.raises(ArtifactError, match="is not the model that it was made with"):
+        again.load(base, task, tmp_path / "out")
+    del record["shot_encoder"]
+    (tmp_path / "out" / "prompt.json").write_text(json.dumps(record))
+    with pytest.raises(ArtifactError, match="or it records none"):
+        again.load(base, task, tmp_path / "out")

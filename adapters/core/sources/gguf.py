@@ -28,9 +28,9 @@ def gguf_to_safetensors(folder: Path) -> None:
     options = {"quantization_config": settings(dequantize=True)} if settings else {}
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=source.name, dtype=torch.float32, **options
+            folder, gguf_file=source.name, dtype=torch.float32, trust_remote_code=False, **options
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=source.name)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=source.name, trust_remote_code=False)
     except ImportError as error:
         raise SourceError(
             f"{source.name} cannot be read without the package gguf: run `pip install gguf` ({error})"

@@ -190,6 +190,11 @@ class Method(ABC):
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
         """The model that `save` wrote, on the CPU. The folder must have been verified."""
 
+    @property
+    def mixes(self) -> bool:
+        """Whether its adapters can join a mixed batch; of a single one, `delta` may say that it cannot."""
+        return type(self).delta is not Method.delta
+
     def delta(self, tensors: AdapterTensors, base: Base, task: Task) -> AdapterDelta:
         """The adapter delta, taken from `tensors`; the tensors of the head remain there.
 

@@ -1,4 +1,5 @@
-"""Which layers PEFT adapts by a config, and which parameters it saves in full: PEFT itself is asked."""
+"""Which layers PEFT adapts by a config, and which parameters it saves in full: PEFT itself is asked. And whether its
+patterns can be asked for at all."""
 
 from __future__ import annotations
 
@@ -30,11 +31,12 @@ _FORMS = {
     "exclude_modules": "{}",
     "feedforward_modules": "{}",
     "modules_to_save": r"(^|.*\.){}($|\..*)",
-    "rank_pattern": r"(.*\.)?({})$",
-    "alpha_pattern": r"(.*\.)?({})$",
     "layers_pattern": r"(?:^|.*?\.){}\.(?P<idx>\d+)\.",
 }
 """How PEFT matches an option's pattern with the name of a module; the first three only if they are not lists."""
+_END, _ANYWHERE = r"(.*\.)?({})$", r".*({})$"
+"""The same of all other options that end in `_pattern`, by module; and what takes at least as long as any of their
+types matches them."""
 _MATCH = """
 import json, re, sys
 patterns, names = json.load(sys.stdin)
@@ -76,7 +78,7 @@ def layout(options: Mapping[str, Any], peft_type: str, model: Any, where: str) -
 
     from adapters.models.peft_library import peft, without_bitsandbytes
 
-    _check_patterns(options, [name for name, _ in model.named_modules()], where)
+    check_patterns(options, model, where)
     try:
         own_options = copy.deepcopy(dict(options))  # whose lists PEFT extends
         config = peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft_type](**own_options, inference_mode=True)
@@ -192,31 +194,42 @@ def _update(delta: LayerDelta, layer: Any, trained: Mapping[str, torch.Tensor], 
     return delta
 
 
-def _patterns(options: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names of options, and those of their patterns that could take long."""
+def _form(option: str) -> str:
+    """How an option's patterns are matched; empty if it has none."""
+    return _FORMS.get(option) or (_END if option.endswith("_pattern") else "")
+
+
+def _patterns(options: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Names of options, those of their patterns that could take long, and how they are matched."""
     found = []
-    for option, form in _FORMS.items():
-        value = options.get(option)
+    for option, value in options.items():
+        form = _form(option)
         several = list(value) if isinstance(value, list | dict) and form != "{}" else []
-        for one in [value] if isinstance(value, str) else several:
-            if isinstance(one, str) and (len(several) > MANY or not _PLAIN.fullmatch(one)):
-                found.append((option, one))
+        for one in ([value] if isinstance(value, str) else several) if form else []:
+            plain = isinstance(one, str) and _PLAIN.fullmatch(one)
+            if isinstance(one, str) and (len(several) > MANY or not plain):
+                found.append((option, one, form if plain or form != _END else _ANYWHERE))
     return found
 
 
-def _check_patterns(options: Mapping[str, Any], names: list[str], where: str) -> None:
+def check_patterns(options: Mapping[str, Any], model: Any, where: str) -> None:
     """Raises ArtifactError for a pattern that is invalid, or so slow that it would block this process.
 
     They are tried in a process of their own, as nothing can interrupt `re` in this one.
+
+    Args:
+        options: of PEFT's config.
+        model: with whose modules they are matched.
+        where: the config, for error messages.
     """
     for option, value in options.items():
-        if isinstance(value, list | dict) and len(value) > TOO_MANY:
+        if _form(option) and isinstance(value, list | dict) and len(value) > TOO_MANY:
             raise ArtifactError(f"{where}: {option}: expected at most {TOO_MANY:,} names, found {len(value):,}.")
-    found = _patterns(options)
+    found, names = _patterns(options), [name for name, _ in model.named_modules()]
     if not found:
         return
     command = [sys.executable, "-I", "-S", "-c", _MATCH]
-    given = json.dumps([[(_FORMS[option], pattern) for option, pattern in found], names])
+    given = json.dumps([[(form, pattern) for _, pattern, form in found], names])
     try:
         run = subprocess.run(command, input=given.encode(), capture_output=True, timeout=PATTERN_SECONDS, check=False)
         tried, reason = run.stdout, (run.stderr.decode().strip().splitlines() or [""])[-1]
@@ -225,5 +238,5 @@ def _check_patterns(options: Mapping[str, Any], names: list[str], where: str) ->
     except subprocess.TimeoutExpired as error:
         tried = error.stdout or b""
         reason = f"on the names of {len(names)} modules it does not end within {PATTERN_SECONDS:g} seconds"
-    option, pattern = found[int((tried.split() or [b"0"])[-1])]
+    option, pattern, _ = found[int((tried.split() or [b"0"])[-1])]
     raise ArtifactError(f"{where}: {option}: the pattern {pattern!r:.200} cannot be used: {reason}.")

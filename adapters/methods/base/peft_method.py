@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from adapters.core.errors import ArtifactError, ModelError
 from adapters.methods.base.method import Method, head_modules, headed
+from adapters.methods.base.peft_layout import check_patterns
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import Task
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from adapters.models.base_model import Base
 
 
+CONFIG = "adapter_config.json"
+"""PEFT's config in an adapter's folder."""
 # PEFT chooses its model class by the kind of head.
 PEFT_TASKS = {
     "AutoModelForTokenClassification": "TOKEN_CLS",
@@ -137,10 +141,12 @@ class PeftMethod(Method):
             del wrapped.create_or_update_model_card
 
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
-        """Load by PEFT onto the headed base."""
+        """Load by PEFT onto the headed base. Raises ArtifactError for a pattern of its config that never ends."""
         from adapters.models.peft_library import peft, without_bitsandbytes
 
         model = headed(base, task, self.settings)
+        options = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        check_patterns(options, model, str(folder / CONFIG))
         with without_bitsandbytes(base.quantization is None):
             wrapped: torch.nn.Module = peft.PeftModel.from_pretrained(model, folder)
         return wrapped

@@ -30,7 +30,7 @@ from adapters.core.files import write_json
 from adapters.core.search_space import Choice, Dimension, Space
 from adapters.core.settings import require
 from adapters.methods.base.method import EXAMPLES, Method
-from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER
+from adapters.models.base_model import CAUSAL, ENCODER, ENCODER_DECODER, open_base
 from adapters.models.fast_layers import quicken
 from adapters.models.precision import cast_frozen_model
 from adapters.prompting import template
@@ -294,10 +294,21 @@ class PromptMethod(Method):
             }
             for member in self.members
         ]
-        write_json(folder / FILE, {"members": members})
+        encoder = self._encoder()
+        write_json(folder / FILE, {"members": members, **({} if encoder is None else {"shot_encoder": encoder})})
+
+    def _encoder(self) -> dict[str, str] | None:
+        """Name and digests of what chooses shots for each query; None where nothing does."""
+        if self.selection != "nearest" or not self.shot_count:
+            return None
+        base = open_base(self.settings.shot_encoder)
+        return {"name": base.name, "weights_sha256": base.digest, "tokenizer_sha256": base.tokenizer_digest}
 
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
-        """The base; prompts and shots are read from the folder."""
+        """The base; prompts and shots are read from the folder.
+
+        Raises ArtifactError, ModelError, SettingsError where they cannot be used, or not on this base.
+        """
         task, record = promptable(task), json.loads((folder / FILE).read_text(encoding="utf-8"))
 
         def fault(what: str, *where: str) -> ArtifactError:
@@ -318,6 +329,8 @@ class PromptMethod(Method):
             raise ArtifactError(f"{folder / FILE}: not a prompt of taskswap: it has no members.")
         for each in self.members:
             task.check_form(each.prompt.form)
+            self._check_prompt(base, task, each.prompt)
+        self._check_encoder(record.get("shot_encoder"), folder / FILE)
         return self._model(base)
 
     def _recorded_prior(self, task: PromptableTask, prior: Any, fault: Callable[[str], ArtifactError]) -> list[float]:
@@ -331,6 +344,18 @@ class PromptMethod(Method):
                 "Make the prompt again"
             )
         return list(prior)
+
+    def _check_encoder(self, recorded: Any, path: Path) -> None:
+        """Raises ArtifactError if another model than it was made with would choose the shots."""
+        found = self._encoder()
+        if found is None:
+            return
+        recorded = recorded if isinstance(recorded, dict) else {}
+        if any(recorded.get(name) != found[name] for name in ("weights_sha256", "tokenizer_sha256")):
+            raise ArtifactError(
+                f"{path}: {self.settings.shot_encoder}, by which its shots are chosen, is not the model that it was "
+                "made with, or it records none. Use that model, or make the prompt again."
+            )
 
     def labelled(self, sizes: Mapping[str, int]) -> dict[str, int]:
         """Its shots; where they are chosen by their answers or for each query, all the examples they are chosen from.

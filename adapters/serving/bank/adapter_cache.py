@@ -62,7 +62,8 @@ class AdapterCache:
         self.known: dict[str, LoadedAdapter] = {}
         self.aliases: dict[str, str] = {}
         self.resident: set[LoadedAdapter] = set()
-        self.free_slots = list(range(capacity, 0, -1))
+        self.free_slots = list(range(capacity + 1, 0, -1))
+        """One more than adapters, for the moment in which a version replaces another."""
         self.clock = 0
         self.queue = WaitQueue(self.changed)
         self.evictions = 0
@@ -152,11 +153,7 @@ class AdapterCache:
             followed: what the source's link or `current.json` names; None for where the new version was read.
         """
         with self.changed:
-            self.mixed.check(prepared.delta)
-            current = self.find(name)
-            self._check_unchanged(current, back)
-            if not current.users:  # its room may be needed; if the new version does not fit, it is read again on demand
-                self._free(current)
+            self._check_unchanged(self.find(name), back)
             adapter = self._version(name, 0, source, prepared)
             self._insert_when_room(adapter, prepared)
             old = self.known.get(name)
@@ -211,7 +208,11 @@ class AdapterCache:
         )
 
     def _insert_when_room(self, adapter: LoadedAdapter, prepared: PreparedAdapter) -> None:
-        """Wait for room, then store an adapter's tensors. Raises BankError if there can never be room."""
+        """Wait for room, then store an adapter's tensors. Raises BankError if there can never be room.
+
+        A version of the same name that nobody uses takes no room, as it will be freed; but it stays until the new one
+        is stored, so that nothing is lost where that fails.
+        """
         self.mixed.check(prepared.delta)
         ticket = object()
         try:
@@ -260,9 +261,11 @@ class AdapterCache:
         Raises:
             BankError: they would not fit if no adapter were in use.
         """
-        if self._fits(incoming, self.resident):
+        replaced = {self.known.get(adapter.name) for adapter in incoming} - {*incoming}
+        resident = {adapter for adapter in self.resident if adapter.users or adapter not in replaced}
+        if self._fits(incoming, resident):
             return True
-        unevictable = {a for a in self.resident if a in keep or (a.pinned and not a.retired)}
+        unevictable = {a for a in resident if a in keep or (a.pinned and not a.retired)}
         if not self._fits(incoming, unevictable):
             bound = "" if self.max_bytes is None else f" and {self.max_bytes:,} bytes"
             raise BankError(
@@ -270,15 +273,15 @@ class AdapterCache:
                 f"adapters{bound}, of which {len(unevictable)} are pinned or requested in the same call. Unpin some, "
                 "or raise the capacity."
             )
-        remaining = set(self.resident)
-        for adapter in sorted(self.resident - unevictable, key=lambda one: one.last_used):
+        remaining = set(resident)
+        for adapter in sorted(resident - unevictable, key=lambda one: one.last_used):
             if self._fits(incoming, remaining):
                 break
             if not adapter.users:
                 remaining.discard(adapter)
         if not self._fits(incoming, remaining):
             return False
-        for adapter in self.resident - remaining:
+        for adapter in resident - remaining:
             self._free(adapter)
             self.evictions += 1
         return True
@@ -327,6 +330,12 @@ class AdapterCache:
             if adapter.entry is None or self.queue.tickets:
                 return None
             return self._lease({name: adapter}, {})[0][name]
+
+    @property
+    def crowded(self) -> bool:
+        """Whether threads wait for room."""
+        with self.changed:
+            return bool(self.queue.tickets)
 
     def _insert_read(
         self,

@@ -202,6 +202,8 @@ class AdapterLoader:
         task, method = loading.task_and_method(card, folder, self.plugin_dirs)
         if method.self_contained:
             return self._alone(folder, loading.load)
+        if not method.mixes:
+            return self._alone(folder, partial(loading.load, base=self.base))
         if "unchecked" not in card:
             plain_peft.check_agrees(folder, method, tensors, self.plugin_dirs)
         artifact.check_base(card, self.base.name, self.base.digest, self.base.tokenizer_digest)

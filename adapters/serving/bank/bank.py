@@ -42,7 +42,7 @@ from adapters.serving.bank.adapter_cache import AdapterCache, BankStats
 from adapters.serving.bank.adapter_loader import AdapterLoader, AdapterSource, LoadedAdapter
 from adapters.serving.bank.answering import Answering, Observed
 from adapters.serving.bank.explaining import BankReader
-from adapters.serving.bank.mixed_inference import MixedInference, ResidentAdapter
+from adapters.serving.bank.mixed_inference import MixedInference, Proceed, ResidentAdapter
 from adapters.serving.bank.mixed_model import NO_ADAPTER, MixedModel
 from adapters.serving.bank.routing import Routing, with_adapters
 from adapters.serving.bank.text_generation import NextRequest, OnComplete, OnText, TextGeneration
@@ -451,7 +451,8 @@ class AdapterBank:
             on_complete: called with the number of a request and its answer as soon as that is complete.
             more: is asked between two tokens for a request that has come meanwhile, while there is room: with a
                 function that says whether one may join, it returns the next request and its sampling, or None. Its
-                number follows those of the others. One may join whose adapter is in memory; the others wait.
+                number follows those of the others. One may join whose adapter is in memory; the others wait. It is not
+                asked while other threads wait for room in memory, nor any more once a thousand have joined.
 
         Returns:
             For each, those that joined last, `{id, adapter, version, task, output, truncated}`, where the output is
@@ -484,14 +485,16 @@ class AdapterBank:
         method: str | None = None,
         target: str | None = None,
         options: Options | None = None,
+        proceed: Proceed = lambda: None,
     ) -> tuple[int, Explanation]:
         """Why an adapter answers a request as it does; its version, and the explanation.
 
-        Other threads' batches go on meanwhile, but for those of an adapter that answers alone.
+        Other threads' batches go on meanwhile; those of an adapter that answers alone do between two passes.
 
         Args:
             request: names the adapter, not `auto`.
             method, target, options: as of `explaining.explain`.
+            proceed: called before each pass of the model; what it raises ends the explanation.
 
         Raises:
             UnknownAdapterError: no adapter has the name.
@@ -504,7 +507,7 @@ class AdapterBank:
             own = leased[asked.adapter]
             task = own.resident.task
             assert isinstance(task, Task)
-            with self._reader(own) as reader:
+            with self._reader(own, proceed) as reader:
                 found = explaining.explain(
                     reader,
                     task,
@@ -516,13 +519,15 @@ class AdapterBank:
                 )
             return own.version, found
 
-    def _reader(self, adapter: LoadedAdapter) -> AbstractContextManager[BankReader | Predictor]:
-        """An adapter that is leased, as an explanation reads it; one that answers alone does not answer meanwhile."""
+    def _reader(
+        self, adapter: LoadedAdapter, proceed: Proceed = lambda: None
+    ) -> AbstractContextManager[BankReader | Predictor]:
+        """An adapter that is leased, as an explanation reads it."""
         if adapter.resident.alone is not None:
-            return adapter.resident.alone.held()
+            return adapter.resident.alone.explained(proceed)
         head = self._base_alone.head
         assert head is not None
-        return nullcontext(BankReader(self._inference, adapter.resident, head))
+        return nullcontext(BankReader(self._inference, adapter.resident, head, proceed))
 
     def predictor(self, name: str) -> BankPredictor:
         """One adapter as a predictor, for the evaluator. Raises UnknownAdapterError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from adapters.artifacts.heads import Head
 from adapters.core.errors import ModelError
-from adapters.serving.bank.mixed_inference import MixedInference, ResidentAdapter
+from adapters.serving.bank.mixed_inference import MixedInference, Proceed, ResidentAdapter
 from adapters.tasks.base.contrastive import EmbeddedTask
 from adapters.tasks.base.example import Encoded, Example, Prediction
 from adapters.tasks.base.task import Task
@@ -23,16 +23,23 @@ if TYPE_CHECKING:
 class BankReader:
     """One adapter that is leased. It changes nothing that other threads read: embeddings are an input of the body."""
 
-    def __init__(self, inference: MixedInference, resident: ResidentAdapter, embedding: Head) -> None:
+    def __init__(
+        self,
+        inference: MixedInference,
+        resident: ResidentAdapter,
+        embedding: Head,
+        proceed: Proceed = lambda: None,
+    ) -> None:
         """Args:
         inference: runs the bank's body.
         resident: the adapter.
         embedding: a head that returns the hidden states.
+        proceed: called before each pass.
         """
         assert isinstance(resident.task, Task)  # the embedding alone is none, and is no adapter's
         self.inference, self.resident, self.embedding, self.task = inference, resident, embedding, resident.task
-        self.tokenizer, self.budget = inference.tokenizer, resident.budget
-        self.encoding: AbstractContextManager[Any] = inference.encoding
+        self.tokenizer, self.budget, self.proceed = inference.tokenizer, resident.budget, proceed
+        self.encoding: AbstractContextManager[Any] = nullcontext()  # the tokenizer's threads take turns by themselves
 
     @contextmanager
     def reading(self) -> Iterator[BankReader]:
@@ -41,10 +48,12 @@ class BankReader:
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction per example, in order."""
+        self.proceed()
         return self.inference.predict([(self.resident, example) for example in examples])
 
     def answers(self, encoded: Sequence[Encoded]) -> list[np.ndarray]:
         """What the task decodes of each row."""
+        self.proceed()
         return self.inference.answers(self.resident, encoded)
 
     def embeddings(self, ids: Sequence[int]) -> torch.Tensor:
@@ -61,9 +70,11 @@ class BankReader:
         head = self.resident.head
         if head is None:
             raise ModelError(f"The adapter generates its answers to {self.task.name}; they have no head.")
+        self.proceed()
         return self.inference.logits(self.resident, head, embeddings, row)
 
     def features(self, encoded: Sequence[Encoded]) -> np.ndarray:
         """The mean of each row's last hidden states under the adapter."""
+        self.proceed()
         embedder = replace(self.resident, task=EmbeddedTask(self.task), head=self.embedding)
         return np.stack(self.inference.answers(embedder, encoded))

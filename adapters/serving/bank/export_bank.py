@@ -12,6 +12,7 @@ from adapters.artifacts.runtime.loading import Export
 from adapters.core.errors import BankError, SettingsError, UnknownAdapterError, UserError, did_you_mean, listing
 from adapters.serving.bank.adapter_cache import BankStats
 from adapters.serving.bank.adapter_loader import AdapterSource, LoadedAdapter
+from adapters.serving.bank.adapter_name import fault_of
 from adapters.tasks.base.example import Example, Prediction
 from adapters.tasks.base.observation import Observation, observe
 from adapters.tasks.base.predictor import RowPredictor
@@ -56,7 +57,7 @@ class ExportBank:
 
         Raises:
             ArtifactError: a folder is damaged, or no export to ONNX.
-            SettingsError: there is none.
+            SettingsError: there is none, or the name of one is not valid, or taken.
         """
         if not folders:
             raise SettingsError("--runtime onnx needs an export: --adapter NAME=FOLDER.")
@@ -66,11 +67,13 @@ class ExportBank:
             export = Export(folder, threads=threads, plugin_dirs=plugin_dirs)
             names: list[str | None] = [*export.names] or [None]
             for own in names:
+                called = name if own is None else f"{name}-{own}"
+                self._check_free(called, given)
                 loaded = export.load(own)
                 assert isinstance(loaded.predictor, RowPredictor)
                 card = dict(loaded.card)
                 adapter = LoadedAdapter(
-                    name=name if own is None else f"{name}-{own}",
+                    name=called,
                     version=1,
                     source=AdapterSource(folder=given),
                     folder=folder,
@@ -83,6 +86,17 @@ class ExportBank:
                 self._known[adapter.name] = adapter, loaded.predictor
         first = next(iter(self._known.values()))[0].card["base"]
         self.base = ExportedBase(first["name"], first["kind"])
+
+    def _check_free(self, name: str, folder: Path) -> None:
+        """Raises SettingsError unless an adapter of a folder may have a name."""
+        if fault := fault_of(name):
+            raise SettingsError(f"--adapter: {folder}: {fault} Choose another NAME.")
+        if name in self._known:
+            other = self._known[name][0].source.folder
+            raise SettingsError(
+                f"--adapter: {folder} has an adapter that would be called {name}, and so has {other}: those of an "
+                "export with several are called NAME-ADAPTER. Choose another NAME for one of them."
+            )
 
     def __repr__(self) -> str:
         return f"ExportBank({listing(sorted(self.names()), 'adapters')})"

@@ -21,7 +21,7 @@ from adapters.serving.bank.mixed_generation import MixedGenerator
 from adapters.serving.bank.mixed_model import MixedModel
 from adapters.tasks.base.example import Encoded, Example, Prediction
 from adapters.tasks.base.observation import Observation, observe
-from adapters.tasks.base.predictor import Predictor, RowPredictor
+from adapters.tasks.base.predictor import Predictor, RowPredictor, TakesTurns
 from adapters.tasks.base.task import InferenceTask
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ Given = TypeVar("Given")
 Result = TypeVar("Result")
 CHUNK = 2048
 """Examples encoded at a time."""
+Proceed = Callable[[], None]
+"""Called before each pass of an explanation; what it raises ends that."""
 WRITTEN = 4
 """Times as many tokens as in a forward pass that rows may have while they are written: a step computes one of each."""
 
@@ -57,18 +59,19 @@ class ResidentAdapter:
 
 
 class Alone:
-    """A predictor of its own behind the bank, which answers one batch at a time."""
+    """A predictor of its own behind the bank. Threads take turns: prompted models keep a state while they answer."""
 
     def __init__(self, predictor: Predictor) -> None:
         """Args: what answers."""
         self.predictor = predictor
-        self._answering = threading.Lock()
+        self._next, self._computing = threading.Lock(), threading.Lock()
 
     def answer(
         self, task: InferenceTask, examples: Sequence[Example]
     ) -> tuple[Sequence[Prediction], list[Observation]]:
         """One prediction per example, and what is counted of each."""
-        with self.held() as predictor:
+        predictor = self.predictor
+        with self._turn():
             if isinstance(predictor, RowPredictor):
                 rows, found = predictor.encode_and_predict(examples)
                 return found, observe(task, found, rows, predictor.tokenizer)
@@ -76,10 +79,34 @@ class Alone:
         return found, observe(task, found)
 
     @contextmanager
-    def held(self) -> Iterator[Predictor]:
-        """The predictor, for one thread at a time: tokenizers and prompted models keep a state while they answer."""
-        with self._answering:
-            yield self.predictor
+    def explained(self, proceed: Proceed) -> Iterator[Predictor]:
+        """The predictor, as an explanation reads it: others are answered between its passes.
+
+        Args:
+            proceed: called before each of them.
+        """
+
+        @contextmanager
+        def turn() -> Iterator[None]:
+            with self._turn():
+                proceed()
+                yield
+
+        if isinstance(self.predictor, TakesTurns):
+            yield self.predictor.in_turns(turn)
+        else:  # one that may have a state between two of its answers
+            with turn():
+                yield self.predictor
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Who computes. Who waits holds the other lock, so that who has just computed cannot go first again."""
+        with self._next:
+            self._computing.acquire()
+        try:
+            yield
+        finally:
+            self._computing.release()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +131,6 @@ class MixedInference:
         self.model, self.base, self.mixed = model, base, mixed
         self.batch_tokens = batch_tokens
         self.tokenizer = base.word_tokenizer
-        self.encoding = threading.Lock()
-        """One thread encodes at a time: a tokenizer stores how it truncates, so threads would truncate each other's."""
 
     def predict(
         self, pairs: Sequence[tuple[ResidentAdapter, Example]], observed: list[Observation] | None = None
@@ -133,8 +158,7 @@ class MixedInference:
                 predictions.update(zip(numbers, found, strict=True))
                 seen.update(zip(numbers, counted, strict=True))
                 continue
-            with self.encoding:
-                windows = resident.task.encode([pairs[i][1] for i in numbers], self.tokenizer, resident.budget)
+            windows = resident.task.encode([pairs[i][1] for i in numbers], self.tokenizer, resident.budget)
             adapter_rows = [_Row(resident, window, len(rows) + i) for i, window in enumerate(windows)]
             rows += adapter_rows
             encoded.append((numbers, adapter_rows))
@@ -239,8 +263,7 @@ class MixedInference:
         Raises ModelError if the adapter has a soft prompt, DataError if the text with its continuation exceeds the
         positions.
         """
-        with self.encoding:
-            ids = self.tokenizer.encode_data(valid_text(text)).input_ids
+        ids = self.tokenizer.encode_data(valid_text(text)).input_ids
         after = len(self.tokenizer.after)
         ids = ids[: len(ids) - after] if after else ids
         row = np.array([slot], np.int64)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.artifacts.artifact import refuse_pickles
+from adapters.artifacts.artifact import refuse_code
 from adapters.core.errors import ArtifactError
 from adapters.core.files import FORMAT, as_json, digest_file, digest_value, new_folder, write_text
 
@@ -33,7 +33,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The record and the tensors; the bytes that are verified are those that are used. Raises ArtifactError."""
     if not (folder / RECORD).is_file():
         raise ArtifactError(f"{folder}: contains no {RECORD}, so it is not a router. Give the folder of `Router.save`.")
-    refuse_pickles(folder)
+    refuse_code(folder)
     try:
         record = _record(folder / RECORD)
         data = (folder / TENSORS).read_bytes()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -94,6 +94,7 @@ class ServedBank(Protocol):
         method: str | None = None,
         target: str | None = None,
         options: Options | None = None,
+        proceed: Callable[[], None] = ...,
     ) -> tuple[int, Explanation]:
         """The version of an adapter, and why it answers as it does. Raises BankError where nothing can be explained."""
 

@@ -15,6 +15,8 @@ from adapters.tasks.base.embedding import text_of
 from adapters.tasks.base.requests import Request, inputs_of
 
 TASK = "text_generation"
+JOINING = 1000
+"""Requests that may join others while these are written: something of each is kept to the end, some KiB."""
 OnText = Callable[[int, str], bool]
 """Is called after each token with the number of a request and the new part of its text, which may be empty; returns
 whether to go on with it."""
@@ -51,12 +53,14 @@ class TextGeneration:
             names: of their adapters.
             faults: receives the exceptions by number.
             on_text, on_complete: called with a request's number.
-            more: requests that may join; one does whose adapter is in memory, or unknown.
+            more: requests that may join; one does whose adapter is in memory, or unknown. It is not asked while
+                threads wait for room in memory, which would wait as long as others join, nor for more than `JOINING`.
             following: numbers of these.
         """
         leased, errors = self.cache.acquire(names)
         call = _Call(self.inference, self.cache.release, faults, on_text, on_complete)
         joining: list[LoadedAdapter | UserError | None] = []
+        most = len(requests) + JOINING
 
         def may_join(request: Request) -> bool:
             """Whether a request can join; its lease, or why there is none, is kept."""
@@ -71,7 +75,7 @@ class TextGeneration:
             return True
 
         def another() -> tuple[int, list[int], Sampling] | None:
-            while (found := more(may_join)) is not None:
+            while len(call.answers) < most and not self.cache.crowded and (found := more(may_join)) is not None:
                 number, adapter = next(following), joining.pop()
                 if isinstance(adapter, LoadedAdapter):
                     call.leases[number] = adapter

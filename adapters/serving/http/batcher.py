@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from adapters.core.errors import UserError
 from adapters.serving.http.refusal import Refusal, busy
@@ -21,9 +22,10 @@ from adapters.tasks.base.requests import Request
 R = TypeVar("R", bound=Request)
 Answers = tuple[list[dict[str, Any]], dict[int, UserError]]
 """Answers in order, and the exceptions of those that have an error, by number."""
-Result = tuple[list[dict[str, Any]], dict[int, UserError], Exception | None]
+Result = tuple[Sequence[dict[str, Any]], dict[int, UserError], Exception | None]
 """Answers and faults of a slice, or the exception of its batch."""
-SMOOTHING = 0.2
+KEPT = 0.95
+"""How much of what was measured is kept for each row that is answered after it."""
 MIN_BATCH_TOKENS = 256
 """Idle threads share what waits, but in batches of at least this many tokens: smaller ones take longer in total."""
 
@@ -68,11 +70,12 @@ class Job(Generic[R]):
 
 @dataclass(frozen=True, kw_only=True)
 class JobSlice(Generic[R]):
-    """The requests of a job that are in one batch: from number `begin` to before `end`."""
+    """The requests of a job that are in one batch: from number `begin` to before `end`; `begun` at that time."""
 
     job: Job[R]
     begin: int
     end: int
+    begun: float
 
     @property
     def requests(self) -> Sequence[R]:
@@ -84,7 +87,7 @@ class JobSlice(Generic[R]):
         """The answers to them, empty where there is none."""
         return self.job.answers[self.begin : self.end]
 
-    def fill(self, answers: list[dict[str, Any]], faults: dict[int, UserError], seconds: float, rows: int) -> bool:
+    def fill(self, answers: Sequence[dict[str, Any]], faults: dict[int, UserError], seconds: float, rows: int) -> bool:
         """Give the job the slice's answers.
 
         Args:
@@ -105,6 +108,72 @@ class JobSlice(Generic[R]):
         return job.answered == len(job.requests)
 
 
+class Batch(Sequence[R]):
+    """Requests that are answered together, as `predict` gets them.
+
+    What takes long may hand over the answer to one of them before the others', and take requests that have come
+    meanwhile, whose numbers follow.
+    """
+
+    def __init__(self, batcher: Batcher[R], parts: Sequence[JobSlice[R]]) -> None:
+        """Args: the batcher, and what it has handed out."""
+        self._batcher, self._requests = batcher, [request for part in parts for request in part.requests]
+        starts = itertools.accumulate((part.end - part.begin for part in parts), initial=0)
+        self._open = dict(zip(starts, parts, strict=False))
+        """Slices that have no answers yet, by the number of their first request."""
+        self._several, self._joined = len(parts) > 1, len(self._requests)
+        """Whether it began with several slices; and the number from which on requests have come later."""
+        self._since = time.perf_counter()
+        """When the batch began, or had its last answer."""
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    @overload
+    def __getitem__(self, number: int) -> R: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[R]: ...
+
+    def __getitem__(self, number: int | slice) -> R | Sequence[R]:
+        """A request, or several, by number."""
+        return self._requests[number]
+
+    def take(self, admits: Callable[[R], bool]) -> R | None:
+        """The request that waits longest, where it is admitted; None where there is none that is."""
+        part = self._batcher._take(admits)
+        if part is None:
+            return None
+        self._open[len(self._requests)] = part
+        self._requests += part.requests
+        return self._requests[-1]
+
+    def finish(self, number: int, answer: dict[str, Any], fault: UserError | None) -> None:
+        """Hand over the answer to a client's only request."""
+        assert len(self._open[number].requests) == 1
+        self._finish({number: ([answer], {} if fault is None else {0: fault}, None)})
+
+    def finish_others(self, answers: Sequence[dict[str, Any]], faults: Mapping[int, UserError]) -> None:
+        """Hand over the answers to those that have none yet. Args: of all requests."""
+        results: dict[int, Result] = {}
+        for first, part in self._open.items():
+            end = first + part.end - part.begin
+            own = {number - first: faults[number] for number in range(first, end) if number in faults}
+            results[first] = answers[first:end], own, None
+        self._finish(results)
+
+    def fail(self, error: Exception) -> list[JobSlice[R]]:
+        """Give up: what came later, or began alone, ends with the exception. Returns the others, to be tried alone."""
+        again = [first for first in self._open if self._several and first < self._joined]
+        self._finish({first: ([], {}, error) for first in self._open if first not in again})
+        return [self._open[first] for first in again]
+
+    def _finish(self, results: Mapping[int, Result]) -> None:
+        if results:
+            parts = [self._open.pop(first) for first in results]
+            self._since = self._batcher._finish(parts, [*results.values()], self._since)
+
+
 def _text_size(request: Request) -> int:
     return tokens(request.inputs)
 
@@ -114,13 +183,13 @@ class Batcher(Generic[R]):
 
     def __init__(
         self,
-        predict: Callable[[Sequence[R]], Answers],
+        predict: Callable[[Batch[R]], Answers],
         settings: Settings,
         on_batch: Callable[[Sequence[JobSlice[R]], float], None],
         size: Callable[[R], int] = _text_size,
     ) -> None:
         """Args:
-        predict: answers a batch; called in the batcher's threads.
+        predict: answers a batch; called in the batcher's threads. Answers that it has handed over itself are ignored.
         settings: time to wait, size of a batch, size of the queue.
         on_batch: called after each batch, with its seconds.
         size: approximate number of tokens of a request. Default: of its text.
@@ -130,7 +199,8 @@ class Batcher(Generic[R]):
         self.jobs: dict[Job[R], None] = {}  # in order of arrival
         self.waiting = self.tokens = self.idle = 0
         self.closed = False
-        self.row_seconds = 0.0
+        self.seconds = self.rows = 0.0
+        """Time that a thread has lately spent, and rows that it has answered in it."""
         self.threads: list[threading.Thread] = []
 
     def start(self, threads: int = 1) -> None:
@@ -154,7 +224,8 @@ class Batcher(Generic[R]):
 
     def full(self) -> Refusal:
         """The refusal of a request for which there is no room, with the seconds after which there may be."""
-        seconds = max(1, math.ceil(self.waiting * self.row_seconds / max(1, len(self.threads))))
+        row_seconds = self.seconds / max(self.rows, 1)
+        seconds = max(1, math.ceil(self.waiting * row_seconds / max(1, len(self.threads))))
         return busy("queue", f"The queue is full: {self.waiting} of {self.settings.max_queue} texts wait.", seconds)
 
     async def submit(
@@ -226,63 +297,56 @@ class Batcher(Generic[R]):
     # in the bank's threads --------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while batch := self._next_batch():
-            begin = time.perf_counter()
-            results = self._results(batch)
-            seconds = time.perf_counter() - begin
-            rows = sum(part.end - part.begin for part in batch)
-            with self.changed:
-                self.row_seconds += (SMOOTHING if self.row_seconds else 1.0) * (seconds / rows - self.row_seconds)
-            self.finish(batch, results, seconds)
+        while parts := self._next_batch():
+            self._answer(parts)
 
-    def take(self, admits: Callable[[R], bool]) -> JobSlice[R] | None:
-        """The request that waits longest, where it is admitted, for a batch that is at work and has room; called by
-        `predict`, which hands its answer to `finish`."""
+    def _answer(self, parts: Sequence[JobSlice[R]]) -> None:
+        """Answer a batch; if it fails, each of its slices is tried alone."""
+        batch = Batch(self, parts)
+        try:
+            answers, faults = self.predict(batch)
+        except Exception as error:  # a bug: it must neither affect the other slices nor end the thread
+            for part in batch.fail(error):
+                self._answer([part])
+        else:
+            batch.finish_others(answers, faults)
+
+    def _take(self, admits: Callable[[R], bool]) -> JobSlice[R] | None:
+        """The request that waits longest, where it is admitted, for a batch that is at work and has room."""
         with self.changed:
             job = next(iter(self.jobs), None)
             if job is None or not admits(job.requests[job.begun]):
                 return None
             return self._begin(job, job.begun + 1, time.perf_counter())
 
-    def finish(self, batch: Sequence[JobSlice[R]], results: Sequence[Result], seconds: float) -> None:
+    def _finish(self, parts: Sequence[JobSlice[R]], results: Sequence[Result], since: float) -> float:
         """Give jobs their answers, and wake the clients whose jobs are complete.
 
         Args:
-            batch: what was answered.
+            parts: what was answered.
             results: of each slice.
-            seconds: that it took.
+            since: when their batch began, or had its last answer.
+
+        Returns:
+            The time.
         """
-        rows = sum(part.end - part.begin for part in batch)
+        rows, now = sum(part.end - part.begin for part in parts), time.perf_counter()
         with self.changed:
+            kept = KEPT**rows
+            self.seconds, self.rows = kept * self.seconds + now - since, kept * self.rows + rows
             done = [
                 (part.job, error)
-                for part, (answers, faults, error) in zip(batch, results, strict=True)
-                if part.fill(answers, faults, seconds, rows) or error is not None
+                for part, (answers, faults, error) in zip(parts, results, strict=True)
+                if part.fill(answers, faults, now - part.begun, rows) or error is not None
             ]
         try:
-            self.on_batch(batch, seconds)
+            self.on_batch(parts, now - min(part.begun for part in parts))
         except Exception:  # a failure to count must not keep a client from its answer
             logging.getLogger("adapters.serving").exception("a batch could not be counted")
         for loop in {job.done.get_loop() for job, _ in done}:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits in it
                 loop.call_soon_threadsafe(_finish, [one for one in done if one[0].done.get_loop() is loop])
-
-    def _results(self, batch: Sequence[JobSlice[R]]) -> list[Result]:
-        """Answers, faults and an exception of each slice; if the batch fails, each slice is tried alone."""
-        try:
-            answers, faults = self.predict([request for part in batch for request in part.requests])
-        except Exception as error:  # a bug: it must neither affect the other slices nor end the thread
-            if len(batch) == 1:
-                return [([], {}, error)]
-            return [self._results([part])[0] for part in batch]
-        results: list[Result] = []
-        begin = 0
-        for part in batch:
-            end = begin + part.end - part.begin
-            part_faults = {number - begin: faults[number] for number in range(begin, end) if number in faults}
-            results.append((answers[begin:end], part_faults, None))
-            begin = end
-        return results
+        return now
 
     def _next_batch(self) -> list[JobSlice[R]]:
         """Wait for the next batch; empty when the batcher is closed."""
@@ -333,7 +397,7 @@ class Batcher(Generic[R]):
         self._count(first - end, -sum(job.sizes[first:end]))
         if not job.left:
             del self.jobs[job]
-        return JobSlice(job=job, begin=first, end=end)
+        return JobSlice(job=job, begin=first, end=end, begun=now)
 
     def _by_length(self) -> list[Job[R]]:
         """Jobs by how often they were passed over, then by how little their texts' mean length differs from that of

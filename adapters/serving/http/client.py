@@ -73,12 +73,17 @@ class Client:
         Raises:
             ClientError: the url is not valid.
         """
-        parts, shown = urlsplit(url), _shown(url)
+        shown = _shown(url)
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-        if parts.scheme not in kinds or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            port, valid = parts.port, parts.scheme in kinds and bool(parts.hostname)
+        except ValueError:  # a port that is none, or half of an IPv6 address
+            valid = False
+        if not valid:
             raise ClientError(f"{shown}: not the address of a server. It must look like http://127.0.0.1:8000.")
         self.url, self.prefix = shown, parts.path.rstrip("/")
-        self.kind, self.host, self.port = kinds[parts.scheme], parts.hostname, parts.port
+        self.kind, self.host, self.port = kinds[parts.scheme], parts.hostname, port
         self.timeout, self.retries = timeout, retries
         self.headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self.idle: deque[http.client.HTTPConnection] = deque()

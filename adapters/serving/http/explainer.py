@@ -7,8 +7,11 @@ threads.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from adapters.artifacts.explaining.base.attribution import Options
@@ -22,10 +25,38 @@ if TYPE_CHECKING:
     from adapters.serving.bank.served_bank import ServedBank
 
 EXPECTED = "an adapter's name, inputs of its task, and a method and target that suit them"
+END_SECONDS = 1.0
+"""Seconds that a server waits at its end for the pass of a model that is being computed."""
+
+
+class _LeftError(Exception):
+    """Nobody waits for an explanation any more."""
+
+
+@dataclass(kw_only=True, eq=False)
+class _Asked:
+    """An explanation that a client waits for.
+
+    Attributes:
+        bank: has the adapter.
+        given: the request.
+        found: the answer.
+        left: set when the client waits no longer.
+    """
+
+    bank: ServedBank
+    given: ExplainRequest
+    found: Future[dict[str, Any]] = field(default_factory=Future)
+    left: threading.Event = field(default_factory=threading.Event)
+
+    def proceed(self) -> None:
+        """Called before each pass of the model. Raises _LeftError."""
+        if self.left.is_set():
+            raise _LeftError
 
 
 class Explainer:
-    """Explains answers in a thread of its own."""
+    """Explains answers in a thread of its own, as long as a client waits for them."""
 
     def __init__(self, settings: Settings, shown: Callable[[str], str]) -> None:
         """Args:
@@ -33,33 +64,50 @@ class Explainer:
         shown: an error's message as clients may see it.
         """
         self.settings, self.shown = settings, shown
-        self.thread = ThreadPoolExecutor(1, "explaining")
-        self.waiting: set[Future[Any]] = set()
+        self.asked: SimpleQueue[_Asked | None] = SimpleQueue()
+        self.waiting: set[_Asked] = set()
+        self.thread = threading.Thread(target=self._work, name="explaining", daemon=True)
+
+    def start(self) -> None:
+        """Start to explain."""
+        self.thread.start()
 
     def close(self) -> None:
-        """Finish the explanation that is being computed. Blocks."""
-        self.thread.shutdown(cancel_futures=True)
+        """End the thread, and what it computes: the requests have ended. Blocks for a second at most: the process may
+        end while a pass of the model is still being computed."""
+        for asked in [*self.waiting]:
+            asked.left.set()
+        self.asked.put(None)
+        if self.thread.is_alive():
+            self.thread.join(END_SECONDS)
 
-    async def answer(self, bank: ServedBank, given: ExplainRequest, seconds: float) -> Mapping[str, Any]:
+    async def answer(
+        self, bank: ServedBank, given: ExplainRequest, seconds: float, gone: asyncio.Future[Any]
+    ) -> Mapping[str, Any]:
         """`{id, adapter, version, explanation}`.
 
         Args:
             bank: has the adapter.
             given: the request.
             seconds: time limit.
+            gone: done when the client has disconnected.
 
         Raises:
             Refusal: explanations are off or the bank has none, there is no room, the text is too long, the time is
-                over, or the answer cannot be explained.
+                over, the client has disconnected, or the answer cannot be explained.
         """
         if not bank.explains:
             raise of_exports("does not explain answers. Explain the artifact that was exported: taskswap explain.")
         self._check(given)
-        work = self.thread.submit(self._explain, bank, given)
-        self.waiting.add(work)
-        work.add_done_callback(self.waiting.discard)
+        asked = _Asked(bank=bank, given=given)
+        self.waiting.add(asked)
+        self.asked.put(asked)
+        answer = asyncio.wrap_future(asked.found)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(work), seconds)
+            async with asyncio.timeout(seconds):
+                await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
         except TimeoutError:
             raise Refusal(
                 504,
@@ -71,6 +119,12 @@ class Explainer:
         except UserError as error:
             message = {"error": self.shown(str(error)), "adapter": given.adapter}
             raise unanswered([message], [error], given.inputs, EXPECTED) from None
+        finally:
+            asked.left.set()
+            answer.cancel()
+            if asked.found.cancel():  # it was not begun: its room is free at once
+                self.waiting.discard(asked)
+        raise Refusal(499, "disconnected", "The client disconnected.")
 
     def _check(self, given: ExplainRequest) -> None:
         """Raises Refusal."""
@@ -97,10 +151,24 @@ class Explainer:
                 found=f"{words:,} words",
             )
 
-    def _explain(self, bank: ServedBank, given: ExplainRequest) -> dict[str, Any]:
-        """In the thread."""
-        request = given.request()
-        version, found = bank.explain(
-            request, method=given.method, target=given.target, options=Options(steps=given.steps)
+    # in the thread ----------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (asked := self.asked.get()) is not None:
+            if asked.found.set_running_or_notify_cancel():
+                try:
+                    asked.found.set_result(self._explained(asked))
+                except BaseException as error:  # the client's route answers it
+                    asked.found.set_exception(error)
+            self.waiting.discard(asked)
+
+    def _explained(self, asked: _Asked) -> dict[str, Any]:
+        given, request = asked.given, asked.given.request()
+        version, found = asked.bank.explain(
+            request,
+            method=given.method,
+            target=given.target,
+            options=Options(steps=given.steps),
+            proceed=asked.proceed,
         )
         return {"id": request.id, "adapter": given.adapter, "version": version, "explanation": found.record()}

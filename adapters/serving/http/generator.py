@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from starlette.responses import Response
 
 from adapters.core.errors import UserError
 from adapters.models.continuation import Sampling
-from adapters.serving.http.batcher import Answers, Batcher, JobSlice
+from adapters.serving.http.batcher import Answers, Batch, Batcher, JobSlice
 from adapters.serving.http.limits import Message, Receive, Send
 from adapters.serving.http.refusal import Refusal, unanswered
 from adapters.serving.http.settings import Settings
@@ -175,48 +174,36 @@ class Generator:
 
     # in the generator's threads ---------------------------------------------------------------------------------------
 
-    def _generate(self, requests: Sequence[GenerationRequest]) -> Answers:
+    def _generate(self, batch: Batch[GenerationRequest]) -> Answers:
         assert self.bank is not None
-        if any(one.draft.begun for one in requests):  # their batch failed midway, and no text may begin twice
+        if any(one.draft.begun for one in batch):  # their batch failed midway, and no text may begin twice
             raise RuntimeError("not generated again: the exception before this one says why")
         faults: dict[int, UserError] = {}
-        drafts = [one.draft for one in requests]
-        joined: dict[int, tuple[JobSlice[GenerationRequest], float]] = {}
 
         def more(may_join: Callable[[Request], bool]) -> tuple[Request, Sampling] | None:
-            part = self.batcher.take(may_join)
-            if part is None:
-                return None
-            joined[len(drafts)] = part, time.perf_counter()
-            (request,) = part.requests
-            drafts.append(request.draft)
-            return request, request.sampling
+            request = batch.take(may_join)
+            return None if request is None else (request, request.sampling)
 
         def on_complete(number: int, answer: dict[str, Any]) -> None:
             fault = faults.get(number)
             if fault is not None:
                 answer["error"] = self.shown(answer["error"])
-            drafts[number].finish(answer, fault)
-            if number in joined:
-                part, begun = joined.pop(number)
-                result = [answer], {} if fault is None else {0: fault}, None
-                self.batcher.finish([part], [result], time.perf_counter() - begun)
+            batch[number].draft.finish(answer, fault)
+            batch.finish(number, answer, fault)
 
         try:
             answers = self.bank.generate(
-                requests,
-                [one.sampling for one in requests],
+                [*batch],
+                [one.sampling for one in batch],
                 faults=faults,
-                on_text=lambda number, text: drafts[number].add(text),
+                on_text=lambda number, text: batch[number].draft.add(text),
                 on_complete=on_complete,
                 more=more,
             )
-        except Exception as error:
+        except Exception:
             self.log.exception("a batch of texts failed")
-            for part, begun in joined.values():
-                self.batcher.finish([part], [([], {}, error)], time.perf_counter() - begun)
             raise
-        return answers[: len(requests)], {i: fault for i, fault in faults.items() if i < len(requests)}
+        return answers, faults
 
     def _count(self, batch: Sequence[JobSlice[GenerationRequest]], seconds: float) -> None:
         assert self.bank is not None

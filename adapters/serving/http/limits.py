@@ -23,13 +23,33 @@ DISCARD_SECONDS = 2.0
 """Seconds that a refused client may continue to send before its connection is closed, so that it reads the answer."""
 
 
+class Bodies:
+    """The bodies of requests while they arrive, within bounds that they share."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Args: the bounds."""
+        self.settings, self.bytes_in_memory = settings, 0
+
+    async def read(self, scope: MutableMapping[str, Any], receive: Receive) -> bytes:
+        """A whole body. Raises Refusal if it is too large or too slow, or the client has disconnected."""
+        body, found = Body(self, receive, _declared(scope)[0], streams=False), b""
+        try:
+            while not body.complete:
+                message = await body.receive()
+                if message["type"] == "http.disconnect":
+                    raise Refusal(499, "disconnected", "The client disconnected.")
+                found += message.get("body", b"")
+            return found
+        finally:
+            self.bytes_in_memory -= body.size
+
+
 class Limits:
     """ASGI middleware: bounds the size and duration of bodies, and the time that answers may stay unread."""
 
     def __init__(self, app: App, settings: Settings) -> None:
         """Args: the application, and the bounds."""
-        self.app, self.settings = app, settings
-        self.bytes_in_memory = 0
+        self.app, self.settings, self.bodies = app, settings, Bodies(settings)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request. Raises Refusal if it is too large or too slow."""
@@ -39,7 +59,7 @@ class Limits:
         if sum(name == b"host" for name, _ in scope["headers"]) > 1:  # RFC 9112, 3.2: they could mean two servers
             raise Refusal(400, "host", "The request has two Host headers.", expected="one", found="several")
         declared, chunked = _declared(scope)
-        body = _Body(self, receive, declared, streams=scope["path"] == STREAM)
+        body = Body(self.bodies, receive, declared, streams=scope["path"] == STREAM)
         seconds = self.settings.read_timeout_s
 
         async def sent(message: Message) -> None:
@@ -52,22 +72,28 @@ class Limits:
         try:
             await self.app(scope, body.receive, sent)
         finally:
-            self.bytes_in_memory -= body.size
+            self.bodies.bytes_in_memory -= body.size
             scope["unread"] = not body.complete and (chunked or declared > SMALL)
 
 
-class _Body:
+class Body:
     """One request's body while it arrives."""
 
-    def __init__(self, limits: Limits, receive: Receive, declared: int, *, streams: bool) -> None:
-        self.limits, self.read, self.declared, self.streams = limits, receive, declared, streams
+    def __init__(self, bodies: Bodies, receive: Receive, declared: int, *, streams: bool) -> None:
+        """Args:
+        bodies: all that arrive.
+        receive: ASGI's.
+        declared: size by the headers.
+        streams: whether it may be of any size, and each message has its own time.
+        """
+        self.bodies, self.read, self.declared, self.streams = bodies, receive, declared, streams
         self.size = 0
         self.complete = False
         self.deadline: float | None = None
 
     def check(self, size: int) -> None:
         """Raises Refusal if a body of that size is too large."""
-        most = self.limits.settings.max_body_bytes
+        most = self.bodies.settings.max_body_bytes
         if size > most:
             raise Refusal(
                 413,
@@ -83,7 +109,7 @@ class _Body:
             return await self.read()
         if not self.streams:
             self.check(self.declared)  # not before: who has no token learns that first
-        seconds = self.limits.settings.read_timeout_s
+        seconds = self.bodies.settings.read_timeout_s
         now = asyncio.get_running_loop().time()
         if self.deadline is None or self.streams:  # in a stream each message has its own; so have lines
             self.deadline = now + seconds
@@ -105,9 +131,9 @@ class _Body:
 
     def _store(self, size: int) -> None:
         self.size += size
-        self.limits.bytes_in_memory += size
+        self.bodies.bytes_in_memory += size
         self.check(self.size)
-        if self.limits.bytes_in_memory > MAX_BODIES * self.limits.settings.max_body_bytes:
+        if self.bodies.bytes_in_memory > MAX_BODIES * self.bodies.settings.max_body_bytes:
             raise busy("bodies", "Too many large requests at the same time.")
 
 

@@ -6,7 +6,8 @@
 
 An adapter's name is that of its folder in `adapter_root`, which all machines can read. The header names the adapter
 of a request, so that Ray routes it to a replica that has loaded it; without the header, to any replica. A path that
-ends in `/generate` has the body and the answer of `/v1/generate`; any other those of `/v1/predict`.
+ends in `/generate` has the body and the answer of `/v1/generate`; any other those of `/v1/predict`. Bodies have the
+server's bounds and type; where a predict token is set, requests need it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from adapters.core.errors import UserError
 from adapters.serving.bank.adapter_name import NAME
 from adapters.serving.http.auth import Tokens
 from adapters.serving.http.generator import GenerationStream
-from adapters.serving.http.refusal import Refusal
+from adapters.serving.http.limits import Bodies
+from adapters.serving.http.refusal import Refusal, check_content_type
 from adapters.serving.http.service import Service
 from adapters.serving.http.settings import Settings
 from adapters.serving.http.telemetry import RequestLog, request_id
@@ -38,9 +40,12 @@ CAPACITY = 64
 class Replica:
     """One base, and the adapters that requests have named."""
 
-    def __init__(self, base: str, adapter_root: str) -> None:
-        """Args: the base, and the folder of all adapters."""
-        self.service = Service(Settings(base=base, adapter_root=adapter_root, capacity=CAPACITY), Tokens())
+    def __init__(self, base: str, adapter_root: str, predict_token_file: str | None = None) -> None:
+        """Args: the base, the folder of all adapters, and the file with the token that requests need."""
+        settings = Settings(
+            base=base, adapter_root=adapter_root, capacity=CAPACITY, predict_token_file=predict_token_file
+        )
+        self.service, self.bodies = Service(settings, Tokens.of(settings)), Bodies(settings)
         self.service.open()
 
     @serve.multiplexed(max_num_models_per_replica=CAPACITY)  # type: ignore[untyped-decorator]  # Ray's
@@ -54,28 +59,33 @@ class Replica:
         assert root is not None
         if name not in bank.names():
             bank.load(name, root / name)
+        elif not bank.info(name)["resident"]:  # it is read anyway, and its folder may have a new version by now
+            bank.reload(name)
 
     async def __call__(self, request: Request) -> Response:
         """Answers as by `POST /v1/predict` or `POST /v1/generate`."""
         log = RequestLog(id=request_id(request.scope))
         try:
+            self.service.tokens.check_predict(request.headers.get("authorization"))
+            check_content_type(request.headers, "application/json")
+            body = await self.bodies.read(request.scope, request.receive)
             if request.url.path.endswith("/generate"):
-                return await self._written(request, log)
-            answers = await self._answers(request, log)
+                return await self._written(body, log)
+            answers = await self._answers(body, log)
             return Response(orjson.dumps(answers), 200, dict(_decoded(log.headers)), "application/json")
         except Refusal as refusal:
             return _refused(refusal)
 
-    async def _answers(self, request: Request, log: RequestLog) -> list[dict[str, Any]]:
+    async def _answers(self, body: bytes, log: RequestLog) -> list[dict[str, Any]]:
         service = self.service
-        requests = service.parser.parse_list(await request.body())
+        requests = service.parser.parse_list(body)
         for name in {one.adapter for one in requests}:
             await self._have(name)
         return (await service.predict(requests, service.settings.timeout_ms / 1000, None, log)).answers
 
-    async def _written(self, request: Request, log: RequestLog) -> Response:
+    async def _written(self, body: bytes, log: RequestLog) -> Response:
         service = self.service
-        given = service.parser.parse_generate(await request.body())
+        given = service.parser.parse_generate(body)
         await self._have(given.adapter)
         text, seconds = service.generation_request(given, log), service.settings.timeout_ms / 1000
         if given.stream:
@@ -88,6 +98,8 @@ class Replica:
         if name is not None and NAME.fullmatch(name):
             with suppress(UserError):
                 await self.adapter(name)
+                if not self.service.ready_bank().info(name)["resident"]:  # the bank has let go of it before Ray did
+                    await self.service.in_background(lambda: self._load(name))
 
 
 class _Lines(Response):
@@ -110,10 +122,13 @@ def _refused(refusal: Refusal) -> Response:
 
 
 def build(arguments: Mapping[str, Any]) -> Any:
-    """The application. Args: `base`, `adapter_root`, and the number of `replicas`."""
+    """The application. Args: `base`, `adapter_root`, the number of `replicas`, and `predict_token_file`."""
     replica: Any = Replica
     options = replica.options(num_replicas=int(arguments.get("replicas", 1)))
-    return options.bind(str(arguments.get("base", "minilm")), str(arguments["adapter_root"]))
+    token = arguments.get("predict_token_file")
+    return options.bind(
+        str(arguments.get("base", "minilm")), str(arguments["adapter_root"]), None if token is None else str(token)
+    )
 
 
 def _decoded(headers: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

@@ -98,7 +98,8 @@ class Service:
         for name, folder in settings.adapters().items():
             bank.load(name, folder if self.root is None else _with_its_link(folder, self.root))
         if settings.router is not None:
-            bank.load_router(settings.router if self.root is None else Path(settings.router).resolve())
+            router = Path(settings.router)
+            bank.load_router(router if self.root is None else _with_its_link(router, self.root))
         self.start(bank, threads)
 
     def _open_exports(self) -> None:
@@ -143,6 +144,7 @@ class Service:
         self.metrics.count_adapters(bank)
         self.batcher.start(threads)
         self.generator.start(bank, threads)
+        self.explainer.start()
         self.drift.start()
         self.poller.start(bank)
         if self.status == WARMING:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, MutableMapping, Sequence
 from typing import Any
 
 import orjson
 from starlette.responses import Response
 
-from adapters.serving.http.limits import Receive, Send
+from adapters.serving.http.limits import Message, Receive, Send
 from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.service import Service
 from adapters.serving.http.telemetry import RequestLog
@@ -59,21 +59,44 @@ class Stream(Response):
         """Answer until the client has sent everything or disconnects, or the server stops."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         groups: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(AHEAD)
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.coming = self._next(receive)
         reading = asyncio.create_task(self._read(receive, groups))
         group: asyncio.Task[bytes] | None = None
         try:
             while group := await groups.get():
-                await send({"type": "http.response.body", "body": await group, "more_body": True})
+                answers = await group
+                self._check_there()
+                await send({"type": "http.response.body", "body": answers, "more_body": True})
             end = await reading
+            self._check_there()
             await send({"type": "http.response.body", "body": end, "more_body": False})
         finally:
             self.log.fields |= {"texts": self.count, "errors": self.failed}
             reading.cancel()
+            self.coming.cancel()
             left = [group]
             while not groups.empty():
                 left.append(groups.get_nowait())
             for task in filter(None, left):
                 task.cancel()
+
+    def _check_there(self) -> None:
+        """Raises Refusal if the client has disconnected."""
+        if self.gone.done():
+            raise Refusal(499, "disconnected", "The client disconnected.")
+
+    def _next(self, receive: Receive) -> asyncio.Future[Message]:
+        """The next message. It is asked for before it is needed, so that a hang-up is seen while lines wait."""
+
+        def notice(coming: asyncio.Future[Message]) -> None:
+            failed = coming.cancelled() or coming.exception() is not None
+            if not failed and coming.result()["type"] == "http.disconnect" and not self.gone.done():
+                self.gone.set_result(None)
+
+        coming = asyncio.ensure_future(receive())
+        coming.add_done_callback(notice)
+        return coming
 
     async def _read(self, receive: Receive, groups: asyncio.Queue[asyncio.Task[bytes] | None]) -> bytes:
         """Put groups of lines into the queue; returns a last line for the client if not all was read."""
@@ -91,13 +114,15 @@ class Stream(Response):
         return end
 
     async def _lines(self, receive: Receive) -> AsyncIterator[list[Line]]:
-        """The lines of each part of the body as it arrives. Raises Refusal if no more is read."""
+        """The lines of each part of the body as it arrives, until the client hangs up. Raises Refusal if no more is
+        read."""
         seconds, loop = self.service.settings.read_timeout_s, asyncio.get_running_loop()
         splitter, since, more = LineSplitter(self.service.settings.max_body_bytes), loop.time(), True
         while more:
-            message = await self._unless_stopping(receive())
+            message = await self._arrived()
             if message["type"] == "http.disconnect":
-                raise Refusal(499, "disconnected", "The client disconnected.")
+                return
+            self.coming = self._next(receive)
             more = message.get("more_body", False)
             complete = splitter.feed(message.get("body", b""), last=not more)
             if complete:
@@ -112,12 +137,13 @@ class Stream(Response):
                 )
             yield [line for line in map(self._parsed, complete) if line is not None]
 
-    async def _unless_stopping(self, coming: Awaitable[Any]) -> Any:
-        """What arrives next. Raises Refusal if the server is to stop first."""
-        waiting, stop = asyncio.ensure_future(coming), asyncio.ensure_future(self.service.stopping.wait())
+    async def _arrived(self) -> Message:
+        """The next message. Raises Refusal if the server is to stop first."""
+        stop = asyncio.ensure_future(self.service.stopping.wait())
+        either: list[asyncio.Future[Any]] = [self.coming, stop]
         try:
-            await asyncio.wait([waiting, stop], return_when=asyncio.FIRST_COMPLETED)
-            if not waiting.done():
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not self.coming.done():
                 raise Refusal(
                     503,
                     "draining",
@@ -125,9 +151,8 @@ class Stream(Response):
                     expected="them at another server",
                     found="a server that is about to stop",
                 )
-            return waiting.result()
+            return self.coming.result()
         finally:
-            waiting.cancel()
             stop.cancel()
 
     def _parsed(self, line: bytes | None) -> Line | None:
@@ -153,12 +178,13 @@ class Stream(Response):
         return b"".join(orjson.dumps(answer) + b"\n" for answer in out)
 
     async def _predict(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
-        """Answers, as soon as there is room for the requests."""
-        batcher = self.service.batcher
-        seconds = self.service.settings.timeout_ms / 1000
-        while batcher.room < len(requests) and not batcher.closed:
+        """Answers, as soon as there is room for the requests; errors if that takes too long."""
+        batcher, loop = self.service.batcher, asyncio.get_running_loop()
+        end = loop.time() + self.service.settings.timeout_ms / 1000
+        while batcher.room < len(requests) and not batcher.closed and not self.gone.done() and loop.time() < end:
             await asyncio.sleep(ROOM_SECONDS)
         try:
-            return (await batcher.submit(requests, seconds)).answers
+            self._check_there()
+            return (await batcher.submit(requests, end - loop.time(), self.gone)).answers
         except Refusal as refusal:
             return [{"id": one.id, "adapter": one.adapter, "error": str(refusal)} for one in requests]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -289,7 +290,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             fields["trace"] = masked(self.formatException(record.exc_info))
-        return orjson.dumps(fields, default=str).decode()
+        return _json(fields)
 
 
 class PlainLines(logging.Formatter):
@@ -311,4 +312,12 @@ def _plain(value: Any) -> str:
     """A value as it is, where its end is seen, else as JSON."""
     if isinstance(value, str) and value and not re.search(r"[\s\"]", value):
         return value
-    return orjson.dumps(value, default=str).decode()
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    """A value as JSON, whatever it is: of what clients may send, orjson knows no whole number of more than 64 bits."""
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:
+        return json.dumps(value, default=str)

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,8 @@ CHUNK = 2048
 """Examples encoded at a time, so that memory does not grow with the split."""
 CPU_BATCH_TOKENS = 1024
 """Tokens of a batch on a CPU, padding included."""
+Turn = Callable[[], AbstractContextManager[Any]]
+"""Gives what is held while a model computes, so that another thread may compute with it before or after."""
 
 
 class Predictor(Protocol):
@@ -33,6 +35,14 @@ class Predictor(Protocol):
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """One prediction per example, in order."""
+
+
+@runtime_checkable
+class TakesTurns(Protocol):
+    """A predictor whose model others can ask while it is at work on something long."""
+
+    def in_turns(self, turn: Turn) -> Predictor:
+        """The same predictor on the same model, with which it computes in short turns."""
 
 
 class RowPredictor(ABC):
@@ -123,6 +133,13 @@ class ModelPredictor(RowPredictor):
         most = None if batch_rows else batch_tokens or self._usual_tokens()
         super().__init__(task, base.word_tokenizer, budget=budget, batch_rows=batch_rows, batch_tokens=most)
         self.encoding: AbstractContextManager[Any] = nullcontext()
+        self.turn: Turn = nullcontext
+
+    def in_turns(self, turn: Turn) -> ModelPredictor:
+        """The same predictor on the same model, which computes a batch in a turn."""
+        other = copy.copy(self)
+        other.turn = turn
+        return other
 
     def _usual_tokens(self) -> int:
         """The activations of 1024 tokens fit in a CPU's caches; a GPU needs larger batches."""
@@ -157,7 +174,8 @@ class ModelPredictor(RowPredictor):
 
     def _answers(self, inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
         """What the task reads of the model."""
-        return self.task.answers(self.model, self._on_device(inputs), self.tokenizer)
+        with self.turn():
+            return self.task.answers(self.model, self._on_device(inputs), self.tokenizer)
 
     def _on_device(self, inputs: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
         """Model inputs as tensors where the model is."""
@@ -204,7 +222,8 @@ class ModelPredictor(RowPredictor):
         if row.token_types:
             types = torch.tensor([row.token_types], device=embeddings.device)
             inputs["token_type_ids"] = types.expand(len(embeddings), -1)
-        return self.task.logits(self.model, inputs).float()
+        with self.turn():
+            return self.task.logits(self.model, inputs).float()
 
     def with_random_weights(self, seed: int) -> ModelPredictor:
         """The same with a copy of the model in which the values of each tensor are in a random order."""
@@ -228,7 +247,8 @@ class ModelPredictor(RowPredictor):
 
         def vectors(inputs: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
             given = self._on_device(inputs)
-            states = last_states(self.model, given).float()
+            with self.turn():
+                states = last_states(self.model, given).float()
             return [*mean_over_text(states, given.get("attention_mask")).cpu().numpy()]
 
         with torch.inference_mode():

@@ -148,7 +148,7 @@ def test_a_lease_holds_the_old_version_while_a_new_one_answers(bank: AdapterBank
         bank.unload("a")
         assert len(bank._cache.resident) == 1
     assert not bank._cache.resident
-    assert sorted(bank._cache.free_slots) == [1, 2, 3]
+    assert sorted(bank._cache.free_slots) == [1, 2, 3, 4]
 
 
 def test_a_changed_folder_does_not_come_back_unnoticed(bank: AdapterBank, folders: list[Path], tmp_path: Path) -> None:
@@ -344,6 +344,45 @@ def test_a_pinned_adapter_in_a_full_bank_is_reloaded_and_evicts_nobody(tiny_bert
     bank.load("b", folders[1])
     assert bank.reload("a", folders[2])["version"] == 2
     assert resident(bank) == ["a", "b"]
+
+
+def test_a_version_that_does_not_fit_leaves_the_old_one_in_memory(
+    tiny_bert: Path, folders: list[Path], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(folders[0], mine)
+    size = AdapterBank(str(tiny_bert)).load("a", mine)["bytes"]
+    bank = AdapterBank(str(tiny_bert), max_bytes=size + 1)
+    bank.load("a", mine)
+    before, answer = state(bank), scores(bank, "a")
+    shutil.rmtree(mine)
+    shutil.copytree(folders[5], mine)  # of a higher rank
+    for _ in range(2):
+        with pytest.raises(BankError, match="No room for a"):
+            bank.reload("a")
+        assert state(bank) == before and scores(bank, "a") == answer, "the old folder is no more, and is not needed"
+
+
+def test_a_version_that_cannot_be_stored_leaves_the_old_one_in_memory(
+    tiny_bert: Path, folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = AdapterBank(str(tiny_bert), capacity=1)
+    bank.load("a", folders[0])
+    before, answer = state(bank), scores(bank, "a")
+    put, stored = WeightPool.put, list[int]()
+
+    def full(pool: WeightPool, slot: int, values: torch.Tensor) -> None:
+        stored.append(slot)
+        if len(stored) == 3:
+            raise MemoryError
+        put(pool, slot, values)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WeightPool, "put", full)
+        with pytest.raises(MemoryError):
+            bank.reload("a", folders[2])
+    assert state(bank) == before and scores(bank, "a") == answer
+    assert bank.reload("a", folders[2])["version"] == 2 and scores(bank, "a") != answer
 
 
 def test_a_damaged_evicted_adapter_evicts_nobody(tiny_bert: Path, folders: list[Path], tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
+from servers import until
 
 from adapters.core.errors import BankError, SettingsError
 from adapters.models.base_model import open_base
@@ -268,3 +270,38 @@ def test_a_cache_whose_rows_cannot_be_exchanged_is_written_in_whole_batches(
     heard: list[int] = []
     answers = bank.generate(requests, on_text=lambda number, _: not heard.append(number))
     assert completions(answers) == wanted and {*heard} == {0, 1, 2, 3}
+
+
+def test_nothing_joins_while_another_thread_waits_for_room(houses: Callable[[str], House]) -> None:
+    house = houses("llama")
+    bank = AdapterBank(str(house.folder), capacity=1)
+    for name in ("mood", "lora"):
+        bank.load(name, house.root / name)
+    predicted: list[Any] = []
+    waiting = threading.Thread(target=lambda: predicted.extend(bank.predict([Request("mood", "Ada")])))
+    offered: list[Request] = []
+
+    def more(may_join: Callable[[Request], bool]) -> Any:
+        if not offered:
+            waiting.start()
+            until(lambda: bank._cache.queue.tickets)
+        offered.append(Request(None, "Ada"))
+        return (offered[-1], Sampling(max_new_tokens=4)) if len(offered) < 50 and may_join(offered[-1]) else None
+
+    answers = bank.generate([Request("lora", "Ada")], Sampling(max_new_tokens=3), more=more)
+    waiting.join(60)
+    assert len(answers) == 2 and "error" not in predicted[0], "one was asked for before the other thread waited"
+
+
+def test_a_batch_takes_no_more_than_so_many_that_join(
+    houses: Callable[[str], House], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.serving.bank.text_generation.JOINING", 3)
+    left = [Request(name, "Ada") for name in ("lora", None, "unknown", "lora", "lora", None)]
+
+    def more(may_join: Callable[[Request], bool]) -> Any:
+        return (left.pop(0), Sampling(max_new_tokens=2)) if left and may_join(left[0]) else None
+
+    answers = houses("llama").bank.generate([Request("dora", "Ada")] * 2, Sampling(max_new_tokens=2), more=more)
+    assert [answer["adapter"] for answer in answers] == ["dora", "dora", "lora", None, "unknown"]
+    assert len(left) == 3 and not any(adapter.users for adapter in houses("llama").bank._cache.all())

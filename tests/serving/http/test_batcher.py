@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.core.errors import DataError
-from adapters.serving.http.batcher import Batcher
+from adapters.serving.http.batcher import Batch, Batcher
 from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.settings import Settings
 from adapters.tasks.base.requests import Request
@@ -292,3 +292,78 @@ def test_the_rest_of_a_request_is_dropped_when_its_beginning_broke() -> None:
 
     run(bank, work, max_batch_tokens=1)
     servers.until(lambda: bank.batches[0] == ["poison"])
+
+
+class Clock:
+    """`time` for a batcher: it goes on only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def test_who_comes_to_a_full_queue_is_told_the_time_of_a_text_and_not_of_a_batch_that_others_joined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, counted, begun = Clock(), list[int](), threading.Event()
+    monkeypatch.setattr("adapters.serving.http.batcher.time", clock)
+
+    def write(batch: Batch[Request]) -> Any:
+        number = 1
+        begun.set()
+        while number < 40:  # one after the other joins, and is complete after an eighth of a second
+            if batch.take(lambda request: True) is not None:
+                clock.now += 0.125
+                batch.finish(number, {"text": str(batch[number].inputs)}, None)
+                number += 1
+        clock.now += 0.125
+        batch.finish(0, {"text": "first"}, None)
+        return [{"text": "nobody reads this"}] * 40, {}
+
+    batcher: Batcher = Batcher(
+        write, Settings(max_wait_ms=0), lambda parts, _: counted.append(sum(len(part.requests) for part in parts))
+    )
+    batcher.start()
+
+    async def clients() -> list[Any]:
+        first = asyncio.create_task(batcher.submit(requests_of("first"), 60))
+        assert await asyncio.to_thread(begun.wait, 60)
+        others = [await batcher.submit(requests_of(str(number)), 60) for number in range(1, 40)]
+        return [await first, *others]
+
+    found = asyncio.run(clients())
+    assert [job.answers[0]["text"] for job in found] == ["first", *map(str, range(1, 40))]
+    assert counted == [1] * 40, "each as it is complete, and once"
+    batcher.waiting = 30
+    assert batcher.full().headers["Retry-After"] == "4"
+    batcher.waiting = 0
+    batcher.close()
+
+
+def test_who_has_joined_a_batch_that_breaks_gets_its_exception_and_the_others_are_tried_alone() -> None:
+    batches: list[list[str]] = []
+
+    def write(batch: Batch[Request]) -> Any:
+        batches.append([str(request.inputs) for request in batch])
+        if len(batch) > 1:
+            batch.finish(0, {"text": "early"}, None)
+            while batch.take(lambda request: True) is None:
+                pass
+            raise RuntimeError("broken")
+        return [{"text": "alone"}], {}
+
+    batcher: Batcher = Batcher(write, Settings(max_wait_ms=60_000, max_batch_tokens=6), lambda *_: None)
+    batcher.start()
+
+    async def clients() -> list[Any]:
+        tasks = [asyncio.create_task(batcher.submit(requests_of(text), 60)) for text in ("a", "b", "c")]
+        await tasks[0]
+        tasks.append(asyncio.create_task(batcher.submit(requests_of("later"), 60)))
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    *found, later = asyncio.run(clients())
+    batcher.close()
+    assert [job.answers[0]["text"] for job in found] == ["early", "alone", "alone"]
+    assert isinstance(later, RuntimeError) and batches == [["a", "b", "c"], ["b"], ["c"]]

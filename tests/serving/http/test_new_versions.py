@@ -11,12 +11,17 @@ from typing import Any
 
 import pytest
 import servers
+import tiny
 from servers import TEXT, Running, Site, until
 
 from adapters.artifacts.published import CURRENT
 from adapters.core.errors import SettingsError
 from adapters.core.files import write_json
+from adapters.serving.bank.router import Router
+from adapters.serving.http.adapter_poller import AdapterPoller
+from adapters.serving.http.auth import Tokens
 from adapters.serving.http.client import Client, RefusedError
+from adapters.serving.http.service import Service
 from adapters.serving.http.settings import Settings
 
 FOLDERS = ("mood", "topic")
@@ -144,6 +149,75 @@ def test_a_watched_folder_is_followed_and_a_broken_pointer_is_logged_once(
     assert sum("stays as it is" in message for message in messages) == 1
     assert any(message.startswith("x: version 2, from ") for message in messages)
     assert site.service.poller.thread is not None and not site.service.poller.thread.is_alive()
+
+
+@pytest.fixture
+def routers(tiny_bert: Path, tmp_path: Path, one_thread: None) -> Path:
+    """A root with the adapters, and versions of a router below `routers`: of two, of three, and of four adapters."""
+    servers.write_adapters(tmp_path, tiny_bert)
+    made = servers.bank_of(tiny_bert, tmp_path)
+    tiny.router(tmp_path / "routers" / "versions" / "two", made)
+    router = Router.load(tmp_path / "routers" / "versions" / "two", embed=made.embed)
+    for version, name in (("three", "topic"), ("four", "other")):
+        router.add(name, [f"1 2 3 4 5 {name}", f"6 7 8 9 0 {name}"])
+        router.save(tmp_path / "routers" / "versions" / version, made.base)
+    return tmp_path
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_watched_router_is_followed_and_one_that_cannot_be_loaded_is_logged_once(
+    tiny_bert: Path, routers: Path, linked: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def publish(version: str) -> None:
+        if linked:
+            (routers / "new").symlink_to(routers / "routers" / "versions" / version)
+            (routers / "new").replace(routers / "router")
+        else:
+            write_json(routers / "routers" / CURRENT, {"version": 1, "folder": f"versions/{version}"})
+
+    def known() -> list[str]:
+        found = service.router()
+        assert found is not None
+        return sorted(found["counts"])
+
+    def failures() -> list[str]:
+        every = [record.message for record in caplog.records if record.name == "adapters.serving"]
+        return [message for message in every if message.startswith("the router stays as it is")]
+
+    poll, polls = AdapterPoller.poll, list[None]()
+    monkeypatch.setattr(AdapterPoller, "poll", lambda *given: polls.append(poll(*given)))
+    monkeypatch.setattr(Service, "_share_cores", lambda *_, **__: 1)
+    monkeypatch.setattr("adapters.core.processes.use_all_cores", lambda: None)
+    publish("two")
+    given = Settings(
+        base=str(tiny_bert),
+        device="cpu",
+        adapter=[f"{name}={routers / name}" for name in servers.NAMES],
+        adapter_root=str(routers),
+        router=str(routers / ("router" if linked else "routers")),
+        watch=0.02,
+    )
+    service = Service(given, Tokens())
+    service.open()
+    bank: Any = service.bank
+    try:
+        with caplog.at_level(logging.INFO, "adapters.serving"):
+            assert known() == ["mood", "ner"]
+            publish("three")
+            until(lambda: known() == ["mood", "ner", "topic"])
+            publish("four")  # with an adapter that is not loaded yet
+            until(failures)
+            assert known() == ["mood", "ner", "topic"]
+            assert "routes to other, which the bank has not loaded" in failures()[0]
+            (answer,) = bank.predict([{"adapter": "auto", "inputs": tiny.ROUTED["ner"][0]}])
+            assert answer["adapter"] == "ner"
+            before = len(polls)
+            until(lambda: len(polls) > before + 2)
+            bank.load("other", routers.resolve() / "other")
+            until(lambda: known() == ["mood", "ner", "other", "topic"])
+            assert len(failures()) == 1, "once, however often it was tried"
+    finally:
+        service.close()
 
 
 def test_without_watch_nothing_looks(bank: Any) -> None:

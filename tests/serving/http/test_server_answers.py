@@ -20,7 +20,7 @@ from servers import TEXT, Site
 
 from adapters.serving.http import schema
 from adapters.serving.http.routes.pages import POLICY
-from adapters.serving.http.telemetry import JsonLines
+from adapters.serving.http.telemetry import JsonLines, PlainLines
 
 SPACES = [
     "Ada",
@@ -196,7 +196,7 @@ def test_a_body_that_is_too_large_is_refused_whatever_it_says_of_its_length(site
         response = site.ask(method, path, headers={"content-type": "application/json"}, content=body)
         assert response.status_code == 413
         assert response.json()["expected"] == "at most 1,000,000 bytes"
-    assert _limits(site).bytes_in_memory == 0
+    assert _limits(site).bodies.bytes_in_memory == 0
 
 
 @pytest.mark.parametrize(("method", "path"), READ_BY)
@@ -295,6 +295,15 @@ def test_texts_are_in_the_log_only_if_asked_for(served_bank: Any, caplog: Any, s
     first = orjson.loads(lines[0])
     assert (first["status"], first["route"], first["texts"], first["batch_rows"]) == (200, "/v1/predict", 2, 2)
     assert {"time", "level", "request_id", "ms", "wait_ms", "model_ms"} <= first.keys()
+
+
+@pytest.mark.parametrize("number", [2**64, -(10**40)])
+def test_no_number_in_a_request_keeps_its_line_from_the_log(served_bank: Any, caplog: Any, number: int) -> None:
+    with servers.site(served_bank, log_texts=True) as mine, caplog.at_level(logging.INFO, "adapters.serving"):
+        mine.predict([{"adapter": "ner", "inputs": {"text": "Zanzibar", "more": [number]}}])
+    (record,) = [record for record in caplog.records if record.name == "adapters.serving"]
+    assert json.loads(JsonLines().format(record))["inputs"] == [{"text": "Zanzibar", "more": [number]}]
+    assert f"[{number}]" in PlainLines().format(record)
 
 
 def test_metrics_count_requests_batches_and_refusals_and_make_no_series_of_unknown_names(served_bank: Any) -> None:

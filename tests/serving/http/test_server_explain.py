@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import TEXT, Running, Site, site, until
+from servers import TEXT, Running, Site, answer, head, post, site, until
 
 import adapters
 from adapters.artifacts import loading
@@ -147,3 +147,55 @@ def test_an_explanation_that_takes_too_long_is_refused(served: Site, monkeypatch
     answered = ask(served, {"adapter": "mood", "inputs": TEXT}, headers={"x-timeout-ms": "50"})
     go.set()
     assert answered.status_code == 504 and "took too long" in answered.json()["error"]
+
+
+class Endless:
+    """An explanation that goes from pass to pass until it is told to end."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, *given: Any, proceed: Any, **more: Any) -> Any:
+        self.begun.set()
+        while not self.go.wait(0.005):
+            proceed()
+
+
+def test_an_explanation_that_nobody_waits_for_ends_before_its_next_pass(
+    served_bank: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = Endless()
+    with Running(served_bank, max_explanations=2) as server, monkeypatch.context() as patch:
+        patch.setattr(served_bank, "explain", endless)
+        waiting = server.service.explainer.waiting
+        first, second = server.connect(), server.connect()
+        first.sendall(post({"adapter": "mood", "inputs": TEXT}, PATH))
+        assert endless.begun.wait(60)
+        second.sendall(post({"adapter": "mood", "inputs": TEXT}, PATH))
+        until(lambda: len(waiting) == 2)
+        second.close()
+        until(lambda: len(waiting) == 1)
+        assert not endless.go.is_set(), "the first is still computed"
+        first.close()
+        until(lambda: not waiting)
+        late, body = server.connect(), json.dumps({"adapter": "mood", "inputs": TEXT}).encode()
+        late.sendall(head(PATH, content_length=len(body), x_timeout_ms=50) + body)
+        assert answer(late)[0] == 504
+        late.close()
+        until(lambda: not waiting)
+
+
+def test_a_server_ends_though_a_pass_of_an_explanation_does_not(
+    served_bank: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(served_bank, "explain", lambda *given, **more: go.wait(60))
+    monkeypatch.setattr("adapters.serving.http.explainer.END_SECONDS", 0.01)
+    made = Site(served_bank)
+    answered = ask(made, {"adapter": "mood", "inputs": TEXT}, headers={"x-timeout-ms": "50"})
+    made.close()
+    thread = made.service.explainer.thread
+    assert answered.status_code == 504 and thread.is_alive() and thread.daemon
+    go.set()
+    thread.join(60)
+    assert not thread.is_alive()

@@ -81,6 +81,19 @@ def test_what_exports_cannot_do_is_said(site: Site) -> None:
     assert "No adapter is called" in json.dumps(site.predict([{"adapter": "app-mood", "inputs": TEXT}]).json())
 
 
+@pytest.mark.parametrize("name", ["app-ner", "app-mood"])
+def test_names_that_are_not_valid_or_taken_are_refused(folders: dict[str, Path], name: str) -> None:
+    for given in ({name: folders["one"], "app": folders["two"]}, {"app": folders["two"], name: folders["one"]}):
+        with pytest.raises(SettingsError, match=f"would be called {name}, and so has") as raised:
+            ExportBank(given)
+        assert all(str(folder) in str(raised.value) for folder in folders.values())
+    for wrong, said in (("a" * 61, "not a valid adapter name"), ("Capital", "not a valid adapter name")):
+        with pytest.raises(SettingsError, match=said):
+            ExportBank({wrong: folders["two"]})
+    with pytest.raises(SettingsError, match="'auto' is not a valid adapter name"):
+        ExportBank({"auto": folders["one"]})
+
+
 REFUSED = [
     ("PUT", "/v1/adapters/ner", {"folder": "one"}, "the adapters that it was started with"),
     ("POST", "/v1/adapters/ner/rollback", None, "the adapters that it was started with"),

@@ -136,7 +136,7 @@ def test_a_body_of_a_hundred_megabytes_is_refused_before_it_has_come(live: Runni
         status, headers, body = answer(connection)
         assert (status, headers["connection"]) == (413, "close")
         assert json.loads(body)["expected"] == "at most 1,000,000 bytes"
-    until(lambda: _limits(live).bytes_in_memory == 0)
+    until(lambda: _limits(live).bodies.bytes_in_memory == 0)
 
 
 def _limits(live: Running) -> Any:
@@ -161,12 +161,12 @@ def test_many_large_bodies_at_a_time_are_refused_not_held(served_bank: Any) -> N
             connection = live.connect()
             connection.sendall(head(content_length=100_000) + b" " * 99_999)
             open_ones.append(connection)
-            until(lambda: _limits(live).bytes_in_memory >= min(number + 1, MAX_BODIES) * 99_999)  # noqa: B023
+            until(lambda: _limits(live).bodies.bytes_in_memory >= min(number + 1, MAX_BODIES) * 99_999)  # noqa: B023
         status, headers, _ = answer(open_ones[-1])
         assert (status, headers["retry-after"]) == (503, "1")
         for connection in open_ones:
             connection.close()
-        until(lambda: _limits(live).bytes_in_memory == 0)
+        until(lambda: _limits(live).bodies.bytes_in_memory == 0)
 
 
 def test_who_hangs_up_frees_the_room_of_its_texts(served_bank: Any) -> None:
@@ -343,6 +343,32 @@ def test_a_stream_waits_for_room_where_a_list_is_refused(served_bank: Any) -> No
             assert answer(full)[0] == 200
 
 
+@pytest.mark.parametrize("complete", [False, True])
+@pytest.mark.parametrize("lines", [2, 60])
+def test_a_stream_whose_client_hangs_up_frees_its_room(served_bank: Any, complete: bool, lines: int) -> None:
+    slow = servers.Slow(served_bank)
+    slow.go.set()
+    with Running(slow, max_wait_ms=0, max_batch_tokens=1) as live:
+        slow.go.clear()
+        body = chunk(b"".join(line(n) for n in range(lines))) + (chunk(b"") if complete else b"")
+        with live.connect() as connection:
+            connection.sendall(head("/v1/predict/stream", NDJSON, transfer_encoding="chunked") + body)
+            until(lambda: live.service.batcher.waiting)
+        until(lambda: not live.service.batcher.waiting)
+        assert not slow.go.is_set(), "and nothing was answered"
+        refused = live.service.metrics.refusals.labels("disconnected")
+        until(lambda: refused._value.get() == 1)
+        slow.go.set()
+
+
+def test_a_line_waits_for_room_no_longer_than_its_time(served_bank: Any) -> None:
+    with servers.site(served_bank, timeout_ms=50) as site:
+        site.service.batcher.waiting = site.service.settings.max_queue
+        found = site.ask("POST", "/v1/predict/stream", content=line(0), headers={"content-type": NDJSON})
+        assert found.status_code == 200 and "The queue is full" in found.json()["error"]
+        site.service.batcher.waiting = 0
+
+
 def test_a_stream_is_answered_as_far_as_it_was_read_when_the_server_is_to_stop(served_bank: Any) -> None:
     with Running(served_bank) as live, live.connect() as connection:
         connection.sendall(head("/v1/predict/stream", NDJSON, transfer_encoding="chunked") + chunk(line(0) + line(1)))
@@ -485,7 +511,9 @@ def test_the_client_does_not_repeat_what_would_be_refused_again(reply: Any) -> N
         assert len(server.times) == 1
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", ""])
+@pytest.mark.parametrize(
+    "url", ["localhost:8000", "ftp://x", "http://", "", "http://h:99999", "http://[::1", "http://h:abc"]
+)
 def test_the_client_refuses_what_is_no_address(url: str) -> None:
     with pytest.raises(ClientError, match="not the address of a server"):
         Client(url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 
 from adapters.serving.http import schema
@@ -36,6 +38,10 @@ def routes(service: Service) -> list[APIRouter]:
         bank, seconds = service.ready_bank(), service.seconds(request.headers.get("x-timeout-ms"))
         asked = service.parser.parse_explain(await request.body())
         service.log_texts([asked.request()], request.scope["log"])
-        return json_answer(await service.explainer.answer(bank, asked, seconds))
+        gone = asyncio.ensure_future(request.receive())
+        try:
+            return json_answer(await service.explainer.answer(bank, asked, seconds, gone))
+        finally:
+            gone.cancel()
 
     return [router]

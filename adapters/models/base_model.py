@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -159,6 +159,9 @@ class Base:
             changes: config entries for the size and the labels of the head.
             dropout: probability for the hidden states; None keeps that of the config.
             attention_dropout: probability for the attention weights.
+
+        Raises:
+            ModelError: weights of the body are missing, or have another shape than the config says.
         """
         from adapters.models import quantization
         from adapters.models.byte_dropout import use_byte_dropout
@@ -174,17 +177,45 @@ class Base:
         if self.quantization is not None:
             quantization.keep_full_precision(model, options["quantization_config"].llm_int8_skip_modules)
         model.newly_initialised = sorted(report["missing_keys"])
-        body = {id(parameter) for parameter in model.base_model.parameters()}
-        lost = [n for n, p in model.named_parameters() if n in report["missing_keys"] and id(p) in body]
+        self._check_weights(model, report)
+        use_byte_dropout(model)
+        if auto_class not in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM"):
+            model.config.use_cache = False  # keys and values would not be used again
+        return model
+
+    def _check_weights(self, model: PreTrainedModel, report: Mapping[str, Any], *, whole: bool = False) -> None:
+        """Raises ModelError where weights do not fit the config: transformers makes them random without a word.
+
+        Args:
+            model: as it was loaded.
+            report: what `from_pretrained` says of its keys.
+            whole: whether shapes of the head must fit, too: it is not a new one.
+        """
+        known = {id(parameter) for parameter in model.base_model.parameters()}
+        body = {name for name, parameter in model.named_parameters() if id(parameter) in known}
+        unfit = [one for one in sorted(report["mismatched_keys"]) if whole or one[0] in body]
+        if unfit:
+            name, found, wanted = unfit[0]
+            entries = _entries_of(self.config, found, wanted)
+            more = f" (and {len(unfit) - 1} more)" if len(unfit) > 1 else ""
+            raise ModelError(
+                f"{self.name}: its weights do not fit its config.json: {name} is {[*found]} in the file and would be "
+                f"{[*wanted]} by the config{f' ({entries})' if entries else ''}{more}. Fetch the model again, or set "
+                "the config to what its weights are."
+            )
+        lost = sorted(body & {*report["missing_keys"]})
         if 2 * len(lost) > len(body):
             raise ModelError(
                 f"{self.name}: {type(model).__name__} finds none of its weights ({', '.join(lost[:3])} missing), so "
                 "its body would be random. Use a base of another type (minilm, bert-base-cased, gpt2)."
             )
-        use_byte_dropout(model)
-        if auto_class not in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM"):
-            model.config.use_cache = False  # keys and values would not be used again
-        return model
+        lost = [name for name in lost if "pooler" not in name]  # checkpoints of masked models have none
+        if lost:
+            raise ModelError(
+                f"{self.name}: its weights lack {len(lost)} tensors that its config.json asks for "
+                f"({', '.join(lost[:3])}), so a part of its body would be random. Fetch the model again, or set "
+                "the config to what its weights are (num_hidden_layers, say)."
+            )
 
     def _weight_options(self, auto_class: str, config: PretrainedConfig) -> dict[str, Any]:
         """Options of `from_pretrained` for the weights: fp32, or quantized."""
@@ -217,12 +248,14 @@ class Base:
         import torch
 
         auto_class = "AutoModelForCausalLM" if self.kind == CAUSAL else "AutoModel"
-        model, report = load_quietly(auto_class, self.folder, dtype=torch.float32, output_loading_info=True)
+        options = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, report = load_quietly(auto_class, self.folder, **options)
         missing = [name for name in report["missing_keys"] if "pooler" not in name]  # a head has its own pooler
         if missing and self.kind == CAUSAL:
-            return load_quietly("AutoModel", self.folder, dtype=torch.float32)
-        if missing:
-            raise ModelError(f"{self.name}: its weights lack {', '.join(missing[:3])}. Fetch the model again.")
+            model, report = load_quietly("AutoModel", self.folder, **options)
+            self._check_weights(model, report)
+            return model
+        self._check_weights(model, report, whole=True)
         model.newly_initialised = sorted(report["missing_keys"])
         return model
 
@@ -231,7 +264,9 @@ class Base:
         classes = {ENCODER_DECODER: "AutoModelForSeq2SeqLM", ENCODER: "AutoModelForMaskedLM"}
         auto_class = classes.get(self.kind, "AutoModelForCausalLM")
         options = self._weight_options(auto_class, self.config)
-        model, report = load_quietly(auto_class, self.folder, output_loading_info=True, **options)
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, report = load_quietly(auto_class, self.folder, **options)
+        self._check_weights(model, report, whole=True)
         missing = sorted(report["missing_keys"])
         if missing:
             raise ModelError(
@@ -240,6 +275,13 @@ class Base:
                 f"head ({'bert-base-cased' if self.kind == ENCODER else 'smollm2, gpt2'}), or train a method."
             )
         return model
+
+
+def _entries_of(config: PretrainedConfig, found: Sequence[int], wanted: Sequence[int]) -> str:
+    """The entries of a config that say the sizes in which a wanted shape differs from the one found; may be empty."""
+    sizes = [size for size, own in zip(wanted, found, strict=False) if size != own]
+    entries = [f"{name} {value}" for name, value in config.to_dict().items() if type(value) is int and value in sizes]
+    return ", ".join(entries)
 
 
 def open_base(name: str) -> Base:

@@ -240,7 +240,7 @@ class Run:
             if settings.dry_run:
                 self._print_estimate(None, self.fitted)
                 raise DryRunEnded
-            if settings.resume_from_checkpoint:
+            if settings.resume_from_checkpoint is not None:
                 self._say(f"{method.title} writes no checkpoints: the run began from the beginning.")
             self._prepare_folder()
             return self.fitted.predictor
@@ -299,7 +299,7 @@ class Run:
         known = f"; by default on this base {', '.join(taken)}" if taken else ""
         self._say(f"model: {self.base.name}, {trained:,} of {total:,} parameters trained{left}{known}")
         torch.manual_seed(settings.seed + self.accelerator.process_index)
-        if settings.resume_from_checkpoint:
+        if settings.resume_from_checkpoint is not None:
             self._resume(trainer)
         trackers.begin(self.accelerator, arguments.as_dict(settings), done=trainer.history.steps)
         train, dev = self.splits["train"], self.splits["validation"]

@@ -177,3 +177,15 @@ def test_nothing_of_a_checkpoint_is_a_pickle(tmp_path: Path) -> None:
         else:
             size = int.from_bytes(content[:8], "little")
             assert set(json.loads(content[8 : 8 + size])) >= {"torch.0"} or file.name == "model.safetensors"
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_checkpoint_without_a_name_is_refused_and_removes_none(
+    name: str, run_recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "run" / "checkpoints" / "step-00000004" / "state.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    assert run_recipe("head_ner", "--resume_from_checkpoint", name) == 2
+    assert "must be latest, or the folder of a checkpoint" in capsys.readouterr().err
+    assert kept.is_file()

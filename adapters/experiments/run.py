@@ -228,6 +228,7 @@ class Run:
         Raises:
             DryRunEnded: with --dry_run, once the estimate is printed.
         """
+        import torch
         from accelerate.utils import set_seed
 
         from adapters.evaluation.metrics.base.metric import task_metrics
@@ -261,6 +262,10 @@ class Run:
         if settings.dry_run:
             self._print_estimate(trainer, fitted)
             raise DryRunEnded
+        if trainer is not None:
+            torch.manual_seed(settings.seed + self.accelerator.process_index)
+            if settings.resume_from_checkpoint is not None:
+                self._resume(trainer)  # before the folder is claimed: where it is refused, all stays there
         self._prepare_folder()
         if trainer is not None:
             history = self._train(trainer, fitted)
@@ -286,9 +291,7 @@ class Run:
         )
 
     def _train(self, trainer: Trainer, fitted: FittedModel) -> History:
-        """Train from the beginning, or from the checkpoint that was requested."""
-        import torch
-
+        """Train to the end, from where the trainer is."""
         from adapters.evaluation.evaluate import main_score
 
         settings = self.settings
@@ -298,9 +301,6 @@ class Run:
         taken = [f"{name} {value:g}" for name, value in own.items() if getattr(settings, name) == value]
         known = f"; by default on this base {', '.join(taken)}" if taken else ""
         self._say(f"model: {self.base.name}, {trained:,} of {total:,} parameters trained{left}{known}")
-        torch.manual_seed(settings.seed + self.accelerator.process_index)
-        if settings.resume_from_checkpoint is not None:
-            self._resume(trainer)
         trackers.begin(self.accelerator, arguments.as_dict(settings), done=trainer.history.steps)
         train, dev = self.splits["train"], self.splits["validation"]
 
@@ -325,6 +325,7 @@ class Run:
             if not self.settings.overwrite_output_dir or requested != LATEST:
                 raise
             self._say(f"{error} As --overwrite_output_dir is given, the run starts from scratch.")
+            self.accelerator.wait_for_everyone()  # until each process has read them
             if self.accelerator.is_main_process:
                 trainer.checkpoints.remove()
             return

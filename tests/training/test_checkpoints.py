@@ -189,3 +189,22 @@ def test_a_checkpoint_without_a_name_is_refused_and_removes_none(
     assert run_recipe("head_ner", "--resume_from_checkpoint", name) == 2
     assert "must be latest, or the folder of a checkpoint" in capsys.readouterr().err
     assert kept.is_file()
+
+
+def test_a_refused_resume_changes_nothing_of_the_run(
+    run_recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--max_train_steps", "2"]
+    monkeypatch.setattr("adapters.training.checkpoint.Checkpoints.finish", lambda self, keep: None)
+    assert run_recipe("head_ner", *flags) == 0
+    files = {path: path.read_bytes() for path in sorted((tmp_path / "run").rglob("*")) if path.is_file()}
+    assert tmp_path / "run" / "scores.json" in files
+    resumed = [*flags, "--resume_from_checkpoint"]
+    for more, said in (
+        (["latest", "--learning_rate", "0.5"], "belongs to another run. settings.learning_rate: "),
+        ([str(tmp_path / "none")], "not a complete checkpoint"),
+    ):
+        assert run_recipe("head_ner", *resumed, *more) == 2
+        assert said in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in sorted((tmp_path / "run").rglob("*")) if path.is_file()} == files
+    assert run_recipe("head_ner", *resumed, "latest") == 0

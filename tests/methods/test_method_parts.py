@@ -449,6 +449,29 @@ def test_a_tagged_text_behind_a_soft_prompt_has_as_many_answers_as_tokens(base, 
     assert differs(found, [answer[5:] for answer in whole]) < CLOSE
 
 
+@pytest.mark.parametrize("base", ["bert", "llama"])
+@pytest.mark.parametrize("name", ["prefix", "prompt_tuning"])
+def test_virtual_tokens_begin_as_text_where_the_base_is_on_another_device(
+    name: str, base: str, around: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a quantized base is, which is on the GPU before it is wrapped."""
+    from adapters.methods.base.peft_method import PeftMethod
+
+    wrap, devices = PeftMethod.wrap, set()
+
+    def watched(module: Any, inputs: Any) -> None:
+        devices.add(inputs[0].device.type)
+
+    def elsewhere(self: Any, *given: Any) -> Any:
+        model = wrap(self, *given).to("meta")
+        model.get_base_model().get_input_embeddings().register_forward_pre_hook(watched)
+        return model
+
+    monkeypatch.setattr(PeftMethod, "wrap", elsewhere)
+    around(name, base, num_virtual_tokens=5)
+    assert devices == {"meta"}
+
+
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("tokens", [1, 40])
 def test_a_soft_prompt_begins_as_the_embeddings_of_training_text(tokens, base, around, bases, tagged_names):

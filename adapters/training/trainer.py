@@ -91,7 +91,7 @@ class Trainer:
         whole = math.ceil(self.steps_per_epoch * epochs)
         self.total_steps = settings.max_train_steps or max(whole, settings.min_train_steps or 1)
         if not settings.max_train_steps and self.total_steps > whole:
-            self._say(
+            self.say(
                 f"{epochs:g} epochs would be {whole} optimizer steps; trained for {self.total_steps} "
                 f"(--min_train_steps), {self.total_steps / self.steps_per_epoch:.3g} epochs"
             )
@@ -108,12 +108,12 @@ class Trainer:
                 f"noisy: --gradient_accumulation_steps {math.ceil(32 / labels)}"
             )
         for warning in self.warnings:
-            self._say(f"warning: {warning}")
+            self.say(f"warning: {warning}")
         unscored = min(self.total_steps / SCORINGS, UNSCORED)
         self.steps_per_score = math.ceil(unscored / self.steps_per_epoch) * self.steps_per_epoch
         self.unwrapped = model
         if not start_at_prior(model, task.prior(self.dataset.targets)):
-            self._say("the head has no bias: training does not start at the frequencies of the classes")
+            self.say("the head has no bias: training does not start at the frequencies of the classes")
         if base.kind == CAUSAL:
             with accelerator.autocast():  # quantized layers accept no wider input
                 drop_padding_masks(model)
@@ -196,7 +196,7 @@ class Trainer:
             try:
                 self.checkpoints.save_trained({BEST: self.best}, self._progress())
             except CheckpointError as error:  # the model is still in memory, and there may be room for the artifact
-                self._say(f"warning: {error}")
+                self.say(f"warning: {error}")
         self.accelerator.wait_for_everyone()
 
     def _checkpoint_due(self) -> bool:
@@ -264,7 +264,7 @@ class Trainer:
             self.epoch_batches = epoch, self.dataset.batches(epoch, self.accelerator.num_processes)
         batches = self.epoch_batches[1][number * accumulated : (number + 1) * accumulated]
         started = time.perf_counter()
-        loss = self._step_within_memory(batches, bar)
+        loss = self.step_within_memory(batches, bar.say)
         history.seconds += time.perf_counter() - started
         history.tokens += sum(self.dataset.lengths[row] for batch in batches for row in batch)
         history.steps += 1
@@ -282,8 +282,16 @@ class Trainer:
         dev = f"  dev {history.scores[-1]['score']:.2%}" if history.scores else ""
         bar.step(f"loss {loss:.3f}{dev}  {rate:.0f} tokens/s")
 
-    def _step_within_memory(self, batches: Sequence[Sequence[int]], bar: ProgressBar) -> float:
-        """One step; if a GPU runs out of memory, batches are split into more micro-batches, with the same result."""
+    def step_within_memory(self, batches: Sequence[Sequence[int]], say: Callable[[str], None]) -> float:
+        """One step; if a GPU runs out of memory, batches are split into more micro-batches, with the same result.
+
+        Args:
+            batches: as of `train_step`.
+            say: is told when batches are split.
+
+        Raises:
+            ModelError: not even one row fits, or several processes ran out of memory.
+        """
         while True:
             try:
                 return self.train_step(batches)
@@ -296,7 +304,7 @@ class Trainer:
             self.optimizer.zero_grad()
             self.micro_batches *= 2
             free_cache()
-            bar.say(
+            say(
                 f"out of memory with {numbered(rows, 'rows')} at once: from now on a batch is split into "
                 f"{self.micro_batches} "
                 "micro-batches."
@@ -385,7 +393,7 @@ class Trainer:
         )
         self.micro_batches = math.ceil(rows / fitting)
         if self.micro_batches > 1:
-            self._say(
+            self.say(
                 f"memory: {numbered(fitting, 'rows')} of {tokens} tokens {verb(fitting, 'fit')} at once, so a batch "
                 f"of {rows} is split into "
                 f"{self.micro_batches} micro-batches, with the same result."
@@ -418,7 +426,8 @@ class Trainer:
             raise ModelError(refused[0])
         return int(min(everywhere))
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line on stderr, in the main process."""
         if self.accelerator.is_main_process:
             print(line, file=sys.stderr, flush=True)
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.core.errors import ModelError
+from adapters.core.errors import ModelError, SettingsError
 from adapters.core.files import cache_folder, digest_file, digest_value, write_json
 from adapters.core.sources.resolve import Source, resolve
 from adapters.models.tokenizer import WordTokenizer, valid_text
@@ -22,7 +22,22 @@ ENCODER, CAUSAL, ENCODER_DECODER = "encoder", "causal", "encoder-decoder"
 """Kinds of base model."""
 
 # Names of the two dropout probabilities in the configs of different architectures.
-_HIDDEN_DROPOUT = ("hidden_dropout_prob", "resid_pdrop", "embd_pdrop", "dropout", "classifier_dropout")
+_HIDDEN_DROPOUT = (
+    "dropout",
+    "dropout_p",
+    "dropout_rate",
+    "emb_pdrop",
+    "embd_pdrop",
+    "embed_dropout",
+    "embedding_dropout",
+    "hidden_dropout",
+    "hidden_dropout_prob",
+    "mlp_dropout",
+    "resid_dropout",
+    "resid_pdrop",
+    "residual_dropout",
+)
+_HEAD_DROPOUT = ("classifier_dropout",)
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attn_pdrop", "attention_dropout")
 
 
@@ -161,12 +176,15 @@ class Base:
             attention_dropout: probability for the attention weights.
 
         Raises:
+            SettingsError: a dropout that no entry of the config takes.
             ModelError: weights of the body are missing, or have another shape than the config says.
         """
         from adapters.models import quantization
         from adapters.models.byte_dropout import use_byte_dropout
 
-        dropouts = {} if dropout is None else dict.fromkeys(_HIDDEN_DROPOUT, dropout)
+        self._check_dropout("dropout", dropout or 0.0, _HIDDEN_DROPOUT)
+        self._check_dropout("attention_dropout", attention_dropout, _ATTENTION_DROPOUT)
+        dropouts = {} if dropout is None else dict.fromkeys((*_HIDDEN_DROPOUT, *_HEAD_DROPOUT), dropout)
         dropouts |= dict.fromkeys(_ATTENTION_DROPOUT, attention_dropout)
         known = {name: value for name, value in dropouts.items() if hasattr(self.config, name)}
         config = self.config_with({**known, **changes})
@@ -182,6 +200,16 @@ class Base:
         if auto_class not in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM"):
             model.config.use_cache = False  # keys and values would not be used again
         return model
+
+    def _check_dropout(self, flag: str, value: float, names: Sequence[str]) -> None:
+        """Raises SettingsError for a probability above 0 where the config has none of the entries that take it."""
+        if not value or any(hasattr(self.config, name) for name in names):
+            return
+        entries = [f"{name} {found}" for name, found in self.config.to_dict().items() if "drop" in name]
+        raise SettingsError(
+            f"--{flag} {value}: {self.name} is of the type {self.config.model_type}, whose config has no entry for it "
+            f"(of dropout it has {', '.join(entries) or 'none'}). Leave it out."
+        )
 
     def _check_weights(self, model: PreTrainedModel, report: Mapping[str, Any], *, whole: bool = False) -> None:
         """Raises ModelError where weights do not fit the config: transformers makes them random without a word.

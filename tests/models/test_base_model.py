@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import tiny
+import torch
 from conftest import build_tiny_bert
 
-from adapters.core.errors import ModelError
+from adapters.core.errors import ModelError, SettingsError
 from adapters.models.base_model import Base, open_base
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -70,3 +71,32 @@ def test_a_head_of_another_size_is_replaced(tmp_path: Path) -> None:
     trained.save_pretrained(folder)
     found = open_base(str(folder)).load("AutoModelForSequenceClassification", {"num_labels": 5})
     assert found.classifier.weight.shape == (5, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "entries"),
+    [
+        ("distilbert", {"dropout"}),
+        ("gpt2", {"resid_pdrop", "embd_pdrop"}),
+        ("modernbert", {"embedding_dropout", "mlp_dropout", "classifier_dropout"}),
+        ("roberta", {"hidden_dropout_prob", "classifier_dropout"}),
+        ("t5", {"dropout_rate", "classifier_dropout"}),
+    ],
+)
+def test_a_dropout_reaches_the_config_by_the_names_of_the_architecture(
+    name: str, entries: set[str], tmp_path: Path
+) -> None:
+    base = open_base(str(getattr(tiny, name)(tmp_path / name)))
+    model = base.load("AutoModelForSequenceClassification", {}, dropout=0.37)
+    assert {entry for entry, value in model.config.to_dict().items() if value == 0.37} == entries
+    assert any(isinstance(layer, torch.nn.Dropout) and layer.p == 0.37 for layer in model.modules())
+
+
+def test_a_dropout_that_no_entry_of_the_config_takes_is_refused(tmp_path: Path) -> None:
+    llama = open_base(str(tiny.llama(tmp_path / "llama")))
+    with pytest.raises(SettingsError, match=r"^--dropout 0\.1: llama .*\(of dropout it has attention_dropout 0\.0\)"):
+        llama.load("AutoModelForSequenceClassification", {}, dropout=0.1)
+    llama.load("AutoModelForSequenceClassification", {}, dropout=0.0, attention_dropout=0.1)
+    t5 = open_base(str(tiny.t5(tmp_path / "t5")))
+    with pytest.raises(SettingsError, match=r"^--attention_dropout 0\.1: .*dropout_rate 0\.1"):
+        t5.load("AutoModelForSequenceClassification", {}, attention_dropout=0.1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -447,6 +448,29 @@ def test_a_tagged_text_behind_a_soft_prompt_has_as_many_answers_as_tokens(base, 
     with torch.inference_mode():
         whole = [slow(inputs_embeds=e).logits[0].numpy() for e in embeddings_of(model, bases[base], rows)]
     assert differs(found, [answer[5:] for answer in whole]) < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    # Llama has no biases, DeBERTa takes no past keys and values.
+    sorted(
+        {*product(TRAINED, BASES)} - {("setfit", base) for base in BASES} - {("bitfit", "llama"), ("prefix", "deberta")}
+    ),
+)
+def test_a_method_learns_in_bf16_on_a_base_that_is_stored_so(name, base, around, bases, tagged_names):
+    import torch
+
+    from adapters.models.precision import cast_frozen_weights
+
+    model = around(name, base).train()
+    cast_frozen_weights(model, "bf16", torch.bfloat16)
+    task, _ = tagged_names
+    ids = torch.tensor(rows_of(bases[base], task)[:1])
+    with torch.autocast("cpu", torch.bfloat16):
+        model(input_ids=ids).logits.float().square().sum().backward()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert all(parameter.dtype == torch.float32 for parameter in trained)
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in trained)
 
 
 @pytest.mark.parametrize("base", ["bert", "llama"])

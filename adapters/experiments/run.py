@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.core import arguments, discovery, flags, settings_files
 from adapters.core.errors import CheckpointError, DataError, SettingsError, numbered
 from adapters.core.files import write_json, write_text
+from adapters.core.memory import reset_peak
 from adapters.core.processes import first_alone, is_first
 from adapters.core.settings import CommonSettings, check_tracking, join
 from adapters.core.sources.resolve import base_defaults
@@ -145,6 +146,7 @@ class Run:
             project_dir=self.folder / "logs" if chosen else None,
         )
         fsdp.enable_cpu_fsdp(accelerator)
+        reset_peak(accelerator.device)  # an earlier run of this process may have had a higher one
         return Session(accelerator=accelerator, precision=precision)
 
     @property

@@ -77,7 +77,8 @@ def of_training(
     trainer.model.train()
     dataset, accumulated = trainer.dataset, trainer.settings.gradient_accumulation_steps
     batches = sorted(dataset.batches(0, trainer.accelerator.num_processes), key=dataset.padded, reverse=True)
-    trainer.step_within_memory([batches[0]] * min(accumulated, 2), trainer.say)  # the first is slower: it allocates and selects kernels
+    # The first is slower: it allocates and selects kernels.
+    trainer.step_within_memory([batches[0]] * min(accumulated, 2), trainer.say)
     chosen = batches[:: max(len(batches) // TIMED_BATCHES, 1)][:TIMED_BATCHES]
     begin = time.perf_counter()
     for batch in chosen:

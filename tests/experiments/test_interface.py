@@ -101,6 +101,20 @@ def test_runs_of_one_process_have_each_their_own_precision(tiny_bert, tmp_path):
     assert [run and run.record["precision"] for run in (first, second, third)] == ["bf16", "no", "no"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="a system without /proc")
+def test_the_peak_of_a_run_is_not_that_of_what_came_before(tmp_path):
+    import torch
+
+    from adapters.core.memory import peak_bytes
+
+    held = bytearray(b"x") * (500 * 2**20)
+    before = peak_bytes(torch.device("cpu"))
+    del held
+    rows = [{"text": f"a {n}", "label": "xy"[n % 2]} for n in range(20)]
+    made = adapters.train(task="classification", method="majority", train=rows, output_dir=tmp_path / "run")
+    assert made.record["cost"]["peak_memory_bytes"] < before - 400 * 2**20
+
+
 def test_class_numbers_become_their_names(tiny_bert, tmp_path):
     import datasets
 

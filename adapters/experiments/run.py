@@ -288,7 +288,7 @@ class Run:
             self.settings,
             self.accelerator,
             budget=fitted.method.budget(self.base, self.settings.max_length),
-            checkpoints=self._checkpoints(fitted.task),
+            checkpoints=self._checkpoints(fitted.task, fitted.method),
             before_training=partial(fitted.method.before_training, fitted.model),
         )
 
@@ -323,6 +323,7 @@ class Run:
             return
         try:
             checkpoint = trainer.checkpoints.find(requested, self._say)
+            trainer.resume(checkpoint)
         except (CheckpointError, SettingsError) as error:
             if not self.settings.overwrite_output_dir or requested != LATEST:
                 raise
@@ -331,7 +332,6 @@ class Run:
             if self.accelerator.is_main_process:
                 trainer.checkpoints.remove()
             return
-        trainer.resume(checkpoint)
         self._say(f"resuming after step {trainer.history.steps:,}, from {checkpoint.path}")
 
     def _unsharded(self, fitted: FittedModel) -> Any:
@@ -425,7 +425,7 @@ class Run:
             write_json(self.folder / "scores.json", record)  # the last: where it is, the run has finished
         if self.fitted.history is not None:
             keep = self.settings.checkpointing_steps is not None
-            self._checkpoints(self.fitted.task).finish(keep=keep)
+            self._checkpoints(self.fitted.task, self.fitted.method).finish(keep=keep)
         run_report.show(shown)
         example = run_report.predict_arguments(evaluation.examples[0])
         self._say(
@@ -452,13 +452,14 @@ class Run:
 
         return load_method(self.method_name, self.settings.plugin_dir)
 
-    def _checkpoints(self, task: Task) -> Checkpoints:
+    def _checkpoints(self, task: Task, method: Method) -> Checkpoints:
         """Where this run's checkpoints are; what it must share with the run that wrote one is read when needed."""
         from adapters.evaluation.evaluate import split_digest
         from adapters.training.checkpoint import Checkpoints
 
         def identity() -> dict[str, Any]:
-            settings = arguments.as_dict(self.settings)
+            # As the method records them: in the place of a file, what it says.
+            settings = {**arguments.as_dict(self.settings), **method.recorded()}
             return {
                 "task": task.card(),
                 "method": self.method_name,

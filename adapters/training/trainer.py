@@ -24,7 +24,13 @@ from adapters.tasks.base.task import Objective
 from adapters.training.checkpoint import TRAINED
 from adapters.training.history import History
 from adapters.training.optimizer import adamw, schedule, start_at_prior
-from adapters.training.state import capture_state, restore_state, set_parameters, trainable_parameters
+from adapters.training.state import (
+    capture_state,
+    check_parameters,
+    restore_state,
+    set_parameters,
+    trainable_parameters,
+)
 from adapters.training.train_dataset import TrainDataset
 
 if TYPE_CHECKING:
@@ -159,8 +165,13 @@ class Trainer:
         return history
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Resume from a checkpoint of the same run, bit by bit."""
+        """Resume from a checkpoint of the same run, bit by bit.
+
+        Raises CheckpointError, before anything is changed, unless its tensors are those that the model trains.
+        """
         state, tensors = checkpoint.state, checkpoint.tensors
+        if tensors.get(BEST):
+            check_parameters(self.unwrapped, tensors[BEST])
         if checkpoint.path.name != TRAINED:  # else there is nothing more to train
             restore_state(tensors, state, self.unwrapped, self.optimizer, self.schedule, self.accelerator)
         self.history = History(**state["history"])

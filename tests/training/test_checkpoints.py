@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
-from conftest import REPOSITORY
+from conftest import REPOSITORY, forget_accelerate
 
 from adapters.core.errors import CheckpointError, SettingsError
-from adapters.training.checkpoint import Checkpoints
+from adapters.training.checkpoint import Checkpoint, Checkpoints
 
 IDENTITY = {"settings": {"learning_rate": 0.1, "seed": 0}, "base": ["a", "b"]}
 
@@ -208,3 +209,55 @@ def test_a_refused_resume_changes_nothing_of_the_run(
         assert said in capsys.readouterr().err
         assert {path: path.read_bytes() for path in sorted((tmp_path / "run").rglob("*")) if path.is_file()} == files
     assert run_recipe("head_ner", *resumed, "latest") == 0
+
+
+def test_a_checkpoint_of_other_options_in_a_file_of_the_same_name_is_refused(
+    run_recipe: Any, tiny_bert: Path, tagged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from adapters.cli.main import main
+
+    options = tmp_path / "options.json"
+    given = ["--model_name_or_path", str(tiny_bert), "--dataset_name", str(tagged), "--mixed_precision", "no"]
+    given += ["--peft_type", "LOHA", "--peft_config", str(options), "--max_train_steps", "2"]
+    words = ["train", "--task", "ner", "--method", "peft", *given, "--output_dir"]
+    options.write_text(json.dumps({"r": 4, "target_modules": ["query"]}))
+    assert main([*words, str(tmp_path / "run"), "--checkpointing_steps", "1"]) == 0
+    kept = ["--resume_from_checkpoint", str(tmp_path / "run" / "checkpoints" / "step-00000002")]
+    forget_accelerate()
+    assert main([*words, str(tmp_path / "same"), *kept]) == 0
+    options.write_text(json.dumps({"r": 4, "target_modules": ["value"]}))
+    forget_accelerate()
+    assert main([*words, str(tmp_path / "other"), *kept]) == 2
+    said = capsys.readouterr().err
+    assert "settings.peft_options: " in said and "query" in said and not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [("model", "renamed"), ("model", "reshaped"), ("optimizer", "renamed"), ("best", "renamed"), ("best", "reshaped")],
+)
+def test_tensors_that_the_model_does_not_train_are_refused_before_anything_changes(
+    file: str, change: str, tiny_bert: Path, tagged: Path, tmp_path: Path
+) -> None:
+    from adapters.data.dataset_files import open_splits
+    from adapters.models.base_model import open_base
+    from adapters.tasks.ner import Settings, Task
+    from adapters.training.state import capture_state
+    from adapters.training.trainer import BEST
+
+    task, splits = Task.read(open_splits(folder=tagged), Settings())
+    base, how = open_base(str(tiny_bert)), tiny.method("lora")
+    model = how.wrap(base, task, ())
+    trainer = tiny.trainer(how, model, base, task, splits["train"])
+    trainer.train_step(trainer.dataset.batches(0, 1)[:1])
+    tensors, state = capture_state(model, trainer.optimizer, trainer.schedule, trainer.accelerator)
+    tensors[BEST] = dict(tensors["model"])
+    name = next(iter(tensors[file]))
+    if change == "renamed":
+        tensors[file][f"other.{name}"] = tensors[file].pop(name)
+    else:
+        tensors[file][name] = torch.zeros(1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match="has other tensors than this model trains"):
+        trainer.resume(Checkpoint(path=tmp_path, state={**state, **trainer._progress()}, tensors=tensors))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

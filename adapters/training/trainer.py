@@ -332,13 +332,12 @@ class Trainer:
         count = self.dataset.labelled(rows)
         summed: list[torch.Tensor] = []
         for number, batch in enumerate(batches):
-            own, weight = share(batch, accelerator.process_index, processes), 1.0
-            if not own:  # every process must take part in the backward pass: a row of weight 0
-                own, weight = [batch[-1]], 0.0
-            size = math.ceil(len(own) / self.micro_batches)
-            for begin in range(0, len(own), size):
-                inputs, targets = self.dataset.collate(own[begin : begin + size], accelerator.device)
-                last = number == len(batches) - 1 and begin + size >= len(own)
+            parts = passes(batch, accelerator.process_index, processes, self.micro_batches)
+            for part, own in enumerate(parts, 1):
+                # Every process must take part in the backward pass: without rows of its own, by one of weight 0.
+                weight = 1.0 if own else 0.0
+                inputs, targets = self.dataset.collate(own or [batch[-1]], accelerator.device)
+                last = number == len(batches) - 1 and part == len(parts)
                 with accelerator.autocast(), self._attention(inputs), _sync(accelerator, self.model, last):
                     loss, _ = self.task.loss(self.task.logits(self.model, inputs, targets), targets)
                     # DDP averages gradients over processes; multiplied by their number, it is the sum.
@@ -441,6 +440,16 @@ class Trainer:
         """Print a line on stderr, in the main process."""
         if self.accelerator.is_main_process:
             print(line, file=sys.stderr, flush=True)
+
+
+def passes(batch: Sequence[int], rank: int, world: int, micro_batches: int) -> list[list[int]]:
+    """The rows of a batch that one of several processes takes in each of its passes, which may be none.
+
+    Every process has as many passes, by the largest share: sharded parameters are gathered in each, by all processes.
+    """
+    own, largest = share(batch, rank, world), math.ceil(len(batch) / world)
+    size = math.ceil(largest / micro_batches)
+    return [own[begin : begin + size] for begin in range(0, largest, size)]
 
 
 def _sync(accelerator: Accelerator, model: Any, last: bool) -> Any:

@@ -107,11 +107,12 @@ class Trainer:
                 f"{self.total_steps} optimizer steps in all, and fewer than {FEW_STEPS} seldom train enough: "
                 "--min_train_steps 200, or more --num_train_epochs, trains longer"
             )
-        labels = len(self.dataset.columns["targets"][0]) / max(self.steps_per_epoch, 1)
+        labels = self.dataset.labelled(range(len(self.dataset.rows))) / max(self.steps_per_epoch, 1)
         if labels < FEW_LABELS and self.steps_per_epoch > 1 and settings.per_device_train_batch_size is None:
+            enough = math.ceil(32 / labels * settings.gradient_accumulation_steps)
             self.warnings.append(
                 f"a step learns from {labels:.1f} labels on average, as texts are long, and so few may be too "
-                f"noisy: --gradient_accumulation_steps {math.ceil(32 / labels)}"
+                f"noisy: --gradient_accumulation_steps {enough}"
             )
         for warning in self.warnings:
             self.say(f"warning: {warning}")

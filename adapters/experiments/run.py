@@ -252,6 +252,8 @@ class Run:
         self._check_tokens(task, method)
         set_seed(settings.seed)
         model = method.wrap(self.base, task, self.splits.get("train", ()))
+        if replaced := getattr(model, "replaced_head", []):
+            self._say(f"{self.base.name}: its own head ({', '.join(replaced)}) is replaced by a new one for the task")
         if method.trains and not method.reads_base_weights:
             cast_frozen_weights(model, self.precision, self.base.config.dtype)
         if self.base.quantization is None:  # else it is there already

@@ -473,6 +473,19 @@ def test_a_method_learns_in_bf16_on_a_base_that_is_stored_so(name, base, around,
     assert any(parameter.grad is not None and parameter.grad.any() for parameter in trained)
 
 
+@pytest.mark.parametrize("method", ["head", "lora", "prefix"])
+def test_a_head_that_the_base_brings_is_replaced_which_is_said(method, run_recipe, bases, tmp_path, capsys):
+    model = bases["bert"].load("AutoModelForTokenClassification", {"num_labels": 5})
+    model.save_pretrained(tmp_path / "tagger")
+    bases["bert"].tokenizer.save_pretrained(tmp_path / "tagger")
+    flags = ["--max_train_steps", "1"]
+    assert run_recipe(f"{method}_ner", *flags) == 0
+    assert "is replaced" not in capsys.readouterr().err
+    given = ["--model_name_or_path", str(tmp_path / "tagger"), "--output_dir", str(tmp_path / "other")]
+    assert run_recipe(f"{method}_ner", *flags, *given) == 0
+    assert "tagger: its own head (classifier) is replaced by a new one" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("base", ["bert", "llama"])
 @pytest.mark.parametrize("name", ["prefix", "prompt_tuning"])
 def test_virtual_tokens_begin_as_text_where_the_base_is_on_another_device(

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -261,3 +262,20 @@ def test_tensors_that_the_model_does_not_train_are_refused_before_anything_chang
     with pytest.raises(CheckpointError, match="has other tensors than this model trains"):
         trainer.resume(Checkpoint(path=tmp_path, state={**state, **trainer._progress()}, tensors=tensors))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["trained", "step-00000004"])
+def test_a_checkpoint_that_a_killed_process_had_moved_aside_is_found(name: str, tmp_path: Path) -> None:
+    store = made(tmp_path)
+    saved(store, 4)
+    store.save_trained({"best": {"a": torch.ones(3)}}, {"step": 5})
+    path = store.folder / name
+    for other in store.folder.iterdir():
+        if other != path:
+            shutil.rmtree(other)
+    path.rename(store.folder / f".{name}.abcdefgh.old")
+    (store.folder / f".{name}.ijklmnop").mkdir()
+    (store.folder / f".{name}.gone").mkdir()
+    again = made(tmp_path)
+    assert again.any() and again.find("latest", print).path == path
+    assert [each.name for each in store.folder.iterdir()] == [name]

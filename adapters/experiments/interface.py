@@ -335,7 +335,7 @@ def training_neighbours(
             "run, whose settings.json names them.)"
         )
     if train is not None:
-        settings |= {"train_file": str(train), "dataset_name": None, "max_train_samples": None}
+        settings |= {"train_file": str(train), "dataset_name": None, "max_train_samples": None, "train_draw": None}
     name = loaded.task.name
     known = {field.name for field in fields(join(CommonSettings, discovery.load("tasks", name, plugin_dirs).Settings))}
     _, splits = examples.read_named(name, plugin_dirs, **{key: settings[key] for key in known & settings.keys()})

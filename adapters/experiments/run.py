@@ -142,6 +142,8 @@ class Run:
             cpu=cpu,
             log_with=chosen or None,
             kwargs_handlers=[shared],
+            # The trainer divides by what it accumulates; by itself Accelerate divides by what its environment says.
+            gradient_accumulation_plugin=accelerate.utils.GradientAccumulationPlugin(num_steps=1),
             dynamo_plugin=dynamo(self.settings.torch_compile, state.device.type),
             project_dir=self.folder / "logs" if chosen else None,
         )

@@ -115,6 +115,13 @@ def test_the_peak_of_a_run_is_not_that_of_what_came_before(tmp_path):
     assert made.record["cost"]["peak_memory_bytes"] < before - 400 * 2**20
 
 
+def test_the_environment_of_accelerate_divides_no_gradients(tmp_path, tiny_bert, result, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    whole = short(tiny_bert, tmp_path / "run", task="ner", method="lora", train=ROWS[:40], test=ROWS[40:])
+    weights = Path("artifact") / "adapter_model.safetensors"
+    assert (adapters.train(**whole).folder / weights).read_bytes() == (result.folder / weights).read_bytes()
+
+
 def test_class_numbers_become_their_names(tiny_bert, tmp_path):
     import datasets
 

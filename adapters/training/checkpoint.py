@@ -111,7 +111,7 @@ class Checkpoints:
         return bool(self.paths()) or (self.folder / TRAINED).is_dir()
 
     def sweep(self) -> None:
-        """Undo what a killed process has left: a checkpoint moved aside returns, what is partly written or removed goes.
+        """Undo what a killed process has left: a checkpoint moved aside returns, partly written and removed ones go.
 
         No other process may be writing checkpoints.
         """

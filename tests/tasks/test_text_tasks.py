@@ -485,7 +485,9 @@ def test_answers_that_are_cut_in_training_are_counted_with_the_length_that_fits(
         r"nor where they end: --max_new_tokens (\d+) would fit all of them",
         said,
     )
-    assert found is not None and (fits := int(found[1])) > 20
+    assert found is not None
+    fits = int(found[1])
+    assert fits > 20
     assert made("summarization", max_new_tokens=fits).cautions(train, tokenizer) == []
     (said,) = made("summarization", max_new_tokens=fits - 1).cautions(train, tokenizer)
     assert said.startswith("1 of the first 3 answers is longer")

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -151,7 +151,8 @@ def recover_folder(target: Path) -> None:
     """
     for draft in target.parent.glob(f".{target.name}.????????*"):
         if draft.suffix == ".old" and not target.exists():
-            draft.rename(target)
+            with suppress(FileNotFoundError):  # another process recovers it at the same time
+                draft.rename(target)
         else:
             shutil.rmtree(draft, ignore_errors=True)
 

@@ -42,8 +42,22 @@ def available_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return max(free, 0)
 
 
+def reset_peak(device: torch.device) -> None:
+    """Begin the peak of `peak_bytes` anew, so that it is that of what follows; nothing where the system cannot.
+
+    On a CPU Linux alone can: otherwise the peak stays that of the process.
+    """
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5): resets VmHWM and nothing else
+
+
 def peak_bytes(device: torch.device) -> int:
-    """Peak memory in bytes: as torch counts it on a GPU, otherwise the resident set of this process."""
+    """Peak memory in bytes since `reset_peak`: as torch counts it on a GPU, otherwise this process's resident set."""
     if device.type == "cuda":
         import torch
 

@@ -202,6 +202,9 @@ class CommonSettings(DataSettings):
         every = self.checkpointing_steps
         known = every is None or every == "epoch" or (every.isascii() and every.isdigit() and int(every) > 0)
         require(known, "checkpointing_steps", every, "a number of steps, at least 1, or epoch")
+        resumed = self.resume_from_checkpoint
+        named = resumed is None or bool(resumed.strip())
+        require(named, "resume_from_checkpoint", repr(resumed), "latest, or the folder of a checkpoint")
         require(0 <= self.seed < 2**32, "seed", self.seed, "between 0 and 4294967295")
         warmup = self.num_warmup_steps
         require(warmup is None or warmup >= 0, "num_warmup_steps", warmup, "0 or more")

@@ -7,8 +7,9 @@ them `ValueError`s; nothing here ends the interpreter.
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from adapters.experiments import run_folder, scoring
 from adapters.experiments.comparison.comparison import Comparison
 from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.python_errors import ROWS, in_words_of_the_call
-from adapters.experiments.run import DryRunEnded, open_run
+from adapters.experiments.run import DryRunEnded, Run, open_run
 from adapters.experiments.run_result import RunResult
 from adapters.models import devices
 from adapters.serving.bank.bank import AdapterBank
@@ -74,13 +75,24 @@ def train(
     method = _plugin("methods", "method", method, _plugins(settings))
     folder = _folder(output_dir, f"{method}_{task}")
     with in_words_of_the_call(folder):
-        given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
+        given, rows = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
         run = open_run(task, method, {"output_dir": str(folder)}, flags.as_flags(given))
-        try:
-            read = run.read_task()
-            return run.save_and_print(run.evaluate(run.fit(read, run.build_method())))
-        except DryRunEnded:
-            return None
+        run_folder.check(folder, run.settings)
+        if run.settings.dry_run:
+            with tempfile.TemporaryDirectory() as draft, in_words_of_the_call(Path(draft)):
+                run.settings = replace(run.settings, **_write(rows, Path(draft)))
+                return _result(run)
+        _write(rows, folder)
+        return _result(run)
+
+
+def _result(run: Run) -> RunResult | None:
+    """What a run ends with; None of a dry run."""
+    try:
+        task = run.read_task()
+        return run.save_and_print(run.evaluate(run.fit(task, run.build_method())))
+    except DryRunEnded:
+        return None
 
 
 def compare(
@@ -114,10 +126,12 @@ def compare(
     task = _plugin("tasks", "task", task, _plugins(settings))
     folder = _folder(output_dir, f"compare_{task}")
     with in_words_of_the_call(folder):
-        given = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
+        given, rows = _given(folder, model, data, {"train": train, "validation": validation, "test": test}, settings)
         if methods is not None:
             given["methods"] = methods
         comparison = Comparison(None, task=task, defaults={"output_dir": str(folder)}, argv=flags.as_flags(given))
+        comparison.check_folder()
+        _write(rows, folder)
         comparison.check()
         comparison.run_all()
         return comparison.save_and_print()
@@ -221,11 +235,13 @@ def evaluate(
         loaded = load(loaded, base=base, device=device, dtype=dtype, adapter=adapter, plugin_dirs=_plugins(settings))
     output = new_folder(output_dir, loaded.task.name)
     with in_words_of_the_call(output):
-        named = {} if data is None else {"dataset_name": str(data)}
-        given = {**named, **({} if test is None else _files(output, {"test": test})), **settings}
+        run_folder.check_own(output, scoring.OURS)
+        named, rows = _data_settings(output, data, {"test": test})
+        given = {**named, **settings}
         kind = scoring.settings_class([loaded.task.name], _plugins(settings))
         read = arguments.parse(kind, {}, "", flags.as_flags(given))
         values = {name: getattr(read, name) for name in given}
+        _write(rows, output)
         return scoring.score(loaded, None if folder is None else Path(folder), values, output)
 
 
@@ -319,7 +335,7 @@ def training_neighbours(
             "run, whose settings.json names them.)"
         )
     if train is not None:
-        settings |= {"train_file": str(train), "dataset_name": None, "max_train_samples": None}
+        settings |= {"train_file": str(train), "dataset_name": None, "max_train_samples": None, "train_draw": None}
     name = loaded.task.name
     known = {field.name for field in fields(join(CommonSettings, discovery.load("tasks", name, plugin_dirs).Settings))}
     _, splits = examples.read_named(name, plugin_dirs, **{key: settings[key] for key in known & settings.keys()})
@@ -367,17 +383,19 @@ def _folder(output_dir: str | Path | None, name: str) -> Path:
 
 def _given(
     folder: Path, model: str | None, data: Any, splits: Mapping[str, Any], settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """All settings by their flags' names: of the data, the caller's, and the base model's."""
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All settings by their flags' names: of the data, the caller's, and the base model's; and what is in memory."""
     base = {} if model is None else {"model_name_or_path": model}
-    return {**_data_settings(folder, data, splits), **settings, **base}
+    named, rows = _data_settings(folder, data, splits)
+    return {**named, **settings, **base}, rows
 
 
-def _data_settings(folder: Path, data: Any, splits: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that name the data. What is in memory is written below the output folder first.
+def _data_settings(folder: Path, data: Any, splits: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+    """Settings that name the data, and by split what is in memory: `_write` writes it to the files that they name.
 
     Raises SettingsError for a form that cannot be read.
     """
+    named: dict[str, str] = {}
     given = {name: value for name, value in splits.items() if value is not None}
     if data is not None and "train" in given:
         raise SettingsError("Give data (a whole dataset) or train (with validation and test), not both.")
@@ -394,20 +412,31 @@ def _data_settings(folder: Path, data: Any, splits: Mapping[str, Any]) -> dict[s
             raise SettingsError(
                 f"data: must be a folder, an alias, a Hub id or a DatasetDict, found {type(data).__name__}."
             )
-        return {"dataset_name": str(data), **_files(folder, given)}
+        named = {"dataset_name": str(data)}
     train = given.get("train")
     if isinstance(train, str) and not Path(train).is_file() and not Path(train).suffix:
-        return {"dataset_name": train, **_files(folder, {k: v for k, v in given.items() if k != "train"})}
-    return _files(folder, given)
+        named = {"dataset_name": given.pop("train")}
+    rows = {name: value for name, value in given.items() if not isinstance(value, str | Path)}
+    files = {f"{name}_file": str(value) for name, value in given.items() if name not in rows}
+    return {**named, **files, **_rows_files(rows, folder)}, rows
 
 
-def _files(folder: Path, given: Mapping[str, Any]) -> dict[str, str]:
-    found = {}
-    for name, value in given.items():
-        in_memory = not isinstance(value, str | Path)
-        path = write_rows(name, value, folder / ROWS / f"{name}.jsonl") if in_memory else value
-        found[f"{name}_file"] = str(path)
-    return found
+def _rows_files(rows: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Settings that name the files of what was given in memory, below an output folder."""
+    return {f"{name}_file": str(folder / ROWS / f"{name}.jsonl") for name in rows}
+
+
+def _write(rows: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Write what was given in memory, once the folder is known to be free for it; the settings that name the files.
+
+    Raises:
+        SettingsError: a form that cannot be read.
+        DataError: a row that cannot be written.
+    """
+    files = _rows_files(rows, folder)
+    for name, value in rows.items():
+        write_rows(name, value, Path(files[f"{name}_file"]))
+    return files
 
 
 def _is_dataset_dict(value: Any) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.core import arguments, discovery, flags, settings_files
 from adapters.core.errors import CheckpointError, DataError, SettingsError, numbered
 from adapters.core.files import write_json, write_text
+from adapters.core.memory import reset_peak
 from adapters.core.processes import first_alone, is_first
 from adapters.core.settings import CommonSettings, check_tracking, join
 from adapters.core.sources.resolve import base_defaults
@@ -141,10 +142,13 @@ class Run:
             cpu=cpu,
             log_with=chosen or None,
             kwargs_handlers=[shared],
+            # The trainer divides by what it accumulates; by itself Accelerate divides by what its environment says.
+            gradient_accumulation_plugin=accelerate.utils.GradientAccumulationPlugin(num_steps=1),
             dynamo_plugin=dynamo(self.settings.torch_compile, state.device.type),
             project_dir=self.folder / "logs" if chosen else None,
         )
         fsdp.enable_cpu_fsdp(accelerator)
+        reset_peak(accelerator.device)  # an earlier run of this process may have had a higher one
         return Session(accelerator=accelerator, precision=precision)
 
     @property
@@ -228,6 +232,7 @@ class Run:
         Raises:
             DryRunEnded: with --dry_run, once the estimate is printed.
         """
+        import torch
         from accelerate.utils import set_seed
 
         from adapters.evaluation.metrics.base.metric import task_metrics
@@ -240,7 +245,7 @@ class Run:
             if settings.dry_run:
                 self._print_estimate(None, self.fitted)
                 raise DryRunEnded
-            if settings.resume_from_checkpoint:
+            if settings.resume_from_checkpoint is not None:
                 self._say(f"{method.title} writes no checkpoints: the run began from the beginning.")
             self._prepare_folder()
             return self.fitted.predictor
@@ -249,6 +254,8 @@ class Run:
         self._check_tokens(task, method)
         set_seed(settings.seed)
         model = method.wrap(self.base, task, self.splits.get("train", ()))
+        if replaced := getattr(model, "replaced_head", []):
+            self._say(f"{self.base.name}: its own head ({', '.join(replaced)}) is replaced by a new one for the task")
         if method.trains and not method.reads_base_weights:
             cast_frozen_weights(model, self.precision, self.base.config.dtype)
         if self.base.quantization is None:  # else it is there already
@@ -261,6 +268,10 @@ class Run:
         if settings.dry_run:
             self._print_estimate(trainer, fitted)
             raise DryRunEnded
+        if trainer is not None:
+            torch.manual_seed(settings.seed + self.accelerator.process_index)
+            if settings.resume_from_checkpoint is not None:
+                self._resume(trainer)  # before the folder is claimed: where it is refused, all stays there
         self._prepare_folder()
         if trainer is not None:
             history = self._train(trainer, fitted)
@@ -281,14 +292,12 @@ class Run:
             self.settings,
             self.accelerator,
             budget=fitted.method.budget(self.base, self.settings.max_length),
-            checkpoints=self._checkpoints(fitted.task),
+            checkpoints=self._checkpoints(fitted.task, fitted.method),
             before_training=partial(fitted.method.before_training, fitted.model),
         )
 
     def _train(self, trainer: Trainer, fitted: FittedModel) -> History:
-        """Train from the beginning, or from the checkpoint that was requested."""
-        import torch
-
+        """Train to the end, from where the trainer is."""
         from adapters.evaluation.evaluate import main_score
 
         settings = self.settings
@@ -298,9 +307,6 @@ class Run:
         taken = [f"{name} {value:g}" for name, value in own.items() if getattr(settings, name) == value]
         known = f"; by default on this base {', '.join(taken)}" if taken else ""
         self._say(f"model: {self.base.name}, {trained:,} of {total:,} parameters trained{left}{known}")
-        torch.manual_seed(settings.seed + self.accelerator.process_index)
-        if settings.resume_from_checkpoint:
-            self._resume(trainer)
         trackers.begin(self.accelerator, arguments.as_dict(settings), done=trainer.history.steps)
         train, dev = self.splits["train"], self.splits["validation"]
 
@@ -321,14 +327,15 @@ class Run:
             return
         try:
             checkpoint = trainer.checkpoints.find(requested, self._say)
+            trainer.resume(checkpoint)
         except (CheckpointError, SettingsError) as error:
             if not self.settings.overwrite_output_dir or requested != LATEST:
                 raise
             self._say(f"{error} As --overwrite_output_dir is given, the run starts from scratch.")
+            self.accelerator.wait_for_everyone()  # until each process has read them
             if self.accelerator.is_main_process:
                 trainer.checkpoints.remove()
             return
-        trainer.resume(checkpoint)
         self._say(f"resuming after step {trainer.history.steps:,}, from {checkpoint.path}")
 
     def _unsharded(self, fitted: FittedModel) -> Any:
@@ -422,7 +429,7 @@ class Run:
             write_json(self.folder / "scores.json", record)  # the last: where it is, the run has finished
         if self.fitted.history is not None:
             keep = self.settings.checkpointing_steps is not None
-            self._checkpoints(self.fitted.task).finish(keep=keep)
+            self._checkpoints(self.fitted.task, self.fitted.method).finish(keep=keep)
         run_report.show(shown)
         example = run_report.predict_arguments(evaluation.examples[0])
         self._say(
@@ -449,13 +456,14 @@ class Run:
 
         return load_method(self.method_name, self.settings.plugin_dir)
 
-    def _checkpoints(self, task: Task) -> Checkpoints:
+    def _checkpoints(self, task: Task, method: Method) -> Checkpoints:
         """Where this run's checkpoints are; what it must share with the run that wrote one is read when needed."""
         from adapters.evaluation.evaluate import split_digest
         from adapters.training.checkpoint import Checkpoints
 
         def identity() -> dict[str, Any]:
-            settings = arguments.as_dict(self.settings)
+            # As the method records them: in the place of a file, what it says.
+            settings = {**arguments.as_dict(self.settings), **method.recorded()}
             return {
                 "task": task.card(),
                 "method": self.method_name,

@@ -64,7 +64,7 @@ def check(folder: Path, settings: CommonSettings) -> None:
 def claim(folder: Path, settings: dict[str, Any]) -> None:
     """The folder with this run's settings alone in it; where it goes on from a checkpoint, with them and the logs."""
     for name in OURS:
-        if name in ("checkpoints", "logs") and settings["resume_from_checkpoint"]:
+        if name in ("checkpoints", "logs") and settings["resume_from_checkpoint"] is not None:
             continue
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)

@@ -106,7 +106,8 @@ def _initialise_from_text(model: Any, base: Base, ids: list[int]) -> None:
     body.eval()
     cache = DynamicCache()
     with torch.no_grad():
-        body(input_ids=torch.tensor([ids]), past_key_values=cache, use_cache=True)
+        place = body.get_input_embeddings().weight.device  # a quantized base is on its device already
+        body(input_ids=torch.tensor([ids], device=place), past_key_values=cache, use_cache=True)
         pairs = [part[0].transpose(0, 1) for layer in cache.layers for part in (layer.keys, layer.values)]
         states = torch.stack(pairs, 1).flatten(1)  # each [tokens, heads, width]
         if states.shape != weight.shape:

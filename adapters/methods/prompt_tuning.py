@@ -83,7 +83,8 @@ class Method(VirtualTokenMethod):
 
         wrapped: Any = super().wrap(base, task, train)
         if self.settings.prompt_init == "text" and len(train):
-            ids = torch.tensor(self.first_tokens(base, task, train))
+            place = wrapped.word_embeddings.weight.device  # a quantized base is on its device already
+            ids = torch.tensor(self.first_tokens(base, task, train), device=place)
             with torch.no_grad():
                 wrapped.prompt_encoder[wrapped.active_adapter].embedding.weight.copy_(wrapped.word_embeddings(ids))
         return without_prompt_outputs(wrapped, base)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.core.errors import ModelError
+from adapters.core.errors import ModelError, SettingsError
 from adapters.core.files import cache_folder, digest_file, digest_value, write_json
 from adapters.core.sources.resolve import Source, resolve
 from adapters.models.tokenizer import WordTokenizer, valid_text
@@ -24,7 +24,22 @@ ENCODER, CAUSAL, ENCODER_DECODER = "encoder", "causal", "encoder-decoder"
 """Kinds of base model."""
 
 # Names of the two dropout probabilities in the configs of different architectures.
-_HIDDEN_DROPOUT = ("hidden_dropout_prob", "resid_pdrop", "embd_pdrop", "dropout", "classifier_dropout")
+_HIDDEN_DROPOUT = (
+    "dropout",
+    "dropout_p",
+    "dropout_rate",
+    "emb_pdrop",
+    "embd_pdrop",
+    "embed_dropout",
+    "embedding_dropout",
+    "hidden_dropout",
+    "hidden_dropout_prob",
+    "mlp_dropout",
+    "resid_dropout",
+    "resid_pdrop",
+    "residual_dropout",
+)
+_HEAD_DROPOUT = ("classifier_dropout",)
 _ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attn_pdrop", "attention_dropout")
 
 
@@ -161,11 +176,17 @@ class Base:
             changes: config entries for the size and the labels of the head.
             dropout: probability for the hidden states; None keeps that of the config.
             attention_dropout: probability for the attention weights.
+
+        Raises:
+            SettingsError: a dropout that no entry of the config takes.
+            ModelError: weights of the body are missing, or have another shape than the config says.
         """
         from adapters.models import quantization
         from adapters.models.byte_dropout import use_byte_dropout
 
-        dropouts = {} if dropout is None else dict.fromkeys(_HIDDEN_DROPOUT, dropout)
+        self._check_dropout("dropout", dropout or 0.0, _HIDDEN_DROPOUT)
+        self._check_dropout("attention_dropout", attention_dropout, _ATTENTION_DROPOUT)
+        dropouts = {} if dropout is None else dict.fromkeys((*_HIDDEN_DROPOUT, *_HEAD_DROPOUT), dropout)
         dropouts |= dict.fromkeys(_ATTENTION_DROPOUT, attention_dropout)
         known = {name: value for name, value in dropouts.items() if hasattr(self.config, name)}
         config = self.config_with({**known, **changes})
@@ -176,17 +197,55 @@ class Base:
         if self.quantization is not None:
             quantization.keep_full_precision(model, options["quantization_config"].llm_int8_skip_modules)
         model.newly_initialised = sorted(report["missing_keys"])
-        body = {id(parameter) for parameter in model.base_model.parameters()}
-        lost = [n for n, p in model.named_parameters() if n in report["missing_keys"] and id(p) in body]
+        self._check_weights(model, report)
+        use_byte_dropout(model)
+        if auto_class not in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM"):
+            model.config.use_cache = False  # keys and values would not be used again
+        return model
+
+    def _check_dropout(self, flag: str, value: float, names: Sequence[str]) -> None:
+        """Raises SettingsError for a probability above 0 where the config has none of the entries that take it."""
+        if not value or any(hasattr(self.config, name) for name in names):
+            return
+        entries = [f"{name} {found}" for name, found in self.config.to_dict().items() if "drop" in name]
+        raise SettingsError(
+            f"--{flag} {value}: {self.name} is of the type {self.config.model_type}, whose config has no entry for it "
+            f"(of dropout it has {', '.join(entries) or 'none'}). Leave it out."
+        )
+
+    def _check_weights(self, model: PreTrainedModel, report: Mapping[str, Any], *, whole: bool = False) -> None:
+        """Raises ModelError where weights do not fit the config: transformers makes them random without a word.
+
+        Args:
+            model: as it was loaded.
+            report: what `from_pretrained` says of its keys.
+            whole: whether shapes of the head must fit, too: it is not a new one.
+        """
+        known = {id(parameter) for parameter in model.base_model.parameters()}
+        body = {name for name, parameter in model.named_parameters() if id(parameter) in known}
+        unfit = [one for one in sorted(report["mismatched_keys"]) if whole or one[0] in body]
+        if unfit:
+            name, found, wanted = unfit[0]
+            entries = _entries_of(self.config, found, wanted)
+            more = f" (and {len(unfit) - 1} more)" if len(unfit) > 1 else ""
+            raise ModelError(
+                f"{self.name}: its weights do not fit its config.json: {name} is {[*found]} in the file and would be "
+                f"{[*wanted]} by the config{f' ({entries})' if entries else ''}{more}. Fetch the model again, or set "
+                "the config to what its weights are."
+            )
+        lost = sorted(body & {*report["missing_keys"]})
         if 2 * len(lost) > len(body):
             raise ModelError(
                 f"{self.name}: {type(model).__name__} finds none of its weights ({', '.join(lost[:3])} missing), so "
                 "its body would be random. Use a base of another type (minilm, bert-base-cased, gpt2)."
             )
-        use_byte_dropout(model)
-        if auto_class not in ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM"):
-            model.config.use_cache = False  # keys and values would not be used again
-        return model
+        lost = [name for name in lost if "pooler" not in name]  # checkpoints of masked models have none
+        if lost:
+            raise ModelError(
+                f"{self.name}: its weights lack {len(lost)} tensors that its config.json asks for "
+                f"({', '.join(lost[:3])}), so a part of its body would be random. Fetch the model again, or set "
+                "the config to what its weights are (num_hidden_layers, say)."
+            )
 
     def _weight_options(self, auto_class: str, config: PretrainedConfig) -> dict[str, Any]:
         """Options of `from_pretrained` for the weights: fp32, or quantized."""
@@ -219,12 +278,14 @@ class Base:
         import torch
 
         auto_class = "AutoModelForCausalLM" if self.kind == CAUSAL else "AutoModel"
-        model, report = load_quietly(auto_class, self.folder, dtype=torch.float32, output_loading_info=True)
+        options = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, report = load_quietly(auto_class, self.folder, **options)
         missing = [name for name in report["missing_keys"] if "pooler" not in name]  # a head has its own pooler
         if missing and self.kind == CAUSAL:
-            return load_quietly("AutoModel", self.folder, dtype=torch.float32)
-        if missing:
-            raise ModelError(f"{self.name}: its weights lack {', '.join(missing[:3])}. Fetch the model again.")
+            model, report = load_quietly("AutoModel", self.folder, **options)
+            self._check_weights(model, report)
+            return model
+        self._check_weights(model, report, whole=True)
         model.newly_initialised = sorted(report["missing_keys"])
         return model
 
@@ -233,7 +294,9 @@ class Base:
         classes = {ENCODER_DECODER: "AutoModelForSeq2SeqLM", ENCODER: "AutoModelForMaskedLM"}
         auto_class = classes.get(self.kind, "AutoModelForCausalLM")
         options = self._weight_options(auto_class, self.config)
-        model, report = load_quietly(auto_class, self.folder, output_loading_info=True, **options)
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, report = load_quietly(auto_class, self.folder, **options)
+        self._check_weights(model, report, whole=True)
         missing = sorted(report["missing_keys"])
         if missing:
             raise ModelError(
@@ -242,6 +305,13 @@ class Base:
                 f"head ({'bert-base-cased' if self.kind == ENCODER else 'smollm2, gpt2'}), or train a method."
             )
         return model
+
+
+def _entries_of(config: PretrainedConfig, found: Sequence[int], wanted: Sequence[int]) -> str:
+    """The entries of a config that say the sizes in which a wanted shape differs from the one found; may be empty."""
+    sizes = [size for size, own in zip(wanted, found, strict=False) if size != own]
+    entries = [f"{name} {value}" for name, value in config.to_dict().items() if type(value) is int and value in sizes]
+    return ", ".join(entries)
 
 
 def open_base(name: str) -> Base:

@@ -74,7 +74,8 @@ def cast_frozen_weights(model: Any, precision: str, stored: torch.dtype | None =
     """Cast the frozen matrices of a model in training to the dtype to which autocast would cast them at every pass.
 
     The results do not change. Embeddings and norms stay in fp32, unless the checkpoint itself has that dtype: then they
-    are as stored, and the hidden states have it too.
+    are as stored, and the hidden states have it too. A norm of which a part is trained stays whole: its weight and bias
+    are used together, and must have one dtype.
 
     Args:
         model: with its trainable parameters.
@@ -88,9 +89,11 @@ def cast_frozen_weights(model: Any, precision: str, stored: torch.dtype | None =
     if dtype is None:
         return
     for module in model.modules():
-        if not isinstance(module, torch.nn.Linear | Conv1D) and stored != dtype:
+        own = list(module.parameters(recurse=False))
+        product = isinstance(module, torch.nn.Linear | Conv1D)
+        if not product and (stored != dtype or any(parameter.requires_grad for parameter in own)):
             continue
-        for parameter in module.parameters(recurse=False) if stored == dtype else (module.weight,):
+        for parameter in own if stored == dtype else (module.weight,):
             if not parameter.requires_grad and parameter.dtype == torch.float32:
                 parameter.data = parameter.data.to(dtype)
 

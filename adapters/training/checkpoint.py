@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import CheckpointError, SettingsError, UserError
-from adapters.core.files import FORMAT, digest_file, new_folder, write_json
+from adapters.core.files import FORMAT, digest_file, new_folder, recover_folder, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -106,14 +106,18 @@ class Checkpoints:
         return sorted((path for path in entries if _NAME.fullmatch(path.name)), reverse=True)
 
     def any(self) -> bool:
-        """Whether there is any checkpoint, be it damaged."""
+        """Whether there is any checkpoint, be it damaged; one that was moved aside when a process was killed counts."""
+        self.sweep()
         return bool(self.paths()) or (self.folder / TRAINED).is_dir()
 
     def sweep(self) -> None:
-        """Remove what a killed process has left partly written or partly removed."""
-        for name in (".step-*", f".{TRAINED}.*"):
-            for path in self.folder.glob(name) if self.folder.is_dir() else ():
-                shutil.rmtree(path, ignore_errors=True)
+        """Undo what a killed process has left: a checkpoint moved aside returns, partly written and removed ones go.
+
+        No other process may be writing checkpoints.
+        """
+        for path in [*self.folder.glob(".step-*"), *self.folder.glob(f".{TRAINED}.*")]:
+            recover_folder(self.folder / path.name.split(".")[1])
+            shutil.rmtree(path, ignore_errors=True)
 
     def remove(self) -> None:
         """Remove all checkpoints."""

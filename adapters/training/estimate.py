@@ -70,15 +70,19 @@ def of_training(
         predict: predicts examples.
         dev: examples that are scored after every epoch.
         last: examples that are scored at the end.
+
+    Raises:
+        ModelError: a GPU's memory does not hold one row of the largest batch.
     """
     trainer.model.train()
     dataset, accumulated = trainer.dataset, trainer.settings.gradient_accumulation_steps
     batches = sorted(dataset.batches(0, trainer.accelerator.num_processes), key=dataset.padded, reverse=True)
-    trainer.train_step([batches[0]] * min(accumulated, 2))  # the first is slower: it allocates and selects kernels
+    # The first is slower: it allocates and selects kernels.
+    trainer.step_within_memory([batches[0]] * min(accumulated, 2), trainer.say)
     chosen = batches[:: max(len(batches) // TIMED_BATCHES, 1)][:TIMED_BATCHES]
     begin = time.perf_counter()
     for batch in chosen:
-        trainer.train_step([batch])
+        trainer.step_within_memory([batch], trainer.say)
     seconds_per_token = (time.perf_counter() - begin) / sum(dataset.padded(batch) for batch in chosen)
     seconds_per_epoch = seconds_per_token * sum(dataset.padded(batch) for batch in batches)
     scorings = -(-trainer.total_steps // trainer.steps_per_score)

@@ -95,10 +95,14 @@ def schedule(optimizer: Any, settings: CommonSettings, total: int) -> Any:
     for unknown in [value for value in more if value not in taken]:
         raise SettingsError(f"--lr_scheduler_kwargs {unknown}: {name} takes {', '.join(taken[1:]) or 'none'}.")
     try:
-        return get_scheduler(
+        made = get_scheduler(
             name, optimizer, num_warmup_steps=warmup, num_training_steps=total, scheduler_specific_kwargs=more
         )
-    except (TypeError, ValueError) as error:
+        for rate in getattr(made, "lr_lambdas", ()):  # a value is first used after the warm-up
+            for step in (0, min(warmup + 1, total), total // 2, total):
+                float(rate(step))
+        return made
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise SettingsError(
             f"--lr_scheduler_type {name}: {error}. Its values are given as --lr_scheduler_kwargs "
             """'{"num_cycles": 2}'; linear, cosine, constant_with_warmup need none."""

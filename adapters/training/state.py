@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from adapters.core.errors import CheckpointError
 from adapters.models.fsdp import full_tensor, shard_like
 
 if TYPE_CHECKING:
@@ -33,6 +34,26 @@ def set_parameters(model: torch.nn.Module, values: Mapping[str, torch.Tensor]) -
                 parameter.copy_(shard_like(values[name], parameter))
 
 
+def check_parameters(model: torch.nn.Module, values: Mapping[str, torch.Tensor]) -> None:
+    """Raises CheckpointError unless values are of all trainable parameters of a model, in their shapes."""
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters() if p.requires_grad}
+    _check_names({name: tuple(value.shape) for name, value in values.items()}, shapes)
+
+
+def _check_names(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raises CheckpointError that names what differs between a checkpoint's tensors and the model's."""
+    differing = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+    if differing:
+        shown = "; ".join(
+            f"{name}: {found.get(name, 'absent')} there, {wanted.get(name, 'not trained')} here"
+            for name in differing[:4]
+        )
+        raise CheckpointError(
+            f"The checkpoint has other tensors than this model trains. {shown}. Use the settings it was written with, "
+            "or another --output_dir."
+        )
+
+
 def optimizer_state(model: torch.nn.Module, optimizer: Any) -> NamedTensors:
     """What an optimizer keeps of each parameter, by `PARAMETER.NAME`, gathered if sharded."""
     names = {id(p): name for name, p in model.named_parameters()}
@@ -51,12 +72,17 @@ def restore_optimizer(
     schedule: Any,
     schedule_state: Mapping[str, Any],
 ) -> None:
-    """Give an optimizer what `optimizer_state` gave, and its schedule's state, with the rates of that step."""
+    """Give an optimizer what `optimizer_state` gave, and its schedule's state, with the rates of that step.
+
+    Raises CheckpointError, before anything is changed, for the state of a parameter that the optimizer does not have.
+    """
     names = {id(p): name for name, p in model.named_parameters()}
     of_parameter: dict[str, NamedTensors] = {}
     for key, value in values.items():
         name, _, moment = key.rpartition(".")
         of_parameter.setdefault(name, {})[moment] = value
+    held = {names[id(p)] for group in optimizer.param_groups for p in group["params"]}
+    _check_names(dict.fromkeys(of_parameter, "trained"), dict.fromkeys(held & {*of_parameter}, "trained"))
     for group in optimizer.param_groups:
         for p in group["params"]:
             own = of_parameter.get(names[id(p)], {})
@@ -94,9 +120,13 @@ def restore_state(
     schedule: Any,
     accelerator: Accelerator,
 ) -> None:
-    """Restore everything to what it was when `capture_state` was called."""
-    set_parameters(model, tensors[MODEL])
+    """Restore everything to what it was when `capture_state` was called.
+
+    Raises CheckpointError, before anything is changed, unless the tensors are those that the model trains.
+    """
+    check_parameters(model, tensors[MODEL])
     restore_optimizer(tensors[OPTIMIZER], model, optimizer, schedule, state["schedule"])
+    set_parameters(model, tensors[MODEL])
     if accelerator.scaler and state["scaler"]:
         accelerator.scaler.load_state_dict(state["scaler"])
     _restore_random_states(tensors[RANDOM], state["random"], accelerator)

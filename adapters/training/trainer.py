@@ -24,7 +24,13 @@ from adapters.tasks.base.task import Objective
 from adapters.training.checkpoint import TRAINED
 from adapters.training.history import History
 from adapters.training.optimizer import adamw, schedule, start_at_prior
-from adapters.training.state import capture_state, restore_state, set_parameters, trainable_parameters
+from adapters.training.state import (
+    capture_state,
+    check_parameters,
+    restore_state,
+    set_parameters,
+    trainable_parameters,
+)
 from adapters.training.train_dataset import TrainDataset
 
 if TYPE_CHECKING:
@@ -91,7 +97,7 @@ class Trainer:
         whole = math.ceil(self.steps_per_epoch * epochs)
         self.total_steps = settings.max_train_steps or max(whole, settings.min_train_steps or 1)
         if not settings.max_train_steps and self.total_steps > whole:
-            self._say(
+            self.say(
                 f"{epochs:g} epochs would be {whole} optimizer steps; trained for {self.total_steps} "
                 f"(--min_train_steps), {self.total_steps / self.steps_per_epoch:.3g} epochs"
             )
@@ -101,19 +107,20 @@ class Trainer:
                 f"{self.total_steps} optimizer steps in all, and fewer than {FEW_STEPS} seldom train enough: "
                 "--min_train_steps 200, or more --num_train_epochs, trains longer"
             )
-        labels = len(self.dataset.columns["targets"][0]) / max(self.steps_per_epoch, 1)
+        labels = self.dataset.labelled(range(len(self.dataset.rows))) / max(self.steps_per_epoch, 1)
         if labels < FEW_LABELS and self.steps_per_epoch > 1 and settings.per_device_train_batch_size is None:
+            enough = math.ceil(32 / labels * settings.gradient_accumulation_steps)
             self.warnings.append(
                 f"a step learns from {labels:.1f} labels on average, as texts are long, and so few may be too "
-                f"noisy: --gradient_accumulation_steps {math.ceil(32 / labels)}"
+                f"noisy: --gradient_accumulation_steps {enough}"
             )
         for warning in self.warnings:
-            self._say(f"warning: {warning}")
+            self.say(f"warning: {warning}")
         unscored = min(self.total_steps / SCORINGS, UNSCORED)
         self.steps_per_score = math.ceil(unscored / self.steps_per_epoch) * self.steps_per_epoch
         self.unwrapped = model
         if not start_at_prior(model, task.prior(self.dataset.targets)):
-            self._say("the head has no bias: training does not start at the frequencies of the classes")
+            self.say("the head has no bias: training does not start at the frequencies of the classes")
         if base.kind == CAUSAL:
             with accelerator.autocast():  # quantized layers accept no wider input
                 drop_padding_masks(model)
@@ -159,8 +166,13 @@ class Trainer:
         return history
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Resume from a checkpoint of the same run, bit by bit."""
+        """Resume from a checkpoint of the same run, bit by bit.
+
+        Raises CheckpointError, before anything is changed, unless its tensors are those that the model trains.
+        """
         state, tensors = checkpoint.state, checkpoint.tensors
+        if tensors.get(BEST):
+            check_parameters(self.unwrapped, tensors[BEST])
         if checkpoint.path.name != TRAINED:  # else there is nothing more to train
             restore_state(tensors, state, self.unwrapped, self.optimizer, self.schedule, self.accelerator)
         self.history = History(**state["history"])
@@ -196,7 +208,7 @@ class Trainer:
             try:
                 self.checkpoints.save_trained({BEST: self.best}, self._progress())
             except CheckpointError as error:  # the model is still in memory, and there may be room for the artifact
-                self._say(f"warning: {error}")
+                self.say(f"warning: {error}")
         self.accelerator.wait_for_everyone()
 
     def _checkpoint_due(self) -> bool:
@@ -264,7 +276,7 @@ class Trainer:
             self.epoch_batches = epoch, self.dataset.batches(epoch, self.accelerator.num_processes)
         batches = self.epoch_batches[1][number * accumulated : (number + 1) * accumulated]
         started = time.perf_counter()
-        loss = self._step_within_memory(batches, bar)
+        loss = self.step_within_memory(batches, bar.say)
         history.seconds += time.perf_counter() - started
         history.tokens += sum(self.dataset.lengths[row] for batch in batches for row in batch)
         history.steps += 1
@@ -282,8 +294,16 @@ class Trainer:
         dev = f"  dev {history.scores[-1]['score']:.2%}" if history.scores else ""
         bar.step(f"loss {loss:.3f}{dev}  {rate:.0f} tokens/s")
 
-    def _step_within_memory(self, batches: Sequence[Sequence[int]], bar: ProgressBar) -> float:
-        """One step; if a GPU runs out of memory, batches are split into more micro-batches, with the same result."""
+    def step_within_memory(self, batches: Sequence[Sequence[int]], say: Callable[[str], None]) -> float:
+        """One step; if a GPU runs out of memory, batches are split into more micro-batches, with the same result.
+
+        Args:
+            batches: as of `train_step`.
+            say: is told when batches are split.
+
+        Raises:
+            ModelError: not even one row fits, or several processes ran out of memory.
+        """
         while True:
             try:
                 return self.train_step(batches)
@@ -296,7 +316,7 @@ class Trainer:
             self.optimizer.zero_grad()
             self.micro_batches *= 2
             free_cache()
-            bar.say(
+            say(
                 f"out of memory with {numbered(rows, 'rows')} at once: from now on a batch is split into "
                 f"{self.micro_batches} "
                 "micro-batches."
@@ -313,13 +333,12 @@ class Trainer:
         count = self.dataset.labelled(rows)
         summed: list[torch.Tensor] = []
         for number, batch in enumerate(batches):
-            own, weight = share(batch, accelerator.process_index, processes), 1.0
-            if not own:  # every process must take part in the backward pass: a row of weight 0
-                own, weight = [batch[-1]], 0.0
-            size = math.ceil(len(own) / self.micro_batches)
-            for begin in range(0, len(own), size):
-                inputs, targets = self.dataset.collate(own[begin : begin + size], accelerator.device)
-                last = number == len(batches) - 1 and begin + size >= len(own)
+            parts = passes(batch, accelerator.process_index, processes, self.micro_batches)
+            for part, own in enumerate(parts, 1):
+                # Every process must take part in the backward pass: without rows of its own, by one of weight 0.
+                weight = 1.0 if own else 0.0
+                inputs, targets = self.dataset.collate(own or [batch[-1]], accelerator.device)
+                last = number == len(batches) - 1 and part == len(parts)
                 with accelerator.autocast(), self._attention(inputs), _sync(accelerator, self.model, last):
                     loss, _ = self.task.loss(self.task.logits(self.model, inputs, targets), targets)
                     # DDP averages gradients over processes; multiplied by their number, it is the sum.
@@ -385,7 +404,7 @@ class Trainer:
         )
         self.micro_batches = math.ceil(rows / fitting)
         if self.micro_batches > 1:
-            self._say(
+            self.say(
                 f"memory: {numbered(fitting, 'rows')} of {tokens} tokens {verb(fitting, 'fit')} at once, so a batch "
                 f"of {rows} is split into "
                 f"{self.micro_batches} micro-batches, with the same result."
@@ -418,9 +437,20 @@ class Trainer:
             raise ModelError(refused[0])
         return int(min(everywhere))
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line on stderr, in the main process."""
         if self.accelerator.is_main_process:
             print(line, file=sys.stderr, flush=True)
+
+
+def passes(batch: Sequence[int], rank: int, world: int, micro_batches: int) -> list[list[int]]:
+    """The rows of a batch that one of several processes takes in each of its passes, which may be none.
+
+    Every process has as many passes, by the largest share: sharded parameters are gathered in each, by all processes.
+    """
+    own, largest = share(batch, rank, world), math.ceil(len(batch) / world)
+    size = math.ceil(largest / micro_batches)
+    return [own[begin : begin + size] for begin in range(0, largest, size)]
 
 
 def _sync(accelerator: Accelerator, model: Any, last: bool) -> Any:

@@ -64,6 +64,14 @@ def test_files_are_json_however_many_texts_there_are(
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == found
 
 
+def test_a_file_of_neighbours_is_read_whole_where_the_run_drew_of_its_own(run: Path, tmp_path: Path) -> None:
+    file = str(run.parent / "reviews.csv")
+    rows = {"task": "classification", "train": file, "max_train_samples": 20, "train_draw": 1}
+    drawn = adapters.train(method="tfidf", output_dir=tmp_path / "run", **rows)
+    assert drawn is not None
+    assert adapters.explain(drawn.folder, "a good joy", nearest=1, train=file).neighbours[0].answer == "good"
+
+
 def test_python_explains_as_the_command_does(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = adapters.explain(run, "a good joy", nearest=1)
     assert main(["explain", str(run / "artifact"), "a good joy", "--nearest", "1", "--json"]) == 0

@@ -14,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.core.errors import ModelError
-from adapters.core.memory import SPARE, available_bytes, out_of_memory, peak_bytes, rows_that_fit, saved_bytes
+from adapters.core.memory import (
+    SPARE,
+    available_bytes,
+    out_of_memory,
+    peak_bytes,
+    reset_peak,
+    rows_that_fit,
+    saved_bytes,
+)
 
 MIB = 2**20
 FREE = 1000 * MIB
@@ -226,6 +234,31 @@ def test_the_peak_of_a_process_is_not_its_parents() -> None:
     code = "import torch; from adapters.core.memory import peak_bytes; print(peak_bytes(torch.device('cpu')))"
     told = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert told < peak_bytes(torch.device("cpu")) and len(held) == 600 * MIB and told > 50 * MIB
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="a system without /proc")
+def test_a_peak_begins_anew() -> None:
+    code = """
+import torch
+from adapters.core.memory import peak_bytes, reset_peak
+cpu = torch.device("cpu")
+held = bytearray(b"x") * (200 * 2**20)
+before = peak_bytes(cpu)
+del held
+reset_peak(cpu)
+print(before - peak_bytes(cpu))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 190 * MIB
+
+
+def test_a_system_that_cannot_begin_a_peak_anew_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, text: str) -> int:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    reset_peak(torch.device("cpu"))
+    assert peak_bytes(torch.device("cpu")) > 0
 
 
 FRAGMENTED = """

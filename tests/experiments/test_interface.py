@@ -101,6 +101,27 @@ def test_runs_of_one_process_have_each_their_own_precision(tiny_bert, tmp_path):
     assert [run and run.record["precision"] for run in (first, second, third)] == ["bf16", "no", "no"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="a system without /proc")
+def test_the_peak_of_a_run_is_not_that_of_what_came_before(tmp_path):
+    import torch
+
+    from adapters.core.memory import peak_bytes
+
+    held = bytearray(b"x") * (500 * 2**20)
+    before = peak_bytes(torch.device("cpu"))
+    del held
+    rows = [{"text": f"a {n}", "label": "xy"[n % 2]} for n in range(20)]
+    made = adapters.train(task="classification", method="majority", train=rows, output_dir=tmp_path / "run")
+    assert made.record["cost"]["peak_memory_bytes"] < before - 400 * 2**20
+
+
+def test_the_environment_of_accelerate_divides_no_gradients(tmp_path, tiny_bert, result, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    whole = short(tiny_bert, tmp_path / "run", task="ner", method="lora", train=ROWS[:40], test=ROWS[40:])
+    weights = Path("artifact") / "adapter_model.safetensors"
+    assert (adapters.train(**whole).folder / weights).read_bytes() == (result.folder / weights).read_bytes()
+
+
 def test_class_numbers_become_their_names(tiny_bert, tmp_path):
     import datasets
 
@@ -128,7 +149,28 @@ def test_a_dry_run_ends_nothing(tiny_bert, tmp_path, capsys):
     given = short(tiny_bert, folder, dry_run=True)
     assert adapters.train(task="ner", method="lora", train=ROWS[:40], **given) is None
     assert "dry run: nothing is written" in capsys.readouterr().out
-    assert not (folder / "settings.json").exists()
+    assert not folder.exists()
+    with pytest.raises(DataError, match=r"^train: row 2: must be a dict of columns, found str"):
+        adapters.train(task="ner", method="lora", train=[ROWS[0], "a text"], **given)
+    with pytest.raises(DataError, match=r"^train: 1 fault:\n  train: row 17: column 'ner_tags'"):
+        adapters.train(task="ner", method="lora", train=[*ROWS[:16], {"tokens": ["Ada"]}, *ROWS[17:]], **given)
+
+
+@pytest.mark.parametrize("more", [{}, {"dry_run": True}, {"learning_rat": 1}, {"resume_from_checkpoint": "latest"}])
+def test_the_rows_of_a_finished_run_stay_where_a_call_is_refused_or_dry(result, tiny_bert, more):
+    kept = {path: path.read_bytes() for path in sorted(result.folder.rglob("*")) if path.is_file()}
+    assert result.folder / "data" / "train.jsonl" in kept
+    whole = short(tiny_bert, result.folder, task="ner", method="lora", train=ROWS[:16], test=ROWS[16:20], **more)
+    if more.get("dry_run"):
+        assert adapters.train(**whole) is None
+    else:
+        with pytest.raises(SettingsError):
+            adapters.train(**whole)
+    with pytest.raises(SettingsError, match="holds files of others"):
+        adapters.evaluate(result, test=ROWS[16:20], output_dir=result.folder, base=str(tiny_bert))
+    with pytest.raises(SettingsError, match="holds files other than a comparison's"):
+        adapters.compare(task="ner", methods="majority", train=ROWS[:16], output_dir=result.folder)
+    assert {path: path.read_bytes() for path in sorted(result.folder.rglob("*")) if path.is_file()} == kept
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -447,6 +448,65 @@ def test_a_tagged_text_behind_a_soft_prompt_has_as_many_answers_as_tokens(base, 
     with torch.inference_mode():
         whole = [slow(inputs_embeds=e).logits[0].numpy() for e in embeddings_of(model, bases[base], rows)]
     assert differs(found, [answer[5:] for answer in whole]) < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    # Llama has no biases, DeBERTa takes no past keys and values.
+    sorted(
+        {*product(TRAINED, BASES)} - {("setfit", base) for base in BASES} - {("bitfit", "llama"), ("prefix", "deberta")}
+    ),
+)
+def test_a_method_learns_in_bf16_on_a_base_that_is_stored_so(name, base, around, bases, tagged_names):
+    import torch
+
+    from adapters.models.precision import cast_frozen_weights
+
+    model = around(name, base).train()
+    cast_frozen_weights(model, "bf16", torch.bfloat16)
+    task, _ = tagged_names
+    ids = torch.tensor(rows_of(bases[base], task)[:1])
+    with torch.autocast("cpu", torch.bfloat16):
+        model(input_ids=ids).logits.float().square().sum().backward()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert all(parameter.dtype == torch.float32 for parameter in trained)
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in trained)
+
+
+@pytest.mark.parametrize("method", ["head", "lora", "prefix"])
+def test_a_head_that_the_base_brings_is_replaced_which_is_said(method, run_recipe, bases, tmp_path, capsys):
+    model = bases["bert"].load("AutoModelForTokenClassification", {"num_labels": 5})
+    model.save_pretrained(tmp_path / "tagger")
+    bases["bert"].tokenizer.save_pretrained(tmp_path / "tagger")
+    flags = ["--max_train_steps", "1"]
+    assert run_recipe(f"{method}_ner", *flags) == 0
+    assert "is replaced" not in capsys.readouterr().err
+    given = ["--model_name_or_path", str(tmp_path / "tagger"), "--output_dir", str(tmp_path / "other")]
+    assert run_recipe(f"{method}_ner", *flags, *given) == 0
+    assert "tagger: its own head (classifier) is replaced by a new one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("base", ["bert", "llama"])
+@pytest.mark.parametrize("name", ["prefix", "prompt_tuning"])
+def test_virtual_tokens_begin_as_text_where_the_base_is_on_another_device(
+    name: str, base: str, around: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a quantized base is, which is on the GPU before it is wrapped."""
+    from adapters.methods.base.peft_method import PeftMethod
+
+    wrap, devices = PeftMethod.wrap, set()
+
+    def watched(module: Any, inputs: Any) -> None:
+        devices.add(inputs[0].device.type)
+
+    def elsewhere(self: Any, *given: Any) -> Any:
+        model = wrap(self, *given).to("meta")
+        model.get_base_model().get_input_embeddings().register_forward_pre_hook(watched)
+        return model
+
+    monkeypatch.setattr(PeftMethod, "wrap", elsewhere)
+    around(name, base, num_virtual_tokens=5)
+    assert devices == {"meta"}
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -496,6 +497,27 @@ def test_a_long_answer_is_learnt_without_an_end(bases: dict[str, Any]) -> None:
         (row,) = task.encode([example], bases[name].word_tokenizer, 60, learning=True)
         targets = [token for token in row.targets if token != IGNORED]
         assert len(targets) == 8 and tokenizer.eos_token_id not in targets
+
+
+@pytest.mark.parametrize("name", ["gpt2", "t5"])
+def test_answers_that_are_cut_in_training_are_counted_with_the_length_that_fits(
+    bases: dict[str, Any], name: str
+) -> None:
+    tokenizer = bases[name].word_tokenizer
+    golds = ["a", "lived " * 20, "lived " * 30]
+    train = [Example(id=str(i), inputs={"text": "Ada"}, gold=[gold]) for i, gold in enumerate(golds)]
+    (said,) = made("summarization", max_new_tokens=8).cautions(train, tokenizer)
+    found = re.fullmatch(
+        r"2 of the first 3 answers are longer than --max_new_tokens 8, so that the model learns neither their rest "
+        r"nor where they end: --max_new_tokens (\d+) would fit all of them",
+        said,
+    )
+    assert found is not None
+    fits = int(found[1])
+    assert fits > 20
+    assert made("summarization", max_new_tokens=fits).cautions(train, tokenizer) == []
+    (said,) = made("summarization", max_new_tokens=fits - 1).cautions(train, tokenizer)
+    assert said.startswith("1 of the first 3 answers is longer")
 
 
 def test_a_prefix_of_the_users_stands_in_front(bases: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
-from conftest import REPOSITORY
+from conftest import REPOSITORY, forget_accelerate
 
 from adapters.core.errors import CheckpointError, SettingsError
-from adapters.training.checkpoint import Checkpoints
+from adapters.training.checkpoint import Checkpoint, Checkpoints
 
 IDENTITY = {"settings": {"learning_rate": 0.1, "seed": 0}, "base": ["a", "b"]}
 
@@ -177,3 +179,103 @@ def test_nothing_of_a_checkpoint_is_a_pickle(tmp_path: Path) -> None:
         else:
             size = int.from_bytes(content[:8], "little")
             assert set(json.loads(content[8 : 8 + size])) >= {"torch.0"} or file.name == "model.safetensors"
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_a_checkpoint_without_a_name_is_refused_and_removes_none(
+    name: str, run_recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "run" / "checkpoints" / "step-00000004" / "state.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("{}")
+    assert run_recipe("head_ner", "--resume_from_checkpoint", name) == 2
+    assert "must be latest, or the folder of a checkpoint" in capsys.readouterr().err
+    assert kept.is_file()
+
+
+def test_a_refused_resume_changes_nothing_of_the_run(
+    run_recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--max_train_steps", "2"]
+    monkeypatch.setattr("adapters.training.checkpoint.Checkpoints.finish", lambda self, keep: None)
+    assert run_recipe("head_ner", *flags) == 0
+    files = {path: path.read_bytes() for path in sorted((tmp_path / "run").rglob("*")) if path.is_file()}
+    assert tmp_path / "run" / "scores.json" in files
+    resumed = [*flags, "--resume_from_checkpoint"]
+    for more, said in (
+        (["latest", "--learning_rate", "0.5"], "belongs to another run. settings.learning_rate: "),
+        ([str(tmp_path / "none")], "not a complete checkpoint"),
+    ):
+        assert run_recipe("head_ner", *resumed, *more) == 2
+        assert said in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in sorted((tmp_path / "run").rglob("*")) if path.is_file()} == files
+    assert run_recipe("head_ner", *resumed, "latest") == 0
+
+
+def test_a_checkpoint_of_other_options_in_a_file_of_the_same_name_is_refused(
+    run_recipe: Any, tiny_bert: Path, tagged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from adapters.cli.main import main
+
+    options = tmp_path / "options.json"
+    given = ["--model_name_or_path", str(tiny_bert), "--dataset_name", str(tagged), "--mixed_precision", "no"]
+    given += ["--peft_type", "LOHA", "--peft_config", str(options), "--max_train_steps", "2"]
+    words = ["train", "--task", "ner", "--method", "peft", *given, "--output_dir"]
+    options.write_text(json.dumps({"r": 4, "target_modules": ["query"]}))
+    assert main([*words, str(tmp_path / "run"), "--checkpointing_steps", "1"]) == 0
+    kept = ["--resume_from_checkpoint", str(tmp_path / "run" / "checkpoints" / "step-00000002")]
+    forget_accelerate()
+    assert main([*words, str(tmp_path / "same"), *kept]) == 0
+    options.write_text(json.dumps({"r": 4, "target_modules": ["value"]}))
+    forget_accelerate()
+    assert main([*words, str(tmp_path / "other"), *kept]) == 2
+    said = capsys.readouterr().err
+    assert "settings.peft_options: " in said and "query" in said and not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [("model", "renamed"), ("model", "reshaped"), ("optimizer", "renamed"), ("best", "renamed"), ("best", "reshaped")],
+)
+def test_tensors_that_the_model_does_not_train_are_refused_before_anything_changes(
+    file: str, change: str, tiny_bert: Path, tagged: Path, tmp_path: Path
+) -> None:
+    from adapters.data.dataset_files import open_splits
+    from adapters.models.base_model import open_base
+    from adapters.tasks.ner import Settings, Task
+    from adapters.training.state import capture_state
+    from adapters.training.trainer import BEST
+
+    task, splits = Task.read(open_splits(folder=tagged), Settings())
+    base, how = open_base(str(tiny_bert)), tiny.method("lora")
+    model = how.wrap(base, task, ())
+    trainer = tiny.trainer(how, model, base, task, splits["train"])
+    trainer.train_step(trainer.dataset.batches(0, 1)[:1])
+    tensors, state = capture_state(model, trainer.optimizer, trainer.schedule, trainer.accelerator)
+    tensors[BEST] = dict(tensors["model"])
+    name = next(iter(tensors[file]))
+    if change == "renamed":
+        tensors[file][f"other.{name}"] = tensors[file].pop(name)
+    else:
+        tensors[file][name] = torch.zeros(1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match="has other tensors than this model trains"):
+        trainer.resume(Checkpoint(path=tmp_path, state={**state, **trainer._progress()}, tensors=tensors))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["trained", "step-00000004"])
+def test_a_checkpoint_that_a_killed_process_had_moved_aside_is_found(name: str, tmp_path: Path) -> None:
+    store = made(tmp_path)
+    saved(store, 4)
+    store.save_trained({"best": {"a": torch.ones(3)}}, {"step": 5})
+    path = store.folder / name
+    for other in store.folder.iterdir():
+        if other != path:
+            shutil.rmtree(other)
+    path.rename(store.folder / f".{name}.abcdefgh.old")
+    (store.folder / f".{name}.ijklmnop").mkdir()
+    (store.folder / f".{name}.gone").mkdir()
+    again = made(tmp_path)
+    assert again.any() and again.find("latest", print).path == path
+    assert [each.name for each in store.folder.iterdir()] == [name]

@@ -38,6 +38,28 @@ def test_a_dry_run_says_what_the_run_would_take_and_writes_nothing(
     assert counts == [record["cost"]["trainable_params"], record["cost"]["total_params"]]
 
 
+@pytest.mark.parametrize(("most", "code"), [(8, 0), (0, 2)])
+def test_a_dry_run_splits_a_batch_that_does_not_fit_or_says_that_no_row_does(
+    most: int, code: int, run_recipe: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adapters.tasks.ner import Task
+    from adapters.training.trainer import Trainer
+
+    loss = Task.loss
+
+    def cramped(task: Any, logits: Any, targets: Any) -> Any:
+        if len(targets) > most:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return loss(task, logits, targets)
+
+    monkeypatch.setattr(Trainer, "check_memory", lambda trainer: None)  # a GPU's is not looked at before
+    monkeypatch.setattr(Task, "loss", cramped)
+    assert run_recipe("head_ner", "--dry_run", "--num_train_epochs", "1") == code
+    told = capsys.readouterr()
+    assert "out of memory with" in told.err
+    assert "steps" in told.out if code == 0 else "does not fit the GPU's memory" in told.err
+
+
 def test_a_dry_run_of_a_prompt_says_how_long_the_answers_take(
     run_recipe: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

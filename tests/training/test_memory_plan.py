@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from adapters.methods.base.method import load_method
 from adapters.models.base_model import open_base
 from adapters.models.precision import cast_frozen_weights, fastest_precision
 from adapters.tasks.base import examples
-from adapters.training.trainer import Trainer
+from adapters.training.trainer import Trainer, passes
 
 ROWS = 8
 
@@ -77,6 +78,15 @@ def test_processes_agree_on_the_fewest_rows_that_any_of_them_can_take(
             Trainer._fewest(two, lambda: 5)
     else:
         assert Trainer._fewest(two, lambda: 5) == fewest
+
+
+def test_every_process_makes_as_many_passes_and_each_row_is_in_one() -> None:
+    for rows, world, micro_batches in itertools.product(range(1, 20), range(1, 5), range(1, 6)):
+        batch = [*range(100, 100 + rows)]
+        parts = [passes(batch, rank, world, micro_batches) for rank in range(world)]
+        assert len({len(own) for own in parts}) == 1
+        assert sorted(row for own in parts for part in own for row in part) == batch
+        assert len(parts[0]) <= micro_batches and all(parts[0]), "the largest share"
 
 
 def test_processes_take_the_precision_that_the_first_has_timed() -> None:

@@ -129,6 +129,23 @@ def test_every_schedule_of_transformers_runs_or_is_refused_with_those_that_do(na
         steps('{"nonsense": 1}')
 
 
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("cosine", '{"num_cycles": "two"}'),
+        ("cosine_with_restarts", '{"num_cycles": [2]}'),
+        ("polynomial", '{"power": "a"}'),
+        ("polynomial", '{"lr_end": null}'),
+        ("inverse_sqrt", '{"timescale": "10"}'),
+        ("cosine_with_min_lr", '{"min_lr": {}}'),
+    ],
+)
+def test_a_value_of_a_schedule_of_another_type_is_refused(name, given):
+    settings = replace(CommonSettings(), lr_scheduler_type=name, lr_scheduler_kwargs=given)
+    with pytest.raises(SettingsError, match=f"--lr_scheduler_type {name}: .*--lr_scheduler_kwargs"):
+        schedule(adamw(torch.nn.Linear(2, 2), settings), settings, 20)
+
+
 @pytest.mark.parametrize(("given", "told"), [("{", "is no JSON"), ("[1]", "must be a JSON object")])
 def test_values_of_a_schedule_that_are_no_object_are_refused(given, told):
     settings = replace(CommonSettings(), lr_scheduler_kwargs=given)

@@ -84,9 +84,19 @@ def test_a_training_of_few_steps_says_so_unless_they_were_asked_for(
     assert bool(history.record()["warnings"]) is said
 
 
-@pytest.mark.parametrize(("words", "accumulated", "said"), [(60, 1, True), (60, 8, False), (4, 1, False)])
+@pytest.mark.parametrize(
+    ("words", "accumulated", "said"),
+    [
+        (60, 1, "from 2.0 labels on average, as texts are long, and so few may be too noisy: "
+                "--gradient_accumulation_steps 16"),
+        (60, 2, "from 4.0 labels on average, as texts are long, and so few may be too noisy: "
+                "--gradient_accumulation_steps 16"),
+        (60, 8, ""),
+        (4, 1, ""),
+    ],
+)  # fmt: skip
 def test_steps_of_few_labels_are_warned_about(
-    tiny_bert: Path, tmp_path: Path, words: int, accumulated: int, said: bool, capsys: pytest.CaptureFixture[str]
+    tiny_bert: Path, tmp_path: Path, words: int, accumulated: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "texts.csv"
     path.write_text("text,label\n" + "".join(f"{n}{' town' * words},{n % 2}\n" for n in range(40)))
@@ -98,4 +108,19 @@ def test_steps_of_few_labels_are_warned_about(
     base, method = open_base(str(tiny_bert)), load_method("head")(settings)
     model = method.wrap(base, task.on(base.kind), splits["train"])
     tiny.trainer(method, model, base, task.on(base.kind), splits["train"])
-    assert ("labels on average" in capsys.readouterr().err) is said
+    warned = capsys.readouterr().err
+    assert said in warned and ("labels on average" in warned) is bool(said)
+
+
+def test_what_is_not_learned_from_is_no_label(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a word of many tokens one is labelled."""
+    path = tmp_path / "words.conll"
+    path.write_text("".join(f"{chr(97 + n) * 30}\tB-PER\n{'y' * 25}\tO\n\n" for n in range(20)))
+    kinds = [discovery.load("tasks", "ner").Settings, discovery.load("methods", "head").Settings]
+    settings = join(CommonSettings, *kinds)(train_file=str(path), max_tokens_per_batch=128, mixed_precision="no")
+    task, splits, _ = examples.read_splits("ner", settings)
+    base, method = open_base(str(tiny_bert)), load_method("head")(settings)
+    tiny.trainer(method, method.wrap(base, task, splits["train"]), base, task, splits["train"])
+    assert "labels on average" in capsys.readouterr().err

@@ -257,6 +257,8 @@ def all_settings(task: str, plugin_dirs: Sequence[str] = ()) -> dict[str, type]:
 def headed(base: Base, task: Task, settings: Any) -> Any:
     """The base with a newly initialised head for the task, and the dropout of the run.
 
+    Its `replaced_head` names the modules of a head that the base's weights have, for another task or for this one.
+
     Raises ModelError if the task generates and the base has no language-model head.
     """
     model = base.load(
@@ -270,11 +272,12 @@ def headed(base: Base, task: Task, settings: Any) -> Any:
             f"{base.name}: its weights have no language-model head ({', '.join(model.newly_initialised[:3])} missing), "
             f"so it cannot generate what {task.name} needs. Use a checkpoint with its head (smollm2, gpt2, t5-small)."
         )
-    for name in head_modules(model, task):
-        if not any(
-            key.startswith(f"{name}.") for key in model.newly_initialised
-        ):  # a checkpoint of another task had one
-            model.get_submodule(name).apply(lambda part: getattr(part, "reset_parameters", lambda: None)())
+    new = model.newly_initialised
+    model.replaced_head = [
+        name for name in head_modules(model, task) if not any(key.startswith(f"{name}.") for key in new)
+    ]
+    for name in model.replaced_head:
+        model.get_submodule(name).apply(lambda part: getattr(part, "reset_parameters", lambda: None)())
     return model
 
 

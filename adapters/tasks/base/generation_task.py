@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from adapters.core.errors import SettingsError, did_you_mean
+from adapters.core.errors import SettingsError, did_you_mean, verb
 from adapters.models.base_model import CAUSAL, ENCODER_DECODER
 from adapters.models.generation import generate
 from adapters.models.tokenizer import IGNORED, WordTokenizer, valid_text
@@ -70,7 +70,7 @@ class GenerationTask(TextAnswerTask, PromptableTask):
         for number, (ids, cut) in enumerate(self._inputs(examples, tokenizer, room)):
             targets = [IGNORED]
             if learning:
-                targets = self._answer(examples[number], tokenizer)
+                targets = self._answer(examples[number], tokenizer)[: self.max_new_tokens]
                 if tokenizer.causal:
                     targets, ids = [*[IGNORED] * (len(ids) - 1), *targets], ids + targets[:-1]
             out.append(Encoded(example=number, input_ids=ids, targets=targets, detail=cut))
@@ -101,11 +101,22 @@ class GenerationTask(TextAnswerTask, PromptableTask):
         """Tokens of the answer to learn, with the token that ends it."""
         own, text = tokenizer.hf_tokenizer, valid_text(self.to_learn(example))
         if not tokenizer.causal:
-            return list(tokenizer.encode_data(text).input_ids)[: self.max_new_tokens]
+            return list(tokenizer.encode_data(text).input_ids)
         end = own.eos_token_id if own.eos_token_id is not None else own.pad_token_id
         following = self.continuing(text, tokenizer)
-        ids = [*tokenizer.encode_data(following, add_special_tokens=False).input_ids, int(end)]
-        return ids[: self.max_new_tokens]
+        return [*tokenizer.encode_data(following, add_special_tokens=False).input_ids, int(end)]
+
+    def cautions(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[str]:
+        """How many answers are longer than `max_new_tokens`, so that their rest and their end are not learned."""
+        lengths = [len(self._answer(example, tokenizer)) for example in examples]
+        cut = sum(length > self.max_new_tokens for length in lengths)
+        if not cut:
+            return []
+        return [
+            f"{cut:,} of the first {len(lengths):,} answers {verb(cut, 'are')} longer than --max_new_tokens "
+            f"{self.max_new_tokens}, so that the model learns neither their rest nor where they end: "
+            f"--max_new_tokens {max(lengths)} would fit all of them"
+        ]
 
     def continuing(self, text: str, tokenizer: WordTokenizer) -> str:
         """An answer as it follows the input of a causal model: a word after others."""

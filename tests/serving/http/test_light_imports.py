@@ -29,7 +29,10 @@ def test_what_help_and_the_client_need_imports_no_heavy_library(module: str) -> 
 
 def test_the_client_imports_the_standard_library_and_the_errors_alone() -> None:
     names = {name for name in imported("adapters.serving.http.client") if name.partition(".")[0] == "adapters"}
-    modules = {"adapters.core.errors", "adapters.core.processes", "adapters.serving.http.client"}
+    modules = {
+        *(f"adapters.core.{name}" for name in ("errors", "launcher", "processes")),
+        "adapters.serving.http.client",
+    }
     assert names == {"adapters", "adapters.core", "adapters.serving", "adapters.serving.http", *modules}
     others = {name.partition(".")[0] for name in imported("adapters.serving.http.client")} - {"adapters"}
     assert others <= sys.stdlib_module_names

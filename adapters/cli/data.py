@@ -162,13 +162,13 @@ def _by_task(name: str, sources: Mapping[str, RowSource], given: Any) -> _Read:
 
     kind = load_task(name, given.plugin_dir)
     try:
-        return _Read(*kind.read(sources, given), None)
+        return _Read(*kind.read_to_learn(sources, given), None)
     except UserError as error:
         task: Task | None = None
         splits: dict[str, Examples] = {}
         for split, rows in sources.items() if len(sources) > 1 else ():
             try:
-                task, alone = kind.read({split: rows}, given)
+                task, alone = kind.read_to_learn({split: rows}, given)
                 splits |= alone
             except UserError:
                 continue

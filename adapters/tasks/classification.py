@@ -118,11 +118,6 @@ class Classification(TextTask):
         for name, split in splits.items():
             if set(counts[name]) - set(learnt):
                 refuse_unknown(split, lambda gold: gold if settings.multi_label else [gold], in_order(learnt))
-        if len(learnt) < (1 if settings.multi_label else 2):
-            raise DataError(
-                f"{splits[lead].notes['source']}: only the label {', '.join(learnt) or '(none)'} occurs, and there is "
-                "nothing to tell apart. Give examples of two labels or more, or another --label_column_name."
-            )
         labels = LabelSet(tuple(name for name in declared or form.names or in_order(learnt) if name in learnt))
         weights = None
         if settings.class_weights:
@@ -131,6 +126,15 @@ class Classification(TextTask):
         kind = MultiLabelTask if settings.multi_label else Task
         pair = first.pair is not None
         return kind(labels, pair=pair, windows=settings.long_texts == "window", weights=weights), splits
+
+    def check_splits(self, splits: Mapping[str, Examples]) -> None:
+        """Raises DataError for a single label."""
+        if len(self.labels) < (1 if self.multi_label else 2):
+            raise DataError(
+                f"{splits[leading(splits)].notes['source']}: only the label {', '.join(self.labels.names) or '(none)'} "
+                "occurs, and there is nothing to tell apart. Give examples of two labels or more, or another "
+                "--label_column_name."
+            )
 
     @classmethod
     def label_counts(cls, dataset: datasets.Dataset) -> Counter[str]:

@@ -138,11 +138,6 @@ class Task(base.PromptableTask):
         types = {name: set(split.label_counts()) for name, split in splits.items()}
         learnt = types.get("train") or set().union(*types.values())
         for name, split in splits.items():
-            if not types[name]:
-                raise DataError(
-                    f"{split.notes['source']}: no entity in the whole {name} split, every tag is O. Give a file "
-                    "with entities, or name its columns with --text_column_name and --label_column_name."
-                )
             if types[name] - learnt:
                 refuse_unknown(split, lambda tags: {tag[2:] for tag in tags if tag != OUTSIDE}, sorted(learnt))
         by_character = settings.by_character
@@ -153,6 +148,15 @@ class Task(base.PromptableTask):
         if single and not rules.characters:
             splits[main].notes["reading"]["notes"].append("the words are characters, into which texts are split, too")
         return cls(tag_labels(learnt), by_character=by_character, single_characters=single), splits
+
+    def check_splits(self, splits: Mapping[str, Examples]) -> None:
+        """Raises DataError for a split without entities: train teaches nothing then, and others have no F1."""
+        for name, split in splits.items():
+            if not split.label_counts():
+                raise DataError(
+                    f"{split.notes['source']}: no entity in the whole {name} split, every tag is O. Give a file "
+                    "with entities, or name its columns with --text_column_name and --label_column_name."
+                )
 
     @classmethod
     def label_counts(cls, dataset: datasets.Dataset) -> Counter[str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from adapters.core.errors import DataError, ModelError, SettingsError
 from adapters.core.settings import require
-from adapters.data.columns import ColumnRoles, given_columns, roles_of_splits
+from adapters.data.columns import ColumnRoles, given_columns, leading, roles_of_splits
 from adapters.data.labels import LabelSet
 from adapters.data.regression_rows import LabelRange, find_regression_columns, numbers_of, stored_numbers
 from adapters.data.rows import RowSource
@@ -67,24 +67,29 @@ class Task(TextTask):
 
     @classmethod
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
-        """Read splits of texts with numbers. Raises DataError where there is nothing to learn or to score."""
+        """Read splits of texts with numbers."""
         require(settings.long_texts in ("truncate", "window"), "long_texts", settings.long_texts, "truncate or window")
         given = given_columns(settings, "text", "text_pair", "label")
         roles = roles_of_splits(sources, given)
         columns = {name: find_regression_columns(found) for name, found in roles.items()}
         splits = {name: Examples(name, *_stored(cls, roles[name], columns[name])) for name in sources}
         first = splits.get("train") or next(iter(splits.values()))
-        numbers = numbers_of(first.dataset)
-        learnt = LabelRange.of(numbers)
-        if learnt is None:
-            raise DataError(
-                f"{first.notes['source']}: every number in column {columns[first.name].number!r} is {numbers[0]:g}, "
-                "and there is nothing to learn. Give examples of different numbers, or another --label_column_name."
-            )
-        first.notes["reading"]["notes"].append(f"{len(first):,} numbers {learnt}")
-        _leave_out_hidden(splits, first, learnt)
+        learnt = LabelRange.of(numbers_of(first.dataset))
+        if learnt is not None:
+            first.notes["reading"]["notes"].append(f"{len(first):,} numbers {learnt}")
+            _leave_out_hidden(splits, first, learnt)
         pair = any(column.pair is not None for column in columns.values())
         return cls(learnt, pair=pair, windows=settings.long_texts == "window"), splits
+
+    def check_splits(self, splits: Mapping[str, Examples]) -> None:
+        """Raises DataError for a single number."""
+        if self.label_range is None:
+            first = splits[leading(splits)]
+            number = ", ".join(first.notes["reading"]["columns"]["label"])
+            raise DataError(
+                f"{first.notes['source']}: every number in column {number!r} is {numbers_of(first.dataset)[0]:g}, and "
+                "there is nothing to learn. Give examples of different numbers, or another --label_column_name."
+            )
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> base.Task:

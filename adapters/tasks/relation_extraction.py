@@ -137,17 +137,20 @@ class Task(LabelAnswerTask):
         for name, split in splits.items():
             if set(counts[name]) - set(learnt):
                 refuse_unknown(split, lambda gold: [gold], learnt)
-        if len(learnt) < 2:
-            raise DataError(
-                f"{splits[lead].notes['source']}: only the relation {', '.join(learnt)} occurs, and there is nothing "
-                "to tell apart. Give examples of two or more, or another --label_column_name."
-            )
         types = _types(splits) if markers != PLAIN else []
         if markers == TYPED and not types:
             raise DataError(
                 "--entity_markers typed: some entities have no type. Leave it out, or give head_type and tail_type."
             )
         return cls(LabelSet(learnt), types=types), splits
+
+    def check_splits(self, splits: Mapping[str, Examples]) -> None:
+        """Raises DataError for a single relation."""
+        if len(self.labels) < 2:
+            raise DataError(
+                f"{splits[leading(splits)].notes['source']}: only the relation {', '.join(self.labels.names)} occurs, "
+                "and there is nothing to tell apart. Give examples of two or more, or another --label_column_name."
+            )
 
     @classmethod
     def label_counts(cls, dataset: datasets.Dataset) -> Counter[str]:

@@ -13,6 +13,8 @@ import adapters
 from adapters.cli.main import main
 from adapters.core.errors import ArtifactError, ComparisonError, DataError, SettingsError
 from adapters.experiments.comparison import results
+from adapters.experiments.scoring import settings_class
+from adapters.tasks.base import examples
 
 GOOD, BAD = ("fine", "lovely", "great"), ("poor", "dull", "bad")
 
@@ -137,3 +139,30 @@ def test_a_damaged_file_of_its_run_is_named_with_what_to_do(run, tmp_path, capsy
         adapters.evaluate(copy, output_dir=tmp_path / "out")
     assert main(["evaluate", str(copy / "artifact"), "--output_dir", str(tmp_path / "out")]) == 2
     assert "damaged" in capsys.readouterr().err
+
+
+def test_data_of_one_answer_show_false_alarms_and_are_scored(run, tmp_path):
+    """Nothing could be learned from them; that an artifact is scored on them is another matter."""
+    rows = [{"text": f"a {word} film", "label": "positive"} for word in GOOD]
+    made = adapters.evaluate(run, test=rows, output_dir=tmp_path / "alike")
+    assert made.record["dataset"]["n"] == 3 and made.record["labels"] == run.record["labels"]
+    with pytest.raises(DataError, match="only the label positive occurs"):
+        adapters.train(task="classification", method="tfidf", train=rows, output_dir=tmp_path / "train")
+
+
+@pytest.mark.parametrize(
+    ("task", "rows"),
+    [
+        ("ner", [{"tokens": ["Ada", "wrote"], "ner_tags": ["O", "O"]}]),
+        ("regression", [{"text": "a film", "label": 3.0}, {"text": "a play", "label": 3.0}]),
+        ("relation_extraction", [{"text": "Ada lived in Rome .", "head": "Ada", "tail": "Rome", "relation": "in"}]),
+    ],
+)
+def test_every_task_reads_data_of_one_answer_to_score_and_refuses_to_learn_from_them(task, rows, tmp_path):
+    path = tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = settings_class([task])(test_file=str(path))
+    _, splits, _ = examples.read_splits(task, settings, scored=True)
+    assert len(splits["test"]) == len(rows)
+    with pytest.raises(DataError, match=r"nothing to|every tag is O"):
+        examples.read_splits(task, settings)

@@ -34,7 +34,7 @@ def read(flags: str = "", **files: Any) -> tuple[Any, dict[str, Any], list[str]]
     """The task, its splits, and the notes, of files and flags as a user gives them."""
     given = [word for split, path in files.items() for word in (f"--{split}_file", str(path))]
     chosen = parse(SETTINGS, {"dataset_name": None}, "", [*given, *shlex.split(flags)])
-    task, splits = load("tasks", "classification").Task.read(
+    task, splits = load("tasks", "classification").Task.read_to_learn(
         open_splits(files={split: str(path) for split, path in files.items()}), chosen
     )
     return task, splits, [note for split in splits.values() for note in split.notes["reading"]["notes"]]

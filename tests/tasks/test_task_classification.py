@@ -33,7 +33,7 @@ def save(folder: Path, **splits: list[dict[str, Any]]) -> Path:
 
 
 def read(folder: Path, **changes: Any) -> tuple[Any, Any]:
-    return Task.read(open_splits(folder=folder), Settings(**changes))
+    return Task.read_to_learn(open_splits(folder=folder), Settings(**changes))
 
 
 def labels(*names: Any) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ LABELS = tag_labels(["LOC", "PER"])
 
 
 def read(folder: Path, **changes: Any) -> tuple[Task, dict[str, Examples]]:
-    return Task.read(open_splits(folder=folder), replace(Settings(), **changes))
+    return Task.read_to_learn(open_splits(folder=folder), replace(Settings(), **changes))
 
 
 def conll(path: Path, text: str) -> Path:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def read(folder: Path, **changes: Any) -> tuple[Any, Any]:
-    return Task.read(open_splits(folder=folder), Settings(**changes))
+    return Task.read_to_learn(open_splits(folder=folder), Settings(**changes))
 
 
 def scored(*numbers: Any) -> list[dict[str, Any]]:

@@ -74,13 +74,22 @@ def open_sources(settings: CommonSettings, source: Source | None = None) -> dict
     }
 
 
-def read_splits(task_name: str, settings: Any) -> tuple[Task, dict[str, Examples], Source | None]:
-    """The task and its splits: read, checked, missing ones cut, and limited. Raises UserError."""
+def read_splits(
+    task_name: str, settings: Any, *, scored: bool = False
+) -> tuple[Task, dict[str, Examples], Source | None]:
+    """The task and its splits: read, checked, missing ones cut, and limited. Raises UserError.
+
+    Args:
+        task_name: of the task.
+        settings: of the data.
+        scored: whether an artifact is scored on them, and nothing is learned.
+    """
     source = dataset_source(settings)
     options = source.options if source is not None else {}
     settings = with_options(settings, options)
     sources = open_sources(settings, source)
-    task, splits = load_task(task_name, settings.plugin_dir).read(sources, settings)
+    kind = load_task(task_name, settings.plugin_dir)
+    task, splits = (kind.read if scored else kind.read_to_learn)(sources, settings)
     for name, rows in sources.items():
         if isinstance(rows, FilteredRows) and name in splits:
             splits[name].notes["without"] = rows.without

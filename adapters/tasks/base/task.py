@@ -155,6 +155,17 @@ class Task(InferenceTask):
         """Read and check the given splits, and make the task from the labels of `train`. Raises DataError."""
 
     @classmethod
+    def read_to_learn(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[Task, dict[str, Examples]]:
+        """As `read`, of data that something is to be learned from, or that prompts choose by. Raises DataError."""
+        task, splits = cls.read(sources, settings)
+        task.check_splits(splits)
+        return task, splits
+
+    def check_splits(self, splits: Mapping[str, Examples]) -> None:
+        """Raises DataError where there is nothing to tell apart. Of data that an artifact is scored on it is not asked:
+        texts of one class, or without entities, show its false alarms."""
+
+    @classmethod
     @abstractmethod
     def from_card(cls, card: Mapping[str, Any]) -> Task:
         """The task that `card` described."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,7 +39,6 @@ class BankReader:
         assert isinstance(resident.task, Task)  # the embedding alone is none, and is no adapter's
         self.inference, self.resident, self.embedding, self.task = inference, resident, embedding, resident.task
         self.tokenizer, self.budget, self.proceed = inference.tokenizer, resident.budget, proceed
-        self.encoding: AbstractContextManager[Any] = nullcontext()  # the tokenizer's threads take turns by themselves
 
     @contextmanager
     def reading(self) -> Iterator[BankReader]:

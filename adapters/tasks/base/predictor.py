@@ -132,7 +132,6 @@ class ModelPredictor(RowPredictor):
         self.model, self.base, self.precision = model, base, precision
         most = None if batch_rows else batch_tokens or self._usual_tokens()
         super().__init__(task, base.word_tokenizer, budget=budget, batch_rows=batch_rows, batch_tokens=most)
-        self.encoding: AbstractContextManager[Any] = nullcontext()
         self.turn: Turn = nullcontext
 
     def in_turns(self, turn: Turn) -> ModelPredictor:

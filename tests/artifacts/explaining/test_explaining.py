@@ -141,7 +141,7 @@ class LinearReader:
 
     def __init__(self, base: Any) -> None:
         generator = torch.Generator().manual_seed(0)
-        self.tokenizer, self.budget, self.encoding = base.word_tokenizer, 64, nullcontext()
+        self.tokenizer, self.budget = base.word_tokenizer, 64
         self.table = torch.randn(base.embeddings, 6, generator=generator)
         self.head = torch.randn(6, 3, generator=generator)
 

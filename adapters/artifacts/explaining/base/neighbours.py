@@ -83,8 +83,7 @@ def _vectors(predictor: Predictor, task: Task, examples: Sequence[Example], widt
     with predictor.reading() as reader:
         for begin in range(0, len(examples), CHUNK):
             chunk = examples[begin : begin + CHUNK]
-            with reader.encoding:
-                rows = task.encode(chunk, reader.tokenizer, reader.budget)
+            rows = task.encode(chunk, reader.tokenizer, reader.budget)
             owners = np.array([row.example for row in rows], np.int64)
             vectors = reader.features(rows) if rows else np.zeros((0, width))
             own = (vectors[owners == number] for number in range(len(chunk)))

@@ -31,8 +31,6 @@ class TokenReader(Protocol):
 
     tokenizer: WordTokenizer
     budget: int
-    encoding: AbstractContextManager[Any]
-    """Held while something is tokenized."""
 
     def answers(self, encoded: Sequence[Encoded]) -> list[np.ndarray]:
         """What the task decodes of each row."""
@@ -78,10 +76,9 @@ class ReadAnswer(Answer):
             DataError: the answer has no such part.
         """
         self.reader, self.task, self.example = reader, task, example
-        with reader.encoding:
-            self.traced = task.traced(example, reader.tokenizer, reader.budget)
-            self.rows = task.encode([example], reader.tokenizer, reader.budget)
-            self.blank = blank_token(reader.tokenizer)
+        self.traced = task.traced(example, reader.tokenizer, reader.budget)
+        self.rows = task.encode([example], reader.tokenizer, reader.budget)
+        self.blank = blank_token(reader.tokenizer)
         self.words = self.traced.words
         sizes = [len(row.input_ids) for row in self.rows]
         assert sizes == [shares.shape[0] for shares in self.traced.rows], (task.name, sizes)

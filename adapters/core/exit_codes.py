@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from adapters.core.errors import UserError
 from adapters.core.launcher import REQUESTED_VARIABLE, by_accelerate
-from adapters.core.processes import is_first
+from adapters.core.processes import is_first, leave_group
 from adapters.core.signals import exit_on_sigterm
 
 USER_ERROR = 2
@@ -38,6 +38,7 @@ def exit_codes() -> Iterator[None]:
         else:  # where the first process refuses, too, its launcher ends this one meanwhile
             time.sleep(PATIENCE)
             print(f"process {os.environ['RANK']}: {error}", file=sys.stderr, flush=True)
+        leave_group()
         raise SystemExit(USER_ERROR) from None
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr, flush=True)

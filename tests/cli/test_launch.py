@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import torch
 from conftest import REPOSITORY
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from adapters.cli import launch as launching
+from adapters.cli.base import launched
 from adapters.cli.launch import ProcessLayout, launch
 from adapters.core.errors import SettingsError
 from adapters.core.exit_codes import exit_codes
@@ -198,6 +200,24 @@ def test_under_accelerate_launch_a_refusal_stands_apart_with_how_to_have_it_alon
         assert told.startswith("\nerror: --bad: there is no such flag.\n\n(") and "python recipes/x.py …" in told
     else:
         assert told == "--bad: there is no such flag.\n"
+
+
+@pytest.mark.parametrize(("codes", "ends"), [({0: 2, 1: -6}, SystemExit), ({0: -6, 1: 1}, ChildFailedError)])
+def test_of_several_processes_one_that_refused_has_said_why(
+    codes: dict[int, int], ends: type[BaseException], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failures = {
+        rank: ProcessFailure(local_rank=rank, pid=1, exitcode=code, error_file=str(tmp_path / "none"))
+        for rank, code in codes.items()
+    }
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ChildFailedError("recipe", failures)
+
+    monkeypatch.setattr("runpy.run_module", fail)
+    monkeypatch.setattr(sys, "argv", [])
+    with pytest.raises(ends):
+        launched.main("torch.distributed.run")
 
 
 @pytest.mark.slow

@@ -34,7 +34,8 @@ def main(module: str, *words: str) -> None:
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     except ChildFailedError as error:
-        if error.get_first_failure()[1].exitcode != USER_ERROR:
+        # One that refused has said why, and another may have been aborted by its leaving.
+        if all(failure.exitcode != USER_ERROR for failure in error.failures.values()):
             raise
     except subprocess.CalledProcessError as error:  # Accelerate's, of a single process
         if error.returncode != USER_ERROR:

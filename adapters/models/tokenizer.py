@@ -88,6 +88,22 @@ class WordTokenizer:
         self.leading = _before_words(tokenizer)
         self.mark = _mark_of_words(tokenizer)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy has of it: all but the lock, of which it gets its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "turn"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As a copy."""
+        self.__dict__.update(state)
+        self.turn = threading.Lock()
+
+    @cached_property
+    def special_texts(self) -> tuple[str, ...]:
+        """The texts of the special tokens, longer ones first."""
+        added = self.hf_tokenizer.added_tokens_decoder.values()
+        known = {*self.hf_tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+        return tuple(sorted(known, key=lambda token: (-len(token), token)))
+
     @property
     def causal(self) -> bool:
         """Whether the model is causal: a token sees only earlier ones."""

@@ -11,7 +11,7 @@ from adapters.core.settings import require
 from adapters.models.base_model import CAUSAL
 from adapters.models.greedy_search import first_token
 from adapters.models.tokenizer import WordTokenizer
-from adapters.prompting.special_tokens import BREAK, guarded, special_tokens, tokens_of_guarded
+from adapters.prompting.special_tokens import BREAK, guarded, tokens_of_guarded
 from adapters.prompting.template import Prompt
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class ChatTemplate:
 
         What spells a special token in a message stays text.
         """
-        special = special_tokens(self.tokenizer)
+        special = self.tokenizer.special_texts
         contents = [guarded(message["content"], special) for message in messages]
         if any(BREAK in content for content in contents):
             told = [{**message, "content": content} for message, content in zip(messages, contents, strict=True)]

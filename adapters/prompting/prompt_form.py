@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from adapters.models.greedy_search import first_token
 from adapters.models.tokenizer import WordTokenizer
 from adapters.prompting.chat_template import ChatTemplate
-from adapters.prompting.special_tokens import guarded, special_tokens, unguarded
+from adapters.prompting.special_tokens import guarded, unguarded
 from adapters.prompting.template import Prompt
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import PromptableTask
@@ -52,7 +52,7 @@ class PlainForm:
         """Args: the prompt, its task, and the tokenizer of the base."""
         self.prompt, self.task, self.tokenizer = prompt, task, tokenizer
         self.chosen = prompt.answer in task.chosen_formats
-        self.special = special_tokens(tokenizer) if prompt.has_special_tokens(tokenizer) else []
+        self.special = tokenizer.special_texts if prompt.has_special_tokens(tokenizer) else []
         """Those that are text where data spell them; none where the prompt has none, and all of it is text."""
         self.instruction = prompt.instruction_text(task, self.special)
         self.lead, self.end_text = prompt.lead, prompt.separator

@@ -105,11 +105,10 @@ class PromptPredictor:
         self.turn_examples: int | None = None
 
     def in_turns(self, turn: Turn) -> PromptPredictor:
-        """The same predictor on the same model, which answers a few examples in a turn; all of a call where they are
-        calibrated by one another."""
+        """The same predictor on the same model, which answers a few examples in a turn."""
         other = copy.copy(self)
         other.turn, other.nearest_shots = turn, {}
-        other.turn_examples = None if {"batch", "channel"} & {*self.calibration.steps} else TURN
+        other.turn_examples = TURN
         return other
 
     def shown(self, example: Example) -> list[Example]:

@@ -15,13 +15,6 @@ BREAK = "\ufdd0"
 _REPLACEMENT = "\ufffd"
 
 
-def special_tokens(tokenizer: WordTokenizer) -> list[str]:
-    """The texts of a tokenizer's special tokens, longer ones first."""
-    added = tokenizer.hf_tokenizer.added_tokens_decoder.values()
-    known = {*tokenizer.hf_tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-    return sorted(known, key=lambda token: (-len(token), token))
-
-
 def guarded(text: str, special: Sequence[str]) -> str:
     """The text in which each of the special tokens that it spells is broken after its first character."""
     spelled = [token for token in special if len(token) > 1 and token in text]

@@ -29,7 +29,7 @@ from typing import Any
 from adapters.core.errors import SettingsError, did_you_mean
 from adapters.core.files import packaged
 from adapters.models.tokenizer import WordTokenizer, valid_text
-from adapters.prompting.special_tokens import BREAK, guarded, special_tokens, tokens_of_guarded
+from adapters.prompting.special_tokens import BREAK, guarded, tokens_of_guarded
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import AnswerForm, PromptableTask
 
@@ -87,7 +87,7 @@ class Prompt:
     def has_special_tokens(self, tokenizer: WordTokenizer) -> bool:
         """Whether the prompt itself contains special tokens: a mask, or turns that it writes by hand."""
         parts = (self.instruction, self.query, self.shot, self.channel, self.separator)
-        return self.masked or any(token in part for token in special_tokens(tokenizer) for part in parts)
+        return self.masked or any(token in part for token in tokenizer.special_texts for part in parts)
 
     def instruction_text(self, task: PromptableTask, special: Sequence[str] = ()) -> str:
         """The filled instruction, the separator included. `special`: tokens that values may not spell unbroken."""

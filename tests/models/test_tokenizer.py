@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,14 @@ def tokenizer(request: pytest.FixtureRequest, tokenizers: dict[str, Any]) -> Wor
 
 
 many = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def test_a_copy_has_a_turn_of_its_own(tokenizer: WordTokenizer) -> None:
+    text = "Ada met Alan."
+    for other in (copy.deepcopy(tokenizer), pickle.loads(pickle.dumps(tokenizer))):
+        with tokenizer.turn:
+            assert other.encode_data(text).input_ids
+        assert other.encode_data(text).input_ids == tokenizer.encode_data(text).input_ids
 
 
 def test_every_word_has_one_first_part_and_every_part_a_token(tokenizer: WordTokenizer) -> None:

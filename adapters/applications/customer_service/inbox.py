@@ -108,19 +108,19 @@ class Inbox:
         Threads and processes do it one after another, each with what the database has then: else one that had read
         before a deletion would bring back what was deleted.
         """
-        with self.writing, locked(self.path.with_name(f"{self.path.name}.lock")):
-            rows = (item["decision"] for item in self.store.handed_over(decided=True))
-            lines = [json.dumps({**row, **_masked(row)}, ensure_ascii=False) + "\n" for row in rows]
-            if not lines and not self.path.exists():
-                return
-            try:
+        if not self.path.exists() and not self.store.handed_over(decided=True):
+            return
+        try:
+            with self.writing, locked(self.path.with_name(f"{self.path.name}.lock")):
+                rows = (item["decision"] for item in self.store.handed_over(decided=True))
+                lines = [json.dumps({**row, **_masked(row)}, ensure_ascii=False) + "\n" for row in rows]
                 with new_file(self.path) as stream:
                     stream.writelines(lines)
-            except OSError as error:
-                raise SessionError(
-                    f"{self.path}: cannot be written ({error.strerror}). The decisions are kept in the database, and "
-                    "will be in the file with the next one: let the server write there."
-                ) from error
+        except OSError as error:
+            raise SessionError(
+                f"{self.path}: cannot be written ({error.strerror}). The decisions are kept in the database, and "
+                "will be in the file with the next one: let the server write there."
+            ) from error
 
 
 def _masked(row: Mapping[str, Any]) -> dict[str, str]:

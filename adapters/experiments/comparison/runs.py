@@ -114,7 +114,7 @@ def execute(run: PlannedRun, folder: Path, processes: int) -> RunOutcome:
     _, error = execute_written(run.name, folder, processes)
     took = time.perf_counter() - begin
     if error and failure(own).is_file():  # also of a former call
-        took = read_json(failure(own))["seconds"]
+        took = _failed(failure(own)).get("seconds", took)
     return RunOutcome(run=run, folder=own, error=error, seconds=took)
 
 
@@ -139,7 +139,7 @@ def execute_written(name: str, folder: Path, processes: int, *, once: bool = Fal
             return 0, ""
         settings, failed = runs / f"{name}.json", failure(runs / name)
         if failed.is_file():
-            return 1, str(read_json(failed)["error"])
+            return 1, str(_failed(failed)["error"])
         if (runs / name / "checkpoints").is_dir():  # it was interrupted
             write_json(settings, {**read_json(settings), "resume_from_checkpoint": "latest"})
         given, begin = read_json(settings), time.perf_counter()
@@ -153,6 +153,14 @@ def execute_written(name: str, folder: Path, processes: int, *, once: bool = Fal
 def failure(folder: Path) -> Path:
     """The file of a run that has failed by itself and is not tried again: the reason, and the seconds it took."""
     return folder.with_name(f"{folder.name}.failed")
+
+
+def _failed(path: Path) -> dict[str, Any]:
+    """The contents of a file of `failure`; of an older one, which has the reason alone, that."""
+    try:
+        return read_json(path)
+    except ValueError:
+        return {"error": path.read_text(encoding="utf-8")}
 
 
 def _run_alone(settings: Path, log: Path, processes: int, held: int | None, verb: str = "train") -> tuple[int, str]:

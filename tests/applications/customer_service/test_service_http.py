@@ -228,6 +228,20 @@ def test_a_persons_data_are_deleted_by_one_call_from_every_file(closed: Served) 
     assert closed.history(EVE) == [] == closed.inbox()
 
 
+def test_data_are_deleted_where_the_file_of_decisions_cannot_be_written(
+    closed: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    closed.say("a peculiar secret")
+    monkeypatch.setattr("adapters.applications.customer_service.inbox.locked", refused)
+    assert closed.ask("DELETE", "/v1/customers/me", headers=ADA).json() == {"deleted": 1}, "there is no file to rewrite"
+    closed.say("eve asks", EVE)
+    (item,) = closed.inbox()
+    assert closed.ask("PUT", f"/v1/inbox/{item['id']}", json={"reply": "r1"}).status_code == 503
+
+
 def test_a_log_that_cannot_be_emptied_keeps_no_decision_and_is_emptied_when_it_is_asked_for_again(
     closed: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from adapters.core.errors import SettingsError, UserError
 from adapters.core.search_space import Choice, LogUniform
 from adapters.experiments.comparison import spaces, tuning
 from adapters.experiments.comparison.comparison import Comparison
-from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, failure
+from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, execute, failure, run_folder
 from adapters.experiments.comparison.tuners import tuner
 from adapters.methods.base.method import load_method
 
@@ -286,3 +286,12 @@ def test_a_search_that_cannot_be_is_refused_before_anything_is_read(flags: list[
 
 def test_a_trial_that_failed_by_itself_is_marked_beside_its_folder(tmp_path: Path) -> None:
     assert failure(tmp_path / "lora-minilm-trial-0.5") == tmp_path / "lora-minilm-trial-0.5.failed"
+
+
+@pytest.mark.parametrize("contents", ["The loss is nan.", json.dumps({"error": "The loss is nan.", "seconds": 4.5})])
+def test_a_failure_is_read_with_its_seconds_and_an_older_one_without(contents: str, tmp_path: Path) -> None:
+    run = PlannedRun(method="lora", base="", seed=0, settings={"trial": True})
+    (tmp_path / "runs").mkdir()
+    failure(run_folder(run, tmp_path)).write_text(contents)
+    outcome = execute(run, tmp_path, 1)
+    assert outcome.error == "The loss is nan." and (outcome.seconds == 4.5) == contents.startswith("{")

@@ -155,7 +155,7 @@ class Strategy(base.Strategy):
 
     def restore(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
         """Take them back."""
-        self.single, self.size = {task: {} for task in values["tasks"]}, values["bytes"]
+        self.single, self.size = {task: {} for task in values["tasks"]}, values.get("bytes", 0)
         for key, value in tensors.items():
             task, _, name = key.partition("/")
             self.single[task][name] = value

@@ -230,7 +230,7 @@ class Stub:
         return Example(id=row["where"], inputs={"text": row["text"]}, gold=row["label"], where=row["where"])
 
     @classmethod
-    def read(cls, sources: dict[str, RowSource], given: Any) -> tuple[Any, dict[str, Examples]]:
+    def read_to_learn(cls, sources: dict[str, RowSource], given: Any) -> tuple[Any, dict[str, Examples]]:
         from datasets import Dataset
 
         cls.given, splits = given, {}

@@ -43,13 +43,6 @@ class Error:
         """The standard error."""
         return float(np.sqrt(self.draws.var() + self.seeds**2))
 
-    @property
-    def satterthwaite(self) -> float:
-        """The degrees of freedom of the whole, of which the part of the examples has infinitely many."""
-        if self.seeds < SMOOTH_FROM or not np.isfinite(self.freedom):
-            return float(np.inf)
-        return float(self.freedom * (self.size / self.seeds) ** 4)
-
     def beyond(self, distance: float) -> float:
         """The chance of a deviation of at least this size, to either side."""
         from scipy import special
@@ -77,6 +70,21 @@ class Error:
         far = 2 * abs(float(special.stdtrit(self.freedom, min(share, 1 - share) / 4))) * self.seeds
         low, high = float(self.draws.min()) - far, float(self.draws.max()) + far
         return float(optimize.brentq(lambda at: self.below(at) - share, low, high, xtol=1e-9))
+
+
+def satterthwaite(size: float, seeds: float, freedom: float) -> float:
+    """The degrees of freedom of a standard error, of which the part of the examples has infinitely many.
+
+    Satterthwaite 1946, "An approximate distribution of estimates of variance components".
+
+    Args:
+        size: the standard error.
+        seeds: its part by the draw of seeds.
+        freedom: degrees of freedom of that part.
+    """
+    if seeds < SMOOTH_FROM or not np.isfinite(freedom):
+        return float(np.inf)
+    return float(freedom * (size / seeds) ** 4)
 
 
 def with_power(critical: float, freedom: float) -> float:
@@ -294,7 +302,9 @@ class Difference:
         if not self.error.size:
             return least
         critical = self.error.quantile(1 - LEVEL / (2 * tests)) / self.error.size
-        found = self.error.size * with_power(critical, self.error.satterthwaite)
+        found = self.error.size * with_power(
+            critical, satterthwaite(self.error.size, self.error.seeds, self.error.freedom)
+        )
         return float(min(max(found, least), widest))
 
 

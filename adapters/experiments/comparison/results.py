@@ -32,6 +32,12 @@ class Record:
         """The folder of the run: of an export's record, that of the run that was exported."""
         return self.folder.parents[1] if self.scores.get("exported") else self.folder
 
+    @property
+    def draw(self) -> int | None:
+        """The draw of training examples that it learned from; None where all runs of its settings have the same."""
+        found: int | None = self.scores["dataset"].get("notes", {}).get("train", {}).get("draw")
+        return found
+
     def counts(self, metric: Metric) -> np.ndarray:
         """`[examples, width]` of a metric, of its `count_type`."""
         return np.array([line["counts"][metric.name] for line in self.lines], dtype=metric.count_type)
@@ -63,9 +69,8 @@ class Row:
     @property
     def draws(self) -> tuple[int, ...]:
         """The draw of training examples of each run; empty where all learned from the same ones."""
-        notes = [record.scores["dataset"].get("notes", {}).get("train", {}) for record in self.records]
-        drawn = [note.get("draw") for note in notes]
-        return () if None in drawn else tuple(drawn)
+        drawn = [record.draw for record in self.records]
+        return tuple(draw for draw in drawn if draw is not None) if None not in drawn else ()
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -200,7 +205,7 @@ def grouped(records: Sequence[Record]) -> list[Row]:
     for record in records:
         scores = record.scores
         own = groups.setdefault((scores["method"], scores["base"], scores["row_digest"]), {})
-        draw = scores["seed"], scores["dataset"].get("notes", {}).get("train", {}).get("draw")
+        draw = scores["seed"], record.draw
         if draw in own:
             raise ComparisonError(
                 f"{own[draw].folder} and {record.folder}: two runs of the same settings and of seed {scores['seed']}, "

@@ -18,6 +18,7 @@ from adapters.evaluation.differences import (
     lower_bounds,
     row_error,
     row_interval,
+    satterthwaite,
     with_power,
 )
 from adapters.evaluation.documents import chosen_units
@@ -85,8 +86,8 @@ def summarise(
     ]
     compare = partial(differences, resampled=resampled, seed=seed, resamples=resamples, bounds=metric.bounds)
     tests, advice = _tests(rows, by_base, table, compare, margin=margin, cost=cost)
-    for needed in (one["needed"] for one in advice if one.get("needed")):
-        needed[units.name] = needed.pop("examples")
+    for more in (one["needed"] for one in advice if one.get("needed")):
+        more[units.name] = more.pop("examples")
     if not units.enough:
         table = [{**row, "low": None, "high": None, "standard_errors": None} for row in table]
         tests, advice = [], []
@@ -132,8 +133,10 @@ def _moderated(found: Sequence[Effects], rows: Sequence[Row], chosen: Sequence[i
     complete = [i for i in chosen if not rows[i].incomplete]
     for i in complete:
         first.setdefault(rows[i].trained, i)
-    for i in complete:
-        family = [i if rows[i].trained == trained else one for trained, one in first.items()]
+    for i, effect in zip(first.values(), moderated([found[i] for i in first.values()]), strict=True):
+        out[i] = effect
+    for i in (i for i in complete if i not in first.values()):
+        family = [i if trained == rows[i].trained else one for trained, one in first.items()]
         out[i] = moderated([found[k] for k in family])[family.index(i)]
     return out
 
@@ -359,6 +362,8 @@ def needed(test: Difference, runs: int, *, level: float, margin: float, n: int) 
         margin: within which they would be non-inferior.
         n: examples.
     """
+    from scipy import stats
+
     if not test.error.size:  # no unit tells them apart: Clopper and Pearson's bound has to fall below the margin
         enough = int(np.ceil(np.log(level) / np.log1p(-min(margin, 0.5)))) if margin else None
         return {} if enough is not None and enough <= n else {"examples": enough, "seeds": None}
@@ -368,11 +373,9 @@ def needed(test: Difference, runs: int, *, level: float, margin: float, n: int) 
         freedom = test.error.freedom * (draws - 1) / max(runs - 1, 1)
         of_examples, of_seeds = examples * n / units, seeds * runs / draws
         size = np.sqrt(of_examples + of_seeds)
-        whole = freedom * (size**2 / of_seeds) ** 2 if of_seeds and np.isfinite(freedom) else np.inf
+        whole = satterthwaite(size, np.sqrt(of_seeds), freedom)
         critical = stats.norm.isf(level) if whole > MANY else stats.t.isf(level, whole)
         return bool(size * with_power(critical, whole) <= margin)
-
-    from scipy import stats
 
     if enough_with(n, runs):
         return {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.data.tag_schemes import spans, tags_of
+from adapters.data.tag_schemes import entity_types, spans, tags_of
 from adapters.evaluation.evaluate import evaluate, main_score
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL, SequenceTask
 from adapters.experiments.continual.sequence_run import SequenceRun
@@ -129,7 +129,8 @@ def _picked(
         answers: of adapters, each with the number of the example.
         scenario: of the sequence.
     """
-    shared, types = scenario != TASK_INCREMENTAL, _types(one)
+    shared = scenario != TASK_INCREMENTAL
+    types = entity_types(one.task.labels) if one.task.answer == "tags" else ()
     picked = []
     for i, (name, example) in enumerate(zip(chosen, examples, strict=True)):
         if name is None:
@@ -139,11 +140,6 @@ def _picked(
         else:
             picked.append(_wrong(example.gold, answers[name, i].value, types))
     return picked
-
-
-def _types(one: SequenceTask) -> list[str]:
-    """The entity types of a task's tags; none of other labels."""
-    return sorted({label[2:] for label in one.task.labels.names if label[:2] in ("B-", "I-")})
 
 
 def _wrong(gold: Any, answer: Any, types: Sequence[str]) -> Prediction:

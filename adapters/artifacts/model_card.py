@@ -11,7 +11,7 @@ from adapters.core.errors import numbered, verb
 from adapters.data.regression_rows import LabelRange
 from adapters.evaluation.evaluate import Evaluation
 from adapters.evaluation.metrics.base.any_metric import Section, score_title
-from adapters.evaluation.report.run_report import number_cells, on_base, on_one_line
+from adapters.evaluation.report.run_report import chosen_on_what_is_scored, number_cells, on_base, on_one_line
 from adapters.evaluation.report.tables import markdown_lines
 from adapters.methods.base.peft_method import PeftMethod
 
@@ -286,6 +286,7 @@ def _front_matter(card: Mapping[str, Any], tags: str) -> list[str]:
 
 def _results(record: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
     main, metric, shared = evaluation.main, evaluation.metrics[0], record["overlap"]["count"]
+    chosen = chosen_on_what_is_scored(record)
     row = (
         record["dataset"]["name"],
         evaluation.split,
@@ -301,7 +302,8 @@ def _results(record: Mapping[str, Any], evaluation: Evaluation) -> list[str]:
         "",
         *section_tables(evaluation.tables(metric)),
         f"The interval is a bootstrap over {evaluation.units.name}. {numbered(shared, 'examples')} of "
-        f"{record['dataset']['split']} {verb(shared, 'are')} in train too.",
+        f"{record['dataset']['split']} {verb(shared, 'are')} in train too."
+        + (" Epochs were chosen by these examples, so their scores are too high." if chosen else ""),
         "",
     ]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from adapters.core.errors import SettingsError, did_you_mean
+from adapters.core.errors import SettingsError, did_you_mean, most_similar
 from adapters.core.settings_files import FILES, RECORDED, is_file, read
 
 ALIASES = {"max_seq_length": "max_length"}
@@ -108,7 +108,9 @@ def choose(argv: Sequence[str], name: str, known: Sequence[str], *, needed: bool
             word = rest.pop(at)
             chosen = word.partition("=")[2] or (rest.pop(at) if at < len(rest) and not is_flag(rest[at]) else "")
     if not chosen:
-        raise SettingsError(f"--{name} is missing: choose from {', '.join(known)}.")
+        written = (word.partition("=")[0] for word in rest if is_flag(word))
+        meant = next((f"{word}: there is no such flag. " for word in written if most_similar(word[2:], [name], least=0.75)), "")
+        raise SettingsError(f"{meant}--{name} is missing: choose from {', '.join(known)}.")
     if chosen not in known:
         raise SettingsError(f"--{name} {chosen}: {did_you_mean(chosen, known)}")
     return chosen, rest

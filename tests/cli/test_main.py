@@ -152,6 +152,7 @@ def test_the_lab_has_the_defaults_of_its_recipe() -> None:
         ("train", "--task is missing: choose from classification, ner"),
         ("train --task nre", "--task nre: did you mean 'ner'?"),
         ("train --task ner", "--method is missing: choose from bitfit"),
+        ("train --task ner --methd=lora", "--methd: there is no such flag. --method is missing: choose from bitfit"),
         ("train --task --method lora", "--task is missing"),
         ("train --task ner --method lroa", "--method lroa: did you mean 'lora'"),
         ("train --task ner --method lora --lora_rank 4", "--lora_rank: there is no such flag: did you mean '--lora_r'"),

@@ -131,6 +131,8 @@ def test_class_numbers_become_their_names(tiny_bert, tmp_path):
     made = adapters.train(task="classification", method="head", train=data, **short(tiny_bert, tmp_path / "classes"))
     assert made is not None and made.record["labels"] == ["bad", "good"]
     assert made.record["dataset"]["split"] == "dev"
+    assert "so they are too high" in " ".join((made.folder / "report.txt").read_text().split())
+    assert "so their scores are too high" in (made.artifact / "README.md").read_text()
 
 
 def test_a_new_folder_is_taken_and_said_where_none_is_given(tiny_bert, tmp_path, monkeypatch, capsys):

@@ -26,6 +26,10 @@ NAME_WIDTH = 24
 LONGEST_NAME = 120
 SHOWN = 60
 """Characters of a text in a command that is suggested."""
+ON_DEV = (
+    "these are scores of the dev examples by which epochs and settings were chosen, so they are too high; those of a "
+    "test split (--test_file) are not."
+)
 _NUMBER_WIDTH = 9
 _STYLES = ("bold cyan", "bold green", "bold magenta", "bold yellow", "bold blue", "bold red")
 
@@ -99,12 +103,19 @@ def _headline(record: Mapping[str, Any], evaluation: Evaluation) -> str:
     return f"{what}: {data['name']} {evaluation.split}, n = {len(evaluation.examples):,}"
 
 
+def chosen_on_what_is_scored(record: Mapping[str, Any]) -> bool:
+    """Whether the scores of a run are of the dev examples by which it chose its epoch."""
+    return bool(record["dataset"]["split"] == "dev" and record["labelled"].get("validation"))
+
+
 def _cost_lines(record: Mapping[str, Any]) -> list[str]:
     cost = record["cost"]
     lines = _training_lines(record) if "trainable_params" in cost else []  # which is not known of every artifact
     lines.append(
         f"prediction: {_rate(cost['examples_per_second'])} examples/s in batches{_latency(cost['latency_ms'])}"
     )
+    if chosen_on_what_is_scored(record):
+        lines.append(f"note: {ON_DEV}")
     shared = record["overlap"]
     if shared["count"]:
         lines.append(

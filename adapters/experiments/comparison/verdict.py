@@ -7,7 +7,7 @@ from typing import Any
 
 from adapters.core.errors import numbered, verb
 from adapters.evaluation.documents import FEWEST_DOCUMENTS
-from adapters.evaluation.report.run_report import on_base
+from adapters.evaluation.report.run_report import ON_DEV, on_base
 from adapters.evaluation.report.tables import points
 from adapters.experiments.comparison import curves
 from adapters.experiments.comparison.summary import COSTS, compared_bases, largest
@@ -17,10 +17,6 @@ ACROSS = (
     "difference between them."
 )
 ONE_MODEL = "With one seed, this is about these trained models, not about the methods."
-ON_DEV = (
-    "There is no test set: these are scores of the dev examples by which epochs and settings were chosen, so they are "
-    "too high. Give --test_file."
-)
 SAME = 1e-9
 """Difference up to which scores are equal."""
 SHOWN = 6
@@ -41,7 +37,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     ]
     out += [*filter(None, [resampled_sentence(summary["resampled"])]), *curves.sentences(summary)]
     on_test = summary["dataset"]["split"] == "test"
-    out += [] if on_test else [ON_DEV]
+    out += [] if on_test else [f"There is no test set: {ON_DEV}"]
     out += [_settings(rows, on_test=on_test)] if summary["planned"] else []
     if summary.get("machines", 1) > 1:
         out.append("The runs were made on different machines, so their times and memory cannot be compared.")

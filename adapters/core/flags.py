@@ -109,7 +109,9 @@ def choose(argv: Sequence[str], name: str, known: Sequence[str], *, needed: bool
             chosen = word.partition("=")[2] or (rest.pop(at) if at < len(rest) and not is_flag(rest[at]) else "")
     if not chosen:
         written = (word.partition("=")[0] for word in rest if is_flag(word))
-        meant = next((f"{word}: there is no such flag. " for word in written if most_similar(word[2:], [name], least=0.75)), "")
+        meant = next(
+            (f"{word}: there is no such flag. " for word in written if most_similar(word[2:], [name], least=0.75)), ""
+        )
         raise SettingsError(f"{meant}--{name} is missing: choose from {', '.join(known)}.")
     if chosen not in known:
         raise SettingsError(f"--{name} {chosen}: {did_you_mean(chosen, known)}")

@@ -345,6 +345,8 @@ class AdapterCache:
     ) -> bool:
         """Store the adapters that were read, all or none, adding to `errors`; False where others must leave first."""
         absent = {adapter: read[adapter] for adapter in wanted.values() if adapter.entry is None}
+        if not absent:
+            return True
         incoming = {adapter: prepared for adapter, prepared in absent.items() if isinstance(prepared, PreparedAdapter)}
         failed = {adapter: error for adapter, error in absent.items() if isinstance(error, UserError)}
         try:

@@ -132,6 +132,18 @@ def test_an_alias_is_another_name_and_moves(bank: AdapterBank, folders: list[Pat
         bank.unload("best")
 
 
+def test_a_lease_of_what_is_in_memory_looks_at_no_other_adapter(
+    bank: AdapterBank, folders: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        bank.load(f"a{number}", folders[number])
+    asked: list[Any] = []
+    monkeypatch.setattr(type(bank._cache), "_fits", lambda *given: bool(asked.append(given)))
+    with bank.lease("a0", "a1") as leased:
+        assert [*leased] == ["a0", "a1"]
+    assert not asked, "with 1,000 adapters in memory each batch would add up the bytes of all"
+
+
 def test_a_lease_holds_the_old_version_while_a_new_one_answers(bank: AdapterBank, folders: list[Path]) -> None:
     bank.load("a", folders[0])
     old = scores(bank, "a")

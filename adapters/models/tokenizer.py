@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,8 @@ class WordTokenizer:
         known = [tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, 0]
         self.blank = next(int(token) for token in known if token is not None)
         self.before, self.after = _special_tokens(tokenizer)
-        self.spelled = _spelled_special_tokens(tokenizer)
+        self.special = _texts_of_special_tokens(tokenizer)
+        self.spelled = _spelled_special_tokens(tokenizer, self.special)
         self.leading = _before_words(tokenizer)
         self.mark = _mark_of_words(tokenizer)
 
@@ -100,9 +101,7 @@ class WordTokenizer:
     @cached_property
     def special_texts(self) -> tuple[str, ...]:
         """The texts of the special tokens, longer ones first."""
-        added = self.hf_tokenizer.added_tokens_decoder.values()
-        known = {*self.hf_tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-        return tuple(sorted(known, key=lambda token: (-len(token), token)))
+        return tuple(sorted({*self.special.values()}, key=lambda token: (-len(token), token)))
 
     @property
     def causal(self) -> bool:
@@ -419,13 +418,18 @@ def _mark_of_words(tokenizer: Any) -> str:
     return "▁" if first and str(tokenizer.convert_ids_to_tokens(first[0])).startswith("▁") else ""
 
 
-def _spelled_special_tokens(tokenizer: Any) -> frozenset[int]:
+def _texts_of_special_tokens(tokenizer: Any) -> dict[int, str]:
+    """The texts of the special tokens by id: those that have a name, and others that were added as special."""
+    added = {token: one.content for token, one in tokenizer.added_tokens_decoder.items() if one.special}
+    return added | dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+
+
+def _spelled_special_tokens(tokenizer: Any, special: Mapping[int, str]) -> frozenset[int]:
     """Special tokens that a text can still become by spelling them: the words of a unigram model are all its tokens."""
-    special = {int(token) for token in tokenizer.all_special_ids} - {tokenizer.unk_token_id}
     found: set[int] = set()
-    for text in tokenizer.all_special_tokens:
-        found |= special & set(tokenizer(text, add_special_tokens=False, **_AS_TEXT).input_ids)
-    return frozenset(found)
+    for text in special.values():
+        found |= special.keys() & set(tokenizer(text, add_special_tokens=False, **_AS_TEXT).input_ids)
+    return frozenset(found - {tokenizer.unk_token_id})
 
 
 def valid_text(text: str) -> str:

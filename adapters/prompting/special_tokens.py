@@ -33,17 +33,14 @@ def unguarded(text: str) -> str:
 
 def tokens_of_guarded(text: str, tokenizer: WordTokenizer) -> list[int]:
     """Tokens of a text, without those of the tokenizer's template: the special ones of what is not guarded."""
-    hf = tokenizer.hf_tokenizer
     plain = {"add_special_tokens": False, "split_special_tokens": False, "verbose": False}
     encoded = tokenizer.encode(text, **plain, return_offsets_mapping=True)
-    added = {number for number, token in hf.added_tokens_decoder.items() if token.special}
-    special = {*hf.all_special_ids, *added}
     found = zip(encoded.input_ids, encoded.offset_mapping, strict=True)
     out: list[int] = []
     piece: list[int] = []
     begin = 0
     for token, (start, end) in [*found, (None, (len(text), len(text)))]:
-        if token is not None and token not in special:
+        if token is not None and token not in tokenizer.special:
             piece.append(token)
             continue
         within = text[begin:start]

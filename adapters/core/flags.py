@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import SettingsError, did_you_mean, most_similar
-from adapters.core.settings_files import FILES, RECORDED, is_file, read
+from adapters.core.settings_files import FILES, RECORDED, is_file, not_alone, read
 
 ALIASES = {"max_seq_length": "max_length"}
 HELP = frozenset({"-h", "--help"})
@@ -107,6 +107,8 @@ def choose(argv: Sequence[str], name: str, known: Sequence[str], *, needed: bool
         if at is not None:
             word = rest.pop(at)
             chosen = word.partition("=")[2] or (rest.pop(at) if at < len(rest) and not is_flag(rest[at]) else "")
+    if not chosen and argv and argv[0].lower().endswith(FILES) and not is_file(argv):
+        raise not_alone(argv[0])
     if not chosen:
         written = (word.partition("=")[0] for word in rest if is_flag(word))
         meant = next(

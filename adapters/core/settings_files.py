@@ -19,6 +19,11 @@ def is_file(argv: Sequence[str]) -> bool:
     return len(argv) == 1 and not argv[0].startswith("-") and argv[0].lower().endswith(FILES)
 
 
+def not_alone(path: str) -> SettingsError:
+    """What is raised where a settings file is given together with flags."""
+    return SettingsError(f"{path}: a settings file takes the place of all flags. Write the others into it.")
+
+
 def read(path: Path) -> dict[str, Any]:
     """The contents of a settings file, by the names that it uses. Raises SettingsError."""
     kind = path.suffix.lower()

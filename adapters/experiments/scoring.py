@@ -127,7 +127,7 @@ def _test(name: str, kind: Any, of_run: Mapping[str, Any], given: Mapping[str, A
     settings = replace(kind(**own), **given)
     settings.check()
     _, splits, _ = examples.read_splits(name, settings, scored=True)
-    source = str(settings.test_file or settings.dataset_name or settings.train_file)
+    source = str(settings.test_file or settings.train_file or settings.dataset_name)
     if "test" not in splits:
         raise SettingsError(f"{source}: has no test split. Give one: --test_file.")
     test = splits["test"]

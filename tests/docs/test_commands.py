@@ -160,7 +160,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked = [[row.get(name) or "" for name in customers.COLUMNS] for row in customers.rows(12, 1)]
     (folder / "questions.csv").write_text("".join(",".join(row) + "\n" for row in [[*customers.COLUMNS], *asked]))
     news.write(folder / "news.jsonl", news.rows(30))
-    shop.files(folder)
+    of_pages = {"item_id": "m1", "title": "Jaws", "tags": ["sea"], "price": 3, "published": "1975-06-20"}
+    shop.write(Path(shop.files(folder)["items_file"]), [*shop.items(), of_pages])
     (marked_text,) = blocks("docs/explaining.md", "json")
     (folder / "marked.jsonl").write_text(marked_text.body * 3)
     for path, body in plugin_files("README.md").items():

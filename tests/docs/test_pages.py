@@ -131,7 +131,7 @@ def known_names() -> Iterator[str]:
     of_plugins = ("tasks", "methods", "strategies")
     kinds += [discovery.load(kind, name).Settings for kind in of_plugins for name in discovery.names(kind)]
     yield from (field.name for kind in kinds for field in fields(kind))
-    for path in (REPOSITORY / "adapters" / "cli").glob("*.py"):
+    for path in (REPOSITORY / "adapters" / "cli").rglob("*.py"):
         yield from re.findall(r"[a-z]\w+", path.read_text(encoding="utf-8"))
 
 

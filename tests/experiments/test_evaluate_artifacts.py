@@ -87,6 +87,15 @@ def test_an_artifact_without_its_run_is_scored_on_data_that_are_named(run, tmp_p
         results.load(made.folder)
 
 
+def test_the_data_of_a_run_without_a_test_split_are_named(tmp_path):
+    rows = reviews(tmp_path / "rows.csv", 60, 5)
+    settings = {"task": "classification", "method": "majority", "train_file": str(rows)}
+    (tmp_path / "run.json").write_text(json.dumps({**settings, "output_dir": str(tmp_path / "run")}))
+    assert main(["train", str(tmp_path / "run.json")]) == 0
+    with pytest.raises(SettingsError, match=r"rows\.csv: has no test split\. Give one: "):
+        adapters.evaluate(tmp_path / "run")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

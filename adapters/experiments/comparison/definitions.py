@@ -73,7 +73,7 @@ def paragraphs(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
                 "tuning",
                 "Tuning",
                 "Time that the search for the method's settings took, scoring on dev included, and the number of "
-                "settings tried. Trials are scored on dev, never on the examples of this table.",
+                "settings tried. Trials are scored on dev.",
             )
         )
     if any(row["size"] for row in rows):

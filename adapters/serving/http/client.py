@@ -244,6 +244,9 @@ class Client:
         require_card: bool = False,
         task: str | None = None,
         labels: Sequence[str] | None = None,
+        multi_label: bool | None = None,
+        pair: bool | None = None,
+        max_length: int | None = None,
     ) -> dict[str, Any]:
         """Load an adapter, or a new version of one, from a folder below the server's --adapter_root.
 
@@ -257,6 +260,9 @@ class Client:
             "require_card": require_card,
             "task": task,
             "labels": None if labels is None else list(labels),
+            "multi_label": multi_label,
+            "pair": pair,
+            "max_length": max_length,
         }
         info: dict[str, Any] = self._call("PUT", f"/v1/adapters/{quote(name, safe='')}", given)
         return info

@@ -345,7 +345,7 @@ class Batcher(Generic[R]):
             logging.getLogger("adapters.serving").exception("a batch could not be counted")
         for loop in {job.done.get_loop() for job, _ in done}:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits in it
-                loop.call_soon_threadsafe(_finish, [one for one in done if one[0].done.get_loop() is loop])
+                loop.call_soon_threadsafe(_wake, [one for one in done if one[0].done.get_loop() is loop])
         return now
 
     def _next_batch(self) -> list[JobSlice[R]]:
@@ -407,7 +407,7 @@ class Batcher(Generic[R]):
         return sorted(means, key=lambda job: (-job.passed, abs(means[job] - oldest)))
 
 
-def _finish(done: Sequence[tuple[Job[Any], Exception | None]]) -> None:
+def _wake(done: Sequence[tuple[Job[Any], Exception | None]]) -> None:
     """Wake the clients that still wait."""
     for job, error in done:
         if job.done.done():

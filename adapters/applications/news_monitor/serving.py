@@ -267,7 +267,7 @@ class NewsMonitorSite:
             staff's token, as news raise alarms."""
             service.ready_bank()
             given = _items(await request.body(), request.headers.get("content-type", ""), next(self.numbers))
-            became = await self._taken(given, service.seconds(request.headers.get("x-timeout-ms")))
+            became = await self._taken(given, service.seconds(request))
             return private({"items": len(became), "became": became})
 
         return router

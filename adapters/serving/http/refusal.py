@@ -89,6 +89,11 @@ def busy(reason: str, error: str, seconds: int = 1, found: str = "no room at pre
     )
 
 
+def disconnected() -> Refusal:
+    """The refusal of a request whose client has hung up: it is counted, and nobody reads it."""
+    return Refusal(499, "disconnected", "The client disconnected.")
+
+
 def of_exports(error: str) -> Refusal:
     """The refusal of what a server of exports cannot do. Args: error: what follows on its name."""
     return Refusal(

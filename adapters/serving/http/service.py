@@ -6,8 +6,9 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from adapters.serving.http.telemetry import RequestLog, ServerMetrics
 from adapters.tasks.base.requests import Request
 
 if TYPE_CHECKING:
+    from starlette.requests import Request as HttpRequest
+
     from adapters.serving.bank.adapter_loader import LoadedAdapter
     from adapters.serving.bank.bank import AdapterBank
     from adapters.serving.bank.served_bank import ServedBank
@@ -219,9 +222,9 @@ class Service:
         """Count the texts that wait."""
         self.metrics.queue.set(self.batcher.waiting + self.generator.batcher.waiting)
 
-    def seconds(self, header: str | None) -> float:
+    def seconds(self, request: HttpRequest) -> float:
         """A request's time limit: the client's, at most the server's. Raises Refusal."""
-        most = self.settings.timeout_ms / 1000
+        most, header = self.settings.timeout_ms / 1000, request.headers.get("x-timeout-ms")
         if header is None:
             return most
         if not (header.isascii() and header.isdigit() and len(header) <= 9 and int(header)):
@@ -235,18 +238,18 @@ class Service:
         return min(most, int(header) / 1000)
 
     async def predict(
-        self, requests: Sequence[Request], seconds: float, disconnected: asyncio.Future[Any] | None, log: RequestLog
+        self, requests: Sequence[Request], seconds: float, gone: asyncio.Future[Any] | None, log: RequestLog
     ) -> Job[Request]:
         """Answer requests. Raises Refusal, also if none of them can be answered.
 
         Args:
             requests: of one client.
             seconds: time limit.
-            disconnected: done when the client has disconnected.
+            gone: done when the client has disconnected.
             log: of the HTTP request.
         """
         self.log_texts(requests, log)
-        job = await self.batcher.submit(requests, seconds, disconnected)
+        job = await self.batcher.submit(requests, seconds, gone)
         log.fields |= {"wait_ms": _ms(job.wait), "model_ms": _ms(job.model), "batch_rows": job.rows}
         timing = f"wait;dur={_ms(job.wait)}, model;dur={_ms(job.model)}"
         log.headers += [(b"server-timing", timing.encode()), (b"x-batch-rows", str(job.rows).encode())]
@@ -442,6 +445,17 @@ class Service:
     def without_root(self, text: str) -> str:
         """A message without the root's path."""
         return text if self.root is None else text.replace(f"{self.root}/", "").replace(str(self.root), "the root")
+
+
+@asynccontextmanager
+async def hang_up(request: HttpRequest) -> AsyncIterator[asyncio.Future[Any]]:
+    """While a request is answered: a future that is done when its client has disconnected."""
+    await request.body()  # else what is received next would be of the body
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        yield gone
+    finally:
+        gone.cancel()
 
 
 def _with_its_link(folder: Path, root: Path) -> Path:

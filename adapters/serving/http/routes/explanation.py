@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi import APIRouter, Request, Response
 
 from adapters.serving.http import schema
 from adapters.serving.http.answers import json_answer
 from adapters.serving.http.openapi import body, refusals, schema_of
 from adapters.serving.http.refusal import check_content_type
-from adapters.serving.http.service import Service
+from adapters.serving.http.service import Service, hang_up
 from adapters.serving.http.token_router import token_router
 
 
@@ -34,13 +32,10 @@ def routes(service: Service) -> list[APIRouter]:
         wait have a limit of their own (`--max_explanations`), and so has the number of words
         (`--max_explained_words`). `X-Timeout-Ms` sets a lower time limit than the server's."""
         check_content_type(request.headers, "application/json")
-        bank, seconds = service.ready_bank(), service.seconds(request.headers.get("x-timeout-ms"))
+        bank, seconds = service.ready_bank(), service.seconds(request)
         asked = service.parser.parse_explain(await request.body())
         service.log_texts([asked.request()], request.scope["log"])
-        gone = asyncio.ensure_future(request.receive())
-        try:
+        async with hang_up(request) as gone:
             return json_answer(await service.explainer.answer(bank, asked, seconds, gone))
-        finally:
-            gone.cancel()
 
     return [router]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import orjson
@@ -13,7 +12,7 @@ from adapters.serving.http.answers import json_answer
 from adapters.serving.http.generator import GenerationStream
 from adapters.serving.http.openapi import body, refusals, schema_of
 from adapters.serving.http.refusal import check_content_type
-from adapters.serving.http.service import Service
+from adapters.serving.http.service import Service, hang_up
 from adapters.serving.http.token_router import token_router
 
 
@@ -47,15 +46,12 @@ def routes(service: Service) -> list[APIRouter]:
         the server's."""
         check_content_type(request.headers, "application/json")
         service.ready_bank()
-        seconds = service.seconds(request.headers.get("x-timeout-ms"))
+        seconds = service.seconds(request)
         given, log = service.parser.parse_generate(await request.body()), request.scope["log"]
         text, sampling = service.generation_request(given, log), given.sampling()
         if given.stream:
             return GenerationStream(service.generator, text, sampling, seconds, log)
-        gone = asyncio.ensure_future(request.receive())
-        try:
+        async with hang_up(request) as gone:
             return json_answer(await service.generator.answer(text, sampling, seconds, gone, log))
-        finally:
-            gone.cancel()
 
     return [router]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import orjson
@@ -12,7 +11,7 @@ from adapters.serving.http import schema
 from adapters.serving.http.answers import json_answer
 from adapters.serving.http.openapi import body, refusals, schema_of
 from adapters.serving.http.refusal import check_content_type
-from adapters.serving.http.service import Service
+from adapters.serving.http.service import Service, hang_up
 from adapters.serving.http.stream import Stream
 from adapters.serving.http.token_router import token_router
 
@@ -46,13 +45,10 @@ def routes(service: Service) -> list[APIRouter]:
         service.ready_bank()
         if service.batcher.room <= 0:
             raise service.batcher.full()
-        seconds = service.seconds(request.headers.get("x-timeout-ms"))
+        seconds = service.seconds(request)
         requests = service.parser.parse_list(await request.body())
-        disconnected = asyncio.ensure_future(request.receive())
-        try:
-            job = await service.predict(requests, seconds, disconnected, request.scope["log"])
-        finally:
-            disconnected.cancel()
+        async with hang_up(request) as gone:
+            job = await service.predict(requests, seconds, gone, request.scope["log"])
         return json_answer(job.answers)
 
     @router.post(

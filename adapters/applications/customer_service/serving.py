@@ -31,11 +31,12 @@ from adapters.applications.customer_service.settings import DECIDED, SESSIONS
 from adapters.applications.customer_service.store import ConflictError, Store
 from adapters.core.errors import DataError, SessionError, UserError
 from adapters.serving.bank.bank import AdapterBank
+from adapters.serving.http.answers import without_paths
 from adapters.serving.http.application import EVENTS, PRIVATE, event, private
 from adapters.serving.http.batcher import Answers
 from adapters.serving.http.openapi import refusals
 from adapters.serving.http.refusal import Refusal
-from adapters.serving.http.service import Service, without_paths
+from adapters.serving.http.service import Service
 from adapters.serving.http.token_router import token_router
 from adapters.tasks.base.requests import Request as BankRequest
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapters.core.environment import install_command
 from adapters.core.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -26,12 +25,8 @@ def settings() -> type:
 
 def run(argv: Sequence[str]) -> int:
     """Run `taskswap serve`. Raises SettingsError where a package of the extra `serve` is missing."""
-    try:
-        from adapters.serving.http.server import serve
-    except ImportError as error:
-        if (error.name or "").startswith("adapters"):
-            raise
-        raise SettingsError(f"serve needs {error.name}: {install_command('serve')}.") from error
+    from adapters.serving.http.server import serve
+
     return serve(argv, application)
 
 

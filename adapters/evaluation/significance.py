@@ -1,4 +1,4 @@
-"""Intervals by resampling: sums of counts are resampled, no example is scored again. And Holm's adjustment.
+"""Intervals by resampling: sums of counts are resampled, no example is scored again. And the levels of Holm's tests.
 
 What is resampled are the rows of the counts: examples, or documents, whose examples' counts are summed before.
 """
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from adapters.core.holm import holm as holm
 from adapters.evaluation.metrics.base.metric import Metric
 
 RESAMPLES = 10_000
@@ -74,21 +75,6 @@ def resampled_sums(counts: np.ndarray, *, seed: int, resamples: int) -> np.ndarr
         drawn += (np.arange(size, dtype=np.int32) * examples)[:, None]
         frequency = np.bincount(drawn.ravel(), minlength=size * examples).reshape(size, examples)
         out[begin : begin + size] = frequency.astype(np.float64) @ values
-    return out
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for multiple testing, in the order given.
-
-    Holm 1979, "A simple sequentially rejective multiple test procedure": the chance of any false positive among them
-    stays below the level at which each is read.
-    """
-    order = np.argsort(p_values, kind="stable")
-    out = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        out[int(i)] = highest
     return out
 
 

@@ -22,7 +22,7 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
-from adapters.applications.base.serving import batch_counter, refusal
+from adapters.applications.base.serving import AnswerQueue, refusal
 from adapters.applications.customer_service.assistant import Assistant, Outcome, saved_record
 from adapters.applications.customer_service.conversation import Session
 from adapters.applications.customer_service.inbox import Inbox
@@ -31,11 +31,12 @@ from adapters.applications.customer_service.settings import DECIDED, SESSIONS
 from adapters.applications.customer_service.store import ConflictError, Store
 from adapters.core.errors import DataError, SessionError, UserError
 from adapters.serving.bank.bank import AdapterBank
+from adapters.serving.http.answers import without_paths
 from adapters.serving.http.application import EVENTS, PRIVATE, event, private
-from adapters.serving.http.batcher import Answers, Batcher
+from adapters.serving.http.batcher import Answers
 from adapters.serving.http.openapi import refusals
 from adapters.serving.http.refusal import Refusal
-from adapters.serving.http.service import Service, without_paths
+from adapters.serving.http.service import Service
 from adapters.serving.http.token_router import token_router
 from adapters.tasks.base.requests import Request as BankRequest
 
@@ -118,12 +119,13 @@ class CustomerServiceSite:
 
     name = "customer_service"
     page: Path | None = Path(__file__).with_name("pages")
+    queue: AnswerQueue[MessageRequest]
+    """Made with the routes, which a server asks for before it opens an application."""
 
     def __init__(self, folder: Path, base: str, database: str | None = None) -> None:
         """Args: the assistant's folder; its base; where conversations are kept. Default: a file in the folder."""
         self.folder, self.base, self.database = folder, base, database
         self.inbox: Inbox | None = None
-        self.batcher: Batcher[MessageRequest] | None = None
 
     def open(self, bank: AdapterBank) -> None:
         """Load the assistant's adapters, and open the conversations. Raises UserError."""
@@ -132,13 +134,11 @@ class CustomerServiceSite:
     def use(self, assistant: Assistant) -> None:
         """Answer with an assistant from now on."""
         self.inbox = Inbox(Store(self.database or str(self.folder / SESSIONS)), assistant, self.folder / DECIDED)
-        if self.batcher is not None:
-            self.batcher.start()  # one thread: what arrives meanwhile is the next batch
+        self.queue.start()
 
     def close(self) -> None:
         """Answer what waits, and close the database."""
-        if self.batcher is not None:
-            self.batcher.close()
+        self.queue.close()
         if self.inbox is not None:
             self.inbox.store.close()
 
@@ -199,10 +199,10 @@ class CustomerServiceSite:
 
     def routes(self, service: Service) -> list[APIRouter]:
         """What customers do with their own conversations, and what the staff does with all of them."""
-        self.batcher = Batcher(self.answer, service.settings, batch_counter(service))
-        return [self._conversations(service, self.batcher), self._inbox(service)]
+        self.queue = AnswerQueue(service, self.answer, _refusal)
+        return [self._conversations(service), self._inbox(service)]
 
-    def _conversations(self, service: Service, batcher: Batcher[MessageRequest]) -> APIRouter:
+    def _conversations(self, service: Service) -> APIRouter:
         router = token_router(service.tokens.check_predict, prefix="/v1")
 
         @router.post(
@@ -221,19 +221,11 @@ class CustomerServiceSite:
             if len(body.text) > most:
                 what = f"{len(body.text):,} characters"
                 raise Refusal(413, "text", "The message is too long.", expected=f"at most {most:,}", found=what)
-            if batcher.room <= 0:
-                raise batcher.full()
             message = MessageRequest(None, body.text, "0", owner=owner, conversation=f"{owner}/{id}")
-            service.log_texts([message], request.scope["log"])
-            seconds = service.seconds(request.headers.get("x-timeout-ms"))
-            if EVENTS in request.headers.get("accept", ""):
-                work = asyncio.create_task(self._answered(batcher, message, seconds))
-                return StreamingResponse(_events(work, service), media_type=EVENTS, headers=PRIVATE)
-            gone = asyncio.ensure_future(request.receive())
-            try:
-                return private(await self._answered(batcher, message, seconds, gone))
-            finally:
-                gone.cancel()
+            if EVENTS not in request.headers.get("accept", ""):
+                return await self.queue.respond(request, message)
+            work = asyncio.create_task(self.queue.answer(message, self.queue.begin(request, message)))
+            return StreamingResponse(_events(work, service), media_type=EVENTS, headers=PRIVATE)
 
         @router.get(
             "/conversations/{id}",
@@ -313,19 +305,6 @@ class CustomerServiceSite:
         seen = {name: turn[name] for name in ("number", "at", "asked")}
         return {**seen, **self.public(turn["outcome"]), "staff": written}
 
-    async def _answered(
-        self,
-        batcher: Batcher[MessageRequest],
-        message: MessageRequest,
-        seconds: float,
-        gone: asyncio.Future[Any] | None = None,
-    ) -> dict[str, Any]:
-        """The answer to a message. `gone`: done when the client has disconnected. Raises Refusal."""
-        job = await batcher.submit([message], seconds, gone)
-        if job.faults:
-            raise _refusal(job.faults[0])
-        return job.answers[0]
-
     async def _in_thread(self, service: Service, work: Callable[[Inbox], Any]) -> Any:
         """What some work with the inbox returns. Raises Refusal."""
         service.ready_bank()
@@ -359,7 +338,7 @@ async def _events(work: asyncio.Task[dict[str, Any]], service: Service) -> Async
         try:
             yield event("answer", orjson.dumps(work.result()))
         except Refusal as refused:
-            service.metrics.refusals.labels(refused.reason).inc()
+            service.metrics.count_refusal(refused)
             yield event("error", orjson.dumps(refused.body))
         except Exception:
             logging.getLogger("adapters.serving").exception("a message could not be answered")

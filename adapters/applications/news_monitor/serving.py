@@ -38,7 +38,7 @@ from adapters.core.errors import ArtifactError, SessionError, SettingsError, Use
 from adapters.data.times import iso_time
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.application import EVENTS, PRIVATE, event, private
-from adapters.serving.http.openapi import refusals
+from adapters.serving.http.openapi import body, refusals
 from adapters.serving.http.refusal import Refusal, busy, shown
 from adapters.serving.http.service import DRAINING, Service
 from adapters.serving.http.token_router import token_router
@@ -251,7 +251,6 @@ class NewsMonitorSite:
         example = {"id": "r-17", "time": "2026-03-02T13:00:00+01:00", "source": "Wire", "title": "Acme falls"}
         one = {"schema": {"type": "array", "items": {"type": "object"}}, "example": [example]}
         lines = {"schema": {"type": "string"}, "example": orjson.dumps(example).decode()}
-        body = {"requestBody": {"required": True, "content": {"application/json": one, LINES: lines}}}
 
         @router.post(
             "",
@@ -260,7 +259,7 @@ class NewsMonitorSite:
                 200: {"description": "What became of each.", "content": {"application/json": {}}},
                 **refusals(400, 401, 403, 408, 413, 415, 422, 503, 504),
             },
-            openapi_extra=body,
+            openapi_extra=body({"application/json": one, LINES: lines}),
         )
         async def push(request: Request) -> Response:
             """A JSON object, a list of them, or one on each line (`application/x-ndjson`). When it is answered, they
@@ -268,7 +267,7 @@ class NewsMonitorSite:
             staff's token, as news raise alarms."""
             service.ready_bank()
             given = _items(await request.body(), request.headers.get("content-type", ""), next(self.numbers))
-            became = await self._taken(given, service.seconds(request.headers.get("x-timeout-ms")))
+            became = await self._taken(given, service.seconds(request))
             return private({"items": len(became), "became": became})
 
         return router

@@ -6,7 +6,6 @@ event that was acknowledged is in every later answer.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,15 +18,14 @@ from fastapi import Path as InPath
 from fastapi import Request as HttpRequest
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters.applications.base.serving import batch_counter, refusal
+from adapters.applications.base.serving import AnswerQueue, refusal
 from adapters.applications.recommendation.catalogue import Item
 from adapters.applications.recommendation.recommender import MOST, Recommender, Request, saved_record
 from adapters.applications.recommendation.store import Event
 from adapters.core.errors import UserError
 from adapters.data.times import seconds_since_1970
 from adapters.serving.bank.bank import AdapterBank
-from adapters.serving.http.application import private
-from adapters.serving.http.batcher import Answers, Batcher
+from adapters.serving.http.batcher import Answers
 from adapters.serving.http.openapi import refusals
 from adapters.serving.http.refusal import Refusal
 from adapters.serving.http.service import Service
@@ -140,6 +138,8 @@ class RecommendationSite:
 
     name = "recommendation"
     page: Path | None = Path(__file__).with_name("pages")
+    queue: AnswerQueue[Work]
+    """Made with the routes, which a server asks for before it opens an application."""
 
     def __init__(
         self,
@@ -160,7 +160,6 @@ class RecommendationSite:
         self.folder, self.base, self.signal_kinds, self.kinds = folder, base, signal_kinds, kinds
         self.min_rating = min_rating
         self.recommender: Recommender | None = None
-        self.batcher: Batcher[Work] | None = None
 
     def open(self, bank: AdapterBank) -> None:
         """Load the recommender. Raises UserError."""
@@ -169,13 +168,11 @@ class RecommendationSite:
     def use(self, recommender: Recommender) -> None:
         """Answer with a recommender from now on."""
         self.recommender = recommender
-        if self.batcher is not None:
-            self.batcher.start()
+        self.queue.start()
 
     def close(self) -> None:
         """Finish pending work, and close the events' file."""
-        if self.batcher is not None:
-            self.batcher.close()
+        self.queue.close()
         if self.recommender is not None:
             self.recommender.store.close()
 
@@ -219,24 +216,12 @@ class RecommendationSite:
         """Recommendations, events and users; new items, which are the staff's."""
         router = token_router(service.tokens.check_predict, prefix="/v1/recommend")
         staff = token_router(service.tokens.check_staff, prefix="/v1/recommend")
-        batcher = self.batcher = Batcher(self.answer, service.settings, batch_counter(service))
+        queue = self.queue = AnswerQueue(service, self.answer, _refusal)
 
         async def done(request: HttpRequest, text: str, do: Callable[[Recommender], dict[str, Any]]) -> Response:
             """The answer of some work. Raises Refusal."""
             service.ready_bank()
-            await request.body()  # else what is received next would not be that the client is gone
-            if batcher.room <= 0:
-                raise batcher.full()
-            work = Work(None, text, "0", do=do)
-            service.log_texts([work], request.scope["log"])
-            gone = asyncio.ensure_future(request.receive())
-            try:
-                job = await batcher.submit([work], service.seconds(request.headers.get("x-timeout-ms")), gone)
-            finally:
-                gone.cancel()
-            if job.faults:
-                raise refusal(job.faults[0], application=self.name, stored="events", request="request")
-            return private(job.answers[0])
+            return await queue.respond(request, Work(None, text, "0", do=do))
 
         usual = refusals(400, 401, 408, 413, 422, 503, 504)
 
@@ -285,6 +270,11 @@ class RecommendationSite:
             return await done(request, "", lambda recommender: {"deleted": recommender.forget(user)})
 
         return [router, staff]
+
+
+def _refusal(error: UserError) -> Refusal:
+    """The refusal for the error of some work."""
+    return refusal(error, application="recommendation", stored="events", request="request")
 
 
 def _item(given: ItemBody) -> Item:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -15,6 +16,17 @@ from adapters.serving.http.refusal import misfit, shown
 def json_answer(value: Any, status: int = 200) -> Response:
     """A value as JSON."""
     return Response(orjson.dumps(value), status, media_type="application/json")
+
+
+def without_paths(value: Any) -> Any:
+    """A card in which each absolute path is replaced by its last component."""
+    if isinstance(value, Mapping):
+        return {key: without_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_paths(item) for item in value]
+    if isinstance(value, str) and (value.startswith(("/", "\\\\")) or value[1:3] in (":\\", ":/")):
+        return value.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return value
 
 
 def answer_errors_in_json(app: FastAPI) -> None:

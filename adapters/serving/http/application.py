@@ -64,13 +64,10 @@ Find = Callable[[str, Path, str | None], Application]
 """An application by its name, its folder and its database. Raises SettingsError."""
 
 
-def found(settings: Settings, find: Find | None) -> list[Application]:
+def found(settings: Settings, find: Find) -> list[Application]:
     """The applications that the settings name. Raises SettingsError."""
-    named = settings.applications()
-    if named and find is None:
-        raise SettingsError("--application: is known to `taskswap serve` only.")
     database = settings.database or os.environ.get(DATABASE)
-    return [find(name, folder, database) for name, folder in named.items() if find is not None]
+    return [find(name, folder, database) for name, folder in settings.applications().items()]
 
 
 def base_of(applications: Sequence[Application]) -> str | None:

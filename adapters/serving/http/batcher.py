@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, overload
 
 from adapters.core.errors import UserError
-from adapters.serving.http.refusal import Refusal, busy
+from adapters.serving.http.refusal import Refusal, busy, disconnected
 from adapters.serving.http.settings import Settings
 from adapters.serving.http.token_estimate import tokens
 from adapters.tasks.base.requests import Request
@@ -228,22 +228,20 @@ class Batcher(Generic[R]):
         seconds = max(1, math.ceil(self.waiting * row_seconds / max(1, len(self.threads))))
         return busy("queue", f"The queue is full: {self.waiting} of {self.settings.max_queue} texts wait.", seconds)
 
-    async def submit(
-        self, requests: Sequence[R], seconds: float, disconnected: asyncio.Future[Any] | None = None
-    ) -> Job[R]:
+    async def submit(self, requests: Sequence[R], seconds: float, gone: asyncio.Future[Any] | None = None) -> Job[R]:
         """Answer requests.
 
         Args:
             requests: at most as many as may wait.
             seconds: time limit.
-            disconnected: done when the client has disconnected.
+            gone: done when the client has disconnected.
 
         Raises:
             Refusal: there is no room, the time is over, or the client has disconnected.
         """
         job = self.admit(requests)
-        if disconnected is not None:
-            disconnected.add_done_callback(lambda _: job.done.cancel())
+        if gone is not None:
+            gone.add_done_callback(lambda _: job.done.cancel())
         try:
             async with asyncio.timeout(seconds):
                 await job.done
@@ -256,8 +254,8 @@ class Batcher(Generic[R]):
                 found=f"{job.left} of its {len(requests)} texts still waiting",
             ) from None
         except asyncio.CancelledError:
-            if disconnected is not None and disconnected.done():
-                raise Refusal(499, "disconnected", "The client disconnected.") from None
+            if gone is not None and gone.done():
+                raise disconnected() from None
             raise
         finally:
             self.drop(job)
@@ -345,7 +343,7 @@ class Batcher(Generic[R]):
             logging.getLogger("adapters.serving").exception("a batch could not be counted")
         for loop in {job.done.get_loop() for job, _ in done}:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits in it
-                loop.call_soon_threadsafe(_finish, [one for one in done if one[0].done.get_loop() is loop])
+                loop.call_soon_threadsafe(_wake, [one for one in done if one[0].done.get_loop() is loop])
         return now
 
     def _next_batch(self) -> list[JobSlice[R]]:
@@ -407,7 +405,7 @@ class Batcher(Generic[R]):
         return sorted(means, key=lambda job: (-job.passed, abs(means[job] - oldest)))
 
 
-def _finish(done: Sequence[tuple[Job[Any], Exception | None]]) -> None:
+def _wake(done: Sequence[tuple[Job[Any], Exception | None]]) -> None:
     """Wake the clients that still wait."""
     for job, error in done:
         if job.done.done():

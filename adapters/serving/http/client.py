@@ -107,21 +107,11 @@ class Client:
         """
         refuse_single(requests, "a list of requests", EXAMPLE)
         given = [_as_json(request, number) for number, request in enumerate(requests)]  # all, before any is sent
-        answers: list[dict[str, Any]] = []
-        refused: RefusedError | None = None
-        good = False
-        for begin in range(0, len(given), CHUNK):
-            try:
-                answers += self._predict(given[begin : begin + CHUNK])
-                good = True
-            except RefusedError as error:
-                if "answers" not in error.body:
-                    raise
-                refused = refused or error
-                answers += error.body["answers"]
-        if refused is not None and not good:
-            raise refused
-        return answers
+        chunks = [self._chunk(given[begin : begin + CHUNK]) for begin in range(0, len(given), CHUNK)]
+        refused = [error for _, error in chunks if error is not None]
+        if refused and len(refused) == len(chunks):
+            raise refused[0]
+        return [answer for answers, _ in chunks for answer in answers]
 
     def stream(self, requests: Iterable[Any]) -> Iterator[dict[str, Any]]:
         """As `predict`, for any number of requests: some are read ahead, and answers are in order.
@@ -244,6 +234,9 @@ class Client:
         require_card: bool = False,
         task: str | None = None,
         labels: Sequence[str] | None = None,
+        multi_label: bool | None = None,
+        pair: bool | None = None,
+        max_length: int | None = None,
     ) -> dict[str, Any]:
         """Load an adapter, or a new version of one, from a folder below the server's --adapter_root.
 
@@ -257,6 +250,9 @@ class Client:
             "require_card": require_card,
             "task": task,
             "labels": None if labels is None else list(labels),
+            "multi_label": multi_label,
+            "pair": pair,
+            "max_length": max_length,
         }
         info: dict[str, Any] = self._call("PUT", f"/v1/adapters/{quote(name, safe='')}", given)
         return info
@@ -305,19 +301,18 @@ class Client:
 
     # one request ------------------------------------------------------------------------------------------------------
 
-    def _predict(self, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        answers: list[dict[str, Any]] = self._call("POST", "/v1/predict", requests)
-        return answers
-
-    def _each(self, requests: Sequence[Any], first: int) -> list[dict[str, Any]]:
-        """As `_predict`; if none can be answered, the answers with their errors."""
+    def _chunk(self, requests: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], RefusedError | None]:
+        """The answers to the requests of one HTTP request; and its refusal, if each of them is an error."""
         try:
-            return self._predict([_as_json(request, first + number) for number, request in enumerate(requests)])
+            return self._call("POST", "/v1/predict", requests), None
         except RefusedError as error:
             if "answers" not in error.body:
                 raise
-            answers: list[dict[str, Any]] = error.body["answers"]
-            return answers
+            return error.body["answers"], error
+
+    def _each(self, requests: Sequence[Any], first: int) -> list[dict[str, Any]]:
+        """The answers to a chunk of a stream. Args: the requests, and the number of the first."""
+        return self._chunk([_as_json(request, first + number) for number, request in enumerate(requests)])[0]
 
     def _call(self, method: str, path: str, body: Any = None, *, retries: int | None = None) -> Any:
         """The server's answer, after as many attempts as needed, or `retries` besides the first."""

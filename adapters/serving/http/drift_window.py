@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from adapters.artifacts.reference import LabelCounts, Reference, ValueCounts, unknown_share
+from adapters.core.holm import holm
 from adapters.tasks.base.observation import Observation
 
 LEAST = 5.0
@@ -74,7 +75,8 @@ class Window:
         """The tests of the window, one for each part of the reference that was counted."""
         names = [name for name in self.parts if self.counts[name].sum()]
         p_values = {name: homogeneity(self.parts[name], self.counts[name]) for name in names}
-        adjusted = holm({name: p for name, p in p_values.items() if p is not None})
+        known = {name: p for name, p in p_values.items() if p is not None}
+        adjusted = dict(zip(known, holm([*known.values()]), strict=True))
         return [self._test(name, p_values[name], adjusted.get(name)) for name in names]
 
     def _test(self, name: str, p: float | None, adjusted: float | None) -> WindowTest:
@@ -146,16 +148,6 @@ def _with_neighbours(table: np.ndarray, least: float) -> np.ndarray:
     else:
         groups.append(group)
     return np.array(groups).T
-
-
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """p values adjusted so that the rate of any false alarm among them is that of one (Holm 1979)."""
-    out: dict[str, float] = {}
-    largest = 0.0
-    for number, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        largest = max(largest, min(1.0, (len(p_values) - number) * p_values[name]))
-        out[name] = largest
-    return out
 
 
 def _distance(dev: float, dev_texts: int, found: int, texts: int) -> float:

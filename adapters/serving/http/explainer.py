@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapters.artifacts.explaining.base.attribution import Options
 from adapters.core.errors import UserError
-from adapters.serving.http.refusal import Refusal, busy, of_exports, unanswered
+from adapters.serving.http.refusal import Refusal, busy, disconnected, of_exports, unanswered
 from adapters.serving.http.schema import ExplainRequest
 from adapters.serving.http.settings import Settings
 from adapters.tasks.base.explained import words_of
@@ -124,7 +124,7 @@ class Explainer:
             answer.cancel()
             if asked.found.cancel():  # it was not begun: its room is free at once
                 self.waiting.discard(asked)
-        raise Refusal(499, "disconnected", "The client disconnected.")
+        raise disconnected()
 
     def _check(self, given: ExplainRequest) -> None:
         """Raises Refusal."""

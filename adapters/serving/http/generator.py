@@ -241,8 +241,7 @@ class GenerationStream(Response):
         except Refusal as refusal:
             if not begun or refusal.status == 499:
                 raise
-            self.generator.metrics.refusals.labels(refusal.reason).inc()
-            self.log.fields["refused"] = refusal.reason
+            self.generator.metrics.count_refusal(refusal, self.log)
             await send(_line({**names, "error": str(refusal)}))
         finally:
             gone.cancel()

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from adapters.serving.http.refusal import Refusal, busy
+from adapters.serving.http.refusal import Refusal, busy, disconnected
 from adapters.serving.http.settings import Settings
 
 Message = MutableMapping[str, Any]
@@ -37,7 +37,7 @@ class Bodies:
             while not body.complete:
                 message = await body.receive()
                 if message["type"] == "http.disconnect":
-                    raise Refusal(499, "disconnected", "The client disconnected.")
+                    raise disconnected()
                 found += message.get("body", b"")
             return found
         finally:

@@ -1,11 +1,13 @@
-"""The OpenAPI: which refusals a route documents, and schemas of bodies that FastAPI does not parse."""
+"""The OpenAPI: which refusals a route documents, and the bodies that FastAPI does not parse."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
 
 from adapters.serving.http import schema
 
@@ -29,6 +31,18 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {"model": schema.ErrorBody, "description": REFUSALS[status].capitalize() + "."} for status in statuses
     }
+
+
+def body(content: Mapping[str, Any]) -> dict[str, Any]:
+    """`openapi_extra` of a route that parses its body itself. Args: schema and examples by content type."""
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def schema_of(parsed: TypeAdapter[Any]) -> dict[str, Any]:
+    """The schema of such a body. It refers to the models within it, which `add_schemas` adds."""
+    found = parsed.json_schema(ref_template="#/components/schemas/{model}")
+    found.pop("$defs", None)
+    return found
 
 
 def add_schemas(app: FastAPI) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -89,6 +90,11 @@ def busy(reason: str, error: str, seconds: int = 1, found: str = "no room at pre
     )
 
 
+def disconnected() -> Refusal:
+    """The refusal of a request whose client has hung up: it is counted, and nobody reads it."""
+    return Refusal(499, "disconnected", "The client disconnected.")
+
+
 def of_exports(error: str) -> Refusal:
     """The refusal of what a server of exports cannot do. Args: error: what follows on its name."""
     return Refusal(
@@ -104,6 +110,15 @@ def unfit(reason: str, error: UserError) -> Refusal:
     """The refusal of a request that an application cannot use, by the error that says why."""
     found = str(error).partition(":")[0][:MAX_SHOWN]
     return Refusal(422, reason, str(error), expected="what the path's documentation says", found=found)
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """While the bank is asked for an adapter that a client named. Raises Refusal where none is called so."""
+    try:
+        yield
+    except UnknownAdapterError as error:
+        raise Refusal(404, "adapter", str(error), expected="the name of an adapter", found=shown(name)) from None
 
 
 def check_content_type(headers: Mapping[str, str], expected: str) -> None:

@@ -25,12 +25,13 @@ class RequestParser:
         self.explained = TypeAdapter(ExplainRequest)
         most = settings.max_new_tokens
         length = GenerateRequest.model_fields["max_new_tokens"]
-        self.generated = create_model(
+        generated = create_model(
             "GenerateRequest",
             __base__=GenerateRequest,
             __doc__=GenerateRequest.__doc__,
             max_new_tokens=(int, Field(min(64, most), ge=1, le=most, description=length.description)),
         )
+        self.generated: TypeAdapter[GenerateRequest] = TypeAdapter(generated)
 
     def parse_list(self, body: bytes) -> list[Request]:
         """The requests in a body. Raises Refusal."""
@@ -50,7 +51,7 @@ class RequestParser:
     def parse_generate(self, body: bytes) -> GenerateRequest:
         """The text to continue in a body. Raises Refusal."""
         try:
-            parsed: GenerateRequest = self.generated.model_validate_json(body)
+            parsed = self.generated.validate_json(body)
         except ValidationError as error:
             expected = "{adapter, inputs, id?, max_new_tokens?, …}, as /docs documents it"
             raise refusal_of(error, expected, body) from None

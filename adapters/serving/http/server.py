@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from adapters.serving.http.application import Find
 
 
-def serve(argv: Sequence[str], find: Find | None = None) -> int:
+def serve(argv: Sequence[str], find: Find) -> int:
     """Run a server.
 
     Args:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.core.errors import ArtifactError, BankError, ModelError, SettingsError, UnknownAdapterError, UserError
+from adapters.core.errors import UserError
 from adapters.core.memory import release_fragmented_memory
 from adapters.serving.http.adapter_poller import AdapterPoller
 from adapters.serving.http.auth import Tokens
@@ -20,14 +21,16 @@ from adapters.serving.http.drift import Drift
 from adapters.serving.http.explainer import Explainer
 from adapters.serving.http.generator import Generator
 from adapters.serving.http.masking import masked_values
-from adapters.serving.http.refusal import Refusal, busy, of_exports, shown, unanswered
+from adapters.serving.http.refusal import Refusal, busy, named, shown, unanswered
 from adapters.serving.http.request_parser import RequestParser
-from adapters.serving.http.schema import GenerateRequest, LoadRequest
+from adapters.serving.http.schema import GenerateRequest
 from adapters.serving.http.settings import RUNTIMES, Settings
 from adapters.serving.http.telemetry import RequestLog, ServerMetrics
 from adapters.tasks.base.requests import Request
 
 if TYPE_CHECKING:
+    from starlette.requests import Request as HttpRequest
+
     from adapters.serving.bank.adapter_loader import LoadedAdapter
     from adapters.serving.bank.bank import AdapterBank
     from adapters.serving.bank.served_bank import ServedBank
@@ -96,10 +99,10 @@ class Service:
             plugin_dirs=settings.plugin_dir,
         )
         for name, folder in settings.adapters().items():
-            bank.load(name, folder if self.root is None else _with_its_link(folder, self.root))
+            bank.load(name, folder if self.root is None else with_its_link(folder, self.root))
         if settings.router is not None:
             router = Path(settings.router)
-            bank.load_router(router if self.root is None else _with_its_link(router, self.root))
+            bank.load_router(router if self.root is None else with_its_link(router, self.root))
         self.start(bank, threads)
 
     def _open_exports(self) -> None:
@@ -219,9 +222,9 @@ class Service:
         """Count the texts that wait."""
         self.metrics.queue.set(self.batcher.waiting + self.generator.batcher.waiting)
 
-    def seconds(self, header: str | None) -> float:
+    def seconds(self, request: HttpRequest) -> float:
         """A request's time limit: the client's, at most the server's. Raises Refusal."""
-        most = self.settings.timeout_ms / 1000
+        most, header = self.settings.timeout_ms / 1000, request.headers.get("x-timeout-ms")
         if header is None:
             return most
         if not (header.isascii() and header.isdigit() and len(header) <= 9 and int(header)):
@@ -235,18 +238,18 @@ class Service:
         return min(most, int(header) / 1000)
 
     async def predict(
-        self, requests: Sequence[Request], seconds: float, disconnected: asyncio.Future[Any] | None, log: RequestLog
+        self, requests: Sequence[Request], seconds: float, gone: asyncio.Future[Any] | None, log: RequestLog
     ) -> Job[Request]:
         """Answer requests. Raises Refusal, also if none of them can be answered.
 
         Args:
             requests: of one client.
             seconds: time limit.
-            disconnected: done when the client has disconnected.
+            gone: done when the client has disconnected.
             log: of the HTTP request.
         """
         self.log_texts(requests, log)
-        job = await self.batcher.submit(requests, seconds, disconnected)
+        job = await self.batcher.submit(requests, seconds, gone)
         log.fields |= {"wait_ms": _ms(job.wait), "model_ms": _ms(job.model), "batch_rows": job.rows}
         timing = f"wait;dur={_ms(job.wait)}, model;dur={_ms(job.model)}"
         log.headers += [(b"server-timing", timing.encode()), (b"x-batch-rows", str(job.rows).encode())]
@@ -274,10 +277,8 @@ class Service:
             )
         self.generator.check_room()
         if request.adapter is not None:
-            try:
+            with named(request.adapter):
                 bank.info(request.adapter)
-            except UnknownAdapterError as error:
-                raise unknown(error, request.adapter) from None
         return request
 
     def log_texts(self, requests: Sequence[Request], log: RequestLog) -> None:
@@ -286,186 +287,36 @@ class Service:
             log.fields["inputs"] = [masked_values(request.inputs) for request in requests]
         log.fields["texts"] = len(requests)
 
-    # adapters ---------------------------------------------------------------------------------------------------------
-
     async def in_background(self, work: Callable[[], Any]) -> Any:
         """Run something slow in a thread, one after another."""
         return await asyncio.get_running_loop().run_in_executor(self.loading, work)
 
-    def _loading_bank(self) -> ServedBank:
-        """The bank, if it can load adapters. Raises Refusal."""
-        bank = self.ready_bank()
-        if not bank.loads:
-            raise of_exports("answers with the adapters that it was started with. Start it anew.")
-        return bank
-
-    def load(self, name: str, request: LoadRequest) -> dict[str, Any]:
-        """Load an adapter, or a new version of one. Returns its public info. Raises Refusal."""
-        bank = self._loading_bank()
-        folder = self._below_root(request.folder)
-        try:
-            info = bank.load(
-                name,
-                folder,
-                pin=request.pin,
-                require_card=request.require_card,
-                task=request.task,
-                labels=request.labels,
-                multi_label=request.multi_label,
-                pair=request.pair,
-                max_length=request.max_length,
-                replace=True,
-            )
-        except (ArtifactError, ModelError, SettingsError) as error:
-            raise Refusal(
-                422,
-                "folder",
-                self.without_root(str(error)),
-                expected="an adapter of this base, below --adapter_root",
-                found=shown(request.folder),
-            ) from None
-        except BankError as error:
-            raise Refusal(409, "bank", str(error), expected="a free name, and room", found=shown(name)) from None
-        self.metrics.count_adapters(bank)
-        return self.public_info(info)
-
-    def rollback(self, name: str) -> dict[str, Any]:
-        """Load the former version of an adapter again. Returns its public info. Raises Refusal."""
-        bank = self._loading_bank()
-        try:
-            info = bank.rollback(name)
-        except UnknownAdapterError as error:
-            raise unknown(error, name) from None
-        except (ArtifactError, BankError, ModelError, SettingsError) as error:
-            raise Refusal(
-                409,
-                "rollback",
-                self.without_root(str(error)),
-                expected="an adapter with a former version whose folder is unchanged",
-                found=shown(name),
-            ) from None
-        self.metrics.count_adapters(bank)
-        return self.public_info(info)
-
     def _count_adapters(self) -> None:
         if self.bank is not None:
             self.metrics.count_adapters(self.bank)
-
-    def _below_root(self, folder: str) -> Path:
-        """A folder with links resolved, which the bank still has to verify. Raises Refusal if not below the root."""
-        if self.root is None:
-            raise Refusal(
-                403,
-                "root",
-                "Loading over HTTP is off. Start the server with --adapter_root FOLDER.",
-                expected="a server with --adapter_root",
-                found="one without",
-            )
-        try:
-            resolved = (self.root / folder).resolve()
-            if resolved.is_relative_to(self.root):
-                return _with_its_link(self.root / folder, self.root)
-            error: Exception = ValueError("it lies outside, or a link leads outside")
-        except (OSError, ValueError, RuntimeError) as invalid:  # a NUL, a name too long, a cycle of links
-            error = invalid
-        why = error.strerror if isinstance(error, OSError) else self.without_root(str(error))
-        raise Refusal(
-            422,
-            "folder",
-            f"{shown(folder)} is not a folder below --adapter_root ({why}).",
-            expected="a folder below --adapter_root",
-            found=shown(folder),
-        )
-
-    def unload(self, name: str) -> None:
-        """Forget an adapter. Raises Refusal."""
-        bank = self.ready_bank()
-        try:
-            bank.unload(name)
-        except UnknownAdapterError as error:
-            raise unknown(error, name) from None
-        self.metrics.count_adapters(bank)
-
-    def router(self) -> dict[str, Any] | None:
-        """The router's public info; None if there is none. Raises Refusal."""
-        info = self.ready_bank().router()
-        return None if info is None else self.public_info(info)
-
-    def load_router(self, folder: str) -> dict[str, Any]:
-        """Load a router. Returns its public info. Raises Refusal."""
-        bank, resolved = self._loading_bank(), self._below_root(folder)
-        try:
-            return self.public_info(bank.load_router(resolved))
-        except (ArtifactError, BankError) as error:
-            raise Refusal(
-                422 if isinstance(error, ArtifactError) else 409,
-                "router",
-                self.without_root(str(error)),
-                expected="a router of this base, below --adapter_root, for adapters that are loaded",
-                found=shown(folder),
-            ) from None
-
-    def unload_router(self) -> None:
-        """Forget the router. Raises Refusal."""
-        try:
-            self.ready_bank().unload_router()
-        except BankError as error:
-            raise Refusal(404, "router", str(error), expected="a server with a router", found="one without") from None
-
-    def card(self, name: str) -> dict[str, Any]:
-        """An adapter's public info, with its card. Raises Refusal."""
-        try:
-            info = self.ready_bank().info(name, with_card=True)
-        except UnknownAdapterError as error:
-            raise unknown(error, name) from None
-        return {**self.public_info(info), "card": without_paths(info["card"])}
-
-    def public_info(self, info: Mapping[str, Any]) -> dict[str, Any]:
-        """The info of an adapter, with its drift, or of a router; folders are relative to the root if there is one."""
-        folders = {name: info[name] for name in ("folder", "followed") if info.get(name) is not None}
-        if self.root is not None:
-            folders = {name: Path(folder).relative_to(self.root).as_posix() for name, folder in folders.items()}
-        drift = {"drift": self.drift.state(info["name"], info["version"])} if "version" in info else {}
-        return {**info, **folders, **drift}
-
-    def drift_report(self) -> dict[str, Any]:
-        """What is known of the drift of all adapters. Raises Refusal."""
-        self.ready_bank()
-        settings = self.settings
-        return {
-            "format": 1,
-            "window": settings.drift_window,
-            "rate": settings.drift_rate,
-            "adapters": self.drift.report(),
-        }
 
     def without_root(self, text: str) -> str:
         """A message without the root's path."""
         return text if self.root is None else text.replace(f"{self.root}/", "").replace(str(self.root), "the root")
 
 
-def _with_its_link(folder: Path, root: Path) -> Path:
+@asynccontextmanager
+async def hang_up(request: HttpRequest) -> AsyncIterator[asyncio.Future[Any]]:
+    """While a request is answered: a future that is done when its client has disconnected."""
+    await request.body()  # else what is received next would be of the body
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        yield gone
+    finally:
+        gone.cancel()
+
+
+def with_its_link(folder: Path, root: Path) -> Path:
     """A folder without links, but for its own if that lies below the root: the server can see it move."""
     above = folder.parent.resolve()
     if folder.is_symlink() and (above / folder.name).is_relative_to(root):
         return above / folder.name
     return folder.resolve()
-
-
-def unknown(error: UnknownAdapterError, name: str) -> Refusal:
-    """The refusal of an unknown adapter."""
-    return Refusal(404, "adapter", str(error), expected="the name of an adapter", found=shown(name))
-
-
-def without_paths(value: Any) -> Any:
-    """A card in which each absolute path is replaced by its last component."""
-    if isinstance(value, Mapping):
-        return {key: without_paths(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_paths(item) for item in value]
-    if isinstance(value, str) and (value.startswith(("/", "\\\\")) or value[1:3] in (":\\", ":/")):
-        return value.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return value
 
 
 def _ms(seconds: float) -> float:

@@ -10,7 +10,7 @@ import orjson
 from starlette.responses import Response
 
 from adapters.serving.http.limits import Message, Receive, Send
-from adapters.serving.http.refusal import Refusal
+from adapters.serving.http.refusal import Refusal, disconnected
 from adapters.serving.http.service import Service
 from adapters.serving.http.telemetry import RequestLog
 from adapters.tasks.base.requests import Request
@@ -84,7 +84,7 @@ class Stream(Response):
     def _check_there(self) -> None:
         """Raises Refusal if the client has disconnected."""
         if self.gone.done():
-            raise Refusal(499, "disconnected", "The client disconnected.")
+            raise disconnected()
 
     def _next(self, receive: Receive) -> asyncio.Future[Message]:
         """The next message. It is asked for before it is needed, so that a hang-up is seen while lines wait."""
@@ -106,8 +106,7 @@ class Stream(Response):
                 for begin in range(0, len(lines), self.group):
                     await groups.put(asyncio.create_task(self._answers(lines[begin : begin + self.group])))
         except Refusal as refusal:
-            self.log.fields["refused"] = refusal.reason
-            self.service.metrics.refusals.labels(refusal.reason).inc()
+            self.service.metrics.count_refusal(refusal, self.log)
             end = orjson.dumps({**refusal.body, "read": self.count}) + b"\n"
         finally:  # also after a bug: the consumer of the queue must not wait forever
             await groups.put(None)

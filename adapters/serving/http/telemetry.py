@@ -20,7 +20,7 @@ from adapters.core.errors import UserError
 from adapters.serving.bank.routing import UnroutedError
 from adapters.serving.http.limits import App, Message, Receive, Send, respond
 from adapters.serving.http.masking import masked
-from adapters.serving.http.refusal import ID, Refusal
+from adapters.serving.http.refusal import ID, Refusal, disconnected
 
 if TYPE_CHECKING:
     from adapters.serving.bank.served_bank import ServedBank
@@ -178,6 +178,12 @@ class ServerMetrics:
         if seen.unknown:
             self.unknown_tokens.labels(adapter).inc(seen.unknown)
 
+    def count_refusal(self, refusal: Refusal, log: RequestLog | None = None) -> None:
+        """Count a refusal, and add its reason to the log line of its request."""
+        self.refusals.labels(refusal.reason).inc()
+        if log is not None:
+            log.fields["refused"] = refusal.reason
+
     def count_window(self, adapter: str, *, alarm: bool) -> None:
         """Count a window of answers that was compared with dev."""
         self.drift_windows.labels(adapter).inc()
@@ -220,12 +226,10 @@ class RequestLogging:
 
         try:
             await self.app(scope, receive, sent)
-        except Refusal as refusal:
+        except (Refusal, ClientDisconnect) as error:
+            refusal = error if isinstance(error, Refusal) else disconnected()
             await self._refused(refusal, scope, receive, sent, begun=bool(status))
             status = status or refusal.status
-        except ClientDisconnect:
-            self.refused("disconnected", log)
-            status = status or 499
         except Exception:
             self.logger.exception("internal error", extra={"fields": {"request_id": log.id}})
             fault = Refusal(500, "fault", f"Internal error; the server's log has details of request {log.id}.")
@@ -234,15 +238,10 @@ class RequestLogging:
         finally:
             self._note(scope, log, status, time.perf_counter() - begin)
 
-    def refused(self, reason: str, log: RequestLog) -> None:
-        """Count a refusal, and add it to the log line."""
-        self.metrics.refusals.labels(reason).inc()
-        log.fields["refused"] = reason
-
     async def _refused(
         self, refusal: Refusal, scope: Mapping[str, Any], receive: Receive, send: Send, *, begun: bool
     ) -> None:
-        self.refused(refusal.reason, scope["log"])
+        self.metrics.count_refusal(refusal, scope["log"])
         if begun or refusal.status == 499:  # the answer has begun, or nobody would read it
             return
         headers = [(name.lower().encode(), value.encode()) for name, value in refusal.headers.items()]

@@ -9,8 +9,7 @@ import pytest
 from scipy.stats import binomtest, chi2_contingency
 
 from adapters.artifacts.reference import LabelCounts, Reference, ValueCounts
-from adapters.evaluation.significance import holm as holm_of_comparisons
-from adapters.serving.http.drift_window import Window, WindowTest, _with_neighbours, holm, homogeneity
+from adapters.serving.http.drift_window import Window, WindowTest, _with_neighbours, homogeneity
 from adapters.tasks.base.observation import Observation
 
 Draw = Callable[[np.random.Generator, int], list[Observation]]
@@ -157,13 +156,13 @@ def test_too_few_texts_tell_nothing(part: Callable[[list[int]], LabelCounts | Va
     assert found is not None and found < 1e-4
 
 
-def test_adjusted_p_values_are_holms() -> None:
+def test_the_p_values_of_a_window_are_adjusted_together_and_one_that_cannot_be_told_is_left_out() -> None:
     rng = np.random.default_rng(1)
-    for _ in range(50):
-        p_values = rng.random(rng.integers(1, 4)) / 3
-        names = [str(n) for n in range(len(p_values))]
-        found = holm(dict(zip(names, p_values.tolist(), strict=True)))
-        assert [found[name] for name in names] == pytest.approx(holm_of_comparisons(p_values.tolist()))
+    tests = compared(one_label(rng, 1000, unknown=0), one_label(rng, 1000, sure=8, unknown=0))
+    labels, confidence, unknown = (tests[name] for name in ("labels", "confidence", "unknown"))
+    assert labels.p is not None and confidence.p is not None and confidence.p < labels.p
+    assert [confidence.adjusted, labels.adjusted] == pytest.approx([2 * confidence.p, labels.p])
+    assert unknown.p is None and unknown.adjusted is None
 
 
 def test_a_part_that_the_answers_or_the_card_lack_is_not_tested() -> None:

@@ -176,7 +176,7 @@ def test_a_watched_router_is_followed_and_one_that_cannot_be_loaded_is_logged_on
             write_json(routers / "routers" / CURRENT, {"version": 1, "folder": f"versions/{version}"})
 
     def known() -> list[str]:
-        found = service.router()
+        found = service.bank.router()
         assert found is not None
         return sorted(found["counts"])
 
@@ -226,6 +226,7 @@ def test_without_watch_nothing_looks(bank: Any) -> None:
 
 
 def test_a_server_opened_with_a_link_below_its_root_follows_it(tiny_bert: Path, published: Path) -> None:
+    from adapters.serving.http.administration import Administration
     from adapters.serving.http.auth import Tokens
     from adapters.serving.http.service import Service
 
@@ -238,7 +239,7 @@ def test_a_server_opened_with_a_link_below_its_root_follows_it(tiny_bert: Path, 
     try:
         service.open()
         assert service.bank is not None
-        found = {info["name"]: service.public_info(info) for info in service.bank.adapters()}
+        found = {info["name"]: Administration(service).public_info(info) for info in service.bank.adapters()}
         assert [(info["folder"], info["followed"]) for info in found.values()] == [
             ("x/versions/mood", "link"),
             ("x/versions/mood", "x"),

@@ -59,7 +59,7 @@ def test_one_adapter_is_told_with_its_card_and_without_paths(site: Site, served_
 
 
 def test_paths_in_a_card_are_shown_by_their_last_part() -> None:
-    from adapters.serving.http.service import without_paths
+    from adapters.serving.http.answers import without_paths
 
     card = {"a": ["/srv/data/train.csv", "plain/relative", {"b": "C:\\models\\bert"}], "c": 3, "d": "/", "e": None}
     assert without_paths(card) == {"a": ["train.csv", "plain/relative", {"b": "bert"}], "c": 3, "d": "", "e": None}

@@ -16,6 +16,7 @@ from tiny import ROUTED
 
 from adapters.core.errors import BankError, SettingsError
 from adapters.serving.http import schema
+from adapters.serving.http.administration import Administration
 from adapters.serving.http.auth import Tokens
 from adapters.serving.http.client import Client, RefusedError
 from adapters.serving.http.service import Service
@@ -166,7 +167,7 @@ def test_a_server_is_started_with_a_router_or_says_why_not(
     service = Service(Settings(**given, adapter=adapters), Tokens())
     service.open()
     try:
-        found = service.router()
+        found = Administration(service).router()
         assert found is not None and found["kind"] == "means"
     finally:
         service.close()

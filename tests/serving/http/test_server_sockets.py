@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import html
+import inspect
 import json
 import re
 import shutil
@@ -14,14 +15,17 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
+import foreign
 import pytest
 import servers
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import TEXT, Running, answer, head, post, until
 
+from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.client import BusyError, Client, ClientError, RefusedError, UnreachableError
 from adapters.serving.http.stream import LineSplitter
 from adapters.tasks.base.requests import Request
@@ -419,6 +423,24 @@ def test_the_client_predicts_lists_loads_and_unloads(live: Running, served_bank:
             client.predict([{"adapter": "mood", "inputs": ""}])
         assert refused.value.body["answers"][0]["id"] == "0"
         assert client.predict([]) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*no card:UserWarning")
+def test_the_client_says_how_a_folder_without_a_card_is_read(tiny_bert: Path, tmp_path: Path) -> None:
+    foreign.make(tmp_path / "stars", tiny_bert, "SEQ_CLS", foreign.configs("bert")["LoRA"])
+    bank = AdapterBank(str(tiny_bert))
+    with Running(bank, adapter_root=str(tmp_path)) as live, Client(live.url, token=servers.ADMIN) as client:
+        client.load("alike", "stars", pair=True, max_length=8)
+        client.load("several", "stars", multi_label=True, labels=["a", "b", "c"])
+        pair = {"text": TEXT, "text_pair": TEXT}
+        alike, several = client.predict([Request("alike", pair), Request("several", TEXT)])
+        assert alike["truncated"] and "label" in alike["output"]
+        assert set(several["output"]["labels"]) <= set(several["output"]["scores"]) == {"a", "b", "c"}
+
+
+def test_the_client_loads_with_the_arguments_of_a_bank() -> None:
+    its, bank = (set(inspect.signature(kind.load).parameters) for kind in (Client, AdapterBank))
+    assert its == bank - {"replace"}, "a server always replaces"
 
 
 def test_the_client_streams_any_number_in_order_and_reads_little_ahead(live: Running) -> None:

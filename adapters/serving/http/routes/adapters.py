@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends, Response
 
 from adapters.serving.http import schema
+from adapters.serving.http.administration import Administration
 from adapters.serving.http.answers import json_answer
 from adapters.serving.http.openapi import refusals
 from adapters.serving.http.refusal import Refusal
@@ -14,10 +15,11 @@ from adapters.serving.http.token_router import token_router
 
 def routes(service: Service) -> list[APIRouter]:
     """What is loaded, and changes of it."""
-    return [_reading(service), _loading(service)]
+    administration = Administration(service)
+    return [_reading(service, administration), _loading(service, administration)]
 
 
-def _reading(service: Service) -> APIRouter:
+def _reading(service: Service, administration: Administration) -> APIRouter:
     group = token_router(service.tokens.check_predict, prefix="/v1")
 
     @group.get(
@@ -29,7 +31,7 @@ def _reading(service: Service) -> APIRouter:
         """Version, task, method, base and scores of each, and whether it is in memory."""
         bank = service.ready_bank()
         base = {"name": bank.base.name, "kind": bank.base.kind}
-        every = [service.public_info(info) for info in bank.adapters()]
+        every = [administration.public_info(info) for info in bank.adapters()]
         return json_answer({"format": 1, "base": base, "adapters": every})
 
     @group.get(
@@ -39,7 +41,7 @@ def _reading(service: Service) -> APIRouter:
     )
     async def card(id: schema.Id) -> Response:
         """The same, with its artifact's card: task, method, base, scores, digests."""
-        return json_answer(service.card(id))
+        return json_answer(administration.card(id))
 
     @group.get(
         "/router",
@@ -48,12 +50,12 @@ def _reading(service: Service) -> APIRouter:
     )
     async def router() -> Response:
         """Kind, adapters and threshold of the router that answers for `auto`; null if there is none."""
-        return json_answer({"format": 1, "router": service.router()})
+        return json_answer({"format": 1, "router": administration.router()})
 
     return group
 
 
-def _loading(service: Service) -> APIRouter:
+def _loading(service: Service, administration: Administration) -> APIRouter:
     async def one_worker() -> None:
         """Raises Refusal."""
         if service.settings.workers > 1:
@@ -81,7 +83,7 @@ def _loading(service: Service) -> APIRouter:
     async def load(id: schema.Id, given: schema.LoadRequest) -> Response:
         """The whole folder is verified first; if anything is wrong, nothing has changed. Requests in progress finish on
         the version with which they began."""
-        info = await service.in_background(lambda: service.load(id, given))
+        info = await service.in_background(lambda: administration.load(id, given))
         return json_answer(info, 201 if info["version"] == 1 else 200)
 
     @group.post(
@@ -92,7 +94,7 @@ def _loading(service: Service) -> APIRouter:
     async def rollback(id: schema.Id) -> Response:
         """Its folder is verified and loaded again, as a version with a new number; the version that is left is
         forgotten. Requests in progress finish on the version with which they began."""
-        return json_answer(await service.in_background(lambda: service.rollback(id)))
+        return json_answer(await service.in_background(lambda: administration.rollback(id)))
 
     @group.delete(
         "/adapters/{id}",
@@ -103,7 +105,7 @@ def _loading(service: Service) -> APIRouter:
     )
     async def unload(id: schema.Id) -> Response:
         """Requests in progress finish."""
-        await service.in_background(lambda: service.unload(id))
+        await service.in_background(lambda: administration.unload(id))
         return Response(status_code=204)
 
     @group.put(
@@ -114,7 +116,7 @@ def _loading(service: Service) -> APIRouter:
     async def load_router(given: schema.LoadRouterRequest) -> Response:
         """The whole folder is verified first, and that all adapters it routes to are loaded; if anything is wrong,
         nothing has changed."""
-        return json_answer(await service.in_background(lambda: service.load_router(given.folder)))
+        return json_answer(await service.in_background(lambda: administration.load_router(given.folder)))
 
     @group.delete(
         "/router",
@@ -125,7 +127,7 @@ def _loading(service: Service) -> APIRouter:
     )
     async def unload_router() -> Response:
         """Requests for `auto` are refused from then on."""
-        await service.in_background(service.unload_router)
+        await service.in_background(administration.unload_router)
         return Response(status_code=204)
 
     return group

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import orjson
@@ -11,19 +10,17 @@ from fastapi import APIRouter, Request, Response
 from adapters.serving.http import schema
 from adapters.serving.http.answers import json_answer
 from adapters.serving.http.generator import GenerationStream
-from adapters.serving.http.openapi import refusals
+from adapters.serving.http.openapi import body, refusals, schema_of
 from adapters.serving.http.refusal import check_content_type
-from adapters.serving.http.service import Service
+from adapters.serving.http.service import Service, hang_up
 from adapters.serving.http.token_router import token_router
 
 
 def routes(service: Service) -> list[APIRouter]:
     """A text as a whole, or as a stream."""
     router = token_router(service.tokens.check_predict)
-    given = service.parser.generated.model_json_schema(ref_template="#/components/schemas/{model}")
-    given.pop("$defs")
     examples = {"a completion": {"value": schema.EXAMPLE_TEXT}, "a stream": {"value": schema.EXAMPLE_STREAM}}
-    body = {"requestBody": {"required": True, "content": {"application/json": {"schema": given, "examples": examples}}}}
+    content = {"application/json": {"schema": schema_of(service.parser.generated), "examples": examples}}
     lines = b"\n".join(map(orjson.dumps, [*schema.EXAMPLE_PARTS, schema.EXAMPLE_WRITTEN])).decode()
     answers: dict[int | str, dict[str, Any]] = {
         200: {
@@ -39,7 +36,7 @@ def routes(service: Service) -> list[APIRouter]:
     @router.post(
         "/v1/generate",
         summary="Continue a text",
-        openapi_extra=body,
+        openapi_extra=body(content),
         responses={**answers, **refusals(400, 401, 404, 408, 413, 415, 422, 503, 504)},
     )
     async def generate(request: Request) -> Response:
@@ -49,15 +46,12 @@ def routes(service: Service) -> list[APIRouter]:
         the server's."""
         check_content_type(request.headers, "application/json")
         service.ready_bank()
-        seconds = service.seconds(request.headers.get("x-timeout-ms"))
+        seconds = service.seconds(request)
         given, log = service.parser.parse_generate(await request.body()), request.scope["log"]
         text, sampling = service.generation_request(given, log), given.sampling()
         if given.stream:
             return GenerationStream(service.generator, text, sampling, seconds, log)
-        gone = asyncio.ensure_future(request.receive())
-        try:
+        async with hang_up(request) as gone:
             return json_answer(await service.generator.answer(text, sampling, seconds, gone, log))
-        finally:
-            gone.cancel()
 
     return [router]

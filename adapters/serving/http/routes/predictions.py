@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import orjson
@@ -10,9 +9,9 @@ from fastapi import APIRouter, Request, Response
 
 from adapters.serving.http import schema
 from adapters.serving.http.answers import json_answer
-from adapters.serving.http.openapi import refusals
+from adapters.serving.http.openapi import body, refusals, schema_of
 from adapters.serving.http.refusal import check_content_type
-from adapters.serving.http.service import Service
+from adapters.serving.http.service import Service, hang_up
 from adapters.serving.http.stream import Stream
 from adapters.serving.http.token_router import token_router
 
@@ -20,23 +19,10 @@ from adapters.serving.http.token_router import token_router
 def routes(service: Service) -> list[APIRouter]:
     """A list at a time, or as a stream."""
     router = token_router(service.tokens.check_predict)
-    requests_schema = service.parser.many.json_schema(ref_template="#/components/schemas/{model}")
-    requests_schema.pop("$defs")
-    body = {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": requests_schema, "examples": {"two adapters": {"value": schema.EXAMPLE}}}
-            },
-        }
-    }
+    examples = {"two adapters": {"value": schema.EXAMPLE}}
+    listed = {"application/json": {"schema": schema_of(service.parser.many), "examples": examples}}
     lines = "\n".join(orjson.dumps(one).decode() for one in schema.EXAMPLE)
-    ndjson = {
-        "requestBody": {
-            "required": True,
-            "content": {"application/x-ndjson": {"schema": {"type": "string"}, "example": lines}},
-        }
-    }
+    ndjson = {"application/x-ndjson": {"schema": {"type": "string"}, "example": lines}}
     answers: dict[int | str, dict[str, Any]] = {
         200: {
             "model": list[schema.Answer],
@@ -48,7 +34,7 @@ def routes(service: Service) -> list[APIRouter]:
     @router.post(
         "/v1/predict",
         summary="Answer a list of requests",
-        openapi_extra=body,
+        openapi_extra=body(listed),
         responses={**answers, **refusals(400, 401, 404, 408, 413, 415, 422, 503, 504)},
     )
     async def predict(request: Request) -> Response:
@@ -59,19 +45,16 @@ def routes(service: Service) -> list[APIRouter]:
         service.ready_bank()
         if service.batcher.room <= 0:
             raise service.batcher.full()
-        seconds = service.seconds(request.headers.get("x-timeout-ms"))
+        seconds = service.seconds(request)
         requests = service.parser.parse_list(await request.body())
-        disconnected = asyncio.ensure_future(request.receive())
-        try:
-            job = await service.predict(requests, seconds, disconnected, request.scope["log"])
-        finally:
-            disconnected.cancel()
+        async with hang_up(request) as gone:
+            job = await service.predict(requests, seconds, gone, request.scope["log"])
         return json_answer(job.answers)
 
     @router.post(
         "/v1/predict/stream",
         summary="Answer a stream of requests",
-        openapi_extra=ndjson,
+        openapi_extra=body(ndjson),
         responses={
             200: {"description": "One line per answer, in order.", "content": {"application/x-ndjson": {}}},
             **refusals(401, 415, 503),

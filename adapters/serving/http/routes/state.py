@@ -60,6 +60,8 @@ def _counts(service: Service) -> APIRouter:
     async def drift() -> Response:
         """Labels, confidence and unknown tokens of each adapter's last window of answers, against its card. Of several
         workers, the one that answers tells its own counts."""
-        return json_answer(service.drift_report())
+        service.ready_bank()
+        window, rate = service.settings.drift_window, service.settings.drift_rate
+        return json_answer({"format": 1, "window": window, "rate": rate, "adapters": service.drift.report()})
 
     return router

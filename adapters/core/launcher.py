@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 
 from adapters.core.errors import SettingsError
-from adapters.core.settings import require
 
 REQUESTED_VARIABLE = "TASKSWAP_NUM_PROCESSES"
 WORLD_VARIABLE = "WORLD_SIZE"
@@ -44,7 +43,8 @@ def requested_processes() -> int:
 def require_one_process(why: str) -> None:
     """Raises SettingsError, with the reason, in one of several processes that a launcher has started."""
     processes = _number(WORLD_VARIABLE)
-    require(processes <= 1, "num_processes", processes, f"1: {why}")
+    if processes > 1:
+        raise SettingsError(f"--num_processes {processes}: must be 1: {why}.")
 
 
 def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,8 @@ from adapters.core.files import FORMAT, as_json, digest_file, digest_value, new_
 if TYPE_CHECKING:
     import torch
 
+    from adapters.models.base_model import Base
+
 CARD = "card.json"
 LAYOUT = 2
 """Version of the contents of card.json: names of tasks and methods, and their settings."""
@@ -203,17 +205,15 @@ def check_fields(card: Mapping[str, Any], folder: Path) -> None:
         raise ArtifactError(f"{folder / CARD}: its labels do not match their digest. {REMEDY}")
 
 
-def check_base(card: Mapping[str, Any], name: str, weights: str, tokenizer: str) -> None:
-    """Raises ArtifactError unless an artifact was trained on the base with these digests."""
-    wanted = card["base"]
-    for what, expected, found in (
-        ("weights", wanted["weights_sha256"], weights),
-        ("tokenizer", wanted["tokenizer_sha256"], tokenizer),
-    ):
-        if expected != found:
+def check_base(recorded: Mapping[str, Any], base: Base) -> None:
+    """Raises ArtifactError unless a base has the weights and the tokenizer of the one that a card or a router names."""
+    found = base.digests()
+    for what in ("weights", "tokenizer"):
+        expected, own = recorded[f"{what}_sha256"], found[f"{what}_sha256"]
+        if expected != own:
             raise ArtifactError(
-                f"This artifact was trained on {wanted['name']} ({what} {expected[:12]}…), not on {name} "
-                f"({what} {found[:12]}…), on which its answers would be random. Use it with {wanted['name']}."
+                f"This artifact was trained on {recorded['name']} ({what} {expected[:12]}…), not on {base.name} "
+                f"({what} {own[:12]}…), on which its answers would be random. Use it with {recorded['name']}."
             )
 
 

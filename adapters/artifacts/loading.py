@@ -219,7 +219,7 @@ def opened_base(card: Mapping[str, Any], method: Method, folder: Path, base: str
     if method.self_contained and base is None:
         return _open(str(folder))
     found = base_of(card, base)
-    artifact.check_base(card, found.name, found.digest, found.tokenizer_digest)
+    artifact.check_base(card["base"], found)
     return found
 
 

@@ -177,11 +177,7 @@ def read(
             "peft_options": {name: config[name] for name in sorted(method.peft_layers & config.keys())},
         },
         "max_length": base.positions if reading.max_length is None else reading.max_length,
-        "base": {
-            "name": trained_on or base.name,
-            "weights_sha256": base.digest,
-            "tokenizer_sha256": base.tokenizer_digest,
-        },
+        "base": {**base.digests(), "name": trained_on or base.name},
         "files": {weights.name: hashlib.sha256(data).hexdigest()},
         "unchecked": unchecked,
     }

@@ -115,7 +115,7 @@ def _check_base(card: Mapping[str, Any], base: str | None) -> None:
             raise
         print(f"not checked: its base {card['base']['name']} was not found ({str(error).splitlines()[0]})")
         return
-    artifact.check_base(card, found.name, found.digest, found.tokenizer_digest)
+    artifact.check_base(card["base"], found)
     print(f"base: {found.name}, with the weights and the tokenizer that the artifact was trained on; in {found.folder}")
 
 

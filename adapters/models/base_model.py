@@ -109,6 +109,10 @@ class Base:
         parts = [self.folder / name for name in ("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model")]
         return digest_value([[part.name, digest_file(part)] for part in parts if part.is_file()])
 
+    def digests(self) -> dict[str, str]:
+        """Its name and digests, as cards and other records of what was made with it have them."""
+        return {"name": self.name, "weights_sha256": self.digest, "tokenizer_sha256": self.tokenizer_digest}
+
     @cached_property
     def word_tokenizer(self) -> WordTokenizer:
         """The tokenizer for data. A causal model is labelled at the last token of a part of a word.

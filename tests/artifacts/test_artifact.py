@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from safetensors.torch import save_file
 
@@ -293,10 +294,10 @@ def test_what_is_no_artifact_is_refused_with_what_is_there_instead(whole: Path, 
 
 
 def test_another_base_is_refused_with_the_right_one(whole: Path) -> None:
-    card = verify(whole)
-    check_base(card, "tiny", "a" * 64, "b" * 64)
-    check_base(card, "a copy under another name", "a" * 64, "b" * 64)
+    recorded = verify(whole)["base"]
+    check_base(recorded, tiny.named_base("tiny"))
+    check_base(recorded, tiny.named_base("a copy under another name"))
     with pytest.raises(ArtifactError, match=r"trained on tiny \(weights aaaaaaaaaaaa…\), not on tiny \(weights cccccc"):
-        check_base(card, "tiny", "c" * 64, "b" * 64)
+        check_base(recorded, tiny.named_base("tiny", weights="c" * 64))
     with pytest.raises(ArtifactError, match=r"tiny \(tokenizer bbb.*not on other \(tokenizer ccc.*Use it with tiny"):
-        check_base(card, "other", "a" * 64, "c" * 64)
+        check_base(recorded, tiny.named_base("other", tokenizer="c" * 64))

@@ -206,7 +206,7 @@ class AdapterLoader:
             return self._alone(folder, partial(loading.load, base=self.base))
         if "unchecked" not in card:
             plain_peft.check_agrees(folder, method, tensors, self.plugin_dirs)
-        artifact.check_base(card, self.base.name, self.base.digest, self.base.tokenizer_digest)
+        artifact.check_base(card["base"], self.base)
         task = task.on(self.base.kind)
         method.check(self.base, task)
         if not task.has_head and not self.generates:

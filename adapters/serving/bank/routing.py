@@ -46,7 +46,7 @@ class Routing:
         """
         router = Router.load(folder, embed=self.embed)
         assert router.base is not None
-        check_base({"base": router.base}, self.base.name, self.base.digest, self.base.tokenizer_digest)
+        check_base(router.base, self.base)
         missing = [name for name in router.names if not self._is_known(name)]
         if missing:
             raise BankError(

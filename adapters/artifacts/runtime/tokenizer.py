@@ -101,6 +101,7 @@ class FastTokenizer:
         self._tokens, self._turn = tokens, threading.Lock()
         self.all_special_tokens = list(tokens.special)
         self.all_special_ids = [self._tokenizer.token_to_id(token) for token in tokens.special]
+        self.added_tokens_decoder: dict[int, Any] = self._tokenizer.get_added_tokens_decoder()
         self.unk_token_id, self.eos_token_id, self.pad_token_id = (
             None if token is None else self._tokenizer.token_to_id(token)
             for token in (tokens.unknown, tokens.end, tokens.padding)

@@ -22,7 +22,7 @@ from adapters.applications.customer_service.assistant import (
     RETRIEVER,
     VECTORS,
     Assistant,
-    filled_bank,
+    embedder,
     passage_entries,
 )
 from adapters.applications.customer_service.baselines import Answers, prompted
@@ -302,9 +302,10 @@ class CustomerService(ApplicationBuilder):
             del options[FROZEN]
         best: tuple[float, str, Any, Any] | None = None
         for name, adapters in options.items():
-            opened = AdapterBank(settings.model_name_or_path, plugin_dirs=settings.plugin_dir)
-            bank, embed_by = filled_bank(self.folder, opened, adapters)
-            index = Retriever.build(entries, embed_by) if entries else None
+            bank = AdapterBank(settings.model_name_or_path, plugin_dirs=settings.plugin_dir)
+            for own in adapters:
+                bank.load(own, self.folder / own / "artifact", pin=True)
+            index = Retriever.build(entries, embedder(bank, adapters)) if entries else None
             mrr = 0.0
             if index is not None and asked:
                 found = ranks(index, [text for text, _ in asked], [target for _, target in asked])

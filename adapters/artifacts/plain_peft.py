@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.artifacts import artifact, foreign_tokenizer
 from adapters.core import discovery
 from adapters.core.errors import ArtifactError, DataError, SettingsError
-from adapters.core.files import cache_folder, digest_value, write_json
+from adapters.core.files import cache_folder, digest_value, read_json, write_json
 from adapters.methods.base.delta import PEFT_NAMES
 from adapters.methods.base.method import WEIGHTS, Method, load_method
 from adapters.methods.base.peft_method import CONFIG as CONFIG
@@ -279,7 +279,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The PEFT config of a folder. Raises ArtifactError if it is invalid."""
     path = folder / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: damaged, not JSON ({error}). {artifact.REMEDY}") from error
     if not isinstance(config, dict) or not isinstance(config.get("peft_type"), str):
@@ -362,7 +362,7 @@ def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     key = [importlib.metadata.version("peft"), found.origin, status.st_size, status.st_mtime_ns, config["peft_type"]]
     cached = cache_folder("peft_options") / f"{digest_value(key)}.json"
     try:
-        return dict(json.loads(cached.read_text(encoding="utf-8"))["options"])
+        return dict(read_json(cached)["options"])
     except (OSError, ValueError, KeyError, TypeError):
         defaults: dict[str, Any] = json.loads(json.dumps(_options(config["peft_type"]), default=str))
         write_json(cached, {"options": defaults})
@@ -414,7 +414,7 @@ def _has_chat_template(folder: Path) -> bool:
     if (folder / "chat_template.jinja").is_file():
         return True
     try:
-        return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8")).get("chat_template"))
+        return path.is_file() and bool(read_json(path).get("chat_template"))
     except (ValueError, RecursionError, AttributeError):
         return False
 
@@ -423,7 +423,7 @@ def _model_config(folder: Path, base: Base) -> dict[str, Any]:
     """The config of the model that the adapter was trained on, if the folder has it, else that of the base."""
     path = folder / "config.json"
     try:
-        given = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else base.config.to_dict()
+        given = read_json(path) if path.is_file() else base.config.to_dict()
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: damaged, not JSON ({error}). {artifact.REMEDY}") from error
     return given if isinstance(given, dict) else {}

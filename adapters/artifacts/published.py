@@ -5,13 +5,12 @@ Of versions `current.json` names one: a new version is published by replacing th
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import ArtifactError
-from adapters.core.files import FORMAT
+from adapters.core.files import FORMAT, read_json
 
 CURRENT = "current.json"
 """`{"format": 1, "version": 2, "folder": "versions/0002"}`, the folder relative to that of the file."""
@@ -46,7 +45,7 @@ def _named(folder: Path) -> Path:
     """The folder that `current.json` names."""
     path = folder / CURRENT
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: cannot be read as JSON ({error}). Publish the version again.") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import ArtifactError, UserError, cause
+from adapters.core.files import read_json
 from adapters.serving.bank.bank import AdapterBank
 
 
@@ -33,7 +33,7 @@ def reading(folder: Path, what: str, remedy: str) -> Iterator[None]:
 
 def record_in(path: Path) -> dict[str, Any]:
     """The record of an application, in which `base` is how its base is found. To be read within `reading`."""
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    record: dict[str, Any] = read_json(path)
     return {**record, "base": str(record["base"])}
 
 

@@ -7,7 +7,6 @@ through a connection of their own, so they show what is on disk.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import queue
 import threading
@@ -36,6 +35,7 @@ from adapters.applications.news_monitor.stream import Stream
 from adapters.applications.news_monitor.understanding import ALL
 from adapters.applications.news_monitor.webhook import secret_of
 from adapters.core.errors import SessionError, SettingsError, UserError
+from adapters.core.files import read_json
 from adapters.data.times import iso_time
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.application import EVENTS, PRIVATE, event, private
@@ -81,7 +81,7 @@ def application(folder: Path, database: str | None = None) -> NewsMonitorSite:
     """The application of a monitor's folder, whose file is its database. Raises ArtifactError, SettingsError."""
     check_installed()
     with reading(folder, "news monitor", f"Make one: taskswap news_monitor --push --output_dir {folder}"):
-        kept = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        kept = read_json(folder / SETTINGS)
         settings = NewsMonitorSettings(**{name: value for name, value in kept.items() if name != "format"})
     growing = None if settings.input == STDIN else settings.input
     served = replace(settings, input=growing, replay=None, push=True, overwrite_output_dir=False)

@@ -19,6 +19,7 @@ from adapters.artifacts.explaining.base.attribution import Options
 from adapters.artifacts.explaining.base.explanation import Explanation
 from adapters.artifacts.explaining.base.neighbours import Neighbours
 from adapters.artifacts.loaded import LoadedArtifact
+from adapters.artifacts.peft_config import PeftConfig
 from adapters.artifacts.published import located
 from adapters.core import arguments, discovery, flags
 from adapters.core.errors import SettingsError
@@ -190,11 +191,12 @@ def load(
     chosen, number_format = devices.choose_and_report(device, dtype)
     if not plain:
         return loading.load(folder, base=base, device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
-    if not plain_peft.mixes(folder, plugin_dirs):
+    config = PeftConfig(folder)
+    if not config.mixes(plugin_dirs):
         return loading.load_plain(
             folder, reading, base=base, device=chosen, dtype=number_format, plugin_dirs=plugin_dirs
         )
-    bank = AdapterBank(base or plain_peft.base_of(folder), device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
+    bank = AdapterBank(base or config.base, device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
     bank.load("adapter", folder, **vars(reading))
     return LoadedArtifact(bank.card("adapter"), bank.task("adapter"), bank.predictor("adapter"))
 

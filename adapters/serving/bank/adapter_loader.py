@@ -13,13 +13,14 @@ from typing import Any
 from adapters.artifacts import artifact, loading, plain_peft
 from adapters.artifacts.heads import Head, Heads
 from adapters.artifacts.loaded import LoadedArtifact
+from adapters.artifacts.peft_config import PeftConfig
 from adapters.artifacts.published import located
 from adapters.core.errors import ArtifactError, ModelError, SettingsError, UnmixableError, UserError
 from adapters.core.files import digest_value
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
 from adapters.methods.base.method import Method
 from adapters.methods.base.peft_layout import PeftLayout, layout, with_full_parameters
-from adapters.methods.base.peft_method import PeftMethod
+from adapters.methods.base.peft_method import CONFIG, PeftMethod
 from adapters.models.base_model import Base
 from adapters.serving.bank.mixed_inference import Alone, ResidentAdapter
 from adapters.tasks.base.task import InferenceTask, Task, load_task
@@ -190,11 +191,11 @@ class AdapterLoader:
     def _read(self, source: AdapterSource) -> PreparedAdapter:
         """As `read`. Raises OSError if a file cannot be read."""
         folder = self.inside(source.folder)
-        plain = not source.require_card and plain_peft.is_plain(folder)
-        if plain and not plain_peft.mixes(folder, self.plugin_dirs):
-            return self._alone(folder, partial(loading.load_plain, reading=source.reading, base=self.base))
-        if plain:
-            card, tensors = plain_peft.read(folder, self.base, source.reading, self.plugin_dirs)
+        if not source.require_card and plain_peft.is_plain(folder):
+            config = PeftConfig(folder)
+            if not config.mixes(self.plugin_dirs):
+                return self._alone(folder, partial(loading.load_plain, reading=source.reading, base=self.base))
+            card, tensors = plain_peft.read(config, self.base, source.reading, self.plugin_dirs)
             digest = digest_value(card)
         else:
             card, tensors = artifact.open_adapter(folder)
@@ -204,8 +205,8 @@ class AdapterLoader:
             return self._alone(folder, loading.load)
         if not method.mixes:
             return self._alone(folder, partial(loading.load, base=self.base))
-        if "unchecked" not in card:
-            plain_peft.check_agrees(folder, method, tensors, self.plugin_dirs)
+        if "unchecked" not in card and (folder / CONFIG).is_file():
+            PeftConfig(folder).check_agrees(method, tensors, self.plugin_dirs)
         artifact.check_base(card["base"], self.base)
         task = task.on(self.base.kind)
         method.check(self.base, task)
@@ -297,7 +298,7 @@ class AdapterLoader:
                 card["method"]["peft_options"],
                 method.peft_type,
                 self.heads.headed(task),
-                str(folder / plain_peft.CONFIG),
+                str(folder / CONFIG),
             )
         in_head = [name for name in found.adapted if not name.startswith(f"{self.heads.body_name(task)}.")]
         if in_head and not task.has_head:

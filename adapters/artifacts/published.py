@@ -36,6 +36,14 @@ def located(folder: Path) -> Path:
     return _without_links(folder / ARTIFACT) if is_run else folder
 
 
+def leads_elsewhere(given: Path, folder: Path) -> bool:
+    """Whether a path that led to a folder, as `located` says, leads to another one now, or to none any more."""
+    try:
+        return located(given) != folder
+    except (ArtifactError, OSError):
+        return True
+
+
 def _without_links(folder: Path) -> Path:
     resolved = folder.resolve()
     return folder if resolved == Path(os.path.abspath(folder)) else resolved

@@ -15,7 +15,7 @@ from adapters.artifacts.heads import Head, Heads
 from adapters.artifacts.loaded import LoadedArtifact
 from adapters.artifacts.peft_config import PeftConfig
 from adapters.artifacts.published import located
-from adapters.core.errors import ArtifactError, ModelError, SettingsError, UnmixableError, UserError
+from adapters.core.errors import ArtifactError, ModelError, SettingsError, UnmixableError
 from adapters.core.files import digest_value
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
 from adapters.methods.base.method import Method
@@ -336,15 +336,21 @@ class AdapterLoader:
         return folder
 
 
-def read_again(read: Callable[[AdapterSource], PreparedAdapter], adapter: LoadedAdapter) -> PreparedAdapter | UserError:
-    """An evicted adapter, read again from its folder, or the error: its content must not have changed."""
-    try:
-        prepared = read(replace(adapter.source, folder=adapter.folder))
-    except UserError as error:
-        return error
-    if prepared.digest == adapter.digest:
-        return prepared
-    return ArtifactError(
-        f"{adapter.folder}: has changed since {adapter.name} was loaded from it. Reload {adapter.name} to use "
-        "the new content."
-    )
+def read_unchanged(
+    read: Callable[[AdapterSource], PreparedAdapter], version: LoadedAdapter | FormerVersion, called: str, remedy: str
+) -> PreparedAdapter:
+    """A version, read again from its folder.
+
+    Args:
+        read: verifies an adapter and prepares it.
+        version: to read again.
+        called: what messages call it.
+        remedy: what to do if its folder has changed.
+
+    Raises:
+        ArtifactError: its folder has changed. Else what `read` raises.
+    """
+    prepared = read(replace(version.source, folder=version.folder))
+    if prepared.digest != version.digest:
+        raise ArtifactError(f"{version.folder}: has changed since {called} was loaded from it. {remedy}")
+    return prepared

@@ -350,6 +350,17 @@ def regressing(**options: Any) -> Any:
     return Task(LabelRange(minimum=1.0, maximum=5.0, mean=3.5, sd=1.25), **options)
 
 
+def named_base(name: str = "a-base", weights: str = "a" * 64, tokenizer: str = "b" * 64) -> Any:
+    """A base of which there are only the name and the digests."""
+    from adapters.core.sources.resolve import Source
+    from adapters.models.base_model import Base
+
+    nothing: Any = None
+    base = Base(source=Source(name=name, path=None, alias=name), config=nothing, tokenizer=nothing)
+    vars(base).update(digest=weights, tokenizer_digest=tokenizer)
+    return base
+
+
 def adapter(
     folder: Path, name: str, base: Any, task: Any, *, seed: int = 0, reference: Any = None, **changes: Any
 ) -> Path:
@@ -371,7 +382,7 @@ def adapter(
         "method": {"name": name, "library": how.library, "settings": how.recorded()},
         "max_length": how.settings.max_length,
         "label_digest": task.labels.digest,
-        "base": {"name": base.name, "weights_sha256": base.digest, "tokenizer_sha256": base.tokenizer_digest},
+        "base": base.digests(),
         **({} if reference is None else {"reference": reference}),
     }
     artifact.write(folder, lambda draft: how.save(model, base, draft), card, "# An adapter\n")

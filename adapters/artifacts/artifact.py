@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import ArtifactError
-from adapters.core.files import FORMAT, as_json, digest_file, digest_value, new_folder, write_text
+from adapters.core.files import digest_file, digest_value, new_folder, read_sealed, write_sealed
 
 if TYPE_CHECKING:
     import torch
+
+    from adapters.models.base_model import Base
 
 CARD = "card.json"
 LAYOUT = 2
@@ -50,8 +51,8 @@ def write(folder: Path, fill: Callable[[Path], None], card: Mapping[str, Any], r
             path.chmod(0o644)  # safetensors writes files that a server of another user could not read
         files = {name: digest_file(path) for name, path in _files(draft).items()}
         assert not any(_is_pickle(name) or _is_code(name) for name in files), files
-        body = {"format": FORMAT, "layout": LAYOUT, **card, "files": files, "tensors": tensor_shapes(draft)}
-        write_text(draft / CARD, as_json({**body, "digest": digest_value(body)}))
+        body = {"layout": LAYOUT, **card, "files": files, "tensors": tensor_shapes(draft)}
+        write_sealed(draft / CARD, body)
 
 
 def tensor_shapes(folder: Path) -> dict[str, dict[str, list[int]]]:
@@ -80,15 +81,9 @@ def read_card(folder: Path) -> dict[str, Any]:
             "finished, or the `artifact` in it."
         )
     try:
-        text = path.read_text(encoding="utf-8")
-        card = json.loads(text)
-        written = as_json(card)  # raises for NaN, which is not JSON but read by Python
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: damaged, not JSON ({error}). {REMEDY}") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise ArtifactError(
-            f"{path}: expected format {FORMAT}, found {card.get('format') if isinstance(card, dict) else card!r}."
-        )
+        card = read_sealed(path)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error} {REMEDY}") from error
     if "layout" not in card:
         raise ArtifactError(
             f"{path}: an artifact written by an older version of taskswap (before 0.2). Train it again, or load its "
@@ -96,13 +91,6 @@ def read_card(folder: Path) -> dict[str, Any]:
         )
     if card["layout"] != LAYOUT:
         raise ArtifactError(f"{path}: expected layout {LAYOUT}, found {card['layout']!r}.")
-    body = {name: value for name, value in card.items() if name != "digest"}
-    digest = digest_value(body)
-    if digest != card.get("digest") or written != text:
-        raise ArtifactError(
-            f"{path}: its own digest does not match: expected {card.get('digest')!r:.70}, found {digest!r}: it was "
-            f"modified or damaged. {REMEDY}"
-        )
     return card
 
 
@@ -203,17 +191,15 @@ def check_fields(card: Mapping[str, Any], folder: Path) -> None:
         raise ArtifactError(f"{folder / CARD}: its labels do not match their digest. {REMEDY}")
 
 
-def check_base(card: Mapping[str, Any], name: str, weights: str, tokenizer: str) -> None:
-    """Raises ArtifactError unless an artifact was trained on the base with these digests."""
-    wanted = card["base"]
-    for what, expected, found in (
-        ("weights", wanted["weights_sha256"], weights),
-        ("tokenizer", wanted["tokenizer_sha256"], tokenizer),
-    ):
-        if expected != found:
+def check_base(recorded: Mapping[str, Any], base: Base) -> None:
+    """Raises ArtifactError unless a base has the weights and the tokenizer of the one that a card or a router names."""
+    found = base.digests()
+    for what in ("weights", "tokenizer"):
+        expected, own = recorded[f"{what}_sha256"], found[f"{what}_sha256"]
+        if expected != own:
             raise ArtifactError(
-                f"This artifact was trained on {wanted['name']} ({what} {expected[:12]}…), not on {name} "
-                f"({what} {found[:12]}…), on which its answers would be random. Use it with {wanted['name']}."
+                f"This artifact was trained on {recorded['name']} ({what} {expected[:12]}…), not on {base.name} "
+                f"({what} {own[:12]}…), on which its answers would be random. Use it with {recorded['name']}."
             )
 
 

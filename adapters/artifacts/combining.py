@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,129 +36,43 @@ DENSITY, GRID_STEPS, MAX_TRIED, WITHOUT_DENSITY = 0.5, 4, 64, ("linear", "svd")
 _NEW, _DOWN, _UP = "combined", ".lora_A.weight", ".lora_B.weight"
 
 
-def combine(
-    folders: Sequence[str | Path],
-    output_dir: str | Path,
-    *,
-    weights: Sequence[float] | None = None,
-    merge_method: str = "linear",
-    density: float | None = None,
-    seed: int = 0,
-    base: str | None = None,
-    device: str = "cpu",
-    notes: Mapping[str, Any] | None = None,
-    plugin_dirs: Sequence[str] = (),
-) -> Path:
-    """Combine LoRA adapters of one task, label list, base and set of layers into an artifact of the method `lora`.
-
-    The updates of a layer, multiplied by alpha / r, are combined; the heads are averaged with the same weights.
-
-    Args:
-        folders: two or more artifacts, or their runs' folders, of any ranks.
-        output_dir: must be absent or empty.
-        weights: one per adapter. Default: equal, with a sum of 1. Adapters of weight 0 are left out; a single remaining
-            one is unchanged.
-        merge_method: linear: the weighted sum, with the sum of the ranks. svd: the same, truncated to the largest rank.
-            ties (arXiv:2306.01708): small values and those of the minority sign are dropped before averaging, with
-            weights multiplied by their number. dare_linear, dare_ties (arXiv:2311.03099): random values are dropped and
-            the others scaled up. These three are truncated to the sum of the ranks.
-        density: share of values that ties and dare keep. Default: 0.5.
-        seed: for the values that dare drops.
-        base: path, alias or Hub id of their base model. Default: the one named in the first card.
-        device: where the weights are combined.
-        notes: more for the card, such as the scores by which the weights were chosen.
-        plugin_dirs: folders with your own methods and tasks.
-
-    Raises:
-        SettingsError: invalid weights, method or density, or an output folder that is not empty.
-        ModelError: adapters of this method cannot be combined.
-        ArtifactError: the adapters do not match each other.
-    """
-    output, weights = empty_output(output_dir), _checked(weights, len(folders))
-    adapters = _Adapters(folders, base, device, plugin_dirs, merge_method, density, seed)
-    card, method, model = adapters.combined(weights)
-    parts = [
-        {"name": artifact_name(folder), "digest": own["digest"], "method": own["method"]["name"], "weight": weight}
-        for folder, own, weight in zip(adapters.folders, adapters.cards, weights, strict=True)
-    ]
-    card["combined"] = {
-        "merge_method": merge_method,
-        "density": adapters.density,
-        "seed": seed,
-        "of": parts,
-        **(notes or {}),
-    }
-    card["versions"] = versions()
-    description = [
-        f"LoRA adapters combined ({merge_method}, density {adapters.density}): name, weight, digest of the card.",
-        "",
-        *(f"- {part['name']}, {part['weight']:.4g}, {part['digest'][:12]}…" for part in parts),
-    ]
-    readme = derived_model_card(card, description)
-    artifact.write(output, lambda draft: method.save(model, adapters.base, draft), card, readme)
-    return output
-
-
-def choose_weights(
-    folders: Sequence[str | Path],
-    examples: Sequence[Example],
-    metric: Metric,
-    *,
-    merge_method: str = "linear",
-    density: float | None = None,
-    seed: int = 0,
-    base: str | None = None,
-    device: str = "cpu",
-    plugin_dirs: Sequence[str] = (),
-) -> tuple[tuple[float, ...], list[tuple[tuple[float, ...], float]]]:
-    """Choose weights for `combine` on dev, from equal ones and multiples of 1/4 with a sum of 1 (coarser for many).
-
-    Args:
-        folders: as of `combine`.
-        examples: of dev; a test split is refused.
-        metric: its main score is compared.
-        merge_method: and the following arguments: as of `combine`.
-
-    Returns:
-        The best weights (of equally good ones those of the fewest adapters), and all weights with their scores.
-    """
-    if getattr(examples, "name", None) == SPLITS[-1]:
-        raise SettingsError("Weights chosen on test would invalidate its score. Give dev: --validation_file.")
-    require(len(examples) > 0, "validation_file", "without examples", "a dev split to choose weights on")
-    grid = _grid(len(folders))
-    adapters = _Adapters(folders, base, device, plugin_dirs, merge_method, density, seed)
-    found, names = ", ".join(metric.labels), ", ".join(adapters.task.labels.names)
-    require(found == names, "validation_file", f"with the labels {found}", f"labelled as the adapters are: {names}")
-    tried = []
-    for weights in grid:
-        _, method, model = adapters.combined(weights)
-        tried.append((weights, main_score(method.predictor(model, adapters.base, adapters.task), examples, metric)))
-    best, _ = max(tried, key=lambda one: (-math.inf if math.isnan(one[1]) else one[1], one[0].count(0)))
-    return best, tried
-
-
-class _Adapters:
-    """Matching low-rank adapters, loaded into one PEFT model; their heads are kept separately."""
+class Adapters:
+    """LoRA adapters of one task, label list, base and set of layers, and the way in which they are to be combined."""
 
     def __init__(
         self,
         folders: Sequence[str | Path],
-        base: str | None,
-        device: str,
-        plugin_dirs: Sequence[str],
-        merge_method: str,
-        density: float | None,
-        seed: int,
+        *,
+        merge_method: str = "linear",
+        density: float | None = None,
+        seed: int = 0,
+        base: str | None = None,
+        device: str = "cpu",
+        plugin_dirs: Sequence[str] = (),
     ) -> None:
-        from adapters.models.peft_library import peft
+        """Read the adapters and verify that they match; their base is loaded when they are first combined.
 
-        self.merge_method, self.density, self.seed, self.plugin_dirs = (
-            merge_method,
-            _density(merge_method, density),
-            seed,
-            plugin_dirs,
-        )
-        self.device = device
+        Args:
+            folders: two or more artifacts, or their runs' folders, of any ranks.
+            merge_method: linear: the weighted sum, with the sum of the ranks. svd: the same, truncated to the largest
+                rank. ties (arXiv:2306.01708): small values and those of the minority sign are dropped before averaging,
+                with weights multiplied by their number. dare_linear, dare_ties (arXiv:2311.03099): random values are
+                dropped and the others scaled up. These three are truncated to the sum of the ranks.
+            density: share of values that ties and dare keep. Default: 0.5.
+            seed: for the values that dare drops.
+            base: path, alias or Hub id of their base model. Default: the one named in the first card.
+            device: where the weights are combined.
+            plugin_dirs: folders with your own methods and tasks.
+
+        Raises:
+            SettingsError: a single adapter, or an invalid method or density.
+            ModelError: adapters of this method cannot be combined.
+            ArtifactError: the adapters do not match each other, or are of another base.
+        """
+        required = "two or more to combine (a single one is merged into its base)"
+        require(len(folders) >= 2, "adapters", len(folders), required)
+        self.merge_method, self.density, self.seed = merge_method, _density(merge_method, density), seed
+        self.device, self.plugin_dirs = device, plugin_dirs
         self.folders = [located(Path(folder)) for folder in folders]
         self.methods: list[LoraFamilyMethod] = []
         for folder in self.folders:
@@ -173,24 +88,110 @@ class _Adapters:
             _check_match(read[0], other)
         self.cards, self.tensors = [card for _, card, _ in read], [tensors for *_, tensors in read]
         self.sides = [name for name in self.tensors[0] if name.endswith((_DOWN, _UP))]
-        loaded: Any = loading.load(
-            self.folders[0], base=base, device=device, dtype="float32", plugin_dirs=plugin_dirs, fold=False
-        )
-        self.base, self.task = loaded.predictor.base, loaded.task
-        # As plain LoRA with alpha = scaling * r, whatever the method; without heads, as PEFT does not combine them.
-        model = loaded.predictor.model.unload()
-        layers = [PEFT_NAMES.sub("", name.removesuffix(_DOWN)) for name in self.sides if name.endswith(_DOWN)]
-        plain = {"modules_to_save": None, "target_modules": layers, "use_rslora": False}
-        for i, (method, tensors) in enumerate(zip(self.methods, self.tensors, strict=True)):
-            alpha = method.scaling * method.settings.lora_r
-            config = replace(method.config(model, self.base, self.task, []), **plain, lora_alpha=alpha)
-            if i:
-                self.model.add_adapter(f"given{i}", config)
-            else:
-                self.model: Any = peft.get_peft_model(model, config, adapter_name="given0")
-            peft.set_peft_model_state_dict(self.model, {name: tensors[name] for name in self.sides}, f"given{i}")
+        self.base = loading.opened_base(self.cards[0], self.methods[0], self.folders[0], base)
+        task, _ = loading.task_and_method(self.cards[0], self.folders[0], plugin_dirs)
+        self.task = task.on(self.base.kind)
 
-    def combined(self, weights: Sequence[float]) -> tuple[dict[str, Any], Method, Any]:
+    def combine(
+        self,
+        output_dir: str | Path,
+        weights: Sequence[float] | None = None,
+        *,
+        notes: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Combine them into an artifact of the method `lora`.
+
+        The updates of a layer, multiplied by alpha / r, are combined; the heads are averaged with the same weights.
+
+        Args:
+            output_dir: must be absent or empty.
+            weights: one per adapter. Default: equal, with a sum of 1. Adapters of weight 0 are left out; a single
+                remaining one is unchanged.
+            notes: more for the card, such as the scores by which the weights were chosen.
+
+        Raises SettingsError for invalid weights, or an output folder that is not empty.
+        """
+        output, weights = empty_output(output_dir), _checked(weights, len(self.folders))
+        card, method, model = self._combined(weights)
+        parts = [
+            {"name": artifact_name(folder), "digest": own["digest"], "method": own["method"]["name"], "weight": weight}
+            for folder, own, weight in zip(self.folders, self.cards, weights, strict=True)
+        ]
+        card["combined"] = {
+            "merge_method": self.merge_method,
+            "density": self.density,
+            "seed": self.seed,
+            "of": parts,
+            **(notes or {}),
+        }
+        card["versions"] = versions()
+        description = [
+            f"LoRA adapters combined ({self.merge_method}, density {self.density}): name, weight, digest of the card.",
+            "",
+            *(f"- {part['name']}, {part['weight']:.4g}, {part['digest'][:12]}…" for part in parts),
+        ]
+        readme = derived_model_card(card, description)
+        artifact.write(output, lambda draft: method.save(model, self.base, draft), card, readme)
+        return output
+
+    def choose_weights(
+        self, examples: Sequence[Example], metric: Metric
+    ) -> tuple[tuple[float, ...], list[tuple[tuple[float, ...], float]]]:
+        """Choose weights on dev, from equal ones and multiples of 1/4 with a sum of 1 (coarser for many).
+
+        Args:
+            examples: of dev; a test split is refused.
+            metric: its main score is compared.
+
+        Returns:
+            The best weights (of equally good ones those of the fewest adapters), and all weights with their scores.
+        """
+        if getattr(examples, "name", None) == SPLITS[-1]:
+            raise SettingsError("Weights chosen on test would invalidate its score. Give dev: --validation_file.")
+        require(len(examples) > 0, "validation_file", "without examples", "a dev split to choose weights on")
+        found, names = ", ".join(metric.labels), ", ".join(self.task.labels.names)
+        require(found == names, "validation_file", f"with the labels {found}", f"labelled as the adapters are: {names}")
+        tried = []
+        for weights in _grid(len(self.folders)):
+            _, method, model = self._combined(weights)
+            tried.append((weights, main_score(method.predictor(model, self.base, self.task), examples, metric)))
+        best, _ = max(tried, key=lambda one: (-math.inf if math.isnan(one[1]) else one[1], one[0].count(0)))
+        return best, tried
+
+    @cached_property
+    def _model(self) -> Any:
+        """PEFT's model with each adapter as plain LoRA with alpha = scaling * r, whatever its method, and no heads,
+        which PEFT does not combine.
+        """
+        from adapters.models.peft_library import peft
+
+        loaded: Any = loading.load(
+            self.folders[0],
+            base=self.base,
+            device=self.device,
+            dtype="float32",
+            plugin_dirs=self.plugin_dirs,
+            fold=False,
+        )
+        plain = loaded.predictor.model.unload()
+        layers = [PEFT_NAMES.sub("", name.removesuffix(_DOWN)) for name in self.sides if name.endswith(_DOWN)]
+        options = {"modules_to_save": None, "target_modules": layers, "use_rslora": False}
+        configs = {
+            f"given{i}": replace(
+                method.config(plain, self.base, self.task, []),
+                **options,
+                lora_alpha=method.scaling * method.settings.lora_r,
+            )
+            for i, method in enumerate(self.methods)
+        }
+        model: Any = peft.get_peft_model(plain, configs["given0"], adapter_name="given0")
+        for (name, config), tensors in zip(configs.items(), self.tensors, strict=True):
+            if name != "given0":
+                model.add_adapter(name, config)
+            peft.set_peft_model_state_dict(model, {side: tensors[side] for side in self.sides}, name)
+        return model
+
+    def _combined(self, weights: Sequence[float]) -> tuple[dict[str, Any], Method, Any]:
         """The card of a combination (without its origin), its method, and its model."""
         from adapters.models.peft_library import peft
 
@@ -229,7 +230,7 @@ class _Adapters:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The density .* no pruning")  # a density of 1 is intended
             torch.manual_seed(self.seed)
-            self.model.add_weighted_adapter(
+            self._model.add_weighted_adapter(
                 [f"given{i}" for i in used],
                 [weights[i] * times for i in used],
                 _NEW,
@@ -238,8 +239,8 @@ class _Adapters:
                 svd_full_matrices=False,
                 density=self.density,
             )
-        combined = peft.get_peft_model_state_dict(self.model, adapter_name=_NEW, save_embedding_layers=False)
-        self.model.delete_adapter(_NEW)
+        combined = peft.get_peft_model_state_dict(self._model, adapter_name=_NEW, save_embedding_layers=False)
+        self._model.delete_adapter(_NEW)
         return {name: combined[name].detach().contiguous() for name in self.sides}
 
 
@@ -288,7 +289,6 @@ def _density(merge_method: str, density: float | None) -> float | None:
 
 def _checked(weights: Sequence[float] | None, number: int) -> tuple[float, ...]:
     """One weight per adapter. Raises SettingsError for invalid weights."""
-    require(number >= 2, "adapters", number, "two or more to combine (a single one is merged into its base)")
     weights = [1 / number] * number if weights is None else weights
     shown, good = " ".join(map(str, weights)), all(map(math.isfinite, weights)) and math.fsum(weights) > 0
     require(len(weights) == number, "weights", shown, f"one number per adapter, {number}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import ArtifactError
+from adapters.core.files import read_json
 from adapters.methods.base.delta import PEFT_NAMES
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _same(path: Path, base: Base) -> bool:
             lines = path.read_text(encoding="utf-8").split("\n")
             return {token: number for number, token in enumerate(lines[:-1])}.items() <= vocabulary.items()
         if path.name == "vocab.json":
-            return dict(json.loads(path.read_text(encoding="utf-8"))).items() <= vocabulary.items()
+            return dict(read_json(path)).items() <= vocabulary.items()
     except (ValueError, AttributeError, TypeError):
         return False
     return not own.is_file()

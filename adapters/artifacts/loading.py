@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.artifacts import artifact, plain_peft
 from adapters.artifacts.folding import folded
 from adapters.artifacts.loaded import LoadedArtifact
+from adapters.artifacts.peft_config import PeftConfig
 from adapters.artifacts.published import located
 from adapters.core.discovery import load as load_module
 from adapters.core.errors import ArtifactError, SettingsError, SourceError, did_you_mean
@@ -17,6 +18,7 @@ from adapters.core.settings import FILE, CommonSettings, join
 from adapters.core.sources.resolve import alias_of
 from adapters.methods.base.classical import ClassicalMethod
 from adapters.methods.base.method import Method, load_method
+from adapters.methods.base.peft_method import CONFIG
 from adapters.models.fast_layers import quicken
 from adapters.tasks.base.task import Task, load_task
 
@@ -53,7 +55,7 @@ def task_and_method(card: Mapping[str, Any], folder: Path, plugin_dirs: Sequence
     except (LookupError, TypeError, ValueError, AssertionError) as error:
         raise ArtifactError(
             f"{folder}: cannot build the task {card['task']['name']} and the method {name} from its "
-            f"{plain_peft.CONFIG if 'unchecked' in card else 'card'}: {type(error).__name__}: {error}"
+            f"{CONFIG if 'unchecked' in card else 'card'}: {type(error).__name__}: {error}"
         ) from error
 
 
@@ -106,7 +108,8 @@ def load(
     card = artifact.verify(folder)
     task, method = task_and_method(card, folder, plugin_dirs)
     tensors = [name for file in card["tensors"].values() for name in file]
-    plain_peft.check_agrees(folder, method, tensors, plugin_dirs)
+    if (folder / CONFIG).is_file():
+        PeftConfig(folder).check_agrees(method, tensors, plugin_dirs)
     if isinstance(method, ClassicalMethod):
         if base is not None:
             raise SettingsError(f"--base {_named(base)}: {folder} ({method.name}) has no base model. Leave it out.")
@@ -171,8 +174,9 @@ def load_plain(
     """
     place = _place(device, dtype)
     folder = located(Path(folder))
-    model_base = _open(base or plain_peft.base_of(folder))
-    card, tensors = plain_peft.read(folder, model_base, reading, plugin_dirs)
+    config = PeftConfig(folder)
+    model_base = _open(base or config.base)
+    card, tensors = plain_peft.read(config, model_base, reading, plugin_dirs)
     task, method = task_and_method(card, folder, plugin_dirs)
     task = task.on(model_base.kind)
     method.check(model_base, task)
@@ -219,7 +223,7 @@ def opened_base(card: Mapping[str, Any], method: Method, folder: Path, base: str
     if method.self_contained and base is None:
         return _open(str(folder))
     found = base_of(card, base)
-    artifact.check_base(card, found.name, found.digest, found.tokenizer_digest)
+    artifact.check_base(card["base"], found)
     return found
 
 

@@ -5,13 +5,12 @@ Of versions `current.json` names one: a new version is published by replacing th
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import ArtifactError
-from adapters.core.files import FORMAT
+from adapters.core.files import FORMAT, read_json
 
 CURRENT = "current.json"
 """`{"format": 1, "version": 2, "folder": "versions/0002"}`, the folder relative to that of the file."""
@@ -37,6 +36,14 @@ def located(folder: Path) -> Path:
     return _without_links(folder / ARTIFACT) if is_run else folder
 
 
+def leads_elsewhere(given: Path, folder: Path) -> bool:
+    """Whether a path that led to a folder, as `located` says, leads to another one now, or to none any more."""
+    try:
+        return located(given) != folder
+    except (ArtifactError, OSError):
+        return True
+
+
 def _without_links(folder: Path) -> Path:
     resolved = folder.resolve()
     return folder if resolved == Path(os.path.abspath(folder)) else resolved
@@ -46,7 +53,7 @@ def _named(folder: Path) -> Path:
     """The folder that `current.json` names."""
     path = folder / CURRENT
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        found: Any = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: cannot be read as JSON ({error}). Publish the version again.") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:

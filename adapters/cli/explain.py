@@ -119,17 +119,18 @@ def _explain(given: Settings, loaded: LoadedArtifact) -> int:
 
     among = None
     if given.nearest:
-        among = interface.training_neighbours(loaded, given.artifact, given.train_file, given.plugin_dir)
+        among = interface.training_neighbours(
+            loaded, given.artifact, count=given.nearest, train=given.train_file, plugin_dirs=given.plugin_dir
+        )
     found = [
         interface.explained(
             loaded,
             inputs,
-            given.method,
-            given.target,
-            Options(steps=given.steps),
-            among,
-            given.nearest,
-            given.plugin_dir,
+            method=given.method,
+            target=given.target,
+            options=Options(steps=given.steps),
+            among=among,
+            plugin_dirs=given.plugin_dir,
         )
         for inputs in (given.texts if given.input is None else _inputs(given, loaded))
     ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from adapters.core import arguments, discovery
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import DataError, SettingsError, SourceError
+from adapters.core.flags import named_folders
 
 if TYPE_CHECKING:
     from adapters.tasks.base.example import Examples
@@ -70,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
     given: Settings = arguments.parse(
         Settings, {}, "Export an artifact: ONNX, GGUF, or a merged model.", argv, program="taskswap export"
     )
-    adapters = _adapters(given.adapters)
+    adapters = named_folders("adapters", given.adapters, "ner=runs/lora_ner", _fault_of)
     if bool(adapters) == (given.artifact is not None):
         raise SettingsError("Give an artifact, or --adapters NAME=FOLDER … (one of the two).")
     discovery.load("formats", given.format, given.plugin_dir)
@@ -101,20 +102,9 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _adapters(every: Sequence[str]) -> dict[str, Path]:
-    """Folders by name. Raises SettingsError."""
-    found: dict[str, Path] = {}
-    for given in every:
-        name, equals, folder = given.partition("=")
-        if not (equals and name.isidentifier() and folder):
-            raise SettingsError(
-                f"--adapters {given}: must be NAME=FOLDER with a name of letters, digits and _, as in "
-                "--adapters ner=runs/lora_ner."
-            )
-        if name in found:
-            raise SettingsError(f"--adapters {given}: {name} is given twice. Choose another name.")
-        found[name] = Path(folder)
-    return found
+def _fault_of(name: str) -> str | None:
+    """Why an adapter cannot have a name in an export; None if it can."""
+    return None if name.isidentifier() else f"{name!r} must be letters, digits and _, and not begin with a digit."
 
 
 def _test(given: Settings) -> Examples | None:

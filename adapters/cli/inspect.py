@@ -115,23 +115,24 @@ def _check_base(card: Mapping[str, Any], base: str | None) -> None:
             raise
         print(f"not checked: its base {card['base']['name']} was not found ({str(error).splitlines()[0]})")
         return
-    artifact.check_base(card, found.name, found.digest, found.tokenizer_digest)
+    artifact.check_base(card["base"], found)
     print(f"base: {found.name}, with the weights and the tokenizer that the artifact was trained on; in {found.folder}")
 
 
 def _inspect_plain(given: Settings) -> int:
     """Inspect a PEFT folder without a card, by loading it: into a bank, or alone if no bank mixes its type."""
     from adapters.artifacts import plain_peft
+    from adapters.artifacts.peft_config import PeftConfig
     from adapters.experiments import interface
 
     folder = given.artifact
-    config = plain_peft.read_config(folder)
-    name = given.base or plain_peft.base_of(folder)
-    print(f"{config['peft_type']} by PEFT for {config.get('task_type')} on {name}; no card")
-    shown = {name: value for name, value in sorted(config.items()) if value not in (None, False, [], {})}
+    config = PeftConfig(folder)
+    name, task_type = given.base or config.base, config.values.get("task_type")
+    print(f"{config.type} by PEFT for {task_type} on {name}; no card")
+    shown = {name: value for name, value in sorted(config.values.items()) if value not in (None, False, [], {})}
     print("config: " + json.dumps(shown))
     reading = given.reading()
-    if config.get("task_type") == "TOKEN_CLS" and reading.labels is None:
+    if task_type == "TOKEN_CLS" and reading.labels is None:
         reading = replace(reading, labels=plain_peft.some_labels(folder))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

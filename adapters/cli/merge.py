@@ -7,13 +7,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from adapters.cli.base.plain_flags import PlainFlags
 from adapters.core import arguments
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import SettingsError
 from adapters.models.devices import choose_and_report
+
+if TYPE_CHECKING:
+    from adapters.artifacts.combining import Adapters
 
 HELP = "merge an adapter into its base model, or combine LoRA adapters of one task"
 GROUP = "Use artifacts"
@@ -66,31 +69,44 @@ def run(argv: Sequence[str]) -> int:
     elif has_data and given.weights:
         raise SettingsError("--weights: give either weights or data to choose them on, not both.")
     device, _ = choose_and_report(given.device)
-    from adapters.artifacts import combining, merging
-
-    how: dict[str, Any] = {"base": given.base, "device": device, "plugin_dirs": given.plugin_dir}
     if single:
-        merging.merge(given.artifacts[0], given.output_dir, reading=given.reading(), **how)
+        from adapters.artifacts import merging
+
+        merging.merge(
+            given.artifacts[0],
+            given.output_dir,
+            base=given.base,
+            device=device,
+            reading=given.reading(),
+            plugin_dirs=given.plugin_dir,
+        )
     else:
-        how |= {"merge_method": given.merge_method, "density": given.density, "seed": given.seed}
-        weights, notes = _choose_weights(given, how) if has_data else (given.weights or None, None)
-        combining.combine(given.artifacts, given.output_dir, weights=weights, notes=notes, **how)
+        from adapters.artifacts.combining import Adapters
+
+        adapters = Adapters(
+            given.artifacts,
+            merge_method=given.merge_method,
+            density=given.density,
+            seed=given.seed,
+            base=given.base,
+            device=device,
+            plugin_dirs=given.plugin_dir,
+        )
+        weights, notes = _choose_weights(given, adapters) if has_data else (given.weights or None, None)
+        adapters.combine(given.output_dir, weights, notes=notes)
     print(f"written to {given.output_dir}. Try:\n  taskswap inspect {given.output_dir}")
     return 0
 
 
-def _choose_weights(given: Settings, how: dict[str, Any]) -> tuple[Sequence[float], dict[str, Any]]:
+def _choose_weights(given: Settings, adapters: Adapters) -> tuple[Sequence[float], dict[str, Any]]:
     """The weights that score best on dev, and the record of the choice for the card."""
-    from adapters.artifacts import artifact, combining, loading
-    from adapters.artifacts.published import located
     from adapters.evaluation.evaluate import split_digest
     from adapters.evaluation.metrics.base.any_metric import score_title
     from adapters.evaluation.metrics.base.metric import main_metric
     from adapters.tasks.base import examples
     from adapters.tasks.base.reading import reading_lines
 
-    first = located(given.artifacts[0])
-    task, _ = loading.task_and_method(artifact.read_card(first), first, given.plugin_dir)
+    task = adapters.task
     # Nothing of the test split is scored.
     _, splits = examples.read_named(
         task.name,
@@ -102,7 +118,7 @@ def _choose_weights(given: Settings, how: dict[str, Any]) -> tuple[Sequence[floa
     dev = splits["validation"]
     print("\n".join(reading_lines({dev.name: dev})), file=sys.stderr)
     metric = main_metric(task.metrics[0], task.labels.names, given.plugin_dir)
-    best, tried = combining.choose_weights(given.artifacts, dev, metric, **how)
+    best, tried = adapters.choose_weights(dev, metric)
     for weights, score in tried:
         mark = "  <- best" if weights == best else ""
         print(f"{' '.join(f'{weight:.2f}' for weight in weights)}  dev {score_title(metric)} {100 * score:.2f}{mark}")

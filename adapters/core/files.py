@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -106,6 +106,43 @@ def json_line(value: Any, encoding: str = "utf-8") -> str:
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write a JSON file atomically, with `format: 1` added."""
     write_text(path, as_json({"format": FORMAT, **value}))
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file. Raises OSError, ValueError, and RecursionError for one nested too deeply."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file as `write_json` does, with its own digest, by which `read_sealed` sees that it is unchanged."""
+    body = {"format": FORMAT, **value}
+    write_text(path, as_json({**body, "digest": digest_value(body)}))
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` has written, with its format and digest.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no JSON object, is of another format, or was changed; the message says which.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        record = json.loads(text)
+        written = as_json(record)  # raises for NaN, which is not JSON but read by Python
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"damaged, not JSON ({error}).") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"damaged, not a JSON object, but {record!r:.60}.")
+    if record.get("format") != FORMAT:
+        raise ValueError(f"expected format {FORMAT}, found {record.get('format')!r:.60}.")
+    digest = digest_value({name: value for name, value in record.items() if name != "digest"})
+    if record.get("digest") != digest or written != text:
+        raise ValueError(
+            f"its own digest does not match: expected {record.get('digest')!r:.70}, found {digest!r}: it was modified "
+            "or damaged."
+        )
+    return record
 
 
 @contextmanager

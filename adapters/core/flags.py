@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,33 @@ def take(argv: Sequence[str], name: str) -> tuple[list[str], list[str]]:
         else:
             rest.append(word)
     return out, rest
+
+
+def named_folders(
+    flag: str, every: Iterable[str], example: str, fault_of: Callable[[str], str | None]
+) -> dict[str, Path]:
+    """The folders of a flag that takes NAME=FOLDER, by name.
+
+    Args:
+        flag: without its dashes.
+        every: what was given.
+        example: of a value, for the message.
+        fault_of: why a name cannot be used; None if it can.
+
+    Raises SettingsError for a value of another form, a name that cannot be used, or is there already.
+    """
+    folders: dict[str, Path] = {}
+    for given in every:
+        name, _, folder = given.partition("=")
+        if not (name and folder):
+            raise SettingsError(f"--{flag} {given}: must be NAME=FOLDER, as in --{flag} {example}.")
+        fault = fault_of(name)
+        if fault is not None:
+            raise SettingsError(f"--{flag} {given}: {fault}")
+        if name in folders:
+            raise SettingsError(f"--{flag} {given}: {name} is given twice. Choose another name.")
+        folders[name] = Path(folder)
+    return folders
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from adapters.artifacts.explaining.base.attribution import Options
 from adapters.artifacts.explaining.base.explanation import Explanation
 from adapters.artifacts.explaining.base.neighbours import Neighbours
 from adapters.artifacts.loaded import LoadedArtifact
+from adapters.artifacts.peft_config import PeftConfig
 from adapters.artifacts.published import located
 from adapters.core import arguments, discovery, flags
 from adapters.core.errors import SettingsError
@@ -190,11 +191,12 @@ def load(
     chosen, number_format = devices.choose_and_report(device, dtype)
     if not plain:
         return loading.load(folder, base=base, device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
-    if not plain_peft.mixes(folder, plugin_dirs):
+    config = PeftConfig(folder)
+    if not config.mixes(plugin_dirs):
         return loading.load_plain(
             folder, reading, base=base, device=chosen, dtype=number_format, plugin_dirs=plugin_dirs
         )
-    bank = AdapterBank(base or plain_peft.base_of(folder), device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
+    bank = AdapterBank(base or config.base, device=chosen, dtype=number_format, plugin_dirs=plugin_dirs)
     bank.load("adapter", folder, **vars(reading))
     return LoadedArtifact(bank.card("adapter"), bank.task("adapter"), bank.predictor("adapter"))
 
@@ -282,24 +284,28 @@ def explain(
     if not isinstance(loaded, LoadedArtifact):
         loaded = load(loaded, base=base, device=device, dtype="float32", plugin_dirs=plugin_dirs)
     folder = artifact if isinstance(artifact, str | Path) else None
-    among = training_neighbours(loaded, folder, train, plugin_dirs) if nearest else None
+    among = None
+    if nearest:
+        among = training_neighbours(loaded, folder, count=nearest, train=train, plugin_dirs=plugin_dirs)
     options = Options(steps=steps)
-    return explained(loaded, inputs, method, target, options, among, nearest, plugin_dirs)
+    return explained(
+        loaded, inputs, method=method, target=target, options=options, among=among, plugin_dirs=plugin_dirs
+    )
 
 
 def explained(
     loaded: LoadedArtifact,
     inputs: Any,
+    *,
     method: str | None,
     target: str | None,
     options: Options,
     among: Neighbours | None,
-    nearest: int,
     plugin_dirs: Sequence[str],
 ) -> Explanation:
-    """The explanation of one answer of a loaded artifact; the arguments are those of `explain`."""
+    """The explanation of one answer of a loaded artifact, with those of `among` that are nearest; else as `explain`."""
     request = request_of(inputs, 0)
-    near = among.of(example_of(request, loaded.task), nearest) if among is not None else ()
+    near = among.of(example_of(request, loaded.task)) if among is not None else ()
     return explaining.explain(
         loaded.predictor,
         loaded.task,
@@ -314,13 +320,19 @@ def explained(
 
 
 def training_neighbours(
-    loaded: LoadedArtifact, folder: str | Path | None, train: str | Path | None, plugin_dirs: Sequence[str]
+    loaded: LoadedArtifact,
+    folder: str | Path | None,
+    *,
+    count: int,
+    train: str | Path | None,
+    plugin_dirs: Sequence[str],
 ) -> Neighbours:
     """The training examples of an artifact, placed by its own features; which they are is printed on stderr.
 
     Args:
         loaded: the artifact.
         folder: where it lies, within its run's folder; None if not known.
+        count: how many are given for an example.
         train: file of the examples. Default: the data of the run.
         plugin_dirs: folders with tasks of your own.
 
@@ -341,7 +353,7 @@ def training_neighbours(
     _, splits = examples.read_named(name, plugin_dirs, **{key: settings[key] for key in known & settings.keys()})
     split = splits["train"]
     print(f"nearest: {len(split):,} training examples of {split.notes.get('source')}", file=sys.stderr, flush=True)
-    return Neighbours(loaded.predictor, loaded.task, split)
+    return Neighbours(loaded.predictor, loaded.task, split, count=count)
 
 
 def _plugins(settings: Mapping[str, Any]) -> list[str]:

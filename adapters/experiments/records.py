@@ -165,12 +165,10 @@ def _head(task: Task, base: Base) -> dict[str, Any]:
 def of_base(base: Base, settings: Any) -> dict[str, Any]:
     """What a card says of the base model."""
     return {
-        "name": base.name,
+        **base.digests(),
         "kind": base.kind,
         "hub_id": base.source.hub_id,
         "revision": base.source.revision,
-        "weights_sha256": base.digest,
-        "tokenizer_sha256": base.tokenizer_digest,
         **({} if base.quantization is None else {"bits": quantization.description(settings)}),
         **({} if base.source.notice is None else {"notice": base.source.notice}),
     }

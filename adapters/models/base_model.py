@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapters.core.errors import ModelError, SettingsError
-from adapters.core.files import cache_folder, digest_file, digest_value, write_json
+from adapters.core.files import cache_folder, digest_file, digest_value, read_json, write_json
 from adapters.core.sources.resolve import Source, resolve
 from adapters.models.tokenizer import WordTokenizer, valid_text
 
@@ -108,6 +107,10 @@ class Base:
             return digest_file(single)
         parts = [self.folder / name for name in ("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model")]
         return digest_value([[part.name, digest_file(part)] for part in parts if part.is_file()])
+
+    def digests(self) -> dict[str, str]:
+        """Its name and digests, as cards and other records of what was made with it have them."""
+        return {"name": self.name, "weights_sha256": self.digest, "tokenizer_sha256": self.tokenizer_digest}
 
     @cached_property
     def word_tokenizer(self) -> WordTokenizer:
@@ -415,7 +418,7 @@ def _cached_digest(file: Path) -> str:
     key = [str(file.resolve()), status.st_size, status.st_mtime_ns]
     cached = cache_folder("digests") / f"{digest_value(key)}.json"
     try:
-        return str(json.loads(cached.read_text())["sha256"])
+        return str(read_json(cached)["sha256"])
     except (OSError, ValueError, KeyError):
         digest = digest_file(file)
         write_json(cached, {"sha256": digest, "file": key})

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from safetensors.torch import save_file
 
@@ -23,6 +24,25 @@ CARD = {
     "scores": {"f1": {"value": 0.5, "low": 1e-05, "high": 0.75}, "n": 12},
     "base": {"name": "tiny", "weights_sha256": "a" * 64, "tokenizer_sha256": "b" * 64},
 }
+STORED = """\
+{
+ "format": 1,
+ "layout": 2,
+ "task": {
+  "labels": [
+   "B-\\u00e9"
+  ]
+ },
+ "base": null,
+ "files": {
+  "README.md": "016250dad882f424e5160777882dff213a17757f83e229c4e69fcd12c806e928",
+  "notes.txt": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+ },
+ "tensors": {},
+ "digest": "67e8081b7f2898f5f8f6ef0ccd891a8c8d63b81c45c05d1f55e032f07b85c2d5"
+}
+"""
+"""A card as older versions have written it."""
 TENSORS = {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1.5]), "n": torch.tensor([1, 2])}
 
 
@@ -107,6 +127,13 @@ def test_a_method_that_would_save_a_pickle_is_our_own_mistake(tmp_path: Path) ->
     with pytest.raises(AssertionError):
         write(tmp_path / "x", lambda folder: torch.save({}, folder / "m.bin"), CARD, "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_card_stays_as_older_versions_wrote_it(tmp_path: Path) -> None:
+    body = {"task": {"labels": ["B-é"]}, "base": None}
+    write(tmp_path / "one", lambda draft: (draft / "notes.txt").write_text("x"), body, "# An adapter\n")
+    assert (tmp_path / "one" / "card.json").read_text() == STORED
+    assert verify(tmp_path / "one") == json.loads(STORED)
 
 
 # damaged --------------------------------------------------------------------------------------------------------------
@@ -293,10 +320,10 @@ def test_what_is_no_artifact_is_refused_with_what_is_there_instead(whole: Path, 
 
 
 def test_another_base_is_refused_with_the_right_one(whole: Path) -> None:
-    card = verify(whole)
-    check_base(card, "tiny", "a" * 64, "b" * 64)
-    check_base(card, "a copy under another name", "a" * 64, "b" * 64)
+    recorded = verify(whole)["base"]
+    check_base(recorded, tiny.named_base("tiny"))
+    check_base(recorded, tiny.named_base("a copy under another name"))
     with pytest.raises(ArtifactError, match=r"trained on tiny \(weights aaaaaaaaaaaa…\), not on tiny \(weights cccccc"):
-        check_base(card, "tiny", "c" * 64, "b" * 64)
+        check_base(recorded, tiny.named_base("tiny", weights="c" * 64))
     with pytest.raises(ArtifactError, match=r"tiny \(tokenizer bbb.*not on other \(tokenizer ccc.*Use it with tiny"):
-        check_base(card, "other", "a" * 64, "c" * 64)
+        check_base(recorded, tiny.named_base("other", tokenizer="c" * 64))

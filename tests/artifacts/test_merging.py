@@ -90,6 +90,12 @@ def logits(folder: Path, base: str | None = None) -> list[np.ndarray]:
     return found
 
 
+def combine(folders: list[Path], output_dir: Path, *, weights: Any = None, **options: Any) -> Path:
+    from adapters.artifacts.combining import Adapters
+
+    return Adapters(folders, **options).combine(output_dir, weights)
+
+
 def apart(a: list[np.ndarray], b: list[np.ndarray]) -> float:
     return max(float(np.abs(x - y).max()) for x, y in zip(a, b, strict=True))
 
@@ -226,8 +232,6 @@ def test_what_no_weight_can_hold_is_not_merged(
 def test_an_adapter_with_itself_half_and_half_is_the_adapter(
     base: str, task: str, bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
-    from adapters.artifacts.combining import combine
-
     folder = make("run", "lora", task, base)
     made = combine([folder, folder], tmp_path / "made", weights=[0.5, 0.5], base=on(bases(base)))
     assert apart(logits(folder, on(bases(base))), logits(made, on(bases(base)))) < CLOSE
@@ -240,8 +244,6 @@ def test_an_adapter_with_itself_half_and_half_is_the_adapter(
 def test_poolers_are_combined_as_they_were_trained(
     whole: bool, told: bool, bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
-    from adapters.artifacts.combining import combine
-
     folder = make("run", lora_train_pooler=whole)
     if not told:
         merge_method = card(folder)["method"]
@@ -255,8 +257,6 @@ def test_poolers_are_combined_as_they_were_trained(
 def test_a_whole_pooler_and_one_of_low_rank_are_not_combined(
     bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
-    from adapters.artifacts.combining import combine
-
     two = [make("whole"), make("low", lora_train_pooler=False)]
     told = r"layers differ \(\[\]; \['base_model.model.bert.pooler.dense'\]\).* and --lora_train_pooler"
     with pytest.raises(ArtifactError, match=told):
@@ -267,8 +267,6 @@ def test_a_whole_pooler_and_one_of_low_rank_are_not_combined(
 def test_weights_one_and_nought_are_the_first(
     merge_method: str, bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
-    from adapters.artifacts.combining import combine
-
     a, b = make("a"), make("b", seed=1)
     made = combine([a, b], tmp_path / "made", weights=[1, 0], merge_method=merge_method, base=on(bases("bert")))
     assert apart(logits(a, on(bases("bert"))), logits(made, on(bases("bert")))) < CLOSE
@@ -281,8 +279,6 @@ def test_weights_one_and_nought_are_the_first(
 def test_a_linear_combination_is_the_weighted_sum_of_the_changes(
     base: str, weights: tuple[float, ...], bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
-    from adapters.artifacts.combining import combine
-
     given = [make("a", lora_r=4, lora_alpha=20), make("b", seed=1, lora_r=2, lora_alpha=1), make("c", "rslora", seed=2)]
     if base == "gpt2":
         given = [make(f"g{i}", base=base, seed=i, lora_r=4 - i, lora_alpha=6.5) for i in range(3)]
@@ -305,8 +301,6 @@ def test_a_linear_combination_is_the_weighted_sum_of_the_changes(
 def test_svd_of_changes_of_low_rank_is_their_sum_as_near_as_its_rank_allows(
     bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
-    from adapters.artifacts.combining import combine
-
     given = [make("a", lora_r=6), make("b", seed=1, lora_r=3)]
     exact = changes(combine(given, tmp_path / "exact", base=on(bases("bert"))))
     cut = combine(given, tmp_path / "cut", merge_method="svd", base=on(bases("bert")))
@@ -321,8 +315,6 @@ def test_ties_of_equal_weights_is_the_mean_of_those_that_agree(
     base: str, bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
     """Yadav et al. 2023, section 3, by hand; the widest rank holds it whole."""
-    from adapters.artifacts.combining import combine
-
     given = [make("a", base=base, lora_r=16), make("b", base=base, seed=1, lora_r=16)]
     made = changes(combine(given, tmp_path / "made", merge_method="ties", density=0.3, base=on(bases(base))))
     for name, value in made.items():
@@ -342,8 +334,6 @@ def test_ties_and_dare_are_made_again_by_their_seed(
     merge_method: str, bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
     import torch
-
-    from adapters.artifacts.combining import combine
 
     given, named = [make("a"), make("b", seed=1, lora_r=3)], on(bases("bert"))
     one = combine(given, tmp_path / "one", merge_method=merge_method, seed=3, base=named)
@@ -377,7 +367,6 @@ def test_a_combination_answers_alike_in_stock_peft_in_the_bank_and_merged(
     import transformers
 
     from adapters.artifacts import loading
-    from adapters.artifacts.combining import combine
     from adapters.artifacts.merging import merge
     from adapters.serving.bank.bank import AdapterBank, Request
 
@@ -423,8 +412,6 @@ def test_a_combination_answers_alike_in_stock_peft_in_the_bank_and_merged(
 def test_adapters_that_do_not_belong_together_are_refused(
     merge_method: dict[str, Any], said: str, bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
-    from adapters.artifacts.combining import combine
-
     given = [make("a"), make("b", seed=1, **merge_method)]
     with pytest.raises(ArtifactError, match=said) as refused:
         combine(given, tmp_path / "made", base=on(bases("bert")))
@@ -436,15 +423,12 @@ def test_adapters_that_do_not_belong_together_are_refused(
 def test_adapters_without_low_rank_sums_are_not_combined(
     method: str, bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
-    from adapters.artifacts.combining import combine
-
     given = [make("a"), make("b", method)]
     with pytest.raises(ModelError, match=f"adapters of {method} cannot be combined.*lora or rslora"):
         combine(given, tmp_path / "made", base=on(bases("bert")))
 
 
 def test_another_base_is_refused(bases: Callable[[str], Any], other_bert: Path, make: Make, tmp_path: Path) -> None:
-    from adapters.artifacts.combining import combine
     from adapters.artifacts.merging import merge
 
     given = [make("a"), make("b", seed=1)]
@@ -473,21 +457,16 @@ def test_another_base_is_refused(bases: Callable[[str], Any], other_bert: Path, 
 def test_weights_and_options_that_cannot_work_are_refused(
     changes: dict[str, Any], said: str, bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
-    from adapters.artifacts.combining import combine
-
     with pytest.raises(SettingsError, match=said):
-        combine([tmp_path / "a", tmp_path / "b"], tmp_path / "made", base=on(bases("bert")), **changes)
+        combine([make("a"), make("b", seed=1)], tmp_path / "made", base=on(bases("bert")), **changes)
 
 
 def test_one_adapter_alone_is_not_combined(tmp_path: Path) -> None:
-    from adapters.artifacts.combining import combine
-
     with pytest.raises(SettingsError, match="two or more"):
         combine([tmp_path / "a"], tmp_path / "made")
 
 
 def test_nothing_is_written_over(bases: Callable[[str], Any], make: Make, tmp_path: Path) -> None:
-    from adapters.artifacts.combining import combine
     from adapters.artifacts.merging import merge
 
     given, named = make("a"), on(bases("bert"))
@@ -505,8 +484,6 @@ def test_nothing_is_written_over(bases: Callable[[str], Any], make: Make, tmp_pa
 
 
 def test_plain_peft_folders_are_not_combined(bases: Callable[[str], Any], make: Make, tmp_path: Path) -> None:
-    from adapters.artifacts.combining import combine
-
     given, named = make("a"), on(bases("bert"))
     (given / "card.json").unlink()
     with pytest.raises(ArtifactError, match=r"a plain PEFT folder without card\.json"):
@@ -514,8 +491,6 @@ def test_plain_peft_folders_are_not_combined(bases: Callable[[str], Any], make: 
 
 
 def test_a_damaged_adapter_is_refused(bases: Callable[[str], Any], make: Make, tmp_path: Path) -> None:
-    from adapters.artifacts.combining import combine
-
     given = [make("a"), make("b", seed=1)]
     path = given[1] / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
@@ -537,19 +512,20 @@ def labelled(folder: Path, base: str) -> list[Any]:
 def test_the_weights_chosen_on_dev_leave_a_broken_adapter_out(
     bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
-    from adapters.artifacts.combining import choose_weights, combine
+    from adapters.artifacts.combining import Adapters
     from adapters.evaluation.metrics.base.metric import load_metric
 
     good, broken, named = make("good"), make("broken", seed=1, lora_alpha=400), on(bases("bert"))
     examples = labelled(good, named)
     metric = load_metric("accuracy", ("a", "b", "c"))
     given = [broken, good]
-    best, tried = choose_weights(given, examples, metric, base=named)
+    adapters = Adapters(given, base=named)
+    best, tried = adapters.choose_weights(examples, metric)
     assert best == (0, 1)
     assert dict(tried)[best] == 1.0 > min(dict(tried).values())
     assert [weights for weights, _ in tried] == [(0.5, 0.5), (0, 1), (0.25, 0.75), (0.75, 0.25), (1, 0)]
     notes = {"chosen_by": [[list(weights), score] for weights, score in tried]}
-    made = combine(given, tmp_path / "made", weights=best, base=named, notes=notes)
+    made = adapters.combine(tmp_path / "made", best, notes=notes)
     assert len(card(made)["combined"]["chosen_by"]) == 5
     assert apart(logits(made, named), logits(good, named)) < CLOSE
 
@@ -568,7 +544,7 @@ def test_the_grid_is_small_whatever_the_number_of_adapters(number: int, points: 
 def test_weights_are_not_chosen_on_test_nor_on_foreign_labels_nor_among_too_many(
     bases: Callable[[str], Any], make: Make, tmp_path: Path
 ) -> None:
-    from adapters.artifacts.combining import choose_weights
+    from adapters.artifacts.combining import Adapters
     from adapters.evaluation.metrics.base.metric import load_metric
 
     class Split(list):
@@ -576,11 +552,12 @@ def test_weights_are_not_chosen_on_test_nor_on_foreign_labels_nor_among_too_many
 
     given, named = [make("a"), make("b", seed=1)], on(bases("bert"))
     examples, metric = labelled(given[0], named), load_metric("accuracy", ("a", "b", "c"))
+    adapters = Adapters(given, base=named)
     with pytest.raises(SettingsError, match="Weights chosen on test"):
-        choose_weights(given, Split(examples), metric, base=named)
+        adapters.choose_weights(Split(examples), metric)
     with pytest.raises(SettingsError, match="dev split"):
-        choose_weights(given, [], metric, base=named)
+        adapters.choose_weights([], metric)
     with pytest.raises(SettingsError, match="labels x, y: must be labelled as the adapters are: a, b, c"):
-        choose_weights(given, examples, load_metric("accuracy", ("x", "y")), base=named)
+        adapters.choose_weights(examples, load_metric("accuracy", ("x", "y")))
     with pytest.raises(SettingsError, match="fewer than 64"):
-        choose_weights([given[0]] * 64, examples, metric, base=named)
+        Adapters([given[0]] * 64, base=named).choose_weights(examples, metric)

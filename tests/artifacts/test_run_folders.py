@@ -93,7 +93,7 @@ def test_python_takes_the_folder_of_a_run(root: Path, tiny_bert: Path, tmp_path:
     wanted = loading.load(run / "artifact", base=base)(TEXT)
     assert adapters.load(run, base=base)(TEXT) == loading.load(run, base=base)(TEXT) == wanted
     assert merging.merge(run, tmp_path / "merged", base=base).is_dir()
-    assert combining.combine([run, root / "humour"], tmp_path / "both", base=base).is_dir()
+    assert combining.Adapters([run, root / "humour"], base=base).combine(tmp_path / "both").is_dir()
     bank = AdapterBank(base)
     info = bank.load("mood", run)
     assert (info["folder"], info["followed"]) == (str(run / "artifact"), str(run))

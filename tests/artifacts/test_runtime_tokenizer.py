@@ -48,7 +48,18 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[WordTokeni
 @pytest.mark.parametrize("kind", BUILT)
 def test_both_know_the_same_of_the_vocabulary(both: Any, kind: str) -> None:
     ours, theirs = both[kind][1], both[kind][0]
-    for name in ("blank", "before", "after", "spelled", "leading", "mark", "separates_pairs", "unknown", "labelled"):
+    for name in (
+        "blank",
+        "before",
+        "after",
+        "special",
+        "spelled",
+        "leading",
+        "mark",
+        "separates_pairs",
+        "unknown",
+        "labelled",
+    ):
         assert getattr(ours, name) == getattr(theirs, name), name
     assert theirs.before or theirs.after or kind == "bytes"  # otherwise this compares nothing
 

@@ -72,7 +72,7 @@ def write_adapter(folder: Path, base: Base, layers: dict[str, Any], rank: int, s
     card = {
         "task": task.card(), "method": {"name": "lora", "library": "peft", "settings": settings}, "max_length": 256,
         "label_digest": task.labels.digest,
-        "base": {"name": base.name, "weights_sha256": base.digest, "tokenizer_sha256": base.tokenizer_digest},
+        "base": base.digests(),
     }  # fmt: skip
 
     def fill(draft: Path) -> None:

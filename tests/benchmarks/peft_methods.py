@@ -124,7 +124,7 @@ def run(kind: str, name: str, base: Any, task: Any, train: Any, folder: Path) ->
         "task": task.card(),
         "method": {"name": "peft", "library": "peft", "settings": method.recorded()},
         "max_length": method.settings.max_length,
-        "base": {"name": base.name, "weights_sha256": base.digest, "tokenizer_sha256": base.tokenizer_digest},
+        "base": base.digests(),
     }
     artifact.write(folder, lambda draft: method.save(model, base, draft), card, "# A model\n")
     artifact.verify(folder)

@@ -23,12 +23,27 @@ from adapters.core.files import (
     digest_value,
     json_line,
     new_folder,
+    read_json,
+    read_sealed,
     recover_folder,
     write_json,
+    write_sealed,
     write_text,
 )
 
 ROOT = REPOSITORY
+SEALED = """\
+{
+ "format": 1,
+ "base": {
+  "name": "caf\\u00e9"
+ },
+ "rate": 1e-05,
+ "digest": "7a45d49a0fa74c3746e5dea381a3e367399e4d7837c6982f2b10265f87851b55"
+}
+"""
+"""What older versions have written of `CONTENT`."""
+CONTENT = {"base": {"name": "café"}, "rate": 1e-05}
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -214,6 +229,32 @@ def test_values_that_differ_have_different_digests() -> None:
 def test_a_value_that_json_lacks_has_no_digest() -> None:
     with pytest.raises(ValueError):
         digest_value([float("inf")])
+
+
+def test_a_file_with_its_own_digest_stays_as_older_versions_wrote_it(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    write_sealed(path, CONTENT)
+    assert path.read_text() == SEALED
+    assert read_sealed(path) == read_json(path) == {"format": 1, **CONTENT, "digest": json.loads(SEALED)["digest"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (SEALED[:-3], "damaged, not JSON"),
+        (SEALED.replace("1e-05", "NaN"), "damaged, not JSON"),
+        ("[" * 100_000, "damaged, not JSON"),
+        ("[1]", r"not a JSON object, but \[1\]"),
+        (SEALED.replace(": 1,", ": 2,"), "expected format 1, found 2"),
+        (SEALED.replace("1e-05", "1e-04"), "its own digest does not match: expected '"),
+        (SEALED.replace("1e-05", "0.00001"), "its own digest does not match"),
+        (SEALED.rstrip(), "its own digest does not match"),
+    ],
+)
+def test_a_file_with_its_own_digest_that_was_changed_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "record.json").write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_sealed(tmp_path / "record.json")
 
 
 def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:

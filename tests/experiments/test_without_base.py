@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 import adapters
-from adapters.artifacts.combining import combine
+from adapters.artifacts.combining import Adapters
 from adapters.artifacts.merging import merge
 from adapters.cli.main import main
 from adapters.core.errors import ArtifactError, ModelError, SettingsError
@@ -78,7 +78,7 @@ def test_a_merge_refuses_it_and_says_what_to_do(run, tmp_path):
     with pytest.raises(ModelError, match="tfidf has no base model that it could be merged into"):
         merge(run.artifact, tmp_path / "merged")
     with pytest.raises((ModelError, ArtifactError), match="tfidf"):
-        combine([run.artifact, run.artifact], tmp_path / "combined")
+        Adapters([run.artifact, run.artifact])
 
 
 def test_a_trial_and_a_dry_run_leave_no_artifact(tmp_path, capsys):

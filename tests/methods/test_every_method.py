@@ -193,11 +193,7 @@ def build(
             "task": task.card(),
             "method": {"name": method.name, "library": method.library, "settings": method.recorded()},
             "max_length": method.settings.max_length,
-            "base": {
-                "name": base.name,
-                "weights_sha256": base.digest,
-                "tokenizer_sha256": base.tokenizer_digest,
-            },
+            "base": base.digests(),
         }
         folder = root / f"{case}-{name}"
         artifact.write(folder, lambda draft: method.save(built.model, base, draft), card, "# A model\n")

@@ -191,7 +191,7 @@ def test_a_few_shot_artifact_chooses_as_before_it_was_saved(selection: str, tmp_
         "task": task.card(),
         "method": {"name": "few_shot", "library": "taskswap", "settings": method.recorded()},
         "max_length": 64,
-        "base": {"name": base.name, "weights_sha256": base.digest, "tokenizer_sha256": base.tokenizer_digest},
+        "base": base.digests(),
     }
     artifact.write(tmp_path / "out", lambda draft: method.save(model, base, draft), card, "# Shots\n")
     after = loading.load(tmp_path / "out", base=str(base.folder)).predict(queries)

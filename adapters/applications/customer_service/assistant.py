@@ -7,9 +7,9 @@ assistant.respond(store.open("c-17", "customer-4"), "Where is my card?")
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters.applications.base.folder import bank_with, reading, record_in
 from adapters.applications.customer_service import templates
 from adapters.applications.customer_service.conversation import LONGEST, Session, added, interpret, readable, sound
 from adapters.applications.customer_service.knowledge import Knowledge
@@ -33,7 +34,7 @@ from adapters.applications.customer_service.ranking import SearchResult
 from adapters.applications.customer_service.retriever import Embed, Retriever
 from adapters.applications.customer_service.settings import check_installed
 from adapters.applications.customer_service.written import written
-from adapters.core.errors import ArtifactError, DataError, UserError, cause
+from adapters.core.errors import ArtifactError, DataError, UserError
 from adapters.core.files import new_file, write_json
 from adapters.serving.bank.bank import AdapterBank
 from adapters.tasks.base.example import Example
@@ -330,40 +331,34 @@ class Assistant:
         write_json(folder / RECORD, {**record, **own})
 
     @classmethod
-    def load(cls, folder: str | Path, bank: AdapterBank | None = None, **options: Any) -> Assistant:
+    def load(
+        cls, folder: str | Path, bank: AdapterBank | None = None, *, base: str | None = None, device: str = "auto"
+    ) -> Assistant:
         """An assistant from its folder.
 
         Args:
             folder: of the assistant.
             bank: of its base, that its adapters are loaded into; None: one of its own.
-            options: of its own bank (device, dtype, …).
+            base: of its own bank, where that has moved.
+            device: of its own bank.
 
         Raises:
             ArtifactError: it is no assistant's, or damaged; SourceError: its base cannot be found; BankError: the bank
                 has other adapters of these names.
         """
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         check_installed()
         folder = Path(folder)
         record = saved_record(folder)
-        try:
+        with _reading(folder):
             vectors = load_file(folder / VECTORS)
             weights, adapters = record["weight"], dict(record["adapters"])
-            base = options.pop("base", None) or record["base"]
             slots = {name: templates.Slot(**given) for name, given in record["slots"].items()}
             generate, minutes = bool(record["generate"]), float(record["minutes"])
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise _no_assistant(folder, error) from error
         knowledge = Knowledge.read(folder / KNOWLEDGE)
-        bank, embed = filled_bank(folder, AdapterBank(base, **options) if bank is None else bank, [*adapters])
-        changed = [name for name, digest in adapters.items() if bank.card(name)["digest"] != digest]
-        if changed:
-            raise ArtifactError(
-                f"{folder}: {', '.join(changed)} was learned again since the assistant was tuned. Give the command "
-                "that learned it once more."
-            )
+        bank = bank_with(folder, adapters, bank, base=base or record["base"], device=device)
+        embed = embedder(bank, adapters)
         entries = {"replies": [*knowledge.entries()], "passages": passage_entries(knowledge)}
         built: dict[str, Retriever | None] = {}
         for name, own in entries.items():
@@ -378,22 +373,17 @@ class Assistant:
 
 def saved_record(folder: Path) -> dict[str, Any]:
     """The record saved with an assistant: `base` is how its base is found. Raises ArtifactError."""
-    try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return {**record, "base": str(record["base"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _no_assistant(folder, error) from error
+    with _reading(folder):
+        return record_in(folder / RECORD)
 
 
-def _no_assistant(folder: Path, error: Exception) -> ArtifactError:
-    return ArtifactError(f"{folder}: holds no assistant ({cause(error)}). Give the folder that was learned.")
+def _reading(folder: Path) -> AbstractContextManager[None]:
+    return reading(folder, "assistant", "Give the folder that was learned.")
 
 
-def filled_bank(folder: Path, bank: AdapterBank, adapters: Sequence[str]) -> tuple[AdapterBank, Embed]:
-    """A bank with adapters of an assistant's folder, and what embeds: the base, under the retriever's if named."""
-    for name in adapters:
-        bank.load(name, folder / name / "artifact", pin=True)
-    return bank, partial(bank.embed, adapter=RETRIEVER if RETRIEVER in adapters else None)
+def embedder(bank: AdapterBank, adapters: Collection[str]) -> Embed:
+    """What embeds texts: the base, under the retriever's adapter if the assistant has one."""
+    return partial(bank.embed, adapter=RETRIEVER if RETRIEVER in adapters else None)
 
 
 def passage_entries(knowledge: Knowledge) -> list[tuple[str, str]]:

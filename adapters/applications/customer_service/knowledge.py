@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import ArtifactError
-from adapters.core.files import digest_value, write_json
+from adapters.core.files import digest_value, read_json, write_json
 
 IN, NEAR, FAR, OUT = "in", "near", "far", "out"
 SCOPES = (IN, NEAR, FAR, OUT)
@@ -150,7 +149,7 @@ class Knowledge:
     def read(cls, path: Path) -> Knowledge:
         """What `save` wrote. Raises ArtifactError."""
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
             replies = [Reply(**{**one, "versions": tuple(one["versions"])}) for one in found["replies"]]
             return cls(
                 questions=Questions(Question(**one) for one in found["questions"]),

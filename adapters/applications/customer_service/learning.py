@@ -22,7 +22,7 @@ from adapters.applications.customer_service.assistant import (
     RETRIEVER,
     VECTORS,
     Assistant,
-    filled_bank,
+    embedder,
     passage_entries,
 )
 from adapters.applications.customer_service.baselines import Answers, prompted
@@ -44,7 +44,7 @@ from adapters.applications.customer_service.settings import (
 )
 from adapters.core import arguments
 from adapters.core.errors import DataError, ModelError, did_you_mean, numbered, verb
-from adapters.core.files import digest_value, write_json, write_text
+from adapters.core.files import digest_value, read_json, write_json, write_text
 from adapters.core.settings import INCIDENTAL
 from adapters.data.splits import with_dev, with_limits
 from adapters.experiments import run_folder
@@ -274,11 +274,7 @@ class CustomerService(ApplicationBuilder):
         made = digest_value([depends, [*map(list, rows)], [*map(list, dev)]])
         mark = self.folder / "data" / f"{name}.json"
         self.adapters.append(name)
-        if (
-            mark.is_file()
-            and json.loads(mark.read_text())["made_of"] == made
-            and (self.folder / name / "artifact").is_dir()
-        ):
+        if mark.is_file() and read_json(mark)["made_of"] == made and (self.folder / name / "artifact").is_dir():
             self.note(f"{self.folder / name}: learned before, of the same data and settings")
             return
         mark.unlink(missing_ok=True)
@@ -302,9 +298,10 @@ class CustomerService(ApplicationBuilder):
             del options[FROZEN]
         best: tuple[float, str, Any, Any] | None = None
         for name, adapters in options.items():
-            opened = AdapterBank(settings.model_name_or_path, plugin_dirs=settings.plugin_dir)
-            bank, embed_by = filled_bank(self.folder, opened, adapters)
-            index = Retriever.build(entries, embed_by) if entries else None
+            bank = AdapterBank(settings.model_name_or_path, plugin_dirs=settings.plugin_dir)
+            for own in adapters:
+                bank.load(own, self.folder / own / "artifact", pin=True)
+            index = Retriever.build(entries, embedder(bank, adapters)) if entries else None
             mrr = 0.0
             if index is not None and asked:
                 found = ranks(index, [text for text, _ in asked], [target for _, target in asked])

@@ -7,7 +7,6 @@ through a connection of their own, so they show what is on disk.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import queue
 import threading
@@ -24,6 +23,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
+from adapters.applications.base.folder import reading
 from adapters.applications.news_monitor.inputs import Arrival
 from adapters.applications.news_monitor.items import ItemError
 from adapters.applications.news_monitor.monitor import CLOCK, NEXT, TALLY, IncomingItem
@@ -34,7 +34,8 @@ from adapters.applications.news_monitor.store import Store
 from adapters.applications.news_monitor.stream import Stream
 from adapters.applications.news_monitor.understanding import ALL
 from adapters.applications.news_monitor.webhook import secret_of
-from adapters.core.errors import ArtifactError, SessionError, SettingsError, UserError, cause
+from adapters.core.errors import SessionError, SettingsError, UserError
+from adapters.core.files import read_json
 from adapters.data.times import iso_time
 from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http.application import EVENTS, PRIVATE, event, private
@@ -79,15 +80,9 @@ class Totals:
 def application(folder: Path, database: str | None = None) -> NewsMonitorSite:
     """The application of a monitor's folder, whose file is its database. Raises ArtifactError, SettingsError."""
     check_installed()
-    path = folder / SETTINGS
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+    with reading(folder, "news monitor", f"Make one: taskswap news_monitor --push --output_dir {folder}"):
+        kept = read_json(folder / SETTINGS)
         settings = NewsMonitorSettings(**{name: value for name, value in kept.items() if name != "format"})
-    except (OSError, ValueError, TypeError) as error:
-        raise ArtifactError(
-            f"{folder}: holds no news monitor ({cause(error)}). Make one: taskswap news_monitor --push --output_dir "
-            f"{folder}"
-        ) from error
     growing = None if settings.input == STDIN else settings.input
     served = replace(settings, input=growing, replay=None, push=True, overwrite_output_dir=False)
     served.check()

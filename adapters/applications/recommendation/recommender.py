@@ -9,15 +9,16 @@ recommender.take([Event(user="17", item="m9", time=time.time())])
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from adapters.applications.base.folder import bank_with, reading, record_in
 from adapters.applications.base.vectors import normalized
 from adapters.applications.recommendation.behaviour import Behaviour, matrix
 from adapters.applications.recommendation.catalogue import Catalogue, Item, read_text
@@ -26,7 +27,7 @@ from adapters.applications.recommendation.settings import check_installed
 from adapters.applications.recommendation.signals import Profile, Signals
 from adapters.applications.recommendation.store import Event, NewItem, Store, digest_of
 from adapters.applications.recommendation.towers import Encode, ItemVectors, UserTower
-from adapters.core.errors import ArtifactError, DataError, UserError, cause, did_you_mean, verb
+from adapters.core.errors import ArtifactError, DataError, did_you_mean, verb
 from adapters.core.files import new_file, write_json
 from adapters.models.base_model import Base
 from adapters.models.tokenizer import valid_text
@@ -332,27 +333,28 @@ class Recommender:
     # files ------------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def load(cls, folder: str | Path, bank: AdapterBank | None = None, **options: Any) -> Recommender:
+    def load(
+        cls, folder: str | Path, bank: AdapterBank | None = None, *, base: str | None = None, device: str = "auto"
+    ) -> Recommender:
         """A recommender from its folder.
 
         Args:
             folder: of the recommender.
             bank: of its base, that the item tower is loaded into; None: one of its own.
-            options: of its own bank (device, …), and `base`, where the base has moved.
+            base: of its own bank, where that has moved.
+            device: of its own bank.
 
         Raises:
             ArtifactError: it is no recommender's, or damaged; SourceError: its base cannot be found; BankError: the
                 bank has another adapter of the name.
         """
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
         from safetensors.torch import load_file as load_module
 
         check_installed()
         folder = Path(folder)
         record = saved_record(folder)
-        base = options.pop("base", None) or record["base"]
-        try:
+        with _reading(folder):
             tensors = load_file(folder / TENSORS)
             user = UserTower(tensors["vectors"].shape[1], record["heads"], record["history_items"])
             user.load_state_dict(load_module(folder / TOWER))
@@ -369,16 +371,9 @@ class Recommender:
                 trained=count,
             )
             most, retrieved, digest = record["max_item_tokens"], record["retrieved"], record["digest"]
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, IndexError, SafetensorError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise _no_recommender(folder, error) from error
         if len(signals.vectors) != count:
             raise ArtifactError(f"{folder / TENSORS}: has not the vectors of {CATALOGUE}. Train it again.")
-        bank = AdapterBank(base, **options) if bank is None else bank
-        bank.load(ADAPTER, folder / ADAPTER / "artifact", pin=True)
-        if bank.card(ADAPTER)["digest"] != digest:
-            raise ArtifactError(f"{folder}: {ADAPTER}/artifact is not the one that it was made with. Train it again.")
+        bank = bank_with(folder, {ADAPTER: digest}, bank, base=base or record["base"], device=device)
         ranker = Ranker.read(folder / RANKER)
         return cls(signals, ranker, encoder(bank, most), Store(folder / EVENTS), retrieved=retrieved)
 
@@ -451,15 +446,12 @@ def cut(base: Base, texts: Sequence[str], most: int) -> list[str]:
 
 def saved_record(folder: Path) -> dict[str, Any]:
     """The record saved with a recommender: `base` is how its base is found. Raises ArtifactError."""
-    try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return {**record, "base": str(record["base"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _no_recommender(folder, error) from error
+    with _reading(folder):
+        return record_in(folder / RECORD)
 
 
-def _no_recommender(folder: Path, error: Exception) -> ArtifactError:
-    return ArtifactError(f"{folder}: holds no recommender ({cause(error)}). Give the folder that was trained.")
+def _reading(folder: Path) -> AbstractContextManager[None]:
+    return reading(folder, "recommender", "Give the folder that was trained.")
 
 
 def _check(request: Request) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core.files import digest_value, locked, write_json
+from adapters.core.files import read_json as read_json
 from adapters.core.launcher import without_launcher
 from adapters.core.settings import INCIDENTAL
 from adapters.core.signals import SignalGuard
@@ -158,7 +158,7 @@ def failure(folder: Path) -> Path:
 def _failed(path: Path) -> dict[str, Any]:
     """The contents of a file of `failure`; of an older one, which has the reason alone, that."""
     try:
-        return read_json(path)
+        return dict(read_json(path))
     except ValueError:
         return {"error": path.read_text(encoding="utf-8")}
 
@@ -196,12 +196,6 @@ def _reason(log: Path, code: int) -> str:
     signal = f"ended by signal {-code}; " if code < 0 else ""
     last = "\n".join(lines[-_REASON_LINES:])
     return f"{signal}exit code {code}: {last}" if code != 2 or not last else last
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """One of our JSON files."""
-    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return value
 
 
 def row_keys(runs: Sequence[PlannedRun]) -> list[tuple[str, str, str]]:

@@ -9,7 +9,6 @@ checkpoints/01/     of the stage that is being trained
 
 from __future__ import annotations
 
-import json
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adapters.core.errors import ArtifactError
-from adapters.core.files import digest_file, digest_value, new_file, new_folder, recover_folder, write_json
+from adapters.core.files import digest_file, digest_value, new_file, new_folder, read_json, recover_folder, write_json
 
 if TYPE_CHECKING:
     import torch
@@ -111,7 +110,7 @@ def _read_tensors(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, tor
     from safetensors.torch import load_file
 
     try:
-        values = json.loads((folder / VALUES).read_text(encoding="utf-8"))
+        values = read_json(folder / VALUES)
         body = {name: value for name, value in values.items() if name not in ("digest", "format")}
         if digest_value(body) != values["digest"]:
             raise ArtifactError(f"{folder / VALUES}: was modified or damaged. {REMEDY}")
@@ -148,7 +147,7 @@ def read_stage(folder: Path, number: int) -> dict[str, Any]:
     """Scores and costs of a stage. Raises ArtifactError where they cannot be read."""
     path = _stage(folder, number, "json")
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(path)
         return {name: value for name, value in found.items() if name != "format"}
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}). {REMEDY}") from error

@@ -301,8 +301,7 @@ class PromptMethod(Method):
         """Name and digests of what chooses shots for each query; None where nothing does."""
         if self.selection != "nearest" or not self.shot_count:
             return None
-        base = open_base(self.settings.shot_encoder)
-        return {"name": base.name, "weights_sha256": base.digest, "tokenizer_sha256": base.tokenizer_digest}
+        return open_base(self.settings.shot_encoder).digests()
 
     def load(self, base: Base, task: Task, folder: Path) -> torch.nn.Module:
         """The base; prompts and shots are read from the folder.

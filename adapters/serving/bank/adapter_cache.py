@@ -13,7 +13,7 @@ from adapters.serving.bank.adapter_loader import (
     FormerVersion,
     LoadedAdapter,
     PreparedAdapter,
-    read_again,
+    read_unchanged,
 )
 from adapters.serving.bank.adapter_name import AUTO, fault_of
 from adapters.serving.bank.mixed_inference import ResidentAdapter
@@ -133,14 +133,7 @@ class AdapterCache:
             return adapter
 
     def replace(
-        self,
-        name: str,
-        source: AdapterSource,
-        prepared: PreparedAdapter,
-        *,
-        pin: bool | None = None,
-        back: tuple[LoadedAdapter, FormerVersion] | None = None,
-        followed: Path | None = None,
+        self, name: str, source: AdapterSource, prepared: PreparedAdapter, *, pin: bool | None = None
     ) -> LoadedAdapter:
         """Replace an adapter by a new version.
 
@@ -149,40 +142,62 @@ class AdapterCache:
             source: where the new version is.
             prepared: the new version.
             pin: whether it may be evicted; None keeps that of the old version.
-            back: of a rollback, the version that it leaves, which must be the current one, and the one it returns to.
-            followed: what the source's link or `current.json` names; None for where the new version was read.
         """
         with self.changed:
-            self._check_unchanged(self.find(name), back)
             adapter = self._version(name, 0, source, prepared)
-            self._insert_when_room(adapter, prepared)
-            old = self.known.get(name)
-            if old is None:  # unloaded while this thread waited for room
-                self._retire(adapter)
-                self.find(name)
-            assert old is not None
-            try:
-                self._check_unchanged(old, back)
-            except BankError:  # replaced while this thread waited for room
-                self._retire(adapter)
-                raise
-            adapter.version, adapter.aliases = old.version + 1, old.aliases
-            former = (old.as_former(), *old.former) if back is None else old.former[old.former.index(back[1]) + 1 :]
-            adapter.former = former[:FORMER]
-            adapter.followed = adapter.followed if followed is None else followed
+            old = self._swap(adapter, prepared)
+            adapter.former = (old.as_former(), *old.former)[:FORMER]
             adapter.pinned = old.pinned if pin is None else pin
-            self._retire(old)
-            self.known[name] = adapter
             return adapter
 
-    @staticmethod
-    def _check_unchanged(current: LoadedAdapter, back: tuple[LoadedAdapter, FormerVersion] | None) -> None:
-        """Raises BankError where a rollback would leave another version than it was asked to leave."""
-        if back is not None and current is not back[0]:
+    def roll_back(
+        self, current: LoadedAdapter, former: FormerVersion, prepared: PreparedAdapter, *, followed: Path
+    ) -> LoadedAdapter:
+        """Replace a version by one of its former ones, under a new number.
+
+        Args:
+            current: the version to leave. Raises BankError if it is not the current one any more.
+            former: the version to return to.
+            prepared: the same, read again.
+            followed: what the link or `current.json` of its source names now.
+        """
+        with self.changed:
+            adapter = self._version(current.name, 0, former.source, prepared)
+            self._swap(adapter, prepared, leaving=current)
+            adapter.former = current.former[current.former.index(former) + 1 :]
+            adapter.followed, adapter.pinned = followed, current.pinned
+            return adapter
+
+    def _swap(
+        self, adapter: LoadedAdapter, prepared: PreparedAdapter, *, leaving: LoadedAdapter | None = None
+    ) -> LoadedAdapter:
+        """Wait for room, then put a version in the place of the current one, which is returned.
+
+        Raises UnknownAdapterError where there is none; BankError where it is not the one to leave, if that is given.
+        """
+        self._replaceable(adapter.name, leaving)
+        self._insert_when_room(adapter, prepared)
+        try:
+            old = self._replaceable(adapter.name, leaving)  # another thread may have changed it meanwhile
+        except BankError:
+            self._retire(adapter)
+            raise
+        adapter.version, adapter.aliases = old.version + 1, old.aliases
+        self._retire(old)
+        self.known[adapter.name] = adapter
+        return old
+
+    def _replaceable(self, name: str, leaving: LoadedAdapter | None) -> LoadedAdapter:
+        """The current version of an adapter. Raises what `_swap` raises."""
+        current = self.known.get(name)
+        if current is None:
+            raise UnknownAdapterError(f"{name} was unloaded at the same time. Load it under its name.")
+        if leaving is not None and current is not leaving:
             raise BankError(
-                f"{current.name} is version {current.version} now, as it was loaded at the same time; version "
-                f"{back[0].version} was to be rolled back. Nothing has changed."
+                f"{name} is version {current.version} now, as it was loaded at the same time; version "
+                f"{leaving.version} was to be rolled back. Nothing has changed."
             )
+        return current
 
     def remove(self, name: str) -> None:
         """Forget an adapter and its aliases."""
@@ -314,10 +329,17 @@ class AdapterCache:
                         self.queue.wait(ticket)
                         continue
                 for adapter in absent - read.keys():
-                    read[adapter] = read_again(self.read, adapter)
+                    read[adapter] = self._read_again(adapter)
         finally:
             with self.changed:
                 self.queue.leave(ticket)
+
+    def _read_again(self, adapter: LoadedAdapter) -> PreparedAdapter | UserError:
+        """An evicted adapter, or why it cannot be used."""
+        try:
+            return read_unchanged(self.read, adapter, adapter.name, f"Reload {adapter.name} to use the new content.")
+        except UserError as error:
+            return error
 
     def acquire_resident(self, name: str) -> LoadedAdapter | None:
         """Lease the current version of an adapter without waiting, to be given back to `release`.

@@ -13,13 +13,14 @@ from typing import Any
 from adapters.artifacts import artifact, loading, plain_peft
 from adapters.artifacts.heads import Head, Heads
 from adapters.artifacts.loaded import LoadedArtifact
+from adapters.artifacts.peft_config import PeftConfig
 from adapters.artifacts.published import located
-from adapters.core.errors import ArtifactError, ModelError, SettingsError, UnmixableError, UserError
+from adapters.core.errors import ArtifactError, ModelError, SettingsError, UnmixableError
 from adapters.core.files import digest_value
 from adapters.methods.base.delta import AdapterDelta, AdapterTensors
 from adapters.methods.base.method import Method
 from adapters.methods.base.peft_layout import PeftLayout, layout, with_full_parameters
-from adapters.methods.base.peft_method import PeftMethod
+from adapters.methods.base.peft_method import CONFIG, PeftMethod
 from adapters.models.base_model import Base
 from adapters.serving.bank.mixed_inference import Alone, ResidentAdapter
 from adapters.tasks.base.task import InferenceTask, Task, load_task
@@ -190,11 +191,11 @@ class AdapterLoader:
     def _read(self, source: AdapterSource) -> PreparedAdapter:
         """As `read`. Raises OSError if a file cannot be read."""
         folder = self.inside(source.folder)
-        plain = not source.require_card and plain_peft.is_plain(folder)
-        if plain and not plain_peft.mixes(folder, self.plugin_dirs):
-            return self._alone(folder, partial(loading.load_plain, reading=source.reading, base=self.base))
-        if plain:
-            card, tensors = plain_peft.read(folder, self.base, source.reading, self.plugin_dirs)
+        if not source.require_card and plain_peft.is_plain(folder):
+            config = PeftConfig(folder)
+            if not config.mixes(self.plugin_dirs):
+                return self._alone(folder, partial(loading.load_plain, reading=source.reading, base=self.base))
+            card, tensors = plain_peft.read(config, self.base, source.reading, self.plugin_dirs)
             digest = digest_value(card)
         else:
             card, tensors = artifact.open_adapter(folder)
@@ -204,9 +205,9 @@ class AdapterLoader:
             return self._alone(folder, loading.load)
         if not method.mixes:
             return self._alone(folder, partial(loading.load, base=self.base))
-        if "unchecked" not in card:
-            plain_peft.check_agrees(folder, method, tensors, self.plugin_dirs)
-        artifact.check_base(card, self.base.name, self.base.digest, self.base.tokenizer_digest)
+        if "unchecked" not in card and (folder / CONFIG).is_file():
+            PeftConfig(folder).check_agrees(method, tensors, self.plugin_dirs)
+        artifact.check_base(card["base"], self.base)
         task = task.on(self.base.kind)
         method.check(self.base, task)
         if not task.has_head and not self.generates:
@@ -297,7 +298,7 @@ class AdapterLoader:
                 card["method"]["peft_options"],
                 method.peft_type,
                 self.heads.headed(task),
-                str(folder / plain_peft.CONFIG),
+                str(folder / CONFIG),
             )
         in_head = [name for name in found.adapted if not name.startswith(f"{self.heads.body_name(task)}.")]
         if in_head and not task.has_head:
@@ -335,15 +336,21 @@ class AdapterLoader:
         return folder
 
 
-def read_again(read: Callable[[AdapterSource], PreparedAdapter], adapter: LoadedAdapter) -> PreparedAdapter | UserError:
-    """An evicted adapter, read again from its folder, or the error: its content must not have changed."""
-    try:
-        prepared = read(replace(adapter.source, folder=adapter.folder))
-    except UserError as error:
-        return error
-    if prepared.digest == adapter.digest:
-        return prepared
-    return ArtifactError(
-        f"{adapter.folder}: has changed since {adapter.name} was loaded from it. Reload {adapter.name} to use "
-        "the new content."
-    )
+def read_unchanged(
+    read: Callable[[AdapterSource], PreparedAdapter], version: LoadedAdapter | FormerVersion, called: str, remedy: str
+) -> PreparedAdapter:
+    """A version, read again from its folder.
+
+    Args:
+        read: verifies an adapter and prepares it.
+        version: to read again.
+        called: what messages call it.
+        remedy: what to do if its folder has changed.
+
+    Raises:
+        ArtifactError: its folder has changed. Else what `read` raises.
+    """
+    prepared = read(replace(version.source, folder=version.folder))
+    if prepared.digest != version.digest:
+        raise ArtifactError(f"{version.folder}: has changed since {called} was loaded from it. {remedy}")
+    return prepared

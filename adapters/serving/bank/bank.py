@@ -23,7 +23,7 @@ from adapters.artifacts.explaining.base.attribution import Options
 from adapters.artifacts.explaining.base.explanation import Explanation
 from adapters.artifacts.pipeline import Answers, Pipeline, check_steps
 from adapters.artifacts.plain_peft import Reading
-from adapters.artifacts.published import located
+from adapters.artifacts.published import leads_elsewhere, located
 from adapters.core.errors import (
     ArtifactError,
     BankError,
@@ -39,7 +39,7 @@ from adapters.models.continuation import Sampling as Sampling
 from adapters.models.devices import choose_device, choose_dtype
 from adapters.models.fast_layers import quicken
 from adapters.serving.bank.adapter_cache import AdapterCache, BankStats
-from adapters.serving.bank.adapter_loader import AdapterLoader, AdapterSource, LoadedAdapter
+from adapters.serving.bank.adapter_loader import AdapterLoader, AdapterSource, LoadedAdapter, read_unchanged
 from adapters.serving.bank.answering import Answering, Observed
 from adapters.serving.bank.explaining import BankReader
 from adapters.serving.bank.mixed_inference import MixedInference, Proceed, ResidentAdapter
@@ -216,32 +216,25 @@ class AdapterBank:
             raise BankError(
                 f"{adapter.name}: version {adapter.version} has no former version to return to. Load one by its folder."
             )
-        back = adapter.former[0]
-        prepared = self._loader.read(changed(back.source, folder=back.folder))
-        if prepared.digest != back.digest:
-            raise ArtifactError(
-                f"{back.folder}: has changed since version {back.version} of {adapter.name} was loaded from it. Keep "
-                "each version in a folder of its own."
-            )
+        former = adapter.former[0]
+        prepared = read_unchanged(
+            self._loader.read,
+            former,
+            f"version {former.version} of {adapter.name}",
+            "Keep each version in a folder of its own.",
+        )
         try:
-            followed = located(back.source.folder)
+            followed = located(former.source.folder)
         except (ArtifactError, OSError):
-            followed = back.folder
-        return self._cache.replace(adapter.name, back.source, prepared, back=(adapter, back), followed=followed).info()
+            followed = former.folder
+        return self._cache.roll_back(adapter, former, prepared, followed=followed).info()
 
     def moved(self) -> list[str]:
         """Names of the adapters whose link or `current.json` names another folder than it did, or none any more.
 
         `reload` loads a new version from there, or says why it cannot be.
         """
-        found = []
-        for adapter in self._cache.all():
-            try:
-                same = located(adapter.source.folder) == adapter.followed
-            except (ArtifactError, OSError):
-                same = False
-            found += [] if same else [adapter.name]
-        return found
+        return [one.name for one in self._cache.all() if leads_elsewhere(one.source.folder, one.followed)]
 
     def unload(self, name: str) -> None:
         """Forget an adapter and its aliases. Batches in progress finish. Raises UnknownAdapterError."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.artifacts import artifact, loading, plain_peft
+from adapters.artifacts.peft_config import PeftConfig
 from adapters.artifacts.published import located
 from adapters.core.errors import SettingsError
 from adapters.core.sources.resolve import alias_of
@@ -69,7 +70,7 @@ def _on_a_base(
     for adapter, given in adapters.items():
         folder = located(given)
         if plain_peft.is_plain(folder):
-            yield adapter, folder, {"base": {"name": plain_peft.read_config(folder).get("base_model_name_or_path")}}
+            yield adapter, folder, {"base": {"name": PeftConfig(folder).values.get("base_model_name_or_path")}}
             continue
         card = artifact.read_card(folder)
         _, method = loading.task_and_method(card, folder, plugin_dirs)

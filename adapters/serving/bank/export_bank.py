@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from adapters.artifacts.published import located
 from adapters.artifacts.runtime.loading import Export
@@ -14,10 +14,13 @@ from adapters.serving.bank.adapter_cache import BankStats
 from adapters.serving.bank.adapter_loader import AdapterSource, LoadedAdapter
 from adapters.serving.bank.adapter_name import fault_of
 from adapters.tasks.base.example import Example, Prediction
-from adapters.tasks.base.observation import Observation, observe
+from adapters.tasks.base.observation import observe
 from adapters.tasks.base.predictor import RowPredictor
 from adapters.tasks.base.requests import Request, answer, requests_of
 from adapters.tasks.base.task import InferenceTask
+
+if TYPE_CHECKING:
+    from adapters.serving.bank.answering import Observed
 
 FIXED = "Exports are those with which their bank was opened. Open another one."
 
@@ -132,7 +135,7 @@ class ExportBank:
         self,
         requests: Iterable[Request | Mapping[str, Any]],
         faults: dict[int, UserError] | None = None,
-        observed: list[tuple[LoadedAdapter, Observation]] | None = None,
+        observed: Observed | None = None,
     ) -> list[dict[str, Any]]:
         """Answers in the order of the requests; arguments and answers are those of a bank."""
         faults = {} if faults is None else faults

@@ -245,8 +245,8 @@ class Router:
         if self.hidden is None or not self.names:
             raise DataError("The router knows no adapter. Add some before saving it.")
         record = {key: value for key, value in self.info().items() if key != "bytes"}
-        digests = {"name": base.name, "weights_sha256": base.digest, "tokenizer_sha256": base.tokenizer_digest}
-        router_file.write(Path(folder), {**record, "hidden": self.hidden, "base": digests}, self.scorer.tensors())
+        record |= {"hidden": self.hidden, "base": base.digests()}
+        router_file.write(Path(folder), record, self.scorer.tensors())
 
     @classmethod
     def load(cls, folder: str | Path, *, embed: Embed | None = None) -> Router:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from adapters.artifacts.artifact import refuse_code
 from adapters.core.errors import ArtifactError
-from adapters.core.files import FORMAT, as_json, digest_file, digest_value, new_folder, write_text
+from adapters.core.files import digest_file, new_folder, read_sealed, write_sealed
 
 RECORD, TENSORS = "router.json", "router.safetensors"
 REMEDY = "Save the router again, or copy it again from an intact copy."
@@ -25,8 +24,7 @@ def write(folder: Path, record: Mapping[str, Any], tensors: Mapping[str, np.ndar
 
     with new_folder(folder) as draft:
         save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, draft / TENSORS)
-        body = {"format": FORMAT, **record, "files": {TENSORS: digest_file(draft / TENSORS)}}
-        write_text(draft / RECORD, as_json({**body, "digest": digest_value(body)}))
+        write_sealed(draft / RECORD, {**record, "files": {TENSORS: digest_file(draft / TENSORS)}})
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -58,18 +56,9 @@ def check_shapes(folder: Path, tensors: Mapping[str, np.ndarray], expected: Mapp
 def _record(path: Path) -> dict[str, Any]:
     """The JSON with its own digest verified and its fields of the right types."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        body = {name: value for name, value in record.items() if name != "digest"}
-        digest = digest_value(body)
-    except (ValueError, RecursionError, AttributeError) as error:  # no JSON, NaN, or no object
-        raise ArtifactError(f"{path}: damaged, not a JSON object ({error}). {REMEDY}") from error
-    if record.get("format") != FORMAT:
-        raise ArtifactError(f"{path}: expected format {FORMAT}, found {record.get('format')!r:.60}.")
-    if record.get("digest") != digest:
-        raise ArtifactError(
-            f"{path}: its own digest does not match: expected {record.get('digest')!r:.70}, found {digest!r}: it was "
-            f"modified or damaged. {REMEDY}"
-        )
+        record = read_sealed(path)
+    except ValueError as error:
+        raise ArtifactError(f"{path}: {error} {REMEDY}") from error
     counts, base, files = (record.get(name) for name in ("counts", "base", "files"))
     right = {
         "kind": isinstance(record.get("kind"), str),
@@ -84,7 +73,7 @@ def _record(path: Path) -> dict[str, Any]:
     for name, fits in right.items():
         if not fits:
             raise ArtifactError(f"{path}: {name}: unexpected value {record.get(name)!r:.60}. {REMEDY}")
-    return dict(record)
+    return record
 
 
 def _tensors(path: Path, data: bytes) -> dict[str, np.ndarray]:

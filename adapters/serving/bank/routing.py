@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.artifacts.artifact import check_base
-from adapters.artifacts.published import located
-from adapters.core.errors import ArtifactError, BankError, DataError, UnknownAdapterError, UserError
+from adapters.artifacts.published import leads_elsewhere
+from adapters.core.errors import BankError, DataError, UnknownAdapterError, UserError
 from adapters.models.base_model import Base
 from adapters.serving.bank.adapter_name import AUTO
 from adapters.serving.bank.router import Embed, Routed, Router
@@ -46,7 +46,7 @@ class Routing:
         """
         router = Router.load(folder, embed=self.embed)
         assert router.base is not None
-        check_base({"base": router.base}, self.base.name, self.base.digest, self.base.tokenizer_digest)
+        check_base(router.base, self.base)
         missing = [name for name in router.names if not self._is_known(name)]
         if missing:
             raise BankError(
@@ -68,10 +68,7 @@ class Routing:
         loaded, given = self._loaded, self._given
         if loaded is None or given is None:
             return None
-        try:
-            return None if located(given) == loaded[1] else given
-        except (ArtifactError, OSError):
-            return given
+        return given if leads_elsewhere(given, loaded[1]) else None
 
     def info(self) -> dict[str, Any] | None:
         """Kind, number of texts by adapter, threshold, rate, temperature, bytes and folder; None without a router."""

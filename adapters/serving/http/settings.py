@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.core.errors import SettingsError
+from adapters.core.flags import named_folders
 from adapters.serving.bank.adapter_name import fault_of
 
 RUNTIMES = ("torch", "onnx")
@@ -165,18 +166,9 @@ class Settings:
 
 
 def _folders(flag: str, every: Sequence[str], example: str, what: str) -> dict[str, Path]:
-    """Folders by name, of a flag that takes NAME=FOLDER. Raises SettingsError."""
-    folders: dict[str, Path] = {}
-    for given in every:
-        name, equals, folder = given.partition("=")
-        if not (name and equals and folder):
-            raise SettingsError(f"--{flag} {given}: must be NAME=FOLDER, as in --{flag} {example}.")
-        fault = fault_of(name)
-        if fault is not None:
-            raise SettingsError(f"--{flag} {given}: {fault}")
-        if not Path(folder).is_dir():
-            raise SettingsError(f"--{flag} {given}: no such folder. Give {what}.")
-        if name in folders:
-            raise SettingsError(f"--{flag} {given}: {name} is given twice. Choose another name.")
-        folders[name] = Path(folder)
+    """Folders that exist, by name. Raises SettingsError."""
+    folders = named_folders(flag, every, example, fault_of)
+    for name, folder in folders.items():
+        if not folder.is_dir():
+            raise SettingsError(f"--{flag} {name}={folder}: no such folder. Give {what}.")
     return folders

@@ -283,7 +283,7 @@ def test_an_assistant_of_other_adapters_or_damaged_files_is_refused(learned, tmp
         shutil.copytree(learned, folder)
         path = folder / name
         path.write_bytes(path.read_bytes().replace(text.encode(), text.encode() + b"0") if text else b"0" * 9)
-        with pytest.raises(ArtifactError, match="was learned again" if text else "holds no assistant"):
+        with pytest.raises(ArtifactError, match="retriever was trained again" if text else "holds no assistant"):
             Assistant.load(folder)
 
 

@@ -378,11 +378,11 @@ def test_neighbours_are_the_nearest_by_the_models_own_features(bases: dict[str, 
     reader, task = LinearReader(bases["bert"]), tiny.classifying(("a", "b", "c"))
     texts = ["Ada Lovelace lived in London .", "Alan Turing worked near Paris .", "Grace Hopper wrote notes ."]
     train = [Example(id=str(n), inputs={"text": text}, gold="a", where=f"t:{n}") for n, text in enumerate(texts)]
-    near = Neighbours(reader, task, train)  # type: ignore[arg-type]
-    found = near.of(Example(id="", inputs={"text": "Alan Turing worked near Rome ."}), 2)
+    two = Neighbours(reader, task, train, count=2)  # type: ignore[arg-type]
+    found = two.of(Example(id="", inputs={"text": "Alan Turing worked near Rome ."}))
     assert found[0].where == "t:1" and len(found) == 2
     assert found[0].similarity > found[1].similarity
-    itself = near.of(train[0], 5)
+    itself = Neighbours(reader, task, train, count=5).of(train[0])  # type: ignore[arg-type]
     assert [one.where for one in itself] == sorted((one.where for one in itself), key=lambda w: w == "t:0")
     assert len(itself) == 2
 
@@ -403,11 +403,11 @@ def test_an_example_without_a_row_is_near_nothing_and_shifts_no_other(
             row for row in whole(examples, *given) if examples[row.example].inputs["text"] != "-"
         ],
     )
-    near = Neighbours(reader, task, train)  # type: ignore[arg-type]
+    near = Neighbours(reader, task, train, count=3)  # type: ignore[arg-type]
     for number in (0, 2, 3, 6):
-        found = near.of(Example(id="", inputs={"text": f"{texts[number]} ."}), 1)
+        found = near.of(Example(id="", inputs={"text": f"{texts[number]} ."}))
         assert found[0].where == f"t:{number}"
-    assert {one.similarity for one in near.of(Example(id="", inputs={"text": "-"}), 3)} == {0.0}
+    assert {one.similarity for one in near.of(Example(id="", inputs={"text": "-"}))} == {0.0}
 
 
 def test_every_attribution_method_is_found() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from adapters.core.files import read_json
 from adapters.core.signals import exit_on_sigterm
 from adapters.experiments.comparison import runs
 from adapters.experiments.comparison.comparison import Comparison
@@ -54,7 +55,7 @@ def test_a_run_that_was_interrupted_is_resumed(monkeypatch, tmp_path):
 
     def run(settings: Path, log: Path, processes: int, held: int | None, verb: str) -> tuple[int, str]:
         assert verb == "train"
-        seen.append(runs.read_json(settings))
+        seen.append(read_json(settings))
         return 0, ""
 
     monkeypatch.setattr(runs, "_run_alone", run)

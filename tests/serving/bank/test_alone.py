@@ -37,7 +37,7 @@ def bank(tmp_path: Path) -> AdapterBank:
         "method": {"name": "few_shot", "library": method.library, "settings": method.recorded()},
         "max_length": 512,
         "label_digest": task.labels.digest,
-        "base": {"name": base.name, "weights_sha256": base.digest, "tokenizer_sha256": base.tokenizer_digest},
+        "base": base.digests(),
     }
     artifact.write(tmp_path / "prompt", lambda draft: method.save(model, base, draft), card, "# A prompt\n")
     made = AdapterBank(str(base.folder), capacity=2, device="cpu")

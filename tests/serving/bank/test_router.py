@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
@@ -26,12 +27,6 @@ from adapters.serving.bank.router_file import RECORD, TENSORS
 from adapters.serving.bank.router_kinds import KINDS, Mahalanobis
 
 HIDDEN = 6
-
-
-class Base:
-    """The digests of a base."""
-
-    name, digest, tokenizer_digest = "a-base", "a" * 64, "b" * 64
 
 
 def drawn(seed: int = 0, *, adapters: int = 4, texts: int = 30, apart: float = 1.5) -> dict[str, np.ndarray]:
@@ -129,7 +124,7 @@ def test_adapters_added_in_any_order_and_stored_make_the_same_router(
     assert reordered.names == router.names == ["a", "b", "c", "d"]
     np.testing.assert_allclose(shares(reordered, others), shares(router, others), rtol=1e-6, atol=1e-9)
     assert reordered.threshold == pytest.approx(router.threshold, rel=1e-6)
-    reordered.save(tmp_path / "router", Base())
+    reordered.save(tmp_path / "router", tiny.named_base())
     read = Router.load(tmp_path / "router")
     assert read.choose(others) == reordered.choose(others)
     assert read.info() == reordered.info()
@@ -142,7 +137,7 @@ def test_a_router_read_again_grows_as_the_one_that_was_stored(kind: str, tmp_pat
     features, others = drawn(), stacked(drawn(7))[0]
     first = {name: features[name] for name in ("a", "c")}
     router = Router.fit(kind, first)
-    router.save(tmp_path / "router", Base())
+    router.save(tmp_path / "router", tiny.named_base())
     read = Router.load(tmp_path / "router")
     for each in (router, read):
         each.add("b", features["b"])
@@ -254,7 +249,7 @@ def test_what_cannot_be_learnt_or_routed_is_refused_in_words() -> None:
         (DataError, r"found \[0, 6\]", lambda: router.add("z", np.zeros((0, 6)))),
         (DataError, "not finite", lambda: router.add("z", np.full((2, 6), np.nan))),
         (DataError, "knows no adapter", lambda: Router().choose(features["a"])),
-        (DataError, "knows no adapter", lambda: Router().save("unused", Base())),
+        (DataError, "knows no adapter", lambda: Router().save("unused", tiny.named_base())),
         (DataError, "no covariance", lambda: Router.fit("mahalanobis", {"a": np.ones((3, 6))}).choose(np.ones((1, 6)))),
     ]
     for error, words, call in cases:
@@ -281,7 +276,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stored") / "router"
     router = Router.fit("mahalanobis", drawn())
     router.set_threshold(drawn(1), 0.05)
-    router.save(folder, Base())
+    router.save(folder, tiny.named_base())
     return folder
 
 

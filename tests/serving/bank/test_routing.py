@@ -149,11 +149,8 @@ def test_no_adapter_may_be_called_auto(bank: AdapterBank, root: Path) -> None:
 def test_a_router_of_another_base_or_outside_the_root_or_damaged_is_refused_and_the_old_one_stays(
     routed: AdapterBank, root: Path, tmp_path: Path
 ) -> None:
-    class Foreign:
-        name, digest, tokenizer_digest = "elsewhere", "0" * 64, routed.base.tokenizer_digest
-
     router = Router.load(root / "router")
-    router.save(root / "foreign", Foreign())  # type: ignore[arg-type]
+    router.save(root / "foreign", tiny.named_base("elsewhere", "0" * 64, routed.base.tokenizer_digest))
     before = routed.router()
     with pytest.raises(ArtifactError, match=r"trained on elsewhere.*not on tiny-bert.*Use it with elsewhere"):
         routed.load_router(root / "foreign")

@@ -123,6 +123,24 @@ def test_a_rollback_that_another_change_has_overtaken_is_refused(
     assert of(bank) == (3, "three")
 
 
+@pytest.mark.parametrize("change", ["reload", "rollback"])
+def test_a_new_version_of_what_is_unloaded_meanwhile_is_refused(
+    change: str, bank: AdapterBank, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        bank.load("x", made / f"{number:04}", replace=True)
+    read = bank._loader.read
+
+    def unloaded(source: Any) -> Any:
+        bank.unload("x")
+        return read(source)
+
+    monkeypatch.setattr(bank._loader, "read", unloaded)
+    with pytest.raises(UnknownAdapterError, match="x was unloaded at the same time"):
+        getattr(bank, change)("x")
+    assert (bank.stats().known, bank.stats().resident) == (0, 0)
+
+
 def test_what_current_json_names_is_loaded_and_followed_when_it_moves(bank: AdapterBank, published: Path) -> None:
     info = bank.load("x", published)
     assert (info["folder"], info["followed"]) == (str(published / "versions" / "0001"), str(published))

@@ -25,22 +25,23 @@ CHUNK = 512
 class Neighbours:
     """The training examples of a model, placed by its own features: the mean of its last hidden states, or n-grams."""
 
-    def __init__(self, predictor: Predictor, task: Task, train: Sequence[Example]) -> None:
+    def __init__(self, predictor: Predictor, task: Task, train: Sequence[Example], *, count: int) -> None:
         """Args:
         predictor: whose features are compared.
         task: of it.
         train: training examples; of more than `MOST` a random sample.
+        count: how many of them are given for an example.
 
         Raises:
             ModelError: the model has no features of a text.
         """
-        self.predictor, self.task = predictor, task
+        self.predictor, self.task, self.count = predictor, task, count
         numbers = range(len(train))
         chosen = sorted(random.Random("neighbours").sample(numbers, MOST)) if len(train) > MOST else numbers
         self.train = [train[number] for number in chosen]
         self.vectors: Any = self._unit(self.train)
 
-    def of(self, example: Example, count: int) -> list[Neighbour]:
+    def of(self, example: Example) -> list[Neighbour]:
         """The nearest training examples, the nearest first; one with the same inputs is not among them."""
         found = self.vectors @ self._unit([example], self.vectors.shape[1]).T
         similar = np.asarray(found.toarray() if hasattr(found, "toarray") else found).ravel()
@@ -57,7 +58,7 @@ class Neighbours:
                         where=one.where,
                     )
                 )
-            if len(nearest) == count:
+            if len(nearest) == self.count:
                 break
         return nearest
 

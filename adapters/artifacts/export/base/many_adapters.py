@@ -218,7 +218,7 @@ def _read(folder: Path, base: Base, body: Any, heads: Heads, request: ExportRequ
     card, method = merging.read_adapter(folder, request.plugin_dirs)
     if not method.needs_base:
         raise ModelError(f"{folder}: {method.name} has no base model. Export it alone.")
-    artifact.check_base(card, base.name, base.digest, base.tokenizer_digest)
+    artifact.check_base(card["base"], base)
     card, tensors = artifact.open_adapter(folder)
     task, method = loading.task_and_method(card, folder, request.plugin_dirs)
     task = task.on(base.kind)

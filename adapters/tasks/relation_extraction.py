@@ -109,12 +109,13 @@ class Task(LabelAnswerTask):
     step = "relation"
     placeholders = ("text", "head", "tail")
 
-    def __init__(self, labels: LabelSet, *, types: Sequence[str] = ()) -> None:
+    def __init__(self, labels: LabelSet, *, types: Sequence[str] = (), reads_end: bool = False) -> None:
         """Args:
         labels: the relations, `no_relation` among them where there are pairs without one.
         types: of the entities, which marks then include; none where marks are plain.
+        reads_end: whether both entities are read after the text, as a causal model must.
         """
-        self.labels, self.types, self.reads_end = labels, tuple(types), False
+        self.labels, self.types, self.reads_end = labels, tuple(types), reads_end
 
     @classmethod
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
@@ -214,9 +215,7 @@ class Task(LabelAnswerTask):
         """On a causal model, the task that reads both entities after the text."""
         if self.reads_end == (kind == CAUSAL):
             return self
-        other = Task(self.labels, types=self.types)
-        other.reads_end = kind == CAUSAL
-        return other
+        return Task(self.labels, types=self.types, reads_end=kind == CAUSAL)
 
     def auto_class(self, kind: str) -> str:
         """Scores for every token, of which those of two marks are read."""

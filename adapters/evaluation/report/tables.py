@@ -65,7 +65,7 @@ def interval(low: float | None, high: float | None) -> str:
     return (" to " if ends[0].startswith("−") else "–").join(ends)
 
 
-def number_column(title: str, name: str, form: str, scale: float = 1.0, *, wide: bool = False) -> Column:
+def number_column(title: str, name: str, form: str, scale: float = 1.0) -> Column:
     """A column of a number that a row holds under a name; `–` where it is None.
 
     Args:
@@ -73,15 +73,12 @@ def number_column(title: str, name: str, form: str, scale: float = 1.0, *, wide:
         name: key of the row.
         form: format of the number.
         scale: factor of the number.
-        wide: see `Column`.
     """
 
     def value(row: Row) -> float:
         return math.nan if row[name] is None else float(row[name]) * scale
 
-    return Column(
-        title=title, shown=lambda row: "–" if row[name] is None else format(value(row), form), key=value, wide=wide
-    )
+    return Column(title=title, shown=lambda row: "–" if row[name] is None else format(value(row), form), key=value)
 
 
 def rich_table(

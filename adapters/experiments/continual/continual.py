@@ -300,7 +300,7 @@ class Continual(Experiment):
         for condition in self.conditions:
             own = [results.load(outcome.folder) for outcome in done if outcome.run.method == condition.name]
             if own:
-                conditions.append(results.Condition(records=own, planned=planned))
+                conditions.append(results.ConditionRuns(records=own, planned=planned))
         summary = output.save_and_print(
             conditions,
             self.folder,

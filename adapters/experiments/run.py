@@ -20,7 +20,7 @@ from adapters.core.processes import first_alone, is_first
 from adapters.core.settings import CommonSettings, check_tracking, join
 from adapters.core.sources.resolve import base_defaults
 from adapters.experiments import run_folder, without_base
-from adapters.experiments.own_defaults import own_defaults
+from adapters.experiments.method_defaults import method_defaults
 from adapters.experiments.run_result import RunResult
 from adapters.experiments.run_state import FittedModel, RunData, Session
 from adapters.methods.base.classical import ClassicalMethod
@@ -78,7 +78,7 @@ def open_run(task: str, method: str, defaults: Mapping[str, Any], argv: Sequence
     parts = [discovery.load("tasks", task, plugins), discovery.load("methods", method, plugins)]
     kind = join(CommonSettings, *(part.Settings for part in parts))
     named = [defaults.get("model_name_or_path"), *flags.peek(argv, "model_name_or_path")]
-    own = own_defaults(task, method, named[-1], plugins)
+    own = method_defaults(task, method, named[-1], plugins)
     settings = arguments.parse_training(kind, {**own, **defaults}, description, argv)
     settings.check()
     if not settings_files.is_file(argv):  # a run's own settings.json has all settings

@@ -20,7 +20,7 @@ from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.comparison.runs import PlannedRun
 from adapters.experiments.comparison.settings import GROWING, CompareSettings, check_advice, check_exports, check_tuning
 from adapters.experiments.comparison.verdict import resampled_sentence
-from adapters.experiments.own_defaults import own_defaults
+from adapters.experiments.method_defaults import method_defaults
 from adapters.methods.base.method import Method, all_settings, load_method
 
 if TYPE_CHECKING:
@@ -380,7 +380,7 @@ class Comparison(Experiment):
         kind = self.kinds[method]
         names = {field.name for field in dataclasses.fields(kind)}
         given = {name: getattr(self.settings, name) for name in self.given & names}
-        of_method = own_defaults(self.task_name, method, varied.get("model_name_or_path"), self.plugins)
+        of_method = method_defaults(self.task_name, method, varied.get("model_name_or_path"), self.plugins)
         settings = kind(**{**of_method, **{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
         settings = self._lengthened(settings, varied)
         settings.check()

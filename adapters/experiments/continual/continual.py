@@ -30,7 +30,7 @@ from adapters.experiments.continual.sequence import (
 )
 from adapters.experiments.continual.strategies.base.strategy import Strategy
 from adapters.experiments.data_set_file import flags_of_file
-from adapters.experiments.own_defaults import own_defaults
+from adapters.experiments.method_defaults import method_defaults
 from adapters.experiments.run import DryRunEnded
 from adapters.methods.base.method import load_method
 
@@ -265,7 +265,7 @@ class Continual(Experiment):
         kind = own_settings.run_settings(self.task_name, condition.method, condition.strategy, self.plugins)
         names = {field.name for field in dataclasses.fields(kind)}
         given = {name: getattr(self.settings, name) for name in self.given & names}
-        own = own_defaults(self.task_name, condition.method, self.settings.model_name_or_path, self.plugins)
+        own = method_defaults(self.task_name, condition.method, self.settings.model_name_or_path, self.plugins)
         settings = kind(**{**own, **{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
         settings.check()
         return settings

@@ -16,7 +16,7 @@ from adapters.core.environment import hardware, versions
 from adapters.core.errors import SettingsError, UserError
 from adapters.core.files import digest_value, write_json, write_text
 from adapters.core.settings import DataSettings, join
-from adapters.evaluation.evaluate import Evaluation, evaluate, latency, overlap, split_digest
+from adapters.evaluation.evaluate import Evaluation, evaluate, latency, overlap
 from adapters.evaluation.metrics.base.metric import task_metrics
 from adapters.evaluation.report import run_report
 from adapters.experiments import records, run_folder
@@ -177,15 +177,12 @@ def _about(loaded: LoadedArtifact, folder: Path | None, of_run: Mapping[str, Any
 
 def _dataset(of_run: Mapping[str, Any], test: Examples, source: str, evaluation: Evaluation) -> dict[str, Any]:
     """What was scored, in the keys of a run's record, with what its run says of its training data."""
-    notes = {key: value for key, value in of_run.get("notes", {}).items() if key != "test"}
-    sizes = {key: value for key, value in of_run.get("sizes", {}).items() if key != "test"}
-    return {
-        "name": source,
-        "train": of_run.get("train"),
-        "revision": None,
-        "split": evaluation.split,
-        "n": len(test),
-        "digest": split_digest(evaluation.examples),
-        "sizes": {**sizes, "test": len(test)},
-        "notes": {**notes, "test": {k: v for k, v in test.notes.items() if k != "source"}},
-    }
+    sizes, notes = ({k: v for k, v in of_run.get(key, {}).items() if k != "test"} for key in ("sizes", "notes"))
+    return records.dataset_record(
+        evaluation,
+        name=source,
+        train=of_run.get("train"),
+        revision=None,
+        sizes={**sizes, "test": len(test)},
+        notes={**notes, "test": test.notes},
+    )

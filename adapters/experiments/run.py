@@ -387,9 +387,8 @@ class Run:
 
         assert self.fitted is not None, "fit comes first"
         name = "test" if "test" in self.splits and not self.settings.trial else "validation"
-        shown = name if name == "test" else "dev"
         with self._trained_is_kept():
-            return evaluate(predictor, self.splits[name][:], self.fitted.metrics, split=shown, seed=self.settings.seed)
+            return evaluate(predictor, self.splits[name][:], self.fitted.metrics, split=name, seed=self.settings.seed)
 
     def save_and_print(self, evaluation: Evaluation) -> RunResult | None:
         """Write the run's folder and print the report, on the main process; elsewhere None."""

@@ -115,10 +115,7 @@ def _write(run: SequenceRun, name: str, folder: Path, common: Mapping[str, Any] 
     metrics = task_metrics(task, settings.metrics, settings.plugin_dir, allow_hub=settings.trust_remote_code)
     predictor = method.predictor(model, base, task, precision=run.run.precision)
     scored = [example for task in (run.tasks if of_all else (one,)) for example in task.scored()]
-    split = one.scored().name
-    evaluation = evaluate(
-        predictor, scored, metrics, split="dev" if split == "validation" else split, seed=settings.seed
-    )
+    evaluation = evaluate(predictor, scored, metrics, split=one.scored().name, seed=settings.seed)
     stages = [state.read_stage(run.folder, i) for i in range(state.finished_stages(run.folder))]
     seconds = sum(stage["train_seconds"] for stage in stages if run.strategy.shared or one.name in stage["tasks"])
     fitted = FittedModel(

@@ -11,6 +11,7 @@ from adapters.core import arguments, discovery, flags
 from adapters.core.errors import DataError, SettingsError, there_are
 from adapters.core.files import write_json
 from adapters.core.settings import CommonSettings, join, require
+from adapters.data.splits import shown
 from adapters.experiments.prompt_lab.predictors import METHOD, PromptCondition, ensembles, grid, method_of
 from adapters.experiments.prompt_lab.settings import LabSettings
 from adapters.experiments.run import Run
@@ -153,9 +154,8 @@ class Lab:
         if settings.optimize:
             self._optimize(scorer)
             return
-        shown = "test" if self.scored == "test" else "dev"
-        examples = self.splits[self.scored][:]
-        self.passes = self._score(scorer, "all conditions", self.conditions, self.calibrations, shown, examples)
+        split, examples = shown(self.scored), self.splits[self.scored][:]
+        self.passes = self._score(scorer, "all conditions", self.conditions, self.calibrations, split, examples)
 
     def _optimize(self, scorer: ConditionScorer) -> None:
         """Score every condition on as many dev examples as the budget allows, and the best one on test."""

@@ -85,13 +85,12 @@ def of_training(
         trainer.step_within_memory([batch], trainer.say)
     seconds_per_token = (time.perf_counter() - begin) / sum(dataset.padded(batch) for batch in chosen)
     seconds_per_epoch = seconds_per_token * sum(dataset.padded(batch) for batch in batches)
-    scorings = -(-trainer.total_steps // trainer.steps_per_score)
-    device = trainer.accelerator.device
+    plan, device = trainer.plan, trainer.accelerator.device
     return Estimate(
-        steps=trainer.total_steps,
-        scorings=scorings,
-        training=seconds_per_epoch * trainer.total_steps / trainer.steps_per_epoch,
-        dev=scorings * _prediction_seconds(predict, dev),
+        steps=plan.steps,
+        scorings=plan.scorings,
+        training=seconds_per_epoch * plan.steps / plan.steps_per_epoch,
+        dev=plan.scorings * _prediction_seconds(predict, dev),
         final=_prediction_seconds(predict, last),
         peak=int(peak_bytes(device) * (FRAGMENTATION if device.type == "cpu" else 1)),
     )

@@ -14,7 +14,7 @@ from adapters.core.errors import DataError, SettingsError
 from adapters.data.class_labels import label_names
 from adapters.data.columns import given_columns, leading, roles_of_splits
 from adapters.data.entity_spans import SpanRules
-from adapters.data.labels import LabelSet, refuse_unknown
+from adapters.data.labels import LabelSet, learnable, refuse_unknown
 from adapters.data.ner_rows import find_ner_columns, find_tag_form, stored_sentences
 from adapters.data.rows import RowSource
 from adapters.data.single_characters import are_characters, is_character
@@ -136,10 +136,8 @@ class Task(base.PromptableTask):
             )
             splits[name] = Examples(name, dataset, cls, notes)
         types = {name: set(split.label_counts()) for name, split in splits.items()}
-        learnt = types.get("train") or set().union(*types.values())
-        for name, split in splits.items():
-            if types[name] - learnt:
-                refuse_unknown(split, lambda tags: {tag[2:] for tag in tags if tag != OUTSIDE}, sorted(learnt))
+        learnt = sorted(learnable(types))
+        refuse_unknown(splits, types, lambda tags: {tag[2:] for tag in tags if tag != OUTSIDE}, learnt)
         by_character = settings.by_character
         if by_character is None:
             by_character = are_characters(example.inputs["tokens"] for example in splits[main][:_SAMPLE])

@@ -22,7 +22,7 @@ from adapters.core.settings import require
 from adapters.data.classification_rows import in_order
 from adapters.data.columns import given_columns, leading, roles_of_splits
 from adapters.data.entity_spans import EXCLUSIVE
-from adapters.data.labels import LabelSet, refuse_unknown
+from adapters.data.labels import LabelSet, learnable, refuse_unknown
 from adapters.data.related_pairs import MARKS, Argument, RelatedPair, located_pair, pair_in_marks, with_marks
 from adapters.data.relation_rows import find_relation_columns, find_relation_form, relation_counts, stored_pairs
 from adapters.data.rows import RowSource
@@ -134,10 +134,8 @@ class Task(LabelAnswerTask):
             dataset, notes = stored_pairs(roles[name], columns[name], form)
             splits[name] = Examples(name, dataset, cls, notes)
         counts = {name: split.label_counts() for name, split in splits.items()}
-        learnt = in_order(counts.get("train") or set().union(*counts.values()))
-        for name, split in splits.items():
-            if set(counts[name]) - set(learnt):
-                refuse_unknown(split, lambda gold: [gold], learnt)
+        learnt = in_order(learnable(counts))
+        refuse_unknown(splits, counts, lambda gold: [gold], learnt)
         types = _types(splits) if markers != PLAIN else []
         if markers == TYPED and not types:
             raise DataError(

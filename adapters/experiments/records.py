@@ -15,7 +15,8 @@ from adapters.core.memory import peak_bytes
 from adapters.core.settings import INCIDENTAL
 from adapters.evaluation.evaluate import Evaluation, overlap, split_digest
 from adapters.evaluation.metrics.base.any_metric import score_title
-from adapters.experiments.run_state import FittedModel, RunData, Session
+from adapters.experiments.run_state import FittedModel, RunData
+from adapters.experiments.session import Session
 from adapters.models import quantization
 from adapters.models.base_model import Base
 from adapters.tasks.base.task import Task

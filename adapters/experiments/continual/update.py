@@ -171,7 +171,7 @@ def _add(given: UpdateSettings, record: dict[str, Any], version: int) -> int:
     changed = {**values, "tasks": paths, "output_dir": str(pending), "publish": False}
     new = SequenceRun(record["task"], record["method"], record["strategy"], kind(**changed))
     new.read(given_names)
-    if old.run.base.digest != record["base_digest"]:
+    if old.session.base.digest != record["base_digest"]:
         raise SettingsError(
             f"{run}: was learned on other weights of {record['base']} than are found now. Use the base it was "
             "learned on."

@@ -12,7 +12,7 @@ from adapters.core.arguments import as_dict
 from adapters.core.environment import hardware, versions
 from adapters.core.files import digest_value, json_line, write_text
 from adapters.core.memory import peak_bytes
-from adapters.core.settings import INCIDENTAL
+from adapters.core.settings import lasting
 from adapters.evaluation.evaluate import Evaluation, overlap, split_digest
 from adapters.evaluation.metrics.base.any_metric import score_title
 from adapters.experiments.run_state import FittedModel, RunData
@@ -36,7 +36,7 @@ def score_record(
     """
     trained, total = fitted.parameters()
     history = fitted.history.record() if fitted.history else {}
-    recorded = {name: value for name, value in as_dict(settings).items() if name not in INCIDENTAL}
+    recorded = lasting(as_dict(settings))
     seen = str if fitted.base is None else fitted.base.seen
     return {
         "task": fitted.task.name,

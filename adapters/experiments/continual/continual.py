@@ -13,7 +13,7 @@ from adapters.core import arguments, discovery, flags, settings_files
 from adapters.core.errors import ModelError, SettingsError, numbered
 from adapters.core.files import digest_value
 from adapters.core.search_space import Space
-from adapters.core.settings import INCIDENTAL, require
+from adapters.core.settings import INCIDENTAL, lasting, require
 from adapters.experiments.comparison import launchers, tuners, tuning
 from adapters.experiments.comparison.experiment import Experiment, given_of
 from adapters.experiments.comparison.experiment_settings import LAUNCHING
@@ -87,7 +87,6 @@ class Continual(Experiment):
         task = task or "classification"
         settings = arguments.parse(own_settings.all_settings(task, self.plugins), defaults, (doc or "").strip(), argv)
         super().__init__(task, settings, *given_of(argv, settings, defaults))
-        self.runs: list[PlannedRun] = []
         self.searches: dict[Condition, tuning.Search] = {}
         self.chosen: dict[Condition, Mapping[str, Any]] = {}
         self.conditions: list[Condition] = []
@@ -226,8 +225,7 @@ class Continual(Experiment):
             own = self._settings_of(condition, varied)
             varied |= load_method(condition.method, self.plugins).shortened(own, fraction)
         planned = self._planned(condition, self.orders[0][:2], 0, tuning.SEED, varied)
-        words = tuning.Rung(fraction=fraction, trials=0).words
-        return dataclasses.replace(planned, rung=f"trials, {words}")
+        return dataclasses.replace(planned, rung=f"trials, {tuning.length_in_words(fraction)}")
 
     def _planned(
         self,
@@ -242,7 +240,7 @@ class Continual(Experiment):
         paths = [str(self.paths[name]) for name in order]
         varied = {**changes, "seed": seed, "tasks": paths, "order_number": number}
         settings = self._settings_of(condition, varied)
-        own = {k: v for k, v in arguments.as_dict(settings).items() if k not in INCIDENTAL}
+        own = lasting(arguments.as_dict(settings))
         names = {"command": "continual", "task": self.task_name, "method": condition.method}
         given = sorted(self.given & set(own))
         return PlannedRun(
@@ -261,29 +259,20 @@ class Continual(Experiment):
         ]
 
     def _settings_of(self, condition: Condition, varied: Mapping[str, Any]) -> Any:
-        """Settings of a run: its method's and strategy's defaults, the recipe's, the given, and those of this run."""
+        """Settings of a run of a condition, checked."""
         kind = own_settings.run_settings(self.task_name, condition.method, condition.strategy, self.plugins)
-        names = {field.name for field in dataclasses.fields(kind)}
-        given = {name: getattr(self.settings, name) for name in self.given & names}
         own = method_defaults(self.task_name, condition.method, self.settings.model_name_or_path, self.plugins)
-        settings = kind(**{**own, **{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
+        settings = self.settings_of_run(kind, own, varied)
         settings.check()
         return settings
 
-    def run_all(self) -> None:
-        """Let the launcher run the unfinished runs; a failure is recorded and the others continue."""
-        if not self.main_process:
-            return
-        self.begin()
-        if self.searches:
-            done = tuning.run([*self.searches.values()], self.trial, self.launch, trials=self.settings.tuning_trials)
-            if not done:
-                return
-            for condition, search in self.searches.items():
-                self.chosen[condition] = search.chosen().settings
-                self.say(search.sentence())
-        self.runs = self.plan()
-        self.outcomes = self.launch(self.runs)
+    def search(self) -> bool:
+        """Let each condition search its settings on dev; False where a scheduler has yet to run trials."""
+        done = tuning.run([*self.searches.values()], self.trial, self.launch, trials=self.settings.tuning_trials)
+        for condition, search in self.searches.items() if done else ():
+            self.chosen[condition] = search.chosen().settings
+            self.say(search.sentence())
+        return done
 
     def save_and_print(self) -> dict[str, Any] | None:
         """Write the page and print the table; None where another process or Slurm does the runs.

@@ -13,7 +13,7 @@ import numpy as np
 from adapters.core import arguments, discovery
 from adapters.core.environment import hardware, versions
 from adapters.core.files import digest_value, write_json
-from adapters.core.settings import INCIDENTAL
+from adapters.core.settings import lasting
 from adapters.evaluation.metrics.base.any_metric import score_title
 from adapters.experiments.continual import publish, routing, state
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL
@@ -36,7 +36,7 @@ def finish(run: SequenceRun) -> dict[str, Any]:
             counts[f"documents/{one.name}"] = np.unique(documents, return_inverse=True)[1]
     final = [score["value"] for score in matrix[-1] if score is not None]
     first = run.tasks[0]
-    settings = {k: v for k, v in arguments.as_dict(run.settings).items() if k not in INCIDENTAL}
+    settings = lasting(arguments.as_dict(run.settings))
     varied = {k: v for k, v in settings.items() if k not in ("seed", "tasks", "order_number")}
     record = {
         "task": run.task_name,

@@ -16,7 +16,7 @@ from adapters.core import arguments, discovery
 from adapters.core.errors import ArtifactError, SettingsError
 from adapters.core.memory import peak_bytes
 from adapters.core.processes import first_alone, is_first
-from adapters.core.settings import INCIDENTAL
+from adapters.core.settings import lasting
 from adapters.experiments.continual import state
 from adapters.experiments.continual.features import Features
 from adapters.experiments.continual.heads import Heads
@@ -270,7 +270,6 @@ class SequenceRun:
         from adapters.training.checkpoint import Checkpoints
 
         def identity() -> dict[str, Any]:
-            settings = {k: v for k, v in arguments.as_dict(self.settings).items() if k not in INCIDENTAL}
             return {
                 "strategy": self.strategy.name,
                 "method": self.method_name,
@@ -278,7 +277,7 @@ class SequenceRun:
                 "tasks": [one.record(trial=self.trial) for one in stage.tasks],
                 "processes": self.session.accelerator.num_processes,
                 "precision": self.session.precision,
-                "settings": settings,
+                "settings": lasting(arguments.as_dict(self.settings)),
             }
 
         return Checkpoints(state.checkpoints_folder(self.folder, number), identity, save_total_limit=1)

@@ -133,7 +133,31 @@ def _width(column: Column, rows: Sequence[Row], *, folded: bool = False) -> int:
     return max(map(cell_len, [column.title, *cells]), default=0)
 
 
-def natural_width(table: Table) -> int:
+def print_table(
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    *,
+    narrow: Sequence[Column] | None = None,
+    among: Sequence[Row] | None = None,
+) -> None:
+    """Print a table: in a terminal as wide as that allows, in a file as wide as it needs.
+
+    Args:
+        columns: of the table.
+        rows: of the table.
+        narrow: the columns for a terminal in which those do not fit; None: the same.
+        among: as of `rich_table`; all of them decide whether the columns fit.
+    """
+    terminal = Console()
+    width = terminal.width if terminal.is_terminal else None
+    if narrow is not None and width is not None:
+        fits = _natural_width(rich_table(columns, rows if among is None else among, width=width)) <= width
+        columns = columns if fits else narrow
+    table = rich_table(columns, rows, width=width, among=among)
+    Console(highlight=False, width=width or _natural_width(table)).print(table)
+
+
+def _natural_width(table: Table) -> int:
     """Characters that a table takes where nothing of it is wrapped or cut."""
     return Console(width=10_000).measure(table).maximum
 

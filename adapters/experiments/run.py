@@ -15,6 +15,7 @@ from adapters.core import arguments, discovery, flags, settings_files
 from adapters.core.errors import CheckpointError, DataError, SettingsError, numbered
 from adapters.core.files import write_json, write_text
 from adapters.core.processes import first_alone, is_first
+from adapters.core.progress import duration
 from adapters.core.settings import CommonSettings, check_tracking, join
 from adapters.core.sources.resolve import base_defaults
 from adapters.experiments import run_folder, without_base
@@ -294,7 +295,7 @@ class Run:
             *([f"         {fitted.left_out}"] if fitted.left_out else []),
             f"device   {accelerator.device}, {accelerator.num_processes} process(es), precision "
             f"{self.session.precision}",
-            *([f"training about {estimate.duration(fitted.seconds)}"] if fitted.base is None else []),
+            *([f"training about {duration(fitted.seconds)}"] if fitted.base is None else []),
             *found.lines(),
         ]
         if accelerator.is_main_process:

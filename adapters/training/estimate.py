@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.core.memory import available_bytes, peak_bytes
+from adapters.core.progress import duration
 from adapters.tasks.base.example import Example
 from adapters.training.trainer import Trainer
 
@@ -109,13 +110,3 @@ def _prediction_seconds(predict: Callable[[Sequence[Example]], Any], examples: S
     begin = time.perf_counter()
     predict(sample)
     return (time.perf_counter() - begin) * len(examples) / len(sample)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `45 s`, `5 min 20 s`, `3 h 10 min`."""
-    rounded = round(seconds)
-    if rounded < 60:
-        return f"{rounded} s"
-    if rounded < 3600:
-        return f"{rounded // 60} min {rounded % 60} s"
-    return f"{rounded // 3600} h {rounded % 3600 // 60} min"

@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from adapters.core.progress import duration
+from adapters.evaluation.report.svg import amount
+
 Row = Mapping[str, Any]
 SHORT = 14
 """Characters up to which a text of a page's table stays on one line."""
@@ -63,6 +66,23 @@ def interval(low: float | None, high: float | None) -> str:
         return "–"
     ends = [points(end).replace("-", "−") for end in (low, high)]
     return (" to " if ends[0].startswith("−") else "–").join(ends)
+
+
+def cost(key: str, row: Row) -> str:
+    """What a row costs, as tables and sentences say it; a dash where it was not measured.
+
+    Args:
+        key: of the row: a number of bytes, `train_seconds` or `latency_p50_ms`.
+        row: of a comparison.
+    """
+    value = row[key]
+    if value is None:
+        return "–"
+    if key.endswith("bytes"):
+        return amount(value, "B")
+    if key == "train_seconds":
+        return duration(value) if row["trainable_params"] else "none"
+    return f"{amount(value)} ms" if value < 1000 else f"{amount(value / 1000)} s"
 
 
 def number_column(title: str, name: str, form: str, scale: float = 1.0) -> Column:

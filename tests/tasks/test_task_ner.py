@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -439,6 +439,7 @@ class OneToken:
     """A tokenizer whose every run of letters and punctuation is one token, as byte-level ones make of `").`."""
 
     unk_token_id, eos_token_id, pad_token_id, all_special_ids, all_special_tokens = 0, 0, 0, (), ()
+    added_tokens_decoder: ClassVar[dict[int, Any]] = {}
 
     def __call__(self, given: Any, **options: Any) -> Any:
         from types import SimpleNamespace

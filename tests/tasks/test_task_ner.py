@@ -18,6 +18,7 @@ from adapters.data.dataset_files import open_file, open_splits
 from adapters.data.labels import LabelSet
 from adapters.data.tag_schemes import spans, tag_labels, tags_of
 from adapters.models.tokenizer import IGNORED, WordTokenizer
+from adapters.models.word_parts import WordParts
 from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
 from adapters.tasks.base.task import load_task
 from adapters.tasks.ner import Settings, Task
@@ -318,7 +319,7 @@ def test_each_part_is_learnt_in_one_window_and_only_its_first_part_begins_an_ent
     tokens = ["U.N.", "in", "New", "York"] * 6
     tags = ["B-LOC", "O", "B-LOC", "I-LOC"] * 6
     example = Example(id="1", inputs={"tokens": tokens}, gold=tags)
-    parts = word_tokenizer.parts([tokens])[0]
+    parts = WordParts(word_tokenizer).of_words([tokens])[0]
     for budget in (12, 20, 200):
         learnt = [
             t

@@ -54,6 +54,7 @@ class Lab:
         self.calibrations = self.settings.check_lab()
         prompts = self.settings.prompts or [f"{self.task_name}_few"]
         self.conditions = grid(prompts, self.settings.shots, self.settings.seeds)
+        method_of(self.settings, self.task_name, self.conditions[0])  # checks what a prompted run has as well
         self.conditions += ensembles(self.conditions, self.settings.ensemble)
         self.prompts: dict[str, Mapping[str, Any]] = {}
         self.chats: dict[str, str] = {}

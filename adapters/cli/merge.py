@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +86,7 @@ def _choose_weights(given: Settings, how: dict[str, Any]) -> tuple[Sequence[floa
     from adapters.evaluation.metrics.base.any_metric import score_title
     from adapters.evaluation.metrics.base.metric import main_metric
     from adapters.tasks.base import examples
-    from adapters.tasks.base.reading import reading_lines
+    from adapters.tasks.base.reading import tell
 
     first = located(given.artifacts[0])
     task, _ = loading.task_and_method(artifact.read_card(first), first, given.plugin_dir)
@@ -100,7 +99,7 @@ def _choose_weights(given: Settings, how: dict[str, Any]) -> tuple[Sequence[floa
         max_eval_samples=given.max_eval_samples,
     )
     dev = splits["validation"]
-    print("\n".join(reading_lines({dev.name: dev})), file=sys.stderr)
+    tell({dev.name: dev})
     metric = main_metric(task.metrics[0], task.labels.names, given.plugin_dir)
     best, tried = combining.choose_weights(given.artifacts, dev, metric, **how)
     for weights, score in tried:

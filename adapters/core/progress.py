@@ -9,6 +9,15 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from adapters.core.processes import is_first
+
+
+def say(*lines: str) -> None:
+    """Print lines on stderr, on the main process."""
+    if is_first():
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)
+
 
 def duration(seconds: float) -> str:
     """A time for people: 0.4 s, 19 s, 3.1 min, 2.5 h."""

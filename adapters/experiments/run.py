@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from adapters.core import arguments, discovery, flags, settings_files
 from adapters.core.errors import CheckpointError, DataError, SettingsError, numbered
 from adapters.core.files import write_json, write_text
-from adapters.core.processes import first_alone, is_first
-from adapters.core.progress import duration
+from adapters.core.processes import first_alone
+from adapters.core.progress import duration, say
 from adapters.core.settings import CommonSettings, check_tracking, join
 from adapters.core.sources.resolve import base_defaults
 from adapters.experiments import run_folder, without_base
@@ -117,7 +116,7 @@ class Run:
     def read_task(self) -> Task:
         """Read, check and cut the splits; the task knows its labels then."""
         from adapters.tasks.base import examples
-        from adapters.tasks.base.reading import reading_lines
+        from adapters.tasks.base.reading import tell
 
         run_folder.check(self.folder, self.settings)
         task, splits, source = first_alone(
@@ -127,10 +126,8 @@ class Run:
             raise DataError("There is no training split: give --train_file.")
         self.data = RunData.of(self.settings, splits, source)
         labels = f"; {numbered(len(task.labels), 'labels')}" if len(task.labels) else ""
-        self._say(f"data: {self.data.in_words()}{labels}{self._default_data()}")
-        if is_first():
-            for line in reading_lines(splits):
-                self._say(line)
+        say(f"data: {self.data.in_words()}{labels}{self._default_data()}")
+        tell(splits)
         return task
 
     def _default_data(self) -> str:
@@ -159,12 +156,12 @@ class Run:
         settings = self.settings
         metrics = task_metrics(task, settings.metrics, settings.plugin_dir, allow_hub=settings.trust_remote_code)
         if isinstance(method, ClassicalMethod):
-            self.fitted = without_base.fit(task, method, metrics, self.splits["train"], self._say)
+            self.fitted = without_base.fit(task, method, metrics, self.splits["train"], say)
             if settings.dry_run:
                 self._print_estimate(None, self.fitted)
                 raise DryRunEnded
             if settings.resume_from_checkpoint is not None:
-                self._say(f"{method.title} writes no checkpoints: the run began from the beginning.")
+                say(f"{method.title} writes no checkpoints: the run began from the beginning.")
             self._prepare_folder()
             return self.fitted.predictor
         session, base = self.session, self.session.base
@@ -174,7 +171,7 @@ class Run:
         set_seed(settings.seed)
         model = method.wrap(base, task, self.splits.get("train", ()))
         if replaced := getattr(model, "replaced_head", []):
-            self._say(f"{base.name}: its own head ({', '.join(replaced)}) is replaced by a new one for the task")
+            say(f"{base.name}: its own head ({', '.join(replaced)}) is replaced by a new one for the task")
         if method.trains and not method.reads_base_weights:
             cast_frozen_weights(model, session.precision, base.config.dtype)
         if base.quantization is None:  # else it is there already
@@ -225,7 +222,7 @@ class Run:
         own = base_defaults(settings.model_name_or_path, self.method_name)
         taken = [f"{name} {value:g}" for name, value in own.items() if getattr(settings, name) == value]
         known = f"; by default on this base {', '.join(taken)}" if taken else ""
-        self._say(f"model: {self.session.base.name}, {trained:,} of {total:,} parameters trained{left}{known}")
+        say(f"model: {self.session.base.name}, {trained:,} of {total:,} parameters trained{left}{known}")
         trackers.begin(self.session.accelerator, arguments.as_dict(settings), done=trainer.history.steps)
         train, dev = self.splits["train"], self.splits["validation"]
 
@@ -242,20 +239,20 @@ class Run:
         """Go on from the checkpoint that was requested; with --overwrite_output_dir from the beginning, without one."""
         requested = self.settings.resume_from_checkpoint
         if requested == LATEST and not trainer.checkpoints.any():
-            self._say(f"{trainer.checkpoints.folder} has no checkpoint: the run begins from the beginning.")
+            say(f"{trainer.checkpoints.folder} has no checkpoint: the run begins from the beginning.")
             return
         try:
-            checkpoint = trainer.checkpoints.find(requested, self._say)
+            checkpoint = trainer.checkpoints.find(requested, say)
             trainer.resume(checkpoint)
         except (CheckpointError, SettingsError) as error:
             if not self.settings.overwrite_output_dir or requested != LATEST:
                 raise
-            self._say(f"{error} As --overwrite_output_dir is given, the run starts from scratch.")
+            say(f"{error} As --overwrite_output_dir is given, the run starts from scratch.")
             self.session.accelerator.wait_for_everyone()  # until each process has read them
             if self.session.accelerator.is_main_process:
                 trainer.checkpoints.remove()
             return
-        self._say(f"resuming after step {trainer.history.steps:,}, from {checkpoint.path}")
+        say(f"resuming after step {trainer.history.steps:,}, from {checkpoint.path}")
 
     def _unsharded(self, fitted: FittedModel) -> Any:
         """The model; where it is sharded, on the main process an unsharded one to save, with all that was trained."""
@@ -351,7 +348,7 @@ class Run:
             self._checkpoints(self.fitted.task, self.fitted.method).finish(keep=keep)
         run_report.show(shown)
         example = run_report.predict_arguments(evaluation.examples[0])
-        self._say(
+        say(
             f"\nwritten to {self.folder}/ in {record['seconds']:.0f} s."
             + ("" if self.settings.trial else f" Try:\n  taskswap predict {self.folder} {example}")
         )
@@ -364,7 +361,7 @@ class Run:
             yield
         except BaseException:
             if (self.folder / "checkpoints" / TRAINED).is_dir():
-                self._say(
+                say(
                     f"What was trained is kept in {self.folder / 'checkpoints'}. To score it: the same command with "
                     "--resume_from_checkpoint latest"
                 )
@@ -407,12 +404,8 @@ class Run:
         from adapters.tasks.base.examples import SAMPLE, check_unknown_tokens
 
         first = self.splits.get("train") or next(iter(self.splits.values()))
-        check_unknown_tokens(first, self.session.base, allowed=self.settings.allow_unknown_tokens, say=self._say)
+        check_unknown_tokens(first, self.session.base, allowed=self.settings.allow_unknown_tokens, say=say)
         for remark in task.remarks(self.session.base.word_tokenizer):
-            self._say(remark)
+            say(remark)
         for caution in task.cautions(first[:SAMPLE], self.session.base.word_tokenizer) if method.trains else ():
-            self._say(f"warning: {first.name}: {caution}")
-
-    def _say(self, line: str) -> None:
-        if is_first():
-            print(line, file=sys.stderr, flush=True)
+            say(f"warning: {first.name}: {caution}")

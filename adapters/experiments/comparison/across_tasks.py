@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 from adapters.core import arguments, discovery, flags
 from adapters.core.errors import ComparisonError, SettingsError, UserError
 from adapters.core.files import write_json, write_text
+from adapters.core.progress import say
 from adapters.evaluation.report.tables import print_table
 from adapters.experiments.comparison import across_page
 from adapters.experiments.comparison.across_summary import DataSet, summarise
@@ -101,7 +101,7 @@ class AcrossTasks:
                     "another folder."
                 )
         for name, comparison in self.comparisons.items():
-            print(f"{name}:", file=sys.stderr, flush=True)
+            say(f"{name}:")
             with _named(name):
                 comparison.check()
 
@@ -129,7 +129,7 @@ class AcrossTasks:
         Raises ComparisonError where fewer than two comparisons are finished.
         """
         if self.waiting:
-            print(f"\nThe ranks follow, by the same command, when {', '.join(self.waiting)} have run.", file=sys.stderr)
+            say(f"\nThe ranks follow, by the same command, when {', '.join(self.waiting)} have run.")
         if self.waiting or not all(comparison.main_process for comparison in self.comparisons.values()):
             return None
         if len(self.finished) < 2:
@@ -162,7 +162,7 @@ class AcrossTasks:
             write_text(folder / "tasks.svg", across_page.picture(summary))
         write_text(folder / "tasks.md", across_page.markdown(summary, self.failures))
         write_text(folder / "tasks.html", across_page.page(summary, self.failures, folder, repeat))
-        print(f"\nwritten to {folder}/tasks.html, .md, .svg and .json", file=sys.stderr)
+        say(f"\nwritten to {folder}/tasks.html, .md, .svg and .json")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.core import arguments, discovery, flags
 from adapters.core.errors import DataError, ModelError, SettingsError, UserError, numbered, verb
 from adapters.core.files import digest_file, digest_value
+from adapters.core.progress import say
 from adapters.core.settings import CommonSettings, check_tracking, join, join_methods, lasting, require
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.metric import task_metrics
@@ -73,7 +74,7 @@ class Comparison(Experiment):
         from adapters.evaluation.evaluate import overlap
         from adapters.models.base_model import quiet_libraries
         from adapters.tasks.base import examples
-        from adapters.tasks.base.reading import reading_lines
+        from adapters.tasks.base.reading import tell
 
         settings = self.settings
         require(settings.seeds >= 1, "seeds", settings.seeds, "at least 1")
@@ -98,15 +99,14 @@ class Comparison(Experiment):
             varied = self._varied(settings.model_name_or_path, 0, self.largest_size)  # whether it can be drawn
         task, found, _ = examples.read_splits(self.task_name, self._settings_of(settings.methods[0], varied))
         self._check_sizes(len(found.get("train", ())))
-        if self.main_process:
-            print("\n".join(reading_lines(found)), file=sys.stderr, flush=True)
+        tell(found)
         self.contents = {name: split.notes.get("digest") for name, split in found.items()}
         name = "test" if "test" in found else "validation"
         if not len(found.get(name, ())):
             raise DataError(f"the {name} split has no examples; there is nothing to score.")
         units = chosen_units(found[name].documents(), settings.resample)
-        if self.main_process and not units.enough:
-            print(f"warning: {resampled_sentence(units.record())}", file=sys.stderr, flush=True)
+        if not units.enough:
+            say(f"warning: {resampled_sentence(units.record())}")
         self._check_methods(task)
         self.runs = self.plan()
         if any(search.space for search in self.searches):
@@ -153,9 +153,7 @@ class Comparison(Experiment):
                 continue
             if self.settings.tuning_trials:
                 self.searches.append(self._search(name, base, on, own, files.get(name)))
-        if self.main_process:
-            for (name, _), reason in refused.items():
-                print(f"left out: {name}: {reason}", file=sys.stderr, flush=True)
+        say(*(f"left out: {name}: {reason}" for (name, _), reason in refused.items()))
         self.left_out = frozenset(refused)
         if refused and not self.plan():
             raise next(iter(refused.values()))
@@ -182,20 +180,19 @@ class Comparison(Experiment):
                 return False
             return True
 
-        def say(line: str) -> None:
-            if self.main_process:
-                print(f"search space of {method}: {line}", file=sys.stderr, flush=True)
+        def remark(line: str) -> None:
+            say(f"search space of {method}: {line}")
 
         declared = kind.search_space(self.task_name, self.plugins) if of_file is None else of_file
         drawn_anew = {"shot_seed"} if settings.redraw else set()
         space, taken = spaces.free(declared, self.given | drawn_anew)
         if taken:
-            say(f"{', '.join(taken)} not searched, as given")
+            remark(f"{', '.join(taken)} not searched, as given")
         if of_file is not None:
             own = type(self._settings_of(method, {}))
             space = spaces.of_file(space, own, check, f"--search_space {settings.search_space}: [{method}]")
         else:
-            space = spaces.of_method(space, check, say)
+            space = spaces.of_method(space, check, remark)
         budgeted = settings.tuning_seconds is not None or settings.tuning_tokens is not None
         most = tuning.MOST_TRIALS if budgeted else settings.tuning_trials
         return tuning.Search(method, base, space, tuners.tuner(settings.tuner, space, settings.seed, most - 1, fits))
@@ -247,7 +244,7 @@ class Comparison(Experiment):
         )
         for search in self.searches if done else ():
             self.chosen[search.method, search.base] = search.chosen().settings
-            self.say(search.sentence())
+            say(search.sentence())
         return done
 
     def _tuning(self, method: str, base: str) -> dict[str, Any] | None:
@@ -299,7 +296,7 @@ class Comparison(Experiment):
             resample=self.settings.resample,
             seed=self.settings.seed,
         )
-        print(f"\nwritten to {self.folder}/comparison.html, .md, .svg and .json", file=sys.stderr)
+        say(f"\nwritten to {self.folder}/comparison.html, .md, .svg and .json")
         return ComparisonResult.read(self.folder)
 
     def _planned(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from adapters.core import arguments, flags, settings_files
 from adapters.core.errors import ComparisonError, SettingsError
 from adapters.core.files import write_json
 from adapters.core.processes import is_first
+from adapters.core.progress import say
 from adapters.core.settings import own_defaults, shortest
 from adapters.experiments.comparison import launchers
 from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
@@ -95,7 +95,7 @@ class Experiment(ABC):
             for failed in (self.folder / "runs").glob("*.failed"):
                 failed.unlink()
         if (least := self.defaults.get("min_train_steps")) is not None:
-            self.say(
+            say(
                 f"each training has at least {least} steps, so that few examples are enough (--min_train_steps, "
                 "--num_train_epochs or --max_train_steps change that)"
             )
@@ -141,11 +141,6 @@ class Experiment(ABC):
         if not done:
             raise ComparisonError("Every run failed. The first: " + failures[0][1])
         return done, failures
-
-    def say(self, line: str) -> None:
-        """Print a line on stderr, in the main process."""
-        if self.main_process:
-            print(line, file=sys.stderr, flush=True)
 
 
 def given_of(

@@ -12,6 +12,7 @@ from typing import Any
 from adapters.core import arguments, discovery, flags, settings_files
 from adapters.core.errors import ModelError, SettingsError, numbered
 from adapters.core.files import digest_value
+from adapters.core.progress import say
 from adapters.core.search_space import Space
 from adapters.core.settings import INCIDENTAL, lasting, require
 from adapters.experiments.comparison import launchers, tuners, tuning
@@ -110,7 +111,7 @@ class Continual(Experiment):
     def check(self) -> None:
         """Refuse what cannot work before anything is trained. Raises UserError."""
         from adapters.models.base_model import open_base, quiet_libraries
-        from adapters.tasks.base.reading import reading_lines
+        from adapters.tasks.base.reading import tell
 
         settings = self.settings
         own_settings.check(settings)
@@ -124,10 +125,9 @@ class Continual(Experiment):
         common = self._settings_of(self.conditions[0], {})
         for name, path in self.paths.items():
             self.tasks[name] = read_task(name, path, self.task_name, common, self.given)
-            self.say(f"{name}:")
-            for line in reading_lines(self.tasks[name].splits):
-                self.say(line)
-        check_scenario(settings.scenario, [*self.tasks.values()], self.say)
+            say(f"{name}:")
+            tell(self.tasks[name].splits)
+        check_scenario(settings.scenario, [*self.tasks.values()], say)
         base, fitting = open_base(settings.model_name_or_path), []
         for condition in self.conditions:
             method = load_method(condition.method, self.plugins)(self._settings_of(condition, {}))
@@ -138,11 +138,11 @@ class Continual(Experiment):
             except ModelError as error:
                 if len(self.conditions) == 1:
                     raise
-                self.say(f"left out: {condition.strategy} with {condition.method}: {error}")
+                say(f"left out: {condition.strategy} with {condition.method}: {error}")
                 continue
             same = strategy_of(condition, self.plugins).same_training(type(method))
             if same and Condition(same, condition.method) in self.conditions:
-                self.say(
+                say(
                     f"left out: {condition.strategy} with {condition.method}: {same} trains the same models, and its "
                     "row with the task identity is the same"
                 )
@@ -271,7 +271,7 @@ class Continual(Experiment):
         done = tuning.run([*self.searches.values()], self.trial, self.launch, trials=self.settings.tuning_trials)
         for condition, search in self.searches.items() if done else ():
             self.chosen[condition] = search.chosen().settings
-            self.say(search.sentence())
+            say(search.sentence())
         return done
 
     def save_and_print(self) -> dict[str, Any] | None:
@@ -299,14 +299,14 @@ class Continual(Experiment):
             margin=self.settings.margin / 100,
             seed=self.settings.seed,
         )
-        self.say(f"\nwritten to {self.folder}/continual.html, .md, .svg and .json")
+        say(f"\nwritten to {self.folder}/continual.html, .md, .svg and .json")
         if len(done) == 1 and self.settings.publish:
             published = sorted((done[0].folder / "published").iterdir())
             adapters = " ".join(
                 f"--router {path}" if path.name == ROUTER else f"--adapter {path.name}={path}" for path in published
             )
-            self.say(f"To serve: taskswap serve --base {self.settings.model_name_or_path} {adapters}")
-            self.say(f"To learn one more task: taskswap continual --add TASK.toml {self.folder}")
+            say(f"To serve: taskswap serve --base {self.settings.model_name_or_path} {adapters}")
+            say(f"To learn one more task: taskswap continual --add TASK.toml {self.folder}")
         return summary
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
@@ -15,7 +14,8 @@ import numpy as np
 from adapters.core import arguments, discovery
 from adapters.core.errors import ArtifactError, SettingsError
 from adapters.core.memory import peak_bytes
-from adapters.core.processes import first_alone, is_first
+from adapters.core.processes import first_alone
+from adapters.core.progress import say
 from adapters.core.settings import lasting
 from adapters.experiments.continual import state
 from adapters.experiments.continual.features import Features
@@ -82,10 +82,10 @@ class SequenceRun:
             self.session.accelerator,
             lambda: tuple(read_task(name, path, self.task_name, self.settings, given) for name, path in paths.items()),
         )
-        check_scenario(self.settings.scenario, self.tasks, self.say)
+        check_scenario(self.settings.scenario, self.tasks, say)
         for one in self.tasks:
             sizes = ", ".join(f"{len(split):,} {name}" for name, split in one.splits.items())
-            self.say(f"{one.name}: {sizes}; {len(one.task.label_names())} labels")
+            say(f"{one.name}: {sizes}; {len(one.task.label_names())} labels")
 
     @property
     def trial(self) -> bool:
@@ -108,7 +108,7 @@ class SequenceRun:
         stages = [self.tasks] if self.strategy.together else [(one,) for one in self.tasks]
         done = state.finished_stages(self.folder)
         if done:
-            self.say(f"{self.folder}: goes on after {done} of {len(stages)} stages")
+            say(f"{self.folder}: goes on after {done} of {len(stages)} stages")
         for number, present in enumerate(stages):
             if number < done:
                 continue
@@ -138,10 +138,10 @@ class SequenceRun:
             assert before is not None
             costs = before.costs
         else:
-            self.say(f"learning {', '.join(one.name for one in present)} ({self.strategy.name}, {self.method_name})")
+            say(f"learning {', '.join(one.name for one in present)} ({self.strategy.name}, {self.method_name})")
             left_out = stage.method.left_out(stage.model)
             if left_out:
-                self.say(f"of the base, {left_out}")
+                say(f"of the base, {left_out}")
             untrained = self._untrained(stage) if number == 0 else None
             history = self._train(stage, number)
             trained = time.perf_counter()
@@ -190,7 +190,7 @@ class SequenceRun:
             score=lambda tasks: float(np.mean([self._dev_score(model, heads, method, one) for one in tasks])),
             features=lambda examples: self.features(examples),
             head=head_names(model, len(heads.outputs)),
-            say=self.say,
+            say=say,
         )
         return stage
 
@@ -238,8 +238,8 @@ class SequenceRun:
         stage.dataset = trainer.dataset
         self._start_at_shares(stage)
         if checkpoints.any():
-            trainer.resume(checkpoints.find("latest", self.say))
-            self.say(f"resuming after step {trainer.history.steps:,}")
+            trainer.resume(checkpoints.find("latest", say))
+            say(f"resuming after step {trainer.history.steps:,}")
         return trainer.run(lambda: stage.score(stage.present))
 
     def _seed(self, number: int) -> int:
@@ -422,7 +422,7 @@ class SequenceRun:
 
     def _say_row(self, row: Mapping[str, Score | None]) -> None:
         shown = [f"{name} {100 * score['value']:.1f}" for name, score in row.items() if score is not None]
-        self.say("scores: " + ", ".join(shown) if shown else "scores: none yet")
+        say("scores: " + ", ".join(shown) if shown else "scores: none yet")
 
     # answers ----------------------------------------------------------------------------------------------------------
 
@@ -441,8 +441,3 @@ class SequenceRun:
         from adapters.evaluation.evaluate import main_score
 
         return [main_score(self.predictor_of(one), one.dev, self.metric(one)) for one in tasks]
-
-    def say(self, line: str) -> None:
-        """Print a line on stderr, on the main process."""
-        if is_first():
-            print(line, file=sys.stderr, flush=True)

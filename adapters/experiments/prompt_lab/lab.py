@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.core import arguments, discovery, flags
 from adapters.core.errors import DataError, SettingsError, there_are
 from adapters.core.files import write_json
+from adapters.core.progress import say
 from adapters.core.settings import CommonSettings, join, require
 from adapters.data.splits import shown
 from adapters.experiments.prompt_lab.predictors import PromptCondition, ensembles, grid, method_of
@@ -68,7 +69,7 @@ class Lab:
         """Refuse what cannot work before the model reads anything. Raises UserError."""
         from adapters.evaluation.metrics.base.metric import task_metrics
         from adapters.tasks.base import examples
-        from adapters.tasks.base.reading import reading_lines
+        from adapters.tasks.base.reading import tell
         from adapters.tasks.base.task import promptable
 
         check_own(self.folder, OURS)
@@ -76,8 +77,7 @@ class Lab:
             raise SettingsError("The prompt lab runs in one process. Start it by: python recipes/prompt_lab.py")
         task, splits, source = examples.read_splits(self.task_name, self.settings)
         self.data = RunData.of(self.settings, splits, source)
-        for line in reading_lines(splits):
-            _say(line)
+        tell(splits)
         self.task = promptable(task)
         self.metrics = task_metrics(
             self.task, self.settings.metrics, self.settings.plugin_dir, allow_hub=self.settings.trust_remote_code
@@ -85,7 +85,7 @@ class Lab:
         self.train: Sequence[Example] = self.data.splits.get("train", ())
         self._check_shots()
         first = self.data.splits.get("train") or next(iter(self.data.splits.values()))
-        examples.check_unknown_tokens(first, self.session.base, allowed=self.settings.allow_unknown_tokens, say=_say)
+        examples.check_unknown_tokens(first, self.session.base, allowed=self.settings.allow_unknown_tokens, say=say)
         for prompt in dict.fromkeys(condition.prompt for condition in self.conditions if not condition.members):
             condition = PromptCondition(prompt=prompt, shots=max(self.settings.shots), seed=0)
             for calibration in self.calibrations:
@@ -246,8 +246,4 @@ class Lab:
             "hardware": hardware(),
         }
         output.save_and_print(found, self.folder, repeat)
-        _say(f"\nwritten to {self.folder}/lab.html, .md and .json")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        say(f"\nwritten to {self.folder}/lab.html, .md and .json")

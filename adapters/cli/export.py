@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,7 +111,7 @@ def _test(given: Settings) -> Examples | None:
     from adapters.artifacts import artifact
     from adapters.artifacts.published import located
     from adapters.tasks.base import examples
-    from adapters.tasks.base.reading import reading_lines
+    from adapters.tasks.base.reading import tell
 
     assert given.artifact is not None
     card: Mapping[str, Any] = artifact.read_card(located(given.artifact))
@@ -143,5 +142,5 @@ def _test(given: Settings) -> Examples | None:
         if own:
             return None
         raise SettingsError(f"{given.dataset_name}: has no test split. Give one: --test_file.")
-    print("\n".join(reading_lines({test.name: test})), file=sys.stderr)
+    tell({test.name: test})
     return test

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +103,7 @@ def _choose_weights(given: Settings, adapters: Adapters) -> tuple[Sequence[float
     from adapters.evaluation.metrics.base.any_metric import score_title
     from adapters.evaluation.metrics.base.metric import main_metric
     from adapters.tasks.base import examples
-    from adapters.tasks.base.reading import reading_lines
+    from adapters.tasks.base.reading import tell
 
     task = adapters.task
     # Nothing of the test split is scored.
@@ -116,7 +115,7 @@ def _choose_weights(given: Settings, adapters: Adapters) -> tuple[Sequence[float
         max_eval_samples=given.max_eval_samples,
     )
     dev = splits["validation"]
-    print("\n".join(reading_lines({dev.name: dev})), file=sys.stderr)
+    tell({dev.name: dev})
     metric = main_metric(task.metrics[0], task.labels.names, given.plugin_dir)
     best, tried = adapters.choose_weights(dev, metric)
     for weights, score in tried:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -132,7 +131,7 @@ def _read_data(prompt: str, argv: Sequence[str]) -> tuple[Any, Any, dict[str, An
     from adapters.models.base_model import quiet_libraries
     from adapters.prompting import template
     from adapters.tasks.base import examples
-    from adapters.tasks.base.reading import reading_lines
+    from adapters.tasks.base.reading import tell
     from adapters.tasks.base.task import promptable
 
     plugins = flags.peek(argv, "plugin_dir")
@@ -153,5 +152,5 @@ def _read_data(prompt: str, argv: Sequence[str]) -> tuple[Any, Any, dict[str, An
     given.check()
     quiet_libraries()
     task, splits, _ = examples.read_splits(name, given)
-    print("\n".join(reading_lines(splits)), file=sys.stderr)
+    tell(splits)
     return given, promptable(task), splits

@@ -9,6 +9,22 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from adapters.core.processes import is_first
+
+
+def say(*lines: str) -> None:
+    """Print lines on stderr, on the main process."""
+    if is_first():
+        for line in lines:
+            print(line, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 0.4 s, 19 s, 3.1 min, 2.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 9.95 or not seconds else f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
 
 def time_left(seconds: float) -> str:
     """How long something takes yet: `40 s left`, `7 min left`, `2.5 h left`."""

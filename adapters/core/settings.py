@@ -295,6 +295,11 @@ def join_methods(common: type, methods: Mapping[str, type], *others: type) -> An
     return make_dataclass("Settings", changed, bases=(joined,), frozen=True, kw_only=True)
 
 
+def lasting(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without the incidental ones: what the result of a run depends on."""
+    return {name: value for name, value in values.items() if name not in INCIDENTAL}
+
+
 def own_defaults(kind: type) -> set[str]:
     """Names of the settings whose default is each method's own."""
     return {one.name for one in fields(kind) if OWN_DEFAULTS in one.metadata}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -43,36 +43,50 @@ class LabelSet:
         return len(self.names)
 
 
+def learnable(found: Mapping[str, Collection[str]]) -> set[str]:
+    """The labels of train, of those found in each split; of all splits where train has none."""
+    return set(found.get("train") or set().union(*found.values()))
+
+
 def refuse_unknown(
-    split: Any,
+    splits: Mapping[str, Any],
+    found: Mapping[str, Collection[str]],
     labels_of: Callable[[Any], Iterable[str]],
     known: Sequence[str],
     *,
     role: str = "label",
     flag: str = "--label_column_name",
 ) -> None:
-    """Raises DataError, with `file:line` of the first ones, where examples have labels that train lacks.
+    """Raises DataError, with `file:line` of the first ones, where examples of a split have labels that train lacks.
 
     Args:
-        split: the examples, each with its place as `where`; their `name`, and the `notes` on how they were read.
+        splits: examples, each with its place as `where`; their `name`, and the `notes` on how they were read.
+        found: the labels of each split; only one with others than train's is read.
         labels_of: the labels in an example's gold answer.
         known: the labels of train, in the order in which the message lists them.
         role: of the column of the labels.
         flag: by which the user names that column; empty where no flag does.
     """
-    reading = split.notes.get("reading", {})
-    columns, others = reading.get("columns", {}).get(role, []), reading.get("unused", [])
-    column = f", column {', '.join(map(repr, columns))}" if columns else ""
-    faults, in_train = Faults(f"{split.notes['source']} ({split.name}){column}"), frozenset(known)
-    listed = ", ".join(known[:_LISTED]) + (", …" if len(known) > _LISTED else "")
-    advice = f"train has {listed}. Correct or remove the label, or add examples of it to train."
-    if flag:
-        left = f" (not read: {', '.join(others[:_LISTED])}{', …' if len(others) > _LISTED else ''})" if others else ""
-        advice += f" If another column contains the labels{left}, name it: {flag}."
-    for example in split:
-        for label in sorted(set(labels_of(example.gold)) - in_train):
-            faults.add(example.where, f"label {label!r} does not occur in train{meant(label, known)}", advice)
-    faults.raise_if_any()
+    in_train = frozenset(known)
+    for name, split in splits.items():
+        if in_train.issuperset(found[name]):
+            continue
+        reading = split.notes.get("reading", {})
+        columns, others = reading.get("columns", {}).get(role, []), reading.get("unused", [])
+        column = f", column {', '.join(map(repr, columns))}" if columns else ""
+        faults = Faults(f"{split.notes['source']} ({split.name}){column}")
+        advice = f"train has {_listed(known)}. Correct or remove the label, or add examples of it to train."
+        if flag:
+            left = f" (not read: {_listed(others)})" if others else ""
+            advice += f" If another column contains the labels{left}, name it: {flag}."
+        for example in split:
+            for label in sorted(set(labels_of(example.gold)) - in_train):
+                faults.add(example.where, f"label {label!r} does not occur in train{meant(label, known)}", advice)
+        faults.raise_if_any()
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
 
 
 def meant(label: str, known: Sequence[str]) -> str:

@@ -46,6 +46,11 @@ FEWEST_DOCUMENTS = 10
 """Documents of train from which on a split is cut by whole documents; of fewer, its size would be left to chance."""
 
 
+def shown(name: str) -> str:
+    """A split's name in reports and records: `validation` is called dev."""
+    return "dev" if name == SPLITS[1] else name
+
+
 def with_test(splits: Mapping[str, S], options: Mapping[str, Any]) -> dict[str, S]:
     """The splits, with a test split cut from train where an alias has none but a percentage for it.
 
@@ -82,7 +87,7 @@ def _cut(train: S, name: str, percent: int, *, salt: str, advice: str) -> tuple[
     Equal inputs stay together; of known documents, examples of one. Raises DataError, which ends in `advice`, where one
     side would be empty.
     """
-    word = "dev" if name == SPLITS[1] else name
+    word = shown(name)
     documents = train.documents()
     if "" not in documents and len(set(documents)) >= FEWEST_DOCUMENTS:
         chosen = _of_documents(documents, percent, salt)

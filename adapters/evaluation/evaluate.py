@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from adapters.core.files import digest_value
+from adapters.data.splits import shown
 from adapters.evaluation.documents import Units, chosen_units
 from adapters.evaluation.metrics.base.any_metric import AnyMetric, Section
 from adapters.evaluation.metrics.base.metric import Metric
@@ -87,7 +88,7 @@ def evaluate(
         predictor: anything with `predict(examples)`.
         examples: with gold answers; scored in this order.
         metrics: the main one of the task first, which has counts.
-        split: name for the report.
+        split: its name; `shown` says what reports call it.
         seed: of the resampling.
     """
     begin = time.perf_counter()
@@ -107,7 +108,7 @@ def evaluate(
         elif isinstance(metric, ResampledMetric):
             quality[metric.name], remarks[metric.name] = metric.quality(golds, compared, seed, units)
     return Evaluation(
-        split=split,
+        split=shown(split),
         examples=examples,
         predictions=predictions,
         metrics=list(metrics),

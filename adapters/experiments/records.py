@@ -12,10 +12,11 @@ from adapters.core.arguments import as_dict
 from adapters.core.environment import hardware, versions
 from adapters.core.files import digest_value, json_line, write_text
 from adapters.core.memory import peak_bytes
-from adapters.core.settings import INCIDENTAL
+from adapters.core.settings import lasting
 from adapters.evaluation.evaluate import Evaluation, overlap, split_digest
 from adapters.evaluation.metrics.base.any_metric import score_title
-from adapters.experiments.run_state import FittedModel, RunData, Session
+from adapters.experiments.run_state import FittedModel, RunData
+from adapters.experiments.session import Session
 from adapters.models import quantization
 from adapters.models.base_model import Base
 from adapters.tasks.base.task import Task
@@ -35,7 +36,7 @@ def score_record(
     """
     trained, total = fitted.parameters()
     history = fitted.history.record() if fitted.history else {}
-    recorded = {name: value for name, value in as_dict(settings).items() if name not in INCIDENTAL}
+    recorded = lasting(as_dict(settings))
     seen = str if fitted.base is None else fitted.base.seen
     return {
         "task": fitted.task.name,
@@ -45,7 +46,14 @@ def score_record(
         "seeded": fitted.method.moved_by_seed(settings)
         or (fitted.method.reads_train and settings.train_draw is not None),
         "base": "" if fitted.base is None else fitted.base.name,
-        "dataset": _dataset(data, evaluation),
+        "dataset": dataset_record(
+            evaluation,
+            name=data.source("validation" if evaluation.split == "dev" else evaluation.split),
+            train=data.name if "train" in data.splits else None,
+            revision=data.revision,
+            sizes={name: len(examples) for name, examples in data.splits.items()},
+            notes={name: examples.notes for name, examples in data.splits.items()},
+        ),
         "labels": list(fitted.task.labels.names),
         "label_digest": fitted.task.labels.digest,
         "metric_versions": {metric.name: metric.version for metric in evaluation.metrics},
@@ -89,20 +97,34 @@ def quality_record(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _dataset(data: RunData, evaluation: Evaluation) -> dict[str, Any]:
-    """What was scored, so that other records can be held against it, and what was learned from."""
-    name = data.source("validation" if evaluation.split == "dev" else evaluation.split)
+def dataset_record(
+    evaluation: Evaluation,
+    *,
+    name: str,
+    train: str | None,
+    revision: str | None,
+    sizes: Mapping[str, int],
+    notes: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What was scored, so that other records can be held against it, and what was learned from.
+
+    Args:
+        evaluation: the scores.
+        name: of the file or dataset that was scored, as the user named it.
+        train: the same of what was learned from; None where nothing was, or it is not known.
+        revision: of the dataset, where its source has one.
+        sizes: of each split.
+        notes: of each split; `source` is left out, as `name` and `train` say it.
+    """
     return {
         "name": name,
-        "train": data.name if "train" in data.splits else None,
-        "revision": data.revision,
+        "train": train,
+        "revision": revision,
         "split": evaluation.split,
         "n": len(evaluation.examples),
         "digest": split_digest(evaluation.examples),
-        "sizes": {name: len(examples) for name, examples in data.splits.items()},
-        "notes": {
-            name: {k: v for k, v in examples.notes.items() if k != "source"} for name, examples in data.splits.items()
-        },
+        "sizes": dict(sizes),
+        "notes": {split: {k: v for k, v in own.items() if k != "source"} for split, own in notes.items()},
     }
 
 

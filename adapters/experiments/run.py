@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,24 +13,22 @@ from typing import TYPE_CHECKING, Any
 from adapters.core import arguments, discovery, flags, settings_files
 from adapters.core.errors import CheckpointError, DataError, SettingsError, numbered
 from adapters.core.files import write_json, write_text
-from adapters.core.memory import reset_peak
-from adapters.core.processes import first_alone, is_first
+from adapters.core.processes import first_alone
+from adapters.core.progress import duration, say
 from adapters.core.settings import CommonSettings, check_tracking, join
 from adapters.core.sources.resolve import base_defaults
 from adapters.experiments import run_folder, without_base
-from adapters.experiments.own_defaults import own_defaults
+from adapters.experiments.method_defaults import method_defaults
 from adapters.experiments.run_result import RunResult
-from adapters.experiments.run_state import FittedModel, RunData, Session
+from adapters.experiments.run_state import FittedModel, RunData
+from adapters.experiments.session import Session
 from adapters.methods.base.classical import ClassicalMethod
 from adapters.training import trackers
 from adapters.training.checkpoint import LATEST, TRAINED
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from adapters.evaluation.evaluate import Evaluation
     from adapters.methods.base.method import Method
-    from adapters.models.base_model import Base
     from adapters.tasks.base.example import Examples
     from adapters.tasks.base.predictor import Predictor
     from adapters.tasks.base.task import Task
@@ -78,7 +74,7 @@ def open_run(task: str, method: str, defaults: Mapping[str, Any], argv: Sequence
     parts = [discovery.load("tasks", task, plugins), discovery.load("methods", method, plugins)]
     kind = join(CommonSettings, *(part.Settings for part in parts))
     named = [defaults.get("model_name_or_path"), *flags.peek(argv, "model_name_or_path")]
-    own = own_defaults(task, method, named[-1], plugins)
+    own = method_defaults(task, method, named[-1], plugins)
     settings = arguments.parse_training(kind, {**own, **defaults}, description, argv)
     settings.check()
     if not settings_files.is_file(argv):  # a run's own settings.json has all settings
@@ -108,73 +104,8 @@ class Run:
 
     @cached_property
     def session(self) -> Session:
-        """Accelerate, started once, in the precision of this run."""
-        import accelerate
-        import torch
-        from accelerate.state import AcceleratorState
-        from accelerate.utils import broadcast_object_list
-
-        from adapters.core.processes import check_launcher, check_world, use_all_cores
-        from adapters.models import fsdp, quantization
-        from adapters.models.base_model import quiet_libraries
-        from adapters.models.compile import dynamo
-        from adapters.models.precision import fastest_precision
-
-        quiet_libraries()
-        check_launcher()
-        # By itself, Accelerate does not connect the CPU processes that torchrun started.
-        cpu = not torch.accelerator.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
-        state = accelerate.PartialState(cpu=cpu)
-        check_world(state.num_processes)
-        use_all_cores()
-        precision = fastest_precision(
-            torch.device(state.device),
-            self.settings.mixed_precision if self._method_class().needs_base else "no",
-            quantized=bool(quantization.requested_flag(self.settings)),
-            agreed=lambda own: str(broadcast_object_list([own])[0]),
-        )
-        # Gradients are kept where processes add them up: they are not copied there and back, nor held twice.
-        shared = accelerate.DistributedDataParallelKwargs(gradient_as_bucket_view=True)
-        chosen: Any = trackers.requested(self.settings.with_tracking, self.settings.report_to)
-        AcceleratorState._reset_state()  # an earlier run of this process, in a notebook, may have another precision
-        accelerator = accelerate.Accelerator(
-            mixed_precision=precision,
-            cpu=cpu,
-            log_with=chosen or None,
-            kwargs_handlers=[shared],
-            # The trainer divides by what it accumulates; by itself Accelerate divides by what its environment says.
-            gradient_accumulation_plugin=accelerate.utils.GradientAccumulationPlugin(num_steps=1),
-            dynamo_plugin=dynamo(self.settings.torch_compile, state.device.type),
-            project_dir=self.folder / "logs" if chosen else None,
-        )
-        fsdp.enable_cpu_fsdp(accelerator)
-        reset_peak(accelerator.device)  # an earlier run of this process may have had a higher one
-        return Session(accelerator=accelerator, precision=precision)
-
-    @property
-    def accelerator(self) -> Accelerator:
-        """Accelerate."""
-        return self.session.accelerator
-
-    @property
-    def precision(self) -> str:
-        """`no`, `bf16` or `fp16`."""
-        return self.session.precision
-
-    @cached_property
-    def base(self) -> Base:
-        """The base model, found but not loaded."""
-        from adapters.models import quantization
-        from adapters.models.base_model import open_base
-
-        device = self.accelerator.device
-        held = quantization.config(self.settings, self.precision)
-        return dataclasses.replace(open_base(self.settings.model_name_or_path), quantization=held, device=device)
-
-    @property
-    def dataset_name(self) -> str:
-        """The dataset as the user named it."""
-        return str(self.settings.train_file or self.settings.dataset_name or self.settings.test_file)
+        """What the run computes with; made by the first verb, as settings may change until then."""
+        return Session(self.settings, needs_base=self._method_class().needs_base, folder=self.folder)
 
     @property
     def splits(self) -> Mapping[str, Examples]:
@@ -185,35 +116,19 @@ class Run:
     def read_task(self) -> Task:
         """Read, check and cut the splits; the task knows its labels then."""
         from adapters.tasks.base import examples
-        from adapters.tasks.base.reading import reading_lines
+        from adapters.tasks.base.reading import tell
 
         run_folder.check(self.folder, self.settings)
         task, splits, source = first_alone(
-            self.accelerator, lambda: examples.read_splits(self.task_name, self.settings)
+            self.session.accelerator, lambda: examples.read_splits(self.task_name, self.settings)
         )
         if "train" not in splits and self._method_class().trains:
             raise DataError("There is no training split: give --train_file.")
-        self.data = RunData(
-            name=self.dataset_name,
-            revision=source.revision if source else None,
-            splits=splits,
-            files=self._files_of_splits(),
-        )
+        self.data = RunData.of(self.settings, splits, source)
         labels = f"; {numbered(len(task.labels), 'labels')}" if len(task.labels) else ""
-        self._say(f"data: {self.data.in_words()}{labels}{self._default_data()}")
-        if is_first():
-            for line in reading_lines(splits):
-                self._say(line)
+        say(f"data: {self.data.in_words()}{labels}{self._default_data()}")
+        tell(splits)
         return task
-
-    def source(self, split: str) -> str:
-        """The file or the dataset that a split is read from, as the user named it."""
-        return self._files_of_splits().get(split, self.dataset_name)
-
-    def _files_of_splits(self) -> dict[str, str]:
-        """The files of the splits beside train, as the user named them."""
-        files = {"validation": self.settings.validation_file, "test": self.settings.test_file}
-        return {split: str(path) for split, path in files.items() if path}
 
     def _default_data(self) -> str:
         """That nobody chose the data, where they are the task's default."""
@@ -241,35 +156,36 @@ class Run:
         settings = self.settings
         metrics = task_metrics(task, settings.metrics, settings.plugin_dir, allow_hub=settings.trust_remote_code)
         if isinstance(method, ClassicalMethod):
-            self.fitted = without_base.fit(task, method, metrics, self.splits["train"], self._say)
+            self.fitted = without_base.fit(task, method, metrics, self.splits["train"], say)
             if settings.dry_run:
                 self._print_estimate(None, self.fitted)
                 raise DryRunEnded
             if settings.resume_from_checkpoint is not None:
-                self._say(f"{method.title} writes no checkpoints: the run began from the beginning.")
+                say(f"{method.title} writes no checkpoints: the run began from the beginning.")
             self._prepare_folder()
             return self.fitted.predictor
-        task = task.on(self.base.kind)
-        method.check(self.base, task)
+        session, base = self.session, self.session.base
+        task = task.on(base.kind)
+        method.check(base, task)
         self._check_tokens(task, method)
         set_seed(settings.seed)
-        model = method.wrap(self.base, task, self.splits.get("train", ()))
+        model = method.wrap(base, task, self.splits.get("train", ()))
         if replaced := getattr(model, "replaced_head", []):
-            self._say(f"{self.base.name}: its own head ({', '.join(replaced)}) is replaced by a new one for the task")
+            say(f"{base.name}: its own head ({', '.join(replaced)}) is replaced by a new one for the task")
         if method.trains and not method.reads_base_weights:
-            cast_frozen_weights(model, self.precision, self.base.config.dtype)
-        if self.base.quantization is None:  # else it is there already
-            model.to(self.accelerator.device)
-        predictor = method.predictor(model, self.base, task, precision=self.precision)
+            cast_frozen_weights(model, session.precision, base.config.dtype)
+        if base.quantization is None:  # else it is there already
+            model.to(session.accelerator.device)
+        predictor = method.predictor(model, base, task, precision=session.precision)
         fitted = FittedModel(
-            task=task, method=method, base=self.base, model=model, predictor=predictor, metrics=metrics, history=None
+            task=task, method=method, base=base, model=model, predictor=predictor, metrics=metrics, history=None
         )
         trainer = self._trainer(fitted) if method.trains else None
         if settings.dry_run:
             self._print_estimate(trainer, fitted)
             raise DryRunEnded
         if trainer is not None:
-            torch.manual_seed(settings.seed + self.accelerator.process_index)
+            torch.manual_seed(settings.seed + session.accelerator.process_index)
             if settings.resume_from_checkpoint is not None:
                 self._resume(trainer)  # before the folder is claimed: where it is refused, all stays there
         self._prepare_folder()
@@ -287,11 +203,11 @@ class Run:
         return Trainer(
             fitted.model,
             objective,
-            self.base,
+            self.session.base,
             examples,
             self.settings,
-            self.accelerator,
-            budget=fitted.method.budget(self.base, self.settings.max_length),
+            self.session.accelerator,
+            budget=fitted.method.budget(self.session.base, self.settings.max_length),
             checkpoints=self._checkpoints(fitted.task, fitted.method),
             before_training=partial(fitted.method.before_training, fitted.model),
         )
@@ -306,8 +222,8 @@ class Run:
         own = base_defaults(settings.model_name_or_path, self.method_name)
         taken = [f"{name} {value:g}" for name, value in own.items() if getattr(settings, name) == value]
         known = f"; by default on this base {', '.join(taken)}" if taken else ""
-        self._say(f"model: {self.base.name}, {trained:,} of {total:,} parameters trained{left}{known}")
-        trackers.begin(self.accelerator, arguments.as_dict(settings), done=trainer.history.steps)
+        say(f"model: {self.session.base.name}, {trained:,} of {total:,} parameters trained{left}{known}")
+        trackers.begin(self.session.accelerator, arguments.as_dict(settings), done=trainer.history.steps)
         train, dev = self.splits["train"], self.splits["validation"]
 
         def score() -> float:
@@ -316,27 +232,27 @@ class Run:
 
         history = trainer.run(score)
         fitted.method.before_scoring(fitted.predictor, train)
-        trackers.end(self.accelerator)
+        trackers.end(self.session.accelerator)
         return history
 
     def _resume(self, trainer: Trainer) -> None:
         """Go on from the checkpoint that was requested; with --overwrite_output_dir from the beginning, without one."""
         requested = self.settings.resume_from_checkpoint
         if requested == LATEST and not trainer.checkpoints.any():
-            self._say(f"{trainer.checkpoints.folder} has no checkpoint: the run begins from the beginning.")
+            say(f"{trainer.checkpoints.folder} has no checkpoint: the run begins from the beginning.")
             return
         try:
-            checkpoint = trainer.checkpoints.find(requested, self._say)
+            checkpoint = trainer.checkpoints.find(requested, say)
             trainer.resume(checkpoint)
         except (CheckpointError, SettingsError) as error:
             if not self.settings.overwrite_output_dir or requested != LATEST:
                 raise
-            self._say(f"{error} As --overwrite_output_dir is given, the run starts from scratch.")
-            self.accelerator.wait_for_everyone()  # until each process has read them
-            if self.accelerator.is_main_process:
+            say(f"{error} As --overwrite_output_dir is given, the run starts from scratch.")
+            self.session.accelerator.wait_for_everyone()  # until each process has read them
+            if self.session.accelerator.is_main_process:
                 trainer.checkpoints.remove()
             return
-        self._say(f"resuming after step {trainer.history.steps:,}, from {checkpoint.path}")
+        say(f"resuming after step {trainer.history.steps:,}, from {checkpoint.path}")
 
     def _unsharded(self, fitted: FittedModel) -> Any:
         """The model; where it is sharded, on the main process an unsharded one to save, with all that was trained."""
@@ -347,9 +263,9 @@ class Run:
         if not fsdp.is_sharded(fitted.model):
             return fitted.model
         found = trainable_parameters(fitted.model)
-        if not self.accelerator.is_main_process:
+        if not self.session.accelerator.is_main_process:
             return fitted.model
-        model = fitted.method.wrap(self.base, fitted.task, self.splits["train"])
+        model = fitted.method.wrap(self.session.base, fitted.task, self.splits["train"])
         set_parameters(model, found)
         for name, buffer in fitted.model.named_buffers():
             model.get_buffer(name).copy_(full_tensor(buffer))
@@ -359,26 +275,27 @@ class Run:
         """Print what the run would take."""
         from adapters.training import estimate
 
+        accelerator = self.session.accelerator
         last = self.splits.get("test") or self.splits["validation"]
         predict = fitted.predictor.predict
         if trainer is None:
-            found = estimate.of_answering(predict, last[:], self.accelerator.device)
+            found = estimate.of_answering(predict, last[:], accelerator.device)
         else:
             found = estimate.of_training(trainer, predict, self.splits["validation"][:], last[:])
         trained, total = fitted.parameters()
         model = (
-            f"{self.base.name} with {self.method_name}" if fitted.base else f"{self.method_name} without a base model"
+            f"{fitted.base.name} with {self.method_name}" if fitted.base else f"{self.method_name} without a base model"
         )
         lines = [
             "dry run: nothing is written",
             f"model    {model}: {trained:,} of {total:,} parameters are trained ({trained / total:.2%})",
             *([f"         {fitted.left_out}"] if fitted.left_out else []),
-            f"device   {self.accelerator.device}, {self.accelerator.num_processes} process(es), precision "
-            f"{self.precision}",
-            *([f"training about {estimate.duration(fitted.seconds)}"] if fitted.base is None else []),
+            f"device   {accelerator.device}, {accelerator.num_processes} process(es), precision "
+            f"{self.session.precision}",
+            *([f"training about {duration(fitted.seconds)}"] if fitted.base is None else []),
             *found.lines(),
         ]
-        if self.accelerator.is_main_process:
+        if accelerator.is_main_process:
             print("\n".join(lines))
 
     def evaluate(self, predictor: Predictor) -> Evaluation:
@@ -387,9 +304,8 @@ class Run:
 
         assert self.fitted is not None, "fit comes first"
         name = "test" if "test" in self.splits and not self.settings.trial else "validation"
-        shown = name if name == "test" else "dev"
         with self._trained_is_kept():
-            return evaluate(predictor, self.splits[name][:], self.fitted.metrics, split=shown, seed=self.settings.seed)
+            return evaluate(predictor, self.splits[name][:], self.fitted.metrics, split=name, seed=self.settings.seed)
 
     def save_and_print(self, evaluation: Evaluation) -> RunResult | None:
         """Write the run's folder and print the report, on the main process; elsewhere None."""
@@ -405,8 +321,8 @@ class Run:
             with self._trained_is_kept():
                 dev = self.splits.get("validation", ())
                 reference = dev_reference(self.fitted, dev, evaluation, self.settings.max_length)
-        self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process:
+        self.session.accelerator.wait_for_everyone()
+        if not self.session.accelerator.is_main_process:
             return None
         with self._trained_is_kept():
             record = records.score_record(self.settings, self.session, self.data, self.fitted, evaluation)
@@ -415,7 +331,7 @@ class Run:
                 record["cost"]["artifact_bytes"] = records.save_artifact(
                     self.folder / "artifact", self.settings, self.fitted, record, evaluation, reference
                 )
-                if self.accelerator.num_processes == 1:
+                if self.session.accelerator.num_processes == 1:
                     record["cost"]["latency_ms"] = artifact_latency.measured(
                         self.folder / "artifact", self.fitted, evaluation.examples, self.settings.plugin_dir
                     )
@@ -432,7 +348,7 @@ class Run:
             self._checkpoints(self.fitted.task, self.fitted.method).finish(keep=keep)
         run_report.show(shown)
         example = run_report.predict_arguments(evaluation.examples[0])
-        self._say(
+        say(
             f"\nwritten to {self.folder}/ in {record['seconds']:.0f} s."
             + ("" if self.settings.trial else f" Try:\n  taskswap predict {self.folder} {example}")
         )
@@ -445,7 +361,7 @@ class Run:
             yield
         except BaseException:
             if (self.folder / "checkpoints" / TRAINED).is_dir():
-                self._say(
+                say(
                     f"What was trained is kept in {self.folder / 'checkpoints'}. To score it: the same command with "
                     "--resume_from_checkpoint latest"
                 )
@@ -467,10 +383,10 @@ class Run:
             return {
                 "task": task.card(),
                 "method": self.method_name,
-                "base": [self.base.digest, self.base.tokenizer_digest],
+                "base": [self.session.base.digest, self.session.base.tokenizer_digest],
                 "data": {name: split_digest(self.splits[name]) for name in ("train", "validation")},
-                "processes": self.accelerator.num_processes,
-                "precision": self.precision,
+                "processes": self.session.accelerator.num_processes,
+                "precision": self.session.precision,
                 "settings": {name: value for name, value in settings.items() if name not in NOT_COMPARED},
             }
 
@@ -479,7 +395,7 @@ class Run:
     def _prepare_folder(self) -> None:
         from adapters.tasks.base.reading import reading_record
 
-        if self.accelerator.is_main_process:
+        if self.session.accelerator.is_main_process:
             names = {"task": self.task_name, "method": self.method_name}
             read = {"reading": reading_record(self.splits)}
             run_folder.claim(self.folder, {**names, **arguments.as_dict(self.settings), **read})
@@ -488,12 +404,8 @@ class Run:
         from adapters.tasks.base.examples import SAMPLE, check_unknown_tokens
 
         first = self.splits.get("train") or next(iter(self.splits.values()))
-        check_unknown_tokens(first, self.base, allowed=self.settings.allow_unknown_tokens, say=self._say)
-        for remark in task.remarks(self.base.word_tokenizer):
-            self._say(remark)
-        for caution in task.cautions(first[:SAMPLE], self.base.word_tokenizer) if method.trains else ():
-            self._say(f"warning: {first.name}: {caution}")
-
-    def _say(self, line: str) -> None:
-        if is_first():
-            print(line, file=sys.stderr, flush=True)
+        check_unknown_tokens(first, self.session.base, allowed=self.settings.allow_unknown_tokens, say=say)
+        for remark in task.remarks(self.session.base.word_tokenizer):
+            say(remark)
+        for caution in task.cautions(first[:SAMPLE], self.session.base.word_tokenizer) if method.trains else ():
+            say(f"warning: {first.name}: {caution}")

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.methods.base.classical import ClassicalMethod
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
+    from adapters.core.sources.resolve import Source
     from adapters.evaluation.metrics.base.any_metric import AnyMetric
     from adapters.methods.base.method import Method
     from adapters.models.base_model import Base
@@ -19,14 +18,6 @@ if TYPE_CHECKING:
     from adapters.tasks.base.predictor import Predictor
     from adapters.tasks.base.task import Task
     from adapters.training.history import History
-
-
-@dataclass(frozen=True, kw_only=True)
-class Session:
-    """Accelerate, and the number format that this run computes in: `no`, `bf16` or `fp16`."""
-
-    accelerator: Accelerator
-    precision: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +35,17 @@ class RunData:
     revision: str | None
     splits: Mapping[str, Examples]
     files: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Any, splits: Mapping[str, Examples], source: Source | None) -> RunData:
+        """The data that settings name: the splits that were read, and the source of their dataset, if it has one."""
+        files = {"validation": settings.validation_file, "test": settings.test_file}
+        return cls(
+            name=str(settings.train_file or settings.dataset_name or settings.test_file),
+            revision=source.revision if source else None,
+            splits=splits,
+            files={split: str(path) for split, path in files.items() if path},
+        )
 
     def source(self, split: str) -> str:
         """The file or the dataset that a split was read from, or cut from."""

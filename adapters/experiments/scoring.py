@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,15 +14,16 @@ from adapters.core.arguments import UNUSED
 from adapters.core.environment import hardware, versions
 from adapters.core.errors import SettingsError, UserError
 from adapters.core.files import digest_value, write_json, write_text
+from adapters.core.progress import say
 from adapters.core.settings import DataSettings, join
-from adapters.evaluation.evaluate import Evaluation, evaluate, latency, overlap, split_digest
+from adapters.evaluation.evaluate import Evaluation, evaluate, latency, overlap
 from adapters.evaluation.metrics.base.metric import task_metrics
 from adapters.evaluation.report import run_report
 from adapters.experiments import records, run_folder
 from adapters.experiments.run_result import RunResult
 from adapters.tasks.base import examples
 from adapters.tasks.base.example import Examples
-from adapters.tasks.base.reading import reading_lines
+from adapters.tasks.base.reading import tell
 
 OURS = ("scores.json", "predictions.jsonl", "report.txt", run_folder.DATA)
 """All that is written into the output folder."""
@@ -131,7 +131,8 @@ def _test(name: str, kind: Any, of_run: Mapping[str, Any], given: Mapping[str, A
     if "test" not in splits:
         raise SettingsError(f"{source}: has no test split. Give one: --test_file.")
     test = splits["test"]
-    print("\n".join([f"data: {source}: {len(test):,} test", *reading_lines({"test": test})]), file=sys.stderr)
+    say(f"data: {source}: {len(test):,} test")
+    tell({"test": test})
     return test, source
 
 
@@ -146,7 +147,7 @@ def _overlap(
     try:
         _, splits, _ = examples.read_splits(name, kind(**{**own, "test_file": None, "plugin_dir": list(plugin_dirs)}))
     except UserError as error:
-        print(f"note: examples in train are not counted: {str(error).splitlines()[0]}", file=sys.stderr)
+        say(f"note: examples in train are not counted: {str(error).splitlines()[0]}")
         return unknown
     return overlap(test[:], splits.get("train", ()))
 
@@ -177,15 +178,12 @@ def _about(loaded: LoadedArtifact, folder: Path | None, of_run: Mapping[str, Any
 
 def _dataset(of_run: Mapping[str, Any], test: Examples, source: str, evaluation: Evaluation) -> dict[str, Any]:
     """What was scored, in the keys of a run's record, with what its run says of its training data."""
-    notes = {key: value for key, value in of_run.get("notes", {}).items() if key != "test"}
-    sizes = {key: value for key, value in of_run.get("sizes", {}).items() if key != "test"}
-    return {
-        "name": source,
-        "train": of_run.get("train"),
-        "revision": None,
-        "split": evaluation.split,
-        "n": len(test),
-        "digest": split_digest(evaluation.examples),
-        "sizes": {**sizes, "test": len(test)},
-        "notes": {**notes, "test": {k: v for k, v in test.notes.items() if k != "source"}},
-    }
+    sizes, notes = ({k: v for k, v in of_run.get(key, {}).items() if k != "test"} for key in ("sizes", "notes"))
+    return records.dataset_record(
+        evaluation,
+        name=source,
+        train=of_run.get("train"),
+        revision=None,
+        sizes={**sizes, "test": len(test)},
+        notes={**notes, "test": test.notes},
+    )

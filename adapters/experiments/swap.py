@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from adapters.artifacts import artifact
 from adapters.core import arguments
 from adapters.core.errors import ArtifactError, SettingsError, numbered
+from adapters.core.progress import say
 from adapters.core.settings import CommonSettings, join
 from adapters.serving.bank.bank import AdapterBank, Request
 
@@ -76,9 +76,9 @@ class Swap:
         """Train the adapters that are not there whole."""
         for name, one in self.wanted.items():
             if not self.settings.overwrite_output_dir and self._is_there(name):
-                self._say(f"{name}: {self.folder(name) / 'artifact'} is there")
+                say(f"{name}: {self.folder(name) / 'artifact'} is there")
                 continue
-            self._say(f"{name}: training {one.method} for {one.task} on {one.dataset}")
+            say(f"{name}: training {one.method} for {one.task} on {one.dataset}")
             defaults = {
                 **self._common(),
                 "min_train_steps": self.settings.min_train_steps,
@@ -125,9 +125,7 @@ class Swap:
             info = bank.load(name, self.folder(name) / "artifact")
             took = 1000 * (time.perf_counter() - begin)
             size = info["bytes"] / 1e6
-            self._say(
-                f"{name}: {info['method']} for {info['task']}, {size:.1f} MB, verified and loaded in {took:.0f} ms"
-            )
+            say(f"{name}: {info['method']} for {info['task']}, {size:.1f} MB, verified and loaded in {took:.0f} ms")
         return bank
 
     def answer(self, bank: AdapterBank, requests: Sequence[tuple[str, str]]) -> None:
@@ -156,10 +154,6 @@ class Swap:
                 pass
         each = 1e6 * (time.perf_counter() - begin) / CHOICES
         console.print(f"switching adapters: {each:.1f} µs (an index, nothing of the model changes)")
-
-    @staticmethod
-    def _say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
 
 
 def _short(output: Mapping[str, Any]) -> dict[str, Any]:

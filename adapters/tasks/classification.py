@@ -115,9 +115,7 @@ class Classification(TextTask):
             hidden += check_labels(of_column, counts, form, lead)
         said = [note for split in splits.values() for note in split.notes["reading"]["notes"]]
         splits[lead].notes["reading"]["notes"] += [*hidden, *unused_drops(form, said)]
-        for name, split in splits.items():
-            if set(counts[name]) - set(learnt):
-                refuse_unknown(split, lambda gold: gold if settings.multi_label else [gold], in_order(learnt))
+        refuse_unknown(splits, counts, lambda gold: gold if settings.multi_label else [gold], in_order(learnt))
         labels = LabelSet(tuple(name for name in declared or form.names or in_order(learnt) if name in learnt))
         weights = None
         if settings.class_weights:

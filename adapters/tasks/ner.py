@@ -14,7 +14,7 @@ from adapters.core.errors import DataError, SettingsError
 from adapters.data.class_labels import label_names
 from adapters.data.columns import given_columns, leading, roles_of_splits
 from adapters.data.entity_spans import SpanRules
-from adapters.data.labels import LabelSet, refuse_unknown
+from adapters.data.labels import LabelSet, learnable, refuse_unknown
 from adapters.data.ner_rows import find_ner_columns, find_tag_form, stored_sentences
 from adapters.data.rows import RowSource
 from adapters.data.single_characters import are_characters, is_character
@@ -31,7 +31,8 @@ from adapters.data.tag_schemes import (
 )
 from adapters.data.word_splitter import joined, only_characters, split_characters, split_words
 from adapters.models.base_model import CAUSAL, ENCODER
-from adapters.models.tokenizer import IGNORED, Window, WordPart, WordTokenizer, valid_text
+from adapters.models.tokenizer import IGNORED, WordTokenizer, valid_text
+from adapters.models.word_parts import Window, WordPart, WordParts
 from adapters.tasks import base
 from adapters.tasks.base.answer_constraints import LinesConstraint, lines_constraint
 from adapters.tasks.base.decoding import TagSearch, log_softmax
@@ -136,10 +137,8 @@ class Task(base.PromptableTask):
             )
             splits[name] = Examples(name, dataset, cls, notes)
         types = {name: set(split.label_counts()) for name, split in splits.items()}
-        learnt = types.get("train") or set().union(*types.values())
-        for name, split in splits.items():
-            if types[name] - learnt:
-                refuse_unknown(split, lambda tags: {tag[2:] for tag in tags if tag != OUTSIDE}, sorted(learnt))
+        learnt = sorted(learnable(types))
+        refuse_unknown(splits, types, lambda tags: {tag[2:] for tag in tags if tag != OUTSIDE}, learnt)
         by_character = settings.by_character
         if by_character is None:
             by_character = are_characters(example.inputs["tokens"] for example in splits[main][:_SAMPLE])
@@ -211,7 +210,7 @@ class Task(base.PromptableTask):
         """
         parts = self._parts(examples, tokenizer)
         out = []
-        for window in tokenizer.windows(parts, budget):
+        for window in WordParts(tokenizer).windows(parts, budget):
             targets = [IGNORED] * len(window.input_ids)
             gold = examples[window.example].gold
             if learning and gold is not None:
@@ -250,15 +249,15 @@ class Task(base.PromptableTask):
 
     def _parts(self, examples: Sequence[Example], tokenizer: WordTokenizer) -> list[list[WordPart]]:
         """The parts of each example's words: those of a text in the text, others one by one."""
-        inputs = [example.inputs for example in examples]
+        inputs, words = [example.inputs for example in examples], WordParts(tokenizer)
         if self.by_character and tokenizer.marks_words:
-            return tokenizer.parts([given["tokens"] for given in inputs], [*map(_joined, inputs)])
+            return words.of_words([given["tokens"] for given in inputs], [*map(_joined, inputs)])
         as_text = ["text" in given and not self.single_characters for given in inputs]
         texts = [given for given, is_text in zip(inputs, as_text, strict=True) if is_text]
         offsets = [given["offsets"] for given in texts]
-        in_text = iter(tokenizer.parts_in_texts([given["text"] for given in texts], offsets))
-        words = [given["tokens"] for given, is_text in zip(inputs, as_text, strict=True) if not is_text]
-        alone = iter(tokenizer.parts(words))
+        in_text = iter(words.of_texts([given["text"] for given in texts], offsets))
+        given_alone = [given["tokens"] for given, is_text in zip(inputs, as_text, strict=True) if not is_text]
+        alone = iter(words.of_words(given_alone))
         return [next(in_text if is_text else alone) for is_text in as_text]
 
     def _fill_targets(self, targets: list[int], window: Window, parts: Sequence[WordPart], gold: Sequence[str]) -> None:
@@ -304,7 +303,7 @@ class Task(base.PromptableTask):
         """From the parts of words; a word within the last token of the one before shares that token."""
         (parts,) = self._parts([example], tokenizer)
         room, rows = budget - len(tokenizer.before) - len(tokenizer.after), []
-        for window in tokenizer.windows([parts], budget):
+        for window in WordParts(tokenizer).windows([parts], budget):
             tokens: list[dict[int, float]] = [{} for _ in tokenizer.before]
             for number in window.parts:
                 part = parts[number]

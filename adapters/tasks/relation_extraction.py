@@ -22,7 +22,7 @@ from adapters.core.settings import require
 from adapters.data.classification_rows import in_order
 from adapters.data.columns import given_columns, leading, roles_of_splits
 from adapters.data.entity_spans import EXCLUSIVE
-from adapters.data.labels import LabelSet, refuse_unknown
+from adapters.data.labels import LabelSet, learnable, refuse_unknown
 from adapters.data.related_pairs import MARKS, Argument, RelatedPair, located_pair, pair_in_marks, with_marks
 from adapters.data.relation_rows import find_relation_columns, find_relation_form, relation_counts, stored_pairs
 from adapters.data.rows import RowSource
@@ -109,12 +109,13 @@ class Task(LabelAnswerTask):
     step = "relation"
     placeholders = ("text", "head", "tail")
 
-    def __init__(self, labels: LabelSet, *, types: Sequence[str] = ()) -> None:
+    def __init__(self, labels: LabelSet, *, types: Sequence[str] = (), reads_end: bool = False) -> None:
         """Args:
         labels: the relations, `no_relation` among them where there are pairs without one.
         types: of the entities, which marks then include; none where marks are plain.
+        reads_end: whether both entities are read after the text, as a causal model must.
         """
-        self.labels, self.types, self.reads_end = labels, tuple(types), False
+        self.labels, self.types, self.reads_end = labels, tuple(types), reads_end
 
     @classmethod
     def read(cls, sources: Mapping[str, RowSource], settings: Any) -> tuple[base.Task, dict[str, Examples]]:
@@ -133,10 +134,8 @@ class Task(LabelAnswerTask):
             dataset, notes = stored_pairs(roles[name], columns[name], form)
             splits[name] = Examples(name, dataset, cls, notes)
         counts = {name: split.label_counts() for name, split in splits.items()}
-        learnt = in_order(counts.get("train") or set().union(*counts.values()))
-        for name, split in splits.items():
-            if set(counts[name]) - set(learnt):
-                refuse_unknown(split, lambda gold: [gold], learnt)
+        learnt = in_order(learnable(counts))
+        refuse_unknown(splits, counts, lambda gold: [gold], learnt)
         types = _types(splits) if markers != PLAIN else []
         if markers == TYPED and not types:
             raise DataError(
@@ -214,9 +213,7 @@ class Task(LabelAnswerTask):
         """On a causal model, the task that reads both entities after the text."""
         if self.reads_end == (kind == CAUSAL):
             return self
-        other = Task(self.labels, types=self.types)
-        other.reads_end = kind == CAUSAL
-        return other
+        return Task(self.labels, types=self.types, reads_end=kind == CAUSAL)
 
     def auto_class(self, kind: str) -> str:
         """Scores for every token, of which those of two marks are read."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.core.memory import available_bytes, peak_bytes
+from adapters.core.progress import duration
 from adapters.tasks.base.example import Example
 from adapters.training.trainer import Trainer
 
@@ -85,13 +86,12 @@ def of_training(
         trainer.step_within_memory([batch], trainer.say)
     seconds_per_token = (time.perf_counter() - begin) / sum(dataset.padded(batch) for batch in chosen)
     seconds_per_epoch = seconds_per_token * sum(dataset.padded(batch) for batch in batches)
-    scorings = -(-trainer.total_steps // trainer.steps_per_score)
-    device = trainer.accelerator.device
+    plan, device = trainer.plan, trainer.accelerator.device
     return Estimate(
-        steps=trainer.total_steps,
-        scorings=scorings,
-        training=seconds_per_epoch * trainer.total_steps / trainer.steps_per_epoch,
-        dev=scorings * _prediction_seconds(predict, dev),
+        steps=plan.steps,
+        scorings=plan.scorings,
+        training=seconds_per_epoch * plan.steps / plan.steps_per_epoch,
+        dev=plan.scorings * _prediction_seconds(predict, dev),
         final=_prediction_seconds(predict, last),
         peak=int(peak_bytes(device) * (FRAGMENTATION if device.type == "cpu" else 1)),
     )
@@ -110,13 +110,3 @@ def _prediction_seconds(predict: Callable[[Sequence[Example]], Any], examples: S
     begin = time.perf_counter()
     predict(sample)
     return (time.perf_counter() - begin) * len(examples) / len(sample)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: `45 s`, `5 min 20 s`, `3 h 10 min`."""
-    rounded = round(seconds)
-    if rounded < 60:
-        return f"{rounded} s"
-    if rounded < 3600:
-        return f"{rounded // 60} min {rounded % 60} s"
-    return f"{rounded // 3600} h {rounded % 3600 // 60} min"

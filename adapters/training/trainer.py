@@ -24,6 +24,7 @@ from adapters.tasks.base.task import Objective
 from adapters.training.checkpoint import TRAINED
 from adapters.training.history import History
 from adapters.training.optimizer import adamw, schedule, start_at_prior
+from adapters.training.plan import Plan
 from adapters.training.state import (
     capture_state,
     check_parameters,
@@ -41,14 +42,6 @@ if TYPE_CHECKING:
     from adapters.training.checkpoint import Checkpoint, Checkpoints
 
 BEST, EPOCH = "best", "epoch"
-SCORINGS, UNSCORED = 20, 10
-"""Dev is scored at the end of an epoch, in a training of more epochs than so many only after so many steps, or a share
-of all steps if that is less: an epoch of few examples takes less time than scoring."""
-FEW_STEPS = 50
-"""Steps below which a training is warned about."""
-FEW_LABELS = 6
-"""Labels of a step below which a training is warned about. At four, LoRA learned nothing from long film reviews in 418
-steps (loss 0.70); at 32 its loss fell to 0.27 in 28."""
 SHOWN = 16
 
 
@@ -90,34 +83,11 @@ class Trainer:
         self.epoch_batches: tuple[int, list[list[int]]] | None = None
         self.task, self.settings, self.accelerator = task, settings, accelerator
         self.dataset = first_alone(accelerator, lambda: TrainDataset(train, task, base, settings, budget=budget))
-        self.steps_per_epoch = math.ceil(
-            len(self.dataset.batches(0, accelerator.num_processes)) / settings.gradient_accumulation_steps
-        )
-        epochs = settings.num_train_epochs
-        whole = math.ceil(self.steps_per_epoch * epochs)
-        self.total_steps = settings.max_train_steps or max(whole, settings.min_train_steps or 1)
-        if not settings.max_train_steps and self.total_steps > whole:
-            self.say(
-                f"{epochs:g} epochs would be {whole} optimizer steps; trained for {self.total_steps} "
-                f"(--min_train_steps), {self.total_steps / self.steps_per_epoch:.3g} epochs"
-            )
-        self.warnings: list[str] = []
-        if self.total_steps < FEW_STEPS and not settings.max_train_steps:
-            self.warnings.append(
-                f"{self.total_steps} optimizer steps in all, and fewer than {FEW_STEPS} seldom train enough: "
-                "--min_train_steps 200, or more --num_train_epochs, trains longer"
-            )
-        labels = self.dataset.labelled(range(len(self.dataset.rows))) / max(self.steps_per_epoch, 1)
-        if labels < FEW_LABELS and self.steps_per_epoch > 1 and settings.per_device_train_batch_size is None:
-            enough = math.ceil(32 / labels * settings.gradient_accumulation_steps)
-            self.warnings.append(
-                f"a step learns from {labels:.1f} labels on average, as texts are long, and so few may be too "
-                f"noisy: --gradient_accumulation_steps {enough}"
-            )
-        for warning in self.warnings:
+        self.plan = Plan.of(self.dataset, settings, accelerator.num_processes)
+        if self.plan.note:
+            self.say(self.plan.note)
+        for warning in self.plan.warnings:
             self.say(f"warning: {warning}")
-        unscored = min(self.total_steps / SCORINGS, UNSCORED)
-        self.steps_per_score = math.ceil(unscored / self.steps_per_epoch) * self.steps_per_epoch
         self.unwrapped = model
         if not start_at_prior(model, task.prior(self.dataset.targets)):
             self.say("the head has no bias: training does not start at the frequencies of the classes")
@@ -127,10 +97,10 @@ class Trainer:
         cast_once(model)
         self.check_memory()
         optimizer = adamw(model, settings)
-        before_training(optimizer, self.total_steps)
+        before_training(optimizer, self.plan.steps)
         set_wrapped_layers(accelerator, model)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
-        self.schedule = schedule(self.optimizer, settings, self.total_steps)
+        self.schedule = schedule(self.optimizer, settings, self.plan.steps)
         self.history = History()
 
     def run(self, score: Callable[[], float]) -> History:
@@ -138,14 +108,14 @@ class Trainer:
 
         Ctrl-C and SIGTERM end it after the current step, with a checkpoint.
         """
-        history = self.history
+        history, warnings = self.history, [*self.plan.warnings]
         self.model.train()
-        bar = ProgressBar("training", self.total_steps, shown=self.accelerator.is_main_process, done=history.steps)
+        bar = ProgressBar("training", self.plan.steps, shown=self.accelerator.is_main_process, done=history.steps)
         with bar, SignalGuard() as guard:
             while not history.stopped_early:
                 if self._epoch_ended():
                     self._evaluate_epoch(score(), bar)
-                elif history.steps >= self.total_steps or history.out_of_time:
+                elif history.steps >= self.plan.steps or history.out_of_time:
                     break
                 else:
                     self._next_step(bar)
@@ -157,10 +127,10 @@ class Trainer:
                     end_by_signal(signal)
             if idle := history.idle():
                 lower = f"lower --learning_rate (it is {self.settings.learning_rate}) or train longer"
-                self.warnings.append(f"{idle}: {lower}")
-                bar.say(f"warning: {self.warnings[-1]}.")
+                warnings.append(f"{idle}: {lower}")
+                bar.say(f"warning: {warnings[-1]}.")
             bar.say(history.kept())
-        history.warnings = self.warnings
+        history.warnings = warnings
         self._save_trained()
         set_parameters(self.unwrapped, self.best)
         return history
@@ -240,15 +210,15 @@ class Trainer:
         steps = self.history.steps
         evaluated = self.history.scores[-1]["step"] if self.history.scores else 0
         return steps > evaluated and (
-            steps % self.steps_per_score == 0 or steps >= self.total_steps or self.history.out_of_time
+            steps % self.plan.steps_per_score == 0 or steps >= self.plan.steps or self.history.out_of_time
         )
 
     def _evaluate_epoch(self, value: float, bar: ProgressBar) -> None:
         """Record the dev score of an epoch, and keep the weights if it is the best so far."""
         history = self.history
-        size = (history.steps - 1) % self.steps_per_epoch + 1
+        size = (history.steps - 1) % self.plan.steps_per_epoch + 1
         loss = sum(history.losses[-size:]) / size
-        epoch = math.ceil(history.steps / self.steps_per_epoch)
+        epoch = math.ceil(history.steps / self.plan.steps_per_epoch)
         history.scores.append(
             {"step": history.steps, "epoch": epoch, "loss": loss, "score": value, "seconds": history.seconds}
         )
@@ -261,17 +231,17 @@ class Trainer:
             self.epochs_without_gain += 1
         out_of_patience = self.epochs_without_gain >= self.settings.early_stopping_patience
         short = history.steps < (self.settings.min_train_steps or 0)
-        history.stopped_early = out_of_patience and history.steps < self.total_steps and not short
+        history.stopped_early = out_of_patience and history.steps < self.plan.steps and not short
         if history.out_of_time and not history.stopped_early:
             bar.say(
-                f"stopped at step {history.steps:,} of {self.total_steps:,}, after {history.seconds:.0f} s of training "
+                f"stopped at step {history.steps:,} of {self.plan.steps:,}, after {history.seconds:.0f} s of training "
                 f"(--max_train_seconds {self.settings.max_train_seconds:g})"
             )
 
     def _next_step(self, bar: ProgressBar) -> None:
         """Take the next step of the epoch, and record and report it."""
         history, accumulated = self.history, self.settings.gradient_accumulation_steps
-        epoch, number = divmod(history.steps, self.steps_per_epoch)
+        epoch, number = divmod(history.steps, self.plan.steps_per_epoch)
         if self.epoch_batches is None or self.epoch_batches[0] != epoch:
             self.epoch_batches = epoch, self.dataset.batches(epoch, self.accelerator.num_processes)
         batches = self.epoch_batches[1][number * accumulated : (number + 1) * accumulated]
@@ -281,7 +251,7 @@ class Trainer:
         history.tokens += sum(self.dataset.lengths[row] for batch in batches for row in batch)
         history.steps += 1
         history.losses.append(loss)
-        history.out_of_time = history.steps < self.total_steps and self._out_of_time()
+        history.out_of_time = history.steps < self.plan.steps and self._out_of_time()
         if history.first_step_at == 0:
             history.first_step_at = time.time()
         rate = history.tokens / history.seconds

@@ -22,6 +22,7 @@ from adapters.artifacts.export.base.export_format import ExportRequest, export
 from adapters.core import discovery
 from adapters.core.errors import ArtifactError, ModelError, SettingsError
 from adapters.data.word_splitter import split_words
+from adapters.models.word_parts import WordParts
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 TEXTS = ["Ada Lovelace lived in New York .", "x", "Emmy Noether, 東京!", "Grace Hopper wrote notes . " * 30]
@@ -544,8 +545,8 @@ def test_the_page_swaps_adapters_and_answers_as_the_runtime(browser: Any, many: 
                 del entity["units"]
             assert close(answer, {key: value for key, value in wanted.items() if key in answer}), (name, wanted)
             assert {"tags", "entities"} <= set(answer) or {"label", "scores"} <= set(answer)
-    encoded = [[one for part in parts for one in part.tokens] for parts in whole.tokenizer.parts_in_texts(
-        short, [split_words(text) for text in short])]  # fmt: skip
+    words = WordParts(whole.tokenizer).of_texts(short, [split_words(text) for text in short])
+    encoded = [[one for part in parts for one in part.tokens] for parts in words]
     assert found["tokens"] == encoded
     errors = [one for one in chrome.get_log("browser") if one["level"] == "SEVERE"]
     assert not errors

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from adapters.artifacts.runtime.tokenizer import FastTokenizer, SpecialTokens
 from adapters.data.word_splitter import split_words
 from adapters.models.tokenizer import WordTokenizer
+from adapters.models.word_parts import WordParts
 
 BUILT: dict[str, Callable[[Path], Path]] = {
     "wordpiece": build_tiny_bert,
@@ -77,10 +78,10 @@ def test_texts_words_pairs_and_windows_are_the_same(both: Any, kind: str, given_
     assert ours.pairs(valid, valid[::-1], budget) == theirs.pairs(valid, valid[::-1], budget)
     offsets = [split_words(text) for text in valid]
     words = [[text[a:b] for a, b in spans] for text, spans in zip(valid, offsets, strict=True)]
-    parts = theirs.parts(words)
-    assert ours.parts(words) == parts
-    assert ours.parts_in_texts(valid, offsets) == theirs.parts_in_texts(valid, offsets)
-    assert ours.windows(parts, budget) == theirs.windows(parts, budget)
+    parts = WordParts(theirs).of_words(words)
+    assert WordParts(ours).of_words(words) == parts
+    assert WordParts(ours).of_texts(valid, offsets) == WordParts(theirs).of_texts(valid, offsets)
+    assert WordParts(ours).windows(parts, budget) == WordParts(theirs).windows(parts, budget)
     options: dict[str, Any] = {
         "truncation": "only_second",
         "max_length": budget + 8,

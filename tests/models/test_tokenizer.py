@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from adapters.data.word_splitter import split_words
-from adapters.models.tokenizer import Window, WordPart, WordTokenizer, unknown_share, window_bounds
+from adapters.models.tokenizer import WordTokenizer
+from adapters.models.word_parts import Window, WordPart, WordParts, unknown_share, window_bounds
 
 CORPUS = ["Ada Lovelace lived in London and met Alan Turing in the old town.", "A friend wrote about machines."] * 3
 HARD = [
@@ -112,7 +113,7 @@ def test_every_word_has_one_first_part_and_every_part_a_token(tokenizer: WordTok
     @example([HARD, [], HARD])
     @given(st.lists(st.lists(words, max_size=6), max_size=4))
     def check(sentences: list[list[str]]) -> None:
-        parts = tokenizer.parts(sentences)
+        parts = WordParts(tokenizer).of_words(sentences)
         assert len(parts) == len(sentences)
         for sentence, found in zip(sentences, parts, strict=True):
             assert [part.word for part in found if part.first_of_word] == list(range(len(sentence)))
@@ -133,7 +134,7 @@ def test_what_spells_a_special_token_is_text(kind: str, tokenizers: dict[str, An
     special, own = SPELLED[kind], WordTokenizer(tokenizers[kind])
     number = own.hf_tokenizer.convert_tokens_to_ids(special)
     assert number in own.hf_tokenizer.all_special_ids
-    (parts,) = own.parts([["a", special, "b"]])
+    (parts,) = WordParts(own).of_words([["a", special, "b"]])
     assert all(number not in part.tokens for part in parts) and {part.word for part in parts} == {0, 1, 2}
     template = len([token for token in own.hf_tokenizer("a").input_ids if token == number])
     (windows,) = own.texts([f"a {special} b"], 64)
@@ -147,27 +148,27 @@ def test_the_tokens_of_a_sentence_are_those_of_the_tokenizer(tokenizer: WordToke
     @given(st.lists(st.sampled_from(["Ada", "lived", "U.N.", "é.", "New York", "x-y", "\U0001f600!"]), min_size=1))
     def check(sentence: list[str]) -> None:
         expected = tokenizer.hf_tokenizer(sentence, is_split_into_words=True, add_special_tokens=False).input_ids
-        assert [token for part in tokenizer.parts([sentence])[0] for token in part.tokens] == expected
+        assert [token for part in WordParts(tokenizer).of_words([sentence])[0] for token in part.tokens] == expected
 
     check()
 
 
 def test_a_sentence_does_not_hang_on_those_beside_it(tokenizer: WordTokenizer) -> None:
-    sentences = [HARD[i:] for i in range(0, len(HARD), 5)]
-    assert tokenizer.parts(sentences) == [tokenizer.parts([sentence])[0] for sentence in sentences]
+    sentences, own = [HARD[i:] for i in range(0, len(HARD), 5)], WordParts(tokenizer)
+    assert own.of_words(sentences) == [own.of_words([sentence])[0] for sentence in sentences]
 
 
 @pytest.mark.parametrize("word", ["", "\u200b", "\ufeff", "\u200d", "\x00", "\u00ad"])
 def test_a_word_without_tokens_becomes_one_unknown_token(word: str, tokenizers: dict[str, Any]) -> None:
     tokenizer = tokenizers["wordpiece"]
-    parts = WordTokenizer(tokenizer).parts([["ada", word, "lived"]])[0]
+    parts = WordParts(WordTokenizer(tokenizer)).of_words([["ada", word, "lived"]])[0]
     assert parts[1] == WordPart(1, True, (tokenizer.unk_token_id,))
     assert [part.word for part in parts] == [0, 1, 2]
 
 
 def test_a_tokenizer_without_an_unknown_token_answers_an_empty_word_too(tokenizers: dict[str, Any]) -> None:
     tokenizer = tokenizers["byte_level"]
-    assert [len(part.tokens) for part in WordTokenizer(tokenizer).parts([[""]])[0]] == [1]
+    assert [len(part.tokens) for part in WordParts(WordTokenizer(tokenizer)).of_words([[""]])[0]] == [1]
 
 
 def test_a_word_is_parted_where_words_are_cut_and_nowhere_else(tokenizers: dict[str, Any]) -> None:
@@ -177,16 +178,15 @@ def test_a_word_is_parted_where_words_are_cut_and_nowhere_else(tokenizers: dict[
         "byte_level": ["U.N.", "co-op", "é.", "\U0001f600!", "東京", "ที่นี่"],
         "unigram": ["U.N.", "co-op", "é."],
     }.items():
-        parts = WordTokenizer(tokenizers[kind]).parts([sentence])[0]
+        parts = WordParts(WordTokenizer(tokenizers[kind])).of_words([sentence])[0]
         for number, word in enumerate(sentence):
             assert sum(part.word == number for part in parts) == len(split_words(word)), (kind, word)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_special_tokens_are_those_of_a_whole_text(kind: str, tokenizers: dict[str, Any]) -> None:
-    tokenizer = WordTokenizer(tokenizers[kind])
-    text = "Ada lived"
-    window = tokenizer.windows(tokenizer.parts([text.split()]), 50)[0]
+    word_parts, text = WordParts(WordTokenizer(tokenizers[kind])), "Ada lived"
+    window = word_parts.windows(word_parts.of_words([text.split()]), 50)[0]
     assert window.input_ids == tokenizers[kind](text).input_ids
 
 
@@ -242,7 +242,7 @@ def answers(windows: list[Window]) -> dict[tuple[int, int], int]:
 
 @pytest.mark.parametrize("labelled", ["first", "last"])
 def test_windows_answer_as_one_long_window_does(labelled: str, tokenizers: dict[str, Any]) -> None:
-    tokenizer = WordTokenizer(tokenizers["wordpiece"], labelled=labelled)
+    word_parts = WordParts(WordTokenizer(tokenizers["wordpiece"], labelled=labelled))
     part = st.builds(lambda ids: tuple(ids), st.lists(st.integers(5, 60), min_size=1, max_size=4))
 
     @settings(max_examples=150, deadline=None)
@@ -253,27 +253,27 @@ def test_windows_answer_as_one_long_window_does(labelled: str, tokenizers: dict[
             [WordPart(i, True, ids, 0 if labelled == "first" else len(ids) - 1) for i, ids in enumerate(sentence)]
             for sentence in drawn
         ]
-        windows = tokenizer.windows(sentences, budget)
+        windows = word_parts.windows(sentences, budget)
         assert all(len(window.input_ids) <= budget for window in windows)
         assert [window.example for window in windows] == sorted(window.example for window in windows)
         expected = {(e, i): part.tokens[at] for e, sentence in enumerate(sentences) for i, part in enumerate(sentence)}
-        assert answers(windows) == expected == answers(tokenizer.windows(sentences, 1000))
+        assert answers(windows) == expected == answers(word_parts.windows(sentences, 1000))
 
     check()
 
 
 @pytest.mark.parametrize("labelled", ["first", "last"])
 def test_a_part_longer_than_a_window_keeps_its_label(labelled: str, tokenizers: dict[str, Any]) -> None:
-    tokenizer = WordTokenizer(tokenizers["wordpiece"], labelled=labelled)
+    word_parts = WordParts(WordTokenizer(tokenizers["wordpiece"], labelled=labelled))
     long = WordPart(0, True, tuple(range(10, 60)), 0 if labelled == "first" else 49)
-    windows = tokenizer.windows([[long, WordPart(1, True, (7,))]], 8)
+    windows = word_parts.windows([[long, WordPart(1, True, (7,))]], 8)
     assert [len(window.input_ids) for window in windows] == [8, 3]
     assert answers(windows) == {(0, 0): 10 if labelled == "first" else 15, (0, 1): 7}
 
 
 def test_a_budget_without_room_for_a_token_is_refused(tokenizers: dict[str, Any]) -> None:
     with pytest.raises(AssertionError):
-        WordTokenizer(tokenizers["wordpiece"]).windows([[WordPart(0, True, (5,))]], 2)
+        WordParts(WordTokenizer(tokenizers["wordpiece"])).windows([[WordPart(0, True, (5,))]], 2)
 
 
 # unknown_share --------------------------------------------------------------------------------------------------------
@@ -300,6 +300,7 @@ def test_a_script_that_a_vocabulary_lacks_is_unknown_to_it_and_known_to_bytes(to
     shares = {}
     for kind in ("wordpiece", "byte_level"):
         tokenizer = tokenizers[kind]
-        shares[kind] = unknown_share(sentences, WordTokenizer(tokenizer).parts(sentences), tokenizer.unk_token_id)[0]
+        parts = WordParts(WordTokenizer(tokenizer)).of_words(sentences)
+        shares[kind] = unknown_share(sentences, parts, tokenizer.unk_token_id)[0]
     assert shares["wordpiece"] > 0.5
     assert shares["byte_level"] == 0

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from adapters.data.word_splitter import split_words
 from adapters.models.tokenizer import IGNORED, WordTokenizer, valid_text
+from adapters.models.word_parts import WordParts
 from adapters.tasks.base.example import Example
 from adapters.tasks.base.task import load_task
 
@@ -236,7 +237,7 @@ def test_words_of_a_text_have_the_ids_of_the_text_and_are_found_by_offsets(stock
         tokenizer = stock[name][1]
         own = WordTokenizer(tokenizer, labelled=labelled)
         words = split_words(text)
-        (parts,) = own.parts_in_texts([text], [words])
+        (parts,) = WordParts(own).of_texts([text], [words])
         ids = [token for part in parts for token in part.tokens]
         if not parts:
             assert not words or not as_data(tokenizer, valid_text(text), add_special_tokens=False)
@@ -295,7 +296,7 @@ def test_words_given_one_by_one_have_the_ids_that_transformers_scripts_give_them
         wanted = [[] for _ in words]  # type: ignore[var-annotated]
         for token, word in zip(encoded.input_ids, encoded.word_ids(), strict=True):
             wanted[word].append(own.blank if token in own.spelled else token)
-        (parts,) = own.parts([words])
+        (parts,) = WordParts(own).of_words([words])
         found = [[token for part in parts if part.word == i for token in part.tokens] for i in range(len(words))]
         assert found == [tokens or [own.blank] for tokens in wanted], (name, words)
 
@@ -309,7 +310,7 @@ def test_a_blank_before_a_word_is_one_where_the_class_splits_numbers(
     tokenizer = stock[name][1]
     own = WordTokenizer(tokenizer)
     words = ["Paid", "$3,000", "in", "2024", "."]
-    (parts,) = own.parts([words])
+    (parts,) = WordParts(own).of_words([words])
     ids = [token for part in parts for token in part.tokens]
     assert ids == tokenizer(" " + " ".join(words), add_special_tokens=False).input_ids
     if name == "Qwen2Tokenizer":

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from adapters.data.dataset_files import open_file, open_splits
 from adapters.data.labels import LabelSet
 from adapters.data.tag_schemes import spans, tag_labels, tags_of
 from adapters.models.tokenizer import IGNORED, WordTokenizer
+from adapters.models.word_parts import WordParts
 from adapters.tasks.base.example import Encoded, Example, Examples, Prediction
 from adapters.tasks.base.task import load_task
 from adapters.tasks.ner import Settings, Task
@@ -318,7 +319,7 @@ def test_each_part_is_learnt_in_one_window_and_only_its_first_part_begins_an_ent
     tokens = ["U.N.", "in", "New", "York"] * 6
     tags = ["B-LOC", "O", "B-LOC", "I-LOC"] * 6
     example = Example(id="1", inputs={"tokens": tokens}, gold=tags)
-    parts = word_tokenizer.parts([tokens])[0]
+    parts = WordParts(word_tokenizer).of_words([tokens])[0]
     for budget in (12, 20, 200):
         learnt = [
             t
@@ -439,6 +440,7 @@ class OneToken:
     """A tokenizer whose every run of letters and punctuation is one token, as byte-level ones make of `").`."""
 
     unk_token_id, eos_token_id, pad_token_id, all_special_ids, all_special_tokens = 0, 0, 0, (), ()
+    added_tokens_decoder: ClassVar[dict[int, Any]] = {}
 
     def __call__(self, given: Any, **options: Any) -> Any:
         from types import SimpleNamespace

@@ -37,7 +37,7 @@ def train(tiny_bert: Path, tagged: Path) -> Train:
         method = load_method("head")(settings)
         model = method.wrap(base, task.on(base.kind), splits["train"])
         trained = tiny.trainer(method, model, base, task.on(base.kind), splits["train"])
-        assert trained.steps_per_epoch == 2
+        assert trained.plan.steps_per_epoch == 2
         history: History = trained.run(score)
         return history
 

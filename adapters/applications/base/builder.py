@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core import arguments
+from adapters.core.progress import say as say
 
 
 class ApplicationBuilder:
@@ -39,10 +40,4 @@ class ApplicationBuilder:
     def note(self, *lines: str) -> None:
         """Print lines, and keep them for the record."""
         self.notes += lines
-        for line in lines:
-            say(line)
-
-
-def say(line: str) -> None:
-    """Print a line that is no result, to stderr."""
-    print(line, file=sys.stderr, flush=True)
+        say(*lines)

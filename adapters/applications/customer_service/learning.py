@@ -45,7 +45,7 @@ from adapters.applications.customer_service.settings import (
 from adapters.core import arguments
 from adapters.core.errors import DataError, ModelError, did_you_mean, numbered, verb
 from adapters.core.files import digest_value, read_json, write_json, write_text
-from adapters.core.settings import INCIDENTAL
+from adapters.core.settings import lasting
 from adapters.data.splits import with_dev, with_limits
 from adapters.experiments import run_folder
 from adapters.experiments.run import Run
@@ -270,8 +270,7 @@ class CustomerService(ApplicationBuilder):
             changes["per_device_train_batch_size"] = self.settings.pairs_per_batch
             changes["max_length"] = min(self.settings.pair_tokens, self.settings.max_length)
         settings = run_settings(self.settings, self.folder / name, **{**changes, **given})
-        depends = {name: value for name, value in arguments.as_dict(settings).items() if name not in INCIDENTAL}
-        made = digest_value([depends, [*map(list, rows)], [*map(list, dev)]])
+        made = digest_value([lasting(arguments.as_dict(settings)), [*map(list, rows)], [*map(list, dev)]])
         mark = self.folder / "data" / f"{name}.json"
         self.adapters.append(name)
         if mark.is_file() and read_json(mark)["made_of"] == made and (self.folder / name / "artifact").is_dir():

@@ -250,8 +250,7 @@ def _tokens(folder: Path, base: Base) -> dict[str, Any]:
         for number in range(base.embeddings)
     ]
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
-    ids = {"bos": tokenizer.bos_token_id, "eos": tokenizer.eos_token_id, "unk": tokenizer.unk_token_id,
-           "pad": tokenizer.pad_token_id}  # fmt: skip
+    ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "unk", "pad")}
     template = getattr(tokenizer, "chat_template", None)
     return {
         "tokenizer_model": "gpt2",

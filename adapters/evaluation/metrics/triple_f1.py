@@ -9,14 +9,11 @@ import numpy as np
 
 from adapters.evaluation.metrics import base
 
-Entity = tuple[int, int, str]
-"""Start, end and type."""
-Triple = tuple[Entity, Entity, str]
-"""Head, tail and relation."""
-
 
 class Metric(base.Metric):
     """Gold and prediction are `(entities, triples)` of a text, each a set.
+
+    An entity is its start, end and type; a triple its head, tail and relation.
 
     A relation is correct where its label, its direction, and the spans and types of both its entities are (Taillé et
     al. 2020, arXiv:2009.10684, "strict"). Scores are micro averages.

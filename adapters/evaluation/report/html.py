@@ -53,10 +53,15 @@ def folded(title: str, parts: Sequence[str], *, name: str = "") -> str:
     return f"<details{named}><summary><h2>{escape(title)}</h2></summary>{''.join(parts)}</details>"
 
 
-def failed(failures: Sequence[tuple[str, str]]) -> str:
-    """The (run, reason) of each failed run, which nothing folds away; empty where none failed."""
+def failed(failures: Sequence[tuple[str, str]], what: str = "runs") -> str:
+    """The name of each thing that failed and the reason, which nothing folds away; empty where none failed.
+
+    Args:
+        failures: (name, reason).
+        what: they are, in the plural.
+    """
     lines = "".join(f"<li><b>{escape(name)}</b>: {escape(why)}</li>" for name, why in failures)
-    told = f'<div class="failed" role="note"><b>{numbered(len(failures), "runs")} failed</b><ul>{lines}</ul></div>'
+    told = f'<div class="failed" role="note"><b>{numbered(len(failures), what)} failed</b><ul>{lines}</ul></div>'
     return told if failures else ""
 
 

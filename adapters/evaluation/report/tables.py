@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from adapters.core.progress import duration
+from adapters.evaluation.report.svg import amount
+
 Row = Mapping[str, Any]
 SHORT = 14
 """Characters up to which a text of a page's table stays on one line."""
@@ -65,7 +68,24 @@ def interval(low: float | None, high: float | None) -> str:
     return (" to " if ends[0].startswith("−") else "–").join(ends)
 
 
-def number_column(title: str, name: str, form: str, scale: float = 1.0, *, wide: bool = False) -> Column:
+def cost(key: str, row: Row) -> str:
+    """What a row costs, as tables and sentences say it; a dash where it was not measured.
+
+    Args:
+        key: of the row: a number of bytes, `train_seconds` or `latency_p50_ms`.
+        row: of a comparison.
+    """
+    value = row[key]
+    if value is None:
+        return "–"
+    if key.endswith("bytes"):
+        return amount(value, "B")
+    if key == "train_seconds":
+        return duration(value) if row["trainable_params"] else "none"
+    return f"{amount(value)} ms" if value < 1000 else f"{amount(value / 1000)} s"
+
+
+def number_column(title: str, name: str, form: str, scale: float = 1.0) -> Column:
     """A column of a number that a row holds under a name; `–` where it is None.
 
     Args:
@@ -73,15 +93,12 @@ def number_column(title: str, name: str, form: str, scale: float = 1.0, *, wide:
         name: key of the row.
         form: format of the number.
         scale: factor of the number.
-        wide: see `Column`.
     """
 
     def value(row: Row) -> float:
         return math.nan if row[name] is None else float(row[name]) * scale
 
-    return Column(
-        title=title, shown=lambda row: "–" if row[name] is None else format(value(row), form), key=value, wide=wide
-    )
+    return Column(title=title, shown=lambda row: "–" if row[name] is None else format(value(row), form), key=value)
 
 
 def rich_table(
@@ -136,7 +153,31 @@ def _width(column: Column, rows: Sequence[Row], *, folded: bool = False) -> int:
     return max(map(cell_len, [column.title, *cells]), default=0)
 
 
-def natural_width(table: Table) -> int:
+def print_table(
+    columns: Sequence[Column],
+    rows: Sequence[Row],
+    *,
+    narrow: Sequence[Column] | None = None,
+    among: Sequence[Row] | None = None,
+) -> None:
+    """Print a table: in a terminal as wide as that allows, in a file as wide as it needs.
+
+    Args:
+        columns: of the table.
+        rows: of the table.
+        narrow: the columns for a terminal in which those do not fit; None: the same.
+        among: as of `rich_table`; all of them decide whether the columns fit.
+    """
+    terminal = Console()
+    width = terminal.width if terminal.is_terminal else None
+    if narrow is not None and width is not None:
+        fits = _natural_width(rich_table(columns, rows if among is None else among, width=width)) <= width
+        columns = columns if fits else narrow
+    table = rich_table(columns, rows, width=width, among=among)
+    Console(highlight=False, width=width or _natural_width(table)).print(table)
+
+
+def _natural_width(table: Table) -> int:
     """Characters that a table takes where nothing of it is wrapped or cut."""
     return Console(width=10_000).measure(table).maximum
 

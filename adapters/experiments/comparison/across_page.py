@@ -84,21 +84,18 @@ def about(one: Mapping[str, Any]) -> str:
 
 
 def page(
-    summary: Mapping[str, Any], failures: Sequence[Mapping[str, str]], folder: Path, repeat: Mapping[str, Any]
+    summary: Mapping[str, Any], failures: Sequence[tuple[str, str]], folder: Path, repeat: Mapping[str, Any]
 ) -> str:
     """The page.
 
     Args:
         summary: of `across_summary.summarise`.
-        failures: `{data_set, why}` of each data set without a comparison.
+        failures: (data set, reason) of each comparison that failed.
         folder: of the page; the data sets' pages are linked from there.
         repeat: what it takes to repeat it.
     """
     title = f"The same methods over {len(summary['data_sets'])} data sets"
-    parts = [f"<h1>{escape(title)}</h1>", html.verdict(summary["verdict"])]
-    parts += [
-        f'<p class="failed"><b>{escape(one["data_set"])} failed:</b> {escape(one["why"])}</p>' for one in failures
-    ]
+    parts = [f"<h1>{escape(title)}</h1>", html.verdict(summary["verdict"]), html.failed(failures, "comparisons")]
     if summary["methods"]:
         parts += [f'<div style="max-width:720px;margin-top:16px">{html.figure(CAPTION, picture(summary))}</div>']
         parts += [f'<p class="dim">{escape(JOINED)}</p>'] if summary["groups"] else []
@@ -116,11 +113,11 @@ def page(
     return html.document(title, [*parts, html.how_to_repeat(repeat)])
 
 
-def markdown(summary: Mapping[str, Any], failures: Sequence[Mapping[str, str]]) -> str:
+def markdown(summary: Mapping[str, Any], failures: Sequence[tuple[str, str]]) -> str:
     """tasks.md: the sentences, the ranks, the pairs, a table for each data set."""
     lines = [f"# The same methods over {len(summary['data_sets'])} data sets", ""]
     lines += [f"{markdown_text(line)}\n" for line in summary["verdict"]]
-    lines += [f"**{markdown_text(one['data_set'])} failed:** {markdown_text(one['why'])}\n" for one in failures]
+    lines += [f"**{markdown_text(name)} failed:** {markdown_text(why)}\n" for name, why in failures]
     if summary["methods"]:
         lines += [*markdown_table(rank_columns(summary), summary["methods"]), ""]
     if summary["pairs"]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from adapters.core import arguments, discovery, flags
 from adapters.core.errors import ComparisonError, SettingsError, UserError
 from adapters.core.files import write_json, write_text
-from adapters.evaluation.report.tables import natural_width, rich_table
+from adapters.core.progress import say
+from adapters.evaluation.report.tables import print_table
 from adapters.experiments.comparison import across_page
 from adapters.experiments.comparison.across_summary import DataSet, summarise
 from adapters.experiments.comparison.comparison import Comparison
@@ -41,7 +39,7 @@ class AcrossTasks:
     Attributes:
         comparisons: those that are to be run, by the names of their data sets.
         finished: folders of those that are finished.
-        failures: `{data_set, why}` of each data set whose comparison failed.
+        failures: (data set, reason) of each comparison that failed.
         waiting: data sets whose runs Slurm makes.
     """
 
@@ -74,7 +72,7 @@ class AcrossTasks:
         self.comparisons = {
             name: self._comparison(name, path, common) for name, path in paths.items() if not path.is_dir()
         }
-        self.failures: list[dict[str, str]] = []
+        self.failures: list[tuple[str, str]] = []
         self.waiting: list[str] = []
 
     def _comparison(self, name: str, path: Path, common: Sequence[str]) -> Comparison:
@@ -103,7 +101,7 @@ class AcrossTasks:
                     "another folder."
                 )
         for name, comparison in self.comparisons.items():
-            print(f"{name}:", file=sys.stderr, flush=True)
+            say(f"{name}:")
             with _named(name):
                 comparison.check()
 
@@ -117,7 +115,7 @@ class AcrossTasks:
             try:
                 result = comparison.save_and_print()
             except ComparisonError as error:
-                self.failures.append({"data_set": name, "why": str(error)})
+                self.failures.append((name, str(error)))
                 print(f"failed: {error}", flush=True)
                 continue
             if result is None:
@@ -131,33 +129,29 @@ class AcrossTasks:
         Raises ComparisonError where fewer than two comparisons are finished.
         """
         if self.waiting:
-            print(f"\nThe ranks follow, by the same command, when {', '.join(self.waiting)} have run.", file=sys.stderr)
+            say(f"\nThe ranks follow, by the same command, when {', '.join(self.waiting)} have run.")
         if self.waiting or not all(comparison.main_process for comparison in self.comparisons.values()):
             return None
         if len(self.finished) < 2:
             raise ComparisonError(
                 "Fewer than two comparisons are finished, so there is nothing to rank. The first that failed: "
-                f"{self.failures[0]['data_set']}: {self.failures[0]['why']}"
+                + ": ".join(self.failures[0])
             )
         sets = [
             DataSet(name=name, folder=self.finished[name], record=ComparisonResult.read(self.finished[name]).record)
             for name in self.order
             if name in self.finished
         ]
-        summary = {**summarise(sets), "failures": self.failures}
+        summary = {**summarise(sets), "failures": [{"data_set": name, "why": why} for name, why in self.failures]}
         if self.folder is not None:
             self._write(summary, self.folder)
-        console = Console(highlight=False)
-        chosen = across_page.rank_columns(summary)
-        table = rich_table(chosen, summary["methods"], width=console.width if console.is_terminal else None)
         if summary["methods"]:
-            console.print()
-            Console(highlight=False, width=None if console.is_terminal else natural_width(table)).print(table)
-        print_sentences(summary["verdict"], ((one["data_set"], one["why"]) for one in self.failures))
+            print()
+            print_table(across_page.rank_columns(summary), summary["methods"])
+        print_sentences(summary["verdict"], self.failures)
         return summary
 
-    @staticmethod
-    def _write(summary: Mapping[str, Any], folder: Path) -> None:
+    def _write(self, summary: Mapping[str, Any], folder: Path) -> None:
         """The four files."""
         repeat = {
             "command": arguments.command_line(),
@@ -166,9 +160,9 @@ class AcrossTasks:
         write_json(folder / "tasks.json", {**summary, "command": repeat["command"]})
         if summary["methods"]:
             write_text(folder / "tasks.svg", across_page.picture(summary))
-        write_text(folder / "tasks.md", across_page.markdown(summary, summary["failures"]))
-        write_text(folder / "tasks.html", across_page.page(summary, summary["failures"], folder, repeat))
-        print(f"\nwritten to {folder}/tasks.html, .md, .svg and .json", file=sys.stderr)
+        write_text(folder / "tasks.md", across_page.markdown(summary, self.failures))
+        write_text(folder / "tasks.html", across_page.page(summary, self.failures, folder, repeat))
+        say(f"\nwritten to {folder}/tasks.html, .md, .svg and .json")
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from adapters.core import arguments, discovery, flags
 from adapters.core.errors import DataError, ModelError, SettingsError, UserError, numbered, verb
 from adapters.core.files import digest_file, digest_value
-from adapters.core.settings import INCIDENTAL, CommonSettings, check_tracking, join, join_methods, require
+from adapters.core.progress import say
+from adapters.core.settings import CommonSettings, check_tracking, join, join_methods, lasting, require
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.metric import task_metrics
 from adapters.experiments.comparison import exported, launchers, output, results, spaces, tuners, tuning
@@ -20,7 +21,7 @@ from adapters.experiments.comparison.result import ComparisonResult
 from adapters.experiments.comparison.runs import PlannedRun
 from adapters.experiments.comparison.settings import GROWING, CompareSettings, check_advice, check_exports, check_tuning
 from adapters.experiments.comparison.verdict import resampled_sentence
-from adapters.experiments.own_defaults import own_defaults
+from adapters.experiments.method_defaults import method_defaults
 from adapters.methods.base.method import Method, all_settings, load_method
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Comparison(Experiment):
         self.left_out: frozenset[tuple[str, str]] = frozenset()
         """Methods that are not run, with their base."""
         self.contents: Mapping[str, Any] = {}
-        """Digest of each split's data."""
+        """Digest of each split's data; none until `check` has read them."""
         self.kinds = dict[str, Any]()
         """The settings class of each method's runs, once it is made."""
         self.dev = 0
@@ -73,7 +74,7 @@ class Comparison(Experiment):
         from adapters.evaluation.evaluate import overlap
         from adapters.models.base_model import quiet_libraries
         from adapters.tasks.base import examples
-        from adapters.tasks.base.reading import reading_lines
+        from adapters.tasks.base.reading import tell
 
         settings = self.settings
         require(settings.seeds >= 1, "seeds", settings.seeds, "at least 1")
@@ -98,15 +99,14 @@ class Comparison(Experiment):
             varied = self._varied(settings.model_name_or_path, 0, self.largest_size)  # whether it can be drawn
         task, found, _ = examples.read_splits(self.task_name, self._settings_of(settings.methods[0], varied))
         self._check_sizes(len(found.get("train", ())))
-        if self.main_process:
-            print("\n".join(reading_lines(found)), file=sys.stderr, flush=True)
+        tell(found)
         self.contents = {name: split.notes.get("digest") for name, split in found.items()}
         name = "test" if "test" in found else "validation"
         if not len(found.get(name, ())):
             raise DataError(f"the {name} split has no examples; there is nothing to score.")
         units = chosen_units(found[name].documents(), settings.resample)
-        if self.main_process and not units.enough:
-            print(f"warning: {resampled_sentence(units.record())}", file=sys.stderr, flush=True)
+        if not units.enough:
+            say(f"warning: {resampled_sentence(units.record())}")
         self._check_methods(task)
         self.runs = self.plan()
         if any(search.space for search in self.searches):
@@ -153,9 +153,7 @@ class Comparison(Experiment):
                 continue
             if self.settings.tuning_trials:
                 self.searches.append(self._search(name, base, on, own, files.get(name)))
-        if self.main_process:
-            for (name, _), reason in refused.items():
-                print(f"left out: {name}: {reason}", file=sys.stderr, flush=True)
+        say(*(f"left out: {name}: {reason}" for (name, _), reason in refused.items()))
         self.left_out = frozenset(refused)
         if refused and not self.plan():
             raise next(iter(refused.values()))
@@ -182,20 +180,19 @@ class Comparison(Experiment):
                 return False
             return True
 
-        def say(line: str) -> None:
-            if self.main_process:
-                print(f"search space of {method}: {line}", file=sys.stderr, flush=True)
+        def remark(line: str) -> None:
+            say(f"search space of {method}: {line}")
 
         declared = kind.search_space(self.task_name, self.plugins) if of_file is None else of_file
         drawn_anew = {"shot_seed"} if settings.redraw else set()
         space, taken = spaces.free(declared, self.given | drawn_anew)
         if taken:
-            say(f"{', '.join(taken)} not searched, as given")
+            remark(f"{', '.join(taken)} not searched, as given")
         if of_file is not None:
             own = type(self._settings_of(method, {}))
             space = spaces.of_file(space, own, check, f"--search_space {settings.search_space}: [{method}]")
         else:
-            space = spaces.of_method(space, check, say)
+            space = spaces.of_method(space, check, remark)
         budgeted = settings.tuning_seconds is not None or settings.tuning_tokens is not None
         most = tuning.MOST_TRIALS if budgeted else settings.tuning_trials
         return tuning.Search(method, base, space, tuners.tuner(settings.tuner, space, settings.seed, most - 1, fits))
@@ -215,19 +212,7 @@ class Comparison(Experiment):
             own = self._settings_of(method, {**self._varied(base, tuning.SEED, size), **varied})
             varied |= kind.shortened(own, fraction)
         planned = self._planned(method, base, tuning.SEED, size, varied)
-        words = tuning.Rung(fraction=fraction, trials=0).words
-        return self._with_contents([dataclasses.replace(planned, size="", rung=f"trials, {words}")])[0]
-
-    def _with_contents(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
-        """The runs with a digest of what each depends on besides settings: data, code, the file of a prompt."""
-        code = discovery.files_version(self.plugins)
-
-        def contents(run: PlannedRun) -> str:
-            path = Path(str(run.settings.get("prompt", "")))
-            prompt = digest_file(path) if path.is_file() else ""
-            return digest_value([self.contents, code, prompt])
-
-        return [dataclasses.replace(run, data=contents(run)) for run in runs]
+        return dataclasses.replace(planned, size="", rung=f"trials, {tuning.length_in_words(fraction)}")
 
     def plan(self) -> list[PlannedRun]:
         """Every run, in the order of the table. Raises SettingsError for an unknown method."""
@@ -246,17 +231,7 @@ class Comparison(Experiment):
                 runs.append(self._planned(name, prompted, 0, self.largest_size))
         return [run for run in runs if (run.method, run.base) not in self.left_out]
 
-    def run_all(self) -> None:
-        """Let the launcher run the unfinished runs; a failure is recorded and the others continue."""
-        if not self.main_process:
-            return
-        self.begin()
-        if self.searches and not self._tune():
-            return
-        self.runs = self._with_contents(self.plan())
-        self.outcomes = self.launch(self.runs)
-
-    def _tune(self) -> bool:
+    def search(self) -> bool:
         """Let each method search its settings on dev; False where a scheduler has yet to run trials."""
         settings = self.settings
         done = tuning.run(
@@ -269,7 +244,7 @@ class Comparison(Experiment):
         )
         for search in self.searches if done else ():
             self.chosen[search.method, search.base] = search.chosen().settings
-            print(search.sentence(), file=sys.stderr, flush=True)
+            say(search.sentence())
         return done
 
     def _tuning(self, method: str, base: str) -> dict[str, Any] | None:
@@ -321,7 +296,7 @@ class Comparison(Experiment):
             resample=self.settings.resample,
             seed=self.settings.seed,
         )
-        print(f"\nwritten to {self.folder}/comparison.html, .md, .svg and .json", file=sys.stderr)
+        say(f"\nwritten to {self.folder}/comparison.html, .md, .svg and .json")
         return ComparisonResult.read(self.folder)
 
     def _planned(
@@ -330,10 +305,11 @@ class Comparison(Experiment):
         """A run, with the settings that the method's search chose, or with the given changes."""
         changes = self.chosen.get((method, base), {}) if changes is None else changes
         settings = self._settings_of(method, {**changes, **self._varied(base, seed, size)})
-        own = {k: v for k, v in arguments.as_dict(settings).items() if k not in INCIDENTAL}
-        return PlannedRun(
-            method=method, base=base, seed=seed, size=size, settings={"task": self.task_name, "method": method, **own}
-        )
+        own = {"task": self.task_name, "method": method, **lasting(arguments.as_dict(settings))}
+        path = Path(str(own.get("prompt", "")))
+        prompt = digest_file(path) if path.is_file() else ""
+        depends = digest_value([self.contents, discovery.files_version(self.plugins), prompt])
+        return PlannedRun(method=method, base=base, seed=seed, size=size, settings=own, data=depends)
 
     def _varied(self, base: str, seed: int, size: str) -> dict[str, Any]:
         """What runs of one method differ in."""
@@ -373,16 +349,12 @@ class Comparison(Experiment):
         return limit
 
     def _settings_of(self, method: str, varied: Mapping[str, Any]) -> Any:
-        """Settings of a run of one method: its defaults on the base, the recipe's, the given, and those of this run."""
+        """Settings of a run of one method, checked."""
         if method not in self.kinds:
             own = discovery.load("methods", method, self.plugins).Settings
             self.kinds[method] = join(CommonSettings, self.task_settings, own)
-        kind = self.kinds[method]
-        names = {field.name for field in dataclasses.fields(kind)}
-        given = {name: getattr(self.settings, name) for name in self.given & names}
-        of_method = own_defaults(self.task_name, method, varied.get("model_name_or_path"), self.plugins)
-        settings = kind(**{**of_method, **{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
-        settings = self._lengthened(settings, varied)
+        of_method = method_defaults(self.task_name, method, varied.get("model_name_or_path"), self.plugins)
+        settings = self._lengthened(self.settings_of_run(self.kinds[method], of_method, varied), varied)
         settings.check()
         return settings
 

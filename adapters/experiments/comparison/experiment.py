@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,19 +12,21 @@ from adapters.core import arguments, flags, settings_files
 from adapters.core.errors import ComparisonError, SettingsError
 from adapters.core.files import write_json
 from adapters.core.processes import is_first
+from adapters.core.progress import say
 from adapters.core.settings import own_defaults, shortest
 from adapters.experiments.comparison import launchers
 from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
 from adapters.experiments.run_folder import DATA
 
 
-class Experiment:
+class Experiment(ABC):
     """Many runs in one folder.
 
     Attributes:
         task_name: name of the task.
         settings: of the experiment; its `output_dir` is the folder.
         resources: of each run.
+        runs: all that are planned.
         outcomes: of the runs, when they have ended; empty where a scheduler has yet to make them.
         main_process: whether this process is the one that starts runs and prints.
     """
@@ -51,6 +54,7 @@ class Experiment:
             gpus=settings.run_gpus,
             at_once=settings.runs_at_once,
         )
+        self.runs: list[PlannedRun] = []
         self.outcomes: list[RunOutcome] = []
         self.main_process = is_first()
 
@@ -91,10 +95,40 @@ class Experiment:
             for failed in (self.folder / "runs").glob("*.failed"):
                 failed.unlink()
         if (least := self.defaults.get("min_train_steps")) is not None:
-            self.say(
+            say(
                 f"each training has at least {least} steps, so that few examples are enough (--min_train_steps, "
                 "--num_train_epochs or --max_train_steps change that)"
             )
+
+    def settings_of_run(self, kind: Any, of_method: Mapping[str, Any], varied: Mapping[str, Any]) -> Any:
+        """Settings of a run: its method's own defaults, the recipe's, the given ones, and what this run varies.
+
+        Args:
+            kind: class of the settings.
+            of_method: its defaults on the base.
+            varied: what differs between runs.
+        """
+        names = {field.name for field in dataclasses.fields(kind)}
+        recipe = {name: value for name, value in self.defaults.items() if name in names}
+        given = {name: getattr(self.settings, name) for name in self.given & names}
+        return kind(**{**of_method, **recipe, **given, **varied})
+
+    @abstractmethod
+    def plan(self) -> list[PlannedRun]:
+        """Every run, in the order of the table."""
+
+    @abstractmethod
+    def search(self) -> bool:
+        """Choose settings on dev, where that is wanted; False where a scheduler has yet to run trials."""
+
+    def run_all(self) -> None:
+        """Let the launcher run the unfinished runs; a failure is recorded and the others continue."""
+        if not self.main_process:
+            return
+        self.begin()
+        if self.search():
+            self.runs = self.plan()
+            self.outcomes = self.launch(self.runs)
 
     def launch(self, runs: Sequence[PlannedRun]) -> list[RunOutcome]:
         """Let the launcher run the unfinished runs; empty where they were left to a scheduler."""
@@ -107,11 +141,6 @@ class Experiment:
         if not done:
             raise ComparisonError("Every run failed. The first: " + failures[0][1])
         return done, failures
-
-    def say(self, line: str) -> None:
-        """Print a line on stderr, in the main process."""
-        if self.main_process:
-            print(line, file=sys.stderr, flush=True)
 
 
 def given_of(

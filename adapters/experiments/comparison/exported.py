@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from adapters.core import discovery, flags
 from adapters.core.environment import hardware, versions
 from adapters.core.errors import ModelError
 from adapters.core.files import digest_value, write_json
+from adapters.core.progress import say
 from adapters.experiments import records, run
 from adapters.experiments.comparison import results
 from adapters.experiments.comparison.runs import RunOutcome
@@ -37,7 +37,7 @@ def of_runs(outcomes: Sequence[RunOutcome], forms: Sequence[str]) -> dict[Path, 
             _score(outcome.folder, [place for place in places if not (place / SCORES).is_file()])
         except ModelError as error:
             refused.add(row)
-            print(f"--exports: {outcome.run.method} is left out: {error}", file=sys.stderr, flush=True)
+            say(f"--exports: {outcome.run.method} is left out: {error}")
         else:
             found[outcome.folder] = places
     return found
@@ -62,7 +62,7 @@ def _score(folder: Path, places: Sequence[Path]) -> None:
     in_train = [number for number, line in enumerate(record.lines) if line["in_train"]]
     for out in places:
         title = f"{record.scores['method']} ({out.name.replace('_', ' ')})"
-        print(f"export: {title}, seed {record.scores['seed']}", file=sys.stderr, flush=True)
+        say(f"export: {title}, seed {record.scores['seed']}")
         shutil.rmtree(out, ignore_errors=True)
         request = ExportRequest(
             folder=folder / "artifact",

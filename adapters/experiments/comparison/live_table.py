@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from adapters.core.progress import time_left
+from adapters.core.progress import say, time_left
 from adapters.evaluation.report.tables import points
 from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, finished, read_json, row_keys, run_folder
 
@@ -63,11 +62,7 @@ class LiveTable:
         else:
             number = f"[{len(self.outcomes)}/{len(self.runs)}]"
             result = "failed: " + outcome.error.splitlines()[-1] if outcome.error else _score(outcome)
-            print(
-                f"{number} {outcome.run.name}: {result} ({outcome.seconds:.0f} s){self._left()}",
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f"{number} {outcome.run.name}: {result} ({outcome.seconds:.0f} s){self._left()}")
 
     def _left(self) -> str:
         """The time left: of a run the mean of its row so far, else of all, shared by those that run at once."""

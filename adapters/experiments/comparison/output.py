@@ -11,7 +11,7 @@ from rich.console import Console
 
 from adapters.core.files import write_json, write_text
 from adapters.data.word_splitter import joined
-from adapters.evaluation.report.tables import Column, natural_width, rich_table
+from adapters.evaluation.report.tables import Column, print_table
 from adapters.experiments.comparison import plots, results, results_table
 from adapters.experiments.comparison.page import page
 from adapters.experiments.comparison.summary import MARGIN, summarise
@@ -87,7 +87,7 @@ def print_tables(
     narrow: Sequence[Column],
     group: Callable[[Mapping[str, Any]], str],
 ) -> None:
-    """The table of results, one for each group; in a file as wide as it needs.
+    """The table of results, one for each group.
 
     Args:
         found: entries, those of a group together.
@@ -95,15 +95,9 @@ def print_tables(
         narrow: the same for a terminal in which those do not fit.
         group: words above the rows of a group.
     """
-    console = Console(highlight=False)
-    width = console.width if console.is_terminal else None
-    chosen = columns
-    if width is not None and natural_width(rich_table(chosen, found, width=width)) > width:
-        chosen = narrow
     for words, own in groupby(found, group):
-        table = rich_table(chosen, list(own), width=width, among=found)
-        console.print(f"\n{words}", markup=False)
-        Console(highlight=False, width=width or natural_width(table)).print(table)
+        Console(highlight=False).print(f"\n{words}", markup=False)
+        print_table(columns, list(own), narrow=narrow, among=found)
 
 
 def disagreements(rows: Sequence[results.Row]) -> list[dict[str, Any]]:

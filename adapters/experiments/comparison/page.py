@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from adapters.core.errors import numbered
+from adapters.core.progress import duration
 from adapters.evaluation.report import html
 from adapters.evaluation.report.tables import Column, html_table, number_column, short_name
 from adapters.experiments.comparison import plots, results_table
@@ -100,7 +101,7 @@ def _searches(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         Column(title="Trials", shown=lambda row: str(row["tuning"]["trials"]), key=lambda row: row["tuning"]["trials"]),
         Column(
             title="Time",
-            shown=lambda row: results_table.duration(row["tuning"]["seconds"]),
+            shown=lambda row: duration(row["tuning"]["seconds"]),
             key=lambda row: row["tuning"]["seconds"],
         ),
     ]

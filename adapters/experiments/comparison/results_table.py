@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
 from adapters.core.errors import numbered
-from adapters.evaluation.report.svg import COLOURS, amount
-from adapters.evaluation.report.tables import Column, interval, points, short_name
+from adapters.core.progress import duration
+from adapters.evaluation.report.svg import COLOURS
+from adapters.evaluation.report.tables import Column, cost, interval, points, short_name
 from adapters.experiments.comparison.summary import compared_bases
 from adapters.experiments.comparison.verdict import test_between, where
 
@@ -103,14 +105,9 @@ def columns(found: Sequence[Mapping[str, Any]], score: str, *, base: bool = True
         )
     out += score_columns(found, score, narrow=narrow)
     out += [
-        Column(
-            title="Storage per task",
-            shown=_amount("artifact_bytes", "B"),
-            key=_number("artifact_bytes"),
-            about="storage",
-        ),
-        Column(title="Training time", shown=_time("train_seconds"), key=_number("train_seconds"), about="training"),
-        Column(title="Latency", shown=_milliseconds, key=_number("latency_p50_ms"), about="latency", wide=True),
+        _cost_column("Storage per task", "artifact_bytes", "storage"),
+        _cost_column("Training time", "train_seconds", "training"),
+        replace(_cost_column("Latency", "latency_p50_ms", "latency"), wide=True),
     ]
     if any(row.get("tuning") for row in found):
         out.append(Column(title="Tuning", shown=_tuned, key=_tuning_seconds, about="tuning", wide=True))
@@ -144,13 +141,6 @@ def score_columns(found: Sequence[Mapping[str, Any]], score: str, *, narrow: boo
     ]
 
 
-def duration(seconds: float) -> str:
-    """A time for people: 0.42 s, 19 s, 3.1 min, 2.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 9.95 or not seconds else f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def _examples(row: Mapping[str, Any]) -> str:
     return f"{row['train_examples']:,}" if row["size"] else "–"
 
@@ -170,13 +160,6 @@ def _result(row: Mapping[str, Any], *, narrow: bool) -> str:
     return NARROW.get(result, result) if narrow else result
 
 
-def _milliseconds(row: Mapping[str, Any]) -> str:
-    value = row["latency_p50_ms"]
-    if value is None:
-        return "–"
-    return f"{amount(value)} ms" if value < 1000 else f"{amount(value / 1000)} s"
-
-
 def _tuned(row: Mapping[str, Any]) -> str:
     """What the search for a method's settings took."""
     tuning = row.get("tuning")
@@ -187,16 +170,12 @@ def _tuning_seconds(row: Mapping[str, Any]) -> float:
     return float((row.get("tuning") or {}).get("seconds", 0))
 
 
+def _cost_column(title: str, key: str, about: str) -> Column:
+    return Column(title=title, shown=lambda row: cost(key, row), key=_number(key), about=about)
+
+
 def _number(key: str) -> Any:
     return lambda row: math.nan if row[key] is None else float(row[key])
-
-
-def _amount(key: str, unit: str) -> Any:
-    return lambda row: "–" if row[key] is None else amount(row[key], unit)
-
-
-def _time(key: str) -> Any:
-    return lambda row: "–" if row[key] is None else duration(row[key]) if row["trainable_params"] else "none"
 
 
 def interval_ends(row: Mapping[str, Any]) -> tuple[float, float]:

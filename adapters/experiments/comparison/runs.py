@@ -15,7 +15,7 @@ from typing import Any
 from adapters.core.files import digest_value, locked, write_json
 from adapters.core.files import read_json as read_json
 from adapters.core.launcher import without_launcher
-from adapters.core.settings import INCIDENTAL
+from adapters.core.settings import lasting
 from adapters.core.signals import SignalGuard
 
 _REASON_LINES = 6
@@ -53,9 +53,8 @@ class PlannedRun:
     @property
     def name(self) -> str:
         """Name of the run's folder: equal settings have equal names, so a finished run is found again."""
-        settings = {name: value for name, value in self.settings.items() if name not in INCIDENTAL}
         parts = [self.method, Path(self.base).name, self.size, "trial" if self.rung else f"seed{self.seed}"]
-        return "-".join([*filter(None, parts), digest_value([settings, self.data])[:10]])
+        return "-".join([*filter(None, parts), digest_value([lasting(self.settings), self.data])[:10]])
 
 
 @dataclass(frozen=True, kw_only=True)

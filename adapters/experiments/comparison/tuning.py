@@ -46,10 +46,10 @@ class Rung:
     fraction: float
     trials: int
 
-    @property
-    def words(self) -> str:
-        """Its length, for people."""
-        return "the full training" if self.fraction == 1 else f"1/{round(1 / self.fraction)} of the training"
+
+def length_in_words(fraction: float) -> str:
+    """The length of trials that have a fraction of the training."""
+    return "the full training" if fraction == 1 else f"1/{round(1 / fraction)} of the training"
 
 
 def rungs(trials: int) -> list[Rung]:

@@ -8,7 +8,7 @@ from typing import Any
 from adapters.core.errors import numbered, verb
 from adapters.evaluation.documents import FEWEST_DOCUMENTS
 from adapters.evaluation.report.run_report import ON_DEV, on_base
-from adapters.evaluation.report.tables import points
+from adapters.evaluation.report.tables import cost, points
 from adapters.experiments.comparison import curves
 from adapters.experiments.comparison.summary import COSTS, compared_bases, largest
 
@@ -165,7 +165,7 @@ def _advised(rows: Sequence[Mapping[str, Any]], advice: Mapping[str, Any], best:
     if len(good) == 1:
         return f"Only {name} is non-inferior {near} to every other method: choose {name}."
     prices = [
-        _cost(key, rows[i][key]) if i == chosen else f"{_name(rows[i])} {_cost(key, rows[i][key])}"
+        _cost(key, rows[i]) if i == chosen else f"{_name(rows[i])} {_cost(key, rows[i])}"
         for i in dict.fromkeys((chosen, best))
     ]
     equal = sum(rows[i][key] == rows[chosen][key] for i in good) > 1
@@ -226,10 +226,5 @@ def _settings(rows: Sequence[Mapping[str, Any]], *, on_test: bool) -> str:
     return f"{out} Without settings to search: {', '.join(default)}." if default else out
 
 
-def _cost(key: str, value: float | None) -> str:
-    """A cost for people."""
-    if value is None:
-        return "not measured"
-    if "bytes" in key:
-        return f"{value / 1e6:.1f} MB" if value >= 1e5 else f"{value / 1e3:.1f} kB"
-    return f"{value:,.0f} s" if key == "train_seconds" else f"{value:,.1f} ms"
+def _cost(key: str, row: Mapping[str, Any]) -> str:
+    return "not measured" if row[key] is None else cost(key, row)

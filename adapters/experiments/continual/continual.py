@@ -12,8 +12,9 @@ from typing import Any
 from adapters.core import arguments, discovery, flags, settings_files
 from adapters.core.errors import ModelError, SettingsError, numbered
 from adapters.core.files import digest_value
+from adapters.core.progress import say
 from adapters.core.search_space import Space
-from adapters.core.settings import INCIDENTAL, require
+from adapters.core.settings import INCIDENTAL, lasting, require
 from adapters.experiments.comparison import launchers, tuners, tuning
 from adapters.experiments.comparison.experiment import Experiment, given_of
 from adapters.experiments.comparison.experiment_settings import LAUNCHING
@@ -30,7 +31,7 @@ from adapters.experiments.continual.sequence import (
 )
 from adapters.experiments.continual.strategies.base.strategy import Strategy
 from adapters.experiments.data_set_file import flags_of_file
-from adapters.experiments.own_defaults import own_defaults
+from adapters.experiments.method_defaults import method_defaults
 from adapters.experiments.run import DryRunEnded
 from adapters.methods.base.method import load_method
 
@@ -87,7 +88,6 @@ class Continual(Experiment):
         task = task or "classification"
         settings = arguments.parse(own_settings.all_settings(task, self.plugins), defaults, (doc or "").strip(), argv)
         super().__init__(task, settings, *given_of(argv, settings, defaults))
-        self.runs: list[PlannedRun] = []
         self.searches: dict[Condition, tuning.Search] = {}
         self.chosen: dict[Condition, Mapping[str, Any]] = {}
         self.conditions: list[Condition] = []
@@ -111,7 +111,7 @@ class Continual(Experiment):
     def check(self) -> None:
         """Refuse what cannot work before anything is trained. Raises UserError."""
         from adapters.models.base_model import open_base, quiet_libraries
-        from adapters.tasks.base.reading import reading_lines
+        from adapters.tasks.base.reading import tell
 
         settings = self.settings
         own_settings.check(settings)
@@ -125,10 +125,9 @@ class Continual(Experiment):
         common = self._settings_of(self.conditions[0], {})
         for name, path in self.paths.items():
             self.tasks[name] = read_task(name, path, self.task_name, common, self.given)
-            self.say(f"{name}:")
-            for line in reading_lines(self.tasks[name].splits):
-                self.say(line)
-        check_scenario(settings.scenario, [*self.tasks.values()], self.say)
+            say(f"{name}:")
+            tell(self.tasks[name].splits)
+        check_scenario(settings.scenario, [*self.tasks.values()], say)
         base, fitting = open_base(settings.model_name_or_path), []
         for condition in self.conditions:
             method = load_method(condition.method, self.plugins)(self._settings_of(condition, {}))
@@ -139,11 +138,11 @@ class Continual(Experiment):
             except ModelError as error:
                 if len(self.conditions) == 1:
                     raise
-                self.say(f"left out: {condition.strategy} with {condition.method}: {error}")
+                say(f"left out: {condition.strategy} with {condition.method}: {error}")
                 continue
             same = strategy_of(condition, self.plugins).same_training(type(method))
             if same and Condition(same, condition.method) in self.conditions:
-                self.say(
+                say(
                     f"left out: {condition.strategy} with {condition.method}: {same} trains the same models, and its "
                     "row with the task identity is the same"
                 )
@@ -226,8 +225,7 @@ class Continual(Experiment):
             own = self._settings_of(condition, varied)
             varied |= load_method(condition.method, self.plugins).shortened(own, fraction)
         planned = self._planned(condition, self.orders[0][:2], 0, tuning.SEED, varied)
-        words = tuning.Rung(fraction=fraction, trials=0).words
-        return dataclasses.replace(planned, rung=f"trials, {words}")
+        return dataclasses.replace(planned, rung=f"trials, {tuning.length_in_words(fraction)}")
 
     def _planned(
         self,
@@ -242,7 +240,7 @@ class Continual(Experiment):
         paths = [str(self.paths[name]) for name in order]
         varied = {**changes, "seed": seed, "tasks": paths, "order_number": number}
         settings = self._settings_of(condition, varied)
-        own = {k: v for k, v in arguments.as_dict(settings).items() if k not in INCIDENTAL}
+        own = lasting(arguments.as_dict(settings))
         names = {"command": "continual", "task": self.task_name, "method": condition.method}
         given = sorted(self.given & set(own))
         return PlannedRun(
@@ -261,29 +259,20 @@ class Continual(Experiment):
         ]
 
     def _settings_of(self, condition: Condition, varied: Mapping[str, Any]) -> Any:
-        """Settings of a run: its method's and strategy's defaults, the recipe's, the given, and those of this run."""
+        """Settings of a run of a condition, checked."""
         kind = own_settings.run_settings(self.task_name, condition.method, condition.strategy, self.plugins)
-        names = {field.name for field in dataclasses.fields(kind)}
-        given = {name: getattr(self.settings, name) for name in self.given & names}
-        own = own_defaults(self.task_name, condition.method, self.settings.model_name_or_path, self.plugins)
-        settings = kind(**{**own, **{k: v for k, v in self.defaults.items() if k in names}, **given, **varied})
+        own = method_defaults(self.task_name, condition.method, self.settings.model_name_or_path, self.plugins)
+        settings = self.settings_of_run(kind, own, varied)
         settings.check()
         return settings
 
-    def run_all(self) -> None:
-        """Let the launcher run the unfinished runs; a failure is recorded and the others continue."""
-        if not self.main_process:
-            return
-        self.begin()
-        if self.searches:
-            done = tuning.run([*self.searches.values()], self.trial, self.launch, trials=self.settings.tuning_trials)
-            if not done:
-                return
-            for condition, search in self.searches.items():
-                self.chosen[condition] = search.chosen().settings
-                self.say(search.sentence())
-        self.runs = self.plan()
-        self.outcomes = self.launch(self.runs)
+    def search(self) -> bool:
+        """Let each condition search its settings on dev; False where a scheduler has yet to run trials."""
+        done = tuning.run([*self.searches.values()], self.trial, self.launch, trials=self.settings.tuning_trials)
+        for condition, search in self.searches.items() if done else ():
+            self.chosen[condition] = search.chosen().settings
+            say(search.sentence())
+        return done
 
     def save_and_print(self) -> dict[str, Any] | None:
         """Write the page and print the table; None where another process or Slurm does the runs.
@@ -300,7 +289,7 @@ class Continual(Experiment):
         for condition in self.conditions:
             own = [results.load(outcome.folder) for outcome in done if outcome.run.method == condition.name]
             if own:
-                conditions.append(results.Condition(records=own, planned=planned))
+                conditions.append(results.ConditionRuns(records=own, planned=planned))
         summary = output.save_and_print(
             conditions,
             self.folder,
@@ -310,14 +299,14 @@ class Continual(Experiment):
             margin=self.settings.margin / 100,
             seed=self.settings.seed,
         )
-        self.say(f"\nwritten to {self.folder}/continual.html, .md, .svg and .json")
+        say(f"\nwritten to {self.folder}/continual.html, .md, .svg and .json")
         if len(done) == 1 and self.settings.publish:
             published = sorted((done[0].folder / "published").iterdir())
             adapters = " ".join(
                 f"--router {path}" if path.name == ROUTER else f"--adapter {path.name}={path}" for path in published
             )
-            self.say(f"To serve: taskswap serve --base {self.settings.model_name_or_path} {adapters}")
-            self.say(f"To learn one more task: taskswap continual --add TASK.toml {self.folder}")
+            say(f"To serve: taskswap serve --base {self.settings.model_name_or_path} {adapters}")
+            say(f"To learn one more task: taskswap continual --add TASK.toml {self.folder}")
         return summary
 
 

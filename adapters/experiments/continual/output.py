@@ -14,14 +14,14 @@ from adapters.experiments.comparison.output import print_sentences, print_tables
 from adapters.experiments.comparison.summary import MARGIN
 from adapters.experiments.continual import plots
 from adapters.experiments.continual.page import page
-from adapters.experiments.continual.results import Condition
+from adapters.experiments.continual.results import ConditionRuns
 from adapters.experiments.continual.summary import summarise
 from adapters.experiments.continual.table import columns, entries, group, made_of, markdown
 from adapters.experiments.continual.verdict import sentences
 
 
 def save_and_print(
-    conditions: Sequence[Condition],
+    conditions: Sequence[ConditionRuns],
     folder: Path | None,
     *,
     command: str,

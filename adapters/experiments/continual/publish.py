@@ -53,9 +53,9 @@ def publish(run: SequenceRun, folder: Path, *, former: Mapping[str, int]) -> dic
     if routing.routes(run):
         versions[ROUTER] = _next(folder / PUBLISHED / ROUTER)
         router = routing.published_router(run)
-        if run.run.accelerator.is_main_process:
-            router.save(_version(folder / PUBLISHED / ROUTER, versions[ROUTER]), run.run.base)
-        run.run.accelerator.wait_for_everyone()
+        if run.session.accelerator.is_main_process:
+            router.save(_version(folder / PUBLISHED / ROUTER, versions[ROUTER]), run.session.base)
+        run.session.accelerator.wait_for_everyone()
     return versions
 
 
@@ -103,22 +103,19 @@ def _write(run: SequenceRun, name: str, folder: Path, common: Mapping[str, Any] 
 
     of_all = name == ALL_TASKS
     one = run.tasks[-1] if of_all else next(task for task in run.tasks if task.name == name)
-    base, settings = run.run.base, run.settings
+    base, settings = run.session.base, run.settings
     heads = Heads(settings.scenario, run.tasks if run.strategy.shared else (one,))
-    method = run._method(len(heads.tasks))
+    method = run.method_for(len(heads.tasks))
     weights = common or state.read_own(run.folder, one.name)
     task = heads.task(one.name).on(base.kind)
     model = method.wrap(base, task, one.train)
     put_outputs(model, weights, heads.of(one.name))
     if base.quantization is None:
-        model.to(run.run.accelerator.device)
+        model.to(run.session.accelerator.device)
     metrics = task_metrics(task, settings.metrics, settings.plugin_dir, allow_hub=settings.trust_remote_code)
-    predictor = method.predictor(model, base, task, precision=run.run.precision)
+    predictor = method.predictor(model, base, task, precision=run.session.precision)
     scored = [example for task in (run.tasks if of_all else (one,)) for example in task.scored()]
-    split = one.scored().name
-    evaluation = evaluate(
-        predictor, scored, metrics, split="dev" if split == "validation" else split, seed=settings.seed
-    )
+    evaluation = evaluate(predictor, scored, metrics, split=one.scored().name, seed=settings.seed)
     stages = [state.read_stage(run.folder, i) for i in range(state.finished_stages(run.folder))]
     seconds = sum(stage["train_seconds"] for stage in stages if run.strategy.shared or one.name in stage["tasks"])
     fitted = FittedModel(
@@ -132,11 +129,11 @@ def _write(run: SequenceRun, name: str, folder: Path, common: Mapping[str, Any] 
         seconds=seconds,
     )
     data = RunData(name=", ".join(t.name for t in run.tasks) if of_all else one.name, revision=None, splits=one.splits)
-    record = records.score_record(method.settings, run.run.session, data, fitted, evaluation)
+    record = records.score_record(method.settings, run.session, data, fitted, evaluation)
     record["overlap"].pop("numbers", None)
     dev = [example for task in (run.tasks if of_all else (one,)) for example in task.dev]
     reference = dev_reference(fitted, dev, evaluation, settings.max_length)
-    if run.run.accelerator.is_main_process:
+    if run.session.accelerator.is_main_process:
         shutil.rmtree(folder, ignore_errors=True)  # what a killed process has left
         records.save_artifact(folder, method.settings, fitted, record, evaluation, reference)
-    run.run.accelerator.wait_for_everyone()
+    run.session.accelerator.wait_for_everyone()

@@ -13,7 +13,7 @@ import numpy as np
 from adapters.core import arguments, discovery
 from adapters.core.environment import hardware, versions
 from adapters.core.files import digest_value, write_json
-from adapters.core.settings import INCIDENTAL
+from adapters.core.settings import lasting
 from adapters.evaluation.metrics.base.any_metric import score_title
 from adapters.experiments.continual import publish, routing, state
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL
@@ -36,13 +36,13 @@ def finish(run: SequenceRun) -> dict[str, Any]:
             counts[f"documents/{one.name}"] = np.unique(documents, return_inverse=True)[1]
     final = [score["value"] for score in matrix[-1] if score is not None]
     first = run.tasks[0]
-    settings = {k: v for k, v in arguments.as_dict(run.settings).items() if k not in INCIDENTAL}
+    settings = lasting(arguments.as_dict(run.settings))
     varied = {k: v for k, v in settings.items() if k not in ("seed", "tasks", "order_number")}
     record = {
         "task": run.task_name,
         "method": run.method_name,
-        "base": run.run.base.name,
-        "base_digest": run.run.base.digest,
+        "base": run.session.base.name,
+        "base_digest": run.session.base.digest,
         "given": run.given,
         "strategy": run.strategy.name,
         "strategy_notes": strategy_notes(run),
@@ -68,22 +68,22 @@ def finish(run: SequenceRun) -> dict[str, Any]:
         "settings": settings,
         "settings_digest": digest_value(settings),
         "row_digest": digest_value(varied),
-        "processes": run.run.accelerator.num_processes,
-        "precision": run.run.precision,
+        "processes": run.session.accelerator.num_processes,
+        "precision": run.session.precision,
         "versions": versions(),
         "hardware": hardware(),
     }
     if run.settings.publish and not run.trial:
         published = publish.publish(run, run.folder, former={})
-        if run.run.accelerator.is_main_process:
+        if run.session.accelerator.is_main_process:
             write_json(run.folder / "published.json", {"adapters": published})
             publish.point(run.folder, published)
-    if run.run.accelerator.is_main_process:
+    if run.session.accelerator.is_main_process:
         state.write_counts(run.folder / "counts.npz", counts)
         if run.trial:
             state.remove(run.folder)
         write_json(run.folder / "scores.json", record)
-    run.run.accelerator.wait_for_everyone()
+    run.session.accelerator.wait_for_everyone()
     return record
 
 

@@ -107,7 +107,7 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Condition:
+class ConditionRuns:
     """Runs of one strategy with one method, which differ in the order of the tasks and in the seed."""
 
     records: Sequence[Record]

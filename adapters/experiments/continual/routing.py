@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters.core.progress import say
 from adapters.data.tag_schemes import entity_types, spans, tags_of
 from adapters.evaluation.evaluate import evaluate, main_score
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL, SequenceTask
@@ -100,7 +101,7 @@ def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarra
         "confusion": confusion,
         "bytes": router.bytes,
     }
-    run.say(
+    say(
         f"without task identity ({run.settings.routing}): {accuracy[-1]:.1%} of the examples find their task, mean "
         f"score {np.mean([one['value'] for one in matrix[-1] if one is not None]):.1%}"
     )

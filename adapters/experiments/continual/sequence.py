@@ -11,6 +11,7 @@ from typing import Any
 from adapters.core import arguments, discovery, flags
 from adapters.core.errors import DataError, ModelError, SettingsError, UserError, did_you_mean
 from adapters.core.settings import DataSettings, join
+from adapters.data.splits import shown
 from adapters.evaluation.evaluate import split_digest
 from adapters.evaluation.metrics.base.metric import Metric, main_metric
 from adapters.experiments.data_set_file import flags_of_file
@@ -69,7 +70,7 @@ class SequenceTask:
             "n_train": len(self.train),
             "n_dev": len(self.dev),
             "n_test": len(scored),
-            "split": "dev" if scored.name == "validation" else scored.name,
+            "split": shown(scored.name),
             "labels": len(self.task.labels),
             "label_names": list(self.task.labels.names),
             "digest": split_digest(scored),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
@@ -15,8 +14,9 @@ import numpy as np
 from adapters.core import arguments, discovery
 from adapters.core.errors import ArtifactError, SettingsError
 from adapters.core.memory import peak_bytes
-from adapters.core.processes import first_alone, is_first
-from adapters.core.settings import INCIDENTAL
+from adapters.core.processes import first_alone
+from adapters.core.progress import say
+from adapters.core.settings import lasting
 from adapters.experiments.continual import state
 from adapters.experiments.continual.features import Features
 from adapters.experiments.continual.heads import Heads
@@ -31,7 +31,7 @@ from adapters.experiments.continual.sequence import (
 )
 from adapters.experiments.continual.strategies.base.strategy import Stage, Strategy
 from adapters.experiments.continual.weights import head_names, put
-from adapters.experiments.run import Run
+from adapters.experiments.session import Session
 from adapters.methods.base.method import Method, load_method
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class SequenceRun:
 
     Attributes:
         tasks: in the order in which they are learned.
-        run: provides Accelerate, precision and the base model.
+        session: Accelerate, precision and the base model.
     """
 
     def __init__(self, task: str, method: str, strategy: str, settings: Any) -> None:
@@ -60,7 +60,7 @@ class SequenceRun:
         kind: type[Strategy] = discovery.load("strategies", strategy, settings.plugin_dir).Strategy
         kind.check(self.method_class, settings.scenario)
         self.strategy = kind(settings)
-        self.run = Run(task, method, settings)
+        self.session = Session(settings, needs_base=self.method_class.needs_base, folder=self.folder)
         self.tasks: tuple[SequenceTask, ...] = ()
         self.given: list[str] = []
         self.begun = time.perf_counter()
@@ -79,13 +79,13 @@ class SequenceRun:
         if len(paths) < 1:
             raise SettingsError("--tasks: name a .toml of each task of the sequence.")
         self.tasks = first_alone(
-            self.run.accelerator,
+            self.session.accelerator,
             lambda: tuple(read_task(name, path, self.task_name, self.settings, given) for name, path in paths.items()),
         )
-        check_scenario(self.settings.scenario, self.tasks, self.say)
+        check_scenario(self.settings.scenario, self.tasks, say)
         for one in self.tasks:
             sizes = ", ".join(f"{len(split):,} {name}" for name, split in one.splits.items())
-            self.say(f"{one.name}: {sizes}; {len(one.task.label_names())} labels")
+            say(f"{one.name}: {sizes}; {len(one.task.label_names())} labels")
 
     @property
     def trial(self) -> bool:
@@ -95,20 +95,20 @@ class SequenceRun:
     @cached_property
     def features(self) -> Features:
         """What the frozen base makes of texts."""
-        return Features(self.run.base)
+        return Features(self.session.base)
 
     # learning --------------------------------------------------------------------------------------------------------
 
     def learn_all(self) -> None:
         """Learn what is not learned yet, stage by stage; each leaves its state and its scores."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.run.accelerator.is_main_process:
+        if self.session.accelerator.is_main_process:
             state.recover(self.folder)
-        self.run.accelerator.wait_for_everyone()
+        self.session.accelerator.wait_for_everyone()
         stages = [self.tasks] if self.strategy.together else [(one,) for one in self.tasks]
         done = state.finished_stages(self.folder)
         if done:
-            self.say(f"{self.folder}: goes on after {done} of {len(stages)} stages")
+            say(f"{self.folder}: goes on after {done} of {len(stages)} stages")
         for number, present in enumerate(stages):
             if number < done:
                 continue
@@ -138,10 +138,10 @@ class SequenceRun:
             assert before is not None
             costs = before.costs
         else:
-            self.say(f"learning {', '.join(one.name for one in present)} ({self.strategy.name}, {self.method_name})")
+            say(f"learning {', '.join(one.name for one in present)} ({self.strategy.name}, {self.method_name})")
             left_out = stage.method.left_out(stage.model)
             if left_out:
-                self.say(f"of the base, {left_out}")
+                say(f"of the base, {left_out}")
             untrained = self._untrained(stage) if number == 0 else None
             history = self._train(stage, number)
             trained = time.perf_counter()
@@ -151,12 +151,12 @@ class SequenceRun:
             self._keep(stage, number, costs)
         row = self._score(stage, number)
         costs["seconds"] = round(costs.get("seconds", 0.0) + time.perf_counter() - begun, 2)
-        if self.run.accelerator.is_main_process:
+        if self.session.accelerator.is_main_process:
             state.write_stage(
                 self.folder, number, {"tasks": [one.name for one in present], "row": row, **costs}, self.counts
             )
             state.remove_checkpoints(self.folder, number)
-        self.run.accelerator.wait_for_everyone()
+        self.session.accelerator.wait_for_everyone()
 
     def _stage(
         self,
@@ -168,7 +168,7 @@ class SequenceRun:
         trained_already: bool,
     ) -> Stage:
         """The stage with its model: new outputs untrained, all else as the strategy says."""
-        method = self._method(len(heads.tasks))
+        method = self.method_for(len(heads.tasks))
         model = self._build(heads, method)
         weights = None
         if before is not None and (trained_already or (self.strategy.continues and self.strategy.shared)):
@@ -183,18 +183,18 @@ class SequenceRun:
             heads=heads,
             method=method,
             settings=self.settings,
-            base=self.run.base,
+            base=self.session.base,
             model=model,
             weights=None if trained_already else weights,
             former=former,
             score=lambda tasks: float(np.mean([self._dev_score(model, heads, method, one) for one in tasks])),
             features=lambda examples: self.features(examples),
             head=head_names(model, len(heads.outputs)),
-            say=self.say,
+            say=say,
         )
         return stage
 
-    def _method(self, tasks: int) -> Method:
+    def method_for(self, tasks: int) -> Method:
         """The method with the settings that the strategy gives it for a model of so many tasks."""
         changes = self.strategy.method_settings(self.settings, tasks if self.strategy.shared else 1)
         return self.method_class(dataclasses.replace(self.settings, **changes))
@@ -203,18 +203,18 @@ class SequenceRun:
         """A model with untrained outputs, on the device of the run."""
         from adapters.models.precision import cast_frozen_weights
 
-        whole = heads.whole().on(self.run.base.kind)
-        method.check(self.run.base, whole)
-        model = method.wrap(self.run.base, whole, heads.tasks[-1].train)
+        whole = heads.whole().on(self.session.base.kind)
+        method.check(self.session.base, whole)
+        model = method.wrap(self.session.base, whole, heads.tasks[-1].train)
         if not method.reads_base_weights:
-            cast_frozen_weights(model, self.run.precision, self.run.base.config.dtype)
-        if self.run.base.quantization is None:
-            model.to(self.run.accelerator.device)
+            cast_frozen_weights(model, self.session.precision, self.session.base.config.dtype)
+        if self.session.base.quantization is None:
+            model.to(self.session.accelerator.device)
         return model
 
     def _frozen(self, heads: Heads, weights: Mapping[str, Any]) -> Any:
         """The model after the tasks before, as a teacher."""
-        model = self._build(heads, self._method(len(heads.tasks)))
+        model = self._build(heads, self.method_for(len(heads.tasks)))
         put(model, weights)
         return model.eval().requires_grad_(False)
 
@@ -230,7 +230,7 @@ class SequenceRun:
             stage.base,
             numbered(stage.tasks, self.strategy.parts(stage)),
             settings,
-            self.run.accelerator,
+            self.session.accelerator,
             budget=stage.method.budget(stage.base, settings.max_length),
             checkpoints=checkpoints,
             before_training=lambda optimizer, total: self._before_training(stage, optimizer, total),
@@ -238,8 +238,8 @@ class SequenceRun:
         stage.dataset = trainer.dataset
         self._start_at_shares(stage)
         if checkpoints.any():
-            trainer.resume(checkpoints.find("latest", self.say))
-            self.say(f"resuming after step {trainer.history.steps:,}")
+            trainer.resume(checkpoints.find("latest", say))
+            say(f"resuming after step {trainer.history.steps:,}")
         return trainer.run(lambda: stage.score(stage.present))
 
     def _seed(self, number: int) -> int:
@@ -270,15 +270,14 @@ class SequenceRun:
         from adapters.training.checkpoint import Checkpoints
 
         def identity() -> dict[str, Any]:
-            settings = {k: v for k, v in arguments.as_dict(self.settings).items() if k not in INCIDENTAL}
             return {
                 "strategy": self.strategy.name,
                 "method": self.method_name,
-                "base": [self.run.base.digest, self.run.base.tokenizer_digest],
+                "base": [self.session.base.digest, self.session.base.tokenizer_digest],
                 "tasks": [one.record(trial=self.trial) for one in stage.tasks],
-                "processes": self.run.accelerator.num_processes,
-                "precision": self.run.precision,
-                "settings": settings,
+                "processes": self.session.accelerator.num_processes,
+                "precision": self.session.precision,
+                "settings": lasting(arguments.as_dict(self.settings)),
             }
 
         return Checkpoints(state.checkpoints_folder(self.folder, number), identity, save_total_limit=1)
@@ -302,7 +301,7 @@ class SequenceRun:
             "memory": memory,
             "other": other,
         }
-        if self.run.accelerator.is_main_process:
+        if self.session.accelerator.is_main_process:
             state.write(
                 self.folder,
                 state.State(
@@ -329,7 +328,7 @@ class SequenceRun:
             "steps": history.steps,
             "best_step": history.best_step,
             "trainable_params": count_parameters(stage.model)[0],
-            "peak_memory_bytes": peak_bytes(self.run.accelerator.device),
+            "peak_memory_bytes": peak_bytes(self.session.accelerator.device),
             "learning_rate": self.settings.learning_rate,
         }
 
@@ -340,10 +339,10 @@ class SequenceRun:
 
         return ModelPredictor(
             model,
-            self.run.base,
+            self.session.base,
             OfTask(heads, name),
-            budget=method.budget(self.run.base, self.settings.max_length),
-            precision=self.run.precision,
+            budget=method.budget(self.session.base, self.settings.max_length),
+            precision=self.session.precision,
             batch_rows=self.settings.per_device_eval_batch_size,
         )
 
@@ -417,20 +416,20 @@ class SequenceRun:
 
     def _own_model(self, one: SequenceTask) -> Any:
         """A task's own model, as it was written."""
-        model = self._build(Heads(self.settings.scenario, (one,)), self._method(1))
+        model = self._build(Heads(self.settings.scenario, (one,)), self.method_for(1))
         put(model, state.read_own(self.folder, one.name))
         return model
 
     def _say_row(self, row: Mapping[str, Score | None]) -> None:
         shown = [f"{name} {100 * score['value']:.1f}" for name, score in row.items() if score is not None]
-        self.say("scores: " + ", ".join(shown) if shown else "scores: none yet")
+        say("scores: " + ", ".join(shown) if shown else "scores: none yet")
 
     # answers ----------------------------------------------------------------------------------------------------------
 
     def predictor_of(self, one: SequenceTask) -> ModelPredictor:
         """What answers a task by what is on disk."""
         heads = Heads(self.settings.scenario, self.tasks if self.strategy.shared else (one,))
-        method = self._method(len(heads.tasks))
+        method = self.method_for(len(heads.tasks))
         if not self.strategy.shared:
             return self._predictor(self._own_model(one), heads, method, one.name)
         model = self._build(heads, method)
@@ -442,8 +441,3 @@ class SequenceRun:
         from adapters.evaluation.evaluate import main_score
 
         return [main_score(self.predictor_of(one), one.dev, self.metric(one)) for one in tasks]
-
-    def say(self, line: str) -> None:
-        """Print a line on stderr, on the main process."""
-        if is_first():
-            print(line, file=sys.stderr, flush=True)

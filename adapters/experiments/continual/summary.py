@@ -18,7 +18,7 @@ from adapters.evaluation.forgetting import Measures, measures
 from adapters.evaluation.random_effects import Effects, moderated
 from adapters.evaluation.significance import RESAMPLES
 from adapters.experiments.comparison.summary import MARGIN, finite, test_records
-from adapters.experiments.continual.results import Condition, Record, check_alike, units_of
+from adapters.experiments.continual.results import ConditionRuns, Record, check_alike, units_of
 
 STORED = ("base", "model", "memory", "other")
 """What a run keeps on disk: the base model, what was trained, remembered examples, anything else."""
@@ -30,7 +30,7 @@ ACROSS_RUNS = ("learning_accuracy", "forgetting", "backward", "forward", "intran
 class Row:
     """The answers of a condition: as its runs give them, or without the task identity, by routing."""
 
-    condition: Condition
+    condition: ConditionRuns
     name: str
     routed: bool
 
@@ -51,7 +51,7 @@ class Row:
 
 
 def summarise(
-    conditions: Sequence[Condition],
+    conditions: Sequence[ConditionRuns],
     *,
     margin: float = MARGIN,
     seed: int = 0,
@@ -121,7 +121,7 @@ def summarise(
     }
 
 
-def names(conditions: Sequence[Condition]) -> list[str]:
+def names(conditions: Sequence[ConditionRuns]) -> list[str]:
     """A name for each condition: strategy, and method where there are several."""
     methods = {condition.scores["method"] for condition in conditions}
     out = []

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from adapters.core.errors import numbered
+from adapters.core.progress import duration
 from adapters.evaluation.report.svg import amount
 from adapters.evaluation.report.tables import (
     Column,
@@ -250,7 +251,7 @@ def _bytes(title: str, about: str, of: Any, *, wide: bool = False) -> Column:
 
 def _seconds(title: str, about: str, name: str) -> Column:
     def shown(row: Mapping[str, Any]) -> str:
-        return "–" if row[name] is None else results_table.duration(row[name])
+        return "–" if row[name] is None else duration(row[name])
 
     return Column(title=title, shown=shown, key=lambda row: _known(row[name]), about=about, wide=True)
 

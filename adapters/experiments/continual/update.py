@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from adapters.core import discovery
 from adapters.core.arguments import POSITIONAL
 from adapters.core.errors import ArtifactError, ComparisonError, DataError, SettingsError, cause
 from adapters.core.files import locked, write_json
+from adapters.core.progress import say
 from adapters.core.settings import require
 from adapters.experiments.continual import publish, routing, state
 from adapters.experiments.continual.record import finish
@@ -171,7 +171,7 @@ def _add(given: UpdateSettings, record: dict[str, Any], version: int) -> int:
     changed = {**values, "tasks": paths, "output_dir": str(pending), "publish": False}
     new = SequenceRun(record["task"], record["method"], record["strategy"], kind(**changed))
     new.read(given_names)
-    if old.run.base.digest != record["base_digest"]:
+    if old.session.base.digest != record["base_digest"]:
         raise SettingsError(
             f"{run}: was learned on other weights of {record['base']} than are found now. Use the base it was "
             "learned on."
@@ -182,7 +182,7 @@ def _add(given: UpdateSettings, record: dict[str, Any], version: int) -> int:
     finish(new)
     closed = []
     for drop in drops:
-        _say(f"gate: {drop.name}: dev {100 * drop.before:.2f} before, {100 * drop.after:.2f} after")
+        say(f"gate: {drop.name}: dev {100 * drop.before:.2f} before, {100 * drop.after:.2f} after")
         limit = "max_routed_drop" if drop.routed else "max_drop"
         if drop.points > getattr(given, limit):
             over = f"{drop.name} loses {drop.points:.2f} points on dev, more than --{limit} {getattr(given, limit):g}"
@@ -200,7 +200,7 @@ def _add(given: UpdateSettings, record: dict[str, Any], version: int) -> int:
         kept = run / UPDATES / "refused"
         shutil.rmtree(kept, ignore_errors=True)
         pending.rename(kept)
-        _say(
+        say(
             f"not published: {max(closed)[1]}. Version {version} stays in use; what was learned is in {kept}. Allow "
             "more by that flag, or use a strategy that forgets less (adapter_per_task, replay)."
         )
@@ -285,7 +285,3 @@ def dev_drops(old: SequenceRun, new: SequenceRun) -> list[Drop]:
         for routed, (before, after) in scores
         for i, one in enumerate(old.tasks)
     ]
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

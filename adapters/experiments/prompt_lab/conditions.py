@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from adapters.core.discovery import files_version
 from adapters.core.files import digest_value
-from adapters.core.progress import time_left
+from adapters.core.progress import say, time_left
 from adapters.evaluation.evaluate import score_of, split_digest
 from adapters.evaluation.metrics.base.any_metric import AnyMetric
 from adapters.experiments.prompt_lab.journal import Journal
@@ -171,8 +170,4 @@ class ConditionScorer:
         first = found[0]
         scores = ", ".join(f"{record['calibration']} {100 * record['score']:.1f}" for record in found)
         left = time_left((time.perf_counter() - begin) / read * (waiting - read))
-        print(
-            f"{place}, {first['prompt']}, {shots_in_words(first['shots'])}, seed {first['seed']}: {scores} ({left})",
-            file=sys.stderr,
-            flush=True,
-        )
+        say(f"{place}, {first['prompt']}, {shots_in_words(first['shots'])}, seed {first['seed']}: {scores} ({left})")

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from adapters.core import arguments, discovery, flags
 from adapters.core.errors import DataError, SettingsError, there_are
 from adapters.core.files import write_json
+from adapters.core.progress import say
 from adapters.core.settings import CommonSettings, join, require
-from adapters.experiments.prompt_lab.predictors import METHOD, PromptCondition, ensembles, grid, method_of
+from adapters.data.splits import shown
+from adapters.experiments.prompt_lab.predictors import PromptCondition, ensembles, grid, method_of
 from adapters.experiments.prompt_lab.settings import LabSettings
-from adapters.experiments.run import Run
 from adapters.experiments.run_folder import check_own
+from adapters.experiments.run_state import RunData
+from adapters.experiments.session import Session
 
 if TYPE_CHECKING:
     from adapters.experiments.prompt_lab.conditions import ConditionScorer
@@ -52,11 +55,12 @@ class Lab:
         self.calibrations = self.settings.check_lab()
         prompts = self.settings.prompts or [f"{self.task_name}_few"]
         self.conditions = grid(prompts, self.settings.shots, self.settings.seeds)
+        method_of(self.settings, self.task_name, self.conditions[0])  # checks what a prompted run has as well
         self.conditions += ensembles(self.conditions, self.settings.ensemble)
         self.prompts: dict[str, Mapping[str, Any]] = {}
         self.chats: dict[str, str] = {}
         """By prompt, whether it is written in the turns of the base's chat template."""
-        self.run = Run(self.task_name, METHOD, self.settings)
+        self.session = Session(self.settings, needs_base=True, folder=self.folder)
         self.chosen: dict[str, Any] | None = None
         self.tables: list[dict[str, Any]] = []
         self.passes = 0
@@ -65,36 +69,36 @@ class Lab:
         """Refuse what cannot work before the model reads anything. Raises UserError."""
         from adapters.evaluation.metrics.base.metric import task_metrics
         from adapters.tasks.base import examples
-        from adapters.tasks.base.reading import reading_lines
+        from adapters.tasks.base.reading import tell
         from adapters.tasks.base.task import promptable
 
         check_own(self.folder, OURS)
-        if self.run.accelerator.num_processes > 1:
+        if self.session.accelerator.num_processes > 1:
             raise SettingsError("The prompt lab runs in one process. Start it by: python recipes/prompt_lab.py")
-        task, self.splits, _ = examples.read_splits(self.task_name, self.settings)
-        for line in reading_lines(self.splits):
-            _say(line)
+        task, splits, source = examples.read_splits(self.task_name, self.settings)
+        self.data = RunData.of(self.settings, splits, source)
+        tell(splits)
         self.task = promptable(task)
         self.metrics = task_metrics(
             self.task, self.settings.metrics, self.settings.plugin_dir, allow_hub=self.settings.trust_remote_code
         )
-        self.train: Sequence[Example] = self.splits.get("train", ())
+        self.train: Sequence[Example] = self.data.splits.get("train", ())
         self._check_shots()
-        first = self.splits.get("train") or next(iter(self.splits.values()))
-        examples.check_unknown_tokens(first, self.run.base, allowed=self.settings.allow_unknown_tokens, say=_say)
+        first = self.data.splits.get("train") or next(iter(self.data.splits.values()))
+        examples.check_unknown_tokens(first, self.session.base, allowed=self.settings.allow_unknown_tokens, say=say)
         for prompt in dict.fromkeys(condition.prompt for condition in self.conditions if not condition.members):
             condition = PromptCondition(prompt=prompt, shots=max(self.settings.shots), seed=0)
             for calibration in self.calibrations:
-                method_of(self.settings, self.task_name, condition, calibration).check(self.run.base, self.task)
+                method_of(self.settings, self.task_name, condition, calibration).check(self.session.base, self.task)
             self.prompts[prompt] = self._prompt(prompt)
-        self.scored = "test" if "test" in self.splits else "validation"
+        self.scored = "test" if "test" in self.data.splits else "validation"
         if self.settings.optimize and self.scored != "test":
             raise DataError(
                 "--optimize: chooses on dev and scores test once, and there is no test split. "
                 "Give --test_file, or leave --optimize out."
             )
         for name in {self.scored, "validation"} if self.settings.optimize else {self.scored}:
-            if not len(self.splits.get(name, ())):
+            if not len(self.data.splits.get(name, ())):
                 raise DataError(f"the {name} split has no examples; there is nothing to score.")
 
     def _prompt(self, name: str) -> dict[str, Any]:
@@ -103,7 +107,7 @@ class Lab:
         from adapters.prompting.chat_template import chosen_template
 
         prompt = template.load(name, self.task, self.settings.plugin_dir)
-        chat = chosen_template(self.settings.apply_chat_template, self.run.base, prompt)
+        chat = chosen_template(self.settings.apply_chat_template, self.session.base, prompt)
         self.chats[name] = chat.in_words() if chat else "no"
         generated = prompt.answer not in self.task.chosen_formats
         require(
@@ -142,9 +146,9 @@ class Lab:
         from adapters.experiments.prompt_lab.journal import Journal
         from adapters.experiments.prompt_lab.predictors import PredictorFactory
 
-        run, settings = self.run, self.settings
-        device = run.accelerator.device
-        predictors = PredictorFactory(run.base, self.task, self.train, settings, device=device, precision=run.precision)
+        session, settings = self.session, self.settings
+        device, precision = session.accelerator.device, session.precision
+        predictors = PredictorFactory(session.base, self.task, self.train, settings, device=device, precision=precision)
         if settings.overwrite_output_dir:
             for name in OURS:
                 (self.folder / name).unlink(missing_ok=True)
@@ -153,15 +157,14 @@ class Lab:
         if settings.optimize:
             self._optimize(scorer)
             return
-        shown = "test" if self.scored == "test" else "dev"
-        examples = self.splits[self.scored][:]
-        self.passes = self._score(scorer, "all conditions", self.conditions, self.calibrations, shown, examples)
+        split, examples = shown(self.scored), self.data.splits[self.scored][:]
+        self.passes = self._score(scorer, "all conditions", self.conditions, self.calibrations, split, examples)
 
     def _optimize(self, scorer: ConditionScorer) -> None:
         """Score every condition on as many dev examples as the budget allows, and the best one on test."""
         from adapters.experiments.prompt_lab import budget, summary
 
-        dev, allowed = self.splits["validation"], self.settings.budget
+        dev, allowed = self.data.splits["validation"], self.settings.budget
         number = budget.affordable(scorer.predictors, self.conditions, self.calibrations, budget=allowed, dev=len(dev))
         examples = budget.sampled(dev, number)
         self.passes = self._score(
@@ -174,7 +177,7 @@ class Lab:
             for condition in self.conditions
             if (condition.prompt, condition.shots) == (row["prompt"], row["shots"])
         ]
-        title, test = "chosen on dev, scored once", self.splits["test"][:]
+        title, test = "chosen on dev, scored once", self.data.splits["test"][:]
         passes = self._score(scorer, title, conditions, calibrations, "test", test)
         self.chosen = {
             "prompt": row["prompt"],
@@ -221,8 +224,8 @@ class Lab:
         metric = self.metrics[0]
         found: dict[str, Any] = {
             "task": self.task_name,
-            "base": self.run.base.name,
-            "dataset": {"name": self.run.source(self.scored)},
+            "base": self.session.base.name,
+            "dataset": {"name": self.data.source(self.scored)},
             "metric": metric.name,
             "score": metric.main,
             "title": score_title(metric),
@@ -237,14 +240,10 @@ class Lab:
         repeat = {
             "command": arguments.command_line(),
             "settings": arguments.as_dict(self.settings),
-            "base_sha256": self.run.base.digest,
+            "base_sha256": self.session.base.digest,
             "prompts": self.prompts,
             "versions": versions(),
             "hardware": hardware(),
         }
         output.save_and_print(found, self.folder, repeat)
-        _say(f"\nwritten to {self.folder}/lab.html, .md and .json")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        say(f"\nwritten to {self.folder}/lab.html, .md and .json")

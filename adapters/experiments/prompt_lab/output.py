@@ -16,9 +16,8 @@ from adapters.evaluation.report.tables import (
     html_table,
     markdown_table,
     markdown_text,
-    natural_width,
     number_column,
-    rich_table,
+    print_table,
 )
 from adapters.experiments.prompt_lab.plot import strip
 
@@ -61,10 +60,8 @@ def save_and_print(summary: Mapping[str, Any], folder: Path, repeat: Mapping[str
     write_text(folder / "lab.html", page(summary, repeat))
     console = Console(highlight=False, markup=False)
     for table in summary["tables"]:
-        shown = rich_table(COLUMNS, table["rows"], width=None)
         console.print(f"{_title(summary, table)}\n")
-        width = None if console.is_terminal else natural_width(shown)
-        Console(highlight=False, markup=False, width=width).print(shown)
+        print_table(COLUMNS, table["rows"])
         console.print()
     for line in summary["verdict"]:
         console.print(line)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from adapters.core.errors import SettingsError
 from adapters.core.settings import require
 from adapters.experiments.prompt_lab.predictors import TOGETHER
-from adapters.methods.base.prompt_method import CONSTRAINED, DECODINGS
+from adapters.methods.base.prompt_method import CONSTRAINED
 from adapters.prompting.calibration import SCORES, Calibration, parse
-from adapters.prompting.chat_template import CHOICES
 from adapters.prompting.demonstrations import SELECTIONS
 
 
@@ -48,16 +47,15 @@ class LabSettings:
     """Texts that the model may read to choose, with --optimize; each word of a channel counts."""
 
     def check_lab(self) -> list[Calibration]:
-        """The calibrations. Raises SettingsError for values that cannot work, before anything is read."""
+        """The calibrations. Raises SettingsError for values that cannot work, before anything is read.
+
+        What a prompted run has as well is checked by its method.
+        """
         require(bool(self.shots), "shots", "", "numbers of demonstrations, as in 0,1,4,8")
         for shots in self.shots:
             require(shots >= 0, "shots", shots, "0 or more")
         require(self.seeds >= 1, "seeds", self.seeds, "at least 1")
-        require(self.max_new_tokens >= 1, "max_new_tokens", self.max_new_tokens, "at least 1")
-        require(self.decoding in DECODINGS, "decoding", self.decoding, " or ".join(DECODINGS))
         require(self.score in SCORES, "score", self.score, f"one of {', '.join(SCORES)}")
-        wanted = self.apply_chat_template
-        require(wanted in CHOICES, "apply_chat_template", wanted, f"one of {', '.join(CHOICES)}")
         for kind in self.ensemble:
             require(kind in TOGETHER, "ensemble", kind, f"of {', '.join(TOGETHER)}")
         chosen = f"one of {', '.join(SELECTIONS)}"

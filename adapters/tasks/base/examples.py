@@ -15,7 +15,7 @@ from adapters.data.labels import meant
 from adapters.data.row_views import FilteredRows
 from adapters.data.rows import RowSource
 from adapters.data.splits import with_dev, with_limits, with_test
-from adapters.models.tokenizer import unknown_share
+from adapters.models.word_parts import WordParts, unknown_share
 from adapters.tasks.base.example import Examples
 from adapters.tasks.base.task import Task, load_task
 
@@ -143,7 +143,8 @@ def check_unknown_tokens(split: Examples, base: Base, *, allowed: bool, say: Cal
     sentences = [
         example.inputs.get("tokens") or [str(v) for v in example.inputs.values()] for example in split[:SAMPLE]
     ]
-    share, examples = unknown_share(sentences, base.word_tokenizer.parts(sentences), base.tokenizer.unk_token_id)
+    parts = WordParts(base.word_tokenizer).of_words(sentences)
+    share, examples = unknown_share(sentences, parts, base.tokenizer.unk_token_id)
     if share <= WARN_UNKNOWN:
         return
     shown = ", ".join(repr(word if len(word) <= SHOWN else f"{word[:SHOWN]}…") for word in examples)

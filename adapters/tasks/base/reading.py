@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from adapters.core.errors import numbered
 from adapters.core.files import digest_value
+from adapters.core.processes import is_first
+from adapters.core.progress import say
 from adapters.tasks.base.example import Example, Examples
 
 T = TypeVar("T")
@@ -28,6 +30,12 @@ def reading_lines(splits: Mapping[str, Examples]) -> list[str]:
         more = "; `taskswap data` lists more" if len(found) > 1 else ""
         lines.append(f"warning: {said} (the first: {' and '.join(found[0])}{more})")
     return lines
+
+
+def tell(splits: Mapping[str, Examples]) -> None:
+    """Print what is said of the splits; only the main process goes through their examples for it."""
+    if is_first():
+        say(*reading_lines(splits))
 
 
 def how_read(splits: Mapping[str, Examples]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from adapters.core.discovery import code_version
 from adapters.core.errors import DataError, Faults
 from adapters.data.columns import ColumnRoles, given_columns, missing_column
-from adapters.data.labels import LabelSet, refuse_unknown
+from adapters.data.labels import LabelSet, learnable, refuse_unknown
 from adapters.data.rows import RowSource
 from adapters.data.stored_rows import MEND_ROW, CheckedRows, stored_rows
 from adapters.tasks.base.example import Example, Examples, Prediction
@@ -44,12 +44,9 @@ class RowTask(Task):
         if not cls.labelled:
             return cls(LabelSet(())), splits
         answers = {name: {example.gold for example in split} for name, split in splits.items()}
-        learnt = answers.get("train") or set().union(*answers.values())
-        known = sorted(map(str, learnt))
-        for name, split in splits.items():
-            if answers[name] - learnt:
-                refuse_unknown(split, lambda gold: [gold], known, role=cls.gold, flag="")
-        return cls(LabelSet(tuple(known))), splits
+        learnt = sorted(learnable(answers))
+        refuse_unknown(splits, answers, lambda gold: [gold], learnt, role=cls.gold, flag="")
+        return cls(LabelSet(tuple(learnt))), splits
 
     @classmethod
     def _split(cls, name: str, source: RowSource, settings: Any) -> Examples:

@@ -99,8 +99,8 @@ def test_what_is_missing_or_incomplete_anywhere_has_no_rank_and_is_named() -> No
     assert summary["methods"] == [] and "Fewer than two methods are complete" in summary["verdict"][0]
     assert "Not ranked: tfidf, missing on set1 and set2." in summary["verdict"]
     assert across_page.picture(summary) == ""
-    page = across_page.page(summary, [{"data_set": "x", "why": "no <data>"}], Path("out"), {})
-    assert "no &lt;data&gt;" in page and 'href="../runs/set0/comparison.html"' in page
+    page = across_page.page(summary, [("x", "no <data>")], Path("out"), {})
+    assert "1 comparison failed" in page and "no &lt;data&gt;" in page and 'href="../runs/set0/comparison.html"' in page
     assert "| lora | base | 99.0 | 97.0–101.0 | 2 (incomplete) | – |" in across_page.markdown(summary, [])
 
 

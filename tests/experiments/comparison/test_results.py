@@ -19,7 +19,7 @@ from adapters.core.errors import ComparisonError, DataError, SettingsError
 from adapters.evaluation.differences import Difference, Error
 from adapters.evaluation.metrics.base.metric import load_metric
 from adapters.evaluation.report.html import first_sentence
-from adapters.experiments.comparison import results
+from adapters.experiments.comparison import results, results_table
 from adapters.experiments.comparison.output import disagreements, save_and_print
 from adapters.experiments.comparison.plots import front
 from adapters.experiments.comparison.summary import needed, needed_together, summarise
@@ -369,7 +369,11 @@ def test_the_cheapest_is_by_the_cost_that_the_user_names(tmp_path: Path) -> None
             record.scores["cost"]["train_seconds"] = seconds
     assert summarise(rows, margin=0.2, resamples=300)["advice"][0]["chosen"] == 1
     summary = summarise(rows, margin=0.2, cost="training", resamples=300)
-    assert summary["advice"][0]["chosen"] == 0 and "the least time to train (1 s)" in sentences(summary)[0]
+    assert summary["advice"][0]["chosen"] == 0 and "the least time to train (1.0 s)" in sentences(summary)[0]
+    (training,) = (
+        one for one in results_table.columns(results_table.entries(summary), "F1") if one.title == "Training time"
+    )
+    assert [training.shown(row) for row in summary["rows"]] == ["1.0 s", "50 s"], "as the verdict says it"
 
 
 def test_runs_that_learned_from_other_data_are_refused_unless_it_is_allowed(tmp_path: Path) -> None:
@@ -681,7 +685,7 @@ def test_costs_that_cannot_be_compared_choose_nothing(tmp_path: Path) -> None:
     said = sentences(summarise(rows, margin=0.2, cost="latency", resamples=300))[0]
     assert "is not known: not measured of full, lora" in said
     said = sentences(summarise(rows, margin=0.2, cost="training", resamples=300))[0]
-    assert "scores highest of those that need the least time to train (2 s)" in said
+    assert "scores highest of those that need the least time to train (1.5 s)" in said
 
 
 @pytest.mark.parametrize("margin, words", [(0.01, "1.0 point"), (0.0025, "0.25 points"), (0.0004, "0.04 points")])

@@ -88,3 +88,10 @@ def test_the_time_left_is_that_of_runs_of_the_same_row(tmp_path: Path, capsys: p
             live.end(RunOutcome(run=run, folder=tmp_path, error="broken", seconds=seconds))
     lines = capsys.readouterr().err.splitlines()
     assert "(2 s), about 4 s left" in lines[1] and "(600 s), about 10 min left" in lines[2]
+
+
+def test_the_name_of_a_run_is_the_same_in_every_release() -> None:
+    """A run on disk is found again by it."""
+    settings = {"task": "ner", "method": "lora", "seed": 1, "lora_r": 8, "max_length": None, "output_dir": "elsewhere"}
+    run = PlannedRun(method="lora", base="an-organisation/minilm", seed=1, size="50", settings=settings, data="abc")
+    assert run.name == "lora-minilm-50-seed1-c20ef66bd7"

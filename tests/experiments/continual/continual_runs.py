@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adapters.evaluation.metrics.base.metric import load_metric
-from adapters.experiments.continual.results import Condition, Record, load
+from adapters.experiments.continual.results import ConditionRuns, Record, load
 
 TASKS = {"trec": 50, "agnews": 200, "dbpedia": 120}
 """Test examples of each task."""
@@ -33,13 +33,13 @@ def score(value: float | None) -> dict[str, float] | None:
     return None if value is None else {"value": value, "low": max(value - 0.05, 0), "high": min(value + 0.05, 1)}
 
 
-def conditions(runs: Sequence[Path], *, planned: int = 0) -> list[Condition]:
+def conditions(runs: Sequence[Path], *, planned: int = 0) -> list[ConditionRuns]:
     """Conditions of finished runs that differ only in order and seed, in the order of their first runs."""
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in map(load, runs):
         key = (record.scores["method"], record.scores["strategy"], record.scores["row_digest"])
         groups.setdefault(key, []).append(record)
-    return [Condition(records=own, planned=planned) for own in groups.values()]
+    return [ConditionRuns(records=own, planned=planned) for own in groups.values()]
 
 
 def write_run(

@@ -17,7 +17,7 @@ from selenium import webdriver
 from adapters.evaluation.report.tables import rich_table
 from adapters.experiments.continual import plots
 from adapters.experiments.continual.page import page
-from adapters.experiments.continual.results import Condition
+from adapters.experiments.continual.results import ConditionRuns
 from adapters.experiments.continual.summary import summarise
 from adapters.experiments.continual.table import columns, cost_columns, entries, measured_columns
 from adapters.experiments.continual.verdict import sentences
@@ -26,7 +26,7 @@ LONG = "a_strategy_of_a_plugin_with_a_very_long_name"
 TEN = {f"domain_{i}" if i else "a_domain_whose_name_is_long": 40 for i in range(10)}
 
 
-def written(folder: Path, tasks: dict[str, int], kinds: list[dict[str, Any]], runs: int) -> list[Condition]:
+def written(folder: Path, tasks: dict[str, int], kinds: list[dict[str, Any]], runs: int) -> list[ConditionRuns]:
     """A condition of each kind, with an order for each run."""
     order = list(tasks)
     made = [
@@ -61,7 +61,7 @@ def summaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, A
         {"strategy": "separate", "level": 0.86, "notes": {"bound": "a model for each task"}, "stored": 900_000_000},
     ]
     large = written(folder / "many", TEN, many, 2)
-    large[0] = Condition(records=large[0].records[:1], planned=2)
+    large[0] = ConditionRuns(records=large[0].records[:1], planned=2)
     found = {"few": written(folder / "few", TASKS, few, 1), "many": large}
     return {name: summarise(own, resamples=1000) for name, own in found.items()}
 

@@ -12,7 +12,7 @@ import pytest
 from continual_runs import TASKS, write_run
 
 from adapters.core.errors import ComparisonError
-from adapters.experiments.continual.results import Condition, check_alike, load, units_of
+from adapters.experiments.continual.results import ConditionRuns, check_alike, load, units_of
 
 ENDS = dict.fromkeys(TASKS, 0.8)
 
@@ -129,8 +129,8 @@ def test_other_tasks_and_two_orders_of_one_number_are_not_compared(tmp_path: Pat
 
 def test_a_condition_of_which_runs_are_missing_is_incomplete(tmp_path: Path) -> None:
     records = [load(write_run(tmp_path / str(seed), "replay", ends=ENDS, seed=seed)) for seed in range(2)]
-    assert not Condition(records=records, planned=2).incomplete
-    assert Condition(records=records, planned=3).incomplete
+    assert not ConditionRuns(records=records, planned=2).incomplete
+    assert ConditionRuns(records=records, planned=3).incomplete
 
 
 def test_documents_are_resampled_whole_where_they_are_known(tmp_path: Path) -> None:
@@ -143,5 +143,5 @@ def test_documents_are_resampled_whole_where_they_are_known(tmp_path: Path) -> N
     np.savez(folder / "counts.npz", **counts)
     units = units_of([load(folder)])
     assert {task: own.documents for task, own in units.items()} == {"trec": 0, "agnews": 40, "dbpedia": 0}
-    condition = Condition(records=[load(folder)])
+    condition = ConditionRuns(records=[load(folder)])
     assert [own.counts.shape for own in condition.tasks(units)] == [(1, 50, 9), (1, 40, 9), (1, 120, 9)]

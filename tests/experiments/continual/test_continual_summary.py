@@ -13,7 +13,7 @@ from continual_runs import conditions as gathered
 from adapters.evaluation.significance import holm
 from adapters.experiments.comparison import results_table
 from adapters.experiments.continual.output import save_and_print
-from adapters.experiments.continual.results import Condition
+from adapters.experiments.continual.results import ConditionRuns
 from adapters.experiments.continual.summary import summarise
 from adapters.experiments.continual.table import columns, entries, group
 from adapters.experiments.continual.verdict import sentences
@@ -27,7 +27,7 @@ def ends(level: float) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def conditions(tmp_path_factory: pytest.TempPathFactory) -> list[Condition]:
+def conditions(tmp_path_factory: pytest.TempPathFactory) -> list[ConditionRuns]:
     """Three strategies over three orders, a routed one, and all tasks at once; a run of ewc has failed."""
     folder, runs = tmp_path_factory.mktemp("runs"), []
     for number, order in enumerate(ORDERS):
@@ -43,7 +43,7 @@ def conditions(tmp_path_factory: pytest.TempPathFactory) -> list[Condition]:
 
 
 @pytest.fixture(scope="module")
-def summary(conditions: list[Condition]) -> dict[str, Any]:
+def summary(conditions: list[ConditionRuns]) -> dict[str, Any]:
     return summarise(conditions, resamples=400)
 
 
@@ -123,9 +123,9 @@ def test_each_row_is_compared_with_the_best_strategy_that_is_told_as_much(summar
 
 
 def test_simultaneous_bounds_say_who_is_not_inferior_and_who_stores_least(
-    conditions: list[Condition],
+    conditions: list[ConditionRuns],
 ) -> None:
-    whole = [Condition(records=one.records) for one in conditions]
+    whole = [ConditionRuns(records=one.records) for one in conditions]
     summary = summarise(whole, margin=0.2, resamples=300)
     (advice,) = summary["advice"]
     names = [summary["rows"][i]["name"] for i in advice["non_inferior"]]
@@ -184,7 +184,7 @@ def test_conditions_of_several_methods_and_settings_have_names_of_their_own(tmp_
 
 
 def test_four_files_are_written_and_the_screen_names_the_scenario(
-    conditions: list[Condition], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    conditions: list[ConditionRuns], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     failures = [("ewc, order 2", "OSError: no space")]
     summary = save_and_print(conditions, tmp_path, command="taskswap x", failures=failures, resamples=100)

@@ -47,7 +47,7 @@ def stage_of(run, number, *, train=False):
 def test_the_loss_is_that_of_the_task_alone_among_the_outputs_that_compete(scenario, tasks, tiny_bert, tmp_path):
     run = sequence_run(tmp_path, tasks, tiny_bert, strategy="sequential", scenario=scenario)
     heads = Heads(scenario, run.tasks)
-    objective, base = SequenceObjective(heads), run.run.base
+    objective, base = SequenceObjective(heads), run.session.base
     generator = torch.Generator().manual_seed(0)
     for number, one in enumerate(run.tasks):
         own = heads.task(one.name)
@@ -148,7 +148,7 @@ def test_ranks_of_earlier_tasks_stay_as_they_are_and_the_penalty_is_the_overlap(
             assert torch.equal(parameter[:2], earlier[name])
         if ".lora_B." in name:
             assert torch.equal(parameter[:, :2], earlier[name])
-    assert stage.method.scaling == run._method(1).scaling
+    assert stage.method.scaling == run.method_for(1).scaling
     assert olora.Strategy.low_rank
     whole = {name for name, p in stage.model.named_parameters() if p.requires_grad and ".lora_" not in name}
     assert whole == stage.head, "what is learned in full of earlier tasks would be overwritten"

@@ -9,7 +9,7 @@ from adapters.core import discovery
 from adapters.core.sources.resolve import base_defaults
 
 
-def own_defaults(task: str, method: str, base: str | None, plugin_dirs: Sequence[str] = ()) -> dict[str, Any]:
+def method_defaults(task: str, method: str, base: str | None, plugin_dirs: Sequence[str] = ()) -> dict[str, Any]:
     """The defaults of a method on a task and on a base, by setting; those on the base come first.
 
     Args:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from adapters.core.holm import holm as holm
 from adapters.evaluation.metrics.base.metric import Metric
 
 RESAMPLES = 10_000

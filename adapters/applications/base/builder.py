@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core import arguments
-from adapters.core.progress import say as say
+from adapters.core.progress import say
 
 
 class ApplicationBuilder:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapters.applications.base.builder import ApplicationBuilder, say
+from adapters.applications.base.builder import ApplicationBuilder
 from adapters.applications.news_monitor.correction import Correction
 from adapters.applications.news_monitor.inputs import GrowingFile
 from adapters.applications.news_monitor.items import Item
@@ -33,6 +33,7 @@ from adapters.applications.news_monitor.webhook import secret_of
 from adapters.core import arguments
 from adapters.core.errors import DataError, Faults, SettingsError, numbered, verb
 from adapters.core.files import write_json, write_text
+from adapters.core.progress import say
 from adapters.experiments import run_folder
 
 if TYPE_CHECKING:

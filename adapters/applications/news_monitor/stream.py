@@ -9,13 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from adapters.applications.base.builder import say
 from adapters.applications.news_monitor.feeds import Feed
 from adapters.applications.news_monitor.inputs import Arrival, GrowingFile, Pipe, drained
 from adapters.applications.news_monitor.monitor import Monitor
 from adapters.applications.news_monitor.settings import STDIN
 from adapters.applications.news_monitor.webhook import Delivery
 from adapters.core.errors import numbered, verb
+from adapters.core.progress import say
 
 IDLE_SECONDS = 0.5
 

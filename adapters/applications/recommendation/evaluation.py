@@ -10,9 +10,9 @@ import numpy as np
 
 from adapters.applications.base.scores import group_sums, mean, resampled_means
 from adapters.applications.recommendation.events import Case
+from adapters.core.holm import holm
 from adapters.evaluation.differences import differences
 from adapters.evaluation.random_effects import of_runs
-from adapters.evaluation.significance import holm
 
 System = Callable[[Case, np.ndarray], np.ndarray]
 """From a case and bool `[items]`, those that are ranked, to scores of all items, float `[items]`."""

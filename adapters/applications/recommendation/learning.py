@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from adapters.applications.base.builder import ApplicationBuilder, say
+from adapters.applications.base.builder import ApplicationBuilder
 from adapters.applications.recommendation import baselines, reading
 from adapters.applications.recommendation.behaviour import Behaviour, half_life_of
 from adapters.applications.recommendation.events import Case, Events, cases, cut_times
@@ -20,6 +20,7 @@ from adapters.core import arguments
 from adapters.core.environment import versions
 from adapters.core.errors import DataError, SettingsError, numbered, verb
 from adapters.core.files import digest_value, write_json, write_text
+from adapters.core.progress import say
 from adapters.core.settings import INCIDENTAL, require
 from adapters.experiments import run_folder
 from adapters.models.base_model import ENCODER

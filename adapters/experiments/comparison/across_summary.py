@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from adapters.core.errors import numbered
+from adapters.core.holm import holm
 from adapters.evaluation import ranks
 from adapters.evaluation.report.tables import short_name
-from adapters.evaluation.significance import holm
 from adapters.experiments.comparison.verdict import ACROSS
 
 SCOPE = (

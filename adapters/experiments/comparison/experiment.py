@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 from adapters.core import arguments, flags, settings_files
 from adapters.core.errors import ComparisonError, SettingsError
-from adapters.core.files import write_json
+from adapters.core.files import read_json, write_json
 from adapters.core.processes import is_first
 from adapters.core.progress import say
 from adapters.core.settings import own_defaults, shortest
 from adapters.experiments.comparison import launchers
-from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, read_json
+from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome
 from adapters.experiments.run_folder import DATA
 
 

@@ -14,9 +14,10 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from adapters.core.files import read_json
 from adapters.core.progress import say, time_left
 from adapters.evaluation.report.tables import points
-from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, finished, read_json, row_keys, run_folder
+from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, finished, row_keys, run_folder
 
 
 class LiveTable:

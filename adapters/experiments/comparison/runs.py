@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adapters.core.files import digest_value, locked, write_json
-from adapters.core.files import read_json as read_json
+from adapters.core.files import digest_value, locked, read_json, write_json
 from adapters.core.launcher import without_launcher
 from adapters.core.settings import lasting
 from adapters.core.signals import SignalGuard

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from adapters.core.holm import holm
 from adapters.evaluation.differences import (
     LEVEL,
     MANY,
@@ -25,7 +26,7 @@ from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.any_metric import score_title
 from adapters.evaluation.metrics.base.metric import Metric, main_metric
 from adapters.evaluation.random_effects import Effects, effects, moderated, resampled_scores
-from adapters.evaluation.significance import RESAMPLES, holm, holm_levels
+from adapters.evaluation.significance import RESAMPLES, holm_levels
 from adapters.experiments.comparison import curves
 from adapters.experiments.comparison.results import Row, documents_of
 

@@ -19,9 +19,10 @@ import numpy as np
 
 from adapters.core import search_space
 from adapters.core.errors import numbered
+from adapters.core.files import read_json
 from adapters.core.search_space import Space
 from adapters.experiments.comparison import results
-from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, read_json
+from adapters.experiments.comparison.runs import PlannedRun, RunOutcome
 from adapters.experiments.comparison.tuners import Tuner
 
 KEPT, RUNGS = 3, 3

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from adapters.core.holm import holm
 from adapters.evaluation.differences import (
     Difference,
     Error,
@@ -20,7 +21,7 @@ from adapters.evaluation.differences import (
 )
 from adapters.evaluation.metrics.base.metric import Metric, load_metric
 from adapters.evaluation.random_effects import Effects, effects, moderated, resampled_scores
-from adapters.evaluation.significance import holm, resampled_sums
+from adapters.evaluation.significance import resampled_sums
 
 LABELS = ("O", "B-LOC", "I-LOC", "B-PER", "I-PER")
 

@@ -12,11 +12,12 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.core.holm import holm
 from adapters.data.tag_schemes import tag_labels
 from adapters.evaluation import significance as statistics
 from adapters.evaluation.metrics.base.metric import Metric, Section, ratio
 from adapters.evaluation.metrics.entity_f1 import Metric as EntityF1
-from adapters.evaluation.significance import bootstrap, holm, holm_levels, resampled_sums
+from adapters.evaluation.significance import bootstrap, holm_levels, resampled_sums
 
 LABELS = tag_labels(["LOC", "PER"]).names
 

@@ -31,10 +31,9 @@ from adapters.tasks.base.requests import Request
 if TYPE_CHECKING:
     from starlette.requests import Request as HttpRequest
 
-    from adapters.serving.bank.adapter_loader import LoadedAdapter
+    from adapters.serving.bank.answering import Observed
     from adapters.serving.bank.bank import AdapterBank
     from adapters.serving.bank.served_bank import ServedBank
-    from adapters.tasks.base.observation import Observation
 
 WARMING, READY, DRAINING = "warming", "ready", "draining"
 MAX_THREADS = 4
@@ -197,7 +196,7 @@ class Service:
     def _predict(self, requests: Sequence[Request]) -> Answers:
         assert self.bank is not None
         faults: dict[int, UserError] = {}
-        observed: list[tuple[LoadedAdapter, Observation]] | None = [] if self.drift.counts_answers else None
+        observed: Observed | None = [] if self.drift.counts_answers else None
         answers = self.bank.predict(requests, faults, observed)
         self.drift.take(observed or ())
         self.metrics.count_routed(answers, faults.values())

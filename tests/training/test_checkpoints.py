@@ -108,6 +108,17 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_is_used(
         assert "step-00000002" in said[0] and "The one before it is used" in said[0]
 
 
+def test_a_checkpoint_of_another_format_says_which_and_the_one_before_it_is_used(tmp_path: Path) -> None:
+    store = made(tmp_path)
+    saved(store, 1)
+    path = saved(store, 2)
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
+    said: list[str] = []
+    assert whole(store, said) == 1
+    assert "step-00000002: expected format 1, found 99." in said[0]
+
+
 def test_a_checkpoint_of_another_run_says_what_differs(tmp_path: Path) -> None:
     path = saved(made(tmp_path), 1)
     other = made(tmp_path, settings={"learning_rate": 0.2, "seed": 0})
@@ -191,6 +202,15 @@ def test_a_checkpoint_without_a_name_is_refused_and_removes_none(
     assert run_recipe("head_ner", "--resume_from_checkpoint", name) == 2
     assert "must be latest, or the folder of a checkpoint" in capsys.readouterr().err
     assert kept.is_file()
+
+
+def test_a_checkpoint_after_each_scoring_is_of_the_steps_that_were_scored(run_recipe: Any, tmp_path: Path) -> None:
+    given = ["--num_train_epochs", "3", "--checkpointing_steps", "epoch", "--save_total_limit", "9"]
+    assert run_recipe("head_ner", *given) == 0
+    training = json.loads((tmp_path / "run" / "scores.json").read_text())["training"]
+    scored = [f"step-{score['step']:08d}" for score in training["dev_scores"]]
+    assert len(scored) == 3
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == scored
 
 
 def test_a_refused_resume_changes_nothing_of_the_run(

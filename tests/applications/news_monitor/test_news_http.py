@@ -15,7 +15,7 @@ import pytest
 from browser import chromium
 from desk import NoAdapters
 from selenium.webdriver.support.ui import WebDriverWait
-from servers import ADMIN, Running, Site
+from servers import ADMIN, Running, Site, until
 
 from adapters.applications.news_monitor import serving
 from adapters.applications.news_monitor.inputs import Arrival
@@ -245,6 +245,35 @@ def test_events_come_as_they_happen_and_go_on_after_the_last_one_that_was_seen(
         with client.stream("GET", "/v1/news/events", headers={"Last-Event-ID": "1"}, timeout=20) as stream:
             following = next(events_of(stream))
         assert following[0] == "alarm" and following[2] == "2"
+
+
+def test_streams_of_events_are_limited_kept_alive_and_end_with_the_error_that_ended_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(serving, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(serving, "MOST_PAGES", 1)
+    site = serving.application(folder_of(tmp_path / "run"))
+    with Running(NoAdapters(), [site], max_wait_ms=0) as running, httpx.Client(base_url=running.url) as client:
+        with client.stream("GET", "/v1/news/events", timeout=20) as stream:
+            lines = stream.iter_lines()  # a generator that is thrown away closes the stream
+            assert ": alive" in lines
+            with client.stream("GET", "/v1/news/events", timeout=20) as refused:
+                assert refused.status_code == 503 and refused.headers["retry-after"] == "30"
+                assert "1 pages are open already." in refused.read().decode()
+            assert ": alive" in lines
+        until(lambda: site.pages == 0)
+
+        def failed(*_: object, **__: object) -> None:
+            raise SessionError("the disk is gone")
+
+        with client.stream("GET", "/v1/news/events", timeout=20) as stream:
+            found = events_of(stream)
+            assert next(found)[0] == "changed"
+            monkeypatch.setattr(serving, "_news", failed)
+            *_, (name, told, _) = found
+        assert name == "error" and "nothing of the request was kept" in told["error"]
+        until(lambda: site.pages == 0)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from servers import Running, Site
 from tiny import ROUTED
 
 from adapters.core.errors import BankError, SettingsError
+from adapters.serving.bank.bank import AdapterBank
 from adapters.serving.http import schema
 from adapters.serving.http.auth import Tokens
 from adapters.serving.http.client import Client, RefusedError
@@ -25,11 +26,18 @@ FAR = "1 2 3 4 5 6 7 8 9 0 " * 5
 
 
 @pytest.fixture(scope="module")
-def bank(tiny_bert: Path, served_root: Path, one_thread: None) -> Any:
+def served_root(served_root: Path, tiny_bert: Path, one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the folder of adapters, with a router in it."""
+    folder = tmp_path_factory.mktemp("routed") / "served"
+    shutil.copytree(served_root, folder)
+    tiny.router(folder / "router", AdapterBank(str(tiny_bert)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bank(tiny_bert: Path, served_root: Path) -> Any:
     """A bank of its own, below whose root there is a router."""
-    made = servers.bank_of(tiny_bert, served_root)
-    tiny.router(served_root / "router", made)
-    return made
+    return servers.bank_of(tiny_bert, served_root)
 
 
 @pytest.fixture
@@ -129,8 +137,6 @@ def test_what_is_no_router_of_this_base_is_refused_and_the_old_one_stays(
 
 
 def test_a_router_to_an_adapter_that_is_not_loaded_is_refused_with_409(tiny_bert: Path, served_root: Path) -> None:
-    from adapters.serving.bank.bank import AdapterBank
-
     bank = AdapterBank(str(tiny_bert), adapter_root=served_root)
     bank.load("ner", served_root.resolve() / "ner")
     with servers.site(bank, adapter_root=str(served_root)) as mine:

@@ -95,13 +95,18 @@ def _fresh_accelerate() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _quick_end(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a run in this process ends with, quick: few examples are timed alone, and its curve is an empty picture.
+    """What a run in this process ends with, quick: few examples are timed alone, its curve is an empty picture, and few
+    resamples are drawn.
 
-    Both take a third of a tiny run's time. Runs in processes of their own, and tests marked `whole_end`, do it all.
+    They take a third of a tiny run's time. Runs in processes of their own, and tests marked `whole_end`, do it all.
     """
     import sys
 
-    if request.node.get_closest_marker("whole_end") is None and "adapters.experiments.run" in sys.modules:
+    if request.node.get_closest_marker("whole_end") is not None:
+        return
+    if "adapters.applications.customer_service.evaluation" in sys.modules:
+        monkeypatch.setattr("adapters.applications.customer_service.evaluation.RESAMPLES", 100)
+    if "adapters.experiments.run" in sys.modules:
         monkeypatch.setattr("adapters.evaluation.evaluate.LATENCY_EXAMPLES", 3)
         monkeypatch.setattr("adapters.experiments.learning_curve.picture", lambda history, score: "<svg></svg>\n")
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import tiny
 import torch
-from conftest import REPOSITORY, forget_accelerate
+from conftest import forget_accelerate
 
 from adapters.core.errors import CheckpointError, SettingsError
 from adapters.training.checkpoint import Checkpoint, Checkpoints
@@ -141,22 +138,19 @@ for step in range(int(sys.argv[3]) + 1, 10**6):
 """
 
 
-def saving(folder: Path, begin: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SAVING, str(Path(__file__).parent), str(folder), str(begin)]
-    environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-
-
 @pytest.mark.slow
 def test_a_kill_at_any_moment_of_saving_loses_at_most_what_was_being_written(tmp_path: Path) -> None:
     draw, last = random.Random(0), 0
-    for _ in range(4):
-        process = saving(tmp_path, last)
-        assert process.stdout is not None
-        said = [int(process.stdout.readline()) for _ in range(draw.randint(1, 4))]
+    script = tmp_path / "saving.py"
+    script.write_text(SAVING)
+    for number in range(4):
+        process = forked.Forked([script, Path(__file__).parent, tmp_path, last], tmp_path / f"log {number}")
+        steps = draw.randint(1, 4)
+        process.until(lambda process=process, steps=steps: process.printed().count("\n") >= steps)
         time.sleep(draw.random() * 0.02)
-        process.send_signal(signal.SIGKILL)
-        said += [int(line) for line in process.communicate()[0].split()]
+        process.kill()
+        process.wait()
+        said = [int(line) for line in process.printed().split()]
         store = made(tmp_path)
         last = whole(store)
         assert last in (said[-1], said[-1] + 1)

@@ -16,7 +16,7 @@ from conftest import REPOSITORY, call_recipe, forget_accelerate
 from forked import Forked
 from servers import site
 
-from adapters.applications.customer_service import serving
+from adapters.applications.customer_service import evaluation, serving
 from adapters.applications.customer_service.assistant import Assistant
 from adapters.applications.customer_service.conversation import Session
 from adapters.applications.customer_service.gate import CLOSED
@@ -44,7 +44,9 @@ def learned(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = ("--retriever", "adapter", "--prompted_base", str(tiny.llama(folder / "llama", positions=512)))
     given = flags(customers.company(folder / "data"), tiny_bert, folder / "run", *more)
     forget_accelerate()
-    assert call_recipe(RECIPE, given) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "RESAMPLES", 100)
+        assert call_recipe(RECIPE, given) == 0
     forget_accelerate()
     return folder / "run"
 

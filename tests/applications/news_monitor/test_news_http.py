@@ -27,7 +27,7 @@ from adapters.core.errors import ArtifactError, SessionError, SettingsError
 from adapters.serving.http.auth import Tokens
 
 FLAGS = ["--learning_days", "2", "--delay_minutes", "0"]
-SURGE = (60 * 100, 60 * 103)
+SURGE = (20 * 100, 20 * 103)
 HOSTILE = '<img src=x onerror="window.owned=1">'
 
 
@@ -60,7 +60,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 def test_what_is_posted_is_counted_as_a_replay_counts_it(served: Served, tmp_path: Path) -> None:
-    rows = [*news.rows(60 * 104, surge=SURGE)]
+    rows = [*news.rows(20 * 104, surge=SURGE, per_hour=20)]
     for begin in range(0, len(rows), 500):
         answer = served.push(rows[begin : begin + 500])
         assert answer.status_code == 200 and answer.json()["became"] == ["counted"] * answer.json()["items"]
@@ -227,7 +227,7 @@ def test_events_come_as_they_happen_and_go_on_after_the_last_one_that_was_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "LOOK_SECONDS", 0.01)
-    rows = [*news.rows(60 * 104, surge=SURGE)]
+    rows = [*news.rows(20 * 104, surge=SURGE, per_hour=20)]
     site = serving.application(folder_of(tmp_path / "run"))
     with Running(NoAdapters(), [site], max_wait_ms=0) as running, httpx.Client(base_url=running.url) as client:
         with client.stream("GET", "/v1/news/events", timeout=20) as stream:
@@ -281,7 +281,7 @@ def test_the_page_shows_sentiment_alarms_and_the_items_behind_a_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "LOOK_SECONDS", 0.05)
-    rows = [*news.rows(60 * 104, surge=SURGE)]
+    rows = [*news.rows(20 * 104, surge=SURGE, per_hour=20)]
     for row in rows:
         row["text"] = f"{HOSTILE} {row['text']}"
     rows[0]["topics"] = [HOSTILE]

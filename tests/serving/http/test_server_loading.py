@@ -82,6 +82,20 @@ def test_put_loads_puts_again_is_a_new_version_and_delete_unloads(mine: Site) ->
     assert mine.predict([{"adapter": "new", "inputs": TEXT}]).status_code == 404
 
 
+@pytest.fixture(scope="module")
+def linked(tiny_bert: Path, served_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """An application with a bank of its own, below whose root some links lead out."""
+    place = tmp_path_factory.mktemp("linked") / "served"
+    shutil.copytree(served_root, place)
+    (place / "link").symlink_to(served_root / "ner")
+    (place / "ring").symlink_to(place / "ring")
+    shutil.copytree(served_root / "mood", place / "half")
+    (place / "half" / "README.md").unlink()
+    (place / "half" / "README.md").symlink_to(served_root / "ner" / "README.md")
+    with servers.site(servers.bank_of(tiny_bert, place), adapter_root=str(place)) as made:
+        yield made
+
+
 @pytest.mark.parametrize(
     ("folder", "status", "message"),
     [
@@ -103,22 +117,14 @@ def test_put_loads_puts_again_is_a_new_version_and_delete_unloads(mine: Site) ->
     ],
 )
 def test_only_folders_below_the_root_are_loaded(
-    tiny_bert: Path, served_root: Path, tmp_path: Path, folder: Any, status: int, message: str
+    linked: Site, tmp_path_factory: pytest.TempPathFactory, folder: Any, status: int, message: str
 ) -> None:
-    place = tmp_path / "served"
-    shutil.copytree(served_root, place)
-    (place / "link").symlink_to(served_root / "ner")
-    (place / "ring").symlink_to(place / "ring")
-    shutil.copytree(served_root / "mood", place / "half")
-    (place / "half" / "README.md").unlink()
-    (place / "half" / "README.md").symlink_to(served_root / "ner" / "README.md")
-    with servers.site(servers.bank_of(tiny_bert, place), adapter_root=str(place)) as mine:
-        before = mine.ask("GET", "/v1/adapters").json()
-        response = mine.ask("PUT", "/v1/adapters/new", json={"folder": folder})
-        assert (response.status_code, response.json().keys()) == (status, {"error", "expected", "found"})
-        assert message in response.json()["error"]
-        assert str(tmp_path) not in response.text
-        assert mine.ask("GET", "/v1/adapters").json() == before
+    before = linked.ask("GET", "/v1/adapters").json()
+    response = linked.ask("PUT", "/v1/adapters/new", json={"folder": folder})
+    assert (response.status_code, response.json().keys()) == (status, {"error", "expected", "found"})
+    assert message in response.json()["error"]
+    assert str(tmp_path_factory.getbasetemp()) not in response.text
+    assert linked.ask("GET", "/v1/adapters").json() == before
 
 
 @pytest.mark.parametrize(

@@ -116,21 +116,6 @@ def test_each_item_says_what_became_of_it_and_a_wrong_one_harms_no_other(served:
     }
 
 
-def test_posting_needs_the_staffs_token_and_reading_the_one_of_predictions(tmp_path: Path) -> None:
-    tokens = Tokens(predict=b"predict-token", staff=b"staff-token")
-    served = Served(folder_of(tmp_path / "run"), tokens)
-    try:
-        (item,) = news.rows(1)
-        assert served.push(item).status_code == 401
-        assert served.push(item, headers={"authorization": "Bearer predict-token"}).status_code == 401
-        assert served.push(item, headers={"authorization": "Bearer staff-token"}).json()["became"] == ["counted"]
-        assert served.ask("GET", "/v1/news/series").status_code == 401
-        reading = {"authorization": "Bearer predict-token"}
-        assert served.ask("GET", "/v1/news/series", headers=reading).json()["became"] == {"counted": 1}
-    finally:
-        served.close()
-
-
 def test_one_process_watches_in_a_folder_and_a_folder_that_is_none_is_refused(
     served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -145,16 +145,7 @@ def test_a_router_to_an_adapter_that_is_not_loaded_is_refused_with_409(tiny_bert
         assert "router: routes to mood, which the bank has not loaded" in response.json()["error"]
 
 
-@pytest.mark.parametrize(
-    ("method", "open_to"),
-    [("GET", ("predict-token", "admin-token")), ("PUT", ("admin-token",)), ("DELETE", ("admin-token",))],
-)
-def test_the_router_asks_for_the_tokens_of_adapters(bank: Any, method: str, open_to: tuple[str, ...]) -> None:
-    with servers.site(bank, tokens=Tokens(predict=b"predict-token", admin=b"admin-token")) as mine:
-        for token in ("", "wrong", "predict-token", "admin-token"):
-            headers = {"authorization": f"Bearer {token}"}
-            response = mine.ask(method, "/v1/router", json={"folder": "router"}, headers=headers)
-            assert (response.status_code != 401) == (token in open_to), (token, response.text)
+def test_a_router_is_loaded_only_below_a_root_and_into_one_process(bank: Any) -> None:
     with servers.site(bank) as mine:
         response = mine.ask("PUT", "/v1/router", json={"folder": "router"})
         assert response.status_code == 403 and "--adapter_root" in response.json()["error"]

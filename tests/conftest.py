@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from adapters.core import garbage
+from adapters.core.files import cache_folder
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -59,13 +60,17 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of the test run's own, unless the caller chose one (CI gives an empty folder)."""
-    if "TASKSWAP_CACHE" in os.environ:
-        yield
-        return
-    os.environ["TASKSWAP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """A cache of the test run's own, as data are prepared under digests of temporary paths.
+
+    Of the caller's cache (CI gives an empty folder) it has what is fetched or measured once.
+    """
+    own, callers = tmp_path_factory.mktemp("cache"), os.environ.get("TASKSWAP_CACHE")
+    if callers:
+        for name in ("sources", "machine", "peft_options"):
+            (own / name).symlink_to(cache_folder(name).resolve())
+    os.environ["TASKSWAP_CACHE"] = str(own)
     yield
-    del os.environ["TASKSWAP_CACHE"]
+    os.environ.pop("TASKSWAP_CACHE") if callers is None else os.environ.update(TASKSWAP_CACHE=callers)
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +95,18 @@ def _fresh_accelerate() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _quick_end(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a run in this process ends with, quick: few examples are timed alone, and its curve is an empty picture.
+    """What a run in this process ends with, quick: few examples are timed alone, its curve is an empty picture, and few
+    resamples are drawn.
 
-    Both take a third of a tiny run's time. Runs in processes of their own, and tests marked `whole_end`, do it all.
+    They take a third of a tiny run's time. Runs in processes of their own, and tests marked `whole_end`, do it all.
     """
     import sys
 
-    if request.node.get_closest_marker("whole_end") is None and "adapters.experiments.run" in sys.modules:
+    if request.node.get_closest_marker("whole_end") is not None:
+        return
+    if "adapters.applications.customer_service.evaluation" in sys.modules:
+        monkeypatch.setattr("adapters.applications.customer_service.evaluation.RESAMPLES", 100)
+    if "adapters.experiments.run" in sys.modules:
         monkeypatch.setattr("adapters.evaluation.evaluate.LATENCY_EXAMPLES", 3)
         monkeypatch.setattr("adapters.experiments.learning_curve.picture", lambda history, score: "<svg></svg>\n")
 

@@ -132,6 +132,8 @@ for path in sys.argv[2:]:
     found(path, lambda: recipe(path))
 found("python -m adapters", lambda: command())
 found("python -m adapters --help", lambda: command("--help"))
+found("python -m adapters --version", lambda: command("--version"))
+found("python -m adapters train --help", lambda: command("train", "--task", "ner", "--method", "lora", "--help"))
 found("python -m adapters predict --help", lambda: command("predict", "--help"))
 found("python -m adapters serve --help", lambda: command("serve", "--help"))
 found("python -m adapters prompts", lambda: command("prompts"))
@@ -145,7 +147,7 @@ def test_help_imports_no_heavy_library():
     command = [sys.executable, "-c", ASKING, ",".join(HEAVY), *recipes]
     ended = subprocess.run(command, cwd=house.REPOSITORY, capture_output=True, text=True, check=True)
     told = json.loads(ended.stdout)
-    assert len(told) == len(recipes) + 6
+    assert len(told) == len(recipes) + 8
     assert not {name: heavy for name, (_, heavy) in told.items() if heavy}
     silent = {name for name, (characters, _) in told.items() if characters < 50}
     assert silent == {"import"}

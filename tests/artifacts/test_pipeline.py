@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from adapters.artifacts.pipeline import Pipeline, check_steps
+from adapters.cli.main import main
 from adapters.core.discovery import load
 from adapters.core.errors import ModelError, SettingsError
 from adapters.data.labels import LabelSet
@@ -89,3 +90,19 @@ def test_the_strict_rule_wants_label_direction_and_both_entities() -> None:
     assert float(scores["relation_f1"]) == pytest.approx(2 * 1 / (3 + 2))
     assert float(scores["entity_f1"]) == pytest.approx(2 / 3)
     assert metric.counts(gold, None).tolist() == [0, 0, 3, 0, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["run", "Ada is here", "--max_distance", "3"], "--max_distance: only with --pipeline."),
+        (["Ada is here", "--pipeline", "ner=x"], "--pipeline ner=x: needed is ner=FOLDER,relation=FOLDER."),
+        (["Ada is here", "--pipeline", "ner=x,ner=y"], "needed is ner=FOLDER,relation=FOLDER."),
+        (["Ada is here", "--pipeline", "ner=x,tail=y"], "needed is ner=FOLDER,relation=FOLDER."),
+    ],
+)
+def test_a_pipeline_is_of_two_named_artifacts(
+    flags: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", *flags]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
+from adapters.core.holm import holm
 from adapters.evaluation.differences import Difference, differences, lower_bounds, row_error
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.metric import Metric, load_metric
 from adapters.evaluation.random_effects import effects, moderated, resampled_scores
-from adapters.evaluation.significance import holm
 
 RESAMPLES = 1000
 MEASURES = ("alarms", "power", "non_inferior", "documents", "few")

@@ -161,15 +161,19 @@ def test_a_data_file_in_json_is_not_taken_for_a_settings_file(
 ) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps([{"text": t, "label": y} for t, y in ROWS]))
-    assert main.main(["data", str(path)]) == 0
-    assert "4" in capsys.readouterr().out
+    assert record(capsys, path)["splits"] == {"train": 4}
 
 
 def test_tokens_are_counted_with_a_base_model(
     reviews: Path, capsys: pytest.CaptureFixture[str], tiny_bert: Path
 ) -> None:
+    from transformers import AutoTokenizer
+
     found = record(capsys, reviews, "--task", "classification", "--model_name_or_path", tiny_bert)
-    assert found["lengths"]["train"]["tokens"]["percentiles"]["100"] >= 3
+    lengths = sorted(len(ids) for ids in AutoTokenizer.from_pretrained(tiny_bert)([text for text, _ in ROWS]).input_ids)
+    percentiles = found["lengths"]["train"]["tokens"]["percentiles"]
+    assert (percentiles["5"], percentiles["100"]) == (lengths[0], lengths[-1])
+    assert lengths[0] > 3, "more than words: letters, and special tokens"
 
 
 def test_the_flags_are_those_of_every_task() -> None:

@@ -77,5 +77,14 @@ def test_what_cannot_be_combined_is_said(
     words = ["merge", *map(str, two), "--output_dir", str(tmp_path / "out"), "--base", str(tiny_bert)]
     assert main([*words, *flags]) == 2
     assert message in capsys.readouterr().err
-    assert main(["merge", str(two[0]), "--output_dir", str(tmp_path / "out"), "--weights", "1"]) == 2
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("flags", [["--weights", "1"], ["--density", "0.5"], ["--validation_file", "x.csv"]])
+def test_what_only_several_adapters_take_is_refused_with_one(
+    flags: list[str], two: list[Path], tiny_bert: Path, tmp_path: Path, capsys
+) -> None:
+    words = ["merge", str(two[0]), "--output_dir", str(tmp_path / "out"), "--base", str(tiny_bert)]
+    assert main([*words, *flags]) == 2
+    assert "only for combining several adapters; one was given" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -190,7 +189,7 @@ def test_importing_loads_no_heavy_library() -> None:
 
 
 def test_gguf_becomes_the_same_weights_in_safetensors(tmp_path: Path) -> None:
-    gguf = pytest.importorskip("gguf")
+    import gguf
     import numpy
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -268,6 +267,7 @@ class Hub(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.model = {**MODEL, "pytorch_model.bin": b"pickle", "code.py": b"", "onnx/model.safetensors": b"other"}
         self.fetched: list[str] = []
+        self.asked: list[str] = []
 
     def api(self, path: str) -> object:
         """What the API answers; None: no such thing."""
@@ -283,6 +283,7 @@ class HubPage(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        self.server.asked.append(path)
         name = path.removeprefix(f"/owner/name/resolve/{COMMIT}/")
         answer = self.server.api(path)
         body = json.dumps(answer).encode() if answer is not None else self.server.model.get(name)
@@ -360,23 +361,24 @@ def test_what_the_hub_lacks_is_said(name: str, message: str, hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "near"),
+    ("name", "kind", "near", "asked"),
     [
-        ("minlm", "model", "did you mean 'minilm'"),
-        ("conll2023", "dataset", "did you mean 'conll2003'"),
-        ("Minilm", "model", "did you mean 'minilm'"),
-        ("runs/lora_mer", "model", "did you mean 'runs/lora_ner'"),
-        ("./runs/lora_mer", "model", "did you mean './runs/lora_ner'"),
-        ("runs/trian.jsonl", "dataset", "did you mean 'runs/train.jsonl'"),
+        ("minlm", "model", "did you mean 'minilm'", ["/api/models/minlm"]),
+        ("conll2023", "dataset", "did you mean 'conll2003'", ["/api/datasets/conll2023"]),
+        ("Minilm", "model", "did you mean 'minilm'", ["/api/models/Minilm"]),
+        ("runs/lora_mer", "model", "did you mean 'runs/lora_ner'", ["/api/models/runs/lora_mer"]),
+        ("./runs/lora_mer", "model", "did you mean './runs/lora_ner'", []),
+        ("runs/trian.jsonl", "dataset", "did you mean 'runs/train.jsonl'", []),
     ],
 )
-def test_an_unknown_name_ends_fast_and_names_what_is_near(name: str, kind: Kind, near: str) -> None:
+def test_an_unknown_name_is_asked_for_once_at_most_and_what_is_near_is_named(
+    name: str, kind: Kind, near: str, asked: list[str], hub: Hub
+) -> None:
     Path("runs/lora_ner").mkdir(parents=True)
     Path("runs/train.jsonl").write_text("{}")
-    start = time.perf_counter()
     with pytest.raises(SourceError, match=f"is neither a local path nor an alias.*{near}"):
         resolve(name, kind)
-    assert time.perf_counter() - start < 4
+    assert hub.asked == asked
 
 
 @pytest.mark.parametrize("name", ["", " ", "no/such/folder", "a b", "~nobody/x", "x\0y", "nothing/like-it", "x" * 5000])
@@ -385,15 +387,15 @@ def test_any_text_that_names_nothing_is_refused_with_what_could_be_given(name: s
         resolve(name, "model")
 
 
-def test_a_hub_that_never_answers_costs_a_near_miss_few_seconds(
+def test_a_hub_that_never_answers_costs_a_near_miss_no_more_than_its_time_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sources, "_HUB_SECONDS_NEAR_AN_ALIAS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         use_hub(monkeypatch, f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
-        start = time.perf_counter()
-        with pytest.raises(SourceError, match=r"the Hub could not be reached .*did you mean 'smollm2'"):
+        late = r"the Hub could not be reached \((no answer within|.*timed out).*did you mean 'smollm2'"
+        with pytest.raises(SourceError, match=late):
             resolve("smolm2", "model")
-        assert time.perf_counter() - start < 5
 
 
 @pytest.mark.network

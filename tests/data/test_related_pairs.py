@@ -55,6 +55,28 @@ def test_a_relation_of_an_entity_with_itself_is_refused_and_one_given_twice_coun
         read({**row, "relations": [[1, 1, "knows"]]}, LISTED)
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"relations": [[-1, 0, "x"]]}, "a relation refers to entity -1; column 'entities' has 2, counted from 0"),
+        ({"relations": [[0, 2, "x"]]}, "a relation refers to entity 2; column 'entities' has 2, counted from 0"),
+        ({"relations": [[0, "1", "x"]]}, "a relation refers to entity '1'; column 'entities' has 2"),
+        ({"relations": [[0, True, "x"]]}, "a relation refers to entity True; column 'entities' has 2"),
+        ({"relations": [[0, 1]]}, "a relation must be {head, tail, type} or [head, tail, type], found [0, 1]"),
+        ({"relations": [{"head": 0}]}, "or [head, tail, type], found {'head': 0}"),
+        ({"relations": 7}, "column 'relations' must be a list, found 7"),
+        ({"entities": [[0, 3], [8.5, 10]]}, "an entity's place must be two whole numbers, found [8.5, 10]"),
+        ({"entities": [[0, 3], "Bo"]}, "an entity must be [start, end, type] or {start, end, type}, found 'Bo'"),
+    ],
+)
+def test_what_is_wrong_with_listed_relations_is_said(change: dict[str, Any], problem: str) -> None:
+    row = {"text": "Ada met Bo", "entities": [[0, 3], [8, 10]], "relations": [[0, 1, "knows"]]}
+    assert [one[-1] for one in read(row, LISTED)] == ["knows", NO_RELATION]
+    with pytest.raises(DataError) as raised:
+        read({**row, **change}, LISTED)
+    assert problem in str(raised.value)
+
+
 def test_marks_may_nest_and_come_in_either_order() -> None:
     plain, head, tail = marked_pair("<e2>University of <e1>Oslo</e1></e2> is old") or ("", None, None)
     assert head is not None and tail is not None

@@ -220,7 +220,7 @@ def test_what_a_call_lacks_is_said_by_name():
 
 
 @pytest.mark.parametrize("methods", ["majority,tfidf", ["majority", "tfidf"], ("majority", "tfidf")])
-def test_a_text_in_place_of_a_list_of_methods_is_read_as_on_the_command_line(tmp_path, methods):
+def test_a_text_in_place_of_a_list_of_methods_is_read_as_on_the_command_line(tmp_path, methods, runs_in_process):
     rows = [{"text": f"a {'xy'[n % 2]} {n}", "label": "xy"[n % 2]} for n in range(40)]
     given = {
         "task": "classification",

@@ -20,7 +20,6 @@ SAMPLED = [
     ("write a checkpoint", FULL),
     ("write what was trained", FULL),
     ("test score", "SIGINT"),
-    ("test score", "SIGKILL"),
     ("write the artifact", FULL),
     ("write scores", "SIGTERM"),
     ("remove checkpoints", "SIGKILL"),

@@ -213,16 +213,24 @@ def test_a_dry_run_writes_nothing(run_into: Any, capsys: pytest.CaptureFixture[s
     assert "steps    16, with 2 dev scores" in capsys.readouterr().out
 
 
+FEW = (*LEARNING, "--dropout", "0", "--learning_rate", "0.001")
+
+
+@pytest.fixture(scope="module")
+def one(run_into: Any) -> Path:
+    """The run of one process that those of two are compared with."""
+    code, folder = run_into(*FEW, "--per_device_train_batch_size", "8")
+    assert code == 0
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sharded", [False, True])
-def test_two_processes_learn_and_answer_what_one_does(sharded, run_into, texts, tiny_bert, tmp_path):
+def test_two_processes_learn_and_answer_what_one_does(sharded, one, texts, tiny_bert, tmp_path):
     from adapters.cli import launch
 
-    few = [*LEARNING, "--dropout", "0", "--learning_rate", "0.001"]
-    code, one = run_into(*few, "--per_device_train_batch_size", "8")
-    assert code == 0
     given = ["--model_name_or_path", tiny_bert, "--dataset_name", texts, "--mixed_precision", "no"]
-    words = ["recipes/setfit_classification.py", *given, *few, "--per_device_train_batch_size", 4]
+    words = ["recipes/setfit_classification.py", *given, *FEW, "--per_device_train_batch_size", 4]
     config = launch._fsdp_variables(launch._read("accelerate_configs/fsdp2.yaml")) if sharded else {}
     forked.launched(2, [*words, "--output_dir", tmp_path / "two"], tmp_path / "logs", **config)
     first, second = (json.loads((folder / "scores.json").read_text()) for folder in (one, tmp_path / "two"))

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp, softmax
 
-from adapters.core.errors import ArtifactError, SettingsError
+from adapters.core.errors import ArtifactError, ModelError, SettingsError
 from adapters.prompting.calibration import CONTENT_FREE, STEPS, Calibration, LabelLogProbs, divided, parse, prior_of
 from adapters.prompting.prompt_predictor import PromptPredictor
 from adapters.prompting.template import Prompt
@@ -228,6 +228,11 @@ def test_a_batch_of_too_few_texts_and_an_artifact_without_its_mean_are_refused(
         tiny.method("few_shot", shots=2, calibration=["batch"], prompt=str(path)).wrap(
             base, task, [Example(id=str(i), inputs={"text": f"Ada {i}"}, gold="bad") for i in range(4)]
         )
+    long = " ".join(["London"] * base.positions)
+    method = tiny.method("few_shot", shots=2, calibration=["batch"], prompt=str(path))
+    train = [Example(id=str(i), inputs={"text": f"{long} {i}"}, gold="bad") for i in range(12)]
+    with pytest.raises(ModelError, match="--calibration batch: no training text fits into the prompt"):
+        method.predictor(method.wrap(base, task, train), base, task)
     plain = tiny.method("zero_shot", prompt=str(path))
     plain.save(plain.wrap(base, task, ()), base, tmp_path)
     with pytest.raises(ArtifactError, match="the calibration batch needs 'prior'"):

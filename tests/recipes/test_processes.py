@@ -136,20 +136,11 @@ def test_accelerate_launch_that_starts_one_process_for_two_is_refused(tiny_bert,
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("--num_processes", "0", "recipes/lora_ner.py"), "--num_processes 0: must be at least 1"),
-        (("--num_processes", "2", "nope.py"), "launch needs a recipe's file, found 'nope.py'"),
-        (("--num_processes", "2"), "launch needs a recipe's file, found 'nothing'"),
-    ],
-)
-def test_launch_refuses_what_it_cannot_start(words, said, capsys, monkeypatch):
+def test_launch_refuses_what_it_cannot_start(capsys):
     from adapters.cli.main import main
 
-    monkeypatch.chdir(REPOSITORY)
-    assert main(["launch", *words]) == 2
-    assert said in capsys.readouterr().err
+    assert main(["launch", "--num_processes", "2", "nope.py"]) == 2
+    assert "launch needs a recipe's file, found 'nope.py'" in capsys.readouterr().err
 
 
 def test_a_launcher_that_was_asked_for_more_processes_than_run_is_refused(run_recipe, monkeypatch, tmp_path, capsys):

@@ -387,6 +387,26 @@ def test_sciercs_documents_become_sentences_with_all_their_pairs(tmp_path: Path)
     assert "texts with fewer than two entities" in " ".join(found["train"].notes["reading"]["notes"])
 
 
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"ner": [[]]}, "2: a document needs the lists sentences, ner, relations, of equal length"),
+        ({"ner": None}, "2: a document needs the lists sentences, ner, relations, of equal length"),
+        ({"ner": [[[0, 0]]] * 2}, "2: an entity must be [start, end, type], a relation [start, end, start, end, type]"),
+        ({"relations": [[], [[4, 4, 5, 5, "r"]]]}, "2: a relation's argument (1, 2) is no entity of its sentence"),
+    ],
+)
+def test_what_is_wrong_with_a_document_is_said(change: dict[str, Any], problem: str, tmp_path: Path) -> None:
+    document = {
+        "sentences": [["We", "use", "parsers", "."], ["Parsers", "help", "translation", "."]],
+        "ner": [[], [[4, 4, "Method"], [6, 6, "Task"]]],
+        "relations": [[], [[4, 4, 6, 6, "USED-FOR"]]],
+    }
+    with pytest.raises(DataError) as raised:
+        read(tmp_path, [document, {**document, **change}])
+    assert f"train.jsonl:{problem}" in str(raised.value)
+
+
 def test_fewrels_object_of_relations_is_read(tmp_path: Path) -> None:
     tokens = ["Ada", "lived", "in", "Oslo"]
     rows = {

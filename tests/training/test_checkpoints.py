@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import tiny
 import torch
-from conftest import REPOSITORY, forget_accelerate
+from conftest import forget_accelerate
 
 from adapters.core.errors import CheckpointError, SettingsError
 from adapters.training.checkpoint import Checkpoint, Checkpoints
@@ -108,6 +105,17 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_it_is_used(
         assert "step-00000002" in said[0] and "The one before it is used" in said[0]
 
 
+def test_a_checkpoint_of_another_format_says_which_and_the_one_before_it_is_used(tmp_path: Path) -> None:
+    store = made(tmp_path)
+    saved(store, 1)
+    path = saved(store, 2)
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
+    said: list[str] = []
+    assert whole(store, said) == 1
+    assert "step-00000002: expected format 1, found 99." in said[0]
+
+
 def test_a_checkpoint_of_another_run_says_what_differs(tmp_path: Path) -> None:
     path = saved(made(tmp_path), 1)
     other = made(tmp_path, settings={"learning_rate": 0.2, "seed": 0})
@@ -130,22 +138,19 @@ for step in range(int(sys.argv[3]) + 1, 10**6):
 """
 
 
-def saving(folder: Path, begin: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SAVING, str(Path(__file__).parent), str(folder), str(begin)]
-    environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-
-
 @pytest.mark.slow
 def test_a_kill_at_any_moment_of_saving_loses_at_most_what_was_being_written(tmp_path: Path) -> None:
     draw, last = random.Random(0), 0
-    for _ in range(4):
-        process = saving(tmp_path, last)
-        assert process.stdout is not None
-        said = [int(process.stdout.readline()) for _ in range(draw.randint(1, 4))]
+    script = tmp_path / "saving.py"
+    script.write_text(SAVING)
+    for number in range(4):
+        process = forked.Forked([script, Path(__file__).parent, tmp_path, last], tmp_path / f"log {number}")
+        steps = draw.randint(1, 4)
+        process.until(lambda process=process, steps=steps: process.printed().count("\n") >= steps)
         time.sleep(draw.random() * 0.02)
-        process.send_signal(signal.SIGKILL)
-        said += [int(line) for line in process.communicate()[0].split()]
+        process.kill()
+        process.wait()
+        said = [int(line) for line in process.printed().split()]
         store = made(tmp_path)
         last = whole(store)
         assert last in (said[-1], said[-1] + 1)
@@ -191,6 +196,15 @@ def test_a_checkpoint_without_a_name_is_refused_and_removes_none(
     assert run_recipe("head_ner", "--resume_from_checkpoint", name) == 2
     assert "must be latest, or the folder of a checkpoint" in capsys.readouterr().err
     assert kept.is_file()
+
+
+def test_a_checkpoint_after_each_scoring_is_of_the_steps_that_were_scored(run_recipe: Any, tmp_path: Path) -> None:
+    given = ["--num_train_epochs", "3", "--checkpointing_steps", "epoch", "--save_total_limit", "9"]
+    assert run_recipe("head_ner", *given) == 0
+    training = json.loads((tmp_path / "run" / "scores.json").read_text())["training"]
+    scored = [f"step-{score['step']:08d}" for score in training["dev_scores"]]
+    assert len(scored) == 3
+    assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == scored
 
 
 def test_a_refused_resume_changes_nothing_of_the_run(

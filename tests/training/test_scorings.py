@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
+import torch
 
 from adapters.core import discovery
+from adapters.core.errors import ModelError
 from adapters.core.settings import CommonSettings, join
 from adapters.methods.base.method import load_method
 from adapters.models.base_model import open_base
 from adapters.tasks.base import examples
 from adapters.training.history import History
+from adapters.training.state import trainable_parameters
+from adapters.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Train = Callable[..., History]
 
 
 @pytest.fixture
-def train(tiny_bert: Path, tagged: Path) -> Train:
-    """Trains the head on 16 examples, two steps an epoch, with given dev scores."""
+def prepared(tiny_bert: Path, tagged: Path) -> Callable[..., Trainer]:
+    """A trainer of the head on 16 examples, two steps an epoch."""
 
-    def run(score: Callable[[], float], **changes: Any) -> History:
+    def prepare(**changes: Any) -> Trainer:
         kinds = [discovery.load("tasks", "ner").Settings, discovery.load("methods", "head").Settings]
         given: dict[str, Any] = {
             "dataset_name": str(tagged), "max_train_samples": 16, "per_device_train_batch_size": 8,
@@ -36,12 +41,59 @@ def train(tiny_bert: Path, tagged: Path) -> Train:
         base = open_base(str(tiny_bert))
         method = load_method("head")(settings)
         model = method.wrap(base, task.on(base.kind), splits["train"])
-        trained = tiny.trainer(method, model, base, task.on(base.kind), splits["train"])
+        trained: Trainer = tiny.trainer(method, model, base, task.on(base.kind), splits["train"])
         assert trained.plan.steps_per_epoch == 2
-        history: History = trained.run(score)
-        return history
+        return trained
 
-    return run
+    return prepare
+
+
+@pytest.fixture
+def train(prepared: Callable[..., Trainer]) -> Train:
+    """Trains with given dev scores."""
+    return lambda score, **changes: prepared(**changes).run(score)
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in trainable_parameters(trainer.unwrapped).items()}
+
+
+def test_the_weights_of_the_best_dev_score_are_kept_and_not_the_last(prepared: Callable[..., Trainer]) -> None:
+    trainer = prepared(num_train_epochs=4, early_stopping_patience=9, learning_rate=0.01)
+    scores, seen = iter([0.1, 0.9, 0.5, 0.4]), list[dict[str, torch.Tensor]]()
+
+    def score() -> float:
+        seen.append(weights(trainer))
+        return next(scores)
+
+    history = trainer.run(score)
+    assert history.best_step == 4 and history.steps == 8 and len(seen) == 4
+    kept = weights(trainer)
+    assert kept and all(torch.equal(value, seen[1][name]) for name, value in kept.items())
+    assert not any(torch.equal(value, seen[3][name]) for name, value in kept.items())
+
+
+@pytest.mark.parametrize(("longest", "clipped"), [(1e-3, True), (1e9, False)])
+def test_a_gradient_longer_than_the_limit_is_shortened_to_it(
+    prepared: Callable[..., Trainer], longest: float, clipped: bool
+) -> None:
+    trainer = prepared(max_grad_norm=longest)
+    trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
+    trainer.schedule = torch.optim.lr_scheduler.ConstantLR(trainer.optimizer, factor=1.0)
+    before = weights(trainer)
+    trainer.train_step(trainer.dataset.batches(0, 1)[:1])
+    moved = sum(float((value - before[name]).square().sum()) for name, value in weights(trainer).items()) ** 0.5
+    assert moved == pytest.approx(1e-3, rel=1e-2) if clipped else moved > 0.01
+
+
+def test_a_gradient_that_is_not_finite_is_refused_before_anything_changes(prepared: Callable[..., Trainer]) -> None:
+    trainer = prepared()
+    trained = next(one for one in trainer.unwrapped.parameters() if one.requires_grad)
+    trained.register_hook(lambda gradient: gradient * math.nan)
+    before = weights(trainer)
+    with pytest.raises(ModelError, match="The gradient norm is nan at step 1; nothing was updated"):
+        trainer.train_step(trainer.dataset.batches(0, 1)[:1])
+    assert all(torch.equal(value, before[name]) for name, value in weights(trainer).items())
 
 
 @pytest.mark.parametrize(

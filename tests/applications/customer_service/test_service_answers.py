@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace as settings
@@ -27,6 +28,7 @@ from adapters.applications.customer_service.ranking import Ranking, SearchResult
 from adapters.applications.customer_service.retriever import Match
 from adapters.applications.customer_service.store import Store
 from adapters.applications.customer_service.written import unsupported, written
+from adapters.core.errors import ArtifactError
 from adapters.models.base_model import open_base
 from adapters.serving.bank.bank import AdapterBank
 
@@ -224,6 +226,25 @@ def test_entities_of_an_adapter_fill_slots(tiny_bert: Path, tmp_path: Path, monk
     (answer,) = bank.predict([{"adapter": NER, "inputs": {"text": " ".join(FIRST)}}])
     found = {one["label"]: one["text"] for one in answer["output"]["entities"]}
     assert able._slots_in(" ".join(FIRST)) == ({"who": found["PER"]} if "PER" in found else {})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record.pop("gates"),
+        lambda record: record["gates"].popitem(),
+        lambda record: record["gates"].update({name: {} for name in record["gates"]}),
+        lambda record: record.pop("weights"),
+        lambda record: record.update(weights=[1.0]),
+        lambda record: record.update(weights=None),
+    ],
+)
+def test_damaged_thresholds_are_refused(change: Callable[[dict[str, Any]], Any]) -> None:
+    record = json.loads(json.dumps(assistant(NoAdapters(), FAQ, MAIN).policy.record()))
+    assert json.loads(json.dumps(Policy.of_record(record, FAQ).record())) == record
+    change(record)
+    with pytest.raises(ArtifactError, match="the thresholds of the assistant are damaged"):
+        Policy.of_record(record, FAQ)
 
 
 def test_outcomes_are_counted_in_and_out_of_scope() -> None:

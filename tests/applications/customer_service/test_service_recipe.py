@@ -16,7 +16,7 @@ from conftest import REPOSITORY, call_recipe, forget_accelerate
 from forked import Forked
 from servers import site
 
-from adapters.applications.customer_service import serving
+from adapters.applications.customer_service import evaluation, serving
 from adapters.applications.customer_service.assistant import Assistant
 from adapters.applications.customer_service.conversation import Session
 from adapters.applications.customer_service.gate import CLOSED
@@ -25,6 +25,7 @@ from adapters.applications.customer_service.store import Store
 from adapters.artifacts import artifact
 from adapters.cli.main import main
 from adapters.core.errors import ArtifactError, BankError
+from adapters.models.base_model import open_base
 from adapters.serving.bank.bank import AdapterBank
 
 RECIPE = REPOSITORY / "recipes" / "customer_service.py"
@@ -43,7 +44,9 @@ def learned(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     more = ("--retriever", "adapter", "--prompted_base", str(tiny.llama(folder / "llama", positions=512)))
     given = flags(customers.company(folder / "data"), tiny_bert, folder / "run", *more)
     forget_accelerate()
-    assert call_recipe(RECIPE, given) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "RESAMPLES", 100)
+        assert call_recipe(RECIPE, given) == 0
     forget_accelerate()
     return folder / "run"
 
@@ -100,7 +103,10 @@ def test_a_loaded_assistant_finds_what_the_learned_one_found(assistant, learned)
 
 
 def test_embeddings_under_the_adapter_are_those_of_its_model_in_stock_peft(assistant, learned, tiny_bert):
-    peft, transformers, torch = (pytest.importorskip(name) for name in ("peft", "transformers", "torch"))
+    import peft
+    import torch
+    import transformers
+
     base = transformers.AutoModelForSequenceClassification.from_pretrained(tiny_bert, num_labels=3)
     model = peft.PeftModel.from_pretrained(base, learned / "retriever" / "artifact").eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_bert)
@@ -237,6 +243,7 @@ TWO = [*ONE, {"question": "refund", "intent": "refund"}]
         ([{"question": "", "answer": "yes"}, {"question": "is it", "answer": "yes"}], "an answer without a question"),
         (ONE, "there is one intent only (card)"),
         ([{"question": "who"}], "neither intents (intent, label) nor answers"),
+        ([{"messages": [{"role": "user", "content": "who"}]}], "no question with an intent or an answer"),
         ([{"question": "a", "intent": None}, *TWO], "a question with neither intent nor answer"),
         ([{"question": "a", "intent": "b", "scope": "outer"}, *ONE], "scope 'outer'"),
     ],
@@ -263,6 +270,43 @@ def test_wrong_templates_are_refused_in_words_that_help(file, text, message, tmp
     more = [f"--{file}_file", str(tmp_path / f"{file}.toml")]
     assert call_recipe(RECIPE, wrong(tmp_path, tiny_bert, TWO, *more)) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_entities_of_a_ner_adapter_fill_slots_and_a_type_that_it_lacks_is_refused(tiny_bert, tmp_path, capsys):
+    text, base = "Ada Lovelace lived in London", open_base(str(tiny_bert))
+    for seed in range(9):  # weights are random, and some find no person
+        ner, bank = tmp_path / f"ner {seed}", AdapterBank(str(tiny_bert))
+        bank.load("ner", tiny.adapter(ner, "lora", base, tiny.tagging(), seed=seed))
+        (answer,) = bank.predict([{"adapter": "ner", "inputs": {"text": text}}])
+        people = [one["text"] for one in answer["output"]["entities"] if one["label"] == "PER"]
+        if people:
+            break
+    assert people
+    given = {
+        "train_file": str(customers.write(tmp_path / "train.jsonl", customers.rows(12, 1))),
+        "slots_file": str(tmp_path / "slots.toml"),
+        "templates_file": str(tmp_path / "templates.toml"),
+        "ner_adapter": str(ner),
+    }
+    (tmp_path / "templates.toml").write_text('refund = "It is on its way, {who}."')
+    for entity, message in (
+        ("PERS", "the entity type 'PERS' is unknown: did you mean 'PER'?"),
+        ("ORG", "known: LOC, PER"),
+    ):
+        (tmp_path / "slots.toml").write_text(f'[who]\nentity = "{entity}"\nask = "Who are you?"\n')
+        assert call_recipe(RECIPE, flags(given, tiny_bert, tmp_path / "run", "--retriever", "base")) == 2
+        assert message in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "slots.toml").write_text('[who]\nentity = "PER"\nask = "Who are you?"\n')
+    forget_accelerate()
+    assert call_recipe(RECIPE, flags(given, tiny_bert, tmp_path / "run", "--retriever", "base")) == 0
+    forget_accelerate()
+    assert artifact.verify(tmp_path / "run" / "ner" / "artifact")["task"]["name"] == "ner"
+    able = Assistant.load(tmp_path / "run")
+    assert sorted(able.bank.names()) == ["intents", "ner"]
+    waiting = Session(id="a", owner="me", turns=1, question="refund my order", waiting="template refund")
+    outcome, after = able.respond(waiting, text, now=1.0)
+    assert (outcome.kind, outcome.text) == ("answer", f"It is on its way, {people[-1]}.")
+    assert after.slots == {"who": people[-1]}
 
 
 def test_a_folder_without_an_assistant_is_refused(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from browser import chromium
 from desk import NoAdapters
 from selenium.webdriver.support.ui import WebDriverWait
-from servers import ADMIN, Running, Site
+from servers import ADMIN, Running, Site, until
 
 from adapters.applications.news_monitor import serving
 from adapters.applications.news_monitor.inputs import Arrival
@@ -27,7 +27,7 @@ from adapters.core.errors import ArtifactError, SessionError, SettingsError
 from adapters.serving.http.auth import Tokens
 
 FLAGS = ["--learning_days", "2", "--delay_minutes", "0"]
-SURGE = (60 * 100, 60 * 103)
+SURGE = (20 * 100, 20 * 103)
 HOSTILE = '<img src=x onerror="window.owned=1">'
 
 
@@ -60,7 +60,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 
 def test_what_is_posted_is_counted_as_a_replay_counts_it(served: Served, tmp_path: Path) -> None:
-    rows = [*news.rows(60 * 104, surge=SURGE)]
+    rows = [*news.rows(20 * 104, surge=SURGE, per_hour=20)]
     for begin in range(0, len(rows), 500):
         answer = served.push(rows[begin : begin + 500])
         assert answer.status_code == 200 and answer.json()["became"] == ["counted"] * answer.json()["items"]
@@ -114,21 +114,6 @@ def test_each_item_says_what_became_of_it_and_a_wrong_one_harms_no_other(served:
         "alarms": [],
         "open": {"items": 0, "negative": 0},
     }
-
-
-def test_posting_needs_the_staffs_token_and_reading_the_one_of_predictions(tmp_path: Path) -> None:
-    tokens = Tokens(predict=b"predict-token", staff=b"staff-token")
-    served = Served(folder_of(tmp_path / "run"), tokens)
-    try:
-        (item,) = news.rows(1)
-        assert served.push(item).status_code == 401
-        assert served.push(item, headers={"authorization": "Bearer predict-token"}).status_code == 401
-        assert served.push(item, headers={"authorization": "Bearer staff-token"}).json()["became"] == ["counted"]
-        assert served.ask("GET", "/v1/news/series").status_code == 401
-        reading = {"authorization": "Bearer predict-token"}
-        assert served.ask("GET", "/v1/news/series", headers=reading).json()["became"] == {"counted": 1}
-    finally:
-        served.close()
 
 
 def test_one_process_watches_in_a_folder_and_a_folder_that_is_none_is_refused(
@@ -227,7 +212,7 @@ def test_events_come_as_they_happen_and_go_on_after_the_last_one_that_was_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "LOOK_SECONDS", 0.01)
-    rows = [*news.rows(60 * 104, surge=SURGE)]
+    rows = [*news.rows(20 * 104, surge=SURGE, per_hour=20)]
     site = serving.application(folder_of(tmp_path / "run"))
     with Running(NoAdapters(), [site], max_wait_ms=0) as running, httpx.Client(base_url=running.url) as client:
         with client.stream("GET", "/v1/news/events", timeout=20) as stream:
@@ -247,12 +232,41 @@ def test_events_come_as_they_happen_and_go_on_after_the_last_one_that_was_seen(
         assert following[0] == "alarm" and following[2] == "2"
 
 
+def test_streams_of_events_are_limited_kept_alive_and_end_with_the_error_that_ended_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(serving, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(serving, "MOST_PAGES", 1)
+    site = serving.application(folder_of(tmp_path / "run"))
+    with Running(NoAdapters(), [site], max_wait_ms=0) as running, httpx.Client(base_url=running.url) as client:
+        with client.stream("GET", "/v1/news/events", timeout=20) as stream:
+            lines = stream.iter_lines()  # a generator that is thrown away closes the stream
+            assert ": alive" in lines
+            with client.stream("GET", "/v1/news/events", timeout=20) as refused:
+                assert refused.status_code == 503 and refused.headers["retry-after"] == "30"
+                assert "1 pages are open already." in refused.read().decode()
+            assert ": alive" in lines
+        until(lambda: site.pages == 0)
+
+        def failed(*_: object, **__: object) -> None:
+            raise SessionError("the disk is gone")
+
+        with client.stream("GET", "/v1/news/events", timeout=20) as stream:
+            found = events_of(stream)
+            assert next(found)[0] == "changed"
+            monkeypatch.setattr(serving, "_news", failed)
+            *_, (name, told, _) = found
+        assert name == "error" and "nothing of the request was kept" in told["error"]
+        until(lambda: site.pages == 0)
+
+
 @pytest.mark.slow
 def test_the_page_shows_sentiment_alarms_and_the_items_behind_a_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(serving, "LOOK_SECONDS", 0.05)
-    rows = [*news.rows(60 * 104, surge=SURGE)]
+    rows = [*news.rows(20 * 104, surge=SURGE, per_hour=20)]
     for row in rows:
         row["text"] = f"{HOSTILE} {row['text']}"
     rows[0]["topics"] = [HOSTILE]

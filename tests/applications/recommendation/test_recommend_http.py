@@ -149,19 +149,6 @@ def test_what_cannot_be_used_is_refused_and_changes_nothing(
     assert asked(served, user="u").json() == before
 
 
-def test_each_role_has_its_token(tmp_path: Path) -> None:
-    served = site(tmp_path, Tokens(predict=b"predict-token", staff=b"staff-token", admin=b"admin-token"))
-    for token, asks, adds in (("", 401, 401), ("predict", 200, 401), ("staff", 401, 200), ("admin", 200, 200)):
-        own = {"authorization": f"Bearer {token}-token"} if token else {}
-        for path, given in (("", {"user": "ada"}), ("/events", {"events": [{"user": "u", "item": "sea0"}]})):
-            assert served.ask("POST", f"/v1/recommend{path}", json=given, headers=own).status_code == asks
-        assert served.ask("GET", "/v1/recommend/items?words=x", headers=own).status_code == asks
-        item = {"items": [{"id": f"new {token}"}]}
-        assert served.ask("POST", "/v1/recommend/items", json=item, headers=own).status_code == adds
-        assert served.ask("DELETE", "/v1/recommend/users/u", headers=own).status_code == asks
-    served.close()
-
-
 def test_a_file_that_cannot_be_written_is_a_503_and_keeps_no_secrets(served: Site) -> None:
     from adapters.applications.recommendation.serving import RecommendationSite
 

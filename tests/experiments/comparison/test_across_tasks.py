@@ -14,7 +14,7 @@ from scipy import stats
 
 from adapters.cli.main import main
 from adapters.core.errors import SettingsError
-from adapters.evaluation.significance import holm
+from adapters.core.holm import holm
 from adapters.experiments.comparison import across_page
 from adapters.experiments.comparison.across_summary import DataSet, summarise
 from adapters.experiments.data_set_file import flags_of_file

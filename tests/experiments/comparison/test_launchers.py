@@ -208,9 +208,8 @@ def test_the_job_array_asks_for_the_resources_of_a_run_and_is_sound_bash(tmp_pat
     assert subprocess.run(["bash", "-c", said], env={}, capture_output=True).returncode != 0, "by hand, without sbatch"
 
 
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed: pip install '.[test]'")
 def test_shellcheck_finds_nothing_in_the_job_array(tmp_path: Path) -> None:
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
     (tmp_path / "x.sbatch").write_text(
         slurm_launcher.script(["one", "two words"], tmp_path / "it's here", Resources(gpus=1))
     )

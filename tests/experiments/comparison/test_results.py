@@ -238,7 +238,7 @@ def rivals(folder: Path, lost: float) -> list[results.Row]:
 
 
 def test_methods_without_a_base_compete_on_every_base_and_are_adjusted_with_its_pairs(tmp_path: Path) -> None:
-    from adapters.evaluation.significance import holm
+    from adapters.core.holm import holm
 
     summary = summarise(rivals(tmp_path, 0.5), resamples=300)
     families = {
@@ -453,7 +453,7 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if tag in self.open:
-            assert self.open.pop() == tag or True
+            assert self.open.pop() == tag
 
 
 def test_the_page_stands_alone_and_shows_text_as_text(rows: list[results.Row], tmp_path: Path, capsys: Any) -> None:
@@ -463,6 +463,7 @@ def test_the_page_stands_alone_and_shows_text_as_text(rows: list[results.Row], t
     page = (tmp_path / "out" / "comparison.html").read_text()
     parser = Page()
     parser.feed(page)
+    assert parser.open == []
     assert all(address.startswith("#") for address in parser.asked), parser.asked
     assert "<script>alert" not in page and "<b>Alan" not in page and "&lt;b&gt;Alan" in page
     assert page.count("<svg") == 5 + len(rows), "four costs, the labels, and a score for each row"

@@ -10,7 +10,7 @@ import pytest
 from continual_runs import TASKS, write_run
 from continual_runs import conditions as gathered
 
-from adapters.evaluation.significance import holm
+from adapters.core.holm import holm
 from adapters.experiments.comparison import results_table
 from adapters.experiments.continual.output import save_and_print
 from adapters.experiments.continual.results import ConditionRuns

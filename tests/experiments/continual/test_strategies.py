@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from sequences import sequence_run, things_and_looks, write_texts
 
@@ -16,12 +17,13 @@ from adapters.experiments.continual.heads import Heads
 from adapters.experiments.continual.objective import OfTask, SequenceObjective, log_shares, numbered
 from adapters.experiments.continual.record import finish
 from adapters.experiments.continual.routing import _wrong
-from adapters.experiments.continual.sequence import check_scenario, names_of, orders_of
+from adapters.experiments.continual.sequence import SequenceTask, check_scenario, names_of, orders_of
 from adapters.experiments.continual.strategies import ewc, lwf, olora, replay
 from adapters.experiments.continual.strategies.base.strategy import bytes_of
 from adapters.experiments.continual.weights import put
 from adapters.methods.base.method import load_method
 from adapters.models.tokenizer import IGNORED
+from adapters.tasks.base.example import Example
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +176,15 @@ def test_a_merged_delta_is_what_peft_merges_and_fits_the_rank(tasks, tiny_bert, 
     assert torch.allclose(found, factor * best, atol=1e-6)
 
 
+def test_a_task_without_labels_cannot_be_balanced():
+    stars = [Example(id=str(n), inputs={"text": "fine"}, gold=float(n)) for n in range(1, 6)]
+    task = SequenceTask(name="stars", task=tiny.regressing(), splits={"train": stars}, metric=None)
+    nothing = lambda examples: np.zeros((len(examples), 3))  # noqa: E731
+    assert len(replay.select(task, settings(replay_selection="random"), nothing)) == 4
+    with pytest.raises(ModelError, match="stars: --replay_selection balanced needs labels"):
+        replay.select(task, settings(replay_selection="balanced"), nothing)
+
+
 def settings(**values):
     return type(
         "Settings", (), {"replay_examples": 4, "replay_per_class": None, "seed": 0, "order_number": 0, **values}
@@ -243,6 +254,9 @@ def test_orders_are_as_spelled_out_or_distinct_random_ones():
 def test_two_tasks_of_one_name_and_other_wrong_sequences_are_refused(tasks, tiny_bert, tmp_path, capsys):
     with pytest.raises(SettingsError, match="another task is called things"):
         names_of([str(tasks[0]), str(tmp_path / "things.toml")])
+    for name in ("all_tasks", "router", "auto"):
+        with pytest.raises(SettingsError, match=rf"{name}\.toml: a task cannot be called all_tasks, router, auto"):
+            names_of([f"{name}.toml"])
     run = sequence_run(tmp_path / "run", tasks, tiny_bert, strategy="sequential")
     with pytest.raises(DataError, match="must have the same labels"):
         check_scenario("domain-incremental", run.tasks, print)

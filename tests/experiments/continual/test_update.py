@@ -14,6 +14,7 @@ from adapters.experiments.continual import publish, routing, update
 from adapters.experiments.continual.record import finish
 from adapters.experiments.continual.sequence_run import SequenceRun
 from adapters.experiments.continual.update import UpdateSettings
+from adapters.serving.bank.router import Router
 
 
 @pytest.fixture(scope="module")
@@ -209,8 +210,15 @@ def test_a_bank_routes_to_what_is_published(finished, run_folder, tiny_bert):
     info = bank.load_router(folder / "published" / "router")
     assert info["kind"] == "means"
     assert info["rate"] is not None
-    (answer,) = bank.predict([adapters.Request("auto", "the old cat is here")])
-    assert answer.get("adapter") in ("things", "looks") or "error" in answer
+    router = Router.load(publish.current(folder, "router"), embed=bank.embed)
+    own = 0
+    for name in ("things", "looks"):
+        first = (finished[0] / "data" / f"{name}.train.jsonl").read_text().splitlines()[0]
+        text = json.loads(first)["text"]
+        (routed,), (answer,) = router.route([text]), bank.predict([adapters.Request("auto", text)])
+        assert (routed.adapter is None) == ("error" in answer) and answer.get("adapter") == routed.adapter, text
+        own += routed.adapter == name
+    assert own, "a text that a task was trained on"
 
 
 def test_a_bank_serves_what_is_published_under_the_names_of_the_tasks(finished, run_folder, tiny_bert):

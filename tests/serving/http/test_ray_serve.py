@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 import servers
 from conftest import REPOSITORY
@@ -103,9 +104,10 @@ def printed(command: list[str], folder: Path) -> Any:
 
 def test_an_adapter_that_was_let_go_of_is_loaded_from_what_its_folder_is_now(tiny_bert: Path, tmp_path: Path) -> None:
     servers.write_adapters(tmp_path / "root", tiny_bert)
-    mood, other = printed(
-        [sys.executable, "-c", RELOADED, str(tiny_bert), str(tmp_path / "root"), servers.TEXT], tmp_path
-    )
+    (tmp_path / "reloaded.py").write_text(RELOADED)
+    ended = forked.ended([tmp_path / "reloaded.py", tiny_bert, tmp_path / "root", servers.TEXT], tmp_path)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    mood, other = json.loads(ended.stdout.splitlines()[-1])
     assert (mood["version"], other["version"]) == (2, 1) and mood["output"] == other["output"]
 
 

@@ -82,6 +82,20 @@ def test_put_loads_puts_again_is_a_new_version_and_delete_unloads(mine: Site) ->
     assert mine.predict([{"adapter": "new", "inputs": TEXT}]).status_code == 404
 
 
+@pytest.fixture(scope="module")
+def linked(tiny_bert: Path, served_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """An application with a bank of its own, below whose root some links lead out."""
+    place = tmp_path_factory.mktemp("linked") / "served"
+    shutil.copytree(served_root, place)
+    (place / "link").symlink_to(served_root / "ner")
+    (place / "ring").symlink_to(place / "ring")
+    shutil.copytree(served_root / "mood", place / "half")
+    (place / "half" / "README.md").unlink()
+    (place / "half" / "README.md").symlink_to(served_root / "ner" / "README.md")
+    with servers.site(servers.bank_of(tiny_bert, place), adapter_root=str(place)) as made:
+        yield made
+
+
 @pytest.mark.parametrize(
     ("folder", "status", "message"),
     [
@@ -103,22 +117,14 @@ def test_put_loads_puts_again_is_a_new_version_and_delete_unloads(mine: Site) ->
     ],
 )
 def test_only_folders_below_the_root_are_loaded(
-    tiny_bert: Path, served_root: Path, tmp_path: Path, folder: Any, status: int, message: str
+    linked: Site, tmp_path_factory: pytest.TempPathFactory, folder: Any, status: int, message: str
 ) -> None:
-    place = tmp_path / "served"
-    shutil.copytree(served_root, place)
-    (place / "link").symlink_to(served_root / "ner")
-    (place / "ring").symlink_to(place / "ring")
-    shutil.copytree(served_root / "mood", place / "half")
-    (place / "half" / "README.md").unlink()
-    (place / "half" / "README.md").symlink_to(served_root / "ner" / "README.md")
-    with servers.site(servers.bank_of(tiny_bert, place), adapter_root=str(place)) as mine:
-        before = mine.ask("GET", "/v1/adapters").json()
-        response = mine.ask("PUT", "/v1/adapters/new", json={"folder": folder})
-        assert (response.status_code, response.json().keys()) == (status, {"error", "expected", "found"})
-        assert message in response.json()["error"]
-        assert str(tmp_path) not in response.text
-        assert mine.ask("GET", "/v1/adapters").json() == before
+    before = linked.ask("GET", "/v1/adapters").json()
+    response = linked.ask("PUT", "/v1/adapters/new", json={"folder": folder})
+    assert (response.status_code, response.json().keys()) == (status, {"error", "expected", "found"})
+    assert message in response.json()["error"]
+    assert str(tmp_path_factory.getbasetemp()) not in response.text
+    assert linked.ask("GET", "/v1/adapters").json() == before
 
 
 @pytest.mark.parametrize(
@@ -172,39 +178,16 @@ def test_a_server_of_several_workers_loads_nothing_as_it_would_reach_one_of_them
         assert response.json()["found"] == "2 workers"
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "open_to"),
-    [
-        ("GET", "/healthz", ("", "wrong", "predict-token", "admin-token")),
-        ("GET", "/readyz", ("", "wrong", "predict-token", "admin-token")),
-        ("GET", "/", ("", "wrong", "predict-token", "admin-token")),
-        ("GET", "/openapi.json", ("", "wrong", "predict-token", "admin-token")),
-        ("GET", "/metrics", ("predict-token", "admin-token")),
-        ("GET", "/v1/adapters", ("predict-token", "admin-token")),
-        ("GET", "/v1/adapters/ner", ("predict-token", "admin-token")),
-        ("GET", "/v1/drift", ("predict-token", "admin-token")),
-        ("POST", "/v1/predict", ("predict-token", "admin-token")),
-        ("POST", "/v1/predict/stream", ("predict-token", "admin-token")),
-        ("PUT", "/v1/adapters/none", ("admin-token",)),
-        ("DELETE", "/v1/adapters/none", ("admin-token",)),
-        ("POST", "/v1/adapters/none/rollback", ("admin-token",)),
-    ],
-)
-def test_each_path_asks_for_its_token(served_bank: Any, method: str, path: str, open_to: tuple[str, ...]) -> None:
-    kind = "application/x-ndjson" if path.endswith("stream") else "application/json"
-    body = b'[{"adapter": "ner", "inputs": "Ada"}]' if path.endswith("predict") else b'{"folder": "none"}'
+def test_a_token_is_taken_whole_and_only_as_a_bearers(served_bank: Any) -> None:
     with servers.site(served_bank, tokens=TOKENS) as mine:
         for token in ("", "wrong", "predict-token", "admin-token", "predict-tokenx", "Bearer", "ü"):
             headers = {"authorization": f"Bearer {token}".encode()} if token else {}
-            response = mine.ask(method, path, content=body, headers={"content-type": kind, **headers})
-            assert (response.status_code != 401) == (token in open_to or len(open_to) == 4), (token, response.text)
+            response = mine.ask("GET", "/v1/adapters", headers=headers)
+            assert response.status_code == (200 if token in ("predict-token", "admin-token") else 401), token
             if response.status_code == 401:
                 assert response.headers["www-authenticate"] == "Bearer"
                 assert "predict-token" not in response.text
-        basic = mine.ask(
-            method, path, content=body, headers={"content-type": kind, "authorization": "Basic admin-token"}
-        )
-        assert (basic.status_code == 401) == (len(open_to) < 4)
+        assert mine.ask("GET", "/v1/adapters", headers={"authorization": "Basic admin-token"}).status_code == 401
 
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:80", "proxy.example"])

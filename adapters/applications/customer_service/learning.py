@@ -117,8 +117,6 @@ class CustomerService(ApplicationBuilder):
         splits: dict[str, Questions] = {}
         for (name, _), question in zip(asked, questions, strict=True):
             splits.setdefault(name, Questions()).append(question)
-        if TRAIN not in splits:
-            raise DataError(f"--train_file {settings.train_file}: no question.")
         splits = with_limits(with_dev(splits, settings), settings)
         splits[DEV] = self._without_train(splits)
         outside = Questions(one for one in splits[TRAIN] if one.scope != IN)

@@ -102,8 +102,9 @@ class CommonSettings(DataSettings):
     """Training batch size per device, instead of --max_tokens_per_batch."""
     per_device_eval_batch_size: int | None = None
     """Evaluation batch size per device, instead of by tokens."""
-    gradient_accumulation_steps: int = 1
-    """Number of batches to accumulate before an optimizer step."""
+    gradient_accumulation_steps: int | None = None
+    """Number of batches to accumulate before an optimizer step. Default: 1; where texts are so long that a batch has
+    few labels, as many as give a step 16."""
     learning_rate: float = 1e-4
     """Peak learning rate."""
     weight_decay: float = 0.01
@@ -186,11 +187,11 @@ class CommonSettings(DataSettings):
         at_least_one = (
             "max_length",
             "max_tokens_per_batch",
-            "gradient_accumulation_steps",
             "early_stopping_patience",
             "save_total_limit",
         )
         optional = (
+            "gradient_accumulation_steps",
             "max_train_steps",
             "min_train_steps",
             "per_device_train_batch_size",

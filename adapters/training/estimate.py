@@ -76,7 +76,7 @@ def of_training(
         ModelError: a GPU's memory does not hold one row of the largest batch.
     """
     trainer.model.train()
-    dataset, accumulated = trainer.dataset, trainer.settings.gradient_accumulation_steps
+    dataset, accumulated = trainer.dataset, trainer.plan.accumulated
     batches = sorted(dataset.batches(0, trainer.accelerator.num_processes), key=dataset.padded, reverse=True)
     # The first is slower: it allocates and selects kernels.
     trainer.step_within_memory([batches[0]] * min(accumulated, 2), trainer.say)

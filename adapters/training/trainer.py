@@ -84,8 +84,8 @@ class Trainer:
         self.task, self.settings, self.accelerator = task, settings, accelerator
         self.dataset = first_alone(accelerator, lambda: TrainDataset(train, task, base, settings, budget=budget))
         self.plan = Plan.of(self.dataset, settings, accelerator.num_processes)
-        if self.plan.note:
-            self.say(self.plan.note)
+        for note in self.plan.notes:
+            self.say(note)
         for warning in self.plan.warnings:
             self.say(f"warning: {warning}")
         self.unwrapped = model
@@ -240,7 +240,7 @@ class Trainer:
 
     def _next_step(self, bar: ProgressBar) -> None:
         """Take the next step of the epoch, and record and report it."""
-        history, accumulated = self.history, self.settings.gradient_accumulation_steps
+        history, accumulated = self.history, self.plan.accumulated
         epoch, number = divmod(history.steps, self.plan.steps_per_epoch)
         if self.epoch_batches is None or self.epoch_batches[0] != epoch:
             self.epoch_batches = epoch, self.dataset.batches(epoch, self.accelerator.num_processes)

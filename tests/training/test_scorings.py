@@ -14,6 +14,7 @@ import torch
 
 from adapters.core import discovery
 from adapters.core.errors import ModelError
+from adapters.core.progress import ProgressBar
 from adapters.core.settings import CommonSettings, join
 from adapters.methods.base.method import load_method
 from adapters.models.base_model import open_base
@@ -137,18 +138,25 @@ def test_a_training_of_few_steps_says_so_unless_they_were_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("words", "accumulated", "said"),
+    ("words", "accumulated", "said", "steps"),
     [
-        (60, 1, "from 2.0 labels on average, as texts are long, and so few may be too noisy: "
-                "--gradient_accumulation_steps 16"),
-        (60, 2, "from 4.0 labels on average, as texts are long, and so few may be too noisy: "
-                "--gradient_accumulation_steps 16"),
-        (60, 8, ""),
-        (4, 1, ""),
+        (60, None, "a batch has 2.0 labels on average, as texts are long: 8 make a step", 8),
+        (4, None, "", 1),
+        (60, 1, "a step learns from 2.0 labels on average, as texts are long, and so few may be too noisy: "
+                "--gradient_accumulation_steps 8", 1),
+        (60, 2, "a step learns from 4.0 labels on average, as texts are long, and so few may be too noisy: "
+                "--gradient_accumulation_steps 8", 2),
+        (60, 8, "", 8),
     ],
 )  # fmt: skip
-def test_steps_of_few_labels_are_warned_about(
-    tiny_bert: Path, tmp_path: Path, words: int, accumulated: int, said: str, capsys: pytest.CaptureFixture[str]
+def test_batches_of_few_labels_are_accumulated_or_warned_about(
+    tiny_bert: Path,
+    tmp_path: Path,
+    words: int,
+    accumulated: int | None,
+    said: str,
+    steps: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = tmp_path / "texts.csv"
     path.write_text("text,label\n" + "".join(f"{n}{' town' * words},{n % 2}\n" for n in range(40)))
@@ -159,9 +167,15 @@ def test_steps_of_few_labels_are_warned_about(
     task, splits, _ = examples.read_splits("classification", settings)
     base, method = open_base(str(tiny_bert)), load_method("head")(settings)
     model = method.wrap(base, task.on(base.kind), splits["train"])
-    tiny.trainer(method, model, base, task.on(base.kind), splits["train"])
+    trainer = tiny.trainer(method, model, base, task.on(base.kind), splits["train"])
     warned = capsys.readouterr().err
     assert said in warned and ("labels on average" in warned) is bool(said)
+    assert trainer.plan.accumulated == steps
+    assert trainer.plan.steps_per_epoch == -(-len(trainer.dataset.batches(0, 1)) // steps)
+    trainer._next_step(ProgressBar("", 1, shown=False))
+    assert trainer.history.tokens == sum(
+        trainer.dataset.lengths[row] for batch in trainer.dataset.batches(0, 1)[:steps] for row in batch
+    )
 
 
 def test_what_is_not_learned_from_is_no_label(

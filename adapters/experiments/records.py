@@ -63,7 +63,7 @@ def score_record(
         "cost": {
             "trainable_params": trained,
             "total_params": total,
-            "train_seconds": history.get("seconds", round(fitted.seconds, 2)),
+            "train_seconds": history.get("seconds", round(fitted.seconds, 4)),
             "train_tokens_per_second": history.get("tokens_per_second", 0.0),
             "peak_memory_bytes": peak_bytes(session.accelerator.device),
             "latency_ms": None,

@@ -21,10 +21,8 @@ import io
 import json
 import random
 import resource
-import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -111,16 +109,11 @@ def minilm(place: Path, data: str, recipes: list[str], processes: list[int]) -> 
 
 def kills(place: Path, rounds: int) -> dict[str, Any]:
     """kill -9 at random moments of saving: what is found afterwards."""
-    from test_checkpoints import made, saving, whole
+    from test_checkpoints import killed, made, whole
 
     draw, last, redone = random.Random(0), 0, 0
     for _ in range(rounds):
-        process = saving(place, last)
-        assert process.stdout is not None
-        said = [int(process.stdout.readline()) for _ in range(draw.randint(1, 3))]
-        time.sleep(draw.random() * 0.02)
-        process.send_signal(signal.SIGKILL)
-        said += [int(line) for line in process.communicate()[0].split()]
+        said = killed(place, last, draw)
         last = whole(made(place))
         redone = max(redone, said[-1] - last)
         assert last >= said[-1], "a checkpoint that was said to be written is lost"

@@ -138,19 +138,23 @@ for step in range(int(sys.argv[3]) + 1, 10**6):
 """
 
 
+def killed(folder: Path, begin: int, draw: random.Random) -> list[int]:
+    """The steps that a process said it had saved from one on, until kill -9 at a random moment of the next ones."""
+    script, log = folder / "saving.py", folder / f"log {begin}"
+    script.write_text(SAVING)
+    process, steps = forked.Forked([script, Path(__file__).parent, folder, begin], log), draw.randint(1, 4)
+    process.until(lambda: process.printed().count("\n") >= steps)
+    time.sleep(draw.random() * 0.02)
+    process.kill()
+    process.wait()
+    return [int(line) for line in process.printed().split()]
+
+
 @pytest.mark.slow
 def test_a_kill_at_any_moment_of_saving_loses_at_most_what_was_being_written(tmp_path: Path) -> None:
     draw, last = random.Random(0), 0
-    script = tmp_path / "saving.py"
-    script.write_text(SAVING)
-    for number in range(4):
-        process = forked.Forked([script, Path(__file__).parent, tmp_path, last], tmp_path / f"log {number}")
-        steps = draw.randint(1, 4)
-        process.until(lambda process=process, steps=steps: process.printed().count("\n") >= steps)
-        time.sleep(draw.random() * 0.02)
-        process.kill()
-        process.wait()
-        said = [int(line) for line in process.printed().split()]
+    for _ in range(4):
+        said = killed(tmp_path, last, draw)
         store = made(tmp_path)
         last = whole(store)
         assert last in (said[-1], said[-1] + 1)

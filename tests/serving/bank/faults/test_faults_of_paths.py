@@ -240,6 +240,7 @@ def heard(root: Path) -> Iterator[None]:
         sys.base_prefix,
         REPOSITORY,
         os.environ["TASKSWAP_CACHE"],
+        *Path(os.environ["TASKSWAP_CACHE"]).iterdir(),  # links to the caller's
         *sysconfig.get_paths().values(),
         *site.getsitepackages(),
     ]

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 from adapters.core.errors import SettingsError, did_you_mean
 from adapters.core.flags import GUARD, HELP, as_item, given, is_flag, items, name_of, unguarded
 from adapters.core.settings import OWN_DEFAULTS, shortest
-from adapters.core.settings_files import FILES, RECORDED, is_file, not_alone, read
+from adapters.core.settings_files import RECORDED, is_file, names_file, not_alone, read
 
 POSITIONAL = "positional"
 """Marks a field of a settings class as a positional argument, as in `artifact: Annotated[str, POSITIONAL]`. A list
@@ -276,7 +276,7 @@ def _normal(
             if places:
                 positional.append(word)
                 continue
-            if word.lower().endswith(FILES):
+            if names_file(word):
                 raise not_alone(word)
             raise SettingsError(
                 f"{word!r} is not a flag: flags begin with --, as in --seed 1. (Separate the values of a list by "

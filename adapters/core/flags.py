@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.core.errors import SettingsError, did_you_mean, most_similar
-from adapters.core.settings_files import FILES, RECORDED, is_file, not_alone, read
+from adapters.core.settings_files import RECORDED, is_file, names_file, not_alone, read
 
 ALIASES = {"max_seq_length": "max_length"}
 HELP = frozenset({"-h", "--help"})
@@ -72,7 +72,7 @@ def is_about_a_folder(argv: Sequence[str], names: Collection[str]) -> bool:
         argv: the arguments without the program's name.
         names: of the flags that only such questions have.
     """
-    named = bool(argv) and not argv[0].startswith("-") and not argv[0].lower().endswith(FILES)
+    named = bool(argv) and not argv[0].startswith("-") and not names_file(argv[0])
     return (named or not given(argv).isdisjoint(names)) and not asks_for_help(argv)
 
 
@@ -107,7 +107,7 @@ def choose(argv: Sequence[str], name: str, known: Sequence[str], *, needed: bool
         if at is not None:
             word = rest.pop(at)
             chosen = word.partition("=")[2] or (rest.pop(at) if at < len(rest) and not is_flag(rest[at]) else "")
-    if not chosen and argv and argv[0].lower().endswith(FILES) and not is_file(argv):
+    if not chosen and argv and names_file(argv[0]) and not is_file(argv):
         raise not_alone(argv[0])
     if not chosen:
         written = (word.partition("=")[0] for word in rest if is_flag(word))

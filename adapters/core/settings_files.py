@@ -14,9 +14,14 @@ RECORDED = frozenset({"format", "task", "method", "reading", "given", "defaults"
 """What a run's own settings.json records in addition to its settings, so that it can be passed back unchanged."""
 
 
+def names_file(word: str) -> bool:
+    """Whether a word of a command names a settings file; `--prompt=mine.toml` is a flag."""
+    return not word.startswith("-") and word.lower().endswith(FILES)
+
+
 def is_file(argv: Sequence[str]) -> bool:
     """Whether a single settings file replaces all flags."""
-    return len(argv) == 1 and not argv[0].startswith("-") and argv[0].lower().endswith(FILES)
+    return len(argv) == 1 and names_file(argv[0])
 
 
 def not_alone(path: str) -> SettingsError:

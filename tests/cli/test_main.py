@@ -138,6 +138,7 @@ def test_the_lab_has_the_defaults_of_its_recipe() -> None:
         ("train --task ner", "--method is missing: choose from bitfit"),
         ("train --task ner --methd=lora", "--methd: there is no such flag. --method is missing: choose from bitfit"),
         ("train --task --method lora", "--task is missing"),
+        ("train --prompt=mine.toml", "--task is missing"),
         ("train settings.json --output_dir x", "settings.json: a settings file takes the place of all flags"),
         ("train --task ner --method lroa", "--method lroa: did you mean 'lora'"),
         ("train --task ner --method lora --lora_rank 4", "--lora_rank: there is no such flag: did you mean '--lora_r'"),

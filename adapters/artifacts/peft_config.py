@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ class PeftConfig:
             if method.settings_of(self.values) is not None:
                 ignored = self._check_options({*method.peft_options, *method.peft_switches, *method.peft_layers})
                 asked = {theirs for theirs in method.peft_layers if theirs.endswith("_modules")}  # of PEFT itself
-                options = {**self._defaults(), **self.values}
+                options = {**self._defaults, **self.values}
                 given = {name: value for name, value in options.items() if name not in asked}
                 settings = method.settings_of(given) or {}
                 self._check_numbers(settings)
@@ -153,7 +154,7 @@ class PeftConfig:
 
         Raises ArtifactError for one that affects predictions and is not supported here, or is unknown and on.
         """
-        defaults = self._defaults()
+        defaults = self._defaults
         initialisation = self.values.get("init_lora_weights")
         if initialisation not in _INITIALISATIONS:
             raise ArtifactError(
@@ -195,6 +196,7 @@ class PeftConfig:
                     f"{self.path}: {name}: expected finite numbers, found {value!r:.80}. {REMEDY}"
                 ) from error
 
+    @cached_property
     def _defaults(self) -> dict[str, Any]:
         """PEFT's defaults of all options of its type, as JSON.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -308,8 +309,13 @@ class Comparison(Experiment):
         own = {"task": self.task_name, "method": method, **lasting(arguments.as_dict(settings))}
         path = Path(str(own.get("prompt", "")))
         prompt = digest_file(path) if path.is_file() else ""
-        depends = digest_value([self.contents, discovery.files_version(self.plugins), prompt])
+        depends = digest_value([self.contents, self._code, prompt])
         return PlannedRun(method=method, base=base, seed=seed, size=size, settings=own, data=depends)
+
+    @cached_property
+    def _code(self) -> str:
+        """What runs depend on besides settings and data: our version, and the files of plugins, read once."""
+        return discovery.files_version(self.plugins)
 
     def _varied(self, base: str, seed: int, size: str) -> dict[str, Any]:
         """What runs of one method differ in."""

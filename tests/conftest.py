@@ -257,7 +257,7 @@ def run_in_this_process(patch: pytest.MonkeyPatch) -> None:
 
     from adapters.experiments.comparison import runs
 
-    def run(settings: Path, log: Path, processes: int, held: int | None, verb: str) -> tuple[int, str]:
+    def run(settings: Path, log: Path, share: runs.Share, held: int | None, verb: str) -> tuple[int, str]:
         from adapters.cli.main import main
 
         forget_accelerate()

@@ -12,7 +12,7 @@ from conftest import REPOSITORY, build_comparison_folder, call_recipe, ended_run
 from forked import Forked
 
 from adapters.cli.main import main
-from adapters.experiments.comparison.runs import PlannedRun, execute
+from adapters.experiments.comparison.runs import PlannedRun, Share, execute
 
 pytestmark = pytest.mark.slow
 
@@ -49,9 +49,9 @@ def run_here(place: Path, out: str, *flags: str) -> int:
 
 
 def test_a_killed_comparison_goes_on_with_the_missing_runs(place: Path, runs_in_process: None) -> None:
-    """The killed one's runs have processes of their own, of which it leaves one running."""
+    """The killed one's runs have processes of their own, two at a time, and it leaves at least one running."""
     flags, out = ("--methods", "head,bitfit,zero_shot", "--also_on_prompt_base"), place / "killed"
-    killed = Forked(command(place, "killed", *flags)[1:], place / "killed.log")
+    killed = Forked(command(place, "killed", *flags, "--runs_at_once", "2")[1:], place / "killed.log")
     limit = time.monotonic() + 300
     while not ended_runs(out) and time.monotonic() < limit:
         time.sleep(0.1)
@@ -260,7 +260,7 @@ def test_a_run_that_an_earlier_comparison_left_running_is_waited_for(tmp_path: P
         lock.close()
 
     threading.Timer(0.3, finish).start()
-    outcome = execute(run, tmp_path, 1)
+    outcome = execute(run, tmp_path, Share())
     assert not outcome.error and outcome.seconds >= 0.25
     assert not (tmp_path / "runs" / f"{run.name}.log").exists(), "nothing was run"
 

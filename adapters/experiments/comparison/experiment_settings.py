@@ -21,16 +21,17 @@ class ExperimentSettings:
     num_processes: int = 1
     """Processes of each run."""
     launcher: str = "local"
-    """Where runs run: local (this machine, one after the other), ray (tasks on the cluster of RAY_ADDRESS, or on
+    """Where runs run: local (this machine), ray (tasks on the cluster of RAY_ADDRESS, or on
     this machine's cores), or slurm (a job array: writes --output_dir/runs.sbatch to submit; the same command prints
     the table when its jobs have ended). For ray and slurm, all machines share one file system."""
     run_cpus: int = 1
-    """CPU cores of each run, with ray or slurm."""
+    """CPU cores of each run, with ray or slurm; threads of each run where several run at once on this machine."""
     run_gpus: float | None = None
     """GPUs of each run, with ray (0.5: two runs share one) or slurm. Default: with ray one for each process if the
     cluster has any; with slurm none."""
     runs_at_once: int | None = None
-    """Runs at the same time, with slurm. Default: as many as it can start."""
+    """Runs at the same time, on this machine or with slurm. Default: here 1, which has all cores; with slurm as many as
+    it can start. As many as there are cores is the fastest for small bases, if the memory is enough for all."""
 
 
 def check_margin(margin: float) -> None:

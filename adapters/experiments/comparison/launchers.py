@@ -11,8 +11,9 @@ from typing import Any
 from adapters.core.environment import install_command
 from adapters.core.errors import SettingsError, did_you_mean
 from adapters.core.settings import require
+from adapters.experiments.comparison import local_launcher
 from adapters.experiments.comparison.live_table import LiveTable
-from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, execute
+from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome
 
 NAMES = ("local", "ray", "slurm")
 
@@ -34,6 +35,7 @@ def check(name: str, resources: Resources) -> None:
         needed = "a whole number, as Slurm does not share a GPU" if name == "slurm" else "below 1, or a whole number"
         require(whole or (name == "ray" and resources.gpus < 1) or name == "local", "run_gpus", resources.gpus, needed)
     if name == "ray":
+        require(resources.at_once is None, "runs_at_once", resources.at_once, "left out with ray: --run_cpus decides")
         _ray_tasks()
 
 
@@ -57,19 +59,7 @@ def launch(name: str, runs: Sequence[PlannedRun], folder: Path, resources: Resou
         if name == "ray":
             outcomes: list[RunOutcome] = _ray_tasks().run_all(runs, folder, resources, live_table)
             return outcomes
-        return _one_by_one(runs, folder, resources, live_table)
-
-
-def _one_by_one(
-    runs: Sequence[PlannedRun], folder: Path, resources: Resources, live_table: LiveTable
-) -> list[RunOutcome]:
-    """Run on this machine; a failure is recorded and the others continue."""
-    outcomes = []
-    for run in runs:
-        live_table.begin(run)
-        outcomes.append(execute(run, folder, resources.processes))
-        live_table.end(outcomes[-1])
-    return outcomes
+        return local_launcher.run_all(runs, folder, resources, live_table)
 
 
 def _ray_tasks() -> Any:

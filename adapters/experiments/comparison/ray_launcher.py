@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ from typing import Any
 import ray
 
 from adapters.core.errors import SettingsError, numbered
-from adapters.core.launcher import without_launcher
 from adapters.experiments.comparison.live_table import LiveTable
 from adapters.experiments.comparison.runs import (
     PlannedRun,
     Resources,
     RunOutcome,
+    Share,
     execute,
     finished,
     run_folder,
@@ -149,16 +149,7 @@ def _run_on_worker(run: PlannedRun, folder: str, start: str, resources: Resource
     os.chdir(start)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as below nohup; but Ray cancels a task by it
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    _set_threads(os.environ, resources.cpus)
-    return execute(run, Path(folder), resources.processes)
-
-
-def _set_threads(environment: MutableMapping[str, str], cpus: int) -> None:
-    """Give a run as many threads as it has cores, unless the user set a number; drop a launcher's variables."""
-    clean = without_launcher(environment)
-    for name in set(environment) - set(clean):
-        del environment[name]
-    environment.setdefault("OMP_NUM_THREADS", str(cpus))
+    return execute(run, Path(folder), Share(resources.processes, resources.cpus))
 
 
 def _ended(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -83,6 +84,21 @@ class Resources:
     at_once: int | None = None
 
 
+@dataclass(frozen=True)
+class Share:
+    """What a run is given of the machine on which it runs.
+
+    Attributes:
+        processes: number of processes.
+        threads: of each; None: as torch chooses, unless the user's OMP_NUM_THREADS is set.
+        stop: ends the run when it is set, from another thread.
+    """
+
+    processes: int = 1
+    threads: int | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
 def run_folder(run: PlannedRun, folder: Path) -> Path:
     """The folder of a run, below that of the comparison."""
     return folder / "runs" / run.name
@@ -98,18 +114,18 @@ def finished(folder: Path) -> bool:
     return (folder / "scores.json").is_file()
 
 
-def execute(run: PlannedRun, folder: Path, processes: int) -> RunOutcome:
+def execute(run: PlannedRun, folder: Path, share: Share) -> RunOutcome:
     """Run a run that is not finished yet, by `python -m adapters train` in a process of its own.
 
     Args:
         run: what to run.
         folder: of the comparison; the run's own is below it.
-        processes: number of processes of the run.
+        share: what the run is given of the machine.
     """
     own, begin = run_folder(run, folder), time.perf_counter()
     if not ended(own):
         write_settings(run, folder)
-    _, error = execute_written(run.name, folder, processes)
+    _, error = execute_written(run.name, folder, share)
     took = time.perf_counter() - begin
     if error and failure(own).is_file():  # also of a former call
         took = _failed(failure(own)).get("seconds", took)
@@ -122,13 +138,13 @@ def write_settings(run: PlannedRun, folder: Path) -> None:
     write_json(folder / "runs" / f"{run.name}.json", settings)
 
 
-def execute_written(name: str, folder: Path, processes: int, *, once: bool = False) -> tuple[int, str]:
+def execute_written(name: str, folder: Path, share: Share, *, once: bool = False) -> tuple[int, str]:
     """Run a run whose settings are written, unless it is finished; returns exit code and reason of failure.
 
     Args:
         name: of the run.
         folder: of the comparison.
-        processes: number of processes of the run.
+        share: what the run is given of the machine.
         once: whether a failure is kept, as that of a trial always is, so that the run is not tried again.
     """
     runs = folder / "runs"
@@ -141,7 +157,7 @@ def execute_written(name: str, folder: Path, processes: int, *, once: bool = Fal
         if (runs / name / "checkpoints").is_dir():  # it was interrupted
             write_json(settings, {**read_json(settings), "resume_from_checkpoint": "latest"})
         given, begin = read_json(settings), time.perf_counter()
-        code, error = _run_alone(settings, runs / f"{name}.log", processes, held, given.get("command", "train"))
+        code, error = _run_alone(settings, runs / f"{name}.log", share, held, given.get("command", "train"))
         if code in FAILED and (given.get("trial") or once):
             hint = "" if given.get("trial") else f" (To run it again, delete {failed}.)"
             write_json(failed, {"error": f"{error}{hint}", "seconds": round(time.perf_counter() - begin, 2)})
@@ -161,19 +177,22 @@ def _failed(path: Path) -> dict[str, Any]:
         return {"error": path.read_text(encoding="utf-8")}
 
 
-def _run_alone(settings: Path, log: Path, processes: int, held: int | None, verb: str = "train") -> tuple[int, str]:
+def _run_alone(settings: Path, log: Path, share: Share, held: int | None, verb: str = "train") -> tuple[int, str]:
     """Run a command on a file of settings to its end; its exit code, and the reason if it failed."""
     launcher = ["adapters.cli.base.launched", "torch.distributed.run", "--standalone"]
-    several = [*launcher, f"--nproc_per_node={processes}", "-m"] if processes > 1 else []
+    several = [*launcher, f"--nproc_per_node={share.processes}", "-m"] if share.processes > 1 else []
     command = [sys.executable, "-m", *several, "adapters", verb, str(settings)]
     inherited = () if held is None else (held,)
+    environment = without_launcher(os.environ)
+    if share.threads is not None:
+        environment.setdefault("OMP_NUM_THREADS", str(share.threads))
     with log.open("w", encoding="utf-8") as stream, SignalGuard() as guard:
         process = subprocess.Popen(
-            command, env=without_launcher(os.environ), stdout=stream, stderr=subprocess.STDOUT, pass_fds=inherited
+            command, env=environment, stdout=stream, stderr=subprocess.STDOUT, pass_fds=inherited
         )
         try:
             guard.release()  # a signal that came during the start is handled here, where the process is known
-            code = _end(process)
+            code = _end(process, share.stop)
         except BaseException:  # Ctrl-C or SIGTERM: the run must not continue alone
             process.terminate()
             process.wait()
@@ -181,11 +200,16 @@ def _run_alone(settings: Path, log: Path, processes: int, held: int | None, verb
     return code, _reason(log, code) if code else ""
 
 
-def _end(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a process, a second at a time: between waits, an interruption without a signal (Ray's) can act."""
-    while True:
+def _end(process: subprocess.Popen[bytes], stop: threading.Event) -> int:
+    """Wait for a process, a second at a time: between waits, an interruption without a signal can act (`stop`, Ray's).
+
+    Raises:
+        KeyboardInterrupt: `stop` is set.
+    """
+    while not stop.is_set():
         with suppress(subprocess.TimeoutExpired):
             return process.wait(timeout=1)
+    raise KeyboardInterrupt
 
 
 def _reason(log: Path, code: int) -> str:

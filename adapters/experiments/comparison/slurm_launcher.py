@@ -19,6 +19,7 @@ from adapters.core.signals import exit_on_sigterm
 from adapters.experiments.comparison.runs import (
     PlannedRun,
     Resources,
+    Share,
     ended,
     execute_written,
     run_folder,
@@ -95,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one run; returns its exit code as a shell would."""
     exit_on_sigterm()
     folder, name, processes = argv
-    code, error = execute_written(name, Path(folder), int(processes), once=processes == "1")
+    code, error = execute_written(name, Path(folder), Share(int(processes)), once=processes == "1")
     if error:
         print(f"{name}: {error}", file=sys.stderr)
     return code if code >= 0 else 128 - code

@@ -224,6 +224,7 @@ def test_shellcheck_finds_nothing_in_the_job_array(tmp_path: Path) -> None:
         ("local", Resources(processes=0), "--num_processes 0: must be at least 1"),
         ("slurm", Resources(cpus=0), "--run_cpus 0: must be at least 1"),
         ("slurm", Resources(at_once=0), "--runs_at_once 0: must be at least 1"),
+        ("ray", Resources(at_once=2), "--runs_at_once 2: must be left out with ray: --run_cpus decides"),
         ("slurm", Resources(gpus=0.5), "--run_gpus 0.5: must be a whole number"),
         ("ray", Resources(gpus=1.5), "--run_gpus 1.5: must be below 1, or a whole number"),
         ("ray", Resources(gpus=float("nan")), "--run_gpus nan: must be 0 or more"),

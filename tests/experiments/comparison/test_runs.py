@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adapters.core.files import read_json
+from adapters.core.files import read_json, write_json
 from adapters.core.signals import exit_on_sigterm
-from adapters.experiments.comparison import runs
+from adapters.experiments.comparison import local_launcher, runs
 from adapters.experiments.comparison.comparison import Comparison
 from adapters.experiments.comparison.live_table import LiveTable
-from adapters.experiments.comparison.runs import PlannedRun, RunOutcome
+from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, Share
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def test_a_signal_while_a_run_starts_does_not_leave_it_alone(number, raised, as_
     monkeypatch.setattr(runs.subprocess, "Popen", Interrupted)
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     with pytest.raises(raised):
-        runs._run_alone(Path("none.json"), tmp_path / "none.log", 1, None)
+        runs._run_alone(Path("none.json"), tmp_path / "none.log", Share(), None)
     assert len(started) == 1
     assert started[0].returncode == -signal.SIGTERM
     assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
@@ -53,18 +55,71 @@ def test_a_signal_while_a_run_starts_does_not_leave_it_alone(number, raised, as_
 def test_a_run_that_was_interrupted_is_resumed(monkeypatch, tmp_path):
     seen = []
 
-    def run(settings: Path, log: Path, processes: int, held: int | None, verb: str) -> tuple[int, str]:
+    def run(settings: Path, log: Path, share: Share, held: int | None, verb: str) -> tuple[int, str]:
         assert verb == "train"
         seen.append(read_json(settings))
         return 0, ""
 
     monkeypatch.setattr(runs, "_run_alone", run)
     planned = runs.PlannedRun(method="lora", base="b", seed=0, settings={"lora_r": 8})
-    runs.execute(planned, tmp_path, 1)
+    runs.execute(planned, tmp_path, Share())
     (runs.run_folder(planned, tmp_path) / "checkpoints").mkdir(parents=True)
-    runs.execute(planned, tmp_path, 1)
+    runs.execute(planned, tmp_path, Share())
     assert [given.get("resume_from_checkpoint") for given in seen] == [None, "latest"]
     assert all(given["overwrite_output_dir"] for given in seen), "where no checkpoint is whole, it begins anew"
+
+
+def planned_runs(number: int) -> list[PlannedRun]:
+    return [PlannedRun(method="lora", base="b", seed=seed, settings={"seed": seed}) for seed in range(number)]
+
+
+def test_runs_at_once_are_as_many_as_said_and_their_outcomes_are_in_order(monkeypatch, tmp_path):
+    both, lock, at_once = threading.Barrier(2), threading.Lock(), [0, 0]
+    shares = []
+
+    def run(settings: Path, log: Path, share: Share, held: int | None, verb: str) -> tuple[int, str]:
+        with lock:
+            shares.append((share.processes, share.threads))
+            at_once[0] += 1
+            at_once[1] = max(at_once)
+        both.wait(timeout=60)
+        with lock:
+            at_once[0] -= 1
+        if read_json(settings)["seed"] == 1:
+            return 1, "it diverged"
+        write_json(settings.with_suffix("") / "scores.json", {"main": {"value": 0.5}})
+        return 0, ""
+
+    monkeypatch.setattr(runs, "_run_alone", run)
+    planned = planned_runs(6)
+    resources = Resources(processes=1, cpus=3, at_once=2)
+    with LiveTable(planned, tmp_path) as live_table:
+        outcomes = local_launcher.run_all(planned, tmp_path, resources, live_table)
+    assert at_once == [0, 2] and shares == [(1, 3)] * 6
+    assert [outcome.run.seed for outcome in outcomes] == [0, 1, 2, 3, 4, 5]
+    assert [outcome.error for outcome in outcomes] == ["", "it diverged", "", "", "", ""]
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_ends_all_runs_at_once(number, raised, as_a_command, monkeypatch, tmp_path):
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Endless(subprocess.Popen[bytes]):
+        """A run that does not end by itself; the signal comes when the second one has begun."""
+
+        def __init__(self, command: Any, **more: Any) -> None:
+            assert more["env"]["OMP_NUM_THREADS"] == "1"
+            super().__init__(["sleep", "600"], **more)
+            started.append(self)
+            if len(started) == 2:
+                os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(runs.subprocess, "Popen", Endless)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    planned = planned_runs(3)
+    with pytest.raises(raised), LiveTable(planned, tmp_path) as live_table:
+        local_launcher.run_all(planned, tmp_path, Resources(at_once=2), live_table)
+    assert [process.returncode for process in started] == [-signal.SIGTERM] * 2
 
 
 def test_shots_with_a_seed_of_their_own_are_prompted_once() -> None:

@@ -20,7 +20,7 @@ from adapters.core.errors import SettingsError, UserError
 from adapters.core.search_space import Choice, LogUniform
 from adapters.experiments.comparison import spaces, tuning
 from adapters.experiments.comparison.comparison import Comparison
-from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, execute, failure, run_folder
+from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, Share, execute, failure, run_folder
 from adapters.experiments.comparison.tuners import tuner
 from adapters.methods.base.method import load_method
 
@@ -293,5 +293,5 @@ def test_a_failure_is_read_with_its_seconds_and_an_older_one_without(contents: s
     run = PlannedRun(method="lora", base="", seed=0, settings={"trial": True})
     (tmp_path / "runs").mkdir()
     failure(run_folder(run, tmp_path)).write_text(contents)
-    outcome = execute(run, tmp_path, 1)
+    outcome = execute(run, tmp_path, Share())
     assert outcome.error == "The loss is nan." and (outcome.seconds == 4.5) == contents.startswith("{")

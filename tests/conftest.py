@@ -255,18 +255,18 @@ def run_in_this_process(patch: pytest.MonkeyPatch) -> None:
     """Let a comparison run its runs in this process, until the patch is undone."""
     from contextlib import redirect_stderr, redirect_stdout
 
-    from adapters.experiments.comparison import runs
+    from adapters.experiments.many_runs import planned_run
 
-    def run(settings: Path, log: Path, share: runs.Share, held: int | None, verb: str) -> tuple[int, str]:
+    def run(settings: Path, log: Path, share: planned_run.Share, held: int | None, verb: str) -> tuple[int, str]:
         from adapters.cli.main import main
 
         forget_accelerate()
         with log.open("w", encoding="utf-8") as stream, redirect_stdout(stream), redirect_stderr(stream):
             code = main([verb, str(settings)])
         forget_accelerate()
-        return code, runs._reason(log, code) if code else ""
+        return code, planned_run._reason(log, code) if code else ""
 
-    patch.setattr(runs, "_run_alone", run)
+    patch.setattr(planned_run, "_run_alone", run)
 
 
 @pytest.fixture(scope="session")

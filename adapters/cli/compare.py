@@ -73,9 +73,10 @@ def run(argv: Sequence[str]) -> int:
     from adapters.experiments.comparison import results
     from adapters.experiments.comparison.output import save_and_print
     from adapters.experiments.comparison.settings import check_advice
+    from adapters.experiments.many_runs.record import Record
 
     check_advice(given)
-    records = [results.load(folder) for folder in given.runs]
+    records = [Record.load(folder) for folder in given.runs]
     results.check_alike(records, allow_different=given.allow_different)
     save_and_print(
         results.grouped(records),

@@ -112,6 +112,20 @@ def test_imports_form_no_ring():
     assert not cycles(modules), "\n".join(cycles(modules))
 
 
+def test_what_experiments_share_knows_none_of_them():
+    modules = house.modules()
+    shared = [module for name, module in modules.items() if name.startswith("experiments.many_runs.")]
+    assert len(shared) > 10
+    of_one = tuple(f"experiments.{name}." for name in ("comparison", "continual", "prompt_lab"))
+    found = [
+        module.at(node)
+        for module in shared
+        for target, node in house.imports(module, modules)
+        if target.startswith(of_one)
+    ]
+    assert not found, found
+
+
 def test_the_evaluator_knows_no_method():
     modules = house.modules()
     reached, waiting = set(), ["evaluation.evaluate", "evaluation.significance", "evaluation.metrics.base.metric"]

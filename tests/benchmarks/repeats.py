@@ -24,8 +24,8 @@ from bench import DATA, dataset
 from adapters.evaluation.differences import LEVEL, differences
 from adapters.evaluation.metrics.base.metric import main_metric
 from adapters.evaluation.random_effects import effects, resampled_scores
-from adapters.experiments.comparison import results
 from adapters.experiments.comparison.comparison import Comparison
+from adapters.experiments.many_runs.record import Record
 
 RUNS = 3
 """Of each side of a split."""
@@ -82,7 +82,7 @@ def main() -> None:
     found = []
     print("| method | runs | mean | sd of runs | false alarms | 95 % interval |\n|---|---:|---:|---:|---:|---|")
     for method in given.methods:
-        records = [results.load(one.folder) for one in comparison.outcomes if one.run.method == method]
+        records = [Record.load(one.folder) for one in comparison.outcomes if one.run.method == method]
         main = records[0].scores["main"]
         metric = main_metric(main["metric"], records[0].scores["labels"])
         counts = np.stack([record.counts(metric) for record in records])

@@ -26,10 +26,10 @@ import numpy as np
 import scipy.stats
 from bench import DATA, dataset
 
-from adapters.experiments.comparison import launchers, tuning
 from adapters.experiments.comparison.comparison import Comparison
-from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome
-from adapters.experiments.comparison.tuners import RandomDraws
+from adapters.experiments.many_runs import launchers, tuning
+from adapters.experiments.many_runs.planned_run import PlannedRun, Resources, RunOutcome
+from adapters.experiments.many_runs.tuners import RandomDraws
 
 FLAGS = {
     "conll2003": ["--max_train_samples", "3000"],

@@ -12,7 +12,7 @@ import pytest
 import adapters
 from adapters.cli.main import main
 from adapters.core.errors import ArtifactError, ComparisonError, DataError, SettingsError
-from adapters.experiments.comparison import results
+from adapters.experiments.many_runs.record import Record
 from adapters.experiments.scoring import settings_class
 from adapters.tasks.base import examples
 
@@ -84,7 +84,7 @@ def test_an_artifact_without_its_run_is_scored_on_data_that_are_named(run, tmp_p
     assert made.record["overlap"]["count"] is None and "parameters trained" not in made.report
     assert "95 % interval" in made._repr_html_()
     with pytest.raises(ComparisonError, match="whose run is not known"):
-        results.load(made.folder)
+        Record.load(made.folder)
 
 
 def test_the_data_of_a_run_without_a_test_split_are_named(tmp_path):

@@ -12,7 +12,7 @@ from conftest import REPOSITORY, build_comparison_folder, call_recipe, ended_run
 from forked import Forked
 
 from adapters.cli.main import main
-from adapters.experiments.comparison.runs import PlannedRun, Share, execute
+from adapters.experiments.many_runs.planned_run import PlannedRun, Share, execute
 
 pytestmark = pytest.mark.slow
 

@@ -16,12 +16,14 @@ from adapters.core.progress import say
 from adapters.core.settings import CommonSettings, check_tracking, join, join_methods, lasting, require
 from adapters.evaluation.documents import chosen_units
 from adapters.evaluation.metrics.base.metric import task_metrics
-from adapters.experiments.comparison import exported, launchers, output, results, spaces, tuners, tuning
-from adapters.experiments.comparison.experiment import Experiment, given_of
+from adapters.experiments.comparison import exported, output, results
 from adapters.experiments.comparison.result import ComparisonResult
-from adapters.experiments.comparison.runs import PlannedRun
 from adapters.experiments.comparison.settings import GROWING, CompareSettings, check_advice, check_exports, check_tuning
 from adapters.experiments.comparison.verdict import resampled_sentence
+from adapters.experiments.many_runs import launchers, spaces, tuners, tuning
+from adapters.experiments.many_runs.experiment import Experiment, given_of
+from adapters.experiments.many_runs.planned_run import PlannedRun
+from adapters.experiments.many_runs.record import Record
 from adapters.experiments.method_defaults import method_defaults
 from adapters.methods.base.method import Method, all_settings, load_method
 
@@ -268,11 +270,11 @@ class Comparison(Experiment):
         exports = exported.of_runs(done, self.settings.exports)
         records = []
         for outcome in done:
-            records.append((outcome.run.row, results.load(outcome.folder)))
-            records += [(outcome.run.row, results.load(folder)) for folder in exports.get(outcome.folder, ())]
+            records.append((outcome.run.row, Record.load(outcome.folder)))
+            records += [(outcome.run.row, Record.load(folder)) for folder in exports.get(outcome.folder, ())]
         results.check_alike([record for _, record in records], allow_different=True)
         tuned = {row: self._tuning(*row) for row in dict.fromkeys(row[:2] for row, _ in records)}
-        grouped: dict[tuple[Any, ...], list[results.Record]] = {}
+        grouped: dict[tuple[Any, ...], list[Record]] = {}
         for row, record in records:
             grouped.setdefault((row, record.scores["method"]), []).append(record)
         rows = [

@@ -13,8 +13,8 @@ from adapters.core.errors import ModelError
 from adapters.core.files import digest_value, write_json
 from adapters.core.progress import say
 from adapters.experiments import records, run
-from adapters.experiments.comparison import results
-from adapters.experiments.comparison.runs import RunOutcome
+from adapters.experiments.many_runs.planned_run import RunOutcome
+from adapters.experiments.many_runs.record import Record
 
 FORMS = {"onnx": None, "onnx_int8": "int8"}
 """How weights are quantized, by the value of --exports."""
@@ -53,7 +53,7 @@ def _score(folder: Path, places: Sequence[Path]) -> None:
 
     if not places:
         return
-    record = results.load(folder)
+    record = Record.load(folder)
     if not record.scores["cost"]["trainable_params"]:
         raise ModelError("it trains nothing.")
     settings, split = _settings(folder), record.scores["dataset"]["split"]

@@ -5,42 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adapters.core.errors import ComparisonError, cause, numbered
-from adapters.evaluation.metrics.base.metric import Metric
+from adapters.core.errors import ComparisonError, numbered
+from adapters.experiments.many_runs.record import Record
 
 ALIKE = ("task", "dataset.split", "dataset.n", "dataset.digest", "label_digest", "metric_versions")
 """Keys that must be equal in all records of a comparison."""
 DIFFERING = 3
 """Settings by which rows of one method are told apart."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """A run's scores.json and predictions.jsonl."""
-
-    folder: Path
-    scores: Mapping[str, Any]
-    lines: Sequence[Mapping[str, Any]]
-
-    @property
-    def run(self) -> Path:
-        """The folder of the run: of an export's record, that of the run that was exported."""
-        return self.folder.parents[1] if self.scores.get("exported") else self.folder
-
-    @property
-    def draw(self) -> int | None:
-        """The draw of training examples that it learned from; None where all runs of its settings have the same."""
-        found: int | None = self.scores["dataset"].get("notes", {}).get("train", {}).get("draw")
-        return found
-
-    def counts(self, metric: Metric) -> np.ndarray:
-        """`[examples, width]` of a metric, of its `count_type`."""
-        return np.array([line["counts"][metric.name] for line in self.lines], dtype=metric.count_type)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,29 +77,6 @@ class Row:
                 value = value.get(key) if isinstance(value, Mapping) else None
             values.append(value)
         return None if None in values else float(np.mean(values))
-
-
-def load(folder: Path) -> Record:
-    """The record of a run's folder. Raises ComparisonError where no run has finished."""
-    if not (folder / "scores.json").is_file():
-        raise ComparisonError(
-            f"{folder}: has no scores.json: no run has finished there. Give folders of finished runs."
-        )
-    try:
-        scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-        lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
-        found = [scores[name] for name in ("task", "method", "base", "dataset", "main", "cost", "seed")]
-        assert found and all("counts" in line and "input" in line for line in lines)
-    except (OSError, ValueError, KeyError, AssertionError) as error:
-        raise ComparisonError(
-            f"{folder}: scores.json or predictions.jsonl is damaged ({cause(error)}). Run it again."
-        ) from error
-    if "evaluated" in scores and "trainable_params" not in scores["cost"]:
-        raise ComparisonError(
-            f"{folder}: scores of an artifact whose run is not known, so that neither is what it has learned from. "
-            "Evaluate it in the folder of its run."
-        )
-    return Record(folder=folder, scores=scores, lines=lines)
 
 
 def check_alike(records: Sequence[Record], *, allow_different: bool = False) -> None:

@@ -8,14 +8,15 @@ from typing import Any
 from adapters.core.environment import require_libraries
 from adapters.core.settings import INCIDENTAL, require
 from adapters.evaluation.documents import RESAMPLE
-from adapters.experiments.comparison import exported, tuning
-from adapters.experiments.comparison.experiment_settings import (
+from adapters.experiments.comparison import exported
+from adapters.experiments.comparison.summary import COSTS
+from adapters.experiments.many_runs import tuning
+from adapters.experiments.many_runs.experiment_settings import (
     LAUNCHING,
     ExperimentSettings,
     check_experiment,
     check_margin,
 )
-from adapters.experiments.comparison.summary import COSTS
 
 GROWING = frozenset(
     {

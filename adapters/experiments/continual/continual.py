@@ -15,10 +15,6 @@ from adapters.core.files import digest_value
 from adapters.core.progress import say
 from adapters.core.search_space import Space
 from adapters.core.settings import INCIDENTAL, lasting, require
-from adapters.experiments.comparison import launchers, tuners, tuning
-from adapters.experiments.comparison.experiment import Experiment, given_of
-from adapters.experiments.comparison.experiment_settings import LAUNCHING
-from adapters.experiments.comparison.runs import PlannedRun
 from adapters.experiments.continual import settings as own_settings
 from adapters.experiments.continual.sequence import (
     ROUTER,
@@ -31,6 +27,10 @@ from adapters.experiments.continual.sequence import (
 )
 from adapters.experiments.continual.strategies.base.strategy import Strategy
 from adapters.experiments.data_set_file import flags_of_file
+from adapters.experiments.many_runs import launchers, tuners, tuning
+from adapters.experiments.many_runs.experiment import Experiment, given_of
+from adapters.experiments.many_runs.experiment_settings import LAUNCHING
+from adapters.experiments.many_runs.planned_run import PlannedRun
 from adapters.experiments.method_defaults import method_defaults
 from adapters.experiments.run import DryRunEnded
 from adapters.methods.base.method import load_method

@@ -8,8 +8,8 @@ from typing import Any
 
 from adapters.core import discovery
 from adapters.core.settings import CommonSettings, join, join_methods, require
-from adapters.experiments.comparison.experiment_settings import ExperimentSettings, check_experiment, check_margin
 from adapters.experiments.continual.sequence import TASK_INCREMENTAL
+from adapters.experiments.many_runs.experiment_settings import ExperimentSettings, check_experiment, check_margin
 from adapters.methods.base.method import all_settings as all_methods
 
 

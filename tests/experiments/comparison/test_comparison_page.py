@@ -20,6 +20,7 @@ from adapters.experiments.comparison.page import page
 from adapters.experiments.comparison.summary import summarise
 from adapters.experiments.comparison.table import markdown
 from adapters.experiments.comparison.verdict import sentences
+from adapters.experiments.many_runs.record import Record
 
 LONG = "a_method_of_a_plugin_with_a_name_that_is_very_long_indeed"
 TUNING: dict[str, Any] = {"trials": 3, "failed": 0, "resolution": 0.031, "seconds": 312.4, "curve": [0.5, 0.58, 0.62]}
@@ -39,7 +40,7 @@ def written(folder: Path, rows: list[tuple[str, str, str, float]]) -> list[resul
                 trained=0 if method == "few_shot" else 10 ** (number % 6 + 2),
                 dataset={**data, "sizes": {"train": examples}},
             )  # fmt: skip
-            records.append(results.load(run))
+            records.append(Record.load(run))
         out.append(results.Row(method=method, base=base, size=size, records=records, planned=2))
     return out
 

@@ -11,7 +11,8 @@ import pytest
 from adapters.core.errors import ComparisonError, SettingsError
 from adapters.experiments.comparison import results
 from adapters.experiments.comparison.comparison import Comparison
-from adapters.experiments.comparison.runs import PlannedRun
+from adapters.experiments.many_runs.planned_run import PlannedRun
+from adapters.experiments.many_runs.record import Record
 
 
 def comparison(*flags: str, **defaults: Any) -> Comparison:
@@ -58,10 +59,10 @@ def test_where_nothing_is_left_to_draw_it_is_refused_before_anything_is_read(fla
         comparison("--redraw", "train", *flags, **defaults).check()
 
 
-def record(limit: str, **notes: Any) -> results.Record:
+def record(limit: str, **notes: Any) -> Record:
     train = {"digest": "d", "limit": limit, **notes}
     scores = {"cost": {"trainable_params": 9}, "dataset": {"sizes": {"train": 20}, "notes": {"train": train}}}
-    return results.Record(folder=Path(f"{limit}-{notes}"), scores=scores, lines=[])
+    return Record(folder=Path(f"{limit}-{notes}"), scores=scores, lines=[])
 
 
 def test_other_draws_of_one_size_are_alike_and_other_differences_are_not() -> None:

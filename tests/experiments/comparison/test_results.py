@@ -26,6 +26,7 @@ from adapters.experiments.comparison.summary import needed, needed_together, sum
 from adapters.experiments.comparison.table import columns
 from adapters.experiments.comparison.table import test_columns as pair_columns
 from adapters.experiments.comparison.verdict import ACROSS, ONE_MODEL, sentences
+from adapters.experiments.many_runs.record import Record
 
 LABELS = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 WORDS = ["Ada", "lived", "in", "New", "York", "with", "<b>Alan</b>", "."]
@@ -126,13 +127,13 @@ def rows(tmp_path: Path) -> list[results.Row]:
         for seed in range(3)
     ]
     runs.append(write_run(tmp_path / "few", "few_shot", lost=0.9, base="other/llama", trained=0, size=300))
-    return results.grouped([results.load(run) for run in runs])
+    return results.grouped([Record.load(run) for run in runs])
 
 
 def test_parse_failures_are_counted_where_something_is_prompted(tmp_path: Path) -> None:
     few = [write_run(tmp_path / f"p{i}", "few_shot", lost=0.5, seed=i, trained=0, parse_failures=i) for i in range(3)]
     runs = [*few, write_run(tmp_path / "lora", "lora", lost=0.1)]
-    summary = summarise(results.grouped([results.load(run) for run in runs]), resamples=50)
+    summary = summarise(results.grouped([Record.load(run) for run in runs]), resamples=50)
     (column,) = (one for one in columns(summary["rows"], "F1") if one.title == "Parse failures")
     n = summary["dataset"]["n"]
     assert [column.shown(row) for row in summary["rows"]] == [f"1 ({100 / n:.1f} %)", "–"]
@@ -187,7 +188,7 @@ def test_the_verdict_takes_the_cheapest_of_those_that_are_non_inferior_and_credi
 
 def test_a_verdict_with_one_clear_winner_says_so(tmp_path: Path) -> None:
     runs = [write_run(tmp_path / "a", "full", lost=0.1, trained=100), write_run(tmp_path / "b", "head", lost=0.9)]
-    said = sentences(summarise(results.grouped([results.load(run) for run in runs]), resamples=300))
+    said = sentences(summarise(results.grouped([Record.load(run) for run in runs]), resamples=300))
     assert len(said) == 1 and "full" in said[0]
     assert "every other method scores significantly lower (Holm-adjusted p < 0.05)" in said[0]
 
@@ -198,7 +199,7 @@ def made_rows(folder: Path, **methods: dict[str, Any]) -> list[results.Row]:
     for method, given in methods.items():
         more = {key: value for key, value in given.items() if key not in ("lost", "planned", "row_size")}
         records = [
-            results.load(write_run(folder / f"{method}{seed}", method, lost=lost, seed=seed, **more))
+            Record.load(write_run(folder / f"{method}{seed}", method, lost=lost, seed=seed, **more))
             for seed, lost in enumerate(given["lost"])
         ]
         rows.append(
@@ -234,7 +235,7 @@ def rivals(folder: Path, lost: float) -> list[results.Row]:
         for method, base, share in kinds
         for seed in range(3 if base else 1)
     ]
-    return results.grouped([results.load(run) for run in runs])
+    return results.grouped([Record.load(run) for run in runs])
 
 
 def test_methods_without_a_base_compete_on_every_base_and_are_adjusted_with_its_pairs(tmp_path: Path) -> None:
@@ -378,9 +379,9 @@ def test_the_cheapest_is_by_the_cost_that_the_user_names(tmp_path: Path) -> None
 
 def test_runs_that_learned_from_other_data_are_refused_unless_it_is_allowed(tmp_path: Path) -> None:
     data = {"name": "made", "revision": None, "split": "test", "n": 120, "digest": "d", "sizes": {"train": 14041}}
-    one = results.load(write_run(tmp_path / "one", "full", lost=0.1))
-    other = results.load(write_run(tmp_path / "other", "lora", lost=0.1, dataset=data))
-    prompted = results.load(write_run(tmp_path / "p", "few_shot", lost=0.1, dataset=data, trained=0))
+    one = Record.load(write_run(tmp_path / "one", "full", lost=0.1))
+    other = Record.load(write_run(tmp_path / "other", "lora", lost=0.1, dataset=data))
+    prompted = Record.load(write_run(tmp_path / "p", "few_shot", lost=0.1, dataset=data, trained=0))
     with pytest.raises(ComparisonError, match=r"training data: 50 examples .*14,041 examples .*--allow_different"):
         results.check_alike([one, other])
     results.check_alike([one, other], allow_different=True)
@@ -411,8 +412,8 @@ def test_the_same_records_give_the_same_summary(rows: list[results.Row]) -> None
 def test_runs_that_were_not_scored_alike_are_refused_with_what_differs(
     changes: dict[str, Any], told: str, tmp_path: Path
 ) -> None:
-    one = results.load(write_run(tmp_path / "one", "full", lost=0.1))
-    other = results.load(write_run(tmp_path / "other", "lora", lost=0.1, **changes))
+    one = Record.load(write_run(tmp_path / "one", "full", lost=0.1))
+    other = Record.load(write_run(tmp_path / "other", "lora", lost=0.1, **changes))
     results.check_alike([one, one])
     with pytest.raises(ComparisonError) as raised:
         results.check_alike([one, other])
@@ -420,22 +421,22 @@ def test_runs_that_were_not_scored_alike_are_refused_with_what_differs(
 
 
 def test_another_order_of_the_examples_is_refused(tmp_path: Path) -> None:
-    one, other = (results.load(write_run(tmp_path / name, name, lost=0.1)) for name in ("full", "lora"))
+    one, other = (Record.load(write_run(tmp_path / name, name, lost=0.1)) for name in ("full", "lora"))
     path = tmp_path / "lora" / "predictions.jsonl"
     lines = path.read_text().splitlines()
     path.write_text("\n".join(reversed(lines)) + "\n")
     with pytest.raises(ComparisonError, match="another order"):
-        results.check_alike([one, results.load(tmp_path / "lora")])
+        results.check_alike([one, Record.load(tmp_path / "lora")])
     results.check_alike([one, other])
 
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ComparisonError, match="no run has finished there"):
-        results.load(tmp_path)
+        Record.load(tmp_path)
     folder = write_run(tmp_path / "cut", "full", lost=0.1)
     (folder / "predictions.jsonl").write_text('{"id": ')
     with pytest.raises(ComparisonError, match="damaged"):
-        results.load(folder)
+        Record.load(folder)
 
 
 class Page(HTMLParser):
@@ -507,7 +508,7 @@ def sized(tmp_path: Path, method: str, lost: Sequence[float], *, seeds: int = 3,
         data = {**MADE, "revision": None, "sizes": {"train": number, "validation": dev}}
         folders = [tmp_path / f"{method}-{number}-{seed}" for seed in range(seeds)]
         records = [
-            results.load(write_run(folder, method, lost=share, seed=seed, dataset=data))
+            Record.load(write_run(folder, method, lost=share, seed=seed, dataset=data))
             for seed, folder in enumerate(folders)
         ]
         size = "all" if number == 900 else str(number)
@@ -516,7 +517,7 @@ def sized(tmp_path: Path, method: str, lost: Sequence[float], *, seeds: int = 3,
 
 
 def prompted(tmp_path: Path, lost: float) -> results.Row:
-    record = results.load(write_run(tmp_path / "few", "few_shot", lost=lost, trained=0, base="other/llama"))
+    record = Record.load(write_run(tmp_path / "few", "few_shot", lost=lost, trained=0, base="other/llama"))
     return results.Row(method="few_shot", base="other/llama", size="", records=[record])
 
 
@@ -573,7 +574,7 @@ def test_labels_are_those_that_were_learned_from_or_chosen_on(tmp_path: Path) ->
     data = {**MADE, "sizes": {"train": 50, "validation": 20}}
     used = {"tfidf": {"train": 50}, "lora": {"train": 50, "validation": 20}, "few_shot": {"train": 5}, "zero_shot": {}}
     records = {
-        name: results.load(write_run(tmp_path / name, name, lost=0.5, dataset=data, labelled=labelled))
+        name: Record.load(write_run(tmp_path / name, name, lost=0.5, dataset=data, labelled=labelled))
         for name, labelled in used.items()
     }
     found = {
@@ -643,7 +644,7 @@ def exported_rows(folder: Path) -> list[results.Row]:
         for line in [line for line in lines if sum(line["counts"]["entity_f1"][:2])][:4]:
             line["counts"] = {"entity_f1": [0, 0, 0, 0, *line["counts"]["entity_f1"][4:]]}
         scores = {**record.scores, "method": "lora (onnx int8)", "exported": "onnx_int8"}
-        exports.append(results.Record(folder=own, scores=scores, lines=lines))
+        exports.append(Record(folder=own, scores=scores, lines=lines))
     return [*rows, results.Row(method="lora (onnx int8)", base="mini/bert", size="", records=exports)]
 
 
@@ -716,7 +717,7 @@ def test_rows_of_one_method_are_named_by_what_is_set_otherwise(tmp_path: Path) -
         for rank in (4, 8)
         for seed in (0, 1)
     ]
-    rows = results.grouped([results.load(run) for run in runs])
+    rows = results.grouped([Record.load(run) for run in runs])
     assert [row.method for row in rows] == ["lora (lora_r 4)", "lora (lora_r 8)"]
     for record in rows[1].records:
         record.scores["settings"]["lora_r"] = 4
@@ -725,6 +726,6 @@ def test_rows_of_one_method_are_named_by_what_is_set_otherwise(tmp_path: Path) -
 
 
 def test_two_runs_of_one_seed_are_not_two_draws(tmp_path: Path) -> None:
-    runs = [results.load(write_run(tmp_path / name, "lora", lost=0.2, seed=3)) for name in ("a", "b")]
+    runs = [Record.load(write_run(tmp_path / name, "lora", lost=0.2, seed=3)) for name in ("a", "b")]
     with pytest.raises(ComparisonError, match=r"a and .*b: two runs of the same settings and of seed 3"):
         results.grouped(runs)

@@ -1,4 +1,4 @@
-"""Launchers run the unfinished runs of a comparison: on this machine, as Ray tasks, or as a Slurm job array."""
+"""Launchers run the unfinished runs of an experiment: on this machine, as Ray tasks, or as a Slurm job array."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from adapters.core.environment import install_command
 from adapters.core.errors import SettingsError, did_you_mean
 from adapters.core.settings import require
-from adapters.experiments.comparison import local_launcher
-from adapters.experiments.comparison.live_table import LiveTable
-from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome
+from adapters.experiments.many_runs import local_launcher
+from adapters.experiments.many_runs.live_table import LiveTable
+from adapters.experiments.many_runs.planned_run import PlannedRun, Resources, RunOutcome
 
 NAMES = ("local", "ray", "slurm")
 
@@ -46,12 +46,12 @@ def launch(name: str, runs: Sequence[PlannedRun], folder: Path, resources: Resou
 
     Args:
         name: of the launcher.
-        runs: all of the comparison.
-        folder: of the comparison.
+        runs: all of the experiment.
+        folder: of the experiment.
         resources: of each run.
     """
     if name == "slurm":
-        from adapters.experiments.comparison.slurm_launcher import write_job_array
+        from adapters.experiments.many_runs.slurm_launcher import write_job_array
 
         if write_job_array(runs, folder, resources):
             return []
@@ -65,7 +65,7 @@ def launch(name: str, runs: Sequence[PlannedRun], folder: Path, resources: Resou
 def _ray_tasks() -> Any:
     """The launcher that needs ray. Raises SettingsError where ray is not installed."""
     try:
-        return importlib.import_module("adapters.experiments.comparison.ray_launcher")
+        return importlib.import_module("adapters.experiments.many_runs.ray_launcher")
     except ImportError as error:
         if (error.name or "").startswith("adapters"):
             raise

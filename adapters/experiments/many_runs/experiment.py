@@ -14,8 +14,8 @@ from adapters.core.files import read_json, write_json
 from adapters.core.processes import is_first
 from adapters.core.progress import say
 from adapters.core.settings import own_defaults, shortest
-from adapters.experiments.comparison import launchers
-from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome
+from adapters.experiments.many_runs import launchers
+from adapters.experiments.many_runs.planned_run import PlannedRun, Resources, RunOutcome
 from adapters.experiments.run_folder import DATA
 
 

@@ -1,6 +1,6 @@
 """Runs as a job array of Slurm: the script to submit, and the command of each element of the array.
 
-An element is `python -m adapters.experiments.comparison.slurm_launcher FOLDER RUN PROCESSES`: it skips a finished run,
+An element is `python -m adapters.experiments.many_runs.slurm_launcher FOLDER RUN PROCESSES`: it skips a finished run,
 and exits with the exit code of the run.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from adapters.core.errors import verb
 from adapters.core.files import write_text
 from adapters.core.signals import exit_on_sigterm
-from adapters.experiments.comparison.runs import (
+from adapters.experiments.many_runs.planned_run import (
     PlannedRun,
     Resources,
     Share,
@@ -35,8 +35,8 @@ def write_job_array(runs: Sequence[PlannedRun], folder: Path, resources: Resourc
     """Write the job array of the unfinished runs and print how to submit it; False if all runs are finished.
 
     Args:
-        runs: all of the comparison.
-        folder: of the comparison, at the same path on every machine.
+        runs: all of the experiment.
+        folder: of the experiment, at the same path on every machine.
         resources: of each run.
     """
     waiting = [run for run in runs if not ended(run_folder(run, folder))]
@@ -65,7 +65,7 @@ def script(names: Sequence[str], folder: Path, resources: Resources) -> str:
 
     Args:
         names: of the runs.
-        folder: of the comparison, relative to the current folder, in which the runs start too.
+        folder: of the experiment, relative to the current folder, in which the runs start too.
         resources: of each run.
     """
     at_once = f"%{resources.at_once}" if resources.at_once else ""

@@ -14,10 +14,10 @@ import pytest
 
 from adapters.core.files import read_json, write_json
 from adapters.core.signals import exit_on_sigterm
-from adapters.experiments.comparison import local_launcher, runs
 from adapters.experiments.comparison.comparison import Comparison
-from adapters.experiments.comparison.live_table import LiveTable
-from adapters.experiments.comparison.runs import PlannedRun, Resources, RunOutcome, Share
+from adapters.experiments.many_runs import local_launcher, planned_run
+from adapters.experiments.many_runs.live_table import LiveTable
+from adapters.experiments.many_runs.planned_run import PlannedRun, Resources, RunOutcome, Share
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ def test_a_signal_while_a_run_starts_does_not_leave_it_alone(number, raised, as_
             started.append(self)
             signal.raise_signal(number)
 
-    monkeypatch.setattr(runs.subprocess, "Popen", Interrupted)
+    monkeypatch.setattr(planned_run.subprocess, "Popen", Interrupted)
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     with pytest.raises(raised):
-        runs._run_alone(Path("none.json"), tmp_path / "none.log", Share(), None)
+        planned_run._run_alone(Path("none.json"), tmp_path / "none.log", Share(), None)
     assert len(started) == 1
     assert started[0].returncode == -signal.SIGTERM
     assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
@@ -60,11 +60,11 @@ def test_a_run_that_was_interrupted_is_resumed(monkeypatch, tmp_path):
         seen.append(read_json(settings))
         return 0, ""
 
-    monkeypatch.setattr(runs, "_run_alone", run)
-    planned = runs.PlannedRun(method="lora", base="b", seed=0, settings={"lora_r": 8})
-    runs.execute(planned, tmp_path, Share())
-    (runs.run_folder(planned, tmp_path) / "checkpoints").mkdir(parents=True)
-    runs.execute(planned, tmp_path, Share())
+    monkeypatch.setattr(planned_run, "_run_alone", run)
+    planned = planned_run.PlannedRun(method="lora", base="b", seed=0, settings={"lora_r": 8})
+    planned_run.execute(planned, tmp_path, Share())
+    (planned_run.run_folder(planned, tmp_path) / "checkpoints").mkdir(parents=True)
+    planned_run.execute(planned, tmp_path, Share())
     assert [given.get("resume_from_checkpoint") for given in seen] == [None, "latest"]
     assert all(given["overwrite_output_dir"] for given in seen), "where no checkpoint is whole, it begins anew"
 
@@ -90,7 +90,7 @@ def test_runs_at_once_are_as_many_as_said_and_their_outcomes_are_in_order(monkey
         write_json(settings.with_suffix("") / "scores.json", {"main": {"value": 0.5}})
         return 0, ""
 
-    monkeypatch.setattr(runs, "_run_alone", run)
+    monkeypatch.setattr(planned_run, "_run_alone", run)
     planned = planned_runs(6)
     resources = Resources(processes=1, cpus=3, at_once=2)
     with LiveTable(planned, tmp_path) as live_table:
@@ -114,7 +114,7 @@ def test_a_signal_ends_all_runs_at_once(number, raised, as_a_command, monkeypatc
             if len(started) == 2:
                 os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(runs.subprocess, "Popen", Endless)
+    monkeypatch.setattr(planned_run.subprocess, "Popen", Endless)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     planned = planned_runs(3)
     with pytest.raises(raised), LiveTable(planned, tmp_path) as live_table:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters.core.settings import require
-from adapters.experiments.comparison import tuners
+from adapters.experiments.many_runs import tuners
 
 LAUNCHING = frozenset({"launcher", "run_cpus", "run_gpus", "runs_at_once"})
 """Settings of where runs run."""

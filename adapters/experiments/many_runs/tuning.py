@@ -21,9 +21,9 @@ from adapters.core import search_space
 from adapters.core.errors import numbered
 from adapters.core.files import read_json
 from adapters.core.search_space import Space
-from adapters.experiments.comparison import results
-from adapters.experiments.comparison.runs import PlannedRun, RunOutcome
-from adapters.experiments.comparison.tuners import Tuner
+from adapters.experiments.many_runs.planned_run import PlannedRun, RunOutcome
+from adapters.experiments.many_runs.record import Record
+from adapters.experiments.many_runs.tuners import Tuner
 
 KEPT, RUNGS = 3, 3
 """One in so many trials goes on to the next rung, of which there are at most so many."""
@@ -312,7 +312,7 @@ def resolution(runs: Sequence[Path]) -> float | None:
     if len(runs) < 2:
         return None
     found = []
-    for record in map(results.load, runs):
+    for record in map(Record.load, runs):
         metric = main_metric(record.scores["main"]["metric"], record.scores["labels"])
         found.append(effects(metric, record.counts(metric)[None], record.scores["main"]["score"]))
     best = max(found, key=lambda one: one.value)

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from adapters.core import discovery, search_space
 from adapters.core.errors import SettingsError, UserError
 from adapters.core.search_space import Choice, LogUniform
-from adapters.experiments.comparison import spaces, tuning
 from adapters.experiments.comparison.comparison import Comparison
-from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, Share, execute, failure, run_folder
-from adapters.experiments.comparison.tuners import tuner
+from adapters.experiments.many_runs import spaces, tuning
+from adapters.experiments.many_runs.planned_run import PlannedRun, RunOutcome, Share, execute, failure, run_folder
+from adapters.experiments.many_runs.tuners import tuner
 from adapters.methods.base.method import load_method
 
 SPACE = {"rate": LogUniform(1e-3, 1e-1), "size": Choice({"r": 4, "alpha": 8}, {"r": 8, "alpha": 16})}

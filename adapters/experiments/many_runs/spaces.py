@@ -1,4 +1,4 @@
-"""The search spaces of a comparison: the methods' own, or those of a file, each value checked before anything runs."""
+"""The search spaces of an experiment: the methods' own, or those of a file, each value checked before anything runs."""
 
 from __future__ import annotations
 

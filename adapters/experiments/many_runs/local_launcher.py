@@ -8,8 +8,8 @@ from pathlib import Path
 
 from adapters.core.errors import numbered
 from adapters.core.progress import say
-from adapters.experiments.comparison.live_table import LiveTable
-from adapters.experiments.comparison.runs import (
+from adapters.experiments.many_runs.live_table import LiveTable
+from adapters.experiments.many_runs.planned_run import (
     PlannedRun,
     Resources,
     RunOutcome,
@@ -24,8 +24,8 @@ def run_all(runs: Sequence[PlannedRun], folder: Path, resources: Resources, live
     """Run the unfinished runs; returns all outcomes in order. A failure is recorded, the others continue.
 
     Args:
-        runs: all of the comparison.
-        folder: of the comparison.
+        runs: all of the experiment.
+        folder: of the experiment.
         resources: of each run. One after the other, a run has all cores; several at once have `cpus` threads each.
         live_table: shows the progress.
     """

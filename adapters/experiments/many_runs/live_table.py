@@ -1,4 +1,4 @@
-"""A comparison while it runs: a table that fills as runs end, a progress bar, and the time left."""
+"""an experiment while it runs: a table that fills as runs end, a progress bar, and the time left."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.table import Table
 from adapters.core.files import read_json
 from adapters.core.progress import say, time_left
 from adapters.evaluation.report.tables import points
-from adapters.experiments.comparison.runs import PlannedRun, RunOutcome, finished, row_keys, run_folder
+from adapters.experiments.many_runs.planned_run import PlannedRun, RunOutcome, finished, row_keys, run_folder
 
 
 class LiveTable:
@@ -26,7 +26,7 @@ class LiveTable:
     def __init__(self, runs: Sequence[PlannedRun], folder: Path) -> None:
         """Args:
         runs: all of them, in order.
-        folder: of the comparison.
+        folder: of the experiment.
         """
         self.runs = runs
         self.waiting = [run for run in runs if not finished(run_folder(run, folder))]

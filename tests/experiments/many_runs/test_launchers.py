@@ -25,8 +25,8 @@ from conftest import REPOSITORY, build_comparison_folder, call_recipe, ended_run
 
 from adapters.core.errors import SettingsError
 from adapters.core.launcher import without_launcher
-from adapters.experiments.comparison import launchers, slurm_launcher
-from adapters.experiments.comparison.runs import PlannedRun, Resources
+from adapters.experiments.many_runs import launchers, slurm_launcher
+from adapters.experiments.many_runs.planned_run import PlannedRun, Resources
 
 pytestmark = pytest.mark.slow
 
@@ -200,7 +200,7 @@ def test_the_job_array_asks_for_the_resources_of_a_run_and_is_sound_bash(tmp_pat
         )
         assert ran.stdout.splitlines()[1:] == [
             "-m",
-            "adapters.experiments.comparison.slurm_launcher",
+            "adapters.experiments.many_runs.slurm_launcher",
             f"{tmp_path}/a b",
             name,
             "2",
@@ -237,7 +237,7 @@ def test_what_a_launcher_cannot_do_is_refused(name: str, share: Resources, told:
 
 def test_without_ray_its_launcher_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "adapters.experiments.comparison.ray_launcher", raising=False)
+    monkeypatch.delitem(sys.modules, "adapters.experiments.many_runs.ray_launcher", raising=False)
     with pytest.raises(SettingsError, match=r"--launcher ray needs ray.*pip install -e .*\[ray\]"):
         launchers.check("ray", Resources())
     launchers.check("local", Resources())

@@ -1,4 +1,4 @@
-"""Runs of a comparison, each in a process of its own."""
+"""Runs of an experiment, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ FAILED = (1, 2)
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """One run of a comparison.
+    """One run of an experiment.
 
     Attributes:
         method: name of the method.
         base: base model as the user named it; empty of a method without one.
         seed: of the run.
-        size: number of training examples where the comparison varies it, otherwise empty.
+        size: number of training examples where the experiment varies it, otherwise empty.
         settings: of the run, including `task` and `method`, without `output_dir`; `command`, if it is not train.
         data: digest of the contents of data, plugin and prompt files, so that changed files make new runs.
         rung: of a trial of a search, how long it trains, in words; otherwise empty.
@@ -100,7 +100,7 @@ class Share:
 
 
 def run_folder(run: PlannedRun, folder: Path) -> Path:
-    """The folder of a run, below that of the comparison."""
+    """The folder of a run, below that of the experiment."""
     return folder / "runs" / run.name
 
 
@@ -119,7 +119,7 @@ def execute(run: PlannedRun, folder: Path, share: Share) -> RunOutcome:
 
     Args:
         run: what to run.
-        folder: of the comparison; the run's own is below it.
+        folder: of the experiment; the run's own is below it.
         share: what the run is given of the machine.
     """
     own, begin = run_folder(run, folder), time.perf_counter()
@@ -143,7 +143,7 @@ def execute_written(name: str, folder: Path, share: Share, *, once: bool = False
 
     Args:
         name: of the run.
-        folder: of the comparison.
+        folder: of the experiment.
         share: what the run is given of the machine.
         once: whether a failure is kept, as that of a trial always is, so that the run is not tried again.
     """

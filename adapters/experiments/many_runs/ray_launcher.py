@@ -1,7 +1,7 @@
 """Runs as tasks of a Ray cluster, each with its cores and GPUs; imported only for --launcher ray.
 
-The cluster is that of RAY_ADDRESS, or one on this machine for the time of the comparison. Every machine has the same
-environment, and sees the current folder, the comparison's folder and the data at the same paths. A run whose worker is
+The cluster is that of RAY_ADDRESS, or one on this machine for the time of the experiment. Every machine has the same
+environment, and sees the current folder, the experiment's folder and the data at the same paths. A run whose worker is
 killed is run again; where the worker died but the run's own process lives, the next one waits for its lock.
 """
 
@@ -22,8 +22,8 @@ from typing import Any
 import ray
 
 from adapters.core.errors import SettingsError, numbered
-from adapters.experiments.comparison.live_table import LiveTable
-from adapters.experiments.comparison.runs import (
+from adapters.experiments.many_runs.live_table import LiveTable
+from adapters.experiments.many_runs.planned_run import (
     PlannedRun,
     Resources,
     RunOutcome,
@@ -40,15 +40,15 @@ ANSWERED_WITHIN = 20.0
 SEEN_WITHIN = 60.0
 """Seconds until a file written by another machine is visible: NFS caches its absence for about as long."""
 ENDED_WITHIN = 120.0
-"""Seconds for the runs to end when the comparison is interrupted."""
+"""Seconds for the runs to end when the experiment is interrupted."""
 
 
 def run_all(runs: Sequence[PlannedRun], folder: Path, resources: Resources, live_table: LiveTable) -> list[RunOutcome]:
     """Run the unfinished runs; returns all outcomes in order. A failure is recorded, the others continue.
 
     Args:
-        runs: all of the comparison.
-        folder: of the comparison.
+        runs: all of the experiment.
+        folder: of the experiment.
         resources: of each run.
         live_table: shows the progress.
     """
@@ -135,14 +135,14 @@ def _submit(run: PlannedRun, folder: Path, resources: Resources, options: dict[s
 
 
 def _run_on_worker(run: PlannedRun, folder: str, start: str, resources: Resources) -> RunOutcome:
-    """Run a run on a machine of the cluster, in the folder in which the comparison was started."""
+    """Run a run on a machine of the cluster, in the folder in which the experiment was started."""
     own = run_folder(run, Path(folder))
     if not (Path(start) / folder / "settings.json").is_file():
         return RunOutcome(
             run=run,
             folder=own,
             error=(
-                f"{socket.gethostname()} does not see {Path(start) / folder}: start the comparison in a folder, and "
+                f"{socket.gethostname()} does not see {Path(start) / folder}: start the experiment in a folder, and "
                 "give it an --output_dir, on a file system that all machines of the cluster share."
             ),
         )

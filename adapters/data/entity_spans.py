@@ -68,13 +68,14 @@ class SpanRules:
     Attributes:
         spans: `strict` refuses a span that cuts a word, and spans that overlap; `snap` extends the first to whole
             words, `drop` leaves it out, and both keep the longer one of two that overlap.
-        ends: whether a span's end is `exclusive` or `inclusive`.
+        ends: whether a span's end is `exclusive` or `inclusive`; None: exclusive, unless the texts of a form whose ends
+            are usually inclusive show them so.
         names: names of labels that are numbers.
         characters: each character of a raw text is a word.
     """
 
     spans: str = STRICT
-    ends: str = EXCLUSIVE
+    ends: str | None = None
     names: tuple[str, ...] = ()
     characters: bool = False
 
@@ -82,10 +83,15 @@ class SpanRules:
         """Raises SettingsError."""
         for flag, value, known in (
             ("spans", self.spans, (STRICT, SNAP, DROP)),
-            ("span_ends", self.ends, (EXCLUSIVE, INCLUSIVE)),
+            ("span_ends", self.usual_ends, (EXCLUSIVE, INCLUSIVE)),
         ):
             if value not in known:
                 raise SettingsError(f"--{flag} {value}: must be {' or '.join(known)}.")
+
+    @property
+    def usual_ends(self) -> str:
+        """`ends`, without the data."""
+        return self.ends or EXCLUSIVE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,18 +242,18 @@ def _first(keys: dict[str, Any], usual: Iterable[str]) -> Any:
 
 
 def find_counting(
-    texts: Callable[[], Iterable[tuple[str, Iterable[GivenSpan | str]]]], ends: str
+    texts: Callable[[], Iterable[tuple[str, Iterable[GivenSpan | str]]]], rules: SpanRules
 ) -> tuple[Counting, str]:
     """How offsets are counted, and what else would explain them where they disagree with the spans' own texts.
 
-    They are characters, unless all own texts of the data set agree with UTF-16 units or with bytes instead. Other
-    ends than the given ones are only taken of forms in which they are usual; else they are named in the advice.
+    They are characters, unless all own texts of the data set agree with UTF-16 units or with bytes instead. Inclusive
+    ends that were not asked for are only taken of forms in which they are usual; else they are named in the advice.
 
     Args:
         texts: returns all texts with their spans, each time from the beginning.
-        ends: `exclusive` or `inclusive`.
+        rules: of the user.
     """
-    usual = Counting(ends=ends)
+    usual = Counting(ends=rules.usual_ends)
     without = of_form = own = 0
     agreed = True
     for text, found in texts():
@@ -262,13 +268,13 @@ def find_counting(
             break
     if agreed:
         return usual, ""
-    other = INCLUSIVE if ends == EXCLUSIVE else EXCLUSIVE
-    candidates = [Counting(unit=unit, ends=end) for end in (ends, other) for unit in (CHARACTERS, UTF16, BYTES)]
+    other = INCLUSIVE if usual.ends == EXCLUSIVE else EXCLUSIVE
+    candidates = [Counting(unit=unit, ends=end) for end in (usual.ends, other) for unit in (CHARACTERS, UTF16, BYTES)]
     for text, found in texts():
         for span in found:
             if not isinstance(span, str):
                 candidates = [counting for counting in candidates if span.agrees(text, counting)]
-    if candidates and (candidates[0].ends == ends or of_form == own):
+    if candidates and (candidates[0].ends == usual.ends or (rules.ends is None and of_form == own)):
         return candidates[0], ""
     if candidates:
         last = "the last one of the entity" if other == INCLUSIVE else "the one after the entity"
@@ -322,7 +328,7 @@ def words_of(
         else:
             if counting.unit != CHARACTERS and not text.isascii():
                 faults.note(f"spans counted in {counting.unit}, converted")
-            if counting.ends != rules.ends:
+            if counting.ends != rules.usual_ends:
                 faults.note(f"spans read with {counting.ends} ends, as their own texts show")
             words = _words(where, text, offsets, (start, end), what, rules, faults)
             if words is not None and (span.label, *words) in found:

@@ -241,7 +241,7 @@ def read_sentences(
     """The sentences of a source in order, without the rows that have faults, which are added to `faults`."""
     counting, advice = Counting(), ""
     if not columns.tagged:
-        counting, advice = find_counting(lambda: _texts(source, columns, rules), rules.ends)
+        counting, advice = find_counting(lambda: _texts(source, columns, rules), rules)
     for row in source.rows(faults):
         before = faults.count
         if columns.tagged:
@@ -346,10 +346,10 @@ def _from_word_spans(
         faults.add(row.where(), f"word {words.index('')} is empty, counted from 0", NO_WORD)
         return None
     text, offsets = joined(words)
-    given = list(in_characters_of(given_spans(marked, rules.names), offsets, rules.ends))
+    given = list(in_characters_of(given_spans(marked, rules.names), offsets, rules.usual_ends))
     if given:
-        faults.note(f"entities counted in words, with {rules.ends} ends", len(given))
-    found = words_of(row, text, offsets, given, rules, Counting(ends=rules.ends), WORD_SPANS, faults)
+        faults.note(f"entities counted in words, with {rules.usual_ends} ends", len(given))
+    found = words_of(row, text, offsets, given, rules, Counting(ends=rules.usual_ends), WORD_SPANS, faults)
     return Sentence(words=words, tags=tags_of(found, len(words)))
 
 

@@ -357,7 +357,7 @@ def _in_characters(
     if isinstance(own, str) and own.strip() and _bare(text[start:end]) != _bare(own):
         raise DataError(
             f"the entity {place[0]}:{place[1]} is {text[start:end]!r:.60} in the text, not {own!r:.60}: are ends "
-            f"{'exclusive' if ends == INCLUSIVE else 'inclusive'} (--argument_ends)?"
+            f"{'exclusive' if ends == INCLUSIVE else 'inclusive'} (--span_ends)?"
         )
     return Argument(start=start, end=end, type=kind)
 

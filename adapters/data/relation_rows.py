@@ -88,13 +88,11 @@ def find_relation_form(
         ends: `exclusive` or `inclusive`; None: inclusive in TACRED's columns (`subj_start`, `obj_end`), else exclusive.
         negative: the label of pairs without a relation, "" for none; None looks for a usual name.
     """
-    require(ends in (None, EXCLUSIVE, INCLUSIVE), "argument_ends", ends, f"{EXCLUSIVE} or {INCLUSIVE}")
+    require(ends in (None, EXCLUSIVE, INCLUSIVE), "span_ends", ends, f"{EXCLUSIVE} or {INCLUSIVE}")
     if ends is None:
         ends = INCLUSIVE if (columns.head_end or "").lower() == "subj_end" else EXCLUSIVE
         if ends == INCLUSIVE:
-            roles.notes.append(
-                "subj_end and obj_end are read as TACRED's, the last word of an entity (--argument_ends)"
-            )
+            roles.notes.append("subj_end and obj_end are read as TACRED's, the last word of an entity (--span_ends)")
     if negative is None and columns.entities is None:
         counts: Counter[str] = Counter()
         for row in roles.source.rows(Faults(roles.source.name)):  # all of them: files are often sorted by label

@@ -70,8 +70,9 @@ class Settings:
     spans: str = "strict"
     """Entities that cut a word: strict refuses them, snap extends them to whole words, drop leaves them out. Of
     overlapping ones, snap and drop keep the longer. Both are counted."""
-    span_ends: str = "exclusive"
-    """Whether an entity's end is the character after it (exclusive) or its last one (inclusive)."""
+    span_ends: str | None = None
+    """Whether an entity's end is the character or word after it (exclusive) or its last one (inclusive). Default:
+    inclusive in CLUENER's and Dataturks' forms, where the texts show it, else exclusive."""
     by_character: bool | None = None
     """Tokenize each word as inside text without blanks, so that no token is of two words and none marks a blank; true
     also takes each character of a raw text, Latin letters and digits too, for a word. Default: where the words of train

@@ -76,7 +76,7 @@ class Settings:
     no_relation_label: str | None = None
     """The data's label of entities without a relation; it is read as no_relation, which the F1 of relations leaves out.
     Default: no_relation, Other, none, NA, unknown, … where it occurs; "" for data without one."""
-    argument_ends: str | None = None
+    span_ends: str | None = None
     """Whether an entity's end is the character or word after it (exclusive) or its last one (inclusive). Default:
     inclusive in TACRED's columns, else exclusive."""
     entity_markers: str | None = None
@@ -127,7 +127,7 @@ class Task(LabelAnswerTask):
         columns = {name: find_relation_columns(found) for name, found in roles.items()}
         lead = leading(sources)
         form = find_relation_form(
-            roles[lead], columns[lead], ends=settings.argument_ends, negative=settings.no_relation_label
+            roles[lead], columns[lead], ends=settings.span_ends, negative=settings.no_relation_label
         )
         splits = {}
         for name in sources:

@@ -22,7 +22,7 @@ def read(
 ) -> tuple[list[tuple[str, str]], list[str], dict[str, int], list[str]]:
     """Labels and texts of the entities, the faults, the notes, and the advice."""
     faults, offsets, chosen = Faults("f"), split_words(text), SpanRules(names=names, **rules)
-    counting, advice = find_counting(lambda: [(text, given_spans(cell, names))], chosen.ends)
+    counting, advice = find_counting(lambda: [(text, given_spans(cell, names))], chosen)
     row = Row("f", 1, 0, {})
     found = words_of(row, text, offsets, given_spans(cell, names), chosen, counting, advice, faults)
     texts = [(kind, text[offsets[begin][0] : offsets[end - 1][1]]) for kind, begin, end in found]
@@ -197,6 +197,13 @@ def test_inclusive_ends_are_read_where_they_are_named_and_refused_where_not(unit
 def test_exclusive_ends_that_are_said_to_be_inclusive_are_refused() -> None:
     _, faults, _, advice = read(TEXT, spans_of(TEXT, [("LOC", "New York")], len, 0), ends="inclusive")
     assert len(faults) == 1 and "--span_ends exclusive" in advice[0]
+
+
+def test_inclusive_ends_of_a_form_that_has_them_are_read_unless_others_are_asked_for() -> None:
+    cluener = {"PER": {"Ada": [[0, 2]]}, "LOC": {"New York": [[15, 22]]}}
+    assert read(TEXT, cluener)[:2] == ([("PER", "Ada"), ("LOC", "New York")], [])
+    _, faults, _, advice = read(TEXT, cluener, ends="exclusive")
+    assert len(faults) == 2 and "--span_ends inclusive" in advice[0]
 
 
 def test_without_own_texts_nothing_is_converted() -> None:

@@ -167,7 +167,7 @@ def test_places_in_words_are_held_against_the_entities_names() -> None:
         "tail": {"name": "Oslo", "pos": [5, 5]},
         "label": "r",
     }
-    with pytest.raises(DataError, match=r"1:3 is 'New York' in the text, not 'new york times'.*--argument_ends"):
+    with pytest.raises(DataError, match=r"1:3 is 'New York' in the text, not 'new york times'.*--span_ends"):
         read(inclusive, PLAIN)
     assert read(inclusive, PLAIN, "inclusive") == [("New York Times", "Oslo", None, None, "r")]
     listed = {**inclusive, "head": ["new york times", "Q9684", [[1, 2]]], "tail": ["Oslo", "Q585", [[5]]]}

@@ -6,6 +6,7 @@
     python tests/benchmarks/continual.py --only crossner          # five domains: entities, task-incremental
     python tests/benchmarks/continual.py --only replay_5 replay_20 replay_all usual_rate smollm2
     python tests/benchmarks/continual.py --folder runs/continual  # taken up again
+    python tests/benchmarks/continual.py --more --runs_at_once 2  # two runs at a time, a core each
 
 Each strategy's rate is tuned on dev of the first two tasks (--tuning_trials); topics has three orders of one seed, the
 others one order of three seeds. Prints the tables, and one JSON line last.

@@ -3,6 +3,7 @@
     python tests/benchmarks/tables.py sst2                       # one table, under an hour on two cores
     python tests/benchmarks/tables.py sst2 trec --folder runs/tables    # kept, and taken up again
     python tests/benchmarks/tables.py                            # all of them, several hours
+    python tests/benchmarks/tables.py --more --runs_at_once 2    # two runs at a time, a core each
 
 Prints each comparison, the processor time that it took, and one JSON line last.
 """

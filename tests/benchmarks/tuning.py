@@ -5,10 +5,10 @@
     python tests/benchmarks/tuning.py --grid 24 --trials 16 --repeats 20 --folder runs/grid      # taken up again
 
 The grid: settings drawn from a method's search space, its own settings among them, each trained for every length of the
-rungs. A repeat draws settings from the grid, searches among them as a comparison does, from the recorded scores, and
-regrets what the best of them has on dev after the full training over the one that was chosen. The interval of the mean
-regret is by a jackknife over the grid's settings, as repeats share them. Prints a Markdown table, and one JSON line
-last.
+rungs and in full. A repeat draws settings from the grid, searches among them as a comparison does, from the recorded
+scores, and regrets what the best of them has on dev after the full training over the one that was chosen. The interval
+of the mean regret is by a jackknife over the grid's settings, as repeats share them. Prints a Markdown table, and one
+JSON line last.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import scipy.stats
 from bench import DATA, dataset
 
 from adapters.experiments.comparison.comparison import Comparison
-from adapters.experiments.many_runs import launchers, tuning
-from adapters.experiments.many_runs.planned_run import PlannedRun, Resources, RunOutcome
+from adapters.experiments.many_runs import tuning
+from adapters.experiments.many_runs.planned_run import PlannedRun, RunOutcome
 from adapters.experiments.many_runs.tuners import RandomDraws
 
 FLAGS = {
@@ -49,7 +49,7 @@ def recorded(comparison: Comparison, size: int, lengths: Sequence[float]) -> lis
         for number, trial in enumerate(grid)
         for length in lengths
     ]
-    outcomes = launchers.launch("local", [run for _, _, run in runs], comparison.folder, Resources())
+    outcomes = comparison.launch([run for _, _, run in runs])
     for (number, length, _), outcome in zip(runs, outcomes, strict=True):
         search.note(grid[number], length, outcome)
     return [(trial.settings, trial.scores, bool(trial.error)) for trial in grid]
@@ -90,8 +90,10 @@ def regret(
     search = tuning.Search("", "", {"drawn": tuning.search_space.Choice(0)}, tuner)
     replay = Replay(grid, folder)
     tuning.run([search], replay.plan, replay, trials=trials)
-    full = [scores[1.0] for _, scores, _ in (grid[number] for number in (0, *drawn)) if 1.0 in scores]
-    return max(full) - search.chosen().scores[1.0]
+    tried = [grid[number] for number in (0, *drawn)]
+    full = [scores[1.0] for _, scores, _ in tried if 1.0 in scores]
+    chosen = next(scores for settings, scores, _ in tried if settings == search.chosen().settings)
+    return max(full) - chosen.get(1.0, min(full))
 
 
 def mean_regret(
@@ -137,7 +139,7 @@ def measure(data: str, method: str, given: argparse.Namespace) -> dict[str, Any]
     ]
     comparison = Comparison(None, task=TASKS[name], defaults={}, argv=words)
     comparison.check()
-    lengths = [rung.fraction for rung in tuning.rungs(given.trials)]
+    lengths = sorted({1.0, *(rung.fraction for rung in tuning.rungs(given.trials))})
     grid = recorded(comparison, given.grid, lengths)
     with tempfile.TemporaryDirectory() as place:
         found, low, high = mean_regret(grid, given.trials, given.repeats, Path(place))

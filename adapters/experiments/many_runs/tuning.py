@@ -54,9 +54,13 @@ def length_in_words(fraction: float) -> str:
 
 
 def rungs(trials: int) -> list[Rung]:
-    """The rungs of a search: the last one has the full training."""
+    """The rungs of a search, each of three times the training, up to the full one; without one of a single trial.
+
+    Such a rung could choose nothing, as the final runs train the chosen settings anew.
+    """
     steps = min(RUNGS - 1, int(math.log(trials, KEPT) + 1e-9))
-    return [Rung(fraction=KEPT ** (k - steps), trials=max(trials // KEPT**k, 1)) for k in range(steps + 1)]
+    planned = [Rung(fraction=KEPT ** (k - steps), trials=max(trials // KEPT**k, 1)) for k in range(steps + 1)]
+    return [rung for rung in planned if rung.trials > 1] or planned
 
 
 def cost(trials: int) -> float:
@@ -174,10 +178,15 @@ class Search:
         """Tokens that its runs trained on."""
         return sum(tokens for _, tokens in self.costs.values())
 
+    @property
+    def decided_at(self) -> float | None:
+        """The fraction of the training at which the trials are compared last; None where every trial failed."""
+        fractions = [rung.fraction for rung in rungs(self.budgeted) if self.best(rung.fraction, 1)]
+        return max(fractions, default=None)
+
     def chosen(self) -> Trial:
-        """The best trial of the longest training; the method's own settings where every trial failed."""
-        longest = max((fraction for trial in self.trials for fraction in trial.scores), default=None)
-        return self.trials[0] if longest is None else self.best(longest, 1)[0]
+        """The best trial of the last rung; the method's own settings where every trial failed."""
+        return self.trials[0] if self.decided_at is None else self.best(self.decided_at, 1)[0]
 
     def sentence(self) -> str:
         """What came of it."""
@@ -186,12 +195,12 @@ class Search:
             return f"{where}nothing to search"
         trial, failed = self.chosen(), sum(bool(trial.error) for trial in self.trials)
         trials = numbered(len(self.trials), "trials")
-        if not trial.scores:
+        if (decided := self.decided_at) is None:
             return f"{where}all {trials} failed, so it runs at its default settings: {trial.error}"
         values = ", ".join(f"{name} {value}" for name, value in trial.settings.items()) or "its default settings"
-        longest = max(trial.scores)
         after = f" ({failed} failed)" if failed else ""
-        return f"{where}{trials}{after}, best on dev {100 * trial.scores[longest]:.1f}: {values}"
+        best = f"best on dev {100 * trial.scores[decided]:.1f} after {length_in_words(decided)}"
+        return f"{where}{trials}{after}, {best}: {values}"
 
     def record(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The search as JSON.

@@ -78,10 +78,13 @@ def searched(
     return search, launcher
 
 
-@pytest.mark.parametrize("trials", [1, 2, 3, 6, 9, 16, 27, 50])
-def test_the_last_rung_has_the_full_training_and_a_third_of_each_rung_goes_on(trials: int) -> None:
+@pytest.mark.parametrize(
+    ("trials", "last"), [(1, 1), (2, 1), (3, 1 / 3), (5, 1 / 3), (6, 1), (9, 1 / 3), (16, 1 / 3), (18, 1), (50, 1)]
+)
+def test_a_third_of_each_rung_goes_on_and_no_rung_has_a_single_trial(trials: int, last: float) -> None:
     planned = tuning.rungs(trials)
-    assert planned[-1].fraction == 1 and planned[0].trials == trials and len(planned) <= 3
+    assert planned[-1].fraction == pytest.approx(last) and planned[0].trials == trials and len(planned) <= 3
+    assert trials == 1 or min(rung.trials for rung in planned) > 1, "one trial has nothing to be compared with"
     for before, now in itertools.pairwise(planned):
         assert now.trials == max(before.trials // 3, 1) and now.fraction == pytest.approx(3 * before.fraction)
 
@@ -91,7 +94,8 @@ def test_sixteen_trials_cost_less_than_a_third_of_sixteen_full_trainings(tmp_pat
     fractions = [run.settings["fraction"] for batch in launcher.batches for run in batch]
     assert sum(fractions) == pytest.approx(tuning.cost(16)) and tuning.cost(16) < 16 / 3
     assert search.seconds == pytest.approx(10 * tuning.cost(16))
-    assert [len(batch) for batch in launcher.batches] == [16, 5, 1]
+    assert [len(batch) for batch in launcher.batches if batch] == [16, 5]
+    assert search.chosen() is search.best(1 / 3, 1)[0] and "after 1/3 of the training" in search.sentence()
 
 
 def test_the_best_trial_on_dev_is_chosen_and_the_methods_own_settings_are_the_first(tmp_path: Path) -> None:
@@ -129,6 +133,7 @@ def test_a_budget_of_seconds_or_tokens_is_spent_and_not_exceeded(tmp_path: Path,
     search, _ = searched(tmp_path, near, 6, **budget)
     spent, allowed = (search.seconds, 60.0) if "seconds" in budget else (search.tokens, 5400)
     assert 0.6 * allowed < spent <= allowed and len(search.trials) > 6
+    assert search.chosen() is not search.trials[0], "its own settings alone had the full training"
 
 
 def test_a_budget_of_seconds_is_kept_where_the_default_settings_fail(tmp_path: Path) -> None:

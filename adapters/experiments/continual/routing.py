@@ -73,22 +73,26 @@ def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarra
     """
     tasks, scenario = run.tasks, run.settings.scenario
     names = [one.name for one in tasks]
-    answers = _all_answers(run)
+    router, choices = Router(run.settings.routing), []
+    for number, learned in enumerate(tasks):
+        router.add(learned.name, run.features.of(learned.train))
+        choices.append(
+            {
+                one.name: [routed.adapter for routed in router.choose(run.features.of(one.scored()))]
+                for one in tasks[: number + 1]
+            }
+        )
+    answers = _answers(run, choices)
     matrix, accuracy, counts = [], [], dict[str, np.ndarray]()
     confusion: dict[str, dict[str, int]] = {}
-    router = Router(run.settings.routing)
-    for number in range(len(tasks)):
-        learned = tasks[: number + 1]
-        router.add(tasks[number].name, run.features.of(tasks[number].train))
+    for chosen_by_task in choices:
         row: list[dict[str, float] | None] = [None] * len(tasks)
         right = []
-        for j, one in enumerate(learned):
-            chosen = [routed.adapter for routed in router.choose(run.features.of(one.scored()))]
+        for j, (one, chosen) in enumerate(zip(tasks, chosen_by_task.values(), strict=False)):
             right.append(float(np.mean([name == one.name for name in chosen])))
             confusion[one.name] = {name: chosen.count(name) for name in names if name in chosen}
             metric, scored = run.metric(one), one.scored()
-            own = {(name, i): answers[name, one.name][i] for i, name in enumerate(chosen) if name is not None}
-            picked = Answers(_picked(one, scored[:], chosen, own, scenario))
+            picked = Answers(_picked(one, scored[:], chosen, answers[one.name], scenario))
             found = evaluate(picked, scored[:], [metric], split=scored.name, seed=run.settings.seed)
             row[j] = dict(found.main)
             counts[f"routed/{one.name}"] = found.counts[metric.name]
@@ -108,10 +112,26 @@ def routed_scores(run: SequenceRun) -> tuple[dict[str, Any], dict[str, np.ndarra
     return record, counts
 
 
-def _all_answers(run: SequenceRun) -> dict[tuple[str, str], list[Prediction]]:
-    """What each task's own model says of each task's test examples."""
-    predictors = {one.name: run.predictor_of(one) for one in run.tasks}
-    return {(name, one.name): own.predict(one.scored()[:]) for name, own in predictors.items() for one in run.tasks}
+def _answers(
+    run: SequenceRun, choices: Sequence[Mapping[str, Sequence[str | None]]]
+) -> dict[str, dict[tuple[str, int], Prediction]]:
+    """By task, what each adapter says of each of its test examples (numbered) for which it was ever chosen.
+
+    Args:
+        run: with an adapter for each task.
+        choices: after each task, by task the adapter chosen for each of its examples.
+    """
+    found: dict[str, dict[tuple[str, int], Prediction]] = {one.name: {} for one in run.tasks}
+    for own in run.tasks:
+        predictor = run.predictor_of(own)
+        for one in run.tasks:
+            chosen = [stage[one.name] for stage in choices if one.name in stage]
+            asked = sorted({i for stage in chosen for i, name in enumerate(stage) if name == own.name})
+            if asked:
+                examples = one.scored()[:]
+                said = predictor.predict([examples[i] for i in asked])
+                found[one.name] |= {(own.name, i): answer for i, answer in zip(asked, said, strict=True)}
+    return found
 
 
 def _picked(

@@ -162,9 +162,9 @@ def test_workers_share_a_port_and_their_counts_and_stop_together(
             for _ in range(10):
                 assert client.predict([{"adapter": "ner", "inputs": TEXT}])[0]["output"]["text"] == TEXT
                 client.close()  # so that the next one may reach the other
-        counted = get(server.port, "/metrics")[1].decode()
-        assert 'taskswap_requests_total{route="/v1/predict",status="200"} 10.0' in counted
-        assert "taskswap_adapters_known 6.0" in counted
+        answered = 'taskswap_requests_total{route="/v1/predict",status="200"} 10.0'
+        until(lambda: answered in get(server.port, "/metrics")[1].decode())  # counted once an answer is sent
+        assert "taskswap_adapters_known 6.0" in get(server.port, "/metrics")[1].decode()
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(60) == 0
 

@@ -31,7 +31,7 @@ class ExperimentSettings:
     cluster has any; with slurm none."""
     runs_at_once: int | None = None
     """Runs at the same time, on this machine or with slurm. Default: here 1, which has all cores; with slurm as many as
-    it can start. As many as there are cores is the fastest for small bases, if the memory is enough for all."""
+    it can start. Each needs its own memory."""
 
 
 def check_margin(margin: float) -> None:

@@ -91,7 +91,7 @@ class SpanRules:
     @property
     def usual_ends(self) -> str:
         """`ends`, without the data."""
-        return self.ends or EXCLUSIVE
+        return EXCLUSIVE if self.ends is None else self.ends
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -149,7 +149,7 @@ def test_a_span_outside_the_text_is_a_fault_whatever_the_rules() -> None:
         assert "is outside the text of 24 characters" in read(TEXT, [[20, 99, "LOC"]], spans=spans)[1][0]
 
 
-@pytest.mark.parametrize("flag, value", [("spans", "cut"), ("ends", "open")])
+@pytest.mark.parametrize("flag, value", [("spans", "cut"), ("ends", "open"), ("ends", "")])
 def test_an_unknown_rule_is_refused(flag: str, value: str) -> None:
     with pytest.raises(SettingsError, match=rf"--(spans|span_ends) {value}: must be"):
         SpanRules(**{flag: value})  # type: ignore[arg-type]

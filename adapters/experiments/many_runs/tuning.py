@@ -186,7 +186,8 @@ class Search:
 
     def chosen(self) -> Trial:
         """The best trial of the last rung; the method's own settings where every trial failed."""
-        return self.trials[0] if self.decided_at is None else self.best(self.decided_at, 1)[0]
+        decided = self.decided_at
+        return self.trials[0] if decided is None else self.best(decided, 1)[0]
 
     def sentence(self) -> str:
         """What came of it."""
